@@ -15,6 +15,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { ClosedRooms } from '#src/services/rooms/membership/closed-rooms.ts';
 import type { RestrictedJoins } from '#src/services/rooms/membership/restricted-joins.ts';
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
+import { notValid } from './not-valid.ts';
 
 const MEMBER = 'm.room.member';
 
@@ -96,7 +97,7 @@ export class MembershipHandshakes {
   /**
    * Accepts what `send_join`, `send_leave` and `send_knock` bring.
    *
-   * @throws MatrixError M_NOT_FOUND, M_FORBIDDEN, M_INVALID_PARAM, M_UNABLE_TO_AUTHORISE_JOIN, M_UNABLE_TO_GRANT_JOIN
+   * @throws MatrixError M_NOT_FOUND, M_FORBIDDEN, M_BAD_JSON, M_INVALID_PARAM, M_UNABLE_TO_AUTHORISE_JOIN, M_UNABLE_TO_GRANT_JOIN
    */
   async send(how: Handshake, request: SendRequest): Promise<Accepted> {
     const { receiver, signer, verifier } = this.#options;
@@ -112,10 +113,10 @@ export class MembershipHandshakes {
         throw new MatrixError('M_FORBIDDEN', 'Joins of this room are not authorised by its members.');
     }
     const pdu = authorisedBy === undefined ? request.event : signed(room, request.event, signer);
+    const [verified] = await verifier.verify(room.version, [pdu]);
+    if (verified?.ok !== true) throw notValid('The event', verified);
     // Of an event whose content is not what was hashed, the redacted form would be accepted: another one than its sender meant.
     if (!hasRightContentHash(room.version, pdu)) throw invalid('The content of the event is not what its hash says.');
-    const [verified] = await verifier.verify(room.version, [pdu]);
-    if (verified?.ok !== true) throw invalid(`The event is not valid: ${verified?.reason ?? 'it is missing'}.`);
     if (verified.event.eventId !== eventId) throw invalid(`The event's id is ${verified.event.eventId}.`);
     const reception = await receiver.receive(room, verified.event, origin, true);
     switch (reception.outcome) {

@@ -21,6 +21,7 @@ import { pendingInvites } from '#src/storage/federation/outside-rooms.ts';
 import type { OutsideMemberships } from './outside-memberships.ts';
 import { candidatesFor } from './join-candidates.ts';
 import { toldState } from './told-state.ts';
+import { notValid } from './not-valid.ts';
 
 const MEMBER = 'm.room.member';
 /** Invites to rooms of other servers that wait for one user: a server that sends more is told so. */
@@ -64,7 +65,7 @@ export class ReceivedInvites {
 
   /**
    * @returns the event with this server's signature
-   * @throws MatrixError M_INCOMPATIBLE_ROOM_VERSION, M_INVALID_PARAM, M_NOT_FOUND, M_FORBIDDEN, M_INVITE_BLOCKED, M_LIMIT_EXCEEDED
+   * @throws MatrixError M_INCOMPATIBLE_ROOM_VERSION, M_BAD_JSON, M_INVALID_PARAM, M_NOT_FOUND, M_FORBIDDEN, M_INVITE_BLOCKED, M_LIMIT_EXCEEDED
    */
   async take(invite: ReceivedInvite): Promise<JsonObject> {
     const { closed, invitePermission, outside, policy, rooms, signer } = this.#options;
@@ -143,7 +144,7 @@ export class ReceivedInvites {
   async #verified(version: RoomVersion, { event, eventId }: ReceivedInvite): Promise<IdentifiedPdu> {
     const { unsigned: _unsigned, ...pdu } = event;
     const [verified] = await this.#options.verifier.verify(version, [pdu]);
-    if (verified?.ok !== true) throw invalid(`The invite is not valid: ${verified?.reason ?? 'it is missing'}.`);
+    if (verified?.ok !== true) throw notValid('The invite', verified);
     if (!hasRightContentHash(version, pdu)) throw invalid('The content of the invite is not what its hash says.');
     if (verified.event.eventId !== eventId) throw invalid(`The invite's id is ${verified.event.eventId}.`);
     return verified.event;

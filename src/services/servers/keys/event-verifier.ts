@@ -13,7 +13,13 @@ import type { ServerKeys, WantedKey } from './server-keys.ts';
 /** An event whose format, signatures and hash are good; or why it is none. */
 export type VerifiedPdu =
   | { readonly ok: true; readonly event: IdentifiedPdu }
-  | { readonly ok: false; readonly eventId?: string; readonly reason: string };
+  | {
+      readonly ok: false;
+      readonly eventId?: string;
+      readonly reason: string;
+      /** It is no event of the room's version, whoever signed it. */
+      readonly isMalformed?: true;
+    };
 
 export interface EventVerifierOptions {
   readonly keys: Pick<ServerKeys, 'keysOf'>;
@@ -110,7 +116,7 @@ const isCandidate = (verdict: VerifiedPdu | Candidate): verdict is Candidate => 
 
 const candidate = (version: RoomVersion, json: unknown): VerifiedPdu | Candidate => {
   const format = checkPduFormat(version, json);
-  if (!format.ok) return { ok: false, reason: format.reason };
+  if (!format.ok) return { ok: false, reason: format.reason, isMalformed: true };
   const text = signedEventText(version, format.pdu);
   const eventId = eventIdOf(version, format.pdu, text);
   // "If the hash check fails, then it is assumed that this is because we have only been given a redacted version of the event." Who has to have

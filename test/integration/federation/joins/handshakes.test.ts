@@ -214,6 +214,8 @@ describe('handshakes with servers that are not in a room', function () {
         const changed = { ...good, pdu: { ...good.pdu, content: { membership: how, displayname: 'forged' } } };
         await refused(send(how, roomId, changed), 400, 'M_INVALID_PARAM');
         await refused(send(how, roomId, { ...good, eventId: `$${'A'.repeat(43)}` }), 400, 'M_INVALID_PARAM');
+        const malformed = { ...good, pdu: { ...good.pdu, prev_events: Array(21).fill(good.eventId) } };
+        await refused(send(how, roomId, malformed), 400, 'M_BAD_JSON');
       });
   });
 
@@ -382,6 +384,8 @@ describe('handshakes with servers that are not in a room', function () {
       const changed = { ...event, pdu: { ...event.pdu, content: { membership: 'invite', displayname: 'x' } } };
       await refused(invite(changed), 400, 'M_INVALID_PARAM');
       await refused(invite({ ...event, eventId: `$${'A'.repeat(43)}` }), 400, 'M_INVALID_PARAM');
+      const malformed = { ...event, pdu: { ...event.pdu, prev_events: Array(21).fill(event.eventId) } };
+      await refused(invite(malformed), 400, 'M_BAD_JSON');
       await refused(invite(complete(template(roomId, '@nobody:a.test'))), 404, 'M_NOT_FOUND');
       await refused(invite(event, { room_version: 'unknown' }), 400, 'M_INCOMPATIBLE_ROOM_VERSION');
       expect(await invitesOf('jack')).to.deep.equal({});
