@@ -2,6 +2,7 @@ import type * as BullMq from 'bullmq';
 import type { Job, JobsOptions, PgPool, Queue, Worker, WorkerOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { systemClock } from '#src/kernel/clock.ts';
+import { LogFlood } from '#src/kernel/log-flood.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { type Counter, type Histogram, type Metrics, noMetrics, type Sample } from '#src/kernel/metrics.ts';
 import { doing, Work } from '#src/kernel/work.ts';
@@ -47,6 +48,7 @@ interface Known {
 /** Queues of jobs on BullMQ, which is loaded by `open`: they survive the process, and are done at least once. */
 export class JobQueues {
   readonly #options: JobQueuesOptions;
+  readonly #flood: LogFlood;
   readonly #known: ReadonlyMap<string, Known>;
   readonly #queues = new Map<QueueName, Queue>();
   readonly #workers: Worker[] = [];
@@ -66,6 +68,7 @@ export class JobQueues {
 
   constructor(options: JobQueuesOptions) {
     this.#options = options;
+    this.#flood = new LogFlood(options.logger, options.timers, { most: 1 });
     const metrics = options.metrics ?? noMetrics;
     this.#outcomes = metrics.counter(
       'tsudoi_jobs_total',
@@ -115,7 +118,7 @@ export class JobQueues {
     }
     for (const name of new Set([...this.#known.values()].map(({ definition }) => definition.queue))) {
       const queue = this.#queue(name);
-      queue.on('error', (err) => logger.warn('a queue is out of reach', { queue: name, reason: err.message }));
+      queue.on('error', (err) => this.#outOfReach(name, err));
       this.#queues.set(name, queue);
     }
     await Promise.all([...this.#queues.values()].map((queue) => queue.waitUntilReady()));
@@ -166,6 +169,11 @@ export class JobQueues {
     await this.#of(definition).upsertJobScheduler(definition.name, { every: ms }, template);
   }
 
+  /** Queues and their workers find out by the dozen that the database is away: one line says it for all. */
+  #outOfReach(queue: string, { message }: Error): void {
+    this.#flood.write('warn', 'queue', 'a queue is out of reach', { queue, reason: message });
+  }
+
   /** Ends the repetition of a job. */
   async forget(definition: JobDefinition): Promise<void> {
     await this.#of(definition).removeJobScheduler(definition.name);
@@ -176,9 +184,7 @@ export class JobQueues {
     const byName = new Map(handlers.map((handler) => [handler.definition.name, handler]));
     for (const [name, queue] of this.#queues) {
       const worker = this.#worker(name, (job, token) => this.#run(byName.get(job.name), job, token));
-      worker.on('error', (err) =>
-        this.#options.logger.warn('a queue is out of reach', { queue: queue.name, reason: err.message }),
-      );
+      worker.on('error', (err) => this.#outOfReach(queue.name, err));
       worker.on('completed', (job) => {
         this.#done += 1;
         this.#outcomes.inc({ kind: this.#nameOf(job), outcome: 'done' });

@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { chown, mkdir } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
+import { LogFlood } from '#src/kernel/log-flood.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { systemRandom, type Random } from '#src/kernel/random.ts';
 import { systemTimers, type Timers } from '#src/kernel/timers.ts';
@@ -68,6 +69,7 @@ interface Listener {
 export class EmbeddedPostgres {
   readonly #options: EmbeddedPostgresOptions;
   readonly #timers: Timers;
+  readonly #flood: LogFlood;
   readonly #cluster: Cluster;
   readonly #binaries: PostgresBinaries;
   readonly #user: PostgresUser | undefined;
@@ -85,6 +87,7 @@ export class EmbeddedPostgres {
   ) {
     this.#options = options;
     this.#timers = options.timers ?? systemTimers;
+    this.#flood = new LogFlood(options.logger, this.#timers, { most: 1 });
     this.#cluster = cluster;
     this.#binaries = binaries;
     this.#user = user;
@@ -226,7 +229,8 @@ export class EmbeddedPostgres {
 
   #log(line: string): void {
     const { logger } = this.#options;
-    if (/^(FATAL|PANIC):/.test(line)) logger.warn(`postgres: ${line}`);
+    // Each connection that is refused while it starts is one of these.
+    if (/^(FATAL|PANIC):/.test(line)) this.#flood.write('warn', line, `postgres: ${line}`, {});
     else logger.debug(`postgres: ${line}`);
   }
 }

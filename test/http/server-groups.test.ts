@@ -126,8 +126,10 @@ describe('what the server says of itself', () => {
       expect(answer.headers['content-type']).to.contain('text/plain');
     }
     isReady = false;
-    expect((await server.ask('GET', '/health')).status).to.equal(503);
-    expect((await server.ask('GET', '/readyz')).status).to.equal(503);
+    for (const path of ['/health', '/readyz']) {
+      const { headers, status } = await server.ask('GET', path);
+      expect([status, headers['retry-after']]).to.deep.equal([503, '5']);
+    }
     expect((await server.ask('GET', '/livez')).status).to.equal(200);
   });
   it('serves metrics in the text format of Prometheus to addresses that may read them', async () => {

@@ -12,7 +12,11 @@ interface Services {
 }
 
 const responseType = 'text/plain; charset=utf-8';
-const text = (content: string, status = 200): Reply => new Reply({ status, content, contentType: responseType });
+const text = (content: string): Reply => new Reply({ content, contentType: responseType });
+
+/** Seconds after which those who ask may ask again. */
+const notReady = (): Reply =>
+  new Reply({ status: 503, content: 'Not ready', contentType: responseType, headers: { 'Retry-After': '5' } });
 
 const probe = (
   operationId: string,
@@ -30,8 +34,7 @@ const probe = (
     response: Type.String(),
     responseType,
     errcodes: [],
-    handler: async (services: Pick<Services, 'isReady'>) =>
-      (await isWell(services)) ? text('OK') : text('Not ready', 503),
+    handler: async (services: Pick<Services, 'isReady'>) => ((await isWell(services)) ? text('OK') : notReady()),
   });
 
 /** What load balancers, orchestrators and monitoring ask. */
