@@ -24,6 +24,8 @@ export class Life {
   readonly services: MortalServices;
   readonly mortal: MortalDatabase;
   readonly clock: ManualClock;
+  /** Names of the jobs that were begun. */
+  readonly jobsDone = new Set<string>();
   readonly #composition: Composition<MortalServices>;
 
   constructor(composition: Composition<MortalServices>, mortal: MortalDatabase, clock: ManualClock) {
@@ -47,9 +49,19 @@ export class Life {
     } while (this.clock.isDue);
   }
 
-  /** Does all the jobs that wait. */
-  doJobs(): Promise<number> {
-    return doJobs(this.mortal.database, handlersOf(this.services));
+  /** Does all the jobs that wait; pauses of no length are over at once. */
+  async doJobs(): Promise<number> {
+    const handlers = handlersOf(this.services).map((handler) => ({
+      ...handler,
+      run: (...payload: Parameters<typeof handler.run>) => {
+        this.jobsDone.add(handler.definition.name);
+        return handler.run(...payload);
+      },
+    }));
+    let count = 0;
+    const work = doJobs(this.mortal.database, handlers).then((done) => void (count = done));
+    await this.clock.runDueUntil(work);
+    return count;
   }
 
   /** Ends it in order. */

@@ -148,4 +148,18 @@ describe('a server that is killed while it sends mail', function () {
     },
     act: ({ services }) => services.expiryNotices.look(NEVER),
   });
+
+  promise({
+    title: 'the mail about an invitation to a room',
+    prepare: async () => `invited${(count += 1)}@mail.test`,
+    async act(life, address) {
+      const inviter = await server.user(life);
+      const { roomId } = await life.services.roomCreation.create(inviter, { preset: 'private_chat' });
+      await life.services.thirdPartyInvites.invite(inviter, roomId, {
+        medium: 'email',
+        address,
+        idServer: server.serverName,
+      });
+    },
+  });
 });

@@ -1,26 +1,11 @@
 import { Readable } from 'node:stream';
-import { expect } from 'chai';
 import { OPERATOR } from '#src/services/audit/actor.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { type Life, MortalServer } from '#test/support/mortal-server.ts';
-
-/** Kills of one scenario at most; they are spread evenly over its steps. */
-const MOST_KILLS = 50;
-
-/** Something that is done, and what must happen because of it. */
-interface Scenario<Subject> {
-  readonly title: string;
-  readonly prepare: (life: Life) => Promise<Subject>;
-  /** What somebody asks for. Once it was answered, the rest happens whenever the process is killed. */
-  readonly act: (life: Life, subject: Subject) => Promise<unknown>;
-  /** What there is to see afterwards, and what there is to see where nothing was done. */
-  readonly outcome: (life: Life, subject: Subject) => Promise<unknown>;
-  readonly done: (subject: Subject) => unknown;
-  readonly untouched: (subject: Subject) => unknown;
-}
+import { type KillScenario, killedAnywhere } from './kill-scenario.ts';
 
 describe('a server that is killed between two steps', function () {
   this.timeout(180_000);
@@ -61,41 +46,11 @@ describe('a server that is killed between two steps', function () {
   const found = async (life: Life, searcher: Requester, term: string): Promise<readonly string[]> =>
     (await life.services.userDirectory.search(searcher.userId, { term, limit: 10 })).users.map(({ userId }) => userId);
 
-  const promise = <Subject>({ title, prepare, act, outcome, done, untouched }: Scenario<Subject>): void => {
-    it(title, async () => {
-      const first = await server.begin();
-      const subject = await prepare(first);
-      await first.doJobs();
-      first.mortal.killAt(Infinity);
-      await act(first, subject);
-      await first.doJobs();
-      const halfSteps = 2 * first.mortal.steps;
-      expect(await outcome(first, subject)).to.deep.equal(done(subject));
-      await first.end();
-      const stride = Math.max(1, halfSteps / MOST_KILLS);
-      let acknowledged = 0;
-      for (let kill = 0; kill < halfSteps; kill += stride) {
-        const before = await server.begin();
-        const doomed = await prepare(before);
-        await before.doJobs();
-        before.mortal.killAt(Math.floor(kill));
-        const answered = await before.mortal.survives(() => act(before, doomed));
-        if (answered) await before.mortal.survives(() => before.doJobs());
-        const after = await server.begin();
-        await after.doJobs();
-        const seen = await outcome(after, doomed);
-        // What was answered has been done; what was not has been done, or not at all.
-        if (answered || JSON.stringify(seen) !== JSON.stringify(untouched(doomed)))
-          expect(seen, `killed at half step ${Math.floor(kill)} of ${halfSteps}`).to.deep.equal(done(doomed));
-        if (answered) acknowledged += 1;
-        await after.end();
-      }
-      expect(acknowledged, 'there are steps after the answer').to.be.above(0);
-    });
-  };
+  const promise = <Subject>(scenario: KillScenario<Subject>): void => killedAnywhere(() => server, scenario);
 
   promise({
     title: 'takes whoever deactivates their account out of all rooms, and leaves nothing of theirs behind',
+    jobs: ['accounts.finish_deactivation', 'user_directory.list'],
     async prepare(life) {
       const [leaving, other] = [await server.user(life), await server.user(life)];
       const joined = [await room(life, other), await room(life, other)];
@@ -135,6 +90,7 @@ describe('a server that is killed between two steps', function () {
 
   promise({
     title: 'carries a changed name into all rooms of its user, and into the user directory',
+    jobs: ['profiles.carry', 'user_directory.list'],
     async prepare(life) {
       const [renamed, other] = [await server.user(life), await server.user(life)];
       const rooms = [await room(life, other), await room(life, other), await room(life, other)];
@@ -155,6 +111,7 @@ describe('a server that is killed between two steps', function () {
 
   promise({
     title: 'takes all guests out of a room that lets guests in no longer',
+    jobs: ['rooms.remove_guests'],
     async prepare(life) {
       const host = await server.user(life);
       const guests = [1, 2, 3].map(() => server.user(life, { guest: true }));
@@ -176,6 +133,7 @@ describe('a server that is killed between two steps', function () {
 
   promise({
     title: 'gives the successor of a room the push rules of all who were in the room',
+    jobs: ['succession.copy_rules'],
     async prepare(life) {
       const users = [await server.user(life), await server.user(life), await server.user(life)];
       const old = await room(life, users[0]!);
@@ -205,6 +163,7 @@ describe('a server that is killed between two steps', function () {
 
   promise({
     title: 'gives whoever joins the successor of a room the tags and direct chats that they had in the room',
+    jobs: ['succession.move_user'],
     async prepare(life) {
       const [user, other] = [await server.user(life), await server.user(life)];
       const old = await room(life, other);
@@ -234,6 +193,7 @@ describe('a server that is killed between two steps', function () {
   ] as const)
     promise({
       title: `leaves no room half upgraded to version ${version}`,
+      jobs: ['upgrades.finish'],
       async prepare(life) {
         const { aliases, events, publicRooms } = life.services;
         const user = await server.user(life);
@@ -288,6 +248,7 @@ describe('a server that is killed between two steps', function () {
 
   promise({
     title: 'invites whoever owns an address by now, however early or late that became known',
+    jobs: ['third_party_invites.redeem'],
     async prepare(life) {
       const [inviter, invitee] = [await server.user(life), await server.user(life)];
       const at = await room(life, inviter);
@@ -304,6 +265,7 @@ describe('a server that is killed between two steps', function () {
 
   promise({
     title: 'does not keep an invitation by address that was revoked',
+    jobs: ['third_party_invites.revoked'],
     async prepare(life) {
       const inviter = await server.user(life);
       const at = await room(life, inviter);
@@ -327,6 +289,7 @@ describe('a server that is killed between two steps', function () {
 
   promise({
     title: 'redacts the replies of a thread whose root is redacted together with them',
+    jobs: ['rooms.redact_related'],
     async prepare(life) {
       const [moderator, writer] = [await server.user(life), await server.user(life)];
       const at = await room(life, moderator);
@@ -355,6 +318,7 @@ describe('a server that is killed between two steps', function () {
 
   promise({
     title: 'lets go of the file that a redacted message named',
+    jobs: ['media.release'],
     async prepare(life) {
       const sender = await server.user(life);
       const at = await room(life, sender);
@@ -384,6 +348,7 @@ describe('a server that is killed between two steps', function () {
 
   promise({
     title: 'makes no account without the name that its administrator wanted for it, and lists it in the user directory',
+    jobs: [],
     prepare: async (life) => ({ searcher: await server.user(life), username: `named${process.hrtime.bigint()}` }),
     act: ({ services }, { username }) =>
       services.registration.registerByAdmin(

@@ -1,0 +1,61 @@
+import { expect } from 'chai';
+import type { Life, MortalServer } from '#test/support/mortal-server.ts';
+
+/** Kills of one scenario at most; they are spread evenly over its steps. `TEST_KILLS` says how many instead. */
+const MOST_KILLS = 50;
+
+/** Something that is done, and what must happen because of it. */
+export interface KillScenario<Subject> {
+  readonly title: string;
+  /** Names of the jobs between whose steps the process is killed. */
+  readonly jobs: readonly string[];
+  readonly prepare: (life: Life) => Promise<Subject>;
+  /** What somebody asks for. Once it was answered, the rest happens whenever the process is killed. */
+  readonly act: (life: Life, subject: Subject) => Promise<unknown>;
+  /** What there is to see afterwards, and what there is to see where nothing was done. */
+  readonly outcome: (life: Life, subject: Subject) => Promise<unknown>;
+  readonly done: (subject: Subject) => unknown;
+  readonly untouched: (subject: Subject) => unknown;
+}
+
+/** A test that kills a server before and after each step of a scenario, and looks what the next one makes of it. */
+export const killedAnywhere = <Subject>(
+  serverOf: () => MortalServer,
+  { title, jobs, prepare, act, outcome, done, untouched }: KillScenario<Subject>,
+  mostKills = MOST_KILLS,
+): void => {
+  const most = Number(process.env['TEST_KILLS'] ?? mostKills);
+  it(title, async () => {
+    const server = serverOf();
+    const first = await server.begin();
+    const subject = await prepare(first);
+    await first.doJobs();
+    first.jobsDone.clear();
+    first.mortal.killAt(Infinity);
+    await act(first, subject);
+    await first.doJobs();
+    const halfSteps = 2 * first.mortal.steps;
+    expect(await outcome(first, subject)).to.deep.equal(done(subject));
+    expect([...first.jobsDone]).to.include.members([...jobs]);
+    await first.end();
+    const stride = Math.max(1, halfSteps / most);
+    let acknowledged = 0;
+    for (let kill = 0; kill < halfSteps; kill += stride) {
+      const before = await server.begin();
+      const doomed = await prepare(before);
+      await before.doJobs();
+      before.mortal.killAt(Math.floor(kill));
+      const answered = await before.mortal.survives(() => act(before, doomed));
+      if (answered) await before.mortal.survives(() => before.doJobs());
+      const after = await server.begin();
+      await after.doJobs();
+      const seen = await outcome(after, doomed);
+      // What was answered has been done; what was not has been done, or not at all.
+      if (answered || JSON.stringify(seen) !== JSON.stringify(untouched(doomed)))
+        expect(seen, `killed at half step ${Math.floor(kill)} of ${halfSteps}`).to.deep.equal(done(doomed));
+      if (answered) acknowledged += 1;
+      await after.end();
+    }
+    expect(acknowledged, 'there are steps after the answer').to.be.above(0);
+  });
+};
