@@ -22,6 +22,10 @@ export interface ServiceRecord {
 export interface ServiceRecordsOptions {
   readonly clock: Clock;
   readonly random: Random;
+  /** Addresses of the DNS servers that are asked, with their ports; the system's when left out. */
+  readonly nameServers?: readonly string[] | undefined;
+  /** How long each of them is waited for at first; the second time longer. */
+  readonly timeoutMs?: number | undefined;
   /** Instead of the system's resolver. Rejects with `code` ENOTFOUND or ENODATA where there are none. */
   readonly resolve?: ((name: string) => Promise<readonly ServiceRecord[]>) | undefined;
 }
@@ -76,8 +80,7 @@ export class ServiceRecords {
   async #look(name: string): Promise<Known> {
     const { clock, resolve } = this.#options;
     try {
-      this.#resolver ??= new dns.Resolver({ timeout: DNS_TIMEOUT_MS, tries: 2 });
-      const found = await (resolve === undefined ? this.#resolver.resolveSrv(name) : resolve(name));
+      const found = await (resolve === undefined ? this.#resolverOf().resolveSrv(name) : resolve(name));
       if (found.length === 0) return { records: undefined, expiresAt: clock.now() + NONE_MS };
       const records = found.filter((record) => HOST.test(record.name) && record.name !== '.' && record.port > 0);
       return { records: records.slice(0, MOST_RECORDS), expiresAt: clock.now() + FOUND_MS };
@@ -86,6 +89,15 @@ export class ServiceRecords {
       const isNone = code === 'ENOTFOUND' || code === 'ENODATA';
       return { records: undefined, expiresAt: clock.now() + (isNone ? NONE_MS : FAILED_MS) };
     }
+  }
+
+  #resolverOf(): dns.Resolver {
+    const { nameServers, timeoutMs = DNS_TIMEOUT_MS } = this.#options;
+    if (this.#resolver === undefined) {
+      this.#resolver = new dns.Resolver({ timeout: timeoutMs, tries: 2 });
+      if (nameServers !== undefined) this.#resolver.setServers(nameServers);
+    }
+    return this.#resolver;
   }
 
   /** "A client MUST attempt to contact the target host with the lowest-numbered priority it can reach"; among equals by weight and chance. */

@@ -421,6 +421,76 @@ describe('a room that is joined before its members are known', function () {
     expect((await members(room))['@alice:a.test']).to.equal('join');
   });
 
+  /** A user from whose state nobody asks any more: the server tells it, and nothing comes of it. */
+  const asksNoMore = async (room: PartialRoom): Promise<void> => {
+    const asked = (): number =>
+      p.requests('GET', /\/state(_ids)?\//).filter(({ path }) => path.includes(encodeURIComponent(room.roomId))).length;
+    await federation.idle();
+    const before = asked();
+    await federation.clock.advance(3_600_000);
+    await federation.idle();
+    expect(asked()).to.equal(before);
+  };
+
+  it('asks no more for its members when its only user here is banned, who is told so, and cannot come back', async () => {
+    const room = await joined();
+    const { next_batch: since } = await a.must('alice', 'GET', `/sync?filter=${LAZY}`);
+    await send(room, room.ban('@alice:a.test'));
+    const { rooms } = await a.must('alice', 'GET', `/sync?since=${since}&filter=${LAZY}`);
+    expect(rooms.leave).to.have.property(room.roomId);
+    p.on('GET', `/_matrix/federation/v1/make_join/${encodeURIComponent(room.roomId)}/*`, () => ({
+      status: 403,
+      body: { errcode: 'M_FORBIDDEN', error: 'You are banned.' },
+    }));
+    expect((await join(room)).status).to.equal(403);
+    await asksNoMore(room);
+    await a.restart();
+    await asksNoMore(room);
+    room.open();
+  });
+
+  it('goes on to be completed when one of two users here leaves, over a restart too, for the one who stays', async () => {
+    const room = await joined();
+    expect((await join(room, 'bob')).status).to.equal(200);
+    await a.must('alice', 'POST', `${at(room)}/leave`, {});
+    await a.restart();
+    expect((await a.services.rooms.byId(room.roomId))?.partial).not.to.equal(undefined);
+    await complete(room);
+    const { chunk } = await a.must('bob', 'GET', `${at(room)}/members`);
+    expect(Object.fromEntries(chunk.map((event: Json) => [event.state_key, event.content.membership]))).to.deep.equal({
+      ...Object.fromEntries([room.creator, ...MEMBERS, '@bob:a.test'].map((userId) => [userId, 'join'])),
+      '@alice:a.test': 'leave',
+    });
+  });
+
+  for (const forced of [false, true])
+    it(`can be deleted meanwhile${forced ? ', although users are in it' : ''}: nothing of it is left, and it can be joined anew`, async () => {
+      const room = await joined();
+      const { nid } = (await a.services.rooms.byId(room.roomId))!;
+      const path = `/_synapse/admin/v2/rooms/${encodeURIComponent(room.roomId)}`;
+      const { delete_id: id } = await a.must('admin-a', 'DELETE', path, { purge: true, force_purge: forced });
+      const state = async (): Promise<string> =>
+        (await a.must('admin-a', 'GET', `/_synapse/admin/v2/rooms/delete_status/${id}`)).status;
+      await until('it is deleted', async () => {
+        await federation.clock.advance(1_000);
+        return (await state()) === 'complete';
+      });
+      expect(await a.services.rooms.byId(room.roomId)).to.equal(undefined);
+      await asksNoMore(room);
+      const left = await a.services.database.query(
+        sql(
+          'test_partial_left',
+          'select 1 from partial_rooms where room = $1 union all select 1 from events where room = $1',
+        ),
+        [nid],
+      );
+      expect(left).to.deep.equal([]);
+      await a.restart();
+      expect((await join(room)).status).to.equal(200);
+      await complete(room);
+      expect((await members(room))['@m1:p.test']).to.equal('join');
+    });
+
   it('lets an invite, a kick and a ban wait until it is known who is there', async () => {
     const room = await joined();
     const answers = (['kick', 'ban', 'unban', 'invite'] as const).map((what) =>
