@@ -7,6 +7,7 @@ import { UserListing } from '#src/services/admin/users/user-listing.ts';
 import { UserReads } from '#src/services/admin/users/user-reads.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
+import type { Tasks } from './admin-tasks.ts';
 import type { Auditing } from './audit.ts';
 import type { Accounts } from './accounts.ts';
 import type { Push } from './push.ts';
@@ -24,7 +25,7 @@ export interface UserAdministrations {
 }
 
 export function composeUserAdministration(
-  below: Platform & Auditing & Users & Accounts & UserData & Pick<Push, 'pushers'>,
+  below: Platform & Auditing & Tasks & Users & Accounts & UserData & Pick<Push, 'pushers'>,
 ): Slice<UserAdministrations> {
   const { accountData, accounts, accountThreepids, auditLog, clock, config, database, devices } = below;
   const { moderation, ownAddresses, profiles, pushers, sessions, users } = below;
@@ -54,6 +55,7 @@ export function composeUserAdministration(
         ownAddresses,
         profiles,
         auditLog,
+        tasks: below.adminTasks,
       }),
       userDevices: new UserDevices({ database, subjects, devices, sessions, auditLog }),
       userFeatures: new UserFeatures(subjects),

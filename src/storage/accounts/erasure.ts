@@ -1,4 +1,4 @@
-import { type Database, sql, type Tx } from '../database.ts';
+import { sql, type Tx } from '../database.ts';
 
 // All that is kept of a user beside the account, events and memberships, table by table. A test knows every table that names users.
 const ERASE = sql(
@@ -29,9 +29,21 @@ const ERASE = sql(
    delete from directory_users where user_id = $1`,
 );
 
-/** Deletes all that is kept of a user, but for the account (nobody else gets its name), events and memberships. */
-export const eraseUser = async (database: Database, userId: string, userNid: number): Promise<void> => {
-  await database.query(ERASE, [userId, userNid]);
+const LOCK_ERASED = sql(
+  'user_lock_erased',
+  'select 1 from accounts where user_id = $1 and deactivated and erased for update',
+);
+
+/**
+ * Deletes all that is kept of a user, but for the account (nobody else gets its name), events and memberships. Nobody brings the account back
+ * meanwhile.
+ *
+ * @returns false for an account that is not erased, or not any more: nothing is deleted then
+ */
+export const eraseUser = async (tx: Tx, userId: string, userNid: number): Promise<boolean> => {
+  if ((await tx.query(LOCK_ERASED, [userId])).length === 0) return false;
+  await tx.query(ERASE, [userId, userNid]);
+  return true;
 };
 
 const ERASE_PROOFS = sql(

@@ -184,4 +184,37 @@ describe('administrators erase a user', function () {
     ]);
     expect(await errcode(server.ask('alice', 'POST', erasePath('@bob:test')))).to.deep.equal([403, 'M_FORBIDDEN']);
   });
+
+  it('and bring nobody back while they are being erased, as what came then would go as well', async () => {
+    const { accounts, queues } = server.services;
+    const { userId } = await server.session('grace');
+    const path = `/_synapse/admin/v2/users/${userId}`;
+    const back = (): Promise<Answer> =>
+      server.ask('admin-eve', 'PUT', path, { deactivated: false, password: 'here again after all' });
+    await queues.pause('tasks');
+    try {
+      await accounts.deactivate(userId, true);
+      await server.must('admin-eve', 'POST', erasePath(userId), {});
+      const { body, status } = await back();
+      expect([status, body.errcode]).to.deep.equal([400, 'M_UNKNOWN']);
+    } finally {
+      await queues.resume('tasks');
+    }
+    await server.idle();
+    expect((await back()).body).to.include({ deactivated: false, erased: false });
+    await server.idle();
+    expect((await server.must('admin-eve', 'GET', path)).deactivated).to.equal(false);
+  });
+
+  it('whom they bring back before the rest of the deactivation is done, and what is the user’s from then on stays', async () => {
+    const { accounts, deactivation } = server.services;
+    const { userId } = await server.session('henry');
+    await server.idle();
+    await accounts.deactivate(userId, true);
+    const back = { deactivated: false, password: 'here again after all', displayname: 'Henry' };
+    await server.must('admin-eve', 'PUT', `/_synapse/admin/v2/users/${userId}`, back);
+    await deactivation.finish(userId, new AbortController().signal);
+    await server.idle();
+    expect((await server.must('admin-eve', 'GET', `/_synapse/admin/v2/users/${userId}`)).displayname).to.equal('Henry');
+  });
 });

@@ -44,21 +44,27 @@ export class Deactivation {
 
   /** @returns false when it was broken off because of the signal */
   async finish(userId: string, signal: AbortSignal): Promise<boolean> {
-    const { addresses, binds, caches, database, delayedEvents, interner, media, presence, users } = this.#options;
-    const account = await users.account(userId);
-    if (account?.deactivated !== true) return true;
-    await addresses.release(userId);
-    await binds.release(userId);
-    await delayedEvents.cancelAll(userId);
+    const { addresses, binds, caches, database, delayedEvents, interner, media, presence } = this.#options;
+    const steps = [addresses, binds, { release: (id: string) => delayedEvents.cancelAll(id) }];
+    for (const step of steps) {
+      if (!(await this.#isOver(userId))) return true;
+      await step.release(userId);
+    }
+    if (!(await this.#isOver(userId))) return true;
     await presence.leave(userId);
     if (!(await this.#leaveRooms(userId, signal))) return false;
-    if (!account.erased) return true;
+    if ((await this.#options.users.account(userId))?.erased !== true) return true;
     const userNid = await interner.userNid(userId);
     if (!(await media.releaseUser(userId, userNid, signal))) return false;
     // After the rooms: leaving them may note something of the user.
-    await eraseUser(database, userId, userNid);
+    if (!(await database.write((tx) => eraseUser(tx, userId, userNid)))) return true;
     for (const cache of caches) cache.forget(userId);
     return true;
+  }
+
+  /** Whether the account is at its end still: an administrator may have brought it back, and what is the user's from then on stays. */
+  async #isOver(userId: string): Promise<boolean> {
+    return (await this.#options.users.account(userId))?.deactivated === true;
   }
 
   /** Leaves rooms, rejects invites, takes back knocks. */
@@ -67,6 +73,7 @@ export class Deactivation {
     const failures: unknown[] = [];
     for (const roomId of await roomIdsToLeave(database, await interner.userNid(userId))) {
       if (signal.aborted) return false;
+      if (!(await this.#isOver(userId))) return true;
       try {
         await membership.leave(userId, roomId, undefined, 'server');
       } catch (err) {

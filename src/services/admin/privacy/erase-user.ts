@@ -4,6 +4,7 @@ import type { Deactivation } from '#src/services/admin/deactivation/deactivation
 import type { AdminTasks } from '#src/services/admin/tasks/admin-tasks.ts';
 import type { Task, TaskContext, TaskKind } from '#src/services/admin/tasks/task.ts';
 import type { Subjects } from '#src/services/admin/users/subjects.ts';
+import { ERASURE } from '#src/services/admin/users/user-changes.ts';
 import type { Actor } from '#src/services/audit/actor.ts';
 import type { MediaModeration } from '#src/services/media/media-moderation.ts';
 import { membershipCode, MEMBERSHIPS } from '#src/services/room-model/room/membership.ts';
@@ -76,7 +77,7 @@ const NO_LIMIT = Number.MAX_SAFE_INTEGER;
  * that its end brings with it, at last the files. Each step may be done again.
  */
 export class EraseUser implements TaskKind<Params, ErasureResult> {
-  readonly action = 'erase_user';
+  readonly action = ERASURE.action;
   readonly #options: EraseUserOptions;
 
   constructor(options: EraseUserOptions) {
@@ -93,11 +94,6 @@ export class EraseUser implements TaskKind<Params, ErasureResult> {
     const { deactivated, erased } = await subjects.account(userId);
     if (actor.userId === userId)
       throw new MatrixError('M_UNKNOWN', 'Administrators do not erase their own accounts here: ask another one.');
-    const open = await tasks.list(
-      { actions: [this.action], resource: userId, statuses: ['scheduled', 'active'] },
-      { limit: 1 },
-    );
-    if (open.tasks.length > 0) throw new MatrixError('M_UNKNOWN', `${userId} is being erased already.`);
     const params: Params = {
       user_id: userId,
       by: actor.userId,
@@ -117,7 +113,11 @@ export class EraseUser implements TaskKind<Params, ErasureResult> {
         delete_media: params.delete_media,
       },
     };
-    return database.write((tx) => tasks.start(tx, actor, this, { resource: userId, params, entry }));
+    return database.write(async (tx) => {
+      if (await tasks.isOpen(tx, this, userId))
+        throw new MatrixError('M_UNKNOWN', `${userId} is being erased already.`);
+      return tasks.start(tx, actor, this, { resource: userId, params, entry });
+    });
   }
 
   async run(

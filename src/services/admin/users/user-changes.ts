@@ -5,6 +5,7 @@ import type { AccountService } from '#src/services/accounts/sessions/account-ser
 import type { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
 import { nameOfNewAccount } from '#src/services/accounts/users/usernames.ts';
 import type { Account, UserService } from '#src/services/accounts/users/user-service.ts';
+import type { AdminTasks } from '#src/services/admin/tasks/admin-tasks.ts';
 import type { Actor } from '#src/services/audit/actor.ts';
 import type { AuditLog } from '#src/services/audit/audit-log.ts';
 import type { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
@@ -15,6 +16,9 @@ import type { ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
 import { USER_TYPES } from '#src/services/accounts/users/user-types.ts';
 import type { Subjects } from './subjects.ts';
 import { assertNotSelf } from './user-administration.ts';
+
+/** The task that erases a user; `privacy/erase-user.ts` does it. */
+export const ERASURE = { action: 'erase_user' } as const;
 
 /** What an account is to be. What is left out stays as it is. */
 export interface UserWish {
@@ -43,6 +47,7 @@ export interface UserChangesOptions {
   readonly ownAddresses: OwnAddresses;
   readonly profiles: ProfileService;
   readonly auditLog: AuditLog;
+  readonly tasks: Pick<AdminTasks, 'isOpen'>;
 }
 
 /** Sets a field of the profile of the user who is changed. */
@@ -134,6 +139,8 @@ export class UserChanges {
     const staysEnded = account.deactivated && wish.deactivated !== false;
     if (staysEnded && (wish.threepids ?? []).length > 0)
       throw new MatrixError('M_UNKNOWN', 'This account is deactivated: it has no addresses.');
+    if (account.deactivated && wish.deactivated === false && (await this.#options.tasks.isOpen(tx, ERASURE, userId)))
+      throw new MatrixError('M_UNKNOWN', `${userId} is being erased: an account comes back after that, or not at all.`);
     const noted: Noted = { before: {}, after: {} };
     const lost = await this.#setIds(tx, userId, wish, noted);
     await this.#setProfile(tx, wish, await profiles.profileOf(userId), change, noted);
