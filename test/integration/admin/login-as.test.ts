@@ -52,6 +52,18 @@ describe('an administrator who acts as a user', function () {
     expect((await server.ask(token, 'POST', '/keys/upload', {})).status).to.equal(400);
   });
 
+  it('has transaction ids of their own in each session, so that nobody is answered with what another one sent', async () => {
+    const name = await someone();
+    const room = await server.room(name);
+    const send = async (token: string): Promise<string> =>
+      (await server.must(token, 'PUT', `/rooms/${room}/send/m.room.message/same`, { msgtype: 'm.text', body: 'x' }))
+        .event_id;
+    const [one, other] = [await logInAs(name), await logInAs(name, {}, 'admin-other')];
+    const events = [await send(name), await send(one), await send(other)];
+    expect(new Set(events).size).to.equal(3);
+    expect([await send(name), await send(one), await send(other)]).to.deep.equal(events);
+  });
+
   it('does not make the user look present', async () => {
     const name = await someone();
     const token = await logInAs(name);

@@ -9,12 +9,14 @@ const IRC = registrationOf('irc');
 /** Gives bridges the accounts of all users. */
 const PUPPET = registrationOf('puppet', { namespaces: { users: [{ exclusive: false, regex: '@.*:test' }] } });
 const LIMITED = registrationOf('limited', { rate_limited: true });
+/** Another one that acts as everybody. */
+const SHADOW = registrationOf('shadow', { namespaces: { users: [{ exclusive: false, regex: '@.*:test' }] } });
 
 describe('application services as users', () => {
   let server: InProcessServer;
   before(async () => {
     server = await InProcessServer.start({
-      appservices: [IRC, PUPPET, LIMITED],
+      appservices: [IRC, PUPPET, LIMITED, SHADOW],
       rateLimits: { default: { perSecond: 0.001, burst: 20 }, message: { perSecond: 0.001, burst: 3 } },
     });
     await server.account(
@@ -169,6 +171,9 @@ describe('application services as users', () => {
     const bridged = await send(PUPPET.as_token, '?user_id=@alice:test');
     expect(bridged).not.to.equal(own);
     expect(await send(PUPPET.as_token, '?user_id=@alice:test')).to.equal(bridged);
+    const byAnother = await send(SHADOW.as_token, '?user_id=@alice:test');
+    expect([own, bridged]).not.to.include(byAnother);
+    expect(await send(SHADOW.as_token, '?user_id=@alice:test')).to.equal(byAnother);
     const onDevice = await send(PUPPET.as_token, '?user_id=@alice:test&device_id=DEVICE');
     expect(onDevice).to.equal(own);
   });

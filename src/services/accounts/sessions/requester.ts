@@ -30,3 +30,18 @@ export interface Requester {
   readonly rateLimited: boolean;
   readonly appservice?: AppserviceCaller | undefined;
 }
+
+/** What is looked at of who sends, to tell those apart who act as the same user without a device. */
+export type SendingClient = Pick<Requester, 'deviceId' | 'adminLogin'> & {
+  readonly appservice?: { readonly service: Pick<ApplicationService, 'id'> } | undefined;
+};
+
+/**
+ * Names who sends without a device, so that transaction ids are each one's own: an application service, or an administrator who acts as the user.
+ * Undefined for devices, whose ids say it. Client-Server API, "Transaction identifiers".
+ */
+export const deviceless = ({ adminLogin, appservice, deviceId }: SendingClient): string | undefined => {
+  if (deviceId !== undefined) return undefined;
+  if (adminLogin !== undefined) return `login ${adminLogin.id}`;
+  return appservice === undefined ? undefined : `service ${appservice.service.id}`;
+};

@@ -1,3 +1,4 @@
+import { deviceless, type SendingClient } from '#src/services/accounts/sessions/requester.ts';
 import type { ShadowBanned } from '#src/services/accounts/moderation/shadow-bans.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { Signal } from '#src/kernel/signal.ts';
@@ -28,9 +29,8 @@ const ALL_DEVICES = '*';
 export type DeviceMessages = Readonly<Record<string, Readonly<Record<string, JsonObject>>>>;
 
 /** Who sends. */
-export interface DeviceMessageSender {
+export interface DeviceMessageSender extends SendingClient {
   readonly userId: string;
-  readonly deviceId: string | undefined;
 }
 
 /** Messages for devices of users of other servers. Server-Server API, "Send-to-device messaging". */
@@ -178,8 +178,14 @@ export class ToDeviceService {
   }
 }
 
-const keyOf = ({ userId, deviceId }: DeviceMessageSender, type: string, txnId: string): string =>
-  transactionKey({ userId, deviceId, scope: `sendToDevice ${type}`, txnId });
+const keyOf = (sender: DeviceMessageSender, type: string, txnId: string): string =>
+  transactionKey({
+    userId: sender.userId,
+    deviceId: sender.deviceId,
+    client: deviceless(sender),
+    scope: `sendToDevice ${type}`,
+    txnId,
+  });
 
 const check = (messages: DeviceMessages): void => {
   let count = 0;

@@ -41,6 +41,8 @@ export interface EventDraft {
 export interface Transaction {
   readonly userId: string;
   readonly deviceId: string | undefined;
+  /** Who it is that has no device; undefined for devices, and for what the server itself sends. */
+  readonly client?: string | undefined;
   /** The endpoint with its path parameters but the transaction id. */
   readonly scope: string;
   readonly txnId: string;

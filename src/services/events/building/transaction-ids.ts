@@ -15,7 +15,8 @@ const RECALLED_AT_ONCE = 1_000;
 
 /** The database's key of a transaction: a digest in the form of a UUID. */
 export const transactionKey = (txn: Transaction): string => {
-  const digest = hash('sha256', JSON.stringify([txn.userId, txn.deviceId ?? null, txn.scope, txn.txnId]), 'hex');
+  const parts = [txn.userId, txn.deviceId ?? null, txn.scope, txn.txnId];
+  const digest = hash('sha256', JSON.stringify(txn.client === undefined ? parts : [...parts, txn.client]), 'hex');
   return `${digest.slice(0, 8)}-${digest.slice(8, 12)}-${digest.slice(12, 16)}-${digest.slice(16, 20)}-${digest.slice(20, 32)}`;
 };
 

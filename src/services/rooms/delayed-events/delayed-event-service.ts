@@ -6,6 +6,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isRoomId } from '#src/protocol/identifiers/identifiers.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { transactionKey } from '#src/services/events/building/transaction-ids.ts';
+import { deviceless, type SendingClient } from '#src/services/accounts/sessions/requester.ts';
 import type { Reader } from '#src/services/reading/client-events/client-events.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -81,7 +82,7 @@ export class DelayedEventService {
    * @throws MatrixError M_FORBIDDEN when the delay is too long (older form: M_UNKNOWN) or nothing may be scheduled at all,
    *   M_LIMIT_EXCEEDED when too much is, M_BAD_JSON, M_INVALID_PARAM
    */
-  async schedule(sender: Reader, request: DelayedEventRequest): Promise<string> {
+  async schedule(sender: Reader & SendingClient, request: DelayedEventRequest): Promise<string> {
     const { clock, database, maxScheduled, random, schedule, serverName } = this.#options;
     this.#assertDelay(request);
     if (!isRoomId(request.roomId))
@@ -121,7 +122,7 @@ export class DelayedEventService {
 
   /** The delayed event that a device has scheduled under a transaction id; undefined when there is none. */
   async scheduled(
-    sender: Reader,
+    sender: Reader & SendingClient,
     request: Pick<DelayedEventRequest, 'roomId' | 'type' | 'txnId' | 'isOlderForm'>,
   ): Promise<string | undefined> {
     const txn = transactionOf(sender, request);
@@ -214,12 +215,13 @@ export class DelayedEventService {
 }
 
 const transactionOf = (
-  sender: Reader,
+  sender: Reader & SendingClient,
   { isOlderForm, roomId, type, txnId }: Pick<DelayedEventRequest, 'isOlderForm' | 'roomId' | 'type' | 'txnId'>,
 ): string | null => {
   if (txnId === undefined) return null;
   const scope = `${isOlderForm ? 'delayed send' : 'delayed_event'}/${roomId}/${type}`;
-  return transactionKey({ userId: sender.userId, deviceId: sender.deviceId, scope, txnId });
+  const { deviceId, userId } = sender;
+  return transactionKey({ userId, deviceId, client: deviceless(sender), scope, txnId });
 };
 
 const notFound = (): MatrixError => new MatrixError('M_NOT_FOUND', 'There is no such delayed event.');

@@ -13,6 +13,7 @@ import { assertContent } from './content-check.ts';
 import { redactionWish, relatedRedactionJobs } from './related-redactions.ts';
 import type { NewTypes } from './new-types.ts';
 import { guestRecheck } from '#src/services/rooms/membership/guest-rules.ts';
+import { deviceless, type SendingClient } from '#src/services/accounts/sessions/requester.ts';
 import type { Actor, MembershipDoor } from '#src/services/rooms/membership/membership-door.ts';
 import type { RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';
 import type { RoomOpenness } from '#src/services/rooms/membership/room-openness.ts';
@@ -27,7 +28,7 @@ import { notInRoom, type RoomAccess } from '#src/services/reading/access/room-ac
 const MEMBER = 'm.room.member';
 
 /** Who sends. The suspended may redact their own events, and send nothing else. Client-Server API, "Account suspension". */
-export interface Sender extends Reader, Actor {}
+export type Sender = Reader & Actor & SendingClient;
 
 /** What is sent, and into which room. */
 export interface SendRequest {
@@ -310,15 +311,19 @@ const assertInside = (room: Room, { userId }: Sender): void => {
 const sendScope = (roomId: string, type: string): string => `send/${roomId}/${type}`;
 const redactScope = (roomId: string, eventId: string): string => `redact/${roomId}/${eventId}`;
 
-const transaction = (sender: Reader, scope: string, txnId: string): Transaction => ({
+const transaction = (sender: Reader & SendingClient, scope: string, txnId: string): Transaction => ({
   userId: sender.userId,
   deviceId: sender.deviceId,
+  client: deviceless(sender),
   scope,
   txnId,
 });
 
-const transactionOf = (sender: Reader, scope: string, txnId: string | undefined): Transaction | undefined =>
-  txnId === undefined ? undefined : transaction(sender, scope, txnId);
+const transactionOf = (
+  sender: Reader & SendingClient,
+  scope: string,
+  txnId: string | undefined,
+): Transaction | undefined => (txnId === undefined ? undefined : transaction(sender, scope, txnId));
 
 const fateOf = ({
   stickyDurationMs,
