@@ -48,6 +48,8 @@ export interface ContentStoreOptions {
 export class ContentStore {
   readonly #options: ContentStoreOptions;
   #sum: { readonly bytes: number; readonly until: number } | undefined;
+  /** The sum that is just being taken. */
+  #summing: Promise<void> | undefined;
   /** Bytes that were kept since the sum was taken. */
   #added = 0;
   /** Bytes of contents that are just coming to be kept. */
@@ -89,8 +91,9 @@ export class ContentStore {
     try {
       const stored = await this.#storeOf(place).put(name, content);
       await admit?.(stored);
-      const { result, isNew } = await this.#settle(name, stored, use, async () => {
-        await this.#sumUp();
+      // Not in the transaction: it would need a second connection, and wait for others that do so.
+      await this.#sumUp();
+      const { result, isNew } = await this.#settle(name, stored, use, () => {
         // Looking and taking is one step: however many come at once, they are not more than there is space for.
         if (held === 0 && this.#space() < stored.size) throw full();
         this.#held += stored.size - held;
@@ -157,7 +160,7 @@ export class ContentStore {
       }
       if (doomed.length < REMOVED_AT_ONCE) break;
     }
-    if (removed > 0) this.#sum = undefined;
+    if (removed > 0 && this.#sum !== undefined) this.#sum = { ...this.#sum, until: -Infinity };
     return removed;
   }
 
@@ -165,13 +168,13 @@ export class ContentStore {
     name: string,
     stored: { readonly digest: string; readonly size: number },
     use: (tx: Tx, blob: BlobRecord) => Promise<T>,
-    takeSpace: () => Promise<void>,
+    takeSpace: () => void,
   ): Promise<{ readonly result: T; readonly isNew: boolean }> {
     for (;;) {
       try {
         return await this.#options.database.writeAgain(async (tx) => {
           const known = await lockLiveBlob(tx, stored.digest);
-          if (known === undefined) await takeSpace();
+          if (known === undefined) takeSpace();
           const blob = known ?? (await completeBlob(tx, name, stored));
           if (blob === undefined)
             throw new MatrixError('M_UNKNOWN', 'This took so long that it was given up: send it again.', {}, 503);
@@ -200,10 +203,18 @@ export class ContentStore {
   }
 
   async #sumUp(): Promise<void> {
-    const { clock, database, mostBytes } = this.#options;
+    const { clock, mostBytes } = this.#options;
     if (mostBytes === null || (this.#sum !== undefined && this.#sum.until >= clock.now())) return;
-    this.#added = 0;
+    this.#summing ??= this.#takeSum().finally(() => (this.#summing = undefined));
+    await this.#summing;
+  }
+
+  async #takeSum(): Promise<void> {
+    const { clock, database } = this.#options;
+    // What is kept meanwhile may be in the sum, or not: it counts until the next one.
+    const before = this.#added;
     this.#sum = { bytes: await bytesOfBlobs(database), until: clock.now() + SUM_LIFETIME_MS };
+    this.#added -= before;
   }
 
   /** Bytes that can be kept still. */

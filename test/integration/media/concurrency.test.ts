@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { sql } from '#src/storage/database.ts';
@@ -72,6 +73,32 @@ describe('files of the same content that are uploaded and deleted at once', func
         () => expect.fail('there is no space'),
         () => undefined,
       );
+    } finally {
+      await small.stop();
+    }
+  });
+
+  it('need one connection to the database each, also when what lies there has to be counted anew', async () => {
+    const small = await InProcessServer.start({ config: { media: { maxTotalBytes: 1_000 } } });
+    // As many as there are connections.
+    const texts = Array.from({ length: 16 }, (_, n) => `file ${n}`);
+    try {
+      const came = Promise.withResolvers<void>();
+      let count = 0;
+      const keep = (text: string): Promise<string> =>
+        small.services.contents.keep(
+          Readable.from([Buffer.from(text)]),
+          () => Promise.resolve(text),
+          async () => {
+            count += 1;
+            if (count === texts.length) {
+              await small.clock.advance(600_000);
+              came.resolve();
+            }
+            await came.promise;
+          },
+        );
+      expect(await Promise.all(texts.map(keep))).to.deep.equal(texts);
     } finally {
       await small.stop();
     }
