@@ -1,9 +1,11 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { connect } from 'node:net';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
 import { expect } from 'chai';
 import { Type } from 'typebox';
 import { type Endpoint, endpoint, Reply } from '#src/http/endpoint.ts';
+import { type BodyReading, ClientGone, readBody } from '#src/http/middleware/body.ts';
 import { TestServer } from './serve.ts';
 
 const common = { summary: '', auth: 'none', rateLimit: 'none', response: Type.Object({}), errcodes: [] } as const;
@@ -214,6 +216,26 @@ describe('bodies', () => {
     expect((await server.line(({ message }) => message === 'request')).fields['status']).to.equal(499);
     expect((await server.ask('POST', echo, { body: { name: 'n' } })).status).to.equal(200);
     expect(server.lines.filter(({ level }) => level === 'error')).to.deep.equal([]);
+  });
+  it('does not wait for the body of a client that went away before it was looked at', async () => {
+    const reading = { limit: 100, timeoutMs: 1, deadlines: { in: () => ({ cancel: () => {} }) } };
+    const read = Promise.withResolvers<unknown>();
+    const listener = createServer((request) => {
+      request.once('close', () => {
+        readBody(request, reading as unknown as BodyReading).then(read.resolve, read.resolve);
+      });
+      socket.resetAndDestroy();
+    });
+    await new Promise<void>((resolve) => {
+      listener.listen(0, '127.0.0.1', resolve);
+    });
+    const socket = connect((listener.address() as AddressInfo).port, '127.0.0.1');
+    socket.write(`POST ${echo} HTTP/1.1\r\nHost: t\r\nContent-Length: 50\r\n\r\n{"name"`);
+    try {
+      expect(await read.promise).to.be.instanceOf(ClientGone);
+    } finally {
+      listener.close();
+    }
   });
 
   describe('compression', () => {

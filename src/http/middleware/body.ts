@@ -71,6 +71,8 @@ export const readBody = (request: IncomingMessage, reading: BodyReading): Promis
   const length = request.headers['content-length'];
   if (length === '0' || (length === undefined && request.headers['transfer-encoding'] === undefined))
     return Promise.resolve(EMPTY);
+  // Nothing tells of a client that is gone already: its body would be waited for until the deadline.
+  if (request.destroyed) return Promise.reject(new ClientGone());
   const declared = length === undefined ? Infinity : Number(length);
   if (length !== undefined && declared > DISCARD_BYTES + limit) return Promise.reject(tooLarge(limit));
 
