@@ -15,7 +15,7 @@ export interface TurnsOptions {
   readonly onceRested?: (callback: () => void, ms: number) => void;
 }
 
-/** For so many milliseconds after somebody who asked for little was served, the others leave half of the loop free. */
+/** For so many milliseconds after somebody who asked for little was served, the others leave most of the loop free. */
 const SHARED_MS = 250;
 /** Milliseconds of rest at most after one piece of work. */
 const LONGEST_REST_MS = 20;
@@ -36,8 +36,8 @@ export interface RankedPlace {
  * Shares the event loop among those who ask for something. As long as one turn of the loop is short, everything begins at once. When it
  * gets long, what comes waits in line, and so much of it begins in each turn as fits into a slice: users take turns, those who asked for
  * less of late go first, and in between the loop gets to everything else. What was begun and resumes goes before what only begins, so that
- * there is not ever more of it. As long as others are served, those who asked for much get half of the time: between their pieces of work the
- * loop rests for as long as the last one took, in which what others wait for (commits, answers) gets through.
+ * there is not ever more of it. As long as others are served, those who asked for much get a third of the time: between their pieces of work the
+ * loop rests for twice as long as the last one took, in which what others wait for (commits, answers) gets through.
  */
 export class Turns {
   readonly #clock: Clock;
