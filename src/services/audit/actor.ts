@@ -10,6 +10,3 @@ export interface Actor {
 
 /** Whoever may run commands on the machine. */
 export const OPERATOR: Actor = { userId: null, via: 'cli' };
-
-/** The server, where nobody asked for it: what its configuration wants of it. */
-export const SERVER_ITSELF: Actor = { userId: null, via: 'server' };

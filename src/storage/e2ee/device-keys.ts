@@ -23,12 +23,6 @@ const OF_USERS = sql(
    from device_keys k join devices d using (user_id, device_id)
    where k.user_id = any($1::text[]) order by k.user_id, d.created_ts, k.device_id`,
 );
-const OF_DEVICES = sql(
-  'device_keys_of_devices',
-  `select k.user_id as "userId", k.device_id as "deviceId", k.content, d.display_name as "displayName"
-   from unnest($1::text[], $2::text[]) w(user_id, device_id) join device_keys k using (user_id, device_id)
-   join devices d using (user_id, device_id)`,
-);
 
 /** Stores the identity keys of a device that exists. Returns whether they are new or other ones. */
 export const upsertDeviceKeys = async (tx: Tx, userId: string, deviceId: string, content: string): Promise<boolean> =>
@@ -37,13 +31,3 @@ export const upsertDeviceKeys = async (tx: Tx, userId: string, deviceId: string,
 /** The keys of all devices of these users, by user. */
 export const deviceKeysOfUsers = (database: Database, userIds: readonly string[]): Promise<DeviceKeysRecord[]> =>
   database.query<DeviceKeysRecord>(OF_USERS, [userIds]);
-
-/** The keys of these devices, as far as they have any. */
-export const deviceKeysOfDevices = (
-  database: Database,
-  devices: readonly { readonly userId: string; readonly deviceId: string }[],
-): Promise<DeviceKeysRecord[]> =>
-  database.query<DeviceKeysRecord>(OF_DEVICES, [
-    devices.map(({ userId }) => userId),
-    devices.map(({ deviceId }) => deviceId),
-  ]);
