@@ -13,10 +13,12 @@ const HELD_BYTES = 256 * 1024;
  * first `timeoutMs`, and with ClientGone when the client goes away; destroying it throws the rest of the body away, so that the
  * client gets to reading the answer.
  *
- * @throws MatrixError M_TOO_LARGE where the request says so itself; M_LIMIT_EXCEEDED with status 503 when too many bytes are in flight
+ * @throws MatrixError M_TOO_LARGE where the request says so itself; M_LIMIT_EXCEEDED with status 503 when too many bytes are in flight;
+ *   ClientGone when the client went away while the request waited for its turn
  */
 export const bodyStream = (request: IncomingMessage, { limit, timeoutMs, deadlines, held }: BodyReading): Readable => {
   if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge(limit);
+  if (request.destroyed) throw new ClientGone();
   if (!held.hold('body', HELD_BYTES)) throw noRoom();
   let size = 0;
   const stream = new Transform({

@@ -44,8 +44,8 @@ export const federationUserKeysEndpoints = [
       self_signing_keys: byName,
     }),
     errcodes: ['M_BAD_JSON', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
-    async handler({ keyAnswers }: Services, { body }) {
-      const { deviceKeys, masterKeys, selfSigningKeys } = await keyAnswers.query(body.device_keys);
+    async handler({ keyAnswers }: Services, { body, requester: { serverName } }) {
+      const { deviceKeys, masterKeys, selfSigningKeys } = await keyAnswers.query(serverName, body.device_keys);
       return { device_keys: deviceKeys, master_keys: masterKeys, self_signing_keys: selfSigningKeys };
     },
   }),

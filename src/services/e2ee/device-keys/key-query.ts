@@ -184,8 +184,13 @@ export class KeyQuery {
    * The keys of users of this server. Every user who was asked for has an entry, also without any keys.
    *
    * @param readerId who asks: signatures are theirs to see that nobody else sees; undefined for another server
+   * @param party with whom long queries take turns: the reader, or the server
    */
-  async local(wanted: Readonly<Record<string, readonly string[]>>, readerId: string | undefined): Promise<LocalKeys> {
+  async local(
+    wanted: Readonly<Record<string, readonly string[]>>,
+    readerId: string | undefined,
+    party = readerId ?? '',
+  ): Promise<LocalKeys> {
     const userIds = Object.keys(wanted);
     if (userIds.length <= USERS_AT_ONCE) return this.#localOf(userIds, wanted, readerId);
     // Part by part: no statement and no turn of the event loop is as long as the list.
@@ -197,7 +202,6 @@ export class KeyQuery {
       }
       return found;
     };
-    const party = readerId ?? 'servers';
     return this.#long.run({ party, isPreferred: false }, work, () => limitExceeded('key_queries', 2_000));
   }
 

@@ -55,8 +55,15 @@ export class TransactionIds {
 
   async #earlier(key: string): Promise<string | undefined> {
     if (this.#isEmpty === undefined) {
-      this.#recallUntil = this.#clock.monotonic() + RECALL_MS;
-      this.#isEmpty = hasTxns(this.#database).then((some) => (this.#isEmpty = !some));
+      if (this.#recallUntil === Infinity) this.#recallUntil = this.#clock.monotonic() + RECALL_MS;
+      this.#isEmpty = hasTxns(this.#database).then(
+        (some) => (this.#isEmpty = !some),
+        (error: unknown) => {
+          // The next one asks again.
+          this.#isEmpty = undefined;
+          throw error;
+        },
+      );
     }
     return (await this.#isEmpty) ? undefined : this.#recall.ask(key);
   }

@@ -23,11 +23,11 @@ export class KeyAnswers {
    * Identity keys. Every user of this server who was asked for has an entry, also without any keys.
    *
    * @param wanted user -> device ids; none for all devices
-   * @throws MatrixError M_TOO_LARGE
+   * @throws MatrixError M_TOO_LARGE; M_LIMIT_EXCEEDED when too many of this origin's queries wait
    */
-  query(wanted: Readonly<Record<string, readonly string[]>>): Promise<RemoteUserKeys> {
+  query(origin: string, wanted: Readonly<Record<string, readonly string[]>>): Promise<RemoteUserKeys> {
     assertFewKeys(Object.entries(wanted));
-    return this.#options.keyQuery.local(this.#ownOf(wanted), undefined);
+    return this.#options.keyQuery.local(this.#ownOf(wanted), undefined, origin);
   }
 
   /** One-time keys, each of them once. @throws MatrixError M_TOO_LARGE */
