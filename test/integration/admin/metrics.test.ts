@@ -1,9 +1,11 @@
+import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parser } from '@prometheus-io/lezer-promql';
 import { expect } from 'chai';
 import { parse } from 'yaml';
 import type { MetricDescription } from '#src/app/ground/metrics.ts';
+import { until } from '#test/support/until.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
 import { downloadMedia, uploadMedia } from '#test/support/media.ts';
 
@@ -203,7 +205,8 @@ describe('the metrics', function () {
         ['synapse_http_server_requests_received_total', { servlet: 'client-server.sendMessage', method: 'PUT' }],
       ),
     ).to.deep.equal([1, 1, 1, 1, 1, 1]);
-    const content = 'a file of twenty-six bytes';
+    // Of its own in each try: what is kept already is not new.
+    const content = `a file of ${randomBytes(8).toString('hex')}`;
     const [kept, bytes, sent, audit] = await growth(
       async () => {
         const uri = await uploadMedia(server, 'alice', content);
@@ -216,7 +219,7 @@ describe('the metrics', function () {
       ['tsudoi_audit_entries_total'],
     );
     expect([kept, bytes, sent, audit]).to.deep.equal([1, 26, 26, 1]);
-    const [limited, errors, hits] = await growth(
+    const [limited, errors] = await growth(
       async () => {
         for (let n = 0; n < 3; n++) await server.ask('alice', 'POST', `/rooms/${room}/report`, { reason: 'x' });
         server.services.logger.error('something is odd');
@@ -224,10 +227,15 @@ describe('the metrics', function () {
       ['tsudoi_limited_requests_total', { api: 'http', limiter: 'report' }],
       // Warnings come by themselves where a machine is slow.
       ['tsudoi_log_lines_total', { level: 'error' }],
-      ['tsudoi_cache_hits_total', { cache: 'access_tokens' }],
     );
     expect([limited, errors]).to.deep.equal([2, 1]);
-    expect(hits).to.be.at.least(3);
+    // Caches of servers that other tests have stopped are counted until their memory is freed.
+    await until('a cache counts what it had', async () => {
+      const [hits = 0] = await growth(async () => {
+        for (let n = 0; n < 3; n++) await server.ask('alice', 'GET', '/account/whoami');
+      }, ['tsudoi_cache_hits_total', { cache: 'access_tokens' }]);
+      return hits >= 3;
+    });
     const samples = await scrape();
     expect(sumOf(samples, 'tsudoi_database_up')).to.equal(1);
     for (const name of [

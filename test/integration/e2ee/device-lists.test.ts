@@ -151,9 +151,14 @@ describe('device lists', function () {
   it('wake who waits', async () => {
     await server.room(alice, bob);
     await delta(bob);
-    const waiting = server.sync(bob, tokens.get(bob.token), 20_000);
+    // Something else may wake it as well, a moment before.
+    const told = async (since: string | undefined): Promise<unknown> => {
+      const answer = await server.sync(bob, since, 20_000);
+      return answer.device_lists ?? told(answer.next_batch);
+    };
+    const waiting = told(tokens.get(bob.token));
     await upload(alice);
-    expect((await waiting).device_lists).to.deep.equal({ changed: [alice.userId], left: [] });
+    expect(await waiting).to.deep.equal({ changed: [alice.userId], left: [] });
   });
 
   it('followed over random histories tell all that happened: who shares a room is known, and their keys are as of now', async () => {
