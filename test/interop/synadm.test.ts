@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { ChildServer } from '#test/support/child-server.ts';
-import { ask } from '#test/support/http.ts';
+import { type Answer, ask } from '#test/support/http.ts';
 import type { Json } from '#test/support/in-process-server.ts';
 import { INSTALLATION_MS, pythonWith } from '#test/support/python-environment.ts';
 import { until } from '#test/support/until.ts';
@@ -173,5 +173,72 @@ describe(`${SYNADM}, unchanged`, function () {
     await synadm('notice', 'send', '@bob:test', 'there is cake');
     const { rooms } = await must('bob', 'GET', '/sync');
     expect(Object.keys({ ...rooms.invite, ...rooms.join })).to.have.length.at.least(1);
+  });
+
+  it('finds users by an address, bans them in the shadow, suspends them and ends their devices', async () => {
+    await synadm('user', 'modify', '@dave:test', '-P', 'another-password', '-t', 'email', 'dave@mail.test');
+    expect((await synadm('user', '3pid', 'dave@mail.test')).user_id).to.equal('@dave:test');
+    expect((await synadm('user', 'auth-provider', '-p', 'oidc', 'nobody')).errcode).to.equal('M_NOT_FOUND');
+    await synadm('user', 'shadow-ban', '@dave:test');
+    expect((await synadm('user', 'details', '@dave:test')).shadow_banned).to.equal(true);
+    await synadm('user', 'shadow-ban', '-u', '@dave:test');
+    expect((await synadm('user', 'details', '@dave:test')).shadow_banned).to.equal(false);
+    await synadm('user', 'suspend', '@dave:test');
+    expect((await synadm('user', 'details', '@dave:test')).suspended).to.equal(true);
+    const login = { type: 'm.login.password', identifier: { type: 'm.id.user', user: 'bob' }, password: PASSWORD };
+    const { body } = await ask(server?.url ?? '', 'POST', '/_matrix/client/v3/login', { body: login });
+    const whoami = (): Promise<Answer> =>
+      ask(server?.url ?? '', 'GET', '/_matrix/client/v3/account/whoami', { token: body.access_token });
+    expect((await whoami()).status).to.equal(200);
+    await until('it is known when the device was used', async () => {
+      const { body: device } = await ask(
+        server?.url ?? '',
+        'GET',
+        `/_synapse/admin/v2/users/@bob:test/devices/${body.device_id}`,
+        { token: tokens.get('admin') },
+      );
+      return device.last_seen_ts !== null;
+    });
+    await synadm('user', 'prune-devices', '-d', '0', '-s', '0', '-i', body.device_id, '@bob:test');
+    expect((await whoami()).body.errcode).to.equal('M_UNKNOWN_TOKEN');
+  });
+
+  it('looks at power, aliases and empty rooms, and takes care of files and tokens', async () => {
+    const { room_id: roomId } = await must('bob', 'POST', '/createRoom', {
+      preset: 'public_chat',
+      name: 'Garden',
+      room_alias_name: 'garden',
+      // In later ones those who made a room stand in no list.
+      room_version: '11',
+    });
+    const { rooms } = await synadm('room', 'power-levels', '-i', roomId);
+    expect(JSON.stringify(rooms)).to.include('@bob:test');
+    expect(idsOf((await synadm('room', 'search', 'Garden')).rooms, 'room_id')).to.deep.equal([roomId]);
+    expect(JSON.stringify(await synadm('room', 'resolve', '#garden:test'))).to.include(roomId);
+    expect(JSON.stringify(await synadm('room', 'resolve', '-r', roomId))).to.include('#garden:test');
+    await must('bob', 'POST', `/rooms/${encodeURIComponent(roomId)}/leave`, {});
+    await synadm('room', 'purge-empty');
+    await until('the empty room is gone', async () => (await synadm('room', 'search', 'Garden')).rooms.length === 0);
+
+    await synadm('regtok', 'new', '-n', 'changing', '-u', '3');
+    await synadm('regtok', 'update', 'changing', '-u', '5');
+    expect((await synadm('regtok', 'details', 'changing')).uses_allowed).to.equal(5);
+
+    const upload = await fetch(`${server?.url}/_matrix/media/v3/upload`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${tokens.get('bob')}`, 'content-type': 'text/plain' },
+      body: 'of the garden',
+    });
+    const mediaId = String(((await upload.json()) as Json).content_uri)
+      .split('/')
+      .at(-1)!;
+    const known = async (): Promise<Json[]> => (await synadm('media', 'list', '-u', '@bob:test')).media;
+    await synadm('media', 'quarantine', '-i', mediaId);
+    await synadm('media', 'unquarantine', '-i', mediaId);
+    await synadm('media', 'protect', mediaId);
+    expect((await known())[0]).to.include({ media_id: mediaId, quarantined_by: null, safe_from_quarantine: true });
+    await synadm('media', 'purge', '-d', '1');
+    await synadm('media', 'delete', '-i', mediaId);
+    expect(await known()).to.deep.equal([]);
   });
 });
