@@ -369,6 +369,17 @@ describe('events that relate to each other', function () {
   });
 
   describe('annotations', () => {
+    it('are answered as the first time under the same transaction id, also when this process has forgotten it', async () => {
+      const roomId = await open('bob');
+      const target = await message('alice', roomId, 'a');
+      const path = `/rooms/${roomId}/send/m.reaction/repeated`;
+      const content = relating('m.annotation', target, { key: '🎉' });
+      const first = await server.must('alice', 'PUT', path, content);
+      const { transactions } = server.services.events;
+      for (let other = 0; other < 25_000; other++)
+        await transactions.once(`other ${other}`, () => Promise.resolve('$x'));
+      expect(await server.must('alice', 'PUT', path, content)).to.deep.equal(first);
+    });
     it('are refused a second time with M_DUPLICATE_ANNOTATION, until the first is redacted', async () => {
       const roomId = await open('bob');
       const target = await message('alice', roomId, 'a');

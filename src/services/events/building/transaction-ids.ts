@@ -87,6 +87,11 @@ export class TransactionIds {
     );
   }
 
+  /** The event that the database says a transaction made: for what must not be refused only because it was forgotten here. */
+  written(key: string): Promise<string | undefined> {
+    return this.#recall.ask(key);
+  }
+
   /** The event that a transaction made or is making; undefined when it is new, or failed. */
   async answered(key: string): Promise<string | undefined> {
     const known = this.#answers.get(key);

@@ -55,8 +55,11 @@ export class RelationRules {
       // One after the other: of two that come at the same time, the second one finds the first.
       const like = JSON.stringify([eventId, draft.sender, draft.type, key]);
       return this.#annotations.run(like, async () => {
-        if (txn === undefined || (await this.#isNew(txn))) await this.#assertFirst(room, draft, eventId, key);
-        return this.#send(room, draft, txn);
+        if (txn !== undefined && !(await this.#isNew(txn))) return this.#send(room, draft, txn);
+        if (await this.#isFirst(room, draft, eventId, key)) return this.#send(room, draft, txn);
+        const repeated = txn && (await this.#events.transactions.written(transactionKey(txn)));
+        if (repeated !== undefined) return repeated;
+        throw new MatrixError('M_DUPLICATE_ANNOTATION', 'You have annotated this event in the same way already.');
       });
     }
     if (relation.relType === REL.thread) await this.#assertMayStartThread(room, relation.eventId);
@@ -74,18 +77,14 @@ export class RelationRules {
   }
 
   /** "Homeservers should prevent users from sending a second annotation for a given event with identical event type and annotation key". */
-  async #assertFirst(room: Room, draft: EventDraft, eventId: string, key: string): Promise<void> {
+  async #isFirst(room: Room, draft: EventDraft, eventId: string, key: string): Promise<boolean> {
     const target = await this.#find(room, eventId);
-    if (target === undefined) return;
+    if (target === undefined) return true;
     const like = (await this.#index.of(room, target)).filter(
       ({ relType, sender, type }) => relType === REL.annotation && sender === draft.sender && type === draft.type,
     );
     const loaded = await this.#loader.load(like.map(({ nid }) => ({ room, nid })));
-    for (const { content } of loaded.values()) {
-      if (relationOf(content)?.key === key) {
-        throw new MatrixError('M_DUPLICATE_ANNOTATION', 'You have annotated this event in the same way already.');
-      }
-    }
+    return ![...loaded.values()].some(({ content }) => relationOf(content)?.key === key);
   }
 
   /** "Servers SHOULD reject client requests which attempt to start a thread off an event with an m.relates_to property." */
