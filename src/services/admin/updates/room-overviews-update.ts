@@ -2,7 +2,7 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import type { RoomOverviews } from '#src/services/rooms/directory/room-overviews.ts';
 import { roomsAfter } from '#src/storage/admin/background-updates.ts';
 import type { Database } from '#src/storage/database.ts';
-import type { BackgroundUpdate } from './update.ts';
+import { type BackgroundUpdate, stepOver } from './update.ts';
 
 const ROOMS_AT_ONCE = 20;
 
@@ -17,6 +17,6 @@ export const roomOverviewsUpdate = (options: {
     const { database, overviews, rooms } = options;
     const nids = await roomsAfter(database, Number(after), ROOMS_AT_ONCE);
     await overviews.write((await rooms.load(nids)).values());
-    return { items: nids.length, after: nids.length < ROOMS_AT_ONCE ? undefined : String(nids.at(-1)) };
+    return stepOver(nids, ROOMS_AT_ONCE);
   },
 });

@@ -7,7 +7,7 @@ import {
   sweepDirectoryUsers,
 } from '#src/storage/admin/background-updates.ts';
 import type { Database } from '#src/storage/database.ts';
-import type { BackgroundUpdate } from './update.ts';
+import { type BackgroundUpdate, stepOver, type UpdateStep } from './update.ts';
 
 const ROOMS_AT_ONCE = 10;
 const USERS_AT_ONCE = 100;
@@ -24,16 +24,16 @@ export const userDirectoryUpdate = (options: {
   readonly entries: Pick<DirectoryEntries, 'listAll' | 'listRoom'>;
 }): BackgroundUpdate => {
   const { database, entries, rooms } = options;
-  const rounds: Readonly<Record<Round, (after: string) => ReturnType<BackgroundUpdate['step']>>> = {
+  const rounds: Readonly<Record<Round, (after: string) => Promise<UpdateStep>>> = {
     async rooms(after) {
       const nids = await roomsAfter(database, Number(after), ROOMS_AT_ONCE);
       for (const room of (await rooms.load(nids)).values()) if (room.isHere) await entries.listRoom(room);
-      return { items: nids.length, after: nids.length < ROOMS_AT_ONCE ? undefined : String(nids.at(-1)) };
+      return stepOver(nids, ROOMS_AT_ONCE);
     },
     async users(after) {
       const userIds = await accountsAfter(database, after, USERS_AT_ONCE);
       await entries.listAll(userIds);
-      return { items: userIds.length, after: userIds.length < USERS_AT_ONCE ? undefined : userIds.at(-1) };
+      return stepOver(userIds, USERS_AT_ONCE);
     },
     async entries(after) {
       const swept = await sweepDirectoryUsers(database, Number(after), ENTRIES_AT_ONCE);
