@@ -15,7 +15,7 @@ export type GatewayMood = readonly [number, unknown, Record<string, string>?] | 
 /** A push gateway on the loopback interface. It takes everything, unless `mood` says otherwise. */
 export class PushGateway {
   readonly notified: Notified[] = [];
-  mood: (notified: Notified) => GatewayMood = () => [200, { rejected: [] }];
+  mood: (notified: Notified) => GatewayMood | Promise<GatewayMood> = () => [200, { rejected: [] }];
   /** Requests at once, now and at most. */
   open = 0;
   mostOpen = 0;
@@ -71,7 +71,7 @@ export class PushGateway {
     for await (const chunk of request) text += String(chunk);
     const notified = { path: request.url ?? '', notification: JSON.parse(text).notification };
     this.notified.push(notified);
-    const mood = this.mood(notified);
+    const mood = await this.mood(notified);
     if (mood === 'hang') return;
     const [status, body, headers = {}] = mood;
     response.writeHead(status, { 'content-type': 'application/json', ...headers });

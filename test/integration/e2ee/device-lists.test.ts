@@ -117,6 +117,21 @@ describe('device lists', function () {
     expect((await delta(bob)).changed).to.deep.equal([]);
   });
 
+  it('tell only its owner of a new user-signing key, which nobody else is shown', async () => {
+    await server.room(alice, bob);
+    const userSigning = crossSigningKeyOf(alice.userId, 'user_signing', keyOf(2), keyOf(1));
+    await server.must(alice, 'POST', '/keys/device_signing/upload', {
+      master_key: crossSigningKeyOf(alice.userId, 'master', keyOf(1)),
+    });
+    await delta(alice);
+    await delta(bob);
+    const path = '/keys/device_signing/upload';
+    const { body } = await server.ask(alice, 'POST', path, { user_signing_key: userSigning });
+    await server.must(alice, 'POST', path, { user_signing_key: userSigning, auth: server.proof(alice, body.session) });
+    expect((await delta(alice)).changed).to.deep.equal([alice.userId]);
+    expect((await delta(bob)).changed).to.deep.equal([]);
+  });
+
   it('are told by /keys/changes between two tokens, also after a restart', async () => {
     await server.room(alice, bob);
     const { next_batch: from } = await server.sync(bob);

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { PushServer } from './push-server.ts';
+import { GRACE_MS, PushServer } from './push-server.ts';
 
 describe('an HTTP pusher', function () {
   this.timeout(120_000);
@@ -78,6 +78,28 @@ describe('an HTTP pusher', function () {
       default_payload: { aps: { 'mutable-content': 1 } },
     });
     expect(JSON.stringify(told)).not.to.include('secret');
+  });
+
+  it('is told that nothing is unread any more of what is read before its gateway has answered', async () => {
+    const { me, other, roomId } = await listener();
+    const asked = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<void>();
+    server.gateway.mood = async () => {
+      asked.resolve();
+      await answer.promise;
+      return [200, { rejected: [] }];
+    };
+    const eventId = await server.app.say(other, roomId, 'read at once');
+    await server.app.idle();
+    await server.app.clock.advance(GRACE_MS);
+    await asked.promise;
+    await server.read(me, roomId, eventId);
+    answer.resolve();
+    const told = await server.told();
+    expect(told.map(({ counts, event_id: id }) => [id, counts.unread])).to.deep.equal([
+      [eventId, 1],
+      [undefined, 0],
+    ]);
   });
 
   it('hears of a mention with its tweaks, and with high priority', async () => {

@@ -193,7 +193,10 @@ export class CrossSigningService {
         content: canonicalJson(content, 'lenient'),
       })),
     );
-    await this.#options.changes.mark(tx, userId);
+    // Nobody else is shown a user-signing key.
+    const { changes: deviceLists } = this.#options;
+    if (changed.every(({ usage }) => usage === 'user_signing')) await deviceLists.markSigned(tx, userId, [userId]);
+    else await deviceLists.mark(tx, userId);
     return true;
   }
 }

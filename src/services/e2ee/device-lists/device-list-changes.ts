@@ -62,7 +62,7 @@ export class DeviceListChanges {
     await this.#mark(tx, [{ userId, seenBy: '' }]);
   }
 
-  /** Notes that `signer` signed keys of these users, which nobody else is shown. */
+  /** Notes that what `signer` alone is shown of these users' keys changed: what they signed, and their own user-signing key. */
   async markSigned(tx: Tx, signer: string, userIds: readonly string[]): Promise<void> {
     if (userIds.length > 0)
       await this.#mark(

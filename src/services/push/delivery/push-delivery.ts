@@ -371,8 +371,10 @@ export class PushDelivery {
 
   /** Whether a user was told that anything is unread. */
   #mayBeLess(userId: string): boolean {
-    const { registry } = this.#options;
-    return registry.of(userId).some(({ destination }) => registry.toldOf(destination) > 0);
+    const { registry, sender } = this.#options;
+    return registry
+      .of(userId)
+      .some(({ destination }) => registry.toldOf(destination) > 0 || sender.isTelling(destination));
   }
 
   /** Has what is unread counted for many at once, now and then: somebody who redacts again and again must not keep the database busy. */
@@ -406,7 +408,7 @@ export class PushDelivery {
 
   /** Tells pushers of users how much is unread, where they were told something else last. */
   async #tellCountsOf(users: ReadonlyMap<string, number | undefined>): Promise<void> {
-    const { badges, clock, database, interner, registry } = this.#options;
+    const { badges, clock, database, interner, registry, sender } = this.#options;
     const rows: { room: null; event: null; user_nid: number; ts: number }[] = [];
     const checks: { readonly user: number; readonly mark: number }[] = [];
     const byUser = new Map<number, readonly PusherRef[]>();
@@ -415,7 +417,10 @@ export class PushDelivery {
       const pushers = registry.of(userId).filter(wantsCounts);
       if (pushers.length === 0) continue;
       const unread = await badges.of(userId);
-      const outdated = pushers.filter(({ destination }) => registry.toldOf(destination) !== unread);
+      // Who is being told of a count may not have it yet: whether it is this one shows when it is their turn again.
+      const outdated = pushers.filter(
+        ({ destination }) => registry.toldOf(destination) !== unread || sender.isTelling(destination),
+      );
       if (outdated.length === 0) continue;
       const user = await interner.userNid(userId);
       byUser.set(user, outdated);

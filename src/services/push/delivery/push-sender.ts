@@ -48,6 +48,8 @@ export class PushSender {
   readonly #sent: Counter;
   /** What pushers have been told by now, to be kept. One that is lost costs a notification that says nothing new. */
   readonly #told: Batches<readonly [destination: string, unread: number]>;
+  /** Pushers that are being told of something: what they know of what is unread is settled when their gateways have answered. */
+  readonly #telling = new Set<string>();
 
   constructor(options: PushSenderOptions) {
     this.#options = options;
@@ -75,21 +77,36 @@ export class PushSender {
   }
 
   readonly send = async (destination: string, { items }: Batch<PushItem>, signal: AbortSignal): Promise<Outcome> => {
-    const { badges, pushers, registry } = this.#options;
+    const { pushers, registry } = this.#options;
     const [item] = items;
     const ref = registry.byDestination(destination);
     const pusher = ref && (await pushers.byId(Number(destination)));
     if (item === undefined || ref === undefined || pusher === undefined) return { kind: 'gone' };
     // Whoever has been locked out reads nothing by way of notifications either.
     if (pusher.isLocked) return { kind: 'done' };
+    this.#telling.add(destination);
+    try {
+      return await this.#tell(ref, pusher, item, signal);
+    } finally {
+      this.#telling.delete(destination);
+    }
+  };
+
+  /** Whether a pusher is being told of something, perhaps of another count than the one it was told last. */
+  isTelling(destination: string): boolean {
+    return this.#telling.has(destination);
+  }
+
+  async #tell(ref: PusherRef, pusher: PusherRecord, item: PushItem, signal: AbortSignal): Promise<Outcome> {
+    const { badges, registry } = this.#options;
     const unread = ref.wantsCounts ? await badges.of(ref.userId) : undefined;
     if (item.kind === 'counts') {
-      if (unread === undefined || unread === registry.toldOf(destination)) return { kind: 'done' };
+      if (unread === undefined || unread === registry.toldOf(ref.destination)) return { kind: 'done' };
       return this.#notify(ref, pusher, item.kind, countsNotification(pusher, unread), unread, signal);
     }
     const notification = await this.#ofEvent(pusher, item, unread);
     return this.#notify(ref, pusher, item.kind, notification, unread, signal);
-  };
+  }
 
   async #ofEvent(
     pusher: PusherRecord,
