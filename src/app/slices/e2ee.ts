@@ -41,9 +41,9 @@ export function composeEncryption(
   below: Platform & Queries & Commit & Users & Accounts & RoomModel & EventStreaming & FederationOutbox,
 ): Slice<Encryption> {
   const { accountStream, clock, config, database, logger, remoteKeys, sessions, toDeviceOutbox, uia } = below;
-  const { shadowBans, userDevicesApi, users, writer } = below;
+  const { shadowBans, timers, userDevicesApi, users, writer } = below;
   const isLocal = (userId: string): boolean => users.isLocal(userId);
-  const changes = new DeviceListChanges({ database, writer, accountStream, logger });
+  const changes = new DeviceListChanges({ database, writer, accountStream, timers, logger });
   const remoteDeviceLists = new RemoteDeviceLists({ database, api: userDevicesApi, changes, logger });
   // Who leaves rooms, so that nothing is kept of whom nothing is told.
   const { follower, close } = composeFollower(below, {
@@ -79,7 +79,7 @@ export function composeEncryption(
     async close() {
       await close();
       await remoteDeviceLists.idle();
-      await changes.idle();
+      await changes.close();
     },
     async idle() {
       await follower.idle();

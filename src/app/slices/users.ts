@@ -27,7 +27,7 @@ export interface Users {
 }
 
 export function composeUsers(below: Platform & Outside & AppserviceRegistry & Commit & Queries): Slice<Users> {
-  const { appserviceApi, appservices, clock, config, database, logger, remoteProfiles, writer } = below;
+  const { appserviceApi, appservices, clock, config, database, logger, remoteProfiles, timers, writer } = below;
   const accountStream = new AccountStream(logger);
   const shadowBans = new ShadowBans(database, accountStream);
   const { enabled, periodMs } = config.accountValidity;
@@ -40,7 +40,7 @@ export function composeUsers(below: Platform & Outside & AppserviceRegistry & Co
     validityMs: enabled ? periodMs : null,
   });
   const appserviceQueries = new AppserviceQueries({ appservices, api: appserviceApi, users, clock });
-  const profileChanges = new ProfileChanges({ database, writer, logger });
+  const profileChanges = new ProfileChanges({ database, writer, timers, logger });
   const profiles = new ProfileService({
     database,
     changes: profileChanges,
@@ -66,6 +66,6 @@ export function composeUsers(below: Platform & Outside & AppserviceRegistry & Co
       await profileChanges.start();
     },
     idle: () => profileChanges.idle(),
-    close: () => profileChanges.idle(),
+    close: () => profileChanges.close(),
   };
 }

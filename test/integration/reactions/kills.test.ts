@@ -367,4 +367,50 @@ describe('a server that is killed between two steps', function () {
     done: ({ username }) => ({ exists: true, name: `Named ${username}`, found: [`@${username}:${server.serverName}`] }),
     untouched: () => ({ exists: false, name: null, found: [] }),
   });
+
+  promise({
+    title: 'tells others of the keys that a device uploaded',
+    jobs: [],
+    async prepare(life) {
+      const { userId, session } = await life.services.registration.registerByAdmin(
+        OPERATOR,
+        { username: `device${process.hrtime.bigint()}`, password: 'correct horse battery', admin: false },
+        {},
+      );
+      await life.services.deviceListChanges.idle();
+      return { userId, deviceId: session?.deviceId ?? '', before: life.services.writer.committed() };
+    },
+    act: ({ services }, { userId, deviceId }) => {
+      const keys = { [`ed25519:${deviceId}`]: 'a2V5', [`curve25519:${deviceId}`]: 'a2V5' };
+      const deviceKeys = { user_id: userId, device_id: deviceId, algorithms: [], keys, signatures: {} };
+      return services.deviceKeys.upload({ userId, deviceId }, { device_keys: deviceKeys });
+    },
+    async outcome({ services }, { userId, deviceId, before }) {
+      const { device_keys: deviceKeys } = await services.keyQuery.query(userId, { [userId]: [deviceId] }, undefined);
+      const told = await services.deviceListChanges.between(before, services.writer.committed());
+      return {
+        isStored: deviceKeys[userId]?.[deviceId] !== undefined,
+        isTold: told.some((change) => change.userId === userId),
+      };
+    },
+    done: () => ({ isStored: true, isTold: true }),
+    untouched: () => ({ isStored: false, isTold: false }),
+  });
+
+  promise({
+    title: 'tells others of a field of a profile that changed',
+    jobs: [],
+    prepare: async (life) => ({ user: await server.user(life), before: life.services.writer.committed() }),
+    act: ({ services }, { user }) => services.profiles.set(user, user.userId, 'm.tz', { 'm.tz': 'Asia/Tokyo' }),
+    async outcome({ services }, { user, before }) {
+      const { fields } = await services.profiles.profileOf(user.userId);
+      const told = await services.profileChanges.between(before, services.writer.committed());
+      return {
+        stored: fields['m.tz'] ?? null,
+        isTold: told.some(({ userId, field }) => userId === user.userId && field === 'm.tz'),
+      };
+    },
+    done: () => ({ stored: 'Asia/Tokyo', isTold: true }),
+    untouched: () => ({ stored: null, isTold: false }),
+  });
 });

@@ -1,0 +1,143 @@
+import { Background, Ongoing } from '#src/kernel/background.ts';
+import type { Logger } from '#src/kernel/logger.ts';
+import { Signal } from '#src/kernel/signal.ts';
+import type { Timer, Timers } from '#src/kernel/timers.ts';
+import { type PositionVector, SHARDS, shardOfName, shardOfPosition } from '#src/protocol/wire/position.ts';
+import type { WriteRequest } from './operation.ts';
+import type { Writer } from './writer.ts';
+
+/** What could not get its position is tried again after so long. */
+const RETRY_MS = 2_000;
+
+export type Positioned<Change> = Change & { readonly pos: number };
+
+export interface NotedChangesOptions<Change> {
+  /** Names the changes in logs and metrics. */
+  readonly name: string;
+  readonly writer: Writer;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  /** Changes of each shard that are kept in memory. Older ones are read. */
+  readonly kept: number;
+  /** What is noted and has no position yet. */
+  readonly due: () => Promise<readonly Change[]>;
+  /** How a change is written with its position; it is no longer due then. */
+  readonly write: (change: Positioned<Change>) => Pick<WriteRequest, 'streams' | 'devices'>;
+  /** Changes within a span of each shard, as they are stored. */
+  readonly read: (after: PositionVector, upTo: PositionVector) => Promise<readonly Positioned<Change>[]>;
+}
+
+/**
+ * Changes of users that others have to be told of. Each is noted in the transaction that makes it, and gets its position right after the
+ * commit. Nothing is lost between the two: what a killed process left without a position gets it at the next start, and what the writer
+ * refused is tried again.
+ */
+export class NotedChanges<Change extends { readonly userId: string }> {
+  readonly #options: NotedChangesOptions<Change>;
+  /** The newest changes of each shard, ascending. */
+  readonly #recent: Positioned<Change>[][] = Array.from({ length: SHARDS }, () => []);
+  /** After these positions, `#recent` has everything. */
+  #horizon: number[] = [];
+  readonly #publishing = new Ongoing<string>();
+  readonly #retrying: Background;
+  #retry: Timer | undefined;
+  /** Fires once a change is committed and has its position. */
+  readonly changed = new Signal<Positioned<Change>>();
+
+  constructor(options: NotedChangesOptions<Change>) {
+    this.#options = options;
+    this.#retrying = new Background(
+      options.name,
+      () => this.#publishDue(),
+      (err) => this.#retryLater(err),
+    );
+  }
+
+  /** Begins to remember, and gives what was left over its position. The writer has started. */
+  async start(): Promise<void> {
+    this.#horizon = [...this.#options.writer.committed()];
+    await this.#publishDue();
+  }
+
+  /** Gives a change its position that was noted in a transaction. To be called right after its commit. */
+  publish(change: Change): void {
+    this.#publishing.add(
+      change.userId,
+      this.#publish(change).catch((err: unknown) => this.#retryLater(err)),
+    );
+  }
+
+  /** Resolves when the changes of a user that were committed have their positions, so that the next sync tells them. */
+  published(userId: string): Promise<void> {
+    return this.#publishing.done(userId);
+  }
+
+  /** Resolves when every change that was committed has its position, or will be tried again later. */
+  async idle(): Promise<void> {
+    await this.#publishing.idle();
+    await this.#retrying.idle();
+  }
+
+  async close(): Promise<void> {
+    this.#retry?.cancel();
+    await this.#publishing.idle();
+    await this.#retrying.close();
+  }
+
+  /** The changes within a span, in no order, some more than once. Reads only what is no longer in memory. */
+  async between(after: PositionVector, upTo: PositionVector): Promise<readonly Positioned<Change>[]> {
+    const isRemembered = this.#horizon.every((position, shard) => (after[shard] ?? 0) >= position);
+    if (!isRemembered) return this.#options.read(after, upTo);
+    const found: Positioned<Change>[] = [];
+    for (const [shard, changes] of this.#recent.entries()) {
+      const [first, last] = [after[shard] ?? 0, upTo[shard] ?? 0];
+      for (let at = changes.length - 1; at >= 0; at--) {
+        const change = changes[at];
+        if (change === undefined || change.pos <= first) break;
+        if (change.pos <= last) found.push(change);
+      }
+    }
+    return found;
+  }
+
+  async #publishDue(): Promise<void> {
+    for (const change of await this.#options.due()) {
+      if (this.#retrying.isClosed) return;
+      await this.#publish(change);
+    }
+  }
+
+  async #publish(change: Change): Promise<void> {
+    const { write, writer } = this.#options;
+    writer.assertAccepting();
+    const pos = writer.allocate(shardOfName(change.userId));
+    const positioned = { ...change, pos };
+    await writer.append({
+      positions: [pos],
+      ...write(positioned),
+      publish: () => {
+        this.#remember(positioned);
+        this.changed.emit(positioned);
+      },
+    });
+  }
+
+  #retryLater(err: unknown): void {
+    const { logger, name, timers } = this.#options;
+    if (this.#retrying.isClosed) return;
+    logger.error('a change of a user could not be published; trying again', { changes: name, err });
+    this.#retry?.cancel();
+    this.#retry = timers.after(RETRY_MS, () => this.#retrying.wake());
+  }
+
+  #remember(change: Positioned<Change>): void {
+    const shard = shardOfPosition(change.pos);
+    const changes = this.#recent[shard];
+    if (changes === undefined) return;
+    const { kept } = this.#options;
+    changes.push(change);
+    if (changes.length <= kept) return;
+    const dropped = changes.splice(0, changes.length - Math.ceil(kept / 2));
+    this.#horizon[shard] = dropped.at(-1)?.pos ?? this.#horizon[shard] ?? 0;
+  }
+}

@@ -1,0 +1,100 @@
+import { expect } from 'chai';
+import { noMetrics } from '#src/kernel/metrics.ts';
+import { silentLogger } from '#src/kernel/logger.ts';
+import { NotedChanges } from '#src/services/commit/noted-changes.ts';
+import { Writer, WriterOverloadedError } from '#src/services/commit/writer.ts';
+import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
+import { ManualClock } from '#test/support/manual-clock.ts';
+
+interface Change {
+  readonly userId: string;
+  readonly field: string;
+}
+
+/** A writer that has too much to do as long as somebody says so. */
+class BusyWriter extends Writer {
+  isBusy = false;
+
+  override assertAccepting(): void {
+    if (this.isBusy) throw new WriterOverloadedError();
+    super.assertAccepting();
+  }
+}
+
+describe('a change that was noted', () => {
+  let clone: TestDatabase;
+  let clock: ManualClock;
+  let writer: BusyWriter;
+  let due: Change[];
+  let changes: NotedChanges<Change>;
+  const told: Change[] = [];
+
+  before(async () => {
+    clone = await cloneDatabase();
+  });
+  after(() => clone.drop());
+  beforeEach(async () => {
+    clock = new ManualClock();
+    const options = { clock, timers: clock, logger: silentLogger };
+    writer = new BusyWriter({ ...options, database: clone.database, metrics: noMetrics });
+    await writer.start();
+    due = [];
+    changes = new NotedChanges<Change>({
+      ...options,
+      name: 'changes',
+      writer,
+      kept: 10,
+      due: async () => [...due],
+      write(change) {
+        due = due.filter(({ userId }) => userId !== change.userId);
+        return { streams: { profileChanges: [change] } };
+      },
+      read: async () => [],
+    });
+    told.length = 0;
+    changes.changed.subscribe(({ field, userId }) => void told.push({ userId, field }));
+  });
+  afterEach(async () => {
+    await changes.close();
+    await writer.close();
+  });
+
+  const note = (userId: string): Change => {
+    const change = { userId, field: 'm.tz' };
+    due.push(change);
+    return change;
+  };
+
+  it('is told after the commit', async () => {
+    await changes.start();
+    const change = note('@alice:test');
+    changes.publish(change);
+    await changes.published('@alice:test');
+    expect(told).to.deep.equal([change]);
+  });
+
+  it('is told by the next process when this one ended before', async () => {
+    const change = note('@alice:test');
+    await changes.start();
+    expect(told).to.deep.equal([change]);
+  });
+
+  it('is told a little later when the writer had too much to do, also when nothing else changes', async () => {
+    await changes.start();
+    const [alice, bob] = [note('@alice:test'), note('@bob:test')];
+    writer.isBusy = true;
+    changes.publish(alice);
+    changes.publish(bob);
+    await changes.published('@alice:test');
+    await clock.advance(2_000);
+    await changes.idle();
+    expect(told).to.deep.equal([]);
+    writer.isBusy = false;
+    await clock.advance(2_000);
+    await changes.idle();
+    expect(told).to.deep.equal([alice, bob]);
+    await clock.advance(60_000);
+    await changes.idle();
+    expect(told).to.have.length(2);
+  });
+});
