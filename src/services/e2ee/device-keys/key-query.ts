@@ -50,7 +50,7 @@ export interface KeyQueryOptions {
   readonly isLocal: (userId: string) => boolean;
   readonly remote: RemoteKeys;
   /** What is known of users of other servers without asking these. */
-  readonly lists: Pick<RemoteDeviceLists, 'keysOf'>;
+  readonly lists: Pick<RemoteDeviceLists, 'known' | 'ask'>;
   /** What tells these who left rooms. */
   readonly follower: Pick<EventFollower, 'reached'>;
 }
@@ -98,25 +98,14 @@ export class KeyQuery {
     const entries = Object.entries(wanted).filter(([userId]) => domainOf(userId) !== undefined);
     assertFewKeys(entries);
     const { isLocal } = this.#options;
-    const servers = new Map<string, Record<string, readonly string[]>>();
-    for (const [userId, devices] of entries) {
-      if (isLocal(userId) || !isUserId(userId)) continue;
-      const server = domainOf(userId) ?? '';
-      const ofServer = servers.get(server);
-      if (ofServer === undefined) servers.set(server, { [userId]: devices });
-      else ofServer[userId] = devices;
-    }
+    const ofRemote = entries.filter(([userId]) => !isLocal(userId) && isUserId(userId));
+    const servers = Map.groupBy(ofRemote, ([userId]) => domainOf(userId) ?? '');
     assertFewServers(servers);
     const failures: Record<string, JsonObject> = {};
-    // Of whoever has just left a room nothing is told any more: what is known of them is out of date.
-    const upToDate = servers.size === 0 ? Promise.resolve() : this.#options.follower.reached(PATIENCE_MS);
-    const [local, ...remote] = await Promise.all([
+    const [local, remote] = await Promise.all([
       this.local(Object.fromEntries(entries.filter(([userId]) => isLocal(userId))), readerId),
-      ...[...servers].map(async ([server, devices]) => {
-        await upToDate;
-        return this.#ofServer(server, devices, remoteTimeout(timeoutMs), (error) => {
-          failures[server] = failureOf(error);
-        });
+      this.#remote(new Map(ofRemote), remoteTimeout(timeoutMs), (server, error) => {
+        failures[server] = failureOf(error);
       }),
     ]);
     const answers = [local, ...remote];
@@ -130,31 +119,48 @@ export class KeyQuery {
     };
   }
 
-  /** The keys of users of one server: those that are known here, and the others as it tells them. */
-  async #ofServer(
-    server: string,
-    wanted: Readonly<Record<string, readonly string[]>>,
+  /** The keys of users of other servers: what is known here is looked up once for all of them, for the rest each server is asked. */
+  async #remote(
+    wanted: ReadonlyMap<string, readonly string[]>,
     timeoutMs: number,
-    onFailure: (error: unknown) => void,
-  ): Promise<RemoteUserKeys> {
-    const { lists, remote } = this.#options;
-    // However little patience one user has: the list that is asked for is wanted by all, and says nothing of the server when it is late for one.
-    const asked = lists.keysOf(Object.keys(wanted), DEFAULT_TIMEOUT_MS);
-    const known = await remote.inTime(server, timeoutMs, asked).catch(onFailure);
-    if (known === undefined) return { deviceKeys: {}, masterKeys: {}, selfSigningKeys: {} };
-    const deviceKeys = Object.fromEntries(
-      Object.entries(known.deviceKeys).map(([userId, devices]) => [userId, chosen(devices, wanted[userId] ?? [])]),
+    onFailure: (server: string, error: unknown) => void,
+  ): Promise<RemoteUserKeys[]> {
+    if (wanted.size === 0) return [];
+    const { follower, lists } = this.#options;
+    // Of whoever has just left a room nothing is told any more: what is known of them is out of date.
+    await follower.reached(PATIENCE_MS);
+    const known = await lists.known([...wanted.keys()]);
+    const here = onlyChosen(known.keys, wanted);
+    const listed = new Set(known.wanted);
+    const missing = Map.groupBy([...known.wanted, ...known.unknown], (userId) => domainOf(userId) ?? '');
+    const told = await Promise.all(
+      [...missing].map(async ([server, users]) => {
+        const ask = { server, wanted, timeoutMs, onFailure: (error: unknown) => onFailure(server, error) };
+        const [list, others] = [users.filter((user) => listed.has(user)), users.filter((user) => !listed.has(user))];
+        if (list.length === 0) return this.#asked(others, ask);
+        // However little patience one user has: the list that is asked for is wanted by all, and says nothing of the server when it is late for one.
+        const asked = lists.ask(list, DEFAULT_TIMEOUT_MS);
+        const found = await this.#options.remote.inTime(server, timeoutMs, asked).catch(ask.onFailure);
+        if (!found) return [];
+        return [onlyChosen(found.keys, wanted), ...(await this.#asked([...found.unknown, ...others], ask))];
+      }),
     );
-    const here = { ...known, deviceKeys };
-    if (known.unknown.length === 0) return here;
-    const unknown = Object.fromEntries(known.unknown.map((userId) => [userId, wanted[userId] ?? []]));
-    const told = await remote.query(server, unknown, timeoutMs).catch(onFailure);
-    if (told === undefined) return here;
-    return {
-      deviceKeys: { ...deviceKeys, ...told.deviceKeys },
-      masterKeys: { ...known.masterKeys, ...told.masterKeys },
-      selfSigningKeys: { ...known.selfSigningKeys, ...told.selfSigningKeys },
-    };
+    return [here, ...told.flat()];
+  }
+
+  /** What a server says of users of whom nothing is kept here. */
+  async #asked(
+    userIds: readonly string[],
+    { onFailure, server, timeoutMs, wanted }: Question,
+  ): Promise<RemoteUserKeys[]> {
+    if (userIds.length === 0) return [];
+    const devices = Object.fromEntries(userIds.map((userId) => [userId, wanted.get(userId) ?? []]));
+    try {
+      return [await this.#options.remote.query(server, devices, timeoutMs)];
+    } catch (error) {
+      onFailure(error);
+      return [];
+    }
   }
 
   /** Master keys of other servers' users, with the signatures that the reader made of them. */
@@ -253,6 +259,22 @@ export class KeyQuery {
     };
   }
 }
+
+/** What one server is asked. */
+interface Question {
+  readonly server: string;
+  /** User -> device ids; an empty list for all devices. */
+  readonly wanted: ReadonlyMap<string, readonly string[]>;
+  readonly timeoutMs: number;
+  readonly onFailure: (error: unknown) => void;
+}
+
+const onlyChosen = (keys: RemoteUserKeys, wanted: ReadonlyMap<string, readonly string[]>): RemoteUserKeys => ({
+  ...keys,
+  deviceKeys: Object.fromEntries(
+    Object.entries(keys.deviceKeys).map(([userId, devices]) => [userId, chosen(devices, wanted.get(userId) ?? [])]),
+  ),
+});
 
 /** Those of a user's devices that are wanted; all where none is named. */
 const chosen = (

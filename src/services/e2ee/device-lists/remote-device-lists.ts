@@ -11,6 +11,7 @@ import {
   remoteDevice,
   type UserDevicesApi,
 } from '#src/remote/federation/user-devices-api.ts';
+import type { RemoteUserKeys } from '#src/remote/federation/user-keys-api.ts';
 import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import {
@@ -23,6 +24,7 @@ import {
   putRemoteDeviceList,
   putRemoteDevices,
   type RemoteDeviceListRecord,
+  type RemoteDeviceRecord,
   remoteDeviceLists,
   remoteDevicesOf,
   replaceRemoteDevices,
@@ -36,15 +38,17 @@ const MOST_RESYNCING = 50;
 /** Ids that an update may name as those before it. */
 const MOST_PREVIOUS = 100;
 
-/** The keys of users of another server, as far as they are known here. */
+/** The keys of users of other servers, as far as they are known here. */
 export interface KnownRemoteKeys {
-  /** User -> device -> `DeviceKeys`, with the device's name in `unsigned`. */
-  readonly deviceKeys: Readonly<Record<string, Readonly<Record<string, JsonObject>>>>;
-  readonly masterKeys: Readonly<Record<string, JsonObject>>;
-  readonly selfSigningKeys: Readonly<Record<string, JsonObject>>;
-  /** Users of whom their server has to be asked. */
+  /** With the devices' names in `unsigned`. */
+  readonly keys: RemoteUserKeys;
+  /** Users whose list is to be asked for, and kept from then on. */
+  readonly wanted: readonly string[];
+  /** Users of whom nothing may be kept: their server is asked whenever somebody wants their keys. */
   readonly unknown: readonly string[];
 }
+
+const NO_KEYS: RemoteUserKeys = { deviceKeys: {}, masterKeys: {}, selfSigningKeys: {} };
 
 export interface RemoteDeviceListsOptions {
   readonly database: Database;
@@ -69,39 +73,36 @@ export class RemoteDeviceLists {
     this.#options = options;
   }
 
+  /** The keys of users of any servers as far as they are here. Nobody is asked, and however many servers there are costs nothing more. */
+  async known(userIds: readonly string[]): Promise<KnownRemoteKeys> {
+    const { database } = this.#options;
+    if (userIds.length === 0) return { keys: NO_KEYS, wanted: [], unknown: [] };
+    const lists = (await remoteDeviceLists(database, userIds)).filter(({ stale }) => !stale);
+    const here = new Set(lists.map(({ userId }) => userId));
+    const others = userIds.filter((userId) => !here.has(userId));
+    const [devices, sharing] = await Promise.all([
+      here.size === 0 ? [] : remoteDevicesOf(database, [...here]),
+      sharingUsers(database, others),
+    ]);
+    return {
+      keys: keysOf(lists, devices),
+      wanted: others.filter((userId) => sharing.has(userId)),
+      unknown: others.filter((userId) => !sharing.has(userId)),
+    };
+  }
+
   /**
-   * The keys of users of one server. Lists that are not here are asked for, and kept, of users who share a room with ours.
+   * Asks for the lists of users who share a room with ours, and keeps them.
    *
+   * @param userIds of one server
    * @param timeoutMs how long the server is waited for
    */
-  async keysOf(userIds: readonly string[], timeoutMs: number): Promise<KnownRemoteKeys> {
-    const { database } = this.#options;
-    const known = new Set(await this.#fresh(userIds));
-    const sharing = await sharingUsers(
-      database,
-      userIds.filter((userId) => !known.has(userId)),
+  async ask(userIds: readonly string[], timeoutMs: number): Promise<KnownRemoteKeys> {
+    const asked = await Promise.all(
+      userIds.slice(0, MOST_RESYNCING).map(async (userId) => ((await this.#ask(userId, timeoutMs)) ? userId : [])),
     );
-    await Promise.all(
-      [...sharing].slice(0, MOST_RESYNCING).map(async (userId) => {
-        if (await this.#ask(userId, timeoutMs)) known.add(userId);
-      }),
-    );
-    const here = await this.#fresh([...known]);
-    const [lists, devices] = await Promise.all([remoteDeviceLists(database, here), remoteDevicesOf(database, here)]);
-    const deviceKeys: Record<string, Record<string, JsonObject>> = {};
-    for (const userId of here) deviceKeys[userId] = {};
-    for (const { deviceId, displayName, keys, userId } of devices) {
-      if (keys === null) continue;
-      const unsigned = displayName === null ? {} : { device_display_name: displayName };
-      (deviceKeys[userId] ??= {})[deviceId] = { ...(JSON.parse(keys) as JsonObject), unsigned };
-    }
-    const listed = new Set(here);
-    return {
-      deviceKeys,
-      masterKeys: keysByUser(lists, ({ masterKey }) => masterKey),
-      selfSigningKeys: keysByUser(lists, ({ selfSigningKey }) => selfSigningKey),
-      unknown: userIds.filter((userId) => !listed.has(userId)),
-    };
+    const { keys } = await this.known(asked.flat());
+    return { keys, wanted: [], unknown: userIds.filter((userId) => keys.deviceKeys[userId] === undefined) };
   }
 
   /** Takes an `m.device_list_update` of another server in. Those of users who share no room with ours are dropped. */
@@ -165,13 +166,6 @@ export class RemoteDeviceLists {
   /** Resolves when nothing is being asked for. */
   idle(): Promise<void> {
     return this.#resyncing.idle();
-  }
-
-  /** Those of these users whose lists are here, with nothing missing. */
-  async #fresh(userIds: readonly string[]): Promise<string[]> {
-    if (userIds.length === 0) return [];
-    const lists = await remoteDeviceLists(this.#options.database, userIds);
-    return lists.flatMap(({ stale, userId }) => (stale ? [] : userId));
   }
 
   /**
@@ -255,6 +249,21 @@ const rowOf = ({
   displayName: displayName ?? null,
   keys: keys === undefined ? null : JSON.stringify(keys),
 });
+
+const keysOf = (lists: readonly RemoteDeviceListRecord[], devices: readonly RemoteDeviceRecord[]): RemoteUserKeys => {
+  const deviceKeys: Record<string, Record<string, JsonObject>> = {};
+  for (const { userId } of lists) deviceKeys[userId] = {};
+  for (const { deviceId, displayName, keys, userId } of devices) {
+    if (keys === null) continue;
+    const unsigned = displayName === null ? {} : { device_display_name: displayName };
+    (deviceKeys[userId] ??= {})[deviceId] = { ...(JSON.parse(keys) as JsonObject), unsigned };
+  }
+  return {
+    deviceKeys,
+    masterKeys: keysByUser(lists, ({ masterKey }) => masterKey),
+    selfSigningKeys: keysByUser(lists, ({ selfSigningKey }) => selfSigningKey),
+  };
+};
 
 const keysByUser = (
   lists: readonly RemoteDeviceListRecord[],

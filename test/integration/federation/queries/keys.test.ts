@@ -99,6 +99,19 @@ describe("keys of other servers' users", function () {
     expect(failures['p.test'].errcode).to.equal('M_CONNECTION_TIMEOUT');
   });
 
+  it('are looked up here for all servers together: forty of them cost no more statements than one', async () => {
+    const of = (count: number): object =>
+      Object.fromEntries(Array.from({ length: count }, (_, server) => [`@x:10.0.0.${server}`, []]));
+    const cost = (count: number): Promise<number> =>
+      a.statements(async () => {
+        expect(Object.keys((await query(of(count))).failures)).to.have.lengthOf(count);
+      });
+    // What is noted of servers that cannot be reached, is noted by now.
+    await query(of(40));
+    await federation.idle();
+    expect(await cost(40)).to.be.within(1, await cost(1));
+  });
+
   it('are believed of no users but those that were asked for, and in no form but the right one', async () => {
     const good = deviceKeys('@x:p.test', 'GOOD');
     const master = newKey();
