@@ -129,11 +129,18 @@ export class BenchServer {
     }
   }
 
-  /** What held its event loop since `offset` of its log, as the log tells it, and how long the log is now. */
+  /**
+   * What held its event loop since `offset` of its log, as the log tells it, for how long and with how much processor time; and how long the
+   * log is now.
+   */
   held(offset: number): { readonly turns: readonly string[]; readonly offset: number } {
     const log = readFileSync(join(this.dataDir, 'server.log'));
-    const turns = [...log.toString('utf8', offset).matchAll(/"operation":"([^"]+)","ms":\d+,"longest_ms":(\d+)/g)];
-    return { turns: turns.map(([, operation, ms]) => `${operation} ${ms} ms`), offset: log.length };
+    const turns = [
+      ...log
+        .toString('utf8', offset)
+        .matchAll(/"operation":"([^"]+)","ms":\d+,"longest_ms":(\d+),"processor_ms":(\d+)/g),
+    ];
+    return { turns: turns.map(([, operation, ms, own]) => `${operation} ${ms} (${own}) ms`), offset: log.length };
   }
 
   /** The last lines of its log that are more than information. */

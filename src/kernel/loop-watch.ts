@@ -19,6 +19,8 @@ export interface LoopWatchOptions {
   readonly metrics: Metrics;
   /** Milliseconds from which on it is told that the event loop was held. */
   readonly tellFromMs: number;
+  /** Milliseconds of processor time that this thread has taken so far: a loop that was held by less of it waited for the machine. */
+  readonly processorMs: () => number;
   /** Where it reads what is done; that of the process when left out. */
   readonly trail?: Trail;
 }
@@ -30,6 +32,7 @@ export interface LoopWatchOptions {
 export class LoopWatch {
   readonly #clock: Clock;
   readonly #tellFromMs: number;
+  readonly #processorMs: () => number;
   readonly #flood: LogFlood;
   readonly #held: Counter;
   readonly #seconds: Counter;
@@ -40,10 +43,13 @@ export class LoopWatch {
   #timer: Timer | undefined;
   #isClosed = false;
   #due = 0;
+  /** Processor time when it looked last. */
+  #taken = 0;
 
   constructor(options: LoopWatchOptions) {
     this.#clock = options.clock;
     this.#tellFromMs = options.tellFromMs;
+    this.#processorMs = options.processorMs;
     this.#flood = new LogFlood(options.logger, options.timers, { most: 5 });
     this.#held = options.metrics.counter(
       'tsudoi_event_loop_held_total',
@@ -74,6 +80,7 @@ export class LoopWatch {
   #look(): void {
     if (this.#isClosed) return;
     this.#due = this.#clock.monotonic() + BEAT_MS;
+    this.#taken = this.#processorMs();
     this.#timer = this.#timers.every(BEAT_MS, () => this.#beat());
   }
 
@@ -81,8 +88,10 @@ export class LoopWatch {
     const now = this.#clock.monotonic();
     const late = now - this.#due;
     this.#delays.record(Math.max(1, Math.round(late * NANOSECONDS_PER_MS)));
-    if (late >= this.#tellFromMs) this.#tell(this.#due, now);
+    const taken = this.#processorMs();
+    if (late >= this.#tellFromMs) this.#tell(this.#due, now, taken - this.#taken);
     this.#due = now + BEAT_MS;
+    this.#taken = taken;
     if (now - this.#trail.latest < REST_AFTER_MS) return;
     this.#timer?.cancel();
     this.#trail.rest(() => this.#look());
@@ -94,7 +103,7 @@ export class LoopWatch {
     return delay;
   }
 
-  #tell(from: number, now: number): void {
+  #tell(from: number, now: number, processorMs: number): void {
     const longest = this.#trail.longest(from, now);
     const operation = longest?.name ?? 'unnamed';
     this.#held.inc({ operation });
@@ -103,6 +112,7 @@ export class LoopWatch {
       operation,
       ms: Math.round(now - from),
       longest_ms: Math.round(longest?.ms ?? 0),
+      processor_ms: Math.round(processorMs),
     });
   }
 }

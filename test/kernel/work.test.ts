@@ -35,7 +35,8 @@ describe('work', () => {
 });
 
 describe('the watch on the event loop', () => {
-  const watch = async (held: (clock: ManualClock, trail: Trail) => void): Promise<Line[]> => {
+  /** @param share of the time in which this thread has the processor */
+  const watch = async (held: (clock: ManualClock, trail: Trail) => void, share = 1): Promise<Line[]> => {
     const clock = new ManualClock();
     const trail = new Trail();
     const lines: Line[] = [];
@@ -45,6 +46,7 @@ describe('the watch on the event loop', () => {
       logger: recordingLogger(lines),
       metrics: noMetrics,
       tellFromMs: 100,
+      processorMs: () => share * clock.monotonic(),
       trail,
     });
     await clock.advance(1_000);
@@ -73,6 +75,15 @@ describe('the watch on the event loop', () => {
     expect(line?.fields['longest_ms']).to.be.within(250, 300);
     expect(line?.fields['ms']).to.be.within(300, 360);
   });
+  it('says how much of the time this thread had the processor, and so whether it was work that held it or the machine', async () => {
+    const held = (clock: ManualClock, trail: Trail): void => {
+      trail.mark('request', clock.monotonic());
+      clock.spend(300);
+    };
+    const [[busy], [starved]] = await Promise.all([watch(held, 1), watch(held, 0.1)]);
+    expect(busy?.fields['processor_ms']).to.be.within(300, 320);
+    expect(starved?.fields['processor_ms']).to.be.within(30, 32);
+  });
   it('says nothing of turns that are short', async () => {
     expect(
       await watch((clock, trail) => {
@@ -88,7 +99,8 @@ describe('the watch on the event loop', () => {
     let delay = (): number => Number.NaN;
     const metrics: Metrics = { ...noMetrics, gaugeOf: (_name, _help, read) => void (delay = read) };
     const logger = recordingLogger([]);
-    const loopWatch = new LoopWatch({ clock, timers: clock, logger, metrics, tellFromMs: 1_000, trail });
+    const options = { clock, timers: clock, logger, metrics, tellFromMs: 1_000, processorMs: () => 0, trail };
+    const loopWatch = new LoopWatch(options);
     const resting: number[] = [];
     for (let i = 0; i < 3; i += 1) {
       trail.mark('request', clock.monotonic());

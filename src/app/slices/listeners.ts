@@ -81,7 +81,11 @@ export function composeListeners(below: Platform & Outside): Slice<Listeners> {
     start() {
       // The event loop runs by the machine's clock, whatever clock the rest goes by.
       const real = { clock: systemClock, timers: systemTimers };
-      loopWatch = new LoopWatch({ ...real, logger, metrics, tellFromMs: config.log.heldLoopMs });
+      const processorMs = (): number => {
+        const { system, user } = process.threadCpuUsage();
+        return (user + system) / 1000;
+      };
+      loopWatch = new LoopWatch({ ...real, logger, metrics, processorMs, tellFromMs: config.log.heldLoopMs });
       let before = performance.eventLoopUtilization();
       memorySaver = new MemorySaver({
         timers: systemTimers,
