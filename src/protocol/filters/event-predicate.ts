@@ -71,6 +71,14 @@ function roomTests(filter: RoomEventFilter): EventPredicate[] {
     tests.push((event) => event.room_id === undefined || wanted(event.room_id));
   }
   if (containsUrl !== undefined) tests.push((event) => Object.hasOwn(event.content, 'url') === containsUrl);
+  if (filter.relTypes !== undefined) {
+    const wanted = new Set<unknown>(filter.relTypes);
+    tests.push((event) => wanted.has(relTypeOf(event)));
+  }
+  if (filter.notRelTypes !== undefined && filter.notRelTypes.length > 0) {
+    const unwanted = new Set<unknown>(filter.notRelTypes);
+    tests.push((event) => !unwanted.has(relTypeOf(event)));
+  }
   if (relatedBySenders !== undefined || relatedByRelTypes !== undefined) {
     // One relation must satisfy both: "events that Alice replied to in a thread", not "replied to in a thread, and by Alice somehow".
     const senders = relatedBySenders === undefined ? undefined : new Set(relatedBySenders);
@@ -80,6 +88,12 @@ function roomTests(filter: RoomEventFilter): EventPredicate[] {
     );
   }
   return tests;
+}
+
+/** In which way an event relates to another one, as it says itself. */
+function relTypeOf({ content }: FilterableEvent): unknown {
+  const relation = content['m.relates_to'];
+  return typeof relation === 'object' && relation !== null ? (relation as { rel_type?: unknown }).rel_type : undefined;
 }
 
 /** Whether events of a room are wanted at all, by the `rooms` and `not_rooms` of a filter. */
@@ -134,6 +148,8 @@ export interface EventSelection {
   readonly containsUrl?: boolean;
   readonly relatedBySenders?: readonly string[];
   readonly relatedByRelTypes?: readonly string[];
+  readonly relTypes?: readonly string[];
+  readonly notRelTypes?: readonly string[];
   /** Nothing can match: no query is needed. */
   readonly nothing: boolean;
 }
@@ -164,7 +180,8 @@ export function selectionOf(filter: EventFilter | RoomEventFilter): EventSelecti
       notTypes?.includes('*') === true ||
       ('rooms' in filter && filter.rooms?.length === 0) ||
       ('relatedBySenders' in filter && filter.relatedBySenders?.length === 0) ||
-      ('relatedByRelTypes' in filter && filter.relatedByRelTypes?.length === 0),
+      ('relatedByRelTypes' in filter && filter.relatedByRelTypes?.length === 0) ||
+      ('relTypes' in filter && filter.relTypes?.length === 0),
   };
 }
 

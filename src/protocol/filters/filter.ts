@@ -21,6 +21,10 @@ export interface RoomEventFilter extends EventFilter {
   readonly relatedBySenders?: readonly string[];
   /** Only events that have a relation of one of these types. */
   readonly relatedByRelTypes?: readonly string[];
+  /** Only events that relate to another one in one of these ways. MSC3874. */
+  readonly relTypes?: readonly string[];
+  /** Not those that relate to another one in one of these ways. MSC3874. */
+  readonly notRelTypes?: readonly string[];
   readonly lazyLoadMembers: boolean;
   readonly includeRedundantMembers: boolean;
   readonly unreadThreadNotifications: boolean;

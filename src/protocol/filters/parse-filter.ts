@@ -60,6 +60,10 @@ export function parseRoomEventFilter(json: unknown, path = ''): RoomEventFilter 
   if (relatedBySenders !== undefined) result.relatedBySenders = relatedBySenders;
   const relatedByRelTypes = strings(filter, 'related_by_rel_types', path);
   if (relatedByRelTypes !== undefined) result.relatedByRelTypes = relatedByRelTypes;
+  const relTypes = strings(filter, 'org.matrix.msc3874.rel_types', path);
+  if (relTypes !== undefined) result.relTypes = relTypes;
+  const notRelTypes = strings(filter, 'org.matrix.msc3874.not_rel_types', path);
+  if (notRelTypes !== undefined) result.notRelTypes = notRelTypes;
   return result;
 }
 

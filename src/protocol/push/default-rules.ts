@@ -118,10 +118,23 @@ const IS_ROOM_MENTION = rule(
   ['notify', HIGHLIGHT],
 );
 
+/** Polls are like messages, answers to them silent; under the names that all this has until it is part of the specification. MSC3930. */
+const POLL_START = typeIs('org.matrix.msc3381.poll.start');
+const POLL_END = typeIs('org.matrix.msc3381.poll.end');
+const POLL_RESPONSE = typeIs('org.matrix.msc3381.poll.response');
+
+const POLL_UNDERRIDES: readonly PushRule[] = [
+  rule('.org.matrix.msc3930.rule.poll_start_one_to_one', [twoMembers, POLL_START], ['notify', SOUND_DEFAULT]),
+  rule('.org.matrix.msc3930.rule.poll_start', [POLL_START], ['notify']),
+  rule('.org.matrix.msc3930.rule.poll_end_one_to_one', [twoMembers, POLL_END], ['notify', SOUND_DEFAULT]),
+  rule('.org.matrix.msc3930.rule.poll_end', [POLL_END], ['notify']),
+];
+
 const OVERRIDES_AFTER_MENTION: readonly PushRule[] = [
   rule('.m.rule.tombstone', [typeIs('m.room.tombstone'), stateKeyIs('')], ['notify', HIGHLIGHT]),
   rule('.m.rule.reaction', [typeIs('m.reaction')], []),
   rule('.m.rule.room.server_acl', [typeIs('m.room.server_acl'), stateKeyIs('')], []),
+  rule('.org.matrix.msc3930.rule.poll_response', [POLL_RESPONSE], []),
   rule(
     '.m.rule.suppress_edits',
     [{ kind: 'event_property_is', key: 'content.m\\.relates_to.rel_type', value: 'm.replace' }],
@@ -135,6 +148,7 @@ const UNDERRIDES: readonly PushRule[] = [
   rule('.m.rule.room_one_to_one', [twoMembers, typeIs('m.room.message')], ['notify', SOUND_DEFAULT]),
   rule('.m.rule.message', [typeIs('m.room.message')], ['notify']),
   rule('.m.rule.encrypted', [typeIs('m.room.encrypted')], ['notify']),
+  ...POLL_UNDERRIDES,
 ];
 
 /** Nothing that is said in a thread notifies who does not follow it, unless it mentions them. MSC4306. */

@@ -44,6 +44,8 @@ export const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
   // Authenticated media, and uploads that are announced before they come.
   'org.matrix.msc3916.stable': true,
   'fi.mau.msc2246.stable': true,
+  // Application services that ask whether they can be reached.
+  'fi.mau.msc2659.stable': true,
   // Simplified sliding sync.
   'org.matrix.simplified_msc3575': true,
   // Following threads: its endpoints and push rules, and its part of sliding sync with the list beside it (MSC4308).
@@ -68,6 +70,8 @@ export const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
   'org.matrix.msc3771': true, // receipts in threads
   'org.matrix.msc3773': true, // unread counts of threads
   'org.matrix.msc3827.stable': true, // rooms of the directory by their types
+  'org.matrix.msc3874': true, // events by how they relate to others
+  'org.matrix.msc3930': true, // push rules on polls
   'org.matrix.msc3981': true, // relations of relations
   'org.matrix.msc4222': true, // state_after
   'uk.tcpip.msc4133.stable': true, // fields of profiles

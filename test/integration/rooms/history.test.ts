@@ -139,6 +139,30 @@ describe('reading rooms', function () {
       expect(await ids({ related_by_senders: ['@alice:test'] })).to.deep.equal([]);
       expect(other).to.be.a('string');
     });
+    it('filters by how events relate to others, by the name that this has until it is specified', async () => {
+      const roomId = await open('bob');
+      const [root] = (await say(roomId, 'root')) as [string];
+      for (const type of ['m.thread', 'm.reference'])
+        await server.must('bob', 'PUT', `/rooms/${roomId}/send/m.room.message/${type}`, {
+          msgtype: 'm.text',
+          body: type,
+          'm.relates_to': { rel_type: type, event_id: root },
+        });
+      const bodies = async (json: object): Promise<string[]> =>
+        server.bodies(
+          await messages('alice', roomId, `dir=f&limit=20&${filter({ types: ['m.room.message'], ...json })}`),
+        );
+      const types = (...names: string[]): object => ({ 'org.matrix.msc3874.rel_types': names });
+      const notTypes = (...names: string[]): object => ({ 'org.matrix.msc3874.not_rel_types': names });
+      expect(await bodies(types('m.thread'))).to.deep.equal(['m.thread']);
+      expect(await bodies(types('m.thread', 'm.reference'))).to.deep.equal(['m.thread', 'm.reference']);
+      expect(await bodies(types())).to.deep.equal([]);
+      expect(await bodies(notTypes('m.thread'))).to.deep.equal(['root', 'm.reference']);
+      expect(await bodies(notTypes())).to.deep.equal(['root', 'm.thread', 'm.reference']);
+      expect(await bodies({ ...types('m.thread', 'm.reference'), ...notTypes('m.thread') })).to.deep.equal([
+        'm.reference',
+      ]);
+    });
     it('sends the members who speak along when asked to load members lazily', async () => {
       const roomId = await open('bob', 'carol');
       await server.say('bob', roomId, 'hi');

@@ -117,6 +117,7 @@ describe('parsing filters', () => {
     ['lazy_load_members that is a number', { room: { state: { lazy_load_members: 1 } } }],
     ['include_leave that is a string', { room: { include_leave: 'yes' } }],
     ['contains_url that is null', { room: { timeline: { contains_url: null } } }],
+    ['rel_types that is a string', { room: { timeline: { 'org.matrix.msc3874.rel_types': 'm.thread' } } }],
     ['event_fields that is a string', { event_fields: 'type' }],
     ['event_format that is a number', { event_format: 1 }],
   ];
@@ -219,6 +220,18 @@ describe('applying filters', () => {
     expect(takes({ contains_url: true }, event())).to.equal(false);
     expect(takes({ contains_url: false }, event({ content: { url: 'mxc://x/y' } }))).to.equal(false);
     expect(takes({ contains_url: false }, event())).to.equal(true);
+  });
+
+  it('selects by how an event relates to another one, whatever stands there', () => {
+    const related = (relation: unknown): FilterableEvent => event({ content: { 'm.relates_to': relation } });
+    const threads = { 'org.matrix.msc3874.rel_types': ['m.thread'] };
+    const others = { 'org.matrix.msc3874.not_rel_types': ['m.thread'] };
+    expect(takes(threads, related({ rel_type: 'm.thread' }))).to.equal(true);
+    expect(takes(others, related({ rel_type: 'm.thread' }))).to.equal(false);
+    for (const strange of [undefined, null, 'm.thread', ['m.thread'], { rel_type: ['m.thread'] }, {}]) {
+      expect(takes(threads, related(strange))).to.equal(false);
+      expect(takes(others, related(strange))).to.equal(true);
+    }
   });
 
   it('selects by relations, one of which must have both sender and type', () => {

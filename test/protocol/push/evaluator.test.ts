@@ -48,6 +48,21 @@ describe('the default push rules', () => {
     ]);
   });
 
+  it('treat the beginning and the end of a poll like a message, and answers to it in silence', () => {
+    const poll = (what: string): PushEvent => event({}, { type: `org.matrix.msc3381.poll.${what}` });
+    for (const what of ['start', 'end']) {
+      expect(say(poll(what)).actions).to.deep.equal(['notify']);
+      expect(say(poll(what), context({ memberCount: 2 })).actions).to.deep.equal([
+        'notify',
+        { set_tweak: 'sound', value: 'default' },
+      ]);
+    }
+    // Also for whoever wants to hear of everything in the room.
+    const ruleset = { ...DEFAULT_RULES.of(ALICE), room: [rule({ rule_id: '!room:example.org' })] };
+    expect(compileRuleset(ruleset).evaluate(poll('response'), context()).notify).to.equal(false);
+    expect(compileRuleset(ruleset).evaluate(poll('start'), context()).notify).to.equal(true);
+  });
+
   it('never notify the sender', () => {
     expect(say(event({ body: 'x' }, { sender: ALICE })).notify).to.equal(false);
   });

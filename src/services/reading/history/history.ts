@@ -186,8 +186,8 @@ const filterable = (room: Room, event: StoredEvent): Parameters<EventPredicate>[
 
 /** Undefined when everything is wanted. */
 const predicate = (filter: RoomEventFilter): EventPredicate | undefined => {
-  const { types, notTypes, senders, notSenders, rooms, notRooms, containsUrl, relatedBySenders, relatedByRelTypes } =
-    filter;
+  const { types, notTypes, senders, notSenders, rooms, notRooms, containsUrl } = filter;
+  const { relatedBySenders, relatedByRelTypes, relTypes, notRelTypes } = filter;
   const lists = [
     types,
     notTypes,
@@ -198,6 +198,8 @@ const predicate = (filter: RoomEventFilter): EventPredicate | undefined => {
     containsUrl,
     relatedBySenders,
     relatedByRelTypes,
+    relTypes,
+    notRelTypes,
   ];
   return lists.every((list) => list === undefined) ? undefined : compileEventFilter(filter);
 };

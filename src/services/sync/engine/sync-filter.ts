@@ -47,6 +47,8 @@ const RESTRICTIONS = [
   'containsUrl',
   'relatedBySenders',
   'relatedByRelTypes',
+  'relTypes',
+  'notRelTypes',
 ] as const;
 
 const predicate = (filter: EventFilter | RoomEventFilter): EventPredicate | undefined => {

@@ -47,8 +47,8 @@ describe('the rules of a user, made ready', () => {
       ALICE,
     );
     expect([off.isPersonal, off.modeIn(ROOM)]).to.deep.equal([false, 'muted']);
-    const all = ['call', 'encrypted_room_one_to_one', 'room_one_to_one', 'message', 'encrypted'];
-    const quiet = userRules(changed(...all.map((id) => silence(`.m.rule.${id}`))), ALICE);
+    const all = DEFAULT_RULES.of(ALICE).underride.map((rule) => silence(rule.rule_id));
+    const quiet = userRules(changed(...all), ALICE);
     expect([quiet.isPersonal, quiet.modeIn(ROOM)]).to.deep.equal([false, 'mentions']);
     const groups = userRules(changed(silence('.m.rule.message'), silence('.m.rule.encrypted')), ALICE);
     expect([groups.isPersonal, groups.modeIn(ROOM)]).to.deep.equal([true, 'mentions']);
