@@ -28,4 +28,17 @@ describe('who reacts to events and accounts', () => {
     expect(listeners.length).to.be.greaterThan(15);
     expect(listeners.filter((one) => /\basync\b|\bvoid\b|\.then\(|\.catch\(/.test(one))).to.deep.equal([]);
   });
+
+  it('waits for what it begins, or a comment above says what a kill makes of it', async () => {
+    const begun = (await sources('src/services/**/*.ts')).flatMap(({ path, text }) => {
+      const lines = text.split('\n');
+      return lines.flatMap((line, index) =>
+        /(?<!\): |=> |\| |<)\bvoid (?:this|[a-z]\w*)[.(#]|=> void this\.\w+\(\)/.test(line)
+          ? { at: `${path}: ${line.trim()}`, isExplained: /^\s*\/\//.test(lines[index - 1] ?? '') }
+          : [],
+      );
+    });
+    expect(begun.length).to.be.greaterThan(3);
+    expect(begun.filter(({ isExplained }) => !isExplained).map(({ at }) => at)).to.deep.equal([]);
+  });
 });

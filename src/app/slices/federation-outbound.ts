@@ -6,7 +6,6 @@ import { SharingServers } from '#src/services/federation/edus/sharing-servers.ts
 import { TypingEdus } from '#src/services/federation/edus/typing-edus.ts';
 import { EduSources } from '#src/services/federation/outbound/edu-sources.ts';
 import { FederationOutbound } from '#src/services/federation/outbound/federation-outbound.ts';
-import { StickyPushes } from '#src/services/federation/outbound/sticky-pushes.ts';
 import type { EduHandlers } from '#src/services/federation/inbound/edu-handlers.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -74,13 +73,7 @@ export function composeFederationOutbound(
     typingEdus,
     ...(presenceEdus === undefined ? [] : [presenceEdus]),
   ]);
-  const stickyPushes = new StickyPushes({
-    sticky: events.sticky,
-    isLocal,
-    logger,
-    sendLate: (destination, late) => federationOutbound.sendLate(destination, late),
-  });
-  const federationOutbound: FederationOutbound = new FederationOutbound({
+  const federationOutbound = new FederationOutbound({
     serverName: config.serverName,
     database,
     rooms,
@@ -88,13 +81,12 @@ export function composeFederationOutbound(
     writer,
     client: federationClient,
     edus,
+    sticky: events.sticky,
     woken: destinationWoken,
     isLocal,
     allows,
-    joined(room, serverName) {
-      stickyPushes.joined(room, serverName);
-      presenceEdus?.joined(room, serverName);
-    },
+    // Presence is of the moment: what is not told of it, the next change tells.
+    joined: (room, serverName) => presenceEdus?.joined(room, serverName),
     clock,
     timers,
     random,
@@ -124,7 +116,6 @@ export function composeFederationOutbound(
       await deviceLists.idle();
       await receiptEdus.idle();
       await presenceEdus?.idle();
-      await stickyPushes.idle();
       await federationOutbound.idle();
     },
     async drain() {
@@ -136,7 +127,6 @@ export function composeFederationOutbound(
       await receiptEdus.close();
       await presenceEdus?.close();
       await deviceLists.close();
-      await stickyPushes.idle();
       await federationOutbound.close();
     },
   };

@@ -81,6 +81,7 @@ export function composePrivacy(
     mostBytes: exportMaxBytes,
   });
   let cleaning: Timer | undefined;
+  // It looks what is there: what it did not come to, the next look or the next process does.
   const clean = (): void =>
     void files.clean().catch((err: unknown) => logger.warn('old archives of users could not be deleted', { err }));
   const eraseUser = new EraseUser({

@@ -103,6 +103,7 @@ export function composeServers(below: Platform & ServerFiles & Outside): Slice<S
   contacts.onHeardOf((name) => backoff.heardOf(name));
   contacts.onHeardOf((name) => serverKeys.heardOf(name));
   let sweeping: Timer | undefined;
+  // Keys that are left are swept the next time.
   const sweep = (): Promise<void> =>
     sweepServerKeys(database, MOST_KEY_BYTES).catch((err: unknown) =>
       logger.warn('keys of servers could not be swept', { err }),

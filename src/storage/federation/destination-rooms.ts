@@ -11,6 +11,8 @@ export interface DestinationRoomRow {
   readonly after: number;
   /** The last one that concerns the server; null when it still takes part in the room. */
   readonly upTo: number | null;
+  /** The server is to be sent our events that are sticky, those after this position; null when it has them. */
+  readonly stickyAfter: number | null;
 }
 
 /** What no client is shown, and with which users of this server came into a room: others tell of that. */
@@ -18,7 +20,7 @@ const NEVER_SENT = HIDDEN_FLAGS | EVENT_FLAGS.afterGap;
 
 const PAGE = sql(
   'destination_rooms_page',
-  `select destination, room, after, up_to as "upTo" from destination_rooms
+  `select destination, room, after, up_to as "upTo", sticky_after as "stickyAfter" from destination_rooms
    where (destination, room, after) > ($1, $2, $3) order by destination, room, after limit $4`,
 );
 const DELETE = sql(
@@ -28,8 +30,8 @@ const DELETE = sql(
 );
 const INSERT = sql(
   'destination_rooms_insert',
-  `insert into destination_rooms (destination, room, after, up_to)
-   select * from unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[]) on conflict do nothing`,
+  `insert into destination_rooms (destination, room, after, up_to, sticky_after)
+   select * from unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[]) on conflict do nothing`,
 );
 const OWN_EVENTS = sql(
   'destination_events',
@@ -72,6 +74,7 @@ export const replaceDestinationRooms = async (
       rows.map(({ room }) => room),
       rows.map(({ after }) => after),
       rows.map(({ upTo }) => upTo),
+      rows.map(({ stickyAfter }) => stickyAfter),
     ]);
 };
 

@@ -28,6 +28,7 @@ export class DeviceActivity {
 
   constructor(deps: DeviceActivityDependencies) {
     this.#deps = deps;
+    // What a kill loses of it is up to a minute of when devices were last seen.
     this.#timer = deps.timers.every(deps.intervalMs ?? 60_000, () => void this.flush());
   }
 

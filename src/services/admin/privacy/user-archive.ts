@@ -63,6 +63,7 @@ export class UserArchive {
       zip.addBuffer(Buffer.from(`${JSON.stringify(value, undefined, 2)}\n`), name);
     const stream = (name: string, open: () => Promise<Readable>): void =>
       zip.addReadStreamLazy(name, {}, (taken) => {
+        // Who reads the archive is told how it ended: it is made anew then.
         void open().then(
           // The archive does not look whether it fails.
           (content) => taken(undefined, content.on('error', fail)),

@@ -342,6 +342,7 @@ export class DeliveryQueue<Item> {
         else this.#busy.delete(group);
       });
       this.#sending.add(undefined, turn);
+      // What is not begun waits in the source, wherever this process ends.
       void turn.then(() => this.#pump());
     }
   }

@@ -28,7 +28,8 @@ const DUMMY = 'org.matrix.dummy_event';
 
 /**
  * Merges the forward extremities of rooms where nobody does so by saying something: an event of a local member comes after all of them. Many
- * of them make every resolution dear, here and on all other servers.
+ * of them make every resolution dear, here and on all other servers. Nothing of it is kept: where the process ended meanwhile, the next event
+ * of the room begins it anew, and without one nothing is resolved.
  */
 export class ExtremityHealer {
   readonly #options: ExtremityHealerOptions;

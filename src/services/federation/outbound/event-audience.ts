@@ -22,6 +22,8 @@ export interface EventAudienceOptions {
   readonly heard: () => void;
   /** A server takes part in a room from an event on. */
   readonly joined: (room: Room, serverName: string) => void;
+  /** Whether a room may have events that are sticky. */
+  readonly maySticky: (room: Room) => boolean;
 }
 
 /** Of whom a server hears that a membership of theirs ended before they were in the room, or that they may not come. */
@@ -52,11 +54,11 @@ export class EventAudience {
 
   /** @returns stops listening */
   listen(): () => void {
-    const { joined, pending, stream } = this.#options;
+    const { pending, stream } = this.#options;
     const stops = [
       stream.on('appended', (appended) => this.#hear(appended)),
       stream.on('completed', ({ join, room, servers }) => {
-        for (const server of servers) joined(room, server);
+        for (const server of servers) this.#join(room, server, join - 1);
         this.#add(room, servers, join - 1, room.lastPosition);
       }),
       stream.on('deleted', ({ room }) => {
@@ -98,7 +100,7 @@ export class EventAudience {
     const { partial } = room;
     for (const server of partial?.servers ?? []) since.set(server, partial?.join ?? 0);
     for (const [server, from] of since) {
-      if (from > after) this.#options.joined(room, server);
+      if (from > after) this.#join(room, server, from);
       this.#add(room, [server], Math.max(after, from), room.lastPosition);
     }
     for (const { userId, local, membership, event } of room.members.values()) {
@@ -129,7 +131,7 @@ export class EventAudience {
       this.#spreadBefore(room, comings.joined, comings.left.keys());
       for (const [server, nid] of comings.left) this.#leave(room, server, nid, ours);
       for (const [server, nid] of comings.joined) {
-        this.#options.joined(room, server);
+        this.#join(room, server, nid);
         if (last !== undefined && last.event.nid > nid) this.#add(room, [server], nid, last.event.nid);
       }
       if (first !== undefined && last !== undefined) {
@@ -175,6 +177,15 @@ export class EventAudience {
       if (after.membership !== 'leave' && after.membership !== 'ban') continue;
       if (HEARS_OF_END.has(before?.membership ?? 'leave')) this.#end(room, server, event.nid, event.nid - 1);
     }
+  }
+
+  /** A server takes part in a room after a position: of what came before it is sent what is sticky. MSC4354. */
+  #join(room: Room, server: string, at: number): void {
+    const { allows, joined, maySticky, pending, wake } = this.#options;
+    joined(room, server);
+    if (!allows(server) || !maySticky(room)) return;
+    pending.join(server, room.nid, at);
+    wake([server]);
   }
 
   #add(room: Room, servers: readonly string[], after: number, newest: number, isUrgent = false): void {

@@ -1,6 +1,7 @@
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { StickySource } from '#src/services/events/sticky/sticky-view.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type EventSpan, eventsToSend, newestEventToSend } from '#src/storage/federation/destination-rooms.ts';
@@ -23,10 +24,20 @@ export interface EventsOnTheirWay {
   delivered(): void;
 }
 
+/** What one transaction has of a room. */
+interface SentPart {
+  readonly place: PendingRoom;
+  /** Up to where it has the room's events. */
+  readonly upTo: number;
+  /** The same of those that were sticky when the server came; undefined when there are no others. */
+  readonly stickyUpTo: number | undefined;
+}
+
 export interface EventsToSendOptions {
   readonly database: Database;
-  readonly rooms: Pick<RoomRegistry, 'peek'>;
+  readonly rooms: Pick<RoomRegistry, 'byNid' | 'peek'>;
   readonly pending: PendingRooms;
+  readonly sticky: StickySource;
   readonly isLocal: (userId: string) => boolean;
   readonly clock: Clock;
 }
@@ -50,26 +61,61 @@ export class EventsToSend {
   async take(destination: string, limit: number, latestOnly: boolean): Promise<EventsOnTheirWay> {
     const { pending } = this.#options;
     const found: EventToSend[] = [];
-    const sent: { readonly place: PendingRoom; readonly upTo: number }[] = [];
+    const sent: SentPart[] = [];
     let characters = 0;
     for (let places = firstOf(pending.of(destination)); limit > 0 && places.length > 0 && found.length === 0;) {
       for (const place of places) {
         if (found.length >= limit || characters >= MOST_CHARACTERS) break;
-        const { events, upTo } = await this.#read(destination, place, limit - found.length, limit, latestOnly);
+        const sticky = await this.#sticky(place, limit - found.length);
+        for (const event of sticky.events) characters += event.json.length;
+        found.push(...sticky.events);
+        const isFull = sticky.upTo !== undefined || found.length >= limit || characters >= MOST_CHARACTERS;
+        const { events, upTo } = isFull
+          ? { events: [], upTo: place.span.after }
+          : await this.#read(destination, place, limit - found.length, limit, latestOnly);
         for (const event of events) characters += event.json.length;
         found.push(...events);
+        const part = { place, upTo, stickyUpTo: sticky.upTo };
         // Where nothing is for this server, nothing has to arrive.
-        if (events.length === 0) pending.advance(destination, place.room, place.span, upTo);
-        else sent.push({ place, upTo });
+        if (sticky.events.length + events.length === 0) this.#advance(destination, part);
+        else sent.push(part);
       }
       if (found.length === 0) places = firstOf(pending.of(destination));
     }
     return {
       pdus: found.map(({ json }) => json),
       identity: found.map(({ nid }) => String(nid)),
-      delivered() {
-        for (const { place, upTo } of sent) pending.advance(destination, place.room, place.span, upTo);
+      delivered: () => {
+        for (const part of sent) this.#advance(destination, part);
       },
+    };
+  }
+
+  #advance(destination: string, { place: { room, span }, stickyUpTo, upTo }: SentPart): void {
+    const { pending } = this.#options;
+    pending.advanceSticky(destination, room, span, stickyUpTo);
+    if (stickyUpTo === undefined) pending.advance(destination, room, span, upTo);
+  }
+
+  /**
+   * What is sticky in a room that the server has just come into. MSC4354: "When a new server joins the room, existing servers MUST attempt
+   * delivery of all of their own sticky events".
+   *
+   * @returns events, and up to where these are all; undefined where no others are left
+   */
+  async #sticky(
+    { room: nid, span: { after, stickyAfter } }: PendingRoom,
+    limit: number,
+  ): Promise<{ readonly events: readonly EventToSend[]; readonly upTo: number | undefined }> {
+    const { isLocal, rooms, sticky } = this.#options;
+    const room = stickyAfter === undefined ? undefined : await rooms.byNid(nid);
+    const view = room === undefined ? undefined : (await sticky.forRooms([room])).get(nid);
+    const own = view?.between(stickyAfter ?? 0, after).filter(({ sender }) => isLocal(sender)) ?? [];
+    const first = own.slice(0, limit);
+    const last = first.at(-1);
+    return {
+      events: first.map(ofEvent),
+      upTo: first.length === own.length || last === undefined ? undefined : view?.positionOf(last),
     };
   }
 

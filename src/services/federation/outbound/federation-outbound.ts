@@ -13,9 +13,8 @@ import type { FederationClient, FederationFailure } from '#src/remote/federation
 import type { Writer } from '#src/services/commit/writer.ts';
 import { DeliveryQueue } from '#src/services/delivery/queue/delivery-queue.ts';
 import type { Batch, DeliverySource, Outcome, Positioned } from '#src/services/delivery/queue/ports.ts';
+import type { StickySource } from '#src/services/events/sticky/sticky-view.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
-import { NewestItems } from './newest-items.ts';
-import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import { Deliveries } from '#src/storage/delivery/deliveries.ts';
@@ -41,10 +40,10 @@ const PAGE = 500;
 const KEEP_MS = 1_000;
 /** The same, when nothing that happened concerns other servers. */
 const KEEP_IDLE_MS = 60_000;
-/** What is being sent gets so long when the server stops. */
 /** How long what is left of a room that goes is waited for, and how often is looked. */
 const LONGEST_SETTLING_MS = 30_000;
 const SETTLING_MS = 100;
+/** What is being sent gets so long when the server stops. */
 const CLOSE_MS = 3_000;
 /** After a transaction, what comes for its server so soon goes out together: milliseconds that nobody who reads along notices. */
 const GATHER_MS = 100;
@@ -54,9 +53,6 @@ const HELD_FAILURES = 3;
 const LONG_FAILURES = 7;
 /** After so many, more than a quarter of an hour, it is looked whether it has to do with this server at all. */
 const GONE_FAILURES = 52;
-/** Events of before a server was in a room that wait for it. */
-const MOST_LATE = 500;
-const MOST_LATE_AT_ONCE = 25;
 /** Of the servers that are sent to at once, those that have not been reached lately take this part at most. */
 const SHARE_OF_UNPROVEN = 0.6;
 /** Servers of which it is remembered that they were reached last. */
@@ -76,6 +72,7 @@ export interface FederationOutboundOptions {
   readonly writer: Writer;
   readonly client: Pick<FederationClient, 'request'>;
   readonly edus: EduSources;
+  readonly sticky: StickySource;
   /** Says that something other than events waits for a server. */
   readonly woken: Subscribable<string>;
   readonly isLocal: (userId: string) => boolean;
@@ -115,8 +112,6 @@ export class FederationOutbound {
   #lastTurn: Promise<void> = Promise.resolve();
   /** Servers that are back after long. */
   readonly #returning = new Set<string>();
-  /** Events of before servers were in their rooms, which they are sent all the same. */
-  readonly #late = new NewestItems<StoredEvent>(MOST_LATE);
   /** Up to where everything is known to the database, in each shard. */
   #keptUpTo: PositionVector = ORIGIN;
   #keepTimer: { readonly timer: Timer; readonly isPatient: boolean } | undefined;
@@ -127,17 +122,31 @@ export class FederationOutbound {
 
   constructor(options: FederationOutboundOptions) {
     this.#options = options;
-    const { allows, clock, concurrency, database, isLocal, joined, logger, metrics, random, rooms, stream, timers } =
-      options;
+    const {
+      allows,
+      clock,
+      concurrency,
+      database,
+      isLocal,
+      joined,
+      logger,
+      metrics,
+      random,
+      rooms,
+      sticky,
+      stream,
+      timers,
+    } = options;
     this.#run = random.string(12, 'abcdefghijklmnopqrstuvwxyz0123456789');
     this.#progress = new DestinationProgress(new Deliveries(database, NAME));
-    this.#events = new EventsToSend({ database, rooms, pending: this.#pending, isLocal, clock });
+    this.#events = new EventsToSend({ database, rooms, pending: this.#pending, sticky, isLocal, clock });
     this.#audience = new EventAudience({
       stream,
       pending: this.#pending,
       isLocal,
       allows,
       joined,
+      maySticky: (room) => sticky.mayHaveAny(room),
       wake: (destinations) => {
         for (const destination of destinations) this.#queue.wake(destination);
         this.#keepSoon(false);
@@ -218,13 +227,6 @@ export class FederationOutbound {
       }
     }
     await this.#queue.start();
-  }
-
-  /** Sends a server events of before it was in their rooms. They are in memory only until then. */
-  sendLate(destination: string, events: readonly StoredEvent[]): void {
-    if (!this.#options.allows(destination)) return;
-    for (const event of events) this.#late.put(destination, event.eventId, event);
-    this.#queue.wake(destination);
   }
 
   /** Says that a server was heard of: if it could not be reached before, it can be now. */
@@ -327,27 +329,18 @@ export class FederationOutbound {
     const { clock, edus, serverName } = this.#options;
     if (this.#progress.failuresOf(destination) >= LONG_FAILURES) this.#returning.add(destination);
     const taken = await edus.take(destination, MOST_EDUS);
-    const late = taken.holdsEventsBack ? undefined : this.#late.take(destination, MOST_LATE_AT_ONCE);
-    const events = await this.#events.take(
+    const { identity, pdus, ...events } = await this.#events.take(
       destination,
-      taken.holdsEventsBack ? 0 : MOST_PDUS - (late?.items.length ?? 0),
+      taken.holdsEventsBack ? 0 : MOST_PDUS,
       this.#returning.has(destination),
     );
-    const earlier = late?.items ?? [];
-    const pdus = [...earlier.map(({ json }) => json), ...events.pdus];
     if (taken.edus.length === 0 && pdus.length === 0) return undefined;
-    const identity = [...taken.identity, ...earlier.map(({ eventId }) => eventId), ...events.identity];
     return {
-      id: transactionId(identity, () => `${this.#run}-${(this.#count += 1)}`),
+      id: transactionId([...taken.identity, ...identity], () => `${this.#run}-${(this.#count += 1)}`),
       body: bodyOf(serverName, clock.now(), pdus, taken.edus),
-      isFull:
-        taken.holdsEventsBack ||
-        pdus.length >= MOST_PDUS ||
-        earlier.length >= MOST_LATE_AT_ONCE ||
-        taken.edus.length >= MOST_EDUS,
+      isFull: taken.holdsEventsBack || pdus.length >= MOST_PDUS || taken.edus.length >= MOST_EDUS,
       delivered: async () => {
         await taken.delivered();
-        late?.delivered();
         events.delivered();
         this.#keepSoon(false);
       },
@@ -429,7 +422,6 @@ export class FederationOutbound {
     this.#held.delete(destination);
     this.#returning.delete(destination);
     this.#pending.forget(destination);
-    this.#late.forget(destination);
     this.#keepSoon(false);
     await this.#options.edus.forget(destination);
   }

@@ -7,6 +7,11 @@ export interface PendingSpan {
   upTo: number | undefined;
   /** The newest one that is known to be waiting. */
   newest: number;
+  /**
+   * The server came into the room, and is first to be sent our events of before that are sticky still: those after this one, up to `after`.
+   * Undefined when it has them.
+   */
+  stickyAfter: number | undefined;
 }
 
 export interface PendingRoom {
@@ -71,9 +76,23 @@ export class PendingRooms {
   }
 
   /** Takes back what an earlier process kept. */
-  recall({ destination, room, after, upTo }: DestinationRoomRow, newest: number): void {
+  recall({ destination, room, after, upTo, stickyAfter }: DestinationRoomRow, newest: number): void {
     this.#kept.add(keyOf(destination, room));
-    this.#spansOf(destination, room).push({ after, upTo: upTo ?? undefined, newest: upTo ?? newest });
+    this.#spansOf(destination, room).push({
+      after,
+      upTo: upTo ?? undefined,
+      newest: upTo ?? newest,
+      stickyAfter: stickyAfter ?? undefined,
+    });
+  }
+
+  /** A server takes part in a room from a position on, and is to be sent what is sticky there. */
+  join(destination: string, room: number, at: number): void {
+    const spans = this.#spansOf(destination, room);
+    const last = spans.at(-1);
+    if (last !== undefined && last.upTo === undefined) last.stickyAfter = 0;
+    else this.#open(spans, { after: Math.max(at, last?.upTo ?? at), upTo: undefined, newest: at, stickyAfter: 0 });
+    this.#note(destination, room);
   }
 
   /** A server takes part in a room, and is to be sent events after one position, up to another at least. */
@@ -84,8 +103,12 @@ export class PendingRooms {
       last.newest = Math.max(last.newest, newest);
       return;
     }
-    spans.push({ after: Math.max(after, last?.upTo ?? after), upTo: undefined, newest });
-    if (spans.length > MOST_SPANS) spans.shift();
+    this.#open(spans, {
+      after: Math.max(after, last?.upTo ?? after),
+      upTo: undefined,
+      newest,
+      stickyAfter: undefined,
+    });
     this.#note(destination, room);
   }
 
@@ -95,7 +118,14 @@ export class PendingRooms {
     if (last !== undefined && last.upTo === undefined) {
       last.upTo = upTo;
       last.newest = upTo;
-    } else this.#spansOf(destination, room).push({ after: Math.max(after, last?.upTo ?? after), upTo, newest: upTo });
+      last.stickyAfter = undefined;
+    } else
+      this.#spansOf(destination, room).push({
+        after: Math.max(after, last?.upTo ?? after),
+        upTo,
+        newest: upTo,
+        stickyAfter: undefined,
+      });
     this.#note(destination, room);
   }
 
@@ -110,13 +140,21 @@ export class PendingRooms {
     const spans = rooms?.get(room);
     const [first] = spans ?? [];
     if (rooms === undefined || spans === undefined || first !== sent) return;
-    if (upTo >= first.newest) spans.shift();
+    if (upTo >= first.newest && first.stickyAfter === undefined) spans.shift();
     else first.after = Math.max(first.after, upTo);
     rooms.delete(room);
     if (spans.length > 0) rooms.set(room, spans);
     else this.#size -= 1;
     if (rooms.size === 0) this.#pending.delete(destination);
     this.#note(destination, room);
+  }
+
+  /** A server has been sent sticky events of a room up to a position; undefined for all of them. */
+  advanceSticky(destination: string, room: number, sent: PendingRoom['span'], upTo: number | undefined): void {
+    const [first] = this.#pending.get(destination)?.get(room) ?? [];
+    if (first === undefined || first !== sent || first.stickyAfter === undefined) return;
+    first.stickyAfter = upTo;
+    this.advance(destination, room, sent, first.after);
   }
 
   /** A server is to be sent nothing any more. */
@@ -153,7 +191,8 @@ export class PendingRooms {
       const { destination, room } = place;
       const spans = this.#pending.get(destination)?.get(room) ?? [];
       if (this.#kept.has(key)) replaced.push(place);
-      for (const { after, upTo } of spans) rows.push({ destination, room, after, upTo: upTo ?? null });
+      for (const { after, upTo, stickyAfter } of spans)
+        rows.push({ destination, room, after, upTo: upTo ?? null, stickyAfter: stickyAfter ?? null });
       if (spans.length > 0) this.#kept.add(key);
       else this.#kept.delete(key);
     }
@@ -167,6 +206,11 @@ export class PendingRooms {
       this.#kept.add(keyOf(destination, room));
       this.#note(destination, room);
     }
+  }
+
+  #open(spans: PendingSpan[], span: PendingSpan): void {
+    spans.push(span);
+    if (spans.length > MOST_SPANS) spans.shift();
   }
 
   #spansOf(destination: string, room: number): PendingSpan[] {

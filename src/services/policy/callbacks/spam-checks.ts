@@ -70,6 +70,7 @@ export class SpamChecks {
   async ask(callback: Callback, body: JsonObject): Promise<PolicyRefusal | undefined> {
     if (!this.#enabled.has(callback)) return undefined;
     if (!this.#background.has(callback)) return this.#ask(callback, body);
+    // The operator chose that nothing depends on its being told: so it is not told again of what happened before a restart.
     if (this.#told.size >= MOST_IN_BACKGROUND) this.#asked.inc({ callback, outcome: 'dropped' });
     else
       this.#told.add(

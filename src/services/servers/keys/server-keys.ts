@@ -384,6 +384,7 @@ export class ServerKeys {
 
   /** Keys that are used are renewed before they expire, while nobody waits for it. */
   #refreshEarly(serverName: string, known: KnownServer): void {
+    // Keys that could not be renewed are asked for when they are needed.
     if (this.#isHalfOver(known)) void this.#fetch(serverName, known).catch(() => undefined);
   }
 

@@ -298,4 +298,45 @@ describe('what other servers are told beside events', () => {
     const pdus = p.requests('PUT', SEND).flatMap(({ body }) => body.pdus);
     expect(pdus.filter((pdu) => pdu.room_id === roomId).map(({ content }) => content.body)).to.deep.equal(['sticky']);
   });
+
+  it('sends sticky events to a server that came while it could not be reached, though this server is killed meanwhile', async () => {
+    const roomId = await a.room('alice', { preset: 'public_chat' });
+    // More than one transaction holds.
+    const bodies = Array.from({ length: 60 }, (_, index) => `sticky ${index}`);
+    for (const body of bodies)
+      await a.must(
+        'alice',
+        'PUT',
+        `/rooms/${roomId}/send/m.test/${body}?org.matrix.msc4354.sticky_duration_ms=3000000`,
+        {
+          body,
+        },
+      );
+    p.on('PUT', SEND, () => ({ status: 503, body: {} }));
+    await remoteMember(a, roomId, '@user:p.test', 'join', p.signingKey);
+    await a.say('alice', roomId, 'after the join');
+    await federation.clock.advance(5_000);
+    await federation.idle();
+    await a.kill();
+    await a.revive();
+    p.asked.length = 0;
+    p.on('PUT', SEND, () => ({ body: { pdus: {} } }));
+    await federation.clock.advance(60_000);
+    await federation.idle();
+    const pdus = p.requests('PUT', SEND).flatMap(({ body }) => body.pdus);
+    expect(pdus.filter((pdu) => pdu.room_id === roomId).map(({ content }) => content.body)).to.deep.equal([
+      ...bodies,
+      'after the join',
+    ]);
+    await federation.clock.advance(2_000);
+    await federation.idle();
+    const rows = await a.services.database.query(
+      {
+        name: 'test_destination_rooms_of_sticky',
+        text: `select room from destination_rooms where destination = 'p.test'`,
+      },
+      [],
+    );
+    expect(rows).to.deep.equal([]);
+  });
 });
