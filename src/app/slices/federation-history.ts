@@ -48,12 +48,14 @@ export function composeFederationHistory(
     lateRedactions: below.lateRedactions,
     clock,
   });
+  const missingEvents = new MissingEvents({ fetcher: roomFetcher, receiver, missed });
   const backfill = new Backfill({
     database,
     rooms,
     history: historyApi,
     fetcher: roomFetcher,
     past,
+    gaps: missingEvents,
     wholeState: below.wholeState,
     missed,
     stream,
@@ -67,7 +69,7 @@ export function composeFederationHistory(
     services: {
       historyApi,
       roomFetcher,
-      missingEvents: new MissingEvents({ fetcher: roomFetcher, receiver, missed }),
+      missingEvents,
       backfill,
     },
     idle: () => backfill.idle(),

@@ -14,6 +14,7 @@ import { type IdentifiedPdu, referencedIds } from '#src/protocol/events/pdu.ts';
 import type { HistoryApi } from '#src/remote/federation/history-api.ts';
 import type { PastReceiver } from '#src/services/events/receiving/past-receiver.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
+import type { GapCloser } from '#src/services/federation/inbound/inbound-queue.ts';
 import type { MissedEvents } from '#src/services/federation/inbound/missed-events.ts';
 import type { RoomFetcher } from '#src/services/federation/inbound/room-fetcher.ts';
 import type { PastSource } from '#src/services/reading/history/past-source.ts';
@@ -30,6 +31,8 @@ export interface BackfillOptions {
   readonly history: Pick<HistoryApi, 'backfill' | 'eventByTime'>;
   readonly fetcher: RoomFetcher;
   readonly past: PastReceiver;
+  /** Accepts what is newer than all that is here. */
+  readonly gaps: GapCloser;
   readonly stream: RoomEventStream;
   readonly clock: Clock;
   readonly timers: Timers;
@@ -132,9 +135,9 @@ export class Backfill implements PastSource {
     const { fetcher, missed } = this.#options;
     if (!isEventId(eventId) || room.remoteServers().length === 0 || missed.has(room.nid, eventId)) return false;
     if (!this.#mayLook(room.nid)) return false;
-    if (!(await this.#options.wholeState.within(room, PATIENCE_MS))) return false;
+    const isHere = async (): Promise<boolean> => (await fetcher.unusable(room, [eventId])).length === 0;
+    if (!(await this.#wholeOrArrived(room, eventId, isHere))) return false;
     const isFound = await this.#turns.run(room.nid, async () => {
-      const isHere = async (): Promise<boolean> => (await fetcher.unusable(room, [eventId])).length === 0;
       if (await isHere()) return true;
       for (const server of fetcher.serversOf(room, serverIn(eventId), MOST_LOOKED_AT))
         if (await this.#fetchAt(room, eventId, server)) return true;
@@ -142,6 +145,25 @@ export class Backfill implements PastSource {
     });
     if (!isFound) missed.note(room.nid, eventId);
     return isFound;
+  }
+
+  /**
+   * Waits for the state of a room that was just joined, but no longer than until the event comes by itself.
+   *
+   * @returns false when neither happens
+   */
+  async #wholeOrArrived(room: Room, eventId: string, isHere: () => Promise<boolean>): Promise<boolean> {
+    const { stream, wholeState } = this.#options;
+    if (room.partial === undefined) return true;
+    const { promise: arrived, resolve } = Promise.withResolvers<true>();
+    const off = stream.on('appended', ({ events, room: its }) => {
+      if (its === room && events.some(({ event }) => event.eventId === eventId)) resolve(true);
+    });
+    try {
+      return (await isHere()) || (await Promise.race([wholeState.within(room, PATIENCE_MS), arrived]));
+    } finally {
+      off();
+    }
   }
 
   /** Whoever asks for events that nobody has must not make this server ask others as often as they like. */
@@ -204,7 +226,7 @@ export class Backfill implements PastSource {
       if (signal.aborted) return false;
       const answer = await history.backfill(server, room.roomId, ids, AT_ONCE, isUrgent);
       if (!answer.ok) continue;
-      const events = await fetcher.verified(room, answer.value);
+      const events = await this.#pastOf(room, await fetcher.verified(room, answer.value), ids);
       const count = await this.#receive(room, events, server);
       if (count === 0) continue;
       this.#pauses.delete(room.nid);
@@ -242,9 +264,39 @@ export class Backfill implements PastSource {
 
   /** Fetches one event of a room's past, with the state before it: it may lie far from everything that is here. */
   async #fetchAt(room: Room, eventId: string, server: string): Promise<boolean> {
-    const { fetcher } = this.#options;
+    const { fetcher, gaps } = this.#options;
     const event = await fetcher.event(room, eventId, [server]);
-    return event !== undefined && (await this.#receive(room, [event], server)) > 0;
+    if (event === undefined) return false;
+    if (!(await this.#isNews(room, event))) return (await this.#receive(room, [event], server)) > 0;
+    await gaps.close(room, event, server, this.#closing.signal);
+    return (await fetcher.unusable(room, [eventId])).length === 0;
+  }
+
+  /**
+   * Whether an event is on its way to this server, and was only asked for before it came. Stored as one of the past it would be in nobody's
+   * timeline, and whoever learns of an id early could keep an event from everybody here.
+   */
+  async #isNews(room: Room, { pdu }: IdentifiedPdu): Promise<boolean> {
+    return pdu.depth >= room.headDepth || (await this.#options.fetcher.hasLive(room, referencedIds(pdu.prev_events)));
+  }
+
+  /** What of an answer to `ids` lies in the past: a server could else keep others' new events from everybody here by answering with them. */
+  async #pastOf(
+    room: Room,
+    events: readonly IdentifiedPdu[],
+    ids: readonly string[],
+  ): Promise<readonly IdentifiedPdu[]> {
+    const given = new Map(events.map((event) => [event.eventId, event]));
+    const before = new Set<string>();
+    const open = [...ids];
+    for (let id = open.pop(); id !== undefined; id = open.pop()) {
+      const event = before.has(id) ? undefined : given.get(id);
+      before.add(id);
+      if (event !== undefined) open.push(...referencedIds(event.pdu.prev_events));
+    }
+    const past: IdentifiedPdu[] = [];
+    for (const event of events) if (before.has(event.eventId) || !(await this.#isNews(room, event))) past.push(event);
+    return past;
   }
 }
 

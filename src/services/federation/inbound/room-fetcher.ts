@@ -107,6 +107,14 @@ export class RoomFetcher {
     return this.#without(room, ids, () => true);
   }
 
+  /** Whether one of these events is here as part of the room's live history. */
+  async hasLive(room: Room, ids: readonly string[]): Promise<boolean> {
+    const places = await positionsById(this.#options.database, ids.map(eventIdBytes));
+    return places.some(
+      ({ flags, nid, room: roomNid }) => roomNid === room.nid && nid > 0 && (flags & EVENT_FLAGS.outlier) === 0,
+    );
+  }
+
   async #without(room: Room, ids: readonly string[], counts: (flags: number) => boolean): Promise<readonly string[]> {
     const here = new Set<string>();
     for (let at = 0; at < ids.length; at += LOOKUP) {

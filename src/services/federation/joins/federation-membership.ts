@@ -88,6 +88,8 @@ const ANOTHER_MAY: ReadonlySet<string> = new Set([
   'M_UNABLE_TO_GRANT_JOIN',
   'M_LIMIT_EXCEEDED',
   'M_UNAUTHORIZED',
+  'ORG.MATRIX.MSC3895_UNABLE_DUE_TO_PARTIAL_STATE',
+  'M_UNABLE_DUE_TO_PARTIAL_STATE',
 ]);
 
 /** Memberships of our users in rooms of other servers, and of their users in ours. Server-Server API. */

@@ -211,11 +211,13 @@ const signed = (room: Room, event: JsonObject, signer: PduSigner): JsonObject =>
   }
 };
 
-/** Who else is in the room, and who is banned from it, is not known before. @throws MatrixError ORG.MATRIX.MSC3895_UNABLE_DUE_TO_PARTIAL_STATE */
+/**
+ * Who else is in the room, and who is banned from it, is not known before. Other servers ask the next one after the error code that says that
+ * this server is not in the room, and after no other.
+ *
+ * @throws MatrixError M_NOT_FOUND
+ */
 const assertIsWhole = ({ partial }: Room): void => {
   if (partial === undefined) return;
-  throw new MatrixError(
-    'ORG.MATRIX.MSC3895_UNABLE_DUE_TO_PARTIAL_STATE',
-    'This server has not been told yet who is in the room. Ask another one.',
-  );
+  throw new MatrixError('M_NOT_FOUND', 'This server has not been told yet who is in the room. Ask another one.');
 };

@@ -275,10 +275,11 @@ export class AliasService {
   }
 }
 
-/** The servers in a room: this one first, then those with the most members. */
+/** The servers in a room: this one first, then those with the most members, and those of which it is only known that they are in it. */
 const serversIn = (room: Room, serverName: string): string[] => {
-  const others = [...room.joinedServers()].filter(([server]) => server !== serverName);
-  return [serverName, ...others.toSorted((a, b) => b[1] - a[1]).map(([server]) => server)].slice(0, MOST_SERVERS);
+  const joined = room.joinedServers();
+  const others = room.remoteServers().toSorted((a, b) => (joined.get(b) ?? 0) - (joined.get(a) ?? 0));
+  return [serverName, ...others].slice(0, MOST_SERVERS);
 };
 
 const badAlias = (alias: string): MatrixError =>

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { type Federation, startFederation } from '#test/support/federation.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
+import { until } from '#test/support/until.ts';
 
 describe('the history of a room that was joined through another server', function () {
   this.timeout(60_000);
@@ -71,6 +72,36 @@ describe('the history of a room that was joined through another server', functio
     expect(
       (await b.must('bob', 'GET', `/_matrix/client/v1${path}/relations/${encodeURIComponent(fifth)}`)).chunk,
     ).to.deep.equal([]);
+  });
+
+  it('is no place for an event that is on its way and is asked for by its id: it is in the timeline of everybody here, once', async () => {
+    for (const how of ['after the newest', 'beside the newest'] as const) {
+      const roomId = await room();
+      await says(roomId, 3);
+      await joins(roomId);
+      await federation.idle();
+      const { next_batch: since } = await b.must('bob', 'GET', '/sync');
+      federation.path('a.test', 'b.test').cut();
+      const own = how === 'after the newest' ? [] : [await b.say('bob', roomId, 'own')];
+      await b.idle();
+      const [early = ''] = await says(roomId, 1, 7);
+      const path = `/rooms/${encodeURIComponent(roomId)}`;
+      expect((await b.must('bob', 'GET', `${path}/event/${encodeURIComponent(early)}`)).content.body, how).to.equal(
+        '7',
+      );
+      federation.path('a.test', 'b.test').heal();
+      const [late = ''] = await says(roomId, 1, 8);
+      // No further than what is under way may take.
+      await until('the newest has come', async () => {
+        await federation.idle();
+        await federation.clock.advance(1_000);
+        await federation.idle();
+        return (await b.services.events.find((await b.services.rooms.byId(roomId))!, late)) !== undefined;
+      });
+      const { timeline } = (await b.must('bob', 'GET', `/sync?since=${since}`)).rooms.join[roomId];
+      expect(ids(timeline.events), how).to.have.members([...own, early, late]);
+      expect(timeline.limited, how).to.equal(false);
+    }
   });
 
   it('is asked for an event that nobody has only once in a while, and for few of them', async () => {

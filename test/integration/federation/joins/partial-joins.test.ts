@@ -142,6 +142,26 @@ describe('a room that is joined before its members are known', function () {
     expect(Object.keys(await members(room))).to.have.lengthOf(MEMBERS.length + 2);
   });
 
+  it('has those who ask for an event by its id wait no longer than until it comes', async () => {
+    const room = await joined();
+    const said = room.say('@m1:p.test', 'asked for early');
+    p.on('GET', `/_matrix/federation/v1/event/${encodeURIComponent(said.eventId)}`, () => ({ status: 404, body: {} }));
+    const asked = a.ask('alice', 'GET', `${at(room)}/event/${encodeURIComponent(said.eventId)}`);
+    await send(room, said);
+    const { body, status } = await asked;
+    expect([status, body.content?.body]).to.deep.equal([200, 'asked for early']);
+    expect((await a.services.rooms.byId(room.roomId))?.partial).not.to.equal(undefined);
+    await complete(room);
+  });
+
+  it('has an alias that names the servers of which it is only known that they are in it', async () => {
+    const room = await joined();
+    const alias = `/directory/room/${encodeURIComponent(`#partial-${room.last.eventId.slice(1, 9)}:a.test`)}`;
+    await a.must('alice', 'PUT', alias, { room_id: room.roomId });
+    expect((await a.must('alice', 'GET', alias)).servers).to.have.members(['a.test', 'p.test', 'q.test']);
+    await complete(room);
+  });
+
   it('shows what happened beside the join, which its server did not know yet', async () => {
     const room = new PartialRoom(p, MEMBERS, ['p.test']);
     const beside = room.beside({
@@ -310,6 +330,19 @@ describe('a room that is joined before its members are known', function () {
     expect(Object.keys(await members(room))).to.have.lengthOf(MEMBERS.length + 2);
   });
 
+  it('is completed by another server when the one that let the user in tells ids that make no sense, and asks that one for nothing else', async () => {
+    const room = new PartialRoom(p, MEMBERS, ['p.test', 'q.test']);
+    const path = encodeURIComponent(room.roomId);
+    p.on('GET', `/_matrix/federation/v1/state_ids/${path}`, () => ({ body: {} }));
+    q.on('GET', `/_matrix/federation/v1/state/${path}`, ({ query }) => ({
+      body: room.stateBefore(query.get('event_id')!),
+    }));
+    expect((await join(room)).status).to.equal(200);
+    await complete(room);
+    expect(Object.keys(await members(room))).to.have.lengthOf(MEMBERS.length + 2);
+    expect(p.requests('GET', /\/state\//).filter((request) => request.path.includes(path))).to.deep.equal([]);
+  });
+
   it('is completed by the state after what the join comes after, for which is asked by ids first, as other servers ask', async () => {
     const room = new PartialRoom(p, MEMBERS, ['p.test']);
     const last = room.last.eventId;
@@ -353,7 +386,8 @@ describe('a room that is joined before its members are known', function () {
       ['PUT', `/_matrix/federation/v1/send_knock/${path}/$x`, {}],
     ] as const) {
       const { body, status } = await q.send('a.test', method, url, content);
-      expect([status, body.errcode], url).to.deep.equal([404, NOT_WHOLE]);
+      // By no other error code others know that they have to ask the next server.
+      expect([status, body.errcode], url).to.deep.equal([404, 'M_NOT_FOUND']);
     }
     // What it has it gives.
     const event = await q.send('a.test', 'GET', `/_matrix/federation/v1/event/${encodeURIComponent(said.eventId)}`);
@@ -498,6 +532,23 @@ describe('a room that is joined before its members are known', function () {
     );
     await complete(room);
     for (const answer of answers) expect((await answer).status).to.equal(403);
+  });
+
+  it('takes nothing for its history that is on its way, though its server answers with it when history is asked for', async () => {
+    const room = await joined();
+    const history = [...room.events.values()].slice(0, -1);
+    await complete(room);
+    const said = [room.say('@m1:p.test', 'one'), room.say('@m2:p.test', 'two')];
+    p.on('GET', `/_matrix/federation/v1/backfill/${encodeURIComponent(room.roomId)}`, () => ({
+      body: { origin: 'p.test', origin_server_ts: 0, pdus: [...history, ...said].map(({ pdu }) => pdu) },
+    }));
+    const { next_batch: since } = await a.must('alice', 'GET', '/sync');
+    const { chunk } = await a.must('alice', 'GET', `${at(room)}/messages?dir=b&limit=50`);
+    expect(chunk.map((event: Json) => event.event_id)).to.include.members(history.map(({ eventId }) => eventId));
+    expect(chunk.map((event: Json) => event.content.body)).not.to.include.oneOf(['one', 'two']);
+    await send(room, ...said);
+    const { timeline } = (await a.must('alice', 'GET', `/sync?since=${since}`)).rooms.join[room.roomId];
+    expect(timeline.events.map((event: Json) => event.content.body)).to.deep.equal(['one', 'two']);
   });
 
   it('has its members in the user directory when they are known', async () => {
