@@ -364,9 +364,16 @@ describe('sliding sync', function () {
       const answer = await poll(alice, body);
       expect([answer.status, answer.body.errcode], JSON.stringify(body)).to.deep.equal([400, 'M_BAD_JSON']);
     }
-    for (const connId of ['a\u0000b', '\ud800', 'x'.repeat(17), 7]) {
+    for (const connId of ['a\u0000b', '\ud800', 'x'.repeat(256), 7]) {
       const answer = await poll(alice, { conn_id: connId });
       expect([answer.status, answer.body.errcode], String(connId)).to.deep.equal([400, 'M_BAD_JSON']);
+    }
+    expect(
+      (await poll(alice, { conn_id: 'any name up to 255 characters, as the proposal has no bound' })).status,
+    ).to.equal(200);
+    for (const name of ['', 'a b', 'ä', 'x'.repeat(256)]) {
+      const named = { [name]: { timeline_limit: 1, required_state: {} } };
+      expect((await server.ask(alice, 'POST', V4, { lists: named })).body.errcode, name).to.equal('M_INVALID_PARAM');
     }
     const lists = Object.fromEntries(Array.from({ length: 101 }, (_, n) => [`l${n}`, { ranges: [[0, 1]] }]));
     expect((await poll(alice, { lists })).body.errcode).to.equal('M_INVALID_PARAM');

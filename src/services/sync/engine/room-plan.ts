@@ -22,3 +22,7 @@ export interface RoomPlan {
   /** The leave, where it is no part of the room's history: an invite to another server's room was declined, or taken back. */
   readonly outOfBand?: StoredEvent | undefined;
 }
+
+/** Whether it became known in this stretch who is in the room. */
+export const isCompleted = ({ room, after, upTo }: Pick<RoomPlan, 'room' | 'after' | 'upTo'>): boolean =>
+  room.fullSince > after && room.fullSince <= upTo;

@@ -94,6 +94,8 @@ export class InitialSync {
       // Where all is in memory nothing else would have its turn before the last of them.
       await setImmediate();
       if (membership === 'join') {
+        // Clients of old are told of all members at once: of a room whose members are not known yet they hear when they ask again.
+        if (room.partial !== undefined) continue;
         for (const member of room.members.values()) if (member.membership === 'join') companions.add(member.userId);
         snapshots.push(await this.#snapshot(reader, room, limit, end));
       } else if (membership === 'invite') {

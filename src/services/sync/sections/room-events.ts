@@ -9,7 +9,7 @@ import type { VisibleEvent } from '#src/services/reading/visibility/event-visibi
 import type { Interner, Names } from '#src/storage/room-model/interner.ts';
 import { CommonNews } from './common-news.ts';
 import type { EventEncoder, Relations } from './event-encoder.ts';
-import type { RoomPlan } from '../engine/room-plan.ts';
+import { isCompleted, type RoomPlan } from '../engine/room-plan.ts';
 import { heroesOf, summaryChanged } from './room-summary.ts';
 import type { StateChanges, StateReader } from './state-window.ts';
 import { beginOfTimeline } from './timeline-window.ts';
@@ -288,9 +288,6 @@ const membersWanted = ({ plan, events, sticky }: SectionDraft, userId: string): 
   if (plan.isFull) wanted.add(userId);
   return wanted;
 };
-
-/** Whether it became known in this stretch who is in the room. */
-const isCompleted = ({ room, after, upTo }: RoomPlan): boolean => room.fullSince > after && room.fullSince <= upTo;
 
 const isMember = (event: StoredEvent): boolean => event.type === 'm.room.member';
 

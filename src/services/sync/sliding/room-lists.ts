@@ -5,7 +5,8 @@ import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts'
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { GiveWay } from '#src/kernel/give-way.ts';
 import type { RoomActivity } from './room-activity.ts';
-import type { ListFilters, ListWish } from './sliding-request.ts';
+import { StateWanted } from './required-state.ts';
+import type { ListFilters, ListWish, RoomWish } from './sliding-request.ts';
 
 /** "Servers should bump rooms for these event types." MSC4186, `bump_stamp`. */
 const BUMPS: ReadonlySet<string> = new Set([
@@ -100,6 +101,7 @@ const childrenOf = async (
 export class ListContext {
   readonly #data: UserAccountData;
   readonly #rooms: readonly ListedRoom[];
+  readonly #hasPartial: boolean;
   #direct: ReadonlySet<string> | undefined;
   readonly #tags = new Map<Room, readonly string[]>();
 
@@ -107,6 +109,7 @@ export class ListContext {
   constructor(data: UserAccountData, rooms: readonly ListedRoom[]) {
     this.#data = data;
     this.#rooms = rooms;
+    this.#hasPartial = rooms.some(({ room }) => room.partial !== undefined);
   }
 
   isDirect(room: Room): boolean {
@@ -115,8 +118,9 @@ export class ListContext {
   }
 
   /** The rooms of a list, the most recent first. @param way is told how much was looked at */
-  async rooms({ filters }: ListWish, way: GiveWay): Promise<readonly ListedRoom[]> {
-    const tests = await this.#tests(filters, way);
+  async rooms(wish: ListWish, way: GiveWay): Promise<readonly ListedRoom[]> {
+    const tests = await this.#tests(wish.filters, way);
+    if (this.#hasPartial) tests.push((listed) => this.isReadyFor(wish, listed));
     if (tests.length === 0) return this.#rooms;
     const found: ListedRoom[] = [];
     for (const listed of this.#rooms) {
@@ -125,6 +129,16 @@ export class ListContext {
       if (turn !== undefined) await turn;
     }
     return found;
+  }
+
+  /**
+   * Whether it is known of a room what a list or subscription wants of it: whoever wants members, and does not load them lazily, has a room
+   * when it is known who is in it, as with `GET /sync`.
+   */
+  isReadyFor({ requiredState }: RoomWish, { room }: ListedRoom): boolean {
+    if (room.partial === undefined) return true;
+    const { namedMembers } = StateWanted.of([requiredState], this.#data.userId);
+    return namedMembers !== undefined && [...namedMembers].every((userId) => room.knowsMember(userId));
   }
 
   #tagsOf(room: Room): readonly string[] {

@@ -11,7 +11,9 @@ const MOST_RANGES = 100;
 const MOST_NAMES = 1_000;
 /** Events of a timeline, whatever is asked for. */
 const GREATEST_TIMELINE = 1_000;
-const LONGEST_CONN_ID = 16;
+const LONGEST_CONN_ID = 255;
+/** "The list keys must follow the grammar of opaque identifiers": of the form that was accepted. */
+const LIST_NAME = /^[0-9A-Za-z._~-]{1,255}$/;
 
 /** Which state of a room a client wants: types and state keys, `*` for any. */
 export interface RequiredState {
@@ -275,6 +277,8 @@ export const parseSlidingBody = (
   if (txnId !== undefined && typeof txnId !== 'string') throw bad('txn_id must be a string.');
   const lists = Object.entries(objectAt(body, 'lists')).map(([name, list]): [string, ListWish] => {
     if (!isJsonObject(list)) throw bad('Each list must be an object.');
+    if (form === 'v4' && !LIST_NAME.test(name))
+      throw new MatrixError('M_INVALID_PARAM', 'The name of a list has 1 to 255 of the characters 0-9 A-Z a-z . _ ~ -');
     const filters = filtersOf(objectAt(list, 'filters'), form);
     return [name, { ...wishOf(list, form), ranges: rangesOf(list, form), filters }];
   });

@@ -4,7 +4,7 @@ import { NO_FILTER } from '#src/protocol/filters/parse-filter.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import type { RoomPlan } from '../engine/room-plan.ts';
+import { isCompleted, type RoomPlan } from '../engine/room-plan.ts';
 import type { SectionRequest } from '../engine/section.ts';
 import type { SyncFilter, SyncFilters } from '../engine/sync-filter.ts';
 import { beginOfTimeline } from '../sections/timeline-window.ts';
@@ -89,7 +89,8 @@ export class SlidingRooms {
         isInitial ||
         changesHeroes(drafts.get(span)) ||
         isNewsAfter(plan.after, nameOf(plan.room)) ||
-        resolved.has(span);
+        resolved.has(span) ||
+        isCompleted(span.plan);
       const isTold = plan.section === 'join' && isNews && !isNamed(plan.room);
       return isTold ? heroesOf(plan.room, request.userId) : [];
     });

@@ -336,7 +336,7 @@ const wishesOf = async (
     const byId = new Map([...listed, ...left].map((one) => [one.room.roomId, one]));
     for (const [roomId, wish] of subscriptions) {
       const one = byId.get(roomId);
-      if (one !== undefined) want(one, wish).isSubscribed = true;
+      if (one !== undefined && context.isReadyFor(wish, one)) want(one, wish).isSubscribed = true;
     }
   }
   // Rooms that were left are told of to the client that knows them, whatever it asks for.

@@ -98,6 +98,59 @@ describe('a room that is joined before its members are known', function () {
     expect(later.timeline.events).to.deep.equal([]);
   });
 
+  it('is in the lists of sliding sync at once where members are loaded lazily, and in others when they are known', async () => {
+    const room = new PartialRoom(p, MEMBERS, ['p.test']);
+    expect((await join(room)).status).to.equal(200);
+    const sync = async (token: string, required: readonly string[], pos?: string): Promise<Json> => {
+      const wish = { timeline_limit: 5, required_state: [['m.room.create', ''], required] };
+      const path = `/_matrix/client/unstable/org.matrix.simplified_msc3575/sync${pos === undefined ? '' : `?pos=${pos}`}`;
+      return a.must(token, 'POST', path, {
+        conn_id: required.join(''),
+        lists: { all: { ...wish, ranges: [[0, 9]] } },
+        room_subscriptions: { [room.roomId]: wish },
+      });
+    };
+    const hero = MEMBERS[0] as string;
+    const lazily = ['m.room.member', '$LAZY'];
+    const eagerly = [
+      ['m.room.member', '*'],
+      ['*', '*'],
+      ['m.room.member', hero],
+    ] as const;
+    const first = await sync('alice', lazily);
+    expect(first.rooms).to.have.property(room.roomId);
+    expect((await sync('alice', ['m.room.member', '$ME'])).rooms).to.have.property(room.roomId);
+    const waiting: Json[] = [];
+    for (const required of eagerly) {
+      const answer = await sync('alice', required);
+      expect(answer.rooms, String(required)).not.to.have.property(room.roomId);
+      waiting.push(answer);
+    }
+    const { count } = waiting[0].lists.all;
+    await complete(room);
+    const later = (await sync('alice', lazily, first.pos)).rooms[room.roomId];
+    expect([later.initial, later.joined_count]).to.deep.equal([undefined, MEMBERS.length + 2]);
+    expect(later.heroes.map(({ user_id: userId }: Json) => userId)).to.include(hero);
+    for (const [index, required] of eagerly.entries()) {
+      const whole = await sync('alice', required, waiting[index].pos);
+      expect(whole.lists.all.count, String(required)).to.equal(count + 1);
+      expect(whole.rooms[room.roomId].initial, String(required)).to.equal(true);
+      const shown = whole.rooms[room.roomId].required_state.map((event: Json) => event.state_key);
+      expect(shown, String(required)).to.include(hero);
+    }
+  });
+
+  it('is in the initialSync of clients of old when its members are known, and holds up none of their other rooms', async () => {
+    const other = await a.room('olga');
+    const room = new PartialRoom(p, MEMBERS, ['p.test']);
+    expect((await join(room, 'olga')).status).to.equal(200);
+    const rooms = async (): Promise<string[]> =>
+      (await a.must('olga', 'GET', '/initialSync')).rooms.map((one: Json) => one.room_id);
+    expect(await rooms()).to.deep.equal([other]);
+    await complete(room);
+    expect(await rooms()).to.have.members([other, room.roomId]);
+  });
+
   it('lets requests for its members wait until they are known', async () => {
     const room = await joined();
     const waiting = [
