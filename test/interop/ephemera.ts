@@ -98,9 +98,10 @@ export function ephemera(rig: () => Rig): void {
           const profile = `/profile/${encodeURIComponent(user.userId)}`;
           await user.must('PUT', `${profile}/displayname`, { displayname: name });
           await user.must('PUT', `${profile}/avatar_url`, { avatar_url: `mxc://${user.serverName}/abc` });
+          const shown = (): Json => reader.rooms.get(roomId)!.state.get(`m.room.member|${user.userId}`);
           await reader.until(
-            'the new name',
-            () => reader.rooms.get(roomId)!.state.get(`m.room.member|${user.userId}`)?.content.displayname === name,
+            () => `the name ${name}, not ${JSON.stringify(shown())}`,
+            () => shown()?.content.displayname === name,
           );
           await until('the profile is up to date', async () => {
             const { status, body } = await reader.ask('GET', profile);

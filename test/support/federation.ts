@@ -103,7 +103,7 @@ export class Federation {
       [...this.#partners.values()].reduce((sum, partner) => sum + partner.asked.length, 0);
     for (let before = -1; before !== progress();) {
       before = progress();
-      for (const server of this.#servers.values()) await server.idle();
+      for (const server of this.#servers.values()) if (server.isRunning) await server.idle();
     }
   }
 

@@ -159,6 +159,11 @@ export class InProcessServer {
     return typeof address === 'string' ? Number(new URL(address).port) : undefined;
   }
 
+  /** Whether it runs: it was not killed, or lives again. */
+  get isRunning(): boolean {
+    return runningServers.has(this);
+  }
+
   /** Its database, for what a test looks at behind its back. */
   get databaseUrl(): string {
     return this.#databaseUrl;
@@ -292,7 +297,7 @@ export class InProcessServer {
   }
 
   async stop(): Promise<void> {
-    await this.#end();
+    if (this.isRunning) await this.#end();
     if (!this.#isOwner) return;
     await dropDatabase(this.#databaseUrl);
     await rm(this.#folder, { recursive: true, force: true });

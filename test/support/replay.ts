@@ -1,6 +1,9 @@
 import { checkAuth } from '#src/protocol/auth/check-auth.ts';
 import { checkAuthEventsSelection } from '#src/protocol/auth/auth-events.ts';
-import { type IdentifiedPdu, type Pdu, referencedIds } from '#src/protocol/events/pdu.ts';
+import { parsePowerLevels } from '#src/protocol/auth/power-levels.ts';
+import { redactionApplies } from '#src/protocol/auth/redactions.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import { type IdentifiedPdu, type Pdu, redactionTarget, referencedIds } from '#src/protocol/events/pdu.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { resolveState } from '#src/protocol/state/resolve-state.ts';
 import { type StateMap, stateMapKey } from '#src/protocol/state/state-map.ts';
@@ -61,7 +64,18 @@ export class Replay {
       return found ?? (type === 'm.room.create' && !this.#version.auth.createEventSelected ? this.#create : undefined);
     });
     if (!byAuthEvents.ok || !this.#check(event, before)) return 'rejected';
-    return this.#check(event, this.current) ? 'accepted' : 'soft-failed';
+    return this.#check(event, this.current) && !this.#isHeldBack(event) ? 'accepted' : 'soft-failed';
+  }
+
+  /** Whether it is a redaction that would not be carried out. Those that are sent here are looked at before. */
+  #isHeldBack(event: IdentifiedPdu): boolean {
+    const isLocal = event.pdu.signatures[domainOf(this.#create?.pdu.sender ?? '') ?? ''] !== undefined;
+    if (event.pdu.type !== 'm.room.redaction' || this.#version.auth.redactionsAuthorised || isLocal) return false;
+    const target = this.events.get(redactionTarget(this.#version, event.pdu) ?? '')?.event;
+    const levels = this.events.get(this.current.get(stateMapKey('m.room.power_levels', '')) ?? '')?.event;
+    if (target === undefined || this.#create === undefined) return true;
+    const parsed = parsePowerLevels(this.#version, levels?.pdu.content, this.#create.pdu);
+    return !redactionApplies(this.#version, event, target, parsed);
   }
 
   /** Takes in the next event; all that it names must be here. */

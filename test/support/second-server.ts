@@ -63,8 +63,15 @@ export async function joinAt(
   return room;
 }
 
+export interface RoomPortrait {
+  /** By type and state key. */
+  readonly state: Readonly<Record<string, string>>;
+  readonly extremities: readonly string[];
+  readonly members: Readonly<Record<string, string>>;
+}
+
 /** A room by event ids alone, for comparison between servers. */
-export async function roomByIds(services: EventServices, room: Room): Promise<object> {
+export async function roomByIds(services: EventServices, room: Room): Promise<RoomPortrait> {
   const entries = [...room.stateChain.others(), ...room.stateChain.members()];
   const names = await services.interner.named({ stateKeys: entries.map(([skey]) => skey) });
   const events = await services.loader.load(entries.map(([, nid]) => ({ room, nid })));

@@ -65,7 +65,7 @@ export function composeEvents(
     signer: { serverName: config.serverName, signingKey: signingKeys[0] },
     mostStickyEvents: config.room.maxStickyEvents,
   });
-  const lateRedactions = new LateRedactions({ database, loader, writer });
+  const lateRedactions = new LateRedactions({ database, loader, writer, stream });
   const thread = new ResolutionThread();
   const authGraphs = new AuthGraphs(database);
   const merger = new StateMerger({ ...store, graphs: authGraphs, thread });

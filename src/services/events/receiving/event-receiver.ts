@@ -29,6 +29,8 @@ import type { LateRedactions } from './late-redactions.ts';
 import { OutlierStore } from './outlier-store.ts';
 import { isOutlier, isReplaceable, type Place, ReceivingTurn } from './receiving-turn.ts';
 import { judgeReceived, type Verdict } from './received-verdict.ts';
+import { heldBackRedaction } from './redaction-verdict.ts';
+import { identified } from '#src/services/events/resolution/state-merger.ts';
 import { prepareRedaction } from '#src/services/events/building/redacting.ts';
 import { relationOf, type StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
@@ -231,8 +233,19 @@ export class EventReceiver {
     const before = byRules.kind === 'rejected' ? stateBefore : believed;
     const byPolicy = this.#judgeByPolicy(room, given, byRules);
     if (byPolicy === undefined) return { outcome: 'missing', ids: [] };
-    const { incoming, verdict } = byPolicy;
-    const plan = await this.#plan(turn, { incoming, names, prev, auth, before, verdict, missingPrev, flags });
+    const { incoming } = byPolicy;
+    const { verdict, ...redaction } = await this.#judgeRedaction(turn, incoming, byPolicy.verdict);
+    const plan = await this.#plan(turn, {
+      incoming,
+      names,
+      prev,
+      auth,
+      before,
+      verdict,
+      missingPrev,
+      flags,
+      ...redaction,
+    });
     if (wasOutlier) {
       await shadowOutliers(this.#options.database, room.nid, [known.nid]);
       turn.forget(given.eventId);
@@ -290,9 +303,32 @@ export class EventReceiver {
       : { incoming, verdict: { kind: 'soft-failed', reason: said.reason } };
   }
 
+  /** A redaction that would not be carried out is not shown either. */
+  async #judgeRedaction(turn: ReceivingTurn, incoming: IdentifiedPdu, verdict: Verdict): Promise<JudgedRedaction> {
+    if (verdict.kind !== 'accepted' || incoming.pdu.type !== 'm.room.redaction') return { verdict };
+    const { room } = turn;
+    const id = redactionTarget(room.version, incoming.pdu);
+    const isElsewhere = id !== undefined && turn.isElsewhere(id);
+    const target = await this.#redacted(turn, incoming);
+    const heldBack = heldBackRedaction(
+      room,
+      incoming,
+      target === undefined ? undefined : identified(target),
+      isElsewhere,
+    );
+    if (heldBack !== undefined)
+      return {
+        verdict: { kind: 'soft-failed', reason: heldBack.reason },
+        isHeldBack: true,
+        awaitedRedaction: heldBack.awaited,
+      };
+    // Before v3 it is shown whether or not the event is here.
+    return { verdict, target, awaitedRedaction: target === undefined && !isElsewhere ? id : undefined };
+  }
+
   /** Works out what the event does to the room. Everything that has to be read is read here. */
   async #plan(turn: ReceivingTurn, judged: Judged): Promise<ReceivedPlan> {
-    const { incoming, names, prev, auth, before, verdict, missingPrev } = judged;
+    const { incoming, names, prev, auth, before, verdict, missingPrev, target, awaitedRedaction, isHeldBack } = judged;
     const { room } = turn;
     const { classifier, interner } = this.#options;
     const { pdu } = incoming;
@@ -314,11 +350,7 @@ export class EventReceiver {
     const replacedNid = own === undefined ? undefined : before.get(own.skey);
     const { events, memberships } = await this.#stateEvents(turn, changes);
     const [replaced] = replacedNid === undefined ? [] : await turn.events([replacedNid]);
-    const target = isAccepted && pdu.type === 'm.room.redaction' ? await this.#redacted(turn, incoming) : undefined;
-    const redactedId = isAccepted && pdu.type === 'm.room.redaction' ? redactionTarget(room.version, pdu) : undefined;
-    const isAwaiting =
-      redactedId !== undefined && turn.place(redactedId) === undefined && !turn.isElsewhere(redactedId);
-    const late = isAccepted ? await this.#options.lateRedactions?.of(room, [incoming.eventId]) : undefined;
+    const late = isAccepted ? await this.#options.lateRedactions?.of(room, [incoming]) : undefined;
     names.with(await interner.named({ stateKeys: changes.map((change) => change.skey) }));
     const members = changes.filter((change) => change.isMember);
     names.with(await interner.ensure({ users: members.map(({ skey }) => names.stateKeyNames(skey).stateKey) }));
@@ -345,11 +377,12 @@ export class EventReceiver {
       membership: (nid) => memberships.get(nid),
       positionOf,
       missingPrev,
-      awaitedRedaction: isAwaiting ? redactedId : undefined,
-      redactedBy: late?.get(incoming.eventId),
+      awaitedRedaction,
+      redactedBy: late?.get(incoming.eventId)?.[0],
       redaction: (event) =>
         target === undefined ? undefined : prepareRedaction(room, event, target, room.powerLevels()),
-      stickyUntil: await this.#stickyUntil(room, pdu, verdict),
+      // The state of the room does not change what it names.
+      stickyUntil: isHeldBack === true ? undefined : await this.#stickyUntil(room, pdu, verdict),
     };
   }
 
@@ -471,13 +504,23 @@ const isMissing = (place: Place | undefined): boolean => place === undefined || 
 const isHidden = ({ flags }: StoredEvent): boolean =>
   (flags & (EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed)) !== 0 && (flags & EVENT_FLAGS.afterGap) === 0;
 
-interface Judged {
+/** What becomes of an event that may be a redaction. */
+interface JudgedRedaction {
+  readonly verdict: Verdict;
+  /** It is not shown because of what it names, however its sender is allowed to send it. */
+  readonly isHeldBack?: boolean;
+  /** What it is carried out on. */
+  readonly target?: StoredEvent | undefined;
+  /** What it redacts, where that is not here. */
+  readonly awaitedRedaction?: string | undefined;
+}
+
+interface Judged extends JudgedRedaction {
   readonly incoming: IdentifiedPdu;
   readonly names: Names;
   readonly prev: readonly StoredEvent[];
   readonly auth: readonly StoredEvent[];
   readonly before: StateBefore;
-  readonly verdict: Verdict;
   /** Those of its prev_events that are not here, or not with what lies before them. */
   readonly missingPrev: readonly string[];
   /** What is remembered of it if it is accepted. */

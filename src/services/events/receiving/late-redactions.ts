@@ -1,8 +1,11 @@
-import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
-import { redactionTarget } from '#src/protocol/events/pdu.ts';
+import { redactionApplies } from '#src/protocol/auth/redactions.ts';
+import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
+import { type IdentifiedPdu, redactionTarget } from '#src/protocol/events/pdu.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import { prepareRedaction } from '#src/services/events/building/redacting.ts';
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
+import { identified } from '#src/services/events/resolution/state-merger.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { tailRow } from '#src/services/room-model/room/tail-row.ts';
@@ -14,9 +17,12 @@ export interface LateRedactionsOptions {
   readonly database: Database;
   readonly loader: EventLoader;
   readonly writer: Writer;
+  readonly stream: Pick<RoomEventStream, 'publish'>;
 }
 
 const REDACTION = 'm.room.redaction';
+/** Those that wait are soft-failed. */
+const NEVER_SHOWN = EVENT_FLAGS.rejected | EVENT_FLAGS.outlier;
 
 /**
  * Redactions that came before what they redact: servers send events in an order of their own, and the past comes last. Which rooms have any is
@@ -39,20 +45,25 @@ export class LateRedactions {
     this.#rooms.add(roomNid);
   }
 
-  /** The redactions that wait for events which come now, by the ids of these. */
-  async of(room: Room, eventIds: readonly string[]): Promise<ReadonlyMap<string, StoredEvent>> {
-    const found = new Map<string, StoredEvent>();
+  /** The redactions that wait for events which come now, and apply to them, the first one first: by the ids of these events. */
+  async of(room: Room, targets: readonly IdentifiedPdu[]): Promise<ReadonlyMap<string, readonly StoredEvent[]>> {
+    const found = new Map<string, StoredEvent[]>();
     if (!this.#rooms.has(room.nid)) return found;
     const { database, loader } = this.#options;
-    const ids = new Map(eventIds.map((id) => [eventIdBytes(id).toString('latin1'), id]));
-    const rows = await redactionsAwaiting(database, room.nid, eventIds.map(eventIdBytes));
+    const byId = new Map(targets.map((one) => [eventIdBytes(one.eventId).toString('latin1'), one]));
+    const rows = await redactionsAwaiting(
+      database,
+      room.nid,
+      targets.map(({ eventId }) => eventIdBytes(eventId)),
+    );
     const redactions = await loader.load(rows.map(({ redaction: nid }) => ({ room, nid })));
-    for (const { redaction, target } of rows) {
-      const id = ids.get(target.toString('latin1'));
+    for (const { redaction, target: id } of rows) {
+      const target = byId.get(id.toString('latin1'));
       const event = redactions.get(redaction);
-      // Of several the first one counts.
-      if (id !== undefined && event !== undefined && (event.flags & HIDDEN_FLAGS) === 0 && !found.has(id))
-        found.set(id, event);
+      if (target === undefined || event === undefined || (event.flags & NEVER_SHOWN) !== 0) continue;
+      // What somebody sends who may not redact the event takes nothing away from others, however early it came.
+      if (!redactionApplies(room.version, identified(event), target, room.powerLevels())) continue;
+      found.set(target.eventId, [...(found.get(target.eventId) ?? []), event]);
     }
     return found;
   }
@@ -65,33 +76,44 @@ export class LateRedactions {
       const target = id === undefined ? undefined : await loader.byId(room, id);
       if (target !== undefined && (event.flags & HIDDEN_FLAGS) === 0) await this.#redact(room, event, target);
     }
-    const awaited = await this.of(
-      room,
-      events.map(({ eventId }) => eventId),
-    );
-    if (awaited.size === 0) return;
-    for (const target of events) {
-      const redaction = awaited.get(target.eventId);
-      if (redaction !== undefined) await this.#redact(room, redaction, target);
-    }
-    await endAwaiting(database, room.nid, [...awaited.keys()].map(eventIdBytes));
+    const awaited = await this.of(room, events.map(identified));
+    for (const target of events)
+      for (const redaction of awaited.get(target.eventId) ?? []) await this.#redact(room, redaction, target);
+    if (this.#rooms.has(room.nid))
+      await endAwaiting(
+        database,
+        room.nid,
+        events.map(({ eventId }) => eventIdBytes(eventId)),
+      );
   }
 
+  /** What applies is shown from now on: it was held back while the event was not here. */
   async #redact(room: Room, redaction: StoredEvent, target: StoredEvent): Promise<void> {
-    const { writer } = this.#options;
+    const { loader, stream, writer } = this.#options;
     await room.turns.exclusively(async () => {
       while (room.isAhead) await writer.nextBatch();
       const prepared = prepareRedaction(room, redaction, target, room.powerLevels());
       const isInMemory = target.redactedBecause?.nid === redaction.nid;
-      if (prepared === undefined && !isInMemory) return;
+      const isHidden = (redaction.flags & EVENT_FLAGS.softFailed) !== 0;
+      if (prepared === undefined && !isInMemory && !isHidden) return;
       const row = { room: room.nid, nid: target.nid, redactedBy: redaction.nid, json: target.json };
       const position = writer.allocate(room.shard);
       await writer.append({
         positions: [position],
-        events: { events: [], redactions: [prepared?.row ?? row], tails: [tailRow(room, position)] },
+        events: {
+          events: [],
+          redactions: prepared !== undefined ? [prepared.row] : isInMemory ? [row] : [],
+          revivals: isHidden ? [{ room: room.nid, event: redaction.nid, pos: position }] : [],
+          tails: [tailRow(room, position)],
+        },
         publish: () => {
           room.moved(position);
           prepared?.apply();
+          if (!isHidden) return;
+          loader.peek(redaction.nid)?.accept();
+          room.show(redaction, position);
+          // Nobody is told of what came out of the past.
+          stream.publish(redaction.nid > 0 ? { kind: 'revealed', room, event: redaction } : { kind: 'restored', room });
         },
       });
     });

@@ -5,7 +5,7 @@ import { causalOrder } from '#src/protocol/events/causal-order.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { type IdentifiedPdu, redactionTarget, referencedIds } from '#src/protocol/events/pdu.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
-import type { StateEntries } from '#src/services/events/resolution/state-merger.ts';
+import { identified, type StateEntries } from '#src/services/events/resolution/state-merger.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
 import { eventRow, relationLink } from '#src/services/room-model/event/event-row.ts';
@@ -19,6 +19,7 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { LateRedactions } from './late-redactions.ts';
 import { PastPositions } from './past-positions.ts';
 import { judgePast } from './received-verdict.ts';
+import { type HeldBack, heldBackRedaction } from './redaction-verdict.ts';
 import { isReplaceable, ReceivingTurn, type ReceivingTurnOptions } from './receiving-turn.ts';
 import { withoutUnsigned } from '#src/services/room-model/event/stored-json.ts';
 
@@ -136,6 +137,7 @@ export class PastReceiver {
       state,
       await turn.create(),
     );
+    const heldBack = verdict.ok && pdu.type === 'm.room.redaction' ? await heldBackIn(turn, incoming) : undefined;
     const relation = relationOf(pdu.content);
     const names = await interner.ensure({
       types: relation === undefined ? [pdu.type] : [pdu.type, relation.relType],
@@ -161,6 +163,7 @@ export class PastReceiver {
     const flags =
       (isState ? EVENT_FLAGS.state : 0) |
       (verdict.ok ? 0 : EVENT_FLAGS.rejected) |
+      (heldBack === undefined ? 0 : EVENT_FLAGS.softFailed) |
       (isThreaded ? EVENT_FLAGS.threaded : 0);
     const parts = {
       room,
@@ -204,6 +207,16 @@ export class PastReceiver {
     room.cameBack(batch.standings);
   }
 }
+
+/** Whether a redaction is not shown yet. What it names may be on its way as well. */
+const heldBackIn = async (turn: ReceivingTurn, incoming: IdentifiedPdu): Promise<HeldBack | undefined> => {
+  const { room } = turn;
+  const id = redactionTarget(room.version, incoming.pdu);
+  const place = id === undefined ? undefined : turn.place(id);
+  const [target] = place === undefined ? [] : await turn.events([place.nid]);
+  const isElsewhere = id !== undefined && turn.isElsewhere(id);
+  return heldBackRedaction(room, incoming, target === undefined ? undefined : identified(target), isElsewhere);
+};
 
 const newBatch = (): Batch => ({
   rows: [],
