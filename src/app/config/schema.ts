@@ -264,6 +264,7 @@ export const configSchema = section({
     third_party_invite: limit,
     create_room: limit,
     new_type: limit,
+    state_bytes: limit,
     report: limit,
     sync: limit,
     bulk_redaction: limit,
@@ -284,6 +285,7 @@ export const configSchema = section({
     max_sticky_events: count,
     max_aliases: count,
     max_state_events: count,
+    max_state_bytes: Type.Integer({ minimum: 131_072 }),
     encryption_by_default: oneOf('off', 'invite', 'all'),
   }),
   privacy: section({

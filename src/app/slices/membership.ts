@@ -9,6 +9,7 @@ import { MutualRooms } from '#src/services/rooms/membership/mutual-rooms.ts';
 import type { ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
 import { RoomOpenness } from '#src/services/rooms/membership/room-openness.ts';
 import { SharedRooms } from '#src/services/rooms/membership/shared-rooms.ts';
+import { StateGrowth } from '#src/services/rooms/membership/state-growth.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { RoomClosing } from './closed-rooms.ts';
@@ -37,6 +38,7 @@ export interface Memberships {
   /** Profiles in the words of member events. */
   readonly profileSource: ProfileSource;
   readonly sharedRooms: SharedRooms;
+  readonly stateGrowth: StateGrowth;
 }
 
 export function composeMembership(
@@ -82,7 +84,13 @@ export function composeMembership(
   };
   const noticeInvites = new NoticeInvites(loader, noticesSender(config.serverNotices.user, serverName));
   const openness = new RoomOpenness(restricted);
+  const growth = new StateGrowth({
+    rateLimiter,
+    mostEntries: config.room.maxStateEvents,
+    mostBytes: config.room.maxStateBytes,
+  });
   const door = new MembershipDoor({
+    growth,
     serverName,
     isLocal: (userId) => events.isLocal(userId),
     closed: below.closedRooms,
@@ -124,6 +132,7 @@ export function composeMembership(
       mutualRooms: new MutualRooms(database),
       profileSource,
       sharedRooms,
+      stateGrowth: growth,
     },
   };
 }

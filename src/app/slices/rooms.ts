@@ -78,6 +78,7 @@ export function composeRooms(
   const { serverName } = config;
   const remoteRooms = new RemoteRooms({ api: spacesApi, stream, clock, serverName });
   const roomSummaries = new RoomSummaries({ rooms, aliases, openness, remote: remoteRooms, serverName });
+  const { stateGrowth: growth } = below;
   const newTypes = new NewTypes({ interner, rateLimiter });
   const publicRooms = new PublicRooms({
     database,
@@ -101,6 +102,7 @@ export function composeRooms(
         membership,
         door,
         newTypes,
+        growth,
         aliases,
         profiles,
         thirdPartyInvites,
@@ -125,7 +127,7 @@ export function composeRooms(
         shadowBans: below.shadowBans,
         remote,
         policy,
-        mostState: config.room.maxStateEvents,
+        growth,
       }),
       roomUpgrade: new RoomUpgrade({
         access,

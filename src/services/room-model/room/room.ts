@@ -219,6 +219,12 @@ export class Room implements EventRoom {
   get state(): ReadonlyMap<string, StateSlot> {
     return this.#state;
   }
+  /** About how many bytes the events of `state` have together, as JSON. Goes through all of them. */
+  stateBytes(): number {
+    let bytes = 0;
+    for (const { event } of this.#state.values()) bytes += event.json.length;
+    return bytes;
+  }
   stateEvent(type: string, stateKey = ''): StoredEvent | undefined {
     return this.#state.get(stateMapKey(type, stateKey))?.event;
   }
@@ -494,6 +500,7 @@ export class Room implements EventRoom {
       2000 +
       this.#members.all.size * 200 +
       this.#state.size * 400 +
+      this.stateBytes() +
       this.#committed.chain.size +
       this.ring.size +
       (this.sticky?.size ?? 0)

@@ -23,6 +23,7 @@ import type {
 } from '#src/services/rooms/third-party-invites/third-party-invites.ts';
 import { DEFAULT_TOMBSTONE_LEVEL, defaultPowerLevels, type Preset, presetEvents } from './room-presets.ts';
 import { membershipIn } from '#src/services/room-model/room/membership.ts';
+import type { StateGrowth } from '#src/services/rooms/membership/state-growth.ts';
 import type { NewTypes } from '#src/services/rooms/sending/new-types.ts';
 import { assertContent } from '#src/services/rooms/sending/content-check.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -56,6 +57,7 @@ export interface RoomCreationOptions {
   readonly membership: MembershipService;
   readonly door: MembershipDoor;
   readonly newTypes: NewTypes;
+  readonly growth: StateGrowth;
   readonly aliases: AliasService;
   readonly profiles: ProfileSource;
   readonly logger: Logger;
@@ -80,6 +82,7 @@ export class RoomCreationService {
   readonly #membership: MembershipService;
   readonly #door: MembershipDoor;
   readonly #newTypes: NewTypes;
+  readonly #growth: StateGrowth;
   readonly #aliases: AliasService;
   readonly #profiles: ProfileSource;
   readonly #logger: Logger;
@@ -97,6 +100,7 @@ export class RoomCreationService {
     this.#membership = options.membership;
     this.#door = options.door;
     this.#newTypes = options.newTypes;
+    this.#growth = options.growth;
     this.#aliases = options.aliases;
     this.#profiles = options.profiles;
     this.#remote = options.remote;
@@ -139,6 +143,10 @@ export class RoomCreationService {
     assertContent({ type: 'm.room.power_levels', stateKey: '', content: powerLevels }, place);
     for (const { type, state_key: stateKey = '', content } of state) assertContent({ type, stateKey, content }, place);
     await this.#newTypes.admit(actor, state);
+    this.#growth.admitNew(
+      actor,
+      state.filter(({ type }) => type !== MEMBER),
+    );
     const alias =
       request.roomAliasName === undefined ? undefined : await this.#aliases.newAlias(actor, request.roomAliasName);
     for (const { type, state_key: stateKey = '', content } of state)

@@ -15,6 +15,7 @@ import { assertGuestsMayJoin } from './guest-rules.ts';
 import type { JoinedRoomsQuota } from './joined-rooms-quota.ts';
 import type { NoticeInvites } from './notice-invites.ts';
 import type { RestrictedJoins } from './restricted-joins.ts';
+import type { StateGrowth } from './state-growth.ts';
 
 const MEMBER = 'm.room.member';
 
@@ -50,6 +51,7 @@ export interface MembershipDoorOptions {
   readonly closed: Pick<ClosedRooms, 'assertOpen'>;
   readonly restricted: RestrictedJoins;
   readonly rateLimiter: RateLimiter;
+  readonly growth: StateGrowth;
   /** Without it everybody may be invited. */
   readonly invitePermission?: InvitePermission | undefined;
   /** Whether another server can be told of invites of its users. */
@@ -90,7 +92,7 @@ export class MembershipDoor {
     actor: Actor,
     changes: readonly MembershipChange[],
   ): Promise<readonly Admitted[]> {
-    const { noticeInvites, rateLimiter } = this.#options;
+    const { growth, noticeInvites, rateLimiter } = this.#options;
     for (const change of changes) this.#assertAllowed(room, actor, change);
     const leaves = changes.some(({ content, target }) => target === actor.userId && membershipIn(content) === 'leave');
     if (room !== undefined && leaves) await noticeInvites.assertMayLeave(room, actor.userId);
@@ -98,6 +100,10 @@ export class MembershipDoor {
     const count = (bucket: string): number =>
       counted.filter((change) => bucketOf(room, actor, change) === bucket).length;
     for (const bucket of BUCKETS) takeTokens(rateLimiter, bucket, actor, count(bucket));
+    growth.admitMemberships(
+      actor,
+      changes.map(({ content }) => content),
+    );
     await this.#assertInvitable(
       actor,
       changes.filter(({ content }) => membershipIn(content) === 'invite'),

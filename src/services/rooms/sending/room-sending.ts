@@ -17,6 +17,7 @@ import { deviceless, type SendingClient } from '#src/services/accounts/sessions/
 import type { Actor, MembershipDoor } from '#src/services/rooms/membership/membership-door.ts';
 import type { RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';
 import type { RoomOpenness } from '#src/services/rooms/membership/room-openness.ts';
+import type { StateGrowth } from '#src/services/rooms/membership/state-growth.ts';
 import { guestsForbidden, userSuspended } from '#src/services/accounts/sessions/access-rules.ts';
 import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { UserActions } from '#src/services/accounts/users/user-actions.ts';
@@ -56,7 +57,7 @@ export class RoomSending {
   readonly #door: MembershipDoor;
   readonly #openness: RoomOpenness;
   readonly #newTypes: NewTypes;
-  readonly #mostState: number;
+  readonly #growth: StateGrowth;
   readonly #serverName: string;
   readonly #actions: UserActions;
   readonly #shadowBans: ShadowBanned;
@@ -77,8 +78,7 @@ export class RoomSending {
     readonly shadowBans: ShadowBanned;
     readonly remote: Pick<RemoteMembership, 'invite'>;
     readonly policy: PolicyGate;
-    /** How many entries the state of a room may have beside memberships; any number, when left out. */
-    readonly mostState?: number | undefined;
+    readonly growth: StateGrowth;
   }) {
     this.#access = options.access;
     this.#events = options.events;
@@ -87,7 +87,7 @@ export class RoomSending {
     this.#door = options.door;
     this.#openness = options.openness;
     this.#newTypes = options.newTypes;
-    this.#mostState = options.mostState ?? Infinity;
+    this.#growth = options.growth;
     this.#serverName = options.serverName;
     this.#actions = options.actions;
     this.#shadowBans = options.shadowBans;
@@ -194,7 +194,7 @@ export class RoomSending {
     if (isOwn && (membership === 'leave' || isComing)) return { ...request, content: { membership } };
     assertInside(room, sender);
     if (sender.isSuspended === true) throw userSuspended();
-    await this.#check(room, type, stateKey, content);
+    await this.#check(sender, room, type, stateKey, content);
     return this.#pretend(sender, room, [type, stateKey, JSON.stringify(content)], undefined);
   }
 
@@ -225,7 +225,7 @@ export class RoomSending {
       type === MEMBER
         ? await this.#door.admit(room, sender, { target: stateKey, content: request.content })
         : request.content;
-    await this.#check(room, type, stateKey, content);
+    await this.#check(sender, room, type, stateKey, content);
     await this.#newTypes.admit(sender, [{ type, content }]);
     if (type === MEMBER && content['membership'] === 'invite' && !this.#events.isLocal(stateKey))
       return this.#remote.invite(room, sender.userId, stateKey, content);
@@ -248,11 +248,10 @@ export class RoomSending {
     return { serverName: this.#serverName, roomId, version, creators: room.powerLevels().creators };
   }
 
-  async #check(room: Room, type: string, stateKey: string, content: JsonObject): Promise<void> {
+  async #check(sender: Sender, room: Room, type: string, stateKey: string, content: JsonObject): Promise<void> {
     assertContent({ type, stateKey, content }, this.#placeOf(room));
-    // All of it is in memory as long as the room has a local member.
-    if (type !== MEMBER && room.state.size >= this.#mostState && room.headState(type, stateKey) === undefined)
-      throw new MatrixError('M_TOO_LARGE', `The state of a room has ${this.#mostState} entries at most.`);
+    // The door has looked at memberships.
+    if (type !== MEMBER) this.#growth.admit(sender, room, { type, stateKey, content });
     if (type === 'm.room.canonical_alias' && stateKey === '') await this.#aliases.checkCanonical(room, content);
   }
 
