@@ -49,6 +49,7 @@ export function composeReading(
   below: Platform & Commit & Users & UserData & RoomModel & EventStreaming & Events & FederationHistory,
 ): Slice<Reading> {
   const { accountStream, clock, config, database, events, interner, loader, rooms, states, stream } = below;
+  const { maxPageBytes: maxBytes } = config.http;
   const ignoredUsers = (userId: string): Promise<ReadonlySet<string>> => below.ignoredUsers.of(userId);
   const erased = new ErasedUsers(database, accountStream);
   const visibility = new EventVisibility(interner, loader, states, events.sticky, erased);
@@ -56,9 +57,9 @@ export function composeReading(
   const finder = new EventFinder(events, visibility, below.backfill);
   const tokens = new HistoryTokens(database, loader);
   const index = new RelationIndex({ database, interner, stream });
-  const aggregations = new Aggregations({ index, loader, visibility, clock, ignoredUsers });
+  const aggregations = new Aggregations({ index, loader, visibility, clock, ignoredUsers, maxBytes });
   const clientEvents = new ClientEvents(clock, aggregations, events.sticky);
-  const related = { access, visibility, finder, tokens, loader, ignoredUsers, index, writer: clientEvents };
+  const related = { access, visibility, finder, tokens, loader, ignoredUsers, index, writer: clientEvents, maxBytes };
   const roomState = new RoomState({
     access,
     wholeState: below.wholeState,
@@ -70,7 +71,7 @@ export function composeReading(
     states,
   });
   const historyPages = new HistoryPages({
-    maxBytes: config.http.maxPageBytes,
+    maxBytes,
     database,
     interner,
     loader,

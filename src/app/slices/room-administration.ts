@@ -95,7 +95,14 @@ export function composeRoomAdministration(
   const access = new UnrestrictedAccess(rooms);
   const visibility = EVERYTHING_VISIBLE;
   const ignoresNobody = { of: () => NOBODY };
-  const aggregations = new Aggregations({ index, loader, visibility, clock, ignoredUsers: ignoresNobody.of });
+  const aggregations = new Aggregations({
+    index,
+    loader,
+    visibility,
+    clock,
+    ignoredUsers: ignoresNobody.of,
+    maxBytes: config.http.maxPageBytes,
+  });
   const roomState = new RoomState({
     access,
     wholeState: below.wholeState,

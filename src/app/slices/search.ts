@@ -33,6 +33,7 @@ export function composeSearch(
     name: 'search',
     services: {
       search: new SearchService({
+        maxBytes: below.config.http.maxPageBytes,
         database,
         interner,
         scopes: new SearchScopes({ database, interner, rooms }),

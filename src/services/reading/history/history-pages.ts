@@ -19,7 +19,7 @@ const FIRST_BATCH = 128;
 const MAX_BATCH = 500;
 const LARGE_EVENT = 8 * 1024;
 /** Bytes of events after which a page ends, unless `maxBytes` says otherwise. */
-const DEFAULT_MAX_BYTES = 8 * 1024 * 1024;
+export const DEFAULT_MAX_BYTES = 8 * 1024 * 1024;
 /** Rows that are read in vain before an answer is given that says where to continue. */
 const MAX_SCANNED = 4000;
 
@@ -42,6 +42,8 @@ export interface PageRequest {
   /** Where to stop at the latest. */
   readonly stop: HistoryPlace | undefined;
   readonly limit: number;
+  /** Bytes of events after which the page ends; those of every page, when left out. */
+  readonly maxBytes?: number | undefined;
   /** Undefined when everything is wanted. */
   readonly wanted: EventPredicate | undefined;
   readonly filter: RoomEventFilter;
@@ -95,6 +97,11 @@ export class HistoryPages {
     this.#past = options.past ?? NO_PAST;
   }
 
+  /** Bytes of events after which a page ends. */
+  get maxBytes(): number {
+    return this.#maxBytes;
+  }
+
   /** A page. Backwards, what is missing of the room's history is fetched from other servers where the page comes to it. */
   async read(request: PageRequest): Promise<HistoryPage> {
     const { dir, from, limit, room } = request;
@@ -124,6 +131,7 @@ export class HistoryPages {
     const ignored = await this.#ignoredUsers.of(userId);
     // One more than asked for tells whether there is more.
     let batch = Math.min(request.wanted === undefined ? limit + 1 : 4 * limit + 1, FIRST_BATCH);
+    const maxBytes = request.maxBytes ?? this.#maxBytes;
     let bytes = 0;
     for (let scanned = 0; scanned < MAX_SCANNED; scanned += batch) {
       const page = {
@@ -144,7 +152,7 @@ export class HistoryPages {
       for (const one of visible) {
         found.push(one);
         bytes += one.event.json.length;
-        if (found.length < limit && bytes < this.#maxBytes) continue;
+        if (found.length < limit && bytes < maxBytes) continue;
         return {
           events: found,
           end: placeAfter(one.event, dir),

@@ -131,7 +131,15 @@ export class History {
     const target = await this.#finder.visible(room, reader.userId, eventId);
     const { topo, nid } = target.event;
     const limit = limitOf(query.limit, filter);
-    const common = { room, userId: reader.userId, upTo: view.upTo, stop: undefined, wanted: predicate(filter), filter };
+    const common = {
+      room,
+      userId: reader.userId,
+      upTo: view.upTo,
+      stop: undefined,
+      maxBytes: this.#pages.maxBytes / 2,
+      wanted: predicate(filter),
+      filter,
+    };
     const [before, after] = await Promise.all([
       this.#pages.read({ ...common, dir: 'b', from: { topo, nid }, limit: Math.floor(limit / 2) }),
       this.#pages.read({ ...common, dir: 'f', from: { topo, nid: nid + 1 }, limit: limit - Math.floor(limit / 2) }),

@@ -42,6 +42,9 @@ interface Draft {
   readonly latest: StoredEvent | undefined;
 }
 
+/** Events that are read at once. */
+const READ_AT_ONCE = 128;
+
 const NONE: Bundles = new Map();
 const NOBODY: ReadonlySet<string> = new Set();
 
@@ -51,6 +54,8 @@ export interface AggregationsOptions {
   readonly visibility: Pick<EventVisibility, 'seesAll' | 'visibleTo'>;
   readonly clock: Clock;
   readonly ignoredUsers: IgnoredUsers;
+  /** Bytes of edits and latest replies after which the events of a page get no more of them: those are read as relations. */
+  readonly maxBytes: number;
 }
 
 /** Adds up what relates to events, for each reader. Client-Server API, "Aggregations of child events". */
@@ -81,7 +86,7 @@ export class Aggregations implements BundledAggregations {
   async #prepare(
     targets: readonly { readonly room: Room; readonly event: StoredEvent }[],
   ): Promise<readonly { readonly room: Room; readonly event: StoredEvent }[]> {
-    const { index, loader } = this.#options;
+    const { index } = this.#options;
     const related = await index.all(targets);
     if (related.size === 0) return [];
     const edits: EventPlace[] = [];
@@ -93,7 +98,7 @@ export class Aggregations implements BundledAggregations {
       if (edit !== undefined) edits.push({ room, nid: edit.nid });
       if (reply !== undefined) latest.push({ room, nid: reply.nid });
     }
-    const loaded = await loader.load([...edits, ...latest]);
+    const { loaded } = await this.#firstBytes([...edits, ...latest]);
     return latest.flatMap(({ room, nid }) => {
       const event = loaded.get(nid);
       return event === undefined ? [] : [{ room, event }];
@@ -214,6 +219,23 @@ export class Aggregations implements BundledAggregations {
     return new Map([...heard].map(([nid, some]) => [nid, some.filter((one) => visible.has(one.nid))]));
   }
 
+  /** The events at these places, in few statements, until there are too many bytes of them. */
+  async #firstBytes(
+    places: readonly EventPlace[],
+  ): Promise<{ readonly loaded: ReadonlyMap<number, StoredEvent>; readonly isCut: boolean }> {
+    const { loader, maxBytes } = this.#options;
+    const loaded = new Map<number, StoredEvent>();
+    let bytes = 0;
+    for (let at = 0; at < places.length && bytes < maxBytes; at += READ_AT_ONCE) {
+      for (const [nid, event] of await loader.load(places.slice(at, at + READ_AT_ONCE))) {
+        if (bytes >= maxBytes) break;
+        loaded.set(nid, event);
+        bytes += event.json.length;
+      }
+    }
+    return { loaded, isCut: bytes >= maxBytes };
+  }
+
   /** Chooses what is bundled, and loads the events of it: all of them together. */
   async #drafts(
     room: Room,
@@ -232,11 +254,13 @@ export class Aggregations implements BundledAggregations {
       return [{ event, replies, references, edits: editsOf(event, related) }];
     });
     const first = choices.flatMap(({ replies, edits }) => [replies.at(-1) ?? [], edits[0] ?? []].flat());
-    const loaded = await loader.load(first.map(({ nid }) => ({ room, nid })));
+    const { loaded, isCut } = await this.#firstBytes(first.map(({ nid }) => ({ room, nid })));
     const drafts: Draft[] = [];
     for (const { event, replies, references, edits } of choices) {
       let edit: StoredEvent | undefined;
-      for (const { nid } of edits) {
+      const [newest] = edits;
+      const isBeyond = isCut && newest !== undefined && !loaded.has(newest.nid);
+      for (const { nid } of isBeyond ? [] : edits) {
         const candidate = loaded.get(nid) ?? (await loader.one(room, nid));
         if (candidate === undefined || !isReplacement(candidate)) continue;
         edit = candidate;

@@ -17,6 +17,8 @@ const DEFAULT_LIMIT = 20;
 const MAX_LIMIT = 1000;
 /** "Homeservers SHOULD traverse at least 3 levels of relationships." */
 const DEPTH = 3;
+/** Events that are read at once. */
+const READ_AT_ONCE = 128;
 /** How many indirect relations are gathered at most. */
 const MAX_GATHERED = 20_000;
 
@@ -49,6 +51,7 @@ export class Relations {
   readonly #visibility: EventVisibility;
   readonly #ignoredUsers: IgnoredUsers;
   readonly #writer: ClientEvents;
+  readonly #maxBytes: number;
 
   constructor(options: {
     readonly access: RoomAccess;
@@ -59,6 +62,8 @@ export class Relations {
     readonly visibility: EventVisibility;
     readonly ignoredUsers: IgnoredUsers;
     readonly writer: ClientEvents;
+    /** Bytes of events after which a page ends, however many were asked for. */
+    readonly maxBytes: number;
   }) {
     this.#access = options.access;
     this.#finder = options.finder;
@@ -68,6 +73,7 @@ export class Relations {
     this.#visibility = options.visibility;
     this.#ignoredUsers = options.ignoredUsers;
     this.#writer = options.writer;
+    this.#maxBytes = options.maxBytes;
   }
 
   /** @throws MatrixError M_NOT_FOUND when the event is not there or not for this reader, M_INVALID_PARAM for a token that is none */
@@ -122,7 +128,7 @@ export class Relations {
     return [...found.values()].sort(byPlace);
   }
 
-  /** The first `limit` of them that the user may see, and whether there is more. */
+  /** The first of them that the user may see, `limit` or as many as a page may hold, and whether there is more. */
   async #visible(
     room: Room,
     userId: string,
@@ -130,13 +136,19 @@ export class Relations {
     limit: number,
   ): Promise<{ readonly events: readonly VisibleEvent[]; readonly rest: boolean }> {
     const events: VisibleEvent[] = [];
-    for (let at = 0; at < related.length && events.length <= limit; at += limit + 1) {
-      const slice = related.slice(at, at + limit + 1);
+    const batch = Math.min(limit + 1, READ_AT_ONCE);
+    let bytes = 0;
+    for (let at = 0; at < related.length; at += batch) {
+      const slice = related.slice(at, at + batch);
       const loaded = await this.#loader.load(slice.map(({ nid }) => ({ room, nid })));
       const present = slice.flatMap(({ nid }) => loaded.get(nid) ?? []);
-      events.push(...(await this.#visibility.visibleTo(room, userId, present)));
+      for (const one of await this.#visibility.visibleTo(room, userId, present)) {
+        if (events.length >= limit || bytes >= this.#maxBytes) return { events, rest: true };
+        events.push(one);
+        bytes += one.event.json.length;
+      }
     }
-    return { events: events.slice(0, limit), rest: events.length > limit };
+    return { events, rest: false };
   }
 }
 

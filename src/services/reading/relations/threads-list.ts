@@ -24,6 +24,13 @@ const MAX_SCANNED = 300;
 
 type ThreadRecord = Awaited<ReturnType<typeof threadsOf>>[number];
 
+interface ThreadRoot {
+  readonly one: VisibleEvent;
+  readonly record: ThreadRecord;
+  /** Of the root and the latest reply. */
+  readonly bytes: number;
+}
+
 export interface ThreadsQuery {
   /** Only threads that the reader takes part in. */
   readonly participated: boolean;
@@ -41,6 +48,7 @@ export class ThreadsList {
   readonly #visibility: EventVisibility;
   readonly #ignoredUsers: IgnoredUsers;
   readonly #writer: ClientEvents;
+  readonly #maxBytes: number;
 
   constructor(options: {
     readonly access: RoomAccess;
@@ -51,6 +59,8 @@ export class ThreadsList {
     readonly visibility: EventVisibility;
     readonly ignoredUsers: IgnoredUsers;
     readonly writer: ClientEvents;
+    /** Bytes of events after which a page ends, however many threads were asked for. */
+    readonly maxBytes: number;
   }) {
     this.#access = options.access;
     this.#database = options.database;
@@ -60,6 +70,7 @@ export class ThreadsList {
     this.#visibility = options.visibility;
     this.#ignoredUsers = options.ignoredUsers;
     this.#writer = options.writer;
+    this.#maxBytes = options.maxBytes;
   }
 
   /**
@@ -87,9 +98,10 @@ export class ThreadsList {
     const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
     const shown: VisibleEvent[] = [];
     let isEnd = false;
+    let bytes = 0;
     // Threads that the reader may not see are passed over, so many of them in one answer: the token continues behind them.
-    for (let scanned = 0; shown.length < limit && !isEnd && scanned < MAX_SCANNED;) {
-      const batch = Math.max(limit - shown.length, scanned === 0 ? 1 : BATCH);
+    for (let scanned = 0; shown.length < limit && bytes < this.#maxBytes && !isEnd && scanned < MAX_SCANNED;) {
+      const batch = Math.min(Math.max(limit - shown.length, scanned === 0 ? 1 : BATCH), BATCH);
       const records = await threadsOf(this.#database, {
         room: room.nid,
         before: place,
@@ -100,7 +112,12 @@ export class ThreadsList {
       });
       const page = records.slice(0, batch);
       const roots = await this.#roots(room, reader, page, ignored);
-      const fitting = roots.slice(0, limit - shown.length);
+      const fitting: typeof roots = [];
+      for (const root of roots) {
+        if (shown.length + fitting.length >= limit || bytes >= this.#maxBytes) break;
+        fitting.push(root);
+        bytes += root.bytes;
+      }
       shown.push(...fitting.map(({ one }) => one));
       // What came after the last one that fits comes with the next page.
       const isCut = roots.length > fitting.length;
@@ -123,14 +140,14 @@ export class ThreadsList {
     { userId }: Reader,
     records: readonly ThreadRecord[],
     ignored: ReadonlySet<string>,
-  ): Promise<readonly { readonly one: VisibleEvent; readonly record: ThreadRecord }[]> {
+  ): Promise<ThreadRoot[]> {
     const loaded = await this.#loader.load(
       records.flatMap(({ root, nid }) => [root, nid].map((place) => ({ room, nid: place }))),
     );
     const visible = new Map(
       (await this.#visibility.visibleTo(room, userId, [...loaded.values()])).map((one) => [one.event.nid, one]),
     );
-    const roots: { one: VisibleEvent; record: ThreadRecord }[] = [];
+    const roots: ThreadRoot[] = [];
     for (const record of records) {
       const { root, nid } = record;
       const one = visible.get(root);
@@ -138,7 +155,8 @@ export class ThreadsList {
       if (one === undefined || one.event.relation !== undefined) continue;
       const latest = visible.get(nid)?.event;
       const isShown = latest !== undefined && !isIgnored(latest, ignored);
-      if (isShown || (await this.#hasVisibleReply(room, userId, one.event, ignored))) roots.push({ one, record });
+      if (isShown || (await this.#hasVisibleReply(room, userId, one.event, ignored)))
+        roots.push({ one, record, bytes: one.event.json.length + (latest?.json.length ?? 0) });
     }
     return roots;
   }

@@ -45,17 +45,31 @@ export class SearchContexts {
     this.#writer = options.writer;
   }
 
+  /** @param wanted.maxBytes of events, after which there are no more of them; one on each side in any case */
   async around(
     room: Room,
     reader: Reader,
     target: VisibleEvent,
-    wanted: { readonly before: number; readonly after: number; readonly includeProfile: boolean },
+    wanted: {
+      readonly before: number;
+      readonly after: number;
+      readonly includeProfile: boolean;
+      readonly maxBytes: number;
+    },
   ): Promise<SearchContext> {
     const view = await this.#access.reading(room.roomId, reader.userId);
     const { upTo } = view;
     const { topo, nid } = target.event;
     const filter = NO_ROOM_EVENT_FILTER;
-    const common = { room, userId: reader.userId, upTo, stop: undefined, wanted: undefined, filter };
+    const common = {
+      room,
+      userId: reader.userId,
+      upTo,
+      stop: undefined,
+      wanted: undefined,
+      filter,
+      maxBytes: wanted.maxBytes / 2,
+    };
     const [before, after] = await Promise.all([
       this.#pages.read({ ...common, dir: 'b', from: { topo, nid }, limit: Math.min(wanted.before, MOST_AROUND) }),
       this.#pages.read({

@@ -62,6 +62,8 @@ export interface SearchPageRequest {
   /** Where to stop at the latest; what stands there is taken. */
   readonly until: SearchPlace | undefined;
   readonly limit: number;
+  /** Says how many bytes a match adds to the answer, and whether it is full with it. */
+  readonly fills: (match: SearchMatch) => boolean;
   /** Integers of senders and types, where that finds all that is wanted. */
   readonly senders: readonly number[] | undefined;
   readonly types: readonly number[] | undefined;
@@ -152,7 +154,7 @@ export class SearchPages {
           if (candidate !== undefined) place = { ts: candidate.ts, event: candidate.event };
           if (match === undefined) continue;
           matches.push(match);
-          if (matches.length < limit) continue;
+          if (!request.fills(match) && matches.length < limit) continue;
           const isEnd = next.isEnd && at === next.list.length;
           const seen = { matches: matches.length, examined, total: await total() };
           const estimate =

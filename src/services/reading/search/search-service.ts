@@ -32,6 +32,10 @@ const MOST_EVENTS = 1_500;
 const LONGEST_TERM = 5_000;
 /** How long a search waits until what was sent before can be found. */
 const PATIENCE_MS = 1_000;
+/** What a membership weighs in a state, roughly. */
+const MEMBER_BYTES = 700;
+/** Results of which the surroundings are read at the same time. */
+const AROUND_AT_ONCE = 4;
 /** By rank, this many of the newest matches are sorted at a time. */
 const RANKED_AT_ONCE = 200;
 
@@ -92,6 +96,8 @@ export interface SearchServiceOptions {
   readonly ignoredUsers: IgnoredUsers;
   /** What fills the index. */
   readonly follower: Pick<EventFollower, 'reached'>;
+  /** Bytes of events of one answer: half of them for results and states, half for what stands around them. */
+  readonly maxBytes: number;
 }
 
 /** Finds messages, names and topics of rooms. Client-Server API, "Server Side Search". */
@@ -169,7 +175,24 @@ export class SearchService {
       // Later pages know it from the first one.
       counts: start.count === undefined,
     };
-    return request.orderBy === 'recent' ? this.#newestFirst(page, limit, start) : this.#bestFirst(page, limit, start);
+    const fills = this.#filling(request);
+    return request.orderBy === 'recent'
+      ? this.#newestFirst({ ...page, fills }, limit, start)
+      : this.#bestFirst(page, limit, start, fills);
+  }
+
+  /** Adds up what matches weigh in the answer, and says when that is enough. */
+  #filling({ includeState }: SearchRequest): SearchPageRequest['fills'] {
+    const states = new Set<string>();
+    let bytes = 0;
+    return ({ room, visible }) => {
+      bytes += visible.event.json.length;
+      if (includeState && !states.has(room.roomId)) {
+        states.add(room.roomId);
+        bytes += room.stateBytes() + MEMBER_BYTES * room.members.size;
+      }
+      return 2 * bytes >= this.#options.maxBytes;
+    };
   }
 
   async #newestFirst(
@@ -190,11 +213,13 @@ export class SearchService {
 
   /** Sorts the newest matches by rank, then those before them, and so on: the best ones of a stretch come first. */
   async #bestFirst(
-    request: Omit<SearchPageRequest, 'before' | 'until' | 'limit'>,
+    request: Omit<SearchPageRequest, 'before' | 'until' | 'limit' | 'fills'>,
     limit: number,
     start: SearchPosition,
+    fills: SearchPageRequest['fills'],
   ): Promise<Results> {
     const matches: SearchMatch[] = [];
+    let isFull = limit === 0;
     let position = start;
     let { count } = start;
     for (;;) {
@@ -204,19 +229,24 @@ export class SearchService {
         before,
         until,
         limit: Math.max(limit, RANKED_AT_ONCE),
+        fills: () => false,
       });
       const left = page.matches
         .filter((match) => last === undefined || comesAfter(match, last))
         .toSorted((a, b) => b.rank - a.rank || (isBefore(a, b) ? 1 : -1));
       // What was handed out of this stretch before is part of the estimate already.
       count ??= start.seen - (page.matches.length - left.length) + page.estimate;
-      const taken = left.slice(0, limit - matches.length);
-      matches.push(...taken);
-      const lastTaken = taken.at(-1);
+      let lastTaken: SearchMatch | undefined;
+      for (const match of left) {
+        if (isFull) break;
+        matches.push(match);
+        lastTaken = match;
+        isFull = fills(match) || matches.length === limit;
+      }
       const seen = start.seen + matches.length;
       count = Math.max(count, seen);
       const common = { ...groupOf(start), seen, count };
-      if (matches.length === limit) {
+      if (isFull) {
         const next: SearchPosition = {
           before,
           until: until ?? page.end,
@@ -233,18 +263,17 @@ export class SearchService {
   }
 
   async #results(reader: Reader, request: SearchRequest, matches: readonly SearchMatch[]): Promise<SearchResult[]> {
-    const { contexts, writer } = this.#options;
-    return Promise.all(
-      matches.map(async ({ room, visible, rank }) => {
-        const [event] = await writer.write(room, reader, [visible]);
-        return {
-          rank,
-          event: event ?? '{}',
-          context:
-            request.context === undefined ? undefined : await contexts.around(room, reader, visible, request.context),
-        };
-      }),
-    );
+    const { contexts, maxBytes, writer } = this.#options;
+    const around = request.context && { ...request.context, maxBytes: maxBytes / 2 / matches.length };
+    const one = async ({ room, visible, rank }: SearchMatch): Promise<SearchResult> => {
+      const [event] = await writer.write(room, reader, [visible]);
+      const context = around && (await contexts.around(room, reader, visible, around));
+      return { rank, event: event ?? '{}', context };
+    };
+    const results: SearchResult[] = [];
+    for (let at = 0; at < matches.length; at += AROUND_AT_ONCE)
+      results.push(...(await Promise.all(matches.slice(at, at + AROUND_AT_ONCE).map(one))));
+    return results;
   }
 
   async #states(reader: Reader, matches: readonly SearchMatch[]): Promise<Map<string, readonly string[]>> {

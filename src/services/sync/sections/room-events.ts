@@ -176,10 +176,14 @@ export class RoomEventsSection implements Section {
       );
     }
     const reader = { userId: request.userId, deviceId: request.deviceId };
+    let characters = 0;
     for (const draft of limited) {
+      // What is left out is read as relations.
+      if (characters >= this.#options.bytes.response) break;
       const events = draft.events.map(({ event }) => event);
       const bundles = await relations.bundle(draft.plan.room, reader, events, { withRoomId: false, ignored });
       if (bundles.size > 0) found.set(draft, bundles);
+      for (const bundle of bundles.values()) characters += bundle.length;
     }
     return found;
   }

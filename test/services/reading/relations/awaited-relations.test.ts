@@ -99,6 +99,7 @@ describe('events that came before what they relate to', function () {
     const stored = await take(later);
     const { interner, loader, states, events } = services;
     const aggregations = new Aggregations({
+      maxBytes: 1_000_000,
       index,
       loader,
       visibility: new EventVisibility(interner, loader, states),
