@@ -76,8 +76,14 @@ export const matrixErrorOf = (failure: FederationFailure): MatrixError => {
       return new MatrixError('M_CONNECTION_TIMEOUT', error);
     case 'refused':
       if (isErrcode(errcode) && !ABOUT_SERVERS.has(errcode) && status !== undefined && status < 500) {
-        const { retryAfterMs } = failure;
-        const fields = retryAfterMs === undefined ? {} : { retry_after_ms: retryAfterMs };
+        const { body, retryAfterMs } = failure;
+        const version = body?.['room_version'];
+        const fields = {
+          ...(retryAfterMs === undefined ? {} : { retry_after_ms: retryAfterMs }),
+          ...(errcode === 'M_INCOMPATIBLE_ROOM_VERSION' && typeof version === 'string'
+            ? { room_version: version }
+            : {}),
+        };
         return new MatrixError(errcode, `${destination} says: ${error}`, fields, status);
       }
       return new MatrixError('M_CONNECTION_FAILED', `${destination} answered with an error: ${error}`);

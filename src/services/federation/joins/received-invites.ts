@@ -70,6 +70,9 @@ export class ReceivedInvites {
   async take(invite: ReceivedInvite): Promise<JsonObject> {
     const { closed, invitePermission, outside, policy, rooms, signer } = this.#options;
     const { origin, roomId, version: versionId = '1' } = invite;
+    const room = isRoomId(roomId) ? await rooms.byId(roomId) : undefined;
+    if (room?.isResident === true && !room.allowsServer(origin))
+      throw new MatrixError('M_FORBIDDEN', `The server ACL of the room denies ${origin}.`);
     const version = roomVersion(versionId);
     if (version === undefined) {
       throw new MatrixError('M_INCOMPATIBLE_ROOM_VERSION', `This server does not support room version ${versionId}.`, {
@@ -80,9 +83,6 @@ export class ReceivedInvites {
     const target = this.#targetOf(invite);
     closed.assertOpen(roomId);
     const event = await this.#verified(version, invite);
-    const room = await rooms.byId(roomId);
-    if (room?.isResident === true && !room.allowsServer(origin))
-      throw new MatrixError('M_FORBIDDEN', `The server ACL of the room denies ${origin}.`);
     await this.#assertTakes(target, room);
     await policy.mayBeInvitedFrom(event.eventId, roomId, event.pdu);
     await invitePermission.assertInvitable(target, event.pdu.sender);

@@ -105,10 +105,13 @@ export class AliasService {
     return alias;
   }
 
-  /** @throws MatrixError M_INVALID_PARAM for what is no alias, M_NOT_FOUND; as `lookUp` */
-  async resolve(alias: string): Promise<ResolvedAlias> {
+  /**
+   * @param isFresh another server is asked, whatever it said before
+   * @throws MatrixError M_INVALID_PARAM for what is no alias, M_NOT_FOUND; as `lookUp`
+   */
+  async resolve(alias: string, isFresh = false): Promise<ResolvedAlias> {
     assertAlias(alias);
-    const found = await this.lookUp(alias);
+    const found = await this.lookUp(alias, isFresh);
     if (found === undefined) throw new MatrixError('M_NOT_FOUND', `There is no room with the alias ${alias}.`);
     return found;
   }
@@ -118,8 +121,8 @@ export class AliasService {
    *
    * @throws MatrixError M_FORBIDDEN, M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT when another server cannot be asked
    */
-  async lookUp(alias: string): Promise<ResolvedAlias | undefined> {
-    if (domainOf(alias) !== this.#serverName) return this.#remote.resolve(alias);
+  async lookUp(alias: string, isFresh = false): Promise<ResolvedAlias | undefined> {
+    if (domainOf(alias) !== this.#serverName) return this.#remote.resolve(alias, isFresh);
     const record = await this.#ownAlias(alias);
     if (record === undefined) return undefined;
     const room = await this.#rooms.byNid(record.room);

@@ -30,9 +30,11 @@ export class RemoteAliases {
   /**
    * Where an alias leads; undefined when its server says that there is none.
    *
+   * @param isFresh asks its server, whatever it said before: whoever goes there should not come to where it led once
    * @throws MatrixError M_FORBIDDEN when its server is not asked by this one; M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT
    */
-  async resolve(alias: string): Promise<RemoteAlias | undefined> {
+  async resolve(alias: string, isFresh = false): Promise<RemoteAlias | undefined> {
+    if (isFresh) this.#answers.forget(alias);
     const answer = await this.#answers.get(alias, () => this.#api.directory(alias));
     if (answer.ok) return answer;
     if (answer.kind === 'refused' && (answer.status === 404 || answer.status === 400)) return undefined;

@@ -226,7 +226,7 @@ export class MembershipService {
 
   async #resolve(request: JoinRequest): Promise<{ roomId: string; servers: readonly string[] }> {
     const { roomIdOrAlias, servers = [] } = request;
-    if (roomIdOrAlias.startsWith('#')) return this.#aliases.resolve(roomIdOrAlias);
+    if (roomIdOrAlias.startsWith('#')) return this.#aliases.resolve(roomIdOrAlias, true);
     if (!isRoomId(roomIdOrAlias)) {
       throw new MatrixError(
         'M_INVALID_PARAM',

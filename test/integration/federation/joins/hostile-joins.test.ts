@@ -180,6 +180,16 @@ describe('joining through servers that are broken, or mean harm', function () {
       }));
       await fails(room, 403, 'M_FORBIDDEN');
     });
+    it('when this server knows none of the versions of rooms, and says which one the room has', async () => {
+      const room = new JoinableRoom(p);
+      p.on('GET', `/_matrix/federation/v1/make_join/${encodeURIComponent(room.roomId)}/*`, () => ({
+        status: 400,
+        body: { errcode: 'M_INCOMPATIBLE_ROOM_VERSION', error: 'too new', room_version: '99', secret: 'no' },
+      }));
+      const { body, status } = await join(room);
+      expect([status, body.errcode, body.room_version]).to.deep.equal([400, 'M_INCOMPATIBLE_ROOM_VERSION', '99']);
+      expect(body).not.to.have.property('secret');
+    });
     it('when the template is of another room, user, type or membership', async () => {
       const wrong: ((event: Json) => JsonObject)[] = [
         (event) => ({ ...event, room_id: '!other:p.test' }),

@@ -47,6 +47,18 @@ describe('rooms of other servers', function () {
       expect((await find('#moving:p.test')).body.room_id).to.equal('!two:p.test');
     });
 
+    it('are asked for anew when somebody joins, so that nobody comes to where an alias led before', async () => {
+      const [first, second] = [
+        await b.room('bob', { preset: 'public_chat' }),
+        await b.room('bob', { preset: 'public_chat' }),
+      ];
+      for (const roomId of [first, second]) {
+        leading(() => ({ body: { room_id: roomId, servers: ['b.test'] } }));
+        const { body } = await a.ask('alice', 'POST', `/join/${encodeURIComponent('#moved:p.test')}`, {});
+        expect(body.room_id).to.equal(roomId);
+      }
+    });
+
     it('are told with servers that are some, and not too many of them', async () => {
       const servers = ['nonsense//', 7, null, 'p.test', ...Array.from({ length: 500 }, (_, at) => `s${at}.example`)];
       leading(() => ({ body: { room_id: '!many:p.test', servers } }));

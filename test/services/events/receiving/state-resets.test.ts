@@ -69,6 +69,32 @@ describe('a resolution of a fork', function () {
     });
   });
 
+  it('that takes power levels back is told as well, with the event by which it came', async () => {
+    const remote = new RemoteRoom(services, await makeRoom(services, ALICE, '10'));
+    await remote.catchUp();
+    for (const user of [CAROL, DAVE]) await remote.accepted(membership(user, user, 'join'));
+    const users = { [ALICE]: 100, [CAROL]: 100, [DAVE]: 90 };
+    await services.events.send(remote.room, levels({ users, state_default: 50 }));
+    await remote.catchUp();
+    const base = [...remote.replay.extremities];
+    // Dave makes Eve powerful on one branch; on the other one Dave is not allowed to any more.
+    const raised = await remote.accepted({
+      ...levels({ users: { ...users, [EVE]: 50 }, state_default: 50 }),
+      sender: DAVE,
+      prev: base,
+    });
+    expect(remote.room.stateEvent('m.room.power_levels')?.eventId).to.equal(raised);
+    const banned = await remote.accepted({ ...membership(CAROL, DAVE, 'leave'), prev: base });
+    const now = remote.room.stateEvent('m.room.power_levels')!.eventId;
+    expect(remote.replay.current.get('m.room.power_levels\0')).to.equal(now);
+    expect(now).not.to.equal(raised);
+    expect(resets()).to.deep.equal([
+      { room_id: remote.room.roomId, event_id: banned, members: 0, example: undefined, power: true },
+    ]);
+    const [told] = await services.stateResets.latest();
+    expect(told).to.deep.include({ room_id: remote.room.roomId, event_id: banned, members: 0, power_levels: true });
+  });
+
   it('that follows a ban, a kick or somebody leaving is none of these', async () => {
     const remote = await room();
     const base = [...remote.replay.extremities];
