@@ -24,6 +24,11 @@ export const measured = (name: string, cache: Counted): void => {
   caches.set(name, others.add(new WeakRef(cache)));
 };
 
+/** Stands for a value while that is weighed anew. */
+const NOTHING: object = Object.freeze({});
+/** For what is not new: nothing is disposed of. */
+const IN_PLACE = { noDisposeOnSet: true };
+
 /** A cache that counts how often it had what was asked for. What is known of all of them, `measureCaches` makes metrics of. */
 export class CountedCache<K extends string | number, V extends object | string | number | boolean>
   extends LRUCache<K, V>
@@ -43,6 +48,18 @@ export class CountedCache<K extends string | number, V extends object | string |
     const countsEntries = options.sizeCalculation === undefined || options.sizeCalculation === entry;
     this.unit = countsEntries ? 'entries' : unit;
     measured(name, this);
+  }
+
+  /** Stores a value; one that is here and has changed in place is weighed anew, which `LRUCache` does with other values only. */
+  override set(key: K, value: V | undefined): this {
+    if (value === undefined || value !== this.peek(key)) return super.set(key, value);
+    const size = this.sizeCalculation?.(value, key) ?? 1;
+    if (size > this.maxEntrySize) {
+      this.delete(key);
+      return this;
+    }
+    super.set(key, NOTHING as V, { ...IN_PLACE, size: 1 });
+    return super.set(key, value, { ...IN_PLACE, size });
   }
 
   override get(key: K): V | undefined {

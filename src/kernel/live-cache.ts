@@ -78,8 +78,7 @@ export class LiveCache<V extends object> {
     const known = this.#values.peek(key);
     if (known === undefined) return;
     change(known);
-    // It weighs something else now, which is asked for new entries only.
-    this.#values.delete(key);
+    // It weighs something else now.
     this.#values.set(key, known);
   }
 

@@ -106,6 +106,10 @@ export class EventService {
       random: options.random,
     });
     this.#founder = new RoomFounder({ ...options, builder: this.#builder, serverName: this.#serverName });
+    for (const kind of ['appended', 'completed'] as const)
+      options.stream.on(kind, ({ room }) => {
+        options.rooms.grown(room);
+      });
   }
 
   /**

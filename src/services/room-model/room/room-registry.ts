@@ -40,7 +40,7 @@ export class RoomRegistry {
   readonly #events: EventLoader;
   readonly #states: StateStore;
   readonly #alive = new Map<number, WeakRef<Room>>();
-  readonly #recent: LRUCache<number, Room>;
+  readonly #recent: CountedCache<number, Room>;
   readonly #nids = new CountedCache<string, number>('room_ids', atMost(REMEMBERED_IDS));
   /** Ids of which there is no room: clients ask again and again, and lists name them. */
   readonly #unknown = new LRUCache<string, true>(atMost(REMEMBERED_MISSES));
@@ -62,6 +62,11 @@ export class RoomRegistry {
     this.#events = events;
     this.#states = states;
     this.#recent = new CountedCache('rooms', { maxSize: cacheBytes, sizeCalculation: (room) => room.size });
+  }
+
+  /** What those that are kept weigh, in bytes, as of when each was weighed last. */
+  get weight(): number {
+    return this.#recent.weight;
   }
 
   /** A room by its id; undefined when this server does not have it, which includes rooms that it has only heard of. */
@@ -98,7 +103,8 @@ export class RoomRegistry {
   /** The room if it is in memory. */
   peek(nid: number): Room | undefined {
     const room = this.#alive.get(nid)?.deref();
-    if (room !== undefined) this.#recent.get(nid);
+    // What was evicted and is used all the same is among those in use again.
+    if (room !== undefined && this.#recent.get(nid) === undefined) this.#recent.set(nid, room);
     return room;
   }
 
@@ -149,6 +155,11 @@ export class RoomRegistry {
     this.#alive.set(room.nid, new WeakRef(room));
     this.#collected.register(room, room.nid);
     this.#recent.set(room.nid, room);
+  }
+
+  /** Says that there is more of a room by now: what it weighed when it came says little after a while. */
+  grown(room: Room): void {
+    if (room.hasGrown) this.#recent.set(room.nid, room);
   }
 
   /** Takes back a room whose creation failed. */

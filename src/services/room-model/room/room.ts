@@ -60,6 +60,10 @@ export interface RoomParts {
   readonly fullSince?: number;
 }
 
+/** What an entry of the state takes beside its event, and a membership, in bytes. */
+const BYTES_OF_ENTRY = 100;
+const BYTES_OF_MEMBER = 200;
+
 /**
  * A room in memory: what readers see (everything up to the last commit), and the head on which new events are built, which may be
  * ahead of it by what is being committed. There is at most one object for each room in a process.
@@ -88,6 +92,10 @@ export class Room implements EventRoom {
   /** Made when somebody waits for the state. */
   #full: PromiseWithResolvers<void> | undefined;
   #partialServers: { readonly joined: readonly string[]; readonly all: readonly string[] } | undefined;
+
+  /** What it weighed last, and by how much it has grown since then, in bytes. */
+  #weight = 0;
+  #grown = Infinity;
 
   readonly #building: BuildingHead;
   readonly #acl = new CompiledAcl();
@@ -319,7 +327,7 @@ export class Room implements EventRoom {
     this.#committed = head;
     this.#depth = Math.max(this.#depth, event.topo);
     this.#lastPosition = event.nid;
-    this.ring.push(event);
+    this.#push(event);
     if (change === undefined || event.stateKey === undefined) return;
     const key = stateMapKey(event.type, event.stateKey);
     this.#building.committed(key, event);
@@ -340,7 +348,8 @@ export class Room implements EventRoom {
     this.#committed = head;
     this.#depth = Math.max(this.#depth, depth);
     this.#lastPosition = event.nid;
-    if (isShown) this.ring.push(event);
+    if (isShown) this.#push(event);
+    this.#grown += changes.members.length * BYTES_OF_MEMBER;
     for (const [key, slot] of changes.state) {
       if (slot === undefined) this.#state.delete(key);
       else this.#state.set(key, slot);
@@ -388,12 +397,20 @@ export class Room implements EventRoom {
     this.#state.clear();
     for (const [key, slot] of state) this.#state.set(key, slot);
     for (const member of members) this.#members.set(member);
+    this.#push(event);
+    // All of it is new.
+    this.#grown = Infinity;
+  }
+
+  #push(event: StoredEvent): void {
     this.ring.push(event);
+    this.#grown += event.size;
   }
 
   /** Makes memberships known of which nothing was told before. @param position the room's newest, by which that is told */
   applyMembers(position: number, members: readonly Member[]): void {
     this.#lastPosition = position;
+    this.#grown += members.length * BYTES_OF_MEMBER;
     for (const member of members) this.#members.set(member);
   }
 
@@ -418,6 +435,7 @@ export class Room implements EventRoom {
       else this.#state.set(key, slot);
     }
     for (const member of changes.members) this.#members.set(member);
+    this.#grown = Infinity;
     this.endWaiting();
   }
 
@@ -494,16 +512,27 @@ export class Room implements EventRoom {
     return [...this.ring.events, ...state, ...(this.sticky?.events ?? [])];
   }
 
-  /** Rough size in memory, in bytes. */
+  /** Whether it has grown by so much since it was weighed that it should be weighed again. */
+  get hasGrown(): boolean {
+    return this.#grown > this.#weight / 4;
+  }
+
+  /** Rough size in memory, in bytes, as of when `hasGrown` was last so: it costs a look at all of its state. */
   get size(): number {
-    return (
+    if (this.hasGrown) this.#weigh();
+    return this.#weight;
+  }
+
+  #weigh(): void {
+    let state = 0;
+    for (const { event } of this.#state.values()) state += BYTES_OF_ENTRY + event.size;
+    this.#grown = 0;
+    this.#weight =
       2000 +
-      this.#members.all.size * 200 +
-      this.#state.size * 400 +
-      this.stateBytes() +
+      this.#members.all.size * BYTES_OF_MEMBER +
+      state +
       this.#committed.chain.size +
       this.ring.size +
-      (this.sticky?.size ?? 0)
-    );
+      (this.sticky?.size ?? 0);
   }
 }

@@ -13,7 +13,7 @@ const CHARACTERS_OF_ROUND = 2_000_000;
 export interface ConnectionSaverOptions {
   readonly store: ConnectionStore;
   /** The connection of this name, if it is still in memory. */
-  readonly find: (key: string) => Connection<string> | undefined;
+  readonly find: (key: string) => Connection | undefined;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly logger: Logger;

@@ -42,7 +42,7 @@ interface Stored {
 /** A connection by its name. */
 export interface NamedConnection {
   readonly key: string;
-  readonly connection: Connection<string>;
+  readonly connection: Connection;
 }
 
 /** Keeps what connections know while no process runs, so that a restart costs clients nothing. */
@@ -86,12 +86,12 @@ export class ConnectionStore {
   }
 
   /** The connection as it was saved last: the numbers of its positions say whether the client has come further since. */
-  async restore<Body extends { readonly length: number }>(key: string): Promise<Connection<Body> | undefined> {
+  async restore(key: string): Promise<Connection | undefined> {
     const { userId, deviceId, connId } = connectionName(key);
     const content = await findConnection(this.#database, userId, deviceId, connId);
     if (content === undefined) return undefined;
     const { run, number, state, change, next } = JSON.parse(content) as Stored;
-    return new Connection<Body>(run, {
+    return new Connection(run, {
       number,
       state: restored(state),
       change: change?.vector === undefined ? undefined : { ...restored(change), vector: change.vector },
@@ -101,7 +101,7 @@ export class ConnectionStore {
 }
 
 /** The connection as JSON text; undefined when the client knows nothing, or too much. */
-const textOf = ({ run, kept }: Connection<string>): string | undefined => {
+const textOf = ({ run, kept }: Connection): string | undefined => {
   const { number, state, change, next } = kept;
   if (change === undefined && state.vector === undefined) return undefined;
   if (state.rooms.size + (change?.rooms.size ?? 0) > MOST_ROOMS) return undefined;

@@ -1,3 +1,4 @@
+import { bytesOfText } from '#src/kernel/text-bytes.ts';
 import type { PositionVector } from '#src/protocol/wire/position.ts';
 
 /** What a connection was told of a room. */
@@ -67,10 +68,12 @@ const bytesAsked = ({ state, change }: KeptConnection): number => {
   return bytes;
 };
 
-interface LastAnswer<Body> {
+interface LastAnswer {
   readonly from: number;
   readonly digest: string;
-  readonly body: Body;
+  readonly body: string;
+  /** Of both. */
+  readonly bytes: number;
 }
 
 /** What is kept of a connection while no process runs. */
@@ -88,7 +91,7 @@ export interface KeptConnection {
  * that got lost is given again. Every answer with news leads to a position of its own, so that the number of a position says what the client
  * knows, whatever became of the process meanwhile. MSC4186, "Connections".
  */
-export class Connection<Body extends { readonly length: number }> {
+export class Connection {
   /** Tells its positions from those of another connection with the same name. */
   readonly run: string;
   #number = 0;
@@ -102,7 +105,7 @@ export class Connection<Body extends { readonly length: number }> {
   #keys: string | undefined;
   #profiles: ToldProfiles | undefined;
   readonly #rooms: Map<number, SentRoom>;
-  #last: LastAnswer<Body> | undefined;
+  #last: LastAnswer | undefined;
   /** `bytesAsked`, once it is known for the two positions. */
   #asked: number | undefined;
   /** What the last answer adds, whether it is still here or not. */
@@ -127,8 +130,7 @@ export class Connection<Body extends { readonly length: number }> {
 
   /** How much of the memory it takes, in rooms. */
   get size(): number {
-    const bytes =
-      (this.#last?.body.length ?? 0) + (this.#last?.digest.length ?? 0) + (this.#asked ??= bytesAsked(this.kept));
+    const bytes = (this.#last?.bytes ?? 0) + (this.#asked ??= bytesAsked(this.kept));
     return 4 + this.#rooms.size + (this.#change?.rooms.size ?? 0) + Math.ceil(bytes / BYTES_OF_ROOM);
   }
 
@@ -188,15 +190,15 @@ export class Connection<Body extends { readonly length: number }> {
   }
 
   /** The answer that was given to the same request at this position. */
-  answered(digest: string): Body | undefined {
+  answered(digest: string): string | undefined {
     return this.#last?.from === this.#number && this.#last.digest === digest ? this.#last.body : undefined;
   }
 
   /** Notes an answer. Returns the number of the position that it leads to. */
-  answer(digest: string, change: ConnectionChange, write: (number: number) => Body): Body {
+  answer(digest: string, change: ConnectionChange, write: (number: number) => string): string {
     const next = (this.#issued += 1);
     const body = write(next);
-    this.#last = { from: this.#number, digest, body };
+    this.#last = { from: this.#number, digest, body, bytes: bytesOfText(digest) + bytesOfText(body) };
     this.#change = change;
     this.#next = next;
     this.#asked = undefined;

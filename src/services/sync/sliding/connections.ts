@@ -28,16 +28,17 @@ export const connectionName = (key: string): ConnectionName => {
 };
 
 /** The connections that are in memory: so many of a device, and so many rooms of all together. */
-export class Connections<Body extends { readonly length: number }> {
-  readonly #connections: LRUCache<string, Connection<Body>>;
+export class Connections {
+  readonly #connections: LRUCache<string, Connection>;
   /** Device -> the keys of its connections, the one that was used last at the end. */
   readonly #devices = new Map<string, Set<string>>();
 
-  constructor() {
+  /** @param mostRooms what they may weigh together */
+  constructor(mostRooms = MOST_ROOMS) {
     this.#connections = new CountedCache(
       'sliding_sync_connections',
       {
-        maxSize: MOST_ROOMS,
+        maxSize: mostRooms,
         sizeCalculation: (connection) => connection.size,
         dispose: (_connection, key, reason) => {
           if (reason !== 'set') this.#forget(key);
@@ -47,22 +48,22 @@ export class Connections<Body extends { readonly length: number }> {
     );
   }
 
-  get(name: ConnectionName): Connection<Body> | undefined {
+  get(name: ConnectionName): Connection | undefined {
     return this.#connections.get(connectionKey(name));
   }
 
   /** Looks without using it. */
-  peek(key: string): Connection<Body> | undefined {
+  peek(key: string): Connection | undefined {
     return this.#connections.peek(key);
   }
 
   /** All of them by their keys, the most recently used first. */
-  entries(): readonly (readonly [key: string, connection: Connection<Body>])[] {
+  entries(): readonly (readonly [key: string, connection: Connection])[] {
     return [...this.#connections];
   }
 
   /** Keeps a connection that is in use, as large as it is now. */
-  keep(name: ConnectionName, connection: Connection<Body>): void {
+  keep(name: ConnectionName, connection: Connection): void {
     const key = connectionKey(name);
     const device = deviceOf(name);
     const keys = this.#devices.get(device) ?? new Set();

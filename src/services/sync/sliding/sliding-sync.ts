@@ -99,7 +99,7 @@ interface Computed {
  */
 export class SlidingSync {
   readonly #options: SlidingSyncOptions;
-  readonly #connections = new Connections<string>();
+  readonly #connections = new Connections();
   /** Requests of one connection wait for each other. */
   readonly #turns = new SerialByKey<string>();
   /** Ends the wait for news of the newest request of a connection. */
@@ -198,15 +198,15 @@ export class SlidingSync {
     await this.#options.store.save(this.#connections.entries().map(([key, connection]) => ({ key, connection })));
   }
 
-  async #connection(request: SlidingRequest): Promise<Connection<string>> {
+  async #connection(request: SlidingRequest): Promise<Connection> {
     const key = connectionKey(request);
     if (request.pos === undefined || request.pos === '') {
-      const connection = new Connection<string>(this.#options.random.string(8));
+      const connection = new Connection(this.#options.random.string(8));
       this.#connections.keep(request, connection);
       return connection;
     }
     const pos = decodeSlidingToken(request.pos);
-    const known = this.#connections.get(request) ?? (await this.#options.store.restore<string>(key));
+    const known = this.#connections.get(request) ?? (await this.#options.store.restore(key));
     if (known === undefined || known.run !== pos?.run || !known.goTo(pos.number))
       throw new MatrixError('M_UNKNOWN_POS', 'This position is not known any more: begin again without pos.');
     this.#connections.keep(request, known);

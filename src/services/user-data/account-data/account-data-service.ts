@@ -12,7 +12,7 @@ import { accountDataOfUser, accountDataPiece, tagsOfRoom, tagsOfUser } from '#sr
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { AccountDataQuota, type AccountDataQuotaOptions } from './account-data-quota.ts';
 import { putTagsIn, restForTags, TAG_TYPE, takeTagsOut } from './tag-content.ts';
-import { type AccountDataEntry, ServedEntry, UserAccountData } from './user-account-data.ts';
+import { type AccountDataEntry, ServedEntry, UserAccountData, weightOf } from './user-account-data.ts';
 
 /** Types that only the server writes. Client-Server API, "Client Config", "Server Behaviour". */
 const SERVER_TYPES: ReadonlySet<string> = new Set(['m.fully_read', 'm.push_rules']);
@@ -69,7 +69,7 @@ export class AccountDataService {
   readonly #pieces = new LiveCache<{ readonly entry: AccountDataEntry | null }>({
     name: 'account_data_pieces',
     maxSize: PIECES_BYTES,
-    sizeOf: ({ entry }, key) => PIECE_BYTES + key.length + (entry?.json.length ?? 0),
+    sizeOf: ({ entry }, key) => PIECE_BYTES + key.length + (entry === null ? 0 : weightOf(entry.type, entry.json)),
   });
   readonly #updates = new SerialByKey<string>();
   /** Fires once a change is committed and visible. */

@@ -2,9 +2,9 @@ import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { isJsonObject } from '#src/protocol/json/json-value.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { AccountDataService } from './account-data-service.ts';
-import type { AccountDataEntry, UserAccountData } from './user-account-data.ts';
+import { type AccountDataEntry, IGNORED_USER_LIST, type UserAccountData } from './user-account-data.ts';
 
-export const IGNORED_USER_LIST = 'm.ignored_user_list';
+export { IGNORED_USER_LIST };
 
 const NOBODY: ReadonlySet<string> = new Set();
 /** By the piece of account data that was read: the same set as long as the list stays the same. */

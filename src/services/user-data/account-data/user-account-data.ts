@@ -1,3 +1,4 @@
+import { bytesOfText } from '#src/kernel/text-bytes.ts';
 import type { AccountDataRecord } from '#src/storage/user-data/account-data.ts';
 import { putTagsIn, TAG_TYPE } from './tag-content.ts';
 
@@ -40,11 +41,20 @@ export interface TagChange {
 
 interface HeldEntry {
   readonly entry: AccountDataEntry;
-  readonly length: number;
+  /** Of its content, in bytes. */
+  readonly weight: number;
 }
+
+export const IGNORED_USER_LIST = 'm.ignored_user_list';
+
+/** Memory that a content takes, in bytes. Who is ignored is kept as a set beside the text, once it was asked about. */
+export const weightOf = (type: string, json: string): number =>
+  bytesOfText(json) * (type === IGNORED_USER_LIST ? 4 : 1);
 
 /** Memory of an entry beside its texts, in bytes. */
 const ENTRY_BYTES = 200;
+
+const weightOfTag = (tag: string, content: string): number => ENTRY_BYTES + bytesOfText(tag) + bytesOfText(content);
 
 const keyOf = (roomNid: number, type: string): string => `${roomNid} ${type}`;
 
@@ -97,8 +107,8 @@ export class UserAccountData {
     if (serve !== undefined) this.#set(new ServedEntry(roomNid, type, pos, serve), 0);
     else if (type === TAG_TYPE && roomNid !== 0) {
       const withTags = (): string => putTagsIn(content, this.tags(roomNid));
-      this.#set(new ServedEntry(roomNid, type, pos, withTags), content.length);
-    } else this.#set({ roomNid, type, json: content, pos }, content.length);
+      this.#set(new ServedEntry(roomNid, type, pos, withTags), weightOf(type, content));
+    } else this.#set({ roomNid, type, json: content, pos }, weightOf(type, content));
   }
 
   /** Sets how a piece is shown that the server keeps in a form of its own, from the change with its position on. */
@@ -115,30 +125,30 @@ export class UserAccountData {
     let tags = this.#tags.get(room);
     if (tags === undefined) this.#tags.set(room, (tags = new Map()));
     const before = tags.get(tag);
-    if (before !== undefined) this.#weight -= ENTRY_BYTES + tag.length + before.length;
+    if (before !== undefined) this.#weight -= weightOfTag(tag, before);
     if (content === null) {
       tags.delete(tag);
       return;
     }
     tags.set(tag, content);
-    this.#weight += ENTRY_BYTES + tag.length + content.length;
+    this.#weight += weightOfTag(tag, content);
   }
 
   #held(roomNid: number, type: string): HeldEntry | undefined {
     return roomNid === 0 ? this.#global.get(type) : this.#ofRooms.get(keyOf(roomNid, type));
   }
 
-  #set(entry: AccountDataEntry, length: number): void {
-    if ((this.entry(entry.roomNid, entry.type)?.pos ?? -1) < entry.pos) this.#replace(entry, length);
+  #set(entry: AccountDataEntry, weight: number): void {
+    if ((this.entry(entry.roomNid, entry.type)?.pos ?? -1) < entry.pos) this.#replace(entry, weight);
   }
 
-  #replace(entry: AccountDataEntry, length: number): void {
+  #replace(entry: AccountDataEntry, weight: number): void {
     const { roomNid, type } = entry;
     const key = keyOf(roomNid, type);
     const before = this.#held(roomNid, type);
-    this.#weight += length - (before === undefined ? -ENTRY_BYTES - key.length : before.length);
-    if (roomNid === 0) this.#global.set(type, { entry, length });
-    else this.#ofRooms.set(key, { entry, length });
+    this.#weight += weight - (before === undefined ? -ENTRY_BYTES - key.length : before.weight);
+    if (roomNid === 0) this.#global.set(type, { entry, weight });
+    else this.#ofRooms.set(key, { entry, weight });
     this.#latest = Math.max(this.#latest, entry.pos);
   }
 }

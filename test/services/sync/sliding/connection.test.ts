@@ -1,11 +1,12 @@
 import { expect } from 'chai';
+import { type ConnectionName, Connections } from '#src/services/sync/sliding/connections.ts';
 import { Connection } from '#src/services/sync/sliding/connection.ts';
 
 const CHANGE = { vector: [], count: 0, rooms: new Map(), counts: new Map(), keys: undefined, profiles: undefined };
 
 describe('a connection of sliding sync', () => {
   it('weighs its last answer, and the request for it, beside its rooms, and nothing of them when the client has it', () => {
-    const connection = new Connection<string>('run');
+    const connection = new Connection('run');
     const empty = connection.size;
     connection.answer('d'.repeat(256_000), CHANGE, () => 'x'.repeat(256_000));
     expect(connection.size - empty).to.equal(2_000);
@@ -13,8 +14,20 @@ describe('a connection of sliding sync', () => {
     expect(connection.size).to.equal(empty);
   });
 
+  it('makes room for its answer, though it was there before: others that were not used for longer go', () => {
+    const connections = new Connections(1_000);
+    const named = (connId: string): ConnectionName => ({ userId: '@alice:test', deviceId: 'PHONE', connId });
+    const [first, second] = [new Connection('first'), new Connection('second')];
+    connections.keep(named('first'), first);
+    connections.keep(named('second'), second);
+    second.answer('', CHANGE, () => 'x'.repeat(254_900));
+    connections.keep(named('second'), second);
+    expect(connections.get(named('first'))).to.equal(undefined);
+    expect(connections.get(named('second'))).to.equal(second);
+  });
+
   it('weighs the names of its lists and fields, and the users of whom it is still to tell', () => {
-    const connection = new Connection<string>('run');
+    const connection = new Connection('run');
     const empty = connection.size;
     const asked = {
       ...CHANGE,
@@ -31,7 +44,7 @@ describe('a connection of sliding sync', () => {
   });
 
   it('gives each answer a position of its own, and knows only that of the last one', () => {
-    const connection = new Connection<string>('run');
+    const connection = new Connection('run');
     const numbers: number[] = [];
     const answer = (): string =>
       connection.answer(String(numbers.length), CHANGE, (number) => {
@@ -49,7 +62,7 @@ describe('a connection of sliding sync', () => {
   });
 
   it('stays at its position when there is nothing to tell, and knows more there', () => {
-    const connection = new Connection<string>('run');
+    const connection = new Connection('run');
     connection.answer('', CHANGE, () => '');
     expect(connection.goTo(1)).to.equal(true);
     connection.settle({ ...CHANGE, vector: [7] });
@@ -61,9 +74,9 @@ describe('a connection of sliding sync', () => {
   });
 
   it('that was saved is the same connection again: at both of its positions, and giving no number twice', () => {
-    const connection = new Connection<string>('run');
+    const connection = new Connection('run');
     for (let n = 0; n < 3; n++) connection.answer(String(n), { ...CHANGE, vector: [n] }, () => '');
-    const again = (): Connection<string> => new Connection<string>('run', connection.kept);
+    const again = (): Connection => new Connection('run', connection.kept);
     expect(again().goTo(0)).to.equal(true);
     expect(again().goTo(2)).to.equal(false);
     const last = again();
