@@ -82,6 +82,21 @@ describe('the state of a room', function () {
     }
   });
 
+  it('takes so many names of one user of people who never were there, whatever happens to them', async () => {
+    const user = name('namer');
+    const room = await server.room(user, { preset: 'public_chat' });
+    const ban = (target: string): Promise<Answer> =>
+      server.ask(user, 'POST', `/rooms/${room}/ban`, { user_id: target, reason: 'spam' });
+    let banned = 0;
+    while (banned < 200 && (await ban(`@${name('nobody')}:test`)).status === 200) banned += 1;
+    expect(banned).to.be.within(90, 100);
+    expect(outcome(await ban(`@${name('nobody')}:test`))).to.deep.equal(LIMITED);
+    // Who was there costs nothing.
+    const visitor = name('visitor');
+    await server.join(visitor, room);
+    expect((await ban(`@${visitor}:test`)).status).to.equal(200);
+  });
+
   it('grows by nothing where a value takes the place of one as large', async () => {
     const user = name('changer');
     const room = await server.room(user);

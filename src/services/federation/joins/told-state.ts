@@ -9,7 +9,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 
 /** State events that are kept of what is told of a room, and bytes of all of them together. */
 const MOST_EVENTS = 100;
-const MOST_BYTES = 131_072;
+const MOST_BYTES = 32_768;
 
 /**
  * What another server tells of a room along with an invite or a knock, as clients are shown it. What is no state event, or too much, is left

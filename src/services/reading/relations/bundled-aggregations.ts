@@ -42,6 +42,8 @@ interface Draft {
   readonly latest: StoredEvent | undefined;
 }
 
+/** References that are bundled with an event, the first ones; all of them are read as relations. */
+const MOST_REFERENCES = 1_000;
 /** Events that are read at once. */
 const READ_AT_ONCE = 128;
 
@@ -189,7 +191,7 @@ export class Aggregations implements BundledAggregations {
         );
       }
       if (draft.references.length > 0) {
-        const chunk = draft.references.map(({ eventId }) => ({ event_id: eventId }));
+        const chunk = draft.references.slice(0, MOST_REFERENCES).map(({ eventId }) => ({ event_id: eventId }));
         parts.push(`"${REL.reference}":{"chunk":${JSON.stringify(chunk)}}`);
       }
       if (parts.length > 0) bundles.set(draft.event.nid, `{${parts.join(',')}}`);

@@ -18,6 +18,10 @@ import type { RemotePublicRooms } from './remote-public-rooms.ts';
 
 const MAX_LIMIT = 500;
 const LONGEST_NETWORK = 255;
+/** Characters of what a list tells of a room. */
+const LONGEST_NAME = 1_024;
+const LONGEST_TOPIC = 4_096;
+const LONGEST_VALUE = 1_024;
 const TOKEN = /^p1_(\d{1,9})$/;
 
 /** A search in the room directory. Client-Server API, `POST /publicRooms`. */
@@ -204,17 +208,24 @@ const offsetOf = (since: string | undefined): number => {
   return Number(match[1]);
 };
 
+const beginningOf = (text: string | undefined, most: number): string | undefined =>
+  text === undefined || text.length <= most ? text : text.slice(0, most).toWellFormed();
+
+/** A text that is of no use when it is cut. */
+export const shortText = (text: string | undefined): string | undefined =>
+  text === undefined || text.length > LONGEST_VALUE ? undefined : text;
+
 /** A room as the directory and the other services describe it to users who are not in it. */
 export const publicRoomOf = (room: Room): PublicRoom => {
   const alias = room.stateText('m.room.canonical_alias', 'alias');
   const avatar = room.stateText('m.room.avatar', 'url');
+  // Their senders may write anything there, and many rooms make one list.
   const texts = {
-    name: room.stateText('m.room.name', 'name'),
-    topic: room.stateText('m.room.topic', 'topic'),
-    // Their senders may write anything there.
+    name: beginningOf(room.stateText('m.room.name', 'name'), LONGEST_NAME),
+    topic: beginningOf(room.stateText('m.room.topic', 'topic'), LONGEST_TOPIC),
     canonical_alias: isRoomAlias(alias) ? alias : undefined,
-    avatar_url: parseMxcUri(avatar) === undefined ? undefined : avatar,
-    room_type: room.roomType,
+    avatar_url: parseMxcUri(avatar) === undefined ? undefined : shortText(avatar),
+    room_type: shortText(room.roomType),
   };
   return {
     room_id: room.roomId,
@@ -224,6 +235,6 @@ export const publicRoomOf = (room: Room): PublicRoom => {
     num_joined_members: room.joinedCount,
     world_readable: isWorldReadable(room),
     guest_can_join: room.stateText('m.room.guest_access', 'guest_access') === 'can_join',
-    join_rule: room.stateText('m.room.join_rules', 'join_rule') ?? 'invite',
+    join_rule: shortText(room.stateText('m.room.join_rules', 'join_rule')) ?? 'invite',
   } as PublicRoom;
 };

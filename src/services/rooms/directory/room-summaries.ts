@@ -4,7 +4,7 @@ import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { isJsonObject } from '#src/protocol/json/json-value.ts';
 import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
 import type { RemoteRooms } from './remote-rooms.ts';
-import { type PublicRoom, publicRoomOf } from './public-rooms.ts';
+import { type PublicRoom, publicRoomOf, shortText } from './public-rooms.ts';
 import type { RoomOpenness } from '#src/services/rooms/membership/room-openness.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
@@ -84,7 +84,7 @@ export class RoomSummaries {
 
 /** A room as everybody is told of it. */
 export const roomSummaryOf = (room: Room): RoomSummary => {
-  const encryption = room.stateText('m.room.encryption', 'algorithm');
+  const encryption = shortText(room.stateText('m.room.encryption', 'algorithm'));
   const allowed = allowedRoomIds(room);
   return {
     ...publicRoomOf(room),
@@ -94,12 +94,15 @@ export const roomSummaryOf = (room: Room): RoomSummary => {
   };
 };
 
+/** Rooms that a summary names as those whose members may join. */
+const MOST_ALLOWED = 500;
+
 const allowedRoomIds = (room: Room): readonly string[] => {
   const content = room.stateEvent('m.room.join_rules')?.content;
   const rule = content?.['join_rule'];
   const allow = rule === 'restricted' || rule === 'knock_restricted' ? content?.['allow'] : undefined;
   if (!Array.isArray(allow)) return [];
-  return allow.flatMap((entry) => {
+  return allow.slice(0, MOST_ALLOWED).flatMap((entry) => {
     if (!isJsonObject(entry) || entry['type'] !== 'm.room_membership') return [];
     return isRoomId(entry['room_id']) ? [entry['room_id']] : [];
   });

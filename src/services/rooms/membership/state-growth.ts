@@ -8,6 +8,8 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 const BUCKET = 'state_bytes';
 /** What a membership may say without being counted: a name, an avatar, a reason. */
 const PLAIN_MEMBERSHIP = 2_048;
+/** What somebody counts as who comes into the state of a room without having come themselves. */
+const NEW_NAME = 512;
 
 /** Who adds to the state of a room. */
 export interface Adder {
@@ -55,9 +57,17 @@ export class StateGrowth {
     );
   }
 
-  /** Memberships, of whichever users and rooms. @throws MatrixError M_LIMIT_EXCEEDED */
-  admitMemberships(adder: Adder, contents: readonly JsonObject[]): void {
-    const added = contents.reduce((sum, content) => sum + Math.max(0, lengthOf(content) - PLAIN_MEMBERSHIP), 0);
+  /** Memberships in a room, undefined for one that is about to be made. @throws MatrixError M_LIMIT_EXCEEDED */
+  admitMemberships(
+    adder: Adder,
+    room: Room | undefined,
+    changes: readonly { readonly target: string; readonly content: JsonObject }[],
+  ): void {
+    let added = 0;
+    for (const { target, content } of changes) {
+      added += Math.max(0, lengthOf(content) - PLAIN_MEMBERSHIP);
+      if (target !== adder.userId && room?.headMembership(target) === undefined) added += NEW_NAME;
+    }
     takeTokens(this.#rateLimiter, BUCKET, adder, added);
   }
 

@@ -5,6 +5,10 @@ import type { EventLoader } from '#src/services/room-model/event/event-loader.ts
 import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
+const CREATE = 'm.room.create';
+/** Characters of an event that is told of a room to those who are not in it: somebody else says how many rooms those are. */
+const LONGEST_EVENT = 8_192;
+
 /** Under which name an event that came from another server carries what that server tells of the room. Client-Server API, `UnsignedData`. */
 export const toldStateKey = (membership: 'invite' | 'knock'): string => `${membership}_room_state`;
 
@@ -33,7 +37,10 @@ export const strippedStateFor = async (
     const others = told.filter(({ type, state_key: key }) => type !== ownEvent.type || key !== ownEvent.stateKey);
     return [...others, strippedState(ownEvent.pdu, room.version)];
   }
-  const state = STRIPPED_STATE_TYPES.map((type) => room.stateEvent(type)).filter((event) => event !== undefined);
+  const state = STRIPPED_STATE_TYPES.flatMap((type) => {
+    const event = room.stateEvent(type);
+    return event === undefined || (type !== CREATE && event.json.length > LONGEST_EVENT) ? [] : [event];
+  });
   const inviter = ownEvent === undefined || ownEvent.sender === userId ? undefined : room.member(ownEvent.sender);
   const inviterEvent = inviter === undefined ? undefined : await loader.one(room, inviter.event);
   const members = [inviterEvent, ownEvent].filter((event) => event !== undefined);

@@ -14,14 +14,21 @@ export interface ChildState extends StrippedStateEvent {
 /** Whether a room is a space. */
 export const isSpace = (room: Room): boolean => room.roomType === SPACE;
 
-/** The children of a space in the order in which they are shown; of a room that is no space, none. */
+/** Characters of the events of the children of one space that are told. */
+const MOST_CHARACTERS = 1_048_576;
+
+/** The children of a space in the order in which they are shown, the first of them where that is much; of a room that is no space, none. */
 export const childrenOf = (room: Room, suggestedOnly: boolean): ChildState[] => {
   // "If the room is not a space-room, this should be empty."
   if (!isSpace(room)) return [];
-  const children: ChildState[] = [];
+  const lengths = new Map<ChildState, number>();
   for (const { event } of room.state.values())
-    if (event.type === CHILD) children.push({ ...strippedState(event.pdu), origin_server_ts: event.ts });
-  return shownChildren(children, suggestedOnly);
+    if (event.type === CHILD)
+      lengths.set({ ...strippedState(event.pdu), origin_server_ts: event.ts }, event.json.length);
+  const children = shownChildren([...lengths.keys()], suggestedOnly);
+  let characters = 0;
+  const beyond = children.findIndex((child) => (characters += lengths.get(child) ?? 0) > MOST_CHARACTERS);
+  return beyond < 0 ? children : children.slice(0, beyond);
 };
 
 /** Those of these events that name a child, in the order in which children are shown. */

@@ -15,6 +15,8 @@ import { childrenOf, type ChildState, shownChildren, SPACE } from './space-child
 const DEFAULT_LIMIT = 50;
 const MAX_LIMIT = 100;
 const MAX_DEPTH = 100;
+/** Characters after which a page ends. */
+const MAX_CHARACTERS = 4 * 1024 * 1024;
 /** How many rooms of a tree are looked at for one answer. */
 const MAX_VISITED = 10_000;
 /** How many rooms one answer looks at, seen by the user or not, beside those of earlier pages. */
@@ -91,7 +93,7 @@ export class SpaceHierarchy {
 
   /**
    * A page of the rooms below a space (itself first) that the user is in, may join or may read: depth first, children in their order. It may be
-   * shorter than asked for where many rooms are not for this user, or other servers take long.
+   * shorter than asked for where many rooms are not for this user, other servers take long, or there is much to tell of rooms.
    *
    * @throws MatrixError M_FORBIDDEN when the space is not for this user, M_INVALID_PARAM when the token is not for this query
    */
@@ -117,12 +119,18 @@ export class SpaceHierarchy {
     const until = clock.monotonic() + PATIENCE_MS;
     const rooms: HierarchyRoom[] = [];
     let looked = 0;
+    let characters = 0;
     for await (const seen of this.#rooms(root, space, walk, () => limit - rooms.length)) {
       // Rooms that are not for this user are passed over, and so many of them in one answer.
       const isLong = looked > skip && (walk.asked >= MAX_ASKED || clock.monotonic() > until);
-      if (rooms.length === limit || looked === skip + MAX_LOOKED || isLong)
+      const isFull = rooms.length === limit || characters >= MAX_CHARACTERS;
+      if (isFull || looked === skip + MAX_LOOKED || isLong)
         return { rooms, next: `h3_${nameOf(roomId)}_${looked}_${maxDepth}_${suggestedOnly ? 1 : 0}` };
-      if (seen !== undefined && looked >= skip) rooms.push({ ...seen.summary, children_state: seen.children });
+      if (seen !== undefined && looked >= skip) {
+        const room = { ...seen.summary, children_state: seen.children };
+        rooms.push(room);
+        characters += JSON.stringify(room).length;
+      }
       looked += 1;
     }
     return { rooms, next: undefined };
