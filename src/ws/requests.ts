@@ -1,5 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { assertJsonObject } from '#src/protocol/json/json-value.ts';
+import { assertJsonObject, isJsonObject } from '#src/protocol/json/json-value.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { assertMayCall } from '#src/services/accounts/sessions/access-rules.ts';
 import type { WebSocketLimits } from './dependencies.ts';
@@ -32,18 +32,31 @@ export const runRequest = async (
   const waiting = admission.turn(requester.userId);
   if (waiting !== undefined) await waiting;
   assertMayCall(requester, method);
-  method.validate(params);
   const context = { params: params as never, requester, services, stream };
   try {
+    method.validate(params);
     if (method.eventContent === true) {
       assertJsonObject(params, 'params', true);
       refuseWrittenFloats(text);
     }
     return await method.handle(context);
   } catch (error) {
-    const answer = error instanceof MatrixError ? await method.earlierAnswer?.(context) : undefined;
+    const mayBeEarlier = error instanceof MatrixError && isNamed(method, params);
+    const answer = mayBeEarlier ? await method.earlierAnswer?.(context) : undefined;
     if (answer === undefined) throw error;
     return answer;
+  }
+};
+
+/** Whether what a transaction is known by is as it must be, whatever is to be sent. */
+const isNamed = (method: Method, params: unknown): boolean => {
+  if (method.earlierAnswer === undefined || !isJsonObject(params)) return false;
+  const { content: _content, reason: _reason, ...named } = params;
+  try {
+    method.validate(method.eventContent === true ? { ...named, content: {} } : named);
+    return true;
+  } catch {
+    return false;
   }
 };
 

@@ -89,11 +89,13 @@ describe('WebSocket API: requests', () => {
     const path = `/rooms/${roomId}/send/m.room.message/once`;
     expect((await server.must(alice, 'PUT', path, text('once'))).event_id).to.equal(first.event_id);
     expect(await client.must('send', params)).to.deep.equal(first);
-    expect(await client.must('send', { ...params, content: { n: 1.5 } }), 'whatever it holds now').to.deep.equal(first);
+    for (const content of [{ n: 1.5 }, 'no object', undefined, { msgtype: 5 }])
+      expect(await client.must('send', { ...params, content }), 'whatever it holds now').to.deep.equal(first);
     const redaction = { room_id: roomId, event_id: first.event_id, txn_id: 'undo' };
     const undone = await client.must('redact', redaction);
     const redactPath = `/rooms/${roomId}/redact/${first.event_id}/undo`;
     expect((await server.must(alice, 'PUT', redactPath, {})).event_id).to.equal(undone.event_id);
+    expect(await client.must('redact', { ...redaction, reason: 5 })).to.deep.equal(undone);
     await client.end();
   });
 
