@@ -85,7 +85,9 @@ export function composeFederationJoins(
   const api = new MembershipApi(federationClient);
   const answers = new JoinAnswerReader(verifier, BOUNDS);
   const members = new MembersAhead(writer);
-  const imports = new RoomImport({ ...store, events, receiver, members, serverName });
+  // Other servers may have other limits than this one.
+  const mostStateBytes = 4 * config.room.maxStateBytes;
+  const imports = new RoomImport({ ...store, events, receiver, members, serverName, mostStateBytes });
   const { fasterJoins, fasterJoinsWaitMs } = config.federation;
   const fullStates = new FullStates({
     database,

@@ -55,6 +55,8 @@ export interface RoomImportOptions {
   readonly receiver: EventReceiver;
   readonly members: MembersAhead;
   readonly serverName: string;
+  /** How large the state of a room may be beside memberships: it is held in memory, and read as a whole. */
+  readonly mostStateBytes: number;
 }
 
 /** The state that another server told, by position. */
@@ -122,6 +124,13 @@ export class RoomImport {
     const { database, interner } = this.#options;
     const create = events.get(state.get(CREATE)?.eventId ?? '');
     if (create === undefined) throw new BadAnswerError('The state has no valid m.room.create.');
+    let bytes = 0;
+    for (const { eventId, member } of state.values())
+      if (member === undefined) bytes += events.get(eventId)?.json.length ?? 0;
+    if (bytes > this.#options.mostStateBytes)
+      throw new BadAnswerError(
+        `The state has ${bytes} bytes beside memberships: more than this server can show its users.`,
+      );
     const { content, sender } = JSON.parse(create.json.toString('utf8')) as Pdu;
     const roomType = roomTypeOf(content['type']);
     await settleOutsideRoom(database, room.nid, {

@@ -16,7 +16,10 @@ describe('joining through servers that are broken, or mean harm', function () {
   let q: RemotePartner;
 
   before(async () => {
-    federation = await startFederation(['a.test'], { partners: ['p.test', 'q.test'] });
+    federation = await startFederation(['a.test'], {
+      partners: ['p.test', 'q.test'],
+      server: { config: { room: { maxStateBytes: 131_072 } } },
+    });
     a = federation.server('a.test');
     p = federation.partner('p.test');
     q = federation.partner('q.test');
@@ -253,6 +256,25 @@ describe('joining through servers that are broken, or mean harm', function () {
         p.on('PUT', `/_matrix/federation/v2/send_join/${encodeURIComponent(room.roomId)}/*`, () => ({ body }));
         await fails(room, 502, 'M_CONNECTION_FAILED');
       }
+    });
+    it('when the state is larger than this server can show its users, but for memberships', async () => {
+      const large = (room: JoinableRoom, count: number): Json[] =>
+        Array.from({ length: count }, (_, index) =>
+          room.build({
+            type: 'org.large',
+            sender: room.creator,
+            stateKey: `k${index}`,
+            content: { text: 'x'.repeat(60_000) },
+          }),
+        ).map(({ pdu }) => pdu);
+      const room = new JoinableRoom(p);
+      const state = [...room.state.values()].map(({ pdu }) => pdu);
+      room.serveJoins(() => room.joinAnswer({ state: [...state, ...large(room, 12)] }));
+      await fails(room, 502, 'M_CONNECTION_FAILED');
+      const smaller = new JoinableRoom(p);
+      const some = [...smaller.state.values()].map(({ pdu }) => pdu);
+      smaller.serveJoins(() => smaller.joinAnswer({ state: [...some, ...large(smaller, 6)] }));
+      expect((await join(smaller)).status).to.equal(200);
     });
     it('when who authorised it did not sign it', async () => {
       const room = new JoinableRoom(p, '10', 'restricted');
