@@ -1,5 +1,5 @@
 import { Agent, type Dispatcher } from 'undici';
-import { guardedConnector, type GuardedConnectorOptions } from './guarded-connector.ts';
+import { GuardedConnector, type GuardedConnectorOptions } from './guarded-connector.ts';
 import type { Hop } from './hops.ts';
 import { failureOf } from './outbound-failures.ts';
 import { failure, type OutboundAnswer, type OutboundFailure, type OutboundResult } from './outbound-result.ts';
@@ -31,12 +31,14 @@ const KEEP_ALIVE_MS = 10_000;
 /** undici, talking only to addresses that the guard allows. Imported with the first request: a server without any does not load it. */
 export class GuardedAgent {
   readonly #agent: Agent;
+  readonly #connector: GuardedConnector;
   readonly #userAgent: string;
 
   constructor({ connections, userAgent, ...connector }: GuardedAgentOptions) {
     this.#userAgent = userAgent;
+    this.#connector = new GuardedConnector(connector);
     this.#agent = new Agent({
-      connect: guardedConnector(connector),
+      connect: this.#connector.forUndici,
       connections,
       pipelining: 1,
       keepAliveTimeout: KEEP_ALIVE_MS,
@@ -85,7 +87,8 @@ export class GuardedAgent {
   }
 
   /** Closes all connections, whatever is under way. */
-  destroy(): Promise<void> {
-    return this.#agent.destroy();
+  async destroy(): Promise<void> {
+    this.#connector.close();
+    await this.#agent.destroy();
   }
 }

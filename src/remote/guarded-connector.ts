@@ -1,7 +1,10 @@
 import { lookup as systemLookup, type LookupAddress } from 'node:dns';
-import { isIP, type LookupFunction } from 'node:net';
-import { createSecureContext } from 'node:tls';
-import { buildConnector } from 'undici';
+import { connect as connectSocket, isIP, type LookupFunction, type Socket } from 'node:net';
+import { connect as connectTls, createSecureContext, type SecureContext } from 'node:tls';
+import { type buildConnector, errors } from 'undici';
+import { atMost } from '#src/kernel/at-most.ts';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { systemTimers } from '#src/kernel/timers.ts';
 import type { AddressGuard } from './address-guard.ts';
 
 /** All addresses of a host name. */
@@ -26,9 +29,21 @@ export class UnresolvedHostError extends Error {
 export interface GuardedConnectorOptions {
   readonly guard: AddressGuard;
   readonly resolve?: Resolve | undefined;
+  /** Until a connection stands: its name looked up, TLS included. */
   readonly timeoutMs: number;
   /** Certificate authorities in PEM, all of them; undefined for the system's. */
   readonly certificateAuthorities?: readonly string[] | undefined;
+}
+
+/** Where to connect to. */
+export interface ConnectionWish {
+  /** A name to be looked up, or an IP address without brackets. */
+  readonly hostname: string;
+  readonly port: number;
+  /** The name that is sent as SNI, and for which the certificate must be valid; undefined or an IP address: it is for the IP address. */
+  readonly tlsName: string | undefined;
+  /** Where others than those of this connector are meant, `timeoutMs`. */
+  readonly timeoutMs?: number | undefined;
 }
 
 const resolveBySystem: Resolve = (hostname) =>
@@ -39,13 +54,138 @@ const resolveBySystem: Resolve = (hostname) =>
     });
   });
 
+/** Of a host with several addresses the next one is tried after so many milliseconds: none of them has to be as near as Node.js takes for granted. */
+const NEXT_ADDRESS_MS = 1_000;
+const KEEP_ALIVE_MS = 60_000;
+/** TLS sessions that are resumed: the next connection to a server is a third of the work. Each is some 2 KiB. */
+const MOST_SESSIONS = 1_000;
+/** A session is resumed without a look at the certificate: not for longer than it may take to notice that this has expired. */
+const SESSION_MS = 3_600_000;
+const HTTP_1 = ['http/1.1'];
+
 /**
- * Makes connections of undici. The address is looked up, judged and used in one step: a name that answers with another address the
- * next time gains nothing by it.
+ * Makes connections. The address is looked up, judged and used in one step: a name that answers with another address the next time gains
+ * nothing by it. TLS begins when there is somebody to talk to: a host that does not answer costs a socket, and nothing else.
  */
-export const guardedConnector = (options: GuardedConnectorOptions): buildConnector.connector => {
-  const { guard, resolve = resolveBySystem, certificateAuthorities } = options;
-  const addressesOf = async (hostname: string): Promise<LookupAddress[]> => {
+export class GuardedConnector {
+  readonly #options: GuardedConnectorOptions;
+  readonly #lookup: LookupFunction;
+  readonly #sessions = new CountedCache<string, Buffer>('tls_sessions', { ...atMost(MOST_SESSIONS), ttl: SESSION_MS });
+  readonly #connecting = new Set<Socket>();
+  #secureContext: SecureContext | undefined;
+  #isClosed = false;
+
+  constructor(options: GuardedConnectorOptions) {
+    this.#options = options;
+    this.#lookup = (hostname, wish, callback) => void this.#answer(hostname, wish.all === true, callback);
+  }
+
+  /** For undici. */
+  readonly forUndici: buildConnector.connector = (wish, callback) => {
+    const { hostname, port, protocol, servername } = wish;
+    const isTls = protocol === 'https:';
+    const target = { hostname, port: Number(port) || (isTls ? 443 : 80), tlsName: servername || hostname };
+    const socket = isTls ? this.connect(target) : this.#connectPlain(target);
+    void handOver(socket, callback);
+  };
+
+  /** A connection with TLS, over which nothing has been sent. @throws Error of the guard, the resolver, the network, or for being late */
+  connect(wish: ConnectionWish): Promise<Socket> {
+    return this.#within(wish, async (keep) => {
+      const plain = await this.#open(wish, keep);
+      const { hostname, port, tlsName } = wish;
+      // What proves another name is another session.
+      const key = `${hostname} ${port} ${tlsName ?? ''}`;
+      const session = this.#sessions.get(key);
+      const socket = connectTls({
+        socket: plain,
+        host: hostname,
+        servername: tlsName === undefined || isIP(tlsName) !== 0 ? '' : tlsName.replace(/\.$/, ''),
+        ALPNProtocols: HTTP_1,
+        // Made once: to read a hundred authorities takes as long as many requests, and would be done for each connection.
+        secureContext: (this.#secureContext ??= secureContextOf(this.#options.certificateAuthorities)),
+        ...(session === undefined ? {} : { session }),
+      });
+      keep(socket);
+      socket.on('session', (made) => this.#sessions.set(key, made));
+      try {
+        await occurred(socket, 'secureConnect');
+      } catch (error) {
+        this.#sessions.delete(key);
+        throw error;
+      }
+      return socket;
+    });
+  }
+
+  /** Gives up what is under way. */
+  close(): void {
+    this.#isClosed = true;
+    for (const socket of this.#connecting) socket.destroy(new errors.ClientDestroyedError());
+  }
+
+  #connectPlain(wish: ConnectionWish): Promise<Socket> {
+    return this.#within(wish, (keep) => this.#open(wish, keep));
+  }
+
+  async #open({ hostname, port }: ConnectionWish, keep: (socket: Socket) => void): Promise<Socket> {
+    // Nothing is looked up for what is an address already.
+    if (isIP(hostname) !== 0 && !this.#options.guard.allows(hostname)) throw new RefusedAddressError(hostname);
+    const socket = connectSocket({
+      host: hostname,
+      port,
+      lookup: this.#lookup,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_MS,
+      autoSelectFamily: true,
+      autoSelectFamilyAttemptTimeout: NEXT_ADDRESS_MS,
+    });
+    keep(socket);
+    await occurred(socket, 'connect');
+    return socket;
+  }
+
+  /** Does what ends with a connection, and destroys what it has come to when that takes too long. */
+  async #within(
+    { hostname, port, timeoutMs = this.#options.timeoutMs }: ConnectionWish,
+    work: (keep: (socket: Socket) => void) => Promise<Socket>,
+  ): Promise<Socket> {
+    if (this.#isClosed) throw new errors.ClientDestroyedError();
+    let kept: Socket | undefined;
+    const timer = systemTimers.after(timeoutMs, () => {
+      kept?.destroy(new errors.ConnectTimeoutError(`no connection to ${hostname}:${port} within ${timeoutMs} ms`));
+    });
+    try {
+      return await work((socket) => {
+        // TLS has the other one as its own, and destroys it with itself.
+        if (kept !== undefined) this.#connecting.delete(kept);
+        this.#connecting.add((kept = socket));
+        // What comes after the first error is no news.
+        socket.on('error', () => undefined);
+      });
+    } catch (error) {
+      kept?.destroy();
+      throw error;
+    } finally {
+      timer.cancel();
+      if (kept !== undefined) this.#connecting.delete(kept);
+    }
+  }
+
+  async #answer(hostname: string, all: boolean, callback: Parameters<LookupFunction>[2]): Promise<void> {
+    try {
+      const addresses = await this.#addressesOf(hostname);
+      const [first] = addresses;
+      if (all) callback(null, addresses);
+      else if (first !== undefined) callback(null, first.address, first.family);
+    } catch (error) {
+      callback(error as Error, []);
+    }
+  }
+
+  async #addressesOf(hostname: string): Promise<LookupAddress[]> {
+    const { guard, resolve = resolveBySystem } = this.#options;
     let found: readonly LookupAddress[];
     try {
       found = await resolve(hostname);
@@ -56,31 +196,33 @@ export const guardedConnector = (options: GuardedConnectorOptions): buildConnect
     const allowed = found.filter(({ address }) => guard.allows(address));
     if (allowed.length === 0) throw new RefusedAddressError(hostname);
     return allowed;
-  };
-  const answer = async (hostname: string, all: boolean, callback: Parameters<LookupFunction>[2]): Promise<void> => {
-    try {
-      const addresses = await addressesOf(hostname);
-      const [first] = addresses;
-      if (all) callback(null, addresses);
-      else if (first !== undefined) callback(null, first.address, first.family);
-    } catch (error) {
-      callback(error as Error, []);
-    }
-  };
-  const lookup: LookupFunction = (hostname, wish, callback) => void answer(hostname, wish.all === true, callback);
-  const connect = buildConnector({
-    lookup,
-    timeout: options.timeoutMs,
-    allowH2: false,
-    // Made once: to read a hundred authorities takes as long as many requests, and would be done for each connection.
-    ...(certificateAuthorities === undefined
-      ? {}
-      : { secureContext: createSecureContext({ ca: [...certificateAuthorities] }) }),
-  } as buildConnector.BuildOptions);
-  return (wish, callback) => {
-    // Nothing is looked up for what is an address already.
-    if (isIP(wish.hostname) !== 0 && !guard.allows(wish.hostname))
-      callback(new RefusedAddressError(wish.hostname), null);
-    else connect(wish, callback);
-  };
+  }
+}
+
+/** Gives a connection to undici, or says that there is none. */
+export const handOver = async (connecting: Promise<Socket>, callback: buildConnector.Callback): Promise<void> => {
+  let open: Socket;
+  try {
+    open = await connecting;
+  } catch (error) {
+    callback(error as Error, null);
+    return;
+  }
+  callback(null, open);
 };
+
+const secureContextOf = (authorities: readonly string[] | undefined): SecureContext =>
+  createSecureContext(authorities === undefined ? {} : { ca: [...authorities] });
+
+/** Waits for an event of a socket; rejects when it fails or closes before. */
+const occurred = (socket: Socket, event: 'connect' | 'secureConnect'): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const settle = (error?: Error): void => {
+      socket.off(event, happened).off('error', settle).off('close', closed);
+      if (error === undefined) resolve();
+      else reject(error);
+    };
+    const happened = (): void => settle();
+    const closed = (): void => settle(new errors.SocketError('it was closed before it was open'));
+    socket.once(event, happened).once('error', settle).once('close', closed);
+  });

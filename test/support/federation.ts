@@ -1,6 +1,11 @@
 import type { ServerServices } from '#src/app/composition.ts';
 import { systemRandom } from '#src/kernel/random.ts';
 import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
+import type {
+  ComposedRequest,
+  FederationQuestion,
+  FederationRequest,
+} from '#src/remote/federation/federation-client.ts';
 import { AUTHORITY_FILE } from './federation-fetch.ts';
 import { type ConfigChanges, InProcessServer, type InProcessServerOptions } from './in-process-server.ts';
 import { ManualClock } from './manual-clock.ts';
@@ -161,10 +166,13 @@ export class Federation {
   #recordAnswersTo({ federationClient }: ServerServices): void {
     const request = federationClient.request.bind(federationClient);
     federationClient.request = async (wish) => {
-      const result = await request(wish);
+      let question: FederationQuestion | undefined = 'compose' in wish ? undefined : wish;
+      const result = await request(
+        'compose' in wish ? { ...wish, compose: async () => (question = await wish.compose()) } : wish,
+      );
       const status = result.ok ? 200 : result.status;
-      if (this.#servers.has(wish.destination) && status !== undefined)
-        recorder.record(wish.method, wish.path, status, result.body);
+      if (this.#servers.has(wish.destination) && status !== undefined && question !== undefined)
+        recorder.record(wish.method, question.path, status, result.body);
       return result;
     };
   }
@@ -175,6 +183,10 @@ export class Federation {
     return this.#servers.get(name)?.tlsPort;
   }
 }
+
+/** What is asked, put together as if there were a connection. */
+export const questionOf = async (wish: FederationRequest | ComposedRequest): Promise<FederationQuestion | undefined> =>
+  'compose' in wish ? wish.compose() : wish;
 
 /** Starts servers of these names that know each other; to be stopped. */
 export const startFederation = (names: readonly string[], options?: FederationOptions): Promise<Federation> =>

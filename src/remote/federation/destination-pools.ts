@@ -1,6 +1,8 @@
 import { CountedCache } from '#src/kernel/counted-cache.ts';
-import { type buildConnector, type Dispatcher, Pool } from 'undici';
-import { guardedConnector, type GuardedConnectorOptions } from '../guarded-connector.ts';
+import { OnceByKey } from '#src/kernel/once.ts';
+import type { Socket } from 'node:net';
+import { type Dispatcher, Pool } from 'undici';
+import { GuardedConnector, handOver, type GuardedConnectorOptions } from '../guarded-connector.ts';
 import { type DestinationPlace, textOfPlace } from './destination-place.ts';
 
 export interface DestinationPoolsOptions extends GuardedConnectorOptions {
@@ -8,62 +10,115 @@ export interface DestinationPoolsOptions extends GuardedConnectorOptions {
   readonly connections: number;
 }
 
-/** Places whose connections are kept in mind: those that nobody has used for longest go first. */
+/** The connections to a place. */
+interface Connected {
+  readonly pool: Pool;
+  /** The first of them, until a request takes it. */
+  first: Socket | undefined;
+}
+
+/** Places to which connections are open: those that nobody has used for longest go first. */
 const MOST_POOLS = 2_000;
 const KEEP_ALIVE_MS = 30_000;
 
-/** Connections to other servers, for each place and the name that it proves. Imported with the first request. */
+/**
+ * Connections to other servers, for each place and the name that it proves. Of places to which none is open nothing is kept. Imported with
+ * the first request.
+ */
 export class DestinationPools {
   readonly #connections: number;
-  readonly #connect: buildConnector.connector;
-  readonly #pools = new CountedCache<string, Pool>('destination_pools', {
+  readonly #connector: GuardedConnector;
+  readonly #connecting = new OnceByKey<string, void>();
+  readonly #connected = new CountedCache<string, Connected>('destination_pools', {
     maxSize: MOST_POOLS,
     sizeCalculation: () => 1,
-    dispose: (pool) => void pool.close().catch(() => undefined),
+    dispose: ({ first, pool }) => {
+      first?.destroy();
+      void pool.close().catch(() => undefined);
+    },
   });
 
   constructor({ connections, ...connector }: DestinationPoolsOptions) {
     this.#connections = connections;
-    this.#connect = guardedConnector(connector);
+    this.#connector = new GuardedConnector(connector);
+  }
+
+  /** Places to which connections are open. */
+  get size(): number {
+    return this.#connected.size;
+  }
+
+  /** Opens a connection, unless one is open. @throws errors of the guard, the resolver and the network, and for being late */
+  async connect(place: DestinationPlace, timeoutMs?: number): Promise<void> {
+    const key = keyOf(place);
+    if (this.#connected.get(key) !== undefined) return;
+    await this.#connecting.run(key, async () => {
+      const { host: hostname, port, tlsName } = place;
+      const socket = await this.#connector.connect({ hostname, port, tlsName, timeoutMs });
+      this.#keep(key, place, socket);
+    });
   }
 
   /** Makes one request; redirects are answers. @throws errors of undici, of the guard and of the resolver */
-  request(
+  async request(
     place: DestinationPlace,
     request: Omit<Dispatcher.RequestOptions, 'origin' | 'headers'> & {
       readonly headers: Readonly<Record<string, string>>;
     },
   ): Promise<Dispatcher.ResponseData> {
-    const headers = { ...request.headers, host: place.hostHeader };
-    return this.#poolOf(place).request({ ...request, headers });
+    const key = keyOf(place);
+    // It may have been closed since it was opened.
+    if (this.#connected.peek(key) === undefined) await this.connect(place);
+    const connected = this.#connected.get(key);
+    if (connected === undefined) throw new Error(`the connection to ${textOfPlace(place)} was closed`);
+    return connected.pool.request({ ...request, headers: { ...request.headers, host: place.hostHeader } });
   }
 
   /** Closes all connections, whatever is under way. */
   async destroy(): Promise<void> {
-    const pools = [...this.#pools.values()];
-    await Promise.all(pools.map((pool) => pool.destroy()));
+    this.#connector.close();
+    const pools = [...this.#connected.values()];
+    for (const { first } of pools) first?.destroy();
+    await Promise.all(pools.map(({ pool }) => pool.destroy()));
   }
 
-  #poolOf(place: DestinationPlace): Pool {
-    const key = `${textOfPlace(place)} ${place.tlsName ?? ''}`;
-    const known = this.#pools.get(key);
-    if (known !== undefined) return known;
+  #keep(key: string, place: DestinationPlace, socket: Socket): void {
+    const { host: hostname, port, tlsName } = place;
+    const wish = { hostname, port, tlsName };
     const pool = new Pool(`https://${textOfPlace(place)}`, {
       // What is connected to is the place; whose certificate is wanted there is another matter.
-      connect: (wish, callback) => {
-        const { tlsName } = place;
-        const name = tlsName === undefined ? {} : { servername: tlsName };
-        this.#connect(
-          { ...wish, hostname: place.host, host: textOfPlace(place), port: String(place.port), ...name },
-          callback,
-        );
+      connect: (_, callback) => {
+        const { first } = connected;
+        connected.first = undefined;
+        first?.setTimeout(0);
+        const taken = first === undefined || first.destroyed ? this.#connector.connect(wish) : Promise.resolve(first);
+        void handOver(taken, callback);
       },
       connections: this.#connections,
       pipelining: 1,
       keepAliveTimeout: KEEP_ALIVE_MS,
       keepAliveMaxTimeout: KEEP_ALIVE_MS,
     });
-    this.#pools.set(key, pool);
-    return pool;
+    const connected: Connected = { pool, first: socket };
+    const look = (): void => {
+      const { connected: open, pending, queued, running } = pool.stats;
+      const isInUse = open + pending + queued + running > 0 || connected.first !== undefined;
+      if (!isInUse && this.#connected.peek(key) === connected) this.#connected.delete(key);
+    };
+    // undici has not yet put the request that it is about to fail, or to make elsewhere, out of its books.
+    pool.on('disconnect', () => setImmediate(look));
+    pool.on('connectionError', () => setImmediate(look));
+    // Nobody has come for it.
+    socket.setTimeout(KEEP_ALIVE_MS, () => {
+      if (connected.first === socket) socket.destroy();
+    });
+    socket.once('close', () => {
+      if (connected.first !== socket) return;
+      connected.first = undefined;
+      look();
+    });
+    this.#connected.set(key, connected);
   }
 }
+
+const keyOf = (place: DestinationPlace): string => `${textOfPlace(place)} ${place.tlsName ?? ''}`;

@@ -27,25 +27,42 @@ export {
   matrixErrorOf,
 } from './federation-result.ts';
 
-/** What another server is asked. */
-export interface FederationRequest {
+/** How another server is asked. */
+interface FederationWish {
   /** Its server name. */
   readonly destination: string;
   readonly method: 'GET' | 'POST' | 'PUT';
+  /** Of the answer; 1 MiB by default. */
+  readonly maxBodyBytes?: number | undefined;
+  readonly timeouts?: Partial<FederationTimeouts> | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Somebody waits for the answer: a server that could not be reached is tried again sooner. */
+  readonly isUrgent?: boolean | undefined;
+  /** Whether the request is signed. It is unless said otherwise. */
+  readonly isSigned?: boolean | undefined;
+}
+
+/** What another server is asked. */
+export interface FederationQuestion {
   /** Percent-encoded: `/_matrix/federation/v1/...`. */
   readonly path: string;
   readonly query?: Readonly<Record<string, string | readonly string[] | undefined>> | undefined;
   readonly content?: JsonObject | undefined;
   /** The content in Canonical JSON, for those who have it as text. */
   readonly body?: string | undefined;
-  /** Of the answer; 1 MiB by default. */
-  readonly maxBodyBytes?: number | undefined;
-  readonly timeouts?: Partial<OutboundTimeouts> | undefined;
-  readonly signal?: AbortSignal | undefined;
-  /** Somebody waits for the answer: a server that could not be reached is tried again sooner. */
-  readonly isUrgent?: boolean | undefined;
-  /** Whether the request is signed. It is unless said otherwise. */
-  readonly isSigned?: boolean | undefined;
+}
+
+export interface FederationRequest extends FederationWish, FederationQuestion {}
+
+/** A request that is put together when there is a connection to make it over: one that cannot be made costs nothing of it. */
+export interface ComposedRequest extends FederationWish {
+  /** Called once at most. Undefined: there is nothing to ask, and no request is made; the answer is `{}` then. */
+  readonly compose: () => Promise<FederationQuestion | undefined>;
+}
+
+export interface FederationTimeouts extends OutboundTimeouts {
+  /** Until there is a connection, at each place. */
+  readonly connectMs: number;
 }
 
 /** An answer whose body is read bit by bit. */
@@ -76,9 +93,14 @@ export interface FederationClientOptions {
   readonly certificateAuthorities?: readonly string[] | undefined;
 }
 
-const DEFAULT_TIMEOUTS: OutboundTimeouts = { headersMs: 30_000, bodyMs: 15_000, totalMs: 60_000 };
-const STREAM_TOTAL_MS = 600_000;
 const CONNECT_MS = 10_000;
+const DEFAULT_TIMEOUTS: FederationTimeouts = {
+  connectMs: CONNECT_MS,
+  headersMs: 30_000,
+  bodyMs: 15_000,
+  totalMs: 60_000,
+};
+const STREAM_TOTAL_MS = 600_000;
 const DEFAULT_MAX_BODY_BYTES = 1_048_576;
 /** What an answer that is an error may say. */
 const MAX_ERROR_BYTES = 65_536;
@@ -86,8 +108,12 @@ const BYTES_PER_VALUE = 16;
 const LEAST_VALUES = 100_000;
 const PER_DESTINATION = 8;
 const CONCURRENCY = 1_024;
-/** Of them, to servers that could not be reached of late: they take long, and keep nobody from the others. */
+/** The same, to servers that could not be reached of late: they take long, and keep nobody from the others. */
 const CONCURRENCY_OF_FAILING = 64;
+/** Connections to those that are tried at once. Nobody answers most of them, and each is a socket and nothing else. */
+const TRIES_OF_FAILING = 512;
+/** When to come again where a request never had its turn. */
+const BUSY_MS = 5_000;
 const MOST_WAITING = 8_192;
 /** What stands before a server answers so when the server itself is away. */
 const GATEWAY_STATUSES: ReadonlySet<number> = new Set([502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 530]);
@@ -99,10 +125,18 @@ const SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 interface Patience {
   /** Aborted when nobody waits any more. */
   readonly signal: AbortSignal;
-  readonly timeouts: OutboundTimeouts;
+  readonly timeouts: FederationTimeouts;
   /** Whether it is time that has run out. */
   readonly isLate: () => boolean;
 }
+
+/** A place to which a connection is open, and the others to try when it does not serve. */
+interface Reached {
+  readonly place: DestinationPlace;
+  readonly others: readonly DestinationPlace[];
+}
+
+type Work = (patience: Patience, reached: Reached) => Promise<FederationResult>;
 
 /** Another server's answer before its body is read. */
 interface Opened {
@@ -116,11 +150,12 @@ export class FederationClient {
   readonly #options: FederationClientOptions;
   readonly #gate = new Gate(CONCURRENCY);
   readonly #gateOfFailing = new Gate(CONCURRENCY_OF_FAILING);
-  readonly #closing = new AbortController();
+  readonly #gateOfTries = new Gate(TRIES_OF_FAILING);
   readonly #seconds: Histogram;
   #pools: Promise<DestinationPools> | undefined;
-  /** Requests whose answer, or the end of whose stream, has not come. */
-  #underWay = 0;
+  /** What ends requests whose answer, or the end of whose stream, has not come. */
+  readonly #underWay = new Set<AbortController>();
+  #isClosed = false;
   readonly #watching = new Set<() => void>();
 
   constructor(options: FederationClientOptions) {
@@ -136,16 +171,16 @@ export class FederationClient {
   }
 
   /** Makes a request whose answer is a JSON object. */
-  async request(request: FederationRequest): Promise<FederationResult> {
-    return this.#measured(() => this.#admitted(request, (patience) => this.#ask(request, patience)));
+  async request(request: FederationRequest | ComposedRequest): Promise<FederationResult> {
+    return this.#measured(() => this.#admitted(request, (patience, reached) => this.#ask(request, patience, reached)));
   }
 
   /** Makes a request whose answer is read bit by bit, whatever it is. An error status is a failure here too. */
   async stream(request: FederationRequest): Promise<FederationStream | FederationFailure> {
     const opened = Promise.withResolvers<FederationStream | FederationFailure>();
     const whole: FederationRequest = { ...request, timeouts: { totalMs: STREAM_TOTAL_MS, ...request.timeouts } };
-    void this.#admitted(whole, async (patience) => {
-      const answer = await this.#open(whole, patience);
+    void this.#admitted(whole, async (patience, reached) => {
+      const answer = await this.#open(whole, whole, patience, reached);
       if ('ok' in answer) return answer;
       const { headers, status } = answer;
       const body = new BoundedBody(answer.body, whole.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES);
@@ -160,7 +195,7 @@ export class FederationClient {
 
   /** Resolves when no request is under way. */
   async idle(): Promise<void> {
-    while (this.#underWay > 0)
+    while (this.#underWay.size > 0)
       await new Promise<void>((resolve) => {
         this.#watching.add(resolve);
       });
@@ -168,7 +203,8 @@ export class FederationClient {
 
   /** Gives up what is under way, and closes all connections. */
   async close(): Promise<void> {
-    this.#closing.abort();
+    this.#isClosed = true;
+    for (const giving of this.#underWay) giving.abort();
     await (await this.#pools)?.destroy();
   }
 
@@ -181,7 +217,7 @@ export class FederationClient {
   }
 
   /** Why a request is not even begun. */
-  #refusal({ destination, isUrgent }: FederationRequest): FederationFailure | undefined {
+  #refusal({ destination, isUrgent }: FederationWish): FederationFailure | undefined {
     const { backoff, serverName, verdictOn } = this.#options;
     const verdict = verdictOn(destination);
     if (verdict === 'disabled') return federationFailure('disabled', destination, 'This server does not federate.');
@@ -192,52 +228,80 @@ export class FederationClient {
     const waitMs = backoff.waitMs(destination, isUrgent === true);
     if (waitMs > 0)
       return federationFailure('unreachable', destination, `${destination} could not be reached a moment ago.`, waitMs);
-    if (this.#gate.waiting + this.#gateOfFailing.waiting >= MOST_WAITING)
+    if (this.#gate.waiting + this.#gateOfFailing.waiting + this.#gateOfTries.waiting >= MOST_WAITING)
       return federationFailure('unreachable', destination, 'This server makes too many requests already.');
     return undefined;
   }
 
-  async #admitted(
-    request: FederationRequest,
-    work: (patience: Patience) => Promise<FederationResult>,
-  ): Promise<FederationResult> {
+  async #admitted(request: FederationWish, work: Work): Promise<FederationResult> {
     const refusal = this.#refusal(request);
     if (refusal !== undefined) return refusal;
-    const { backoff, timers } = this.#options;
     const { destination } = request;
     const timeouts = { ...DEFAULT_TIMEOUTS, ...request.timeouts };
-    const deadline = new AbortController();
-    const given = [this.#closing.signal, ...(request.signal === undefined ? [] : [request.signal])];
-    const signal = AbortSignal.any([deadline.signal, ...given]);
-    const timer = timers.after(timeouts.totalMs, () => deadline.abort());
-    const isLate = (): boolean => deadline.signal.aborted;
-    const ended = (): FederationFailure =>
-      isLate()
-        ? federationFailure('timeout', destination, `${destination} took too long.`)
-        : federationFailure('unreachable', destination, `The request to ${destination} was given up.`);
-    const gate = backoff.outageOf(destination) === undefined ? this.#gate : this.#gateOfFailing;
-    this.#underWay += 1;
+    const giving = new AbortController();
+    const { signal } = giving;
+    let isLate = false;
+    let isWaiting = true;
+    const giveUp = (): void => giving.abort();
+    const timer = this.#options.timers.after(timeouts.totalMs, () => {
+      isLate = true;
+      giveUp();
+    });
+    if (this.#isClosed || request.signal?.aborted === true) giveUp();
+    request.signal?.addEventListener('abort', giveUp);
+    this.#underWay.add(giving);
+    const ended = (): FederationFailure => {
+      if (!isLate) return federationFailure('unreachable', destination, `The request to ${destination} was given up.`);
+      return isWaiting
+        ? federationFailure('unreachable', destination, 'This server makes too many requests already.', BUSY_MS)
+        : federationFailure('timeout', destination, `${destination} took too long.`);
+    };
+    /** While it waited for its turn, others may have found out that there is nobody. */
+    const inTurn = <T>(gate: Gate, task: () => Promise<T>): Promise<T | FederationFailure> => {
+      isWaiting = true;
+      return gate.run<T | FederationFailure>(async () => {
+        isWaiting = false;
+        return (signal.aborted ? ended() : this.#refusal(request)) ?? task();
+      });
+    };
+    const patience: Patience = { signal, timeouts, isLate: () => isLate };
     try {
-      return await Promise.race([
-        gate.run(() => {
-          // While it waited for its turn, others may have found out that there is nobody.
-          const late = signal.aborted ? ended() : this.#refusal(request);
-          return late === undefined ? work({ signal, timeouts, isLate }) : Promise.resolve(late);
-        }),
-        aborted(signal).then(ended),
-      ]);
+      return await Promise.race([this.#inTurns(destination, inTurn, patience, work), aborted(signal).then(ended)]);
     } finally {
       timer.cancel();
-      this.#underWay -= 1;
-      if (this.#underWay === 0) {
+      request.signal?.removeEventListener('abort', giveUp);
+      this.#underWay.delete(giving);
+      if (this.#underWay.size === 0) {
         for (const resolve of this.#watching) resolve();
         this.#watching.clear();
       }
     }
   }
 
-  async #ask(request: FederationRequest, patience: Patience): Promise<FederationResult> {
-    const answer = await this.#open(request, patience);
+  /** Connects, and does something then. Where a server failed of late, these are two turns: few of those who wait for the first come to the second. */
+  async #inTurns(
+    destination: string,
+    inTurn: <T>(gate: Gate, task: () => Promise<T>) => Promise<T | FederationFailure>,
+    patience: Patience,
+    work: Work,
+  ): Promise<FederationResult> {
+    if (this.#options.backoff.outageOf(destination) === undefined)
+      return inTurn(this.#gate, async () => {
+        const reached = await this.#reach(destination, patience);
+        return 'ok' in reached ? reached : work(patience, reached);
+      });
+    const reached = await inTurn(this.#gateOfTries, () => this.#reach(destination, patience));
+    return 'ok' in reached ? reached : inTurn(this.#gateOfFailing, () => work(patience, reached));
+  }
+
+  async #ask(
+    request: FederationRequest | ComposedRequest,
+    patience: Patience,
+    reached: Reached,
+  ): Promise<FederationResult> {
+    const question = 'compose' in request ? await request.compose() : request;
+    if (question === undefined) return { ok: true, body: {} };
+    const answer = await this.#open(request, question, patience, reached);
     if ('ok' in answer) return answer;
     const { destination } = request;
     const most = request.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES;
@@ -253,51 +317,87 @@ export class FederationClient {
     return { ok: true, body };
   }
 
-  /** Makes the request at each place in turn, until one can be reached. */
-  async #open(request: FederationRequest, patience: Patience): Promise<Opened | FederationFailure> {
-    const { backoff, discovery, logger } = this.#options;
-    const { destination } = request;
-    const { signal } = patience;
-    const places = await discovery.find(destination);
+  /** Connects to the first place where a server can be reached. @param places those to try; all where it may be, when left out */
+  async #reach(
+    destination: string,
+    patience: Patience,
+    places?: readonly DestinationPlace[],
+  ): Promise<Reached | FederationFailure> {
+    const { signal, timeouts } = patience;
     let failure = federationFailure('unreachable', destination, `It could not be found out where ${destination} is.`);
-    for (const place of places) {
-      const answer = await this.#openAt(place, request, patience);
-      if (!('ok' in answer)) {
-        const { status } = answer;
-        if (status >= 200 && status < 300) {
-          backoff.reached(destination);
-          return answer;
-        }
-        return this.#refused(answer, destination, signal);
+    const all = places ?? (await this.#options.discovery.find(destination));
+    for (const [index, place] of all.entries()) {
+      try {
+        await (await this.#poolsOf()).connect(place, timeouts.connectMs);
+        return { place, others: all.slice(index + 1) };
+      } catch (error) {
+        failure = await this.#failureOf(error, destination, signal);
       }
-      failure = answer;
-      logger.debug('another server could not be asked', {
-        destination,
-        place: textOfPlace(place),
-        kind: failure.kind,
-        reason: failure.error,
-      });
+      this.#noteFailure(place, failure);
       if (signal.aborted || failure.kind === 'denied') break;
     }
-    // Nobody else's patience says anything about that server.
-    if (!signal.aborted || patience.isLate()) {
-      backoff.failed(destination);
-      discovery.failed(destination);
-    }
+    this.#missed(destination, patience);
     return failure;
+  }
+
+  /** Makes the request at a place to which a connection is open, and where that fails, at the others. */
+  async #open(
+    wish: FederationWish,
+    question: FederationQuestion,
+    patience: Patience,
+    reached: Reached,
+  ): Promise<Opened | FederationFailure> {
+    const { destination } = wish;
+    const { signal } = patience;
+    for (let { others, place } = reached; ;) {
+      const answer = await this.#openAt(place, wish, question, patience);
+      if (!('ok' in answer)) {
+        const { status } = answer;
+        if (status < 200 || status >= 300) return this.#refused(answer, destination, signal);
+        this.#options.backoff.reached(destination);
+        return answer;
+      }
+      this.#noteFailure(place, answer);
+      if (signal.aborted || answer.kind === 'denied' || others.length === 0) {
+        this.#missed(destination, patience);
+        return answer;
+      }
+      const next = await this.#reach(destination, patience, others);
+      if ('ok' in next) return next;
+      ({ others, place } = next);
+    }
+  }
+
+  #noteFailure(place: DestinationPlace, { destination, error: reason, kind }: FederationFailure): void {
+    this.#options.logger.debug('another server could not be asked', {
+      destination,
+      place: textOfPlace(place),
+      kind,
+      reason,
+    });
+  }
+
+  /** A server was not reached. */
+  #missed(destination: string, { isLate, signal }: Patience): void {
+    const { backoff, discovery } = this.#options;
+    // Nobody else's patience says anything about that server.
+    if (signal.aborted && !isLate()) return;
+    backoff.failed(destination);
+    discovery.failed(destination);
   }
 
   async #openAt(
     place: DestinationPlace,
-    request: FederationRequest,
+    wish: FederationWish,
+    { body: text, content, path, query }: FederationQuestion,
     { signal, timeouts }: Patience,
   ): Promise<Opened | FederationFailure> {
     const { serverName, signingKey, userAgent } = this.#options;
-    const { body: text, content, destination, method, query, path } = request;
+    const { destination, method } = wish;
     const uri = `${path}${queryOf(query)}`;
     const signed = signRequest({ method, uri, origin: serverName, destination, content, text }, signingKey);
     const headers: Record<string, string> = { 'user-agent': userAgent, accept: 'application/json, */*;q=0.5' };
-    if (request.isSigned !== false) headers['authorization'] = signed.authorization;
+    if (wish.isSigned !== false) headers['authorization'] = signed.authorization;
     if (signed.body !== undefined) headers['content-type'] = 'application/json';
     const pools = await this.#poolsOf();
     try {

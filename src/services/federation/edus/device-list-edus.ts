@@ -136,6 +136,10 @@ export class DeviceListEdus implements EduSource {
     return destinations;
   }
 
+  has(destination: string): boolean {
+    return this.#waiting.has(destination);
+  }
+
   async take(destination: string, limit: number): Promise<TakenEdus> {
     // Whatever comes while it is read adds it again.
     if (!this.#waiting.delete(destination)) return NO_EDUS;
@@ -174,9 +178,14 @@ export class DeviceListEdus implements EduSource {
         destination,
         Array.from(told, ([userId, upTo]) => ({ userId, upTo })),
       );
-    if (edus.length > 0) return { edus, identity, holdsEventsBack: false, delivered, failed: () => undefined };
+    if (edus.length > 0) return { edus, identity, holdsEventsBack: false, delivered };
     await delivered();
     return NO_EDUS;
+  }
+
+  /** What is noted is a number for each user. */
+  away(): void {
+    // Nothing goes.
   }
 
   async forget(destination: string): Promise<void> {

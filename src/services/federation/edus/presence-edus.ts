@@ -95,6 +95,10 @@ export class PresenceEdus implements EduSource {
     if (told > 0) wake(serverName);
   }
 
+  has(destination: string): boolean {
+    return this.#waiting.has(destination);
+  }
+
   take(destination: string, limit: number): Promise<TakenEdus> {
     const taken = limit === 0 ? undefined : this.#waiting.take(destination, MOST_PUSHED);
     if (taken === undefined) return Promise.resolve(NO_EDUS);
@@ -111,8 +115,11 @@ export class PresenceEdus implements EduSource {
       identity: [],
       holdsEventsBack: false,
       delivered: () => Promise.resolve(taken.delivered()),
-      failed: () => this.#waiting.forget(destination),
     });
+  }
+
+  away(destination: string): void {
+    this.#waiting.forget(destination);
   }
 
   forget(destination: string): void {

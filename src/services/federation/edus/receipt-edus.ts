@@ -74,6 +74,10 @@ export class ReceiptEdus implements EduSource {
     }
   }
 
+  has(destination: string): boolean {
+    return this.#waiting.has(destination);
+  }
+
   take(destination: string, limit: number): Promise<TakenEdus> {
     const taken = this.#waiting.take(destination, MOST_WAITING);
     if (taken === undefined || limit === 0) return Promise.resolve(NO_EDUS);
@@ -83,8 +87,11 @@ export class ReceiptEdus implements EduSource {
       identity: [],
       holdsEventsBack: false,
       delivered: () => Promise.resolve(taken.delivered(left)),
-      failed: () => this.#waiting.shrink(destination, MOST_WAITING_WHILE_AWAY),
     });
+  }
+
+  away(destination: string): void {
+    this.#waiting.shrink(destination, MOST_WAITING_WHILE_AWAY);
   }
 
   forget(destination: string): void {

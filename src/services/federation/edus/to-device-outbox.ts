@@ -87,6 +87,10 @@ export class ToDeviceOutbox implements EduSource, RemoteDeviceMessages {
     return destinations;
   }
 
+  has(destination: string): boolean {
+    return this.#waiting.has(destination);
+  }
+
   async take(destination: string, limit: number): Promise<TakenEdus> {
     // Whatever comes while it is read adds it again.
     if (!this.#waiting.delete(destination)) return NO_EDUS;
@@ -111,8 +115,12 @@ export class ToDeviceOutbox implements EduSource, RemoteDeviceMessages {
       identity: taken.map(({ messageId }) => messageId),
       holdsEventsBack: hasMore,
       delivered: () => this.#deleting.ask(taken.map(({ id }) => id)),
-      failed: () => undefined,
     };
+  }
+
+  /** Whatever they are to decrypt waits as well. */
+  away(): void {
+    // Nothing goes.
   }
 
   async forget(destination: string): Promise<void> {

@@ -51,6 +51,10 @@ export class TypingEdus implements EduSource {
     else typing.stop(room, userId);
   }
 
+  has(destination: string): boolean {
+    return this.#waiting.has(destination);
+  }
+
   take(destination: string, limit: number): Promise<TakenEdus> {
     const taken = this.#waiting.take(destination, limit);
     if (taken === undefined) return Promise.resolve(NO_EDUS);
@@ -59,9 +63,12 @@ export class TypingEdus implements EduSource {
       identity: [],
       holdsEventsBack: false,
       delivered: () => Promise.resolve(taken.delivered()),
-      // Nobody cares who typed a minute ago.
-      failed: () => this.#waiting.forget(destination),
     });
+  }
+
+  /** Nobody cares who typed a minute ago. */
+  away(destination: string): void {
+    this.#waiting.forget(destination);
   }
 
   forget(destination: string): void {

@@ -15,16 +15,18 @@ export interface TakenEdus {
   readonly holdsEventsBack: boolean;
   /** They arrived: they need not be kept any more. */
   delivered(): Promise<void>;
-  /** They did not arrive. They are taken again if they still matter then. */
-  failed(): void;
 }
 
 /** Where EDUs come from. */
 export interface EduSource {
-  /** EDUs that wait for a destination, in order, and so many at most. */
+  /** Whether something may wait for a destination. */
+  has(destination: string): boolean;
+  /** EDUs that wait for a destination, in order, and so many at most. Those that do not arrive are taken again. */
   take(destination: string, limit: number): Promise<TakenEdus>;
   /** Destinations of which something was kept by earlier processes. */
   kept?(): Promise<readonly string[]>;
+  /** A destination could not be reached several times: what will not matter any more goes. */
+  away(destination: string): void;
   /** A destination is no more, or shares nothing with this server any more. */
   forget(destination: string): Promise<void> | void;
 }
@@ -34,5 +36,4 @@ export const NO_EDUS: TakenEdus = {
   identity: [],
   holdsEventsBack: false,
   delivered: () => Promise.resolve(),
-  failed: () => undefined,
 };

@@ -8,6 +8,10 @@ export class EduSources implements EduSource {
     this.#sources = sources;
   }
 
+  has(destination: string): boolean {
+    return this.#sources.some((source) => source.has(destination));
+  }
+
   async take(destination: string, limit: number): Promise<TakenEdus> {
     const taken: TakenEdus[] = [];
     const edus: Edu[] = [];
@@ -26,10 +30,11 @@ export class EduSources implements EduSource {
       async delivered() {
         for (const some of taken) await some.delivered();
       },
-      failed() {
-        for (const some of taken) some.failed();
-      },
     };
+  }
+
+  away(destination: string): void {
+    for (const source of this.#sources) source.away(destination);
   }
 
   async kept(): Promise<readonly string[]> {

@@ -9,10 +9,15 @@ import type { Random } from '#src/kernel/random.ts';
 import type { Subscribable } from '#src/kernel/signal.ts';
 import { systemTimers, type Timer, type Timers } from '#src/kernel/timers.ts';
 import { ORIGIN, type PositionVector, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';
-import type { FederationClient, FederationFailure } from '#src/remote/federation/federation-client.ts';
+import type {
+  FederationClient,
+  FederationFailure,
+  FederationQuestion,
+  FederationTimeouts,
+} from '#src/remote/federation/federation-client.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import { DeliveryQueue } from '#src/services/delivery/queue/delivery-queue.ts';
-import type { Batch, DeliverySource, Outcome, Positioned } from '#src/services/delivery/queue/ports.ts';
+import type { Batch, DeliverySource, Outcome } from '#src/services/delivery/queue/ports.ts';
 import type { StickySource } from '#src/services/events/sticky/sticky-view.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -53,12 +58,23 @@ const HELD_FAILURES = 3;
 const LONG_FAILURES = 7;
 /** After so many, more than a quarter of an hour, it is looked whether it has to do with this server at all. */
 const GONE_FAILURES = 52;
-/** Of the servers that are sent to at once, those that have not been reached lately take this part at most. */
-const SHARE_OF_UNPROVEN = 0.6;
+/** Of the servers that are sent to at once, those of which nothing is known take this part at most. */
+const SHARE_OF_UNKNOWN = 0.6;
+/**
+ * Those that could not be reached last have places of their own beside these, so many for each place. Most of them are connections that nobody
+ * answers, which take little and long.
+ */
+const PLACES_OF_FAILING = 1.25;
 /** Servers of which it is remembered that they were reached last. */
 const MOST_PROVEN = 20_000;
-const TIMEOUTS = { headersMs: 60_000, totalMs: 90_000 };
-const TIMEOUTS_OF_FAILING = { headersMs: 20_000, totalMs: 30_000 };
+const TIMEOUTS = { connectMs: 10_000, headersMs: 60_000, totalMs: 90_000 };
+/** The first try is a short one: of a thousand servers nobody knows how many are dead, and the others come after these. */
+const TIMEOUTS_OF_UNKNOWN = { ...TIMEOUTS, connectMs: 3_000 };
+const TIMEOUTS_OF_FAILING = { connectMs: 5_000, headersMs: 20_000, totalMs: 30_000 };
+/** Who is tried once in a while is waited for longer. */
+const TIMEOUTS_OF_GONE = { ...TIMEOUTS_OF_FAILING, connectMs: 10_000 };
+/** After trouble of our own. */
+const TROUBLE_MS = 2_000;
 /** Answers name the events that were refused. */
 const MOST_ANSWER_BYTES = 262_144;
 /** Statuses of refusals that say nothing about what was sent. */
@@ -89,6 +105,12 @@ export interface FederationOutboundOptions {
   readonly concurrency: number;
 }
 
+/** What is to be sent to a server. It is put together when there is a connection to it, and held until it arrived. */
+interface Sending {
+  readonly position: number;
+  transaction: OutboundTransaction | undefined;
+}
+
 /**
  * Sends other servers what happens here: events in order, what is to be decrypted with them before, at least once, and each transaction under
  * an id by which it is recognised. Server-Server API, "Transactions".
@@ -102,11 +124,13 @@ export class FederationOutbound {
   readonly #progress: DestinationProgress;
   readonly #audience: EventAudience;
   readonly #events: EventsToSend;
-  readonly #queue: DeliveryQueue<OutboundTransaction>;
+  readonly #queue: DeliveryQueue<Sending>;
   readonly #spreading: Background;
   readonly #keeping: Background;
-  /** Transactions on their way, by destination. */
-  readonly #held = new Map<string, Positioned<OutboundTransaction>>();
+  /** What was put together and has not arrived, by destination. */
+  readonly #held = new Map<string, Sending>();
+  /** Ends attempts to reach those that could not be reached last, for which nobody waits when the server stops. */
+  readonly #trying = new AbortController();
   /** Servers that were reached last: they wait for none of those that take long to fail. */
   readonly #proven = new LRUCache<string, true>(atMost(MOST_PROVEN));
   #lastTurn: Promise<void> = Promise.resolve();
@@ -158,8 +182,10 @@ export class FederationOutbound {
       wakeSoon: () => this.#spreading.wake(),
       heard: () => this.#keepSoon(true),
     });
-    const most = Math.max(1, Math.floor(concurrency * SHARE_OF_UNPROVEN));
-    this.#queue = new DeliveryQueue<OutboundTransaction>({
+    const unknown = { name: 'unknown', most: Math.max(1, Math.floor(concurrency * SHARE_OF_UNKNOWN)) };
+    const failing = { name: 'failing', most: Math.ceil(concurrency * PLACES_OF_FAILING) };
+    const proven = { name: 'proven', most: concurrency };
+    this.#queue = new DeliveryQueue<Sending>({
       name: NAME,
       progress: this.#progress,
       source: this.#source,
@@ -169,7 +195,7 @@ export class FederationOutbound {
       random,
       logger,
       metrics,
-      concurrency,
+      concurrency: concurrency + failing.most,
       batchSize: 1,
       firstPauseMs: destinationPauseMs(1),
       longestPauseMs: LONGEST_PAUSE_MS,
@@ -177,7 +203,7 @@ export class FederationOutbound {
       // They end by themselves, whatever time it is.
       gather: { ms: GATHER_MS, timers: systemTimers },
       groupOf: (destination) =>
-        this.#proven.has(destination) ? { name: 'proven', most: Infinity } : { name: 'unproven', most },
+        this.#progress.failuresOf(destination) > 0 ? failing : this.#proven.has(destination) ? proven : unknown,
     });
     const failed = (err: unknown): void => {
       logger.error('what other servers are still to be sent could not be noted; trying again', { err });
@@ -265,6 +291,7 @@ export class FederationOutbound {
   async drain(): Promise<void> {
     await this.#spreading.close();
     this.#audience.spread();
+    this.#trying.abort();
     await this.#queue.close(CLOSE_MS);
   }
 
@@ -298,24 +325,22 @@ export class FederationOutbound {
     }
   }
 
-  readonly #source: DeliverySource<OutboundTransaction> = {
+  readonly #source: DeliverySource<Sending> = {
     next: async (destination, after) => {
       const held = this.#held.get(destination);
       if (held !== undefined) {
-        if (held.position > after) return [held];
+        if (held.position > after) return [{ position: held.position, item: held }];
         // The queue gave it up.
         this.#held.delete(destination);
-        await held.item.delivered();
+        await held.transaction?.delivered();
       }
-      const item = await this.#build(destination);
-      if (item === undefined) {
+      if (!this.#hasFor(destination)) {
         this.#returning.delete(destination);
         await this.#progress.forget(destination);
         return [];
       }
-      const next = { position: after + 1, item };
-      this.#held.set(destination, next);
-      return [next];
+      const position = after + 1;
+      return [{ position, item: { position, transaction: undefined } }];
     },
     behind: async (after, limit) => {
       const all = new Set([...this.#pending.destinations, ...(after === '' ? await this.#options.edus.kept() : [])]);
@@ -324,6 +349,11 @@ export class FederationOutbound {
     },
   };
   #behindAtStart: readonly string[] = [];
+
+  /** Whether something may wait for a server. */
+  #hasFor(destination: string): boolean {
+    return this.#pending.has(destination) || this.#options.edus.has(destination);
+  }
 
   async #build(destination: string): Promise<OutboundTransaction | undefined> {
     const { clock, edus, serverName } = this.#options;
@@ -344,37 +374,62 @@ export class FederationOutbound {
         events.delivered();
         this.#keepSoon(false);
       },
-      failed: () => taken.failed(),
     };
   }
 
-  async #send(
-    destination: string,
-    { items: [transaction] }: Batch<OutboundTransaction>,
-    signal: AbortSignal,
-  ): Promise<Outcome> {
-    if (transaction === undefined) return { kind: 'done' };
-    await this.#turn();
+  async #send(destination: string, { items: [sending] }: Batch<Sending>, signal: AbortSignal): Promise<Outcome> {
+    if (sending === undefined) return { kind: 'done' };
     const failures = this.#progress.failuresOf(destination);
+    let trouble: unknown;
     const result = await this.#options.client.request({
       destination,
       method: 'PUT',
-      path: `/_matrix/federation/v1/send/${encodeURIComponent(transaction.id)}`,
-      body: transaction.body,
+      compose: async () => {
+        try {
+          return await this.#compose(destination, sending);
+        } catch (err) {
+          trouble = err;
+          return undefined;
+        }
+      },
       maxBodyBytes: MOST_ANSWER_BYTES,
-      timeouts: failures === 0 ? TIMEOUTS : TIMEOUTS_OF_FAILING,
-      signal,
+      timeouts: this.#timeoutsFor(destination, failures),
+      signal: failures === 0 ? signal : this.#trying.signal,
       isUrgent: true,
     });
+    if (trouble !== undefined) {
+      this.#options.logger.error('what a server is to be sent could not be put together; trying again', {
+        destination,
+        err: trouble,
+      });
+      return { kind: 'later', afterMs: TROUBLE_MS };
+    }
+    const { transaction } = sending;
     // What an answer says is no matter: it arrived, and what was refused of it is refused again.
     if (result.ok || result.kind === 'too_large') {
       this.#held.delete(destination);
       this.#proven.set(destination, true);
-      await transaction.delivered();
-      return { kind: 'done', hasMore: transaction.isFull };
+      await transaction?.delivered();
+      return { kind: 'done', hasMore: transaction?.isFull === true };
     }
     this.#proven.delete(destination);
+    if (failures > 0 && this.#trying.signal.aborted) return { kind: 'later', afterMs: TROUBLE_MS };
     return this.#settleFailure(destination, transaction, failures, result);
+  }
+
+  #timeoutsFor(destination: string, failures: number): Partial<FederationTimeouts> {
+    if (failures >= GONE_FAILURES) return TIMEOUTS_OF_GONE;
+    if (failures > 0) return TIMEOUTS_OF_FAILING;
+    return this.#proven.has(destination) ? TIMEOUTS : TIMEOUTS_OF_UNKNOWN;
+  }
+
+  /** Puts together what a server is sent next, unless that is there from the last time. */
+  async #compose(destination: string, sending: Sending): Promise<FederationQuestion | undefined> {
+    await this.#turn();
+    const transaction = (sending.transaction ??= await this.#build(destination));
+    if (transaction === undefined) return undefined;
+    this.#held.set(destination, sending);
+    return { path: `/_matrix/federation/v1/send/${encodeURIComponent(transaction.id)}`, body: transaction.body };
   }
 
   /** A turn of the event loop for each transaction: what is signed for hundreds of servers at once must not hold anybody up. */
@@ -386,7 +441,7 @@ export class FederationOutbound {
 
   async #settleFailure(
     destination: string,
-    transaction: OutboundTransaction,
+    transaction: OutboundTransaction | undefined,
     failures: number,
     failure: FederationFailure,
   ): Promise<Outcome> {
@@ -399,7 +454,7 @@ export class FederationOutbound {
     if (kind === 'refused' && status >= 400 && status < 500 && !NOT_ABOUT_CONTENT.has(status)) {
       this.#options.logger.warn('another server refuses a transaction', {
         destination,
-        transaction: transaction.id,
+        transaction: transaction?.id,
         status,
         errcode: failure.errcode,
         reason: failure.error,
@@ -408,7 +463,7 @@ export class FederationOutbound {
     }
     if (failures + 1 >= HELD_FAILURES) {
       this.#held.delete(destination);
-      transaction.failed();
+      this.#options.edus.away(destination);
     }
     if (failures >= GONE_FAILURES && !(await sharesRoomWithServer(this.#options.database, destination))) {
       await this.#forget(destination);

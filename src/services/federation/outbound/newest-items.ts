@@ -28,6 +28,10 @@ export class NewestItems<Item> {
       }
   }
 
+  has(destination: string): boolean {
+    return this.#items.has(destination);
+  }
+
   /** The oldest items, `limit` at most; undefined when there are none. */
   take(destination: string, limit: number): TakenItems<Item> | undefined {
     const items = this.#items.get(destination);

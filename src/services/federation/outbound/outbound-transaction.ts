@@ -15,8 +15,6 @@ export interface OutboundTransaction {
   readonly isFull: boolean;
   /** Everything in it arrived, or is given up. */
   delivered(): Promise<void>;
-  /** It did not arrive, and what was in it is put together anew. */
-  failed(): void;
 }
 
 /**

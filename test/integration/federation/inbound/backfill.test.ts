@@ -112,7 +112,7 @@ describe('the history of a room that was joined through another server', functio
     const request = federationClient.request.bind(federationClient);
     let asked = 0;
     federationClient.request = async (wish) => {
-      if (wish.path.startsWith('/_matrix/federation/v1/event/')) asked += 1;
+      if ('path' in wish && wish.path.startsWith('/_matrix/federation/v1/event/')) asked += 1;
       return request(wish);
     };
     const look = (letter: string): Promise<Json> =>

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { InProcessServer, Json } from '../../../support/in-process-server.ts';
-import { type Federation, type RemotePartner, startFederation } from '../../../support/federation.ts';
+import { type Federation, questionOf, type RemotePartner, startFederation } from '../../../support/federation.ts';
 import { receiveRemote, remoteMember } from '../../../support/remote-members.ts';
 
 const SEND = /^\/_matrix\/federation\/v1\/send\//;
@@ -274,7 +274,8 @@ describe('events for other servers', () => {
     let sent = 0;
     federationClient.request = async (wish) => {
       if (!names.includes(wish.destination)) return request(wish);
-      sent += JSON.parse(wish.body ?? '').pdus.length;
+      const { body = '{"pdus":[]}' } = (await questionOf(wish)) ?? {};
+      sent += JSON.parse(body).pdus.length;
       return { ok: true, body: { pdus: {} } };
     };
     const alone = await a.room('alice', PUBLIC);
@@ -310,10 +311,11 @@ describe('events for other servers', () => {
     const came = new Map<string, string[]>(names.map((name) => [name, []]));
     let isAway = false;
     federationClient.request = async (wish) => {
-      const { body, destination } = wish;
+      const { destination } = wish;
       if (!names.includes(destination)) return request(wish);
       if (isAway) return { ok: false, kind: 'unreachable', destination, error: 'It is away.' };
-      came.get(destination)?.push(...JSON.parse(body ?? '').pdus.map(({ content }: Json) => content.body));
+      const { body = '{"pdus":[]}' } = (await questionOf(wish)) ?? {};
+      came.get(destination)?.push(...JSON.parse(body).pdus.map(({ content }: Json) => content.body));
       return { ok: true, body: { pdus: {} } };
     };
     const roomId = await a.room('alice', PUBLIC);

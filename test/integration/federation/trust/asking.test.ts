@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { expect } from 'chai';
 import { matrixErrorOf } from '#src/remote/federation/federation-client.ts';
 import { type Federation, startFederation } from '../../../support/federation.ts';
@@ -108,6 +109,45 @@ describe('asking another server', () => {
     // That says nothing about the other server.
     partner.on('GET', PATH, () => ({ body: { here: true } }));
     expect(await outcome('p.test')).to.deep.equal({ here: true });
+  });
+
+  it('leaves nothing behind at the signal of those for whom many are made', async () => {
+    const partner = federation.partner('p.test');
+    partner.on('GET', PATH, () => ({ body: {} }));
+    const { signal } = new AbortController();
+    await Promise.all(Array.from({ length: 20 }, () => outcome('p.test', { signal })));
+    expect(await outcome('nobody.test:1', { signal })).to.equal('unreachable');
+    expect(getEventListeners(signal, 'abort')).to.deep.equal([]);
+  });
+
+  it('is put together when there is a connection to make it over, and not for servers that are away', async () => {
+    const partner = federation.partner('p.test');
+    partner.on('POST', PATH, () => ({ body: { done: true } }));
+    partner.asked.length = 0;
+    const path = federation.path('a.test', 'away.servers.test');
+    let composed = 0;
+    const composing = (destination: string, question?: { path: string; body: string }) =>
+      client().request({
+        destination,
+        method: 'POST',
+        compose: async () => {
+          composed += 1;
+          return question;
+        },
+      });
+    path.cut();
+    const before = path.attempts;
+    expect(await composing('away.servers.test')).to.deep.include({ kind: 'unreachable' });
+    expect([path.attempts - before, composed]).to.deep.equal([1, 0]);
+    path.heal();
+    federation.server('a.test').services.backoff.reached('away.servers.test');
+    expect(await composing('p.test', { path: PATH, body: '{"x":1}' })).to.deep.equal({
+      ok: true,
+      body: { done: true },
+    });
+    expect(await composing('p.test')).to.deep.equal({ ok: true, body: {} });
+    expect(composed).to.equal(2);
+    expect(partner.asked.map(({ body }) => body)).to.deep.equal([{ x: 1 }]);
   });
 
   it('may be answered bit by bit, as much as is wanted', async () => {
