@@ -41,7 +41,15 @@ export function composeFederationInbound(
   const { eduHandlers = {}, eventVerifier: verifier, loader, missingEvents: gaps, receiver, rooms } = below;
   const { serverName } = config;
   const work = { clock, timers, logger, metrics };
-  const inboundQueue = new InboundQueue({ database, rooms, receiver, gaps, policies: below.receivedChecks, ...work });
+  const inboundQueue = new InboundQueue({
+    database,
+    rooms,
+    receiver,
+    gaps,
+    policies: below.receivedChecks,
+    isAway: (name) => below.backoff.outageOf(name) !== undefined,
+    ...work,
+  });
   const inboundTransactions = new InboundTransactions({
     database,
     rooms,

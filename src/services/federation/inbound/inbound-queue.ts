@@ -2,7 +2,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 import { Gate } from '#src/kernel/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Histogram, Metrics } from '#src/kernel/metrics.ts';
-import type { Timers } from '#src/kernel/timers.ts';
+import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { doing, Work } from '#src/kernel/work.ts';
 import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
 import type { EventReceiver, Reception } from '#src/services/events/receiving/event-receiver.ts';
@@ -37,6 +37,8 @@ export interface InboundQueueOptions {
   readonly receiver: Pick<EventReceiver, 'receiveMany'>;
   readonly gaps: GapCloser;
   readonly policies: Pick<ReceivedChecks, 'mayConcern' | 'prepare'>;
+  /** Whether a server could not be reached when it was asked the last time. */
+  readonly isAway: (serverName: string) => boolean;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly logger: Logger;
@@ -50,8 +52,11 @@ const ROOMS_AT_ONCE = 4;
 /** Events for which other servers are asked for what is missing at the same time: in all, and of those that one server has sent. */
 const ASKING_AT_ONCE = 64;
 const ASKING_OF_ORIGIN_AT_ONCE = 4;
-/** For so long what one event needs is asked for. */
+/** For so long what one event needs is asked for, and its server is waited for where it is away. */
 const LONGEST_ASKING_MS = 300_000;
+/** When a server that is away is asked again: at first, and at most. */
+const SHORTEST_PAUSE_MS = 1_000;
+const LONGEST_PAUSE_MS = 30_000;
 /** Events that are kept in memory until their turn comes; the others are read when it does. */
 const MOST_HELD = 4_000;
 /** Events of one server that may wait for one room, and in all: it is asked to come again later. */
@@ -79,10 +84,13 @@ class RoomLine {
   }
 }
 
-/** Their places in the line, in order: they are read when their turn comes. */
+/** Their places in the line, in order, and until when their server is waited for: they are read when their turn comes. */
 interface Aside {
-  readonly seqs: Set<number>;
+  readonly seqs: Map<number, number>;
   running: Promise<void> | undefined;
+  /** Their server is away: until it is asked again. */
+  timer: Timer | undefined;
+  pauseMs: number;
 }
 
 /**
@@ -167,6 +175,7 @@ export class InboundQueue {
   /** Finishes what is being received, and leaves the rest to the next process. */
   async close(): Promise<void> {
     this.#closing.abort();
+    for (const { aside } of this.#lines.values()) for (const { timer } of aside.values()) timer?.cancel();
     await this.idle();
   }
 
@@ -283,32 +292,54 @@ export class InboundQueue {
       else if (reception !== undefined) this.#note(room, waiting, reception);
     }
     for (const waiting of missing) this.#standAside(room, line, waiting);
+    // What somebody waits for may be among them.
+    if (receptions.some((reception) => reception?.outcome === 'accepted'))
+      for (const [origin, aside] of line.aside)
+        if (aside.timer !== undefined) this.#wakeAside(room, line, origin, aside);
     return batch.filter((waiting) => !missing.includes(waiting));
   }
 
   #standAside(room: Room, line: RoomLine, { origin, seq }: WaitingEvent): void {
-    const aside = line.aside.get(origin) ?? { seqs: new Set<number>(), running: undefined };
+    const fresh: Aside = { seqs: new Map(), running: undefined, timer: undefined, pauseMs: SHORTEST_PAUSE_MS };
+    const aside = line.aside.get(origin) ?? fresh;
     line.aside.set(origin, aside);
-    aside.seqs.add(seq);
+    aside.seqs.set(seq, this.#options.clock.monotonic() + LONGEST_ASKING_MS);
+    this.#wakeAside(room, line, origin, aside);
+  }
+
+  #wakeAside(room: Room, line: RoomLine, origin: string, aside: Aside): void {
+    aside.timer?.cancel();
+    aside.timer = undefined;
     if (this.#closing.signal.aborted) return;
     aside.running ??= doing(new Work('receive events'), () => this.#runAside(room, line, aside)).finally(() => {
       aside.running = undefined;
       if (aside.seqs.size === 0) line.aside.delete(origin);
+      else if (!this.#closing.signal.aborted) this.#wakeLater(room, line, origin, aside);
       this.#letGo(room.nid, line);
     });
   }
 
-  async #runAside(room: Room, line: RoomLine, { seqs }: Aside): Promise<void> {
-    const { database, logger, timers } = this.#options;
+  /** The server of these events has what they need, and is away. */
+  #wakeLater(room: Room, line: RoomLine, origin: string, aside: Aside): void {
+    aside.timer ??= this.#options.timers.after(aside.pauseMs, () => this.#wakeAside(room, line, origin, aside));
+    aside.pauseMs = Math.min(2 * aside.pauseMs, LONGEST_PAUSE_MS);
+  }
+
+  /** Ends when none is left, or their server is away. */
+  async #runAside(room: Room, line: RoomLine, aside: Aside): Promise<void> {
+    const { clock, database, logger, timers } = this.#options;
     const { signal } = this.#closing;
-    for (let [seq] = seqs; seq !== undefined && !signal.aborted; [seq] = seqs) {
+    const { seqs } = aside;
+    for (let [next] = seqs; next !== undefined && !signal.aborted; [next] = seqs) {
+      const [seq, until] = next;
       try {
         const [record] = await nextEvents(database, room.nid, seq - 1, 1);
         if (record?.seq === seq) {
           const waiting = waitingEvent(room, record);
-          await this.#receiveAfterGap(room, waiting);
-          if (signal.aborted) return;
+          const isOver = await this.#receiveAfterGap(room, waiting, clock.monotonic() >= until);
+          if (signal.aborted || !isOver) return;
           await this.#remove(line, [waiting]);
+          aside.pauseMs = SHORTEST_PAUSE_MS;
         }
         seqs.delete(seq);
       } catch (err) {
@@ -365,18 +396,29 @@ export class InboundQueue {
     }
   }
 
-  /** Something before the event is not here: perhaps it came meanwhile, else it is asked for. */
-  async #receiveAfterGap(room: Room, waiting: WaitingEvent): Promise<void> {
-    const { clock, logger } = this.#options;
+  /**
+   * Something before the event is not here: perhaps it came meanwhile, else it is asked for.
+   *
+   * @param isLast its server is not waited for any more
+   * @returns false when the event waits for its server, which is away
+   */
+  async #receiveAfterGap(room: Room, waiting: WaitingEvent, isLast: boolean): Promise<boolean> {
+    const { clock, isAway, logger } = this.#options;
     const { event, origin } = waiting;
-    if (!(await this.#askPolicyServer(room, [waiting]))) return;
+    if (!(await this.#askPolicyServer(room, [waiting]))) return true;
     const again = await this.#receiving.run(() => this.#receiveAlone(room, waiting));
-    if (again === undefined) return;
-    if (again.outcome !== 'missing') return this.#note(room, waiting, again);
+    if (again === undefined) return true;
+    if (again.outcome !== 'missing') {
+      this.#note(room, waiting, again);
+      return true;
+    }
     const started = clock.monotonic();
     try {
       const reception = await this.#gateOf(origin).run(() => this.#asking.run(() => this.#close(room, waiting)));
       this.#seconds.observe((clock.monotonic() - started) / 1000);
+      const { outcome } = reception ?? again;
+      // It was acknowledged: what its server will tell when it is back must not be lost because it was away for a moment.
+      if (outcome === 'missing' && !isLast && isAway(origin)) return false;
       this.#note(room, waiting, reception ?? again);
     } catch (err) {
       if (isOfDatabase(err) || this.#closing.signal.aborted) throw err;
@@ -388,6 +430,7 @@ export class InboundQueue {
         origin,
       });
     }
+    return true;
   }
 
   /** Not for ever: what comes after it is asked for anew with the next event. */

@@ -147,6 +147,58 @@ describe('events that are missing when others come', function () {
     expect(await bodies()).to.deep.equal(['2', '1', '0']);
   });
 
+  it('are waited for while their server is away for a moment: what was acknowledged comes in when it is back', async () => {
+    const waiting = (): Promise<object[]> =>
+      server.services.database.query(sql('test_inbound_waiting', 'select seq from inbound_events'), []);
+    const events = says(3);
+    federation.path('a.test', 'p.test').cut();
+    await room.send([events[1]!]);
+    await room.send([events[2]!]);
+    expect(await bodies()).to.deep.equal([]);
+    expect(await waiting()).to.have.length(2);
+    await federation.clock.advance(20_000);
+    await server.idle();
+    expect(await bodies()).to.deep.equal([]);
+    // The server may be another process by then.
+    await server.restart();
+    await server.idle();
+    expect(await waiting()).to.have.length(2);
+    federation.path('a.test', 'p.test').heal();
+    await federation.clock.advance(40_000);
+    await server.idle();
+    expect(await bodies()).to.deep.equal(['2', '1', '0']);
+    expect(await waiting()).to.deep.equal([]);
+  });
+
+  it('are waited for no longer than five minutes, and found when something is said afterwards', async () => {
+    const waiting = (): Promise<object[]> =>
+      server.services.database.query(sql('test_inbound_waited', 'select seq from inbound_events'), []);
+    const events = says(3);
+    federation.path('a.test', 'p.test').cut();
+    await room.send([events[1]!]);
+    for (let minute = 0; minute < 6; minute++) {
+      await federation.clock.advance(60_000);
+      await server.idle();
+    }
+    expect(await waiting()).to.deep.equal([]);
+    expect(await bodies()).to.deep.equal([]);
+    federation.path('a.test', 'p.test').heal();
+    await federation.clock.advance(60_000);
+    await room.send([events[2]!]);
+    expect(await bodies()).to.deep.equal(['2', '1', '0']);
+  });
+
+  it('that come meanwhile let in what waits for them, though their server cannot be asked', async () => {
+    const events = says(2);
+    federation.path('a.test', 'p.test').cut();
+    await room.send([events[1]!]);
+    expect(await bodies()).to.deep.equal([]);
+    await room.send([events[0]!]);
+    expect(await bodies()).to.deep.equal(['1', '0']);
+    federation.path('a.test', 'p.test').heal();
+    await federation.clock.advance(60_000);
+  });
+
   it('that are bad are thrown away with what is built on them, and asked for again with the next event', async () => {
     const bad = room.say(PAT, 'bad');
     const child = room.say(PAT, 'child');
