@@ -235,14 +235,19 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     const work = new Work(match.target.name);
     exchange.operation = match.target;
     exchange.work = work;
-    work.party = () => keyOf(exchange);
-    work.resume = () => admission.resume(keyOf(exchange));
+    belongTo(exchange, work);
     return doing(work, () => perform(ctx, exchange, match, work));
   };
 
   /** Whose limits a request counts for. */
   const keyOf = ({ network, origin, requester }: Exchange): string =>
     requester?.userId ?? origin?.serverName ?? network;
+
+  /** What is done may be remembered for longer than its request: apart from the closures of `serve`, these keep nothing of request and answer. */
+  const belongTo = (exchange: Exchange, work: Work): void => {
+    work.party = () => keyOf(exchange);
+    work.resume = () => admission.resume(keyOf(exchange));
+  };
 
   const perform = async (
     ctx: Koa.Context,

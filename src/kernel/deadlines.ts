@@ -2,8 +2,8 @@ import type { Timer, Timers } from './timers.ts';
 
 /** A deadline that was set and can be called off. */
 export class Deadline {
-  /** Called when the time is over. */
-  readonly onLate: () => void;
+  /** Called when the time is over. Nothing once it is called off: the table of a `Set` that has grown keeps what was in it for a while. */
+  onLate: (() => void) | undefined;
   /** Turns of the wheel that are left before it is due in its slot. */
   rounds: number;
   slot: Set<Deadline> | undefined;
@@ -18,6 +18,7 @@ export class Deadline {
   cancel(): void {
     this.slot?.delete(this);
     this.slot = undefined;
+    this.onLate = undefined;
   }
 }
 
@@ -55,8 +56,9 @@ export class Deadlines {
     for (const deadline of slot) {
       if (deadline.rounds > 0) deadline.rounds -= 1;
       else {
+        const { onLate } = deadline;
         deadline.cancel();
-        deadline.onLate();
+        onLate?.();
       }
     }
     // A server that has nothing to wait for does not wake up for it.

@@ -56,4 +56,13 @@ describe('deadlines', () => {
     expect(crank.turning).to.equal(undefined);
     deadline.cancel();
   });
+  it('hold nothing of what they were for once they were called off or have come', () => {
+    const crank = new Crank();
+    const deadlines = new Deadlines(crank, 100);
+    const calledOff = deadlines.in(1_000, () => {});
+    const due = deadlines.in(100, () => {});
+    calledOff.cancel();
+    for (let turn = 0; turn < 5; turn += 1) crank.turn();
+    expect([calledOff.onLate, due.onLate]).to.deep.equal([undefined, undefined]);
+  });
 });
