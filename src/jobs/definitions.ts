@@ -154,6 +154,23 @@ export const listRoomMembers = defineJob({
   ...PERSISTENT,
 });
 
+/** The state of a room is whole that was joined in part: what was judged, kept and told by less than that is put right. */
+export const settleCompletion = defineJob({
+  name: 'rooms.settle_completion',
+  queue: 'rounds',
+  payload: Type.Object({
+    /** The room's number. */
+    room: Type.Integer(),
+    /** Position of the join. */
+    after: Type.Integer(),
+    /** Position from which on the state is whole. */
+    upTo: Type.Integer(),
+    /** Servers in the room that were told nothing since the join. */
+    servers: Type.Array(Type.String()),
+  }),
+  ...PERSISTENT,
+});
+
 /** Empties what account data says of devices that are no more. */
 export const forgetDeviceSettings = defineJob({
   name: 'devices.forget_settings',
@@ -346,6 +363,7 @@ export const JOBS: readonly JobDefinition[] = [
   carryProfile,
   listUser,
   listRoomMembers,
+  settleCompletion,
   settleArrivals,
   forgetDeviceSettings,
   removeGuests,

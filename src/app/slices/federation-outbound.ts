@@ -2,6 +2,7 @@ import { DeviceListEdus } from '#src/services/federation/edus/device-list-edus.t
 import { EduReception } from '#src/services/federation/edus/edu-reception.ts';
 import { PresenceEdus } from '#src/services/federation/edus/presence-edus.ts';
 import { ReceiptEdus } from '#src/services/federation/edus/receipt-edus.ts';
+import { CompletedRooms } from '#src/services/federation/joins/completed-rooms.ts';
 import { SharingServers } from '#src/services/federation/edus/sharing-servers.ts';
 import { TypingEdus } from '#src/services/federation/edus/typing-edus.ts';
 import { EduSources } from '#src/services/federation/outbound/edu-sources.ts';
@@ -25,6 +26,7 @@ export interface Outbound {
   readonly federationOutbound: FederationOutbound;
   /** The devices of users of this server, as other ones are told of them. */
   readonly toldDevices: DeviceListEdus;
+  readonly completedRooms: CompletedRooms;
   /** What is done with the EDUs of other servers. */
   readonly eduHandlers: EduHandlers;
 }
@@ -43,7 +45,8 @@ export function composeFederationOutbound(
     Ephemeral,
 ): Slice<Outbound> {
   const { clock, config, contacts, database, destinationWoken, deviceListChanges, events, federationClient } = below;
-  const { keyQuery, logger, metrics, presence, random, receipts, remoteDeviceLists, rooms, serverPolicy } = below;
+  const { keyQuery, loader, logger, metrics, presence, random, receipts, receiver, remoteDeviceLists, rooms } = below;
+  const { serverPolicy } = below;
   const { stream, timers, toDevice, toDeviceOutbox, typing, users, writer } = below;
   const isLocal = (userId: string): boolean => users.isLocal(userId);
   const allows = (serverName: string): boolean => serverPolicy.allows(serverName);
@@ -100,6 +103,13 @@ export function composeFederationOutbound(
     services: {
       federationOutbound,
       toldDevices: deviceLists,
+      completedRooms: new CompletedRooms({
+        database,
+        loader,
+        receiver,
+        remoteDeviceLists,
+        toldDevices: deviceLists,
+      }),
       eduHandlers: new EduReception({
         toDevice,
         remoteDeviceLists,

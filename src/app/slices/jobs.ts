@@ -27,6 +27,7 @@ import { moveToSuccessorHandler } from '#src/workers/move-to-successor.ts';
 import { purgeRoomHandler } from '#src/workers/purge-room.ts';
 import { redeemThirdPartyInviteHandler } from '#src/workers/redeem-third-party-invite.ts';
 import { redactRelatedHandler } from '#src/workers/redact-related.ts';
+import { settleCompletionHandler } from '#src/workers/settle-completion.ts';
 import { settleArrivalsHandler } from '#src/workers/settle-arrivals.ts';
 import { removeGuestsHandler } from '#src/workers/remove-guests.ts';
 import { releaseMediaHandler } from '#src/workers/release-media.ts';
@@ -47,6 +48,7 @@ import type { TaskRunning } from './task-runner.ts';
 import type { Deactivations } from './deactivation.ts';
 import type { Events } from './events.ts';
 import type { FederationJoins } from './federation-joins.ts';
+import type { Outbound } from './federation-outbound.ts';
 import type { Media } from './media.ts';
 import type { Mails } from './mail.ts';
 import type { Memberships } from './membership.ts';
@@ -75,6 +77,7 @@ type Workers = Pick<UserData, 'accountData'> &
   Deactivations &
   Events &
   FederationJoins &
+  Pick<Outbound, 'completedRooms'> &
   Media &
   Mails &
   Memberships &
@@ -102,6 +105,7 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   listUserHandler(below.directoryEntries),
   settleArrivalsHandler(below),
   listRoomMembersHandler(below.directoryEntries, below.rooms),
+  settleCompletionHandler(below.completedRooms, below.rooms),
   forgetDeviceSettingsHandler(below.accountData),
   removeGuestsHandler(below.guestAccess),
   redactRelatedHandler(below.relatedRedactions),

@@ -1,4 +1,4 @@
-import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
+import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { BatchStatements, BatchTable, insertStep, type Step } from '../batch-statement.ts';
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
@@ -122,7 +122,7 @@ const RESERVE = sql('past_reserve', 'update shards set low_seq = low_seq + $2 wh
 const SHADOW = sql(
   'past_shadow',
   `update events set event_id = event_id || '\\x00'::bytea where room = $1 and nid = any($2::bigint[])
-     and flags & ${EVENT_FLAGS.outlier} <> 0`,
+     and flags & ${HIDDEN_FLAGS} <> 0`,
 );
 
 /**
@@ -141,8 +141,8 @@ export const writeOutliers = async (database: Database, events: readonly EventRo
   new Set((await OUTLIERS.write<{ nid: number }>(database, { events })).map(({ nid }) => nid));
 
 /**
- * Takes the ids away from outliers whose events come into the room's history under new positions: what named them (states, auth events)
- * still finds them, nobody else does.
+ * Takes the ids away from outliers and refused events that come into the room's history under new positions: what named them (states, auth
+ * events) still finds them, nobody else does.
  */
 export const shadowOutliers = async (database: Database, room: number, nids: readonly number[]): Promise<void> => {
   await database.query(SHADOW, [room, nids]);

@@ -11,6 +11,11 @@ const EVENTS_SINCE = sql(
   'partial_events_since',
   `select nid from events where room = $1 and nid > $2 and flags & ${EVENT_FLAGS.rejected | EVENT_FLAGS.outlier} = 0 order by nid limit $3`,
 );
+const HIDDEN_BETWEEN = sql(
+  'partial_hidden_between',
+  `select nid from events where room = $1 and nid > $2 and nid <= $3
+     and flags & ${EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed} <> 0 and flags & ${EVENT_FLAGS.outlier} = 0 order by nid limit $4`,
+);
 const LINEAGE_SINCE = sql(
   'partial_lineage_since',
   `select nid, prev, flags from events where room = $1 and nid >= $2 and nid < $3 and flags & ${EVENT_FLAGS.outlier} = 0 order by nid desc limit $4`,
@@ -44,6 +49,14 @@ export const eventsSince = async (
   limit: number,
 ): Promise<readonly number[]> =>
   (await database.query<{ nid: number }>(EVENTS_SINCE, [room, after, limit])).map(({ nid }) => nid);
+
+/** Positions of a room's live events that were rejected or soft-failed, in order. */
+export const hiddenBetween = async (
+  database: Database,
+  room: number,
+  { after, limit, upTo }: { readonly after: number; readonly upTo: number; readonly limit: number },
+): Promise<readonly number[]> =>
+  (await database.query<{ nid: number }>(HIDDEN_BETWEEN, [room, after, upTo, limit])).map(({ nid }) => nid);
 
 /** What an event comes after. */
 export interface LineageRow {

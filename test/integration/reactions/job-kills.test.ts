@@ -1,6 +1,13 @@
 import { Readable } from 'node:stream';
 import type { Static, TSchema } from 'typebox';
-import { cleanMedia, cleanOutsideRooms, cleanStreams, findDueRooms, listRoomMembers } from '#src/jobs/definitions.ts';
+import {
+  cleanMedia,
+  cleanOutsideRooms,
+  cleanStreams,
+  findDueRooms,
+  listRoomMembers,
+  settleCompletion,
+} from '#src/jobs/definitions.ts';
 import type { JobDefinition } from '#src/jobs/job-definition.ts';
 import { shardOfName } from '#src/protocol/wire/position.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
@@ -159,6 +166,35 @@ describe('a server that is killed between two steps of a job', function () {
     },
     done: ({ member }) => [member],
     untouched: () => [],
+  });
+
+  promise({
+    title: 'accepts what was refused by less than is known now',
+    jobs: ['rooms.settle_completion'],
+    async prepare(life) {
+      const { user, room, remote } = await shared(life);
+      const levels = async (needed: number): Promise<void> => {
+        const content = { users: { [user.userId]: 100 }, state_default: 0, events: { 'm.room.message': needed } };
+        const type = 'm.room.power_levels';
+        await life.services.events.send(room, { type, sender: user.userId, stateKey: '', content });
+        await remote.catchUp();
+      };
+      const prev = room.head.extremities.map((event) => event.eventId);
+      await levels(50);
+      const { id, reception } = await remote.send({ ...message(CAROL, 'refused'), prev });
+      if (reception.outcome !== 'soft-failed') throw new Error(reception.outcome);
+      await levels(0);
+      return { room, id };
+    },
+    act: (life, { room }) =>
+      request(life, settleCompletion, { room: room.nid, after: 0, upTo: room.lastPosition, servers: [] }),
+    async outcome({ services }, { room, id }) {
+      const held = (await services.rooms.byId(room.roomId))!;
+      const event = await services.events.find(held, id);
+      return event === undefined ? null : event.flags & SOFT_FAILED;
+    },
+    done: () => 0,
+    untouched: () => SOFT_FAILED,
   });
 
   promise({

@@ -13,6 +13,7 @@ import {
 } from '#src/remote/federation/user-devices-api.ts';
 import type { RemoteUserKeys } from '#src/remote/federation/user-keys-api.ts';
 import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import {
   countRemoteDevices,
@@ -161,6 +162,11 @@ export class RemoteDeviceLists {
       await dropUnsharedDeviceLists(database, [...left]);
     }
     for (const room of rooms) await dropUnsharedDeviceListsOfRoom(database, room);
+  }
+
+  /** Drops what is kept of users who turned out not to be in a room, and share no other one with ours. */
+  async review(room: Pick<Room, 'nid'>): Promise<void> {
+    await dropUnsharedDeviceListsOfRoom(this.#options.database, room.nid);
   }
 
   /** Resolves when nothing is being asked for. */

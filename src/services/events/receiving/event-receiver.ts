@@ -147,6 +147,22 @@ export class EventReceiver {
     return this.#prepared(room, incoming, () => this.#exclusively(room, work));
   }
 
+  /**
+   * Judges an event anew that was rejected or soft-failed by less than is known now. If it is accepted, it comes into the timeline now, under a
+   * new position; otherwise nothing changes.
+   *
+   * @returns `known` where nothing changes
+   */
+  reconsider(room: Room, incoming: IdentifiedPdu): Promise<Reception> {
+    const work = async (turn: ReceivingTurn): Promise<Reception> => {
+      await turn.lookUp(namedIds(room, incoming));
+      const reception = await this.#receive(turn, incoming, 0, undefined, true);
+      await turn.settle();
+      return reception;
+    };
+    return this.#prepared(room, incoming, () => this.#exclusively(room, work));
+  }
+
   /** Asks the room's policy server before the room is taken; again where another one came to be the room's meanwhile. */
   async #prepared(room: Room, incoming: IdentifiedPdu, work: () => Promise<Reception>): Promise<Reception> {
     const { policies } = this.#options;
@@ -185,18 +201,21 @@ export class EventReceiver {
   /**
    * @param flags what is remembered of the event if it is accepted
    * @param told states after those prev_events that are not here: without any, all of these have to be here
+   * @param isAnew it may be here as one that was refused
    */
   async #receive(
     turn: ReceivingTurn,
     given: IdentifiedPdu,
     flags: number,
     told?: readonly StateEntries[],
+    isAnew = false,
   ): Promise<Reception> {
     const { room } = turn;
     const { pdu } = given;
     const known = turn.place(given.eventId);
-    const wasOutlier = known !== undefined && isReplaceable(known);
-    if (known !== undefined && !wasOutlier) return { outcome: 'known' };
+    const wasRefused = isAnew && known !== undefined && (known.flags & REFUSED) !== 0;
+    const isReplaced = known !== undefined && (isReplaceable(known) || wasRefused);
+    if (known !== undefined && !isReplaced) return { outcome: 'known' };
     const prevIds = referencedIds(pdu.prev_events);
     const authIds = referencedIds(pdu.auth_events);
     const missingAuth = authIds.filter((id) => turn.place(id) === undefined);
@@ -235,6 +254,7 @@ export class EventReceiver {
     if (byPolicy === undefined) return { outcome: 'missing', ids: [] };
     const { incoming } = byPolicy;
     const { verdict, ...redaction } = await this.#judgeRedaction(turn, incoming, byPolicy.verdict);
+    if (wasRefused && verdict.kind !== 'accepted') return { outcome: 'known' };
     const plan = await this.#plan(turn, {
       incoming,
       names,
@@ -246,7 +266,7 @@ export class EventReceiver {
       flags,
       ...redaction,
     });
-    if (wasOutlier) {
+    if (isReplaced) {
       await shadowOutliers(this.#options.database, room.nid, [known.nid]);
       turn.forget(given.eventId);
     }
@@ -474,6 +494,9 @@ export class EventReceiver {
 }
 
 const MEMBER = 'm.room.member';
+
+/** Flags of events that were received and are not shown. */
+const REFUSED = EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed;
 
 /** State events that are accepted without a pause. */
 const SLICE = 250;

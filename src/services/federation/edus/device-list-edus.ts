@@ -130,6 +130,19 @@ export class DeviceListEdus implements EduSource {
     };
   }
 
+  /** Has servers told of all devices of users of this server: they share a room with these, and were not told what changed. */
+  async tell(userIds: readonly string[], destinations: readonly string[]): Promise<void> {
+    const { allows, database, wake } = this.#options;
+    const allowed = destinations.filter((server) => allows(server));
+    if (allowed.length === 0) return;
+    for (const userId of userIds)
+      await database.write((tx) => addDestinationDeviceLists(tx, allowed, { userId, after: 0 }));
+    for (const destination of allowed) {
+      this.#waiting.add(destination);
+      wake(destination);
+    }
+  }
+
   async kept(): Promise<readonly string[]> {
     const destinations = await destinationsOfDeviceLists(this.#options.database);
     for (const destination of destinations) this.#waiting.add(destination);

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { listRoomMembers } from '#src/jobs/definitions.ts';
+import { listRoomMembers, settleCompletion } from '#src/jobs/definitions.ts';
 import { requestJob } from '#src/jobs/job-definition.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { type IdentifiedPdu, referencedIds } from '#src/protocol/events/pdu.ts';
@@ -30,6 +30,8 @@ import { ToldBase } from './told-base.ts';
 const MEMBER = 'm.room.member';
 /** Events that are judged again, and rows of states that are looked at, without a pause. */
 const AT_ONCE = 200;
+/** Servers that are told of devices because they turned out to be in a room; others hear of them with the next change. */
+const MOST_TOLD = 1_000;
 
 export interface RoomCompletionOptions {
   readonly database: Database;
@@ -172,7 +174,14 @@ export class RoomCompletion {
     const head = { extremities, chain: told.chain(room.head.chain) };
     const changes = await this.#changes(room, judged);
     const joined = members.filter(({ membership }) => membership === 'join');
-    const servers = new Set(joined.flatMap(({ local, userId }) => (local ? [] : (domainOf(userId) ?? []))));
+    const heard = new Set(room.remoteServers());
+    const unheard = new Set([
+      ...serversOf(joined).filter((server) => !partial.servers.has(server)),
+      // Whom an event drove out that is rejected now.
+      ...serversOf(changes.members.filter(({ membership }) => membership === 'join')).filter(
+        (server) => !heard.has(server),
+      ),
+    ]);
     const position = writer.allocate(room.shard);
     const lost = changes.members.map((member) => ({ ...member, since: position }));
     await writer.append({
@@ -191,7 +200,15 @@ export class RoomCompletion {
             }),
             redacted: [],
           },
-          [requestJob(listRoomMembers, { room: room.nid })],
+          [
+            requestJob(listRoomMembers, { room: room.nid }),
+            requestJob(settleCompletion, {
+              room: room.nid,
+              after: partial.join,
+              upTo: position,
+              servers: [...unheard].slice(0, MOST_TOLD),
+            }),
+          ],
         ),
         partials: [
           {
@@ -219,8 +236,8 @@ export class RoomCompletion {
         states.remember(head.chain);
         for (const nid of judged.rejected) loader.peek(nid)?.reject();
         room.applyFull(position, head, { ...changes, members: lost }, judged.rejected);
-        const unheard = [...servers].filter((server) => !partial.servers.has(server) && room.hasServer(server));
-        stream.publish({ kind: 'completed', room, servers: unheard, join: partial.join });
+        const servers = [...unheard].filter((server) => room.hasServer(server));
+        stream.publish({ kind: 'completed', room, servers, join: partial.join });
       },
     });
   }
@@ -306,6 +323,10 @@ export class RoomCompletion {
     return { state, members };
   }
 }
+
+/** The other servers of members. */
+const serversOf = (members: readonly Member[]): readonly string[] =>
+  members.flatMap(({ local, userId }) => (local ? [] : (domainOf(userId) ?? [])));
 
 /** Whether nothing that happened since the join says what a user is. */
 const isNews = (room: Room, { event, userId }: Member): boolean => {

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import type { BuiltPdu } from '#src/protocol/events/build-pdu.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
 import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
@@ -325,6 +326,118 @@ describe('a room that is joined before its members are known', function () {
     );
     const said = body.pdus.find((pdu: Json) => pdu.content.body === 'after it');
     expect(said.prev_events).to.deep.equal([good.eventId]);
+  });
+
+  /** A room in which `@m3` says after the join that `@m1` is banned, though `@m3` had left before: with what `@m1` says next. */
+  const wronglyBanned = async (): Promise<{ readonly room: PartialRoom; readonly said: readonly BuiltPdu[] }> => {
+    const room = new PartialRoom(p, MEMBERS, ['p.test']);
+    const create = room.state.get('m.room.create\0')!.eventId;
+    const levels = room.add({
+      type: 'm.room.power_levels',
+      sender: room.creator,
+      stateKey: '',
+      content: { users: { [room.creator]: 100, '@m3:p.test': 100 } },
+    }).eventId;
+    const [before, victim] = ['@m3:p.test', '@m1:p.test'].map((id) => room.state.get(`m.room.member\0${id}`)!.eventId);
+    room.add({
+      type: 'm.room.member',
+      sender: '@m3:p.test',
+      stateKey: '@m3:p.test',
+      content: { membership: 'leave' },
+    });
+    expect((await join(room)).status).to.equal(200);
+    const ban = room.add({
+      type: 'm.room.member',
+      sender: '@m3:p.test',
+      stateKey: '@m1:p.test',
+      content: { membership: 'ban' },
+      auth: [create, levels, before!, victim!],
+    });
+    const auth = [create, levels, victim!];
+    const said = ['one', 'two'].map((body) =>
+      room.add({ type: 'm.room.message', sender: '@m1:p.test', content: { msgtype: 'm.text', body }, auth }),
+    );
+    await send(room, ban, ...said);
+    return { room, said };
+  };
+
+  it('accepts what was refused because of an event that does not stand, and shows it to everybody', async () => {
+    const { room, said } = await wronglyBanned();
+    const path = (id: string): string => `${at(room)}/event/${encodeURIComponent(id)}`;
+    const { next_batch: since } = await a.must('alice', 'GET', `/sync?filter=${LAZY}`);
+    for (const { eventId } of said) expect((await a.ask('alice', 'GET', path(eventId))).status).to.equal(404);
+    await complete(room);
+    await until('they are shown', async () => {
+      await federation.clock.advance(1_000);
+      return (await a.ask('alice', 'GET', path(said[1]!.eventId))).status === 200;
+    });
+    const { timeline } = (await a.must('alice', 'GET', `/sync?since=${since}&filter=${LAZY}`)).rooms.join[room.roomId];
+    expect(timeline.events.map((event: Json) => event.content.body)).to.deep.equal(['one', 'two']);
+    expect((await members(room))['@m1:p.test']).to.equal('join');
+    await a.restart();
+    expect((await a.must('alice', 'GET', path(said[0]!.eventId))).content.body).to.equal('one');
+    expect((await members(room))['@m1:p.test']).to.equal('join');
+  });
+
+  it('forgets the devices of whoever turned out not to be there, since nobody tells of changes of theirs', async () => {
+    const room = new PartialRoom(p, [...MEMBERS, '@lone:p.test'], ['p.test']);
+    const before = room.authOf({ type: 'm.room.message', sender: '@lone:p.test', content: {} });
+    room.ban('@lone:p.test');
+    expect((await join(room)).status).to.equal(200);
+    p.on('GET', '/_matrix/federation/v1/user/devices/*', ({ path }) => ({
+      body: { user_id: decodeURIComponent(path.split('/').at(-1)!), stream_id: 1, devices: [] },
+    }));
+    await send(
+      room,
+      room.beside({
+        type: 'm.room.message',
+        sender: '@lone:p.test',
+        content: { msgtype: 'm.text', body: 'I am here' },
+        auth: before,
+      }),
+    );
+    const asked = (): number => p.requests('GET', /\/user\/devices\/.*lone/).length;
+    const query = (): Promise<Json> => a.must('alice', 'POST', '/keys/query', { device_keys: { '@lone:p.test': [] } });
+    await query();
+    await query();
+    const known = asked();
+    const lists = async (): Promise<number> =>
+      (
+        await a.services.database.query(
+          sql('test_believed_lists', 'select 1 from remote_device_lists where user_id = $1'),
+          ['@lone:p.test'],
+        )
+      ).length;
+    expect([await lists(), known], 'as long as nothing else is known').to.deep.equal([1, 1]);
+    await complete(room);
+    await until('it is forgotten', async () => {
+      await federation.clock.advance(1_000);
+      return (await lists()) === 0;
+    });
+  });
+
+  it('tells servers that turned out to be there of the devices of its users', async () => {
+    const room = new PartialRoom(p, MEMBERS, ['p.test']);
+    Object.assign(room, {
+      signedBy: (sender: string) =>
+        sender.endsWith(':q.test') ? { signingKey: q.signingKey, serverName: 'q.test' } : {},
+    });
+    room.enter('@untold:q.test');
+    expect((await join(room, 'dora')).status).to.equal(200);
+    const { device_id: deviceId, user_id: userId } = await a.must('dora', 'GET', '/account/whoami');
+    const keys = { [`ed25519:${deviceId}`]: 'A'.repeat(43), [`curve25519:${deviceId}`]: 'B'.repeat(43) };
+    const deviceKeys = { user_id: userId, device_id: deviceId, algorithms: [], keys, signatures: {} };
+    await a.must('dora', 'POST', '/keys/upload', { device_keys: deviceKeys });
+    const isIt = ({ body }: { body: Json }): boolean =>
+      (body.edus ?? []).some((edu: Json) => edu.edu_type === 'm.device_list_update' && edu.content.user_id === userId);
+    await p.request('PUT', /\/send\//, isIt);
+    expect(q.requests('PUT', /\/send\//).some(isIt)).to.equal(false);
+    room.open();
+    await until('it is told', async () => {
+      await federation.clock.advance(1_000);
+      await federation.idle();
+      return q.requests('PUT', /\/send\//).some(isIt);
+    });
   });
 
   it('keeps what changed since the join, and what was said', async () => {

@@ -1,0 +1,68 @@
+import { setImmediate } from 'node:timers/promises';
+import type { RemoteDeviceLists } from '#src/services/e2ee/device-lists/remote-device-lists.ts';
+import type { EventReceiver } from '#src/services/events/receiving/event-receiver.ts';
+import type { DeviceListEdus } from '#src/services/federation/edus/device-list-edus.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Database } from '#src/storage/database.ts';
+import { hiddenBetween } from '#src/storage/federation/partial-rooms.ts';
+
+export interface CompletedRoomsOptions {
+  readonly database: Database;
+  readonly loader: EventLoader;
+  readonly receiver: Pick<EventReceiver, 'reconsider'>;
+  readonly remoteDeviceLists: Pick<RemoteDeviceLists, 'review'>;
+  readonly toldDevices: Pick<DeviceListEdus, 'tell'>;
+}
+
+/** How the state of a room came to be whole. */
+export interface Completion {
+  /** Position of the join. */
+  readonly after: number;
+  /** Position from which on the state is whole. */
+  readonly upTo: number;
+  /** Servers in the room that were told nothing since the join. */
+  readonly servers: readonly string[];
+}
+
+/** Events that are judged anew without a look at what else there is to do. */
+const AT_ONCE = 100;
+
+/**
+ * What follows for a room whose memberships have become known after it was joined without them: events that were refused by what was only
+ * believed are accepted, lists of devices are dropped of whoever turned out not to be there, and servers are told of devices that had not been
+ * known to be there. All of it can be done again.
+ */
+export class CompletedRooms {
+  readonly #options: CompletedRoomsOptions;
+
+  constructor(options: CompletedRoomsOptions) {
+    this.#options = options;
+  }
+
+  async settle(room: Room, { after, servers, upTo }: Completion): Promise<void> {
+    const { remoteDeviceLists, toldDevices } = this.#options;
+    await this.#reconsider(room, after, upTo);
+    await remoteDeviceLists.review(room);
+    const local = [...room.members.values()].filter((member) => member.local && member.membership === 'join');
+    await toldDevices.tell(
+      local.map(({ userId }) => userId),
+      servers.filter((server) => room.hasServer(server)),
+    );
+  }
+
+  async #reconsider(room: Room, after: number, upTo: number): Promise<void> {
+    const { database, loader, receiver } = this.#options;
+    for (let last = after; ;) {
+      const nids = await hiddenBetween(database, room.nid, { after: last, upTo, limit: AT_ONCE });
+      const events = await loader.load(nids.map((nid) => ({ room, nid })));
+      for (const nid of nids) {
+        const event = events.get(nid);
+        if (event !== undefined) await receiver.reconsider(room, { eventId: event.eventId, pdu: event.pdu });
+      }
+      last = nids.at(-1) ?? last;
+      if (nids.length < AT_ONCE) return;
+      await setImmediate();
+    }
+  }
+}
