@@ -215,6 +215,21 @@ export class BenchServer {
     return found;
   }
 
+  /**
+   * Bytes of memory that it is configured to take beside what it needs in any case: what caches may hold, and do, and what may be on its way
+   * in and out.
+   */
+  async memoryBudgets(): Promise<{ readonly caches: number; readonly held: number; readonly inFlight: number }> {
+    const text = await (await fetch(`${this.url}/metrics`)).text();
+    const sum = (pattern: RegExp): number =>
+      [...text.matchAll(pattern)].reduce((total, [, value]) => total + Number(value), 0);
+    return {
+      caches: sum(/^tsudoi_cache_size_limit\{[^}]*unit="bytes"\} (\S+)/gm),
+      held: sum(/^tsudoi_cache_size\{[^}]*unit="bytes"\} (\S+)/gm),
+      inFlight: sum(/^tsudoi_bytes_in_flight_limit (\S+)/gm),
+    };
+  }
+
   /** What its memory is made of, in words. */
   async heap(): Promise<string> {
     const metrics = await this.metrics();

@@ -144,7 +144,7 @@ const BOUNDS: readonly Bounds[] = [
     section: 'cache',
     title: 'Memory for what could be read again',
     answer: 'nothing: the least recently used is forgotten.',
-    metrics: ['process_resident_memory_bytes'],
+    metrics: ['tsudoi_cache_size{cache}', 'tsudoi_cache_size_limit{cache}', 'process_resident_memory_bytes'],
   },
 ];
 
@@ -209,7 +209,7 @@ const FIXED: readonly (readonly [string, string, string])[] = [
   ],
   [
     'connections of sliding sync in memory',
-    '20 of a device; 500000 rooms of all, and 256 bytes of their last answers count as one',
+    '20 of a device; `cache.sliding_sync_bytes` of all, of which a room takes 256',
     '400 `M_UNKNOWN_POS`: the client begins again',
   ],
   ['events that relate to a redacted one and are redacted with it', '1000, the newest', 'the others stay'],

@@ -380,6 +380,10 @@ export const configSchema = section({
     rooms_bytes: Type.Integer({ minimum: 1_048_576 }),
     events_bytes: Type.Integer({ minimum: 1_048_576 }),
     names_bytes: Type.Integer({ minimum: 65_536 }),
+    states_bytes: Type.Integer({ minimum: 65_536 }),
+    users_bytes: Type.Integer({ minimum: 1_048_576 }),
+    remote_bytes: Type.Integer({ minimum: 65_536 }),
+    sliding_sync_bytes: Type.Integer({ minimum: 1_048_576 }),
   }),
   identity: section({ built_in: flag, trusted_servers: texts }),
   federation: section({

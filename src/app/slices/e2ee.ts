@@ -10,6 +10,7 @@ import { RemoteDeviceLists } from '#src/services/e2ee/device-lists/remote-device
 import { KeyBackupService } from '#src/services/e2ee/key-backup/key-backup-service.ts';
 import { DeviceInboxes } from '#src/services/e2ee/to-device/device-inboxes.ts';
 import { ToDeviceService } from '#src/services/e2ee/to-device/to-device-service.ts';
+import { userCaches } from '../config/cache-shares.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Accounts } from './accounts.ts';
@@ -54,7 +55,7 @@ export function composeEncryption(
     take: (batch) => remoteDeviceLists.take(batch),
   });
   const counts = new DeviceKeyCounts(database, accountStream);
-  const inboxes = new DeviceInboxes(database, accountStream);
+  const inboxes = new DeviceInboxes(database, accountStream, userCaches(config).inboxes);
   const deviceKeys = new DeviceKeyService({ database, counts, changes, mostOneTimeKeys: config.e2ee.maxOneTimeKeys });
   return {
     name: 'e2ee',

@@ -7,6 +7,7 @@ import { RemoteKeys } from '#src/services/e2ee/device-keys/remote-keys.ts';
 import { RemoteAliases } from '#src/services/rooms/aliases/remote-aliases.ts';
 import { RemotePublicRooms } from '#src/services/rooms/directory/remote-public-rooms.ts';
 import { RemoteProfiles } from '#src/services/user-data/profiles/remote-profiles.ts';
+import { remoteCaches } from '../config/cache-shares.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Outside } from './outside.ts';
@@ -25,14 +26,23 @@ export interface Queries {
 export function composeQueries(below: Platform & Outside & Servers): Slice<Queries> {
   const { clock, config, federationClient: client, outbound, timers } = below;
   const queries = new QueriesApi(client);
+  const caches = remoteCaches(config);
   return {
     name: 'queries',
     services: {
       mediaApi: new MediaApi({ client, outbound, maxBytes: config.media.maxRemoteBytes }),
-      remoteAliases: new RemoteAliases({ api: queries, clock }),
+      remoteAliases: new RemoteAliases({ api: queries, clock, cacheBytes: caches.aliases }),
       remoteKeys: new RemoteKeys({ api: new UserKeysApi(client), timers }),
-      remoteProfiles: new RemoteProfiles({ api: queries, clock }),
-      remotePublicRooms: new RemotePublicRooms({ api: new PublicRoomsApi(client), clock }),
+      remoteProfiles: new RemoteProfiles({
+        api: queries,
+        clock,
+        cacheBytes: { told: caches.profiles, answers: caches.profileAnswers },
+      }),
+      remotePublicRooms: new RemotePublicRooms({
+        api: new PublicRoomsApi(client),
+        clock,
+        cacheBytes: caches.publicRooms,
+      }),
       spacesApi: new SpacesApi(client),
     },
   };

@@ -1,5 +1,6 @@
 import { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
 import { FollowedThreads } from '#src/services/push/threads/followed-threads.ts';
+import { userCaches } from '../config/cache-shares.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
@@ -11,6 +12,7 @@ export interface PushRules {
 }
 
 export function composePushRules({ config, database, interner, writer }: Platform & Commit): Slice<PushRules> {
+  const caches = userCaches(config);
   const pushRules = new PushRuleService({
     database,
     interner,
@@ -18,6 +20,7 @@ export function composePushRules({ config, database, interner, writer }: Platfor
     legacyMentions: config.push.legacyMentions,
     encryptedEvents: config.push.encryptedEvents,
     quota: config.quotas.pushRules,
+    cacheBytes: caches.pushRules,
   });
   const followedThreads = new FollowedThreads({
     database,
@@ -25,6 +28,7 @@ export function composePushRules({ config, database, interner, writer }: Platfor
     writer,
     pushRules,
     most: config.quotas.threadSubscriptions,
+    cacheBytes: caches.threads,
   });
   return { name: 'push-rules', services: { pushRules, followedThreads } };
 }

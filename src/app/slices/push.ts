@@ -9,6 +9,7 @@ import { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
 import { ThreadSubscriptionService } from '#src/services/push/threads/thread-subscription-service.ts';
 import { BadgeCounts } from '#src/services/push/unread/badge-counts.ts';
 import { UnreadCounts } from '#src/services/push/unread/unread-counts.ts';
+import { userCaches } from '../config/cache-shares.ts';
 import type { Config } from '../config/config.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -52,6 +53,7 @@ export function composePush(
     events,
     clock,
     mostThreads: quotas.threadReceipts,
+    cacheBytes: userCaches(config).receipts,
   });
   const unread = new UnreadCounts({
     database,

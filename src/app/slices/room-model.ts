@@ -16,7 +16,7 @@ export interface RoomModel {
 
 export function composeRoomModel({ config, database, interner, timers }: Platform & Commit): Slice<RoomModel> {
   const loader = new EventLoader(database, config.cache.eventsBytes);
-  const states = new StateStore(database);
+  const states = new StateStore(database, config.cache.statesBytes);
   const rooms = new RoomRegistry(database, interner, loader, states, config.cache.roomsBytes);
   return { name: 'room-model', services: { loader, states, rooms, wholeState: new WholeState(timers) } };
 }

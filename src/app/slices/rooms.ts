@@ -12,6 +12,7 @@ import { RoomSuccession } from '#src/services/rooms/succession/room-succession.t
 import { RoomUpgrade } from '#src/services/rooms/upgrade/room-upgrade.ts';
 import { UserRedactions } from '#src/services/rooms/redactions/user-redactions.ts';
 import { RoomUserData } from '#src/services/rooms/user-data/room-user-data.ts';
+import { remoteCaches } from '../config/cache-shares.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
@@ -76,7 +77,8 @@ export function composeRooms(
   const { thirdPartyInvites, userActions, users } = below;
   const { appservices, policyGate: policy } = below;
   const { serverName } = config;
-  const remoteRooms = new RemoteRooms({ api: spacesApi, stream, clock, serverName });
+  const cacheBytes = remoteCaches(config).rooms;
+  const remoteRooms = new RemoteRooms({ api: spacesApi, stream, clock, serverName, cacheBytes });
   const roomSummaries = new RoomSummaries({ rooms, aliases, openness, remote: remoteRooms, serverName });
   const { stateGrowth: growth } = below;
   const newTypes = new NewTypes({ interner, rateLimiter });

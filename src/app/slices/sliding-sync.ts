@@ -58,6 +58,7 @@ export function composeSlidingSync(below: SlidingParts): Slice<SlidingSyncing> {
   });
   const states = new PastStates(database, below.states);
   const slidingSync = new SlidingSync({
+    cacheBytes: config.cache.slidingSyncBytes,
     users: syncUsers,
     writer,
     ephemeral,

@@ -49,7 +49,7 @@ export interface Sync {
 
 /** What the sections of sync are made of. */
 export type SyncParts = Pick<Platform, 'clock' | 'database' | 'timers'> & {
-  readonly config: Pick<Platform['config'], 'sync'>;
+  readonly config: Pick<Platform['config'], 'cache' | 'sync'>;
   readonly membership: StrippedStateSource;
 } & Commit &
   Pick<UserData, 'accountData'> &

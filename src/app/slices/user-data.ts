@@ -4,6 +4,7 @@ import { InvitePermission } from '#src/services/user-data/account-data/invite-pe
 import { FilterService } from '#src/services/user-data/filters/filter-service.ts';
 import { TagService } from '#src/services/user-data/tags/tag-service.ts';
 import { TurnCredentials } from '#src/services/user-data/voip/turn-credentials.ts';
+import { userCaches } from '../config/cache-shares.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
@@ -23,12 +24,14 @@ export interface UserData {
 export function composeUserData(below: Platform & Commit & Users & PushRules): Slice<UserData> {
   const { clock, config, database, interner, pushRules, users, writer } = below;
   const { quotas } = config;
+  const caches = userCaches(config);
   const accountData = new AccountDataService({
     database,
     interner,
     writer,
     served: [pushRules],
     quota: { ...quotas.accountData, tagsPerRoom: quotas.tagsPerRoom },
+    cacheBytes: { users: caches.accountData, pieces: caches.accountDataPieces },
   });
   return {
     name: 'user-data',
@@ -36,7 +39,10 @@ export function composeUserData(below: Platform & Commit & Users & PushRules): S
       accountData,
       ignoredUsers: new IgnoredUsers(accountData),
       invitePermission: new InvitePermission(accountData, (userId) => users.isLocal(userId)),
-      filters: new FilterService(database, interner, quotas.filters),
+      filters: new FilterService(database, interner, quotas.filters, {
+        stored: caches.storedFilters,
+        inline: caches.inlineFilters,
+      }),
       tags: new TagService(accountData),
       turn: new TurnCredentials(config.turn, clock),
     },

@@ -6,6 +6,7 @@ import { UserService } from '#src/services/accounts/users/user-service.ts';
 import { ProfileChanges } from '#src/services/user-data/profiles/profile-changes.ts';
 import { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
 import { listNewUser } from '#src/services/reading/user-directory/directory-entries.ts';
+import { userCaches } from '../config/cache-shares.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { AppserviceRegistry } from './appservice-registry.ts';
@@ -49,6 +50,7 @@ export function composeUsers(below: Platform & Outside & AppserviceRegistry & Co
     serverName: config.serverName,
     remote: remoteProfiles,
     mostFields: config.quotas.profileFields,
+    cacheBytes: userCaches(config).profiles,
   });
   return {
     name: 'users',

@@ -11,8 +11,6 @@ import { threadSubscriptionsOf, type ThreadSubscriptionRow } from '#src/storage/
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { type Thread, type ThreadDecision, UserThreads } from './user-threads.ts';
 
-const CACHE_BYTES = 32 * 1024 * 1024;
-
 export interface FollowedThreadsOptions {
   readonly database: Database;
   readonly interner: Interner;
@@ -20,6 +18,8 @@ export interface FollowedThreadsOptions {
   readonly pushRules: Pick<PushRuleService, 'enable'>;
   /** Threads of which is kept what a user decided about them. */
   readonly most: number;
+  /** Bytes that users may take in memory. */
+  readonly cacheBytes: number;
 }
 
 /** What becomes of a thread. */
@@ -42,7 +42,7 @@ export class FollowedThreads {
     this.#options = options;
     this.#users = new LiveCache({
       name: 'followed_threads',
-      maxSize: CACHE_BYTES,
+      maxSize: options.cacheBytes,
       sizeOf: (threads) => threads.weight,
     });
   }

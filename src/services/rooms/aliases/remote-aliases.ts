@@ -5,8 +5,6 @@ import type { QueriesApi, RemoteAlias } from '#src/remote/federation/queries-api
 
 type Answer = Awaited<ReturnType<QueriesApi['directory']>>;
 
-/** Bytes of memory for answers. */
-const CACHE_BYTES = 4 * 1024 * 1024;
 /** Milliseconds for which an answer is believed: an alias can be moved at any time, and somebody may wait for just that. */
 const KNOWN_MS = 30_000;
 const FAILED_MS = 5_000;
@@ -16,12 +14,13 @@ export class RemoteAliases {
   readonly #api: QueriesApi;
   readonly #answers: TimedCache<Answer>;
 
-  constructor(options: { readonly api: QueriesApi; readonly clock: Clock }) {
+  /** @param options `cacheBytes` for answers in memory */
+  constructor(options: { readonly api: QueriesApi; readonly clock: Clock; readonly cacheBytes: number }) {
     this.#api = options.api;
     this.#answers = new TimedCache({
       name: 'remote_aliases',
       clock: options.clock,
-      maxSize: CACHE_BYTES,
+      maxSize: options.cacheBytes,
       sizeOf: (answer, alias) => 300 + 2 * alias.length + (answer.ok ? 2 * answer.servers.join().length : 0),
       lifetimeMs: (answer) => (answer.ok ? KNOWN_MS : FAILED_MS),
     });

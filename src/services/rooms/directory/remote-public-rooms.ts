@@ -11,8 +11,6 @@ import type {
 
 type Answer = Awaited<ReturnType<PublicRoomsApi['list']>>;
 
-/** Bytes of memory for pages. */
-const CACHE_BYTES = 16 * 1024 * 1024;
 /** Milliseconds for which a page is believed: this list is open to everybody, and no way to make this server ask others as often as one likes. */
 const KNOWN_MS = 60_000;
 const FAILED_MS = 15_000;
@@ -22,12 +20,13 @@ export class RemotePublicRooms {
   readonly #api: PublicRoomsApi;
   readonly #answers: TimedCache<Answer>;
 
-  constructor(options: { readonly api: PublicRoomsApi; readonly clock: Clock }) {
+  /** @param options `cacheBytes` for pages in memory */
+  constructor(options: { readonly api: PublicRoomsApi; readonly clock: Clock; readonly cacheBytes: number }) {
     this.#api = options.api;
     this.#answers = new TimedCache({
       name: 'remote_public_rooms',
       clock: options.clock,
-      maxSize: CACHE_BYTES,
+      maxSize: options.cacheBytes,
       sizeOf: (answer, key) => 300 + 2 * key.length + (answer.ok ? 2 * JSON.stringify(answer.page).length : 0),
       lifetimeMs: (answer) => (answer.ok ? KNOWN_MS : FAILED_MS),
     });

@@ -13,8 +13,6 @@ export interface ToldRoom extends RemoteSpace {
   readonly server: string;
 }
 
-/** Bytes of memory for answers. */
-const CACHE_BYTES = 16 * 1024 * 1024;
 /** "Responses to this endpoint should be cached for a period of time." Milliseconds. */
 const KNOWN_MS = 300_000;
 const FAILED_MS = 60_000;
@@ -35,6 +33,8 @@ export class RemoteRooms {
     readonly stream: RoomEventStream;
     readonly clock: Clock;
     readonly serverName: string;
+    /** Of memory for answers. */
+    readonly cacheBytes: number;
   }) {
     this.#api = options.api;
     options.stream.on('appended', ({ events }) => {
@@ -46,7 +46,7 @@ export class RemoteRooms {
     this.#answers = new TimedCache({
       name: 'remote_rooms',
       clock: options.clock,
-      maxSize: CACHE_BYTES,
+      maxSize: options.cacheBytes,
       sizeOf: (answer, key) => 300 + 2 * key.length + (answer.ok ? sizeOf(answer.space) : 0),
       lifetimeMs: (answer) => (answer.ok ? KNOWN_MS : FAILED_MS),
     });

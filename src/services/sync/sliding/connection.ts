@@ -128,10 +128,10 @@ export class Connection {
     this.#issued = kept.next ?? kept.number;
   }
 
-  /** How much of the memory it takes, in rooms. */
+  /** About how many bytes of memory it takes. */
   get size(): number {
     const bytes = (this.#last?.bytes ?? 0) + (this.#asked ??= bytesAsked(this.kept));
-    return 4 + this.#rooms.size + (this.#change?.rooms.size ?? 0) + Math.ceil(bytes / BYTES_OF_ROOM);
+    return BYTES_OF_ROOM * (4 + this.#rooms.size + (this.#change?.rooms.size ?? 0)) + bytes;
   }
 
   /** What the client has, and the number of that position. */

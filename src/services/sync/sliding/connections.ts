@@ -2,8 +2,6 @@ import { CountedCache } from '#src/kernel/counted-cache.ts';
 import type { LRUCache } from 'lru-cache';
 import type { Connection } from './connection.ts';
 
-/** Rooms of connections that are kept in memory, for all connections together; the answers that are kept weigh as much as rooms do. */
-const MOST_ROOMS = 500_000;
 /** Connections of one device: those that were used longest ago begin again. */
 const MOST_OF_DEVICE = 20;
 
@@ -27,25 +25,21 @@ export const connectionName = (key: string): ConnectionName => {
   return { userId, deviceId, connId };
 };
 
-/** The connections that are in memory: so many of a device, and so many rooms of all together. */
+/** The connections that are in memory: so many of a device, and so many bytes of all together. */
 export class Connections {
   readonly #connections: LRUCache<string, Connection>;
   /** Device -> the keys of its connections, the one that was used last at the end. */
   readonly #devices = new Map<string, Set<string>>();
 
-  /** @param mostRooms what they may weigh together */
-  constructor(mostRooms = MOST_ROOMS) {
-    this.#connections = new CountedCache(
-      'sliding_sync_connections',
-      {
-        maxSize: mostRooms,
-        sizeCalculation: (connection) => connection.size,
-        dispose: (_connection, key, reason) => {
-          if (reason !== 'set') this.#forget(key);
-        },
+  /** @param cacheBytes what they may weigh together */
+  constructor(cacheBytes: number) {
+    this.#connections = new CountedCache('sliding_sync_connections', {
+      maxSize: cacheBytes,
+      sizeCalculation: (connection) => connection.size,
+      dispose: (_connection, key, reason) => {
+        if (reason !== 'set') this.#forget(key);
       },
-      'parts',
-    );
+    });
   }
 
   get(name: ConnectionName): Connection | undefined {

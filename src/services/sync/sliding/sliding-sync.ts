@@ -49,6 +49,8 @@ export interface SlidingAnswer {
 export type SlidingEncoder = (answer: SlidingAnswer) => string;
 
 export interface SlidingSyncOptions {
+  /** Of memory for connections. */
+  readonly cacheBytes: number;
   readonly users: SyncUsers;
   readonly writer: Pick<Writer, 'committed'>;
   readonly ephemeral: EphemeralSource;
@@ -99,7 +101,7 @@ interface Computed {
  */
 export class SlidingSync {
   readonly #options: SlidingSyncOptions;
-  readonly #connections = new Connections();
+  readonly #connections: Connections;
   /** Requests of one connection wait for each other. */
   readonly #turns = new SerialByKey<string>();
   /** Ends the wait for news of the newest request of a connection. */
@@ -108,6 +110,7 @@ export class SlidingSync {
 
   constructor(options: SlidingSyncOptions) {
     this.#options = options;
+    this.#connections = new Connections(options.cacheBytes);
     this.#saver = new ConnectionSaver({ ...options, find: (key) => this.#connections.peek(key) });
     options.extensions.listen(options.users);
   }

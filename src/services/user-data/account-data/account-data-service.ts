@@ -47,8 +47,8 @@ export interface AccountDataServiceOptions {
   readonly served?: readonly ServedType[];
   /** None, when left out. */
   readonly quota?: AccountDataQuotaOptions;
-  /** Bytes that users may take in memory whose account data was read as a whole; default 96 MiB. */
-  readonly cacheBytes?: number;
+  /** Bytes that may be in memory: of users whose account data was read as a whole (default 96 MiB), and of single pieces (32 MiB). */
+  readonly cacheBytes?: { readonly users: number; readonly pieces: number };
 }
 
 /** Tags of a room, with what the user said of each as JSON text. */
@@ -66,11 +66,7 @@ export class AccountDataService {
   readonly #quota: AccountDataQuota;
   readonly #users: LiveCache<UserAccountData>;
   /** By user, room and type; null: there is none. */
-  readonly #pieces = new LiveCache<{ readonly entry: AccountDataEntry | null }>({
-    name: 'account_data_pieces',
-    maxSize: PIECES_BYTES,
-    sizeOf: ({ entry }, key) => PIECE_BYTES + key.length + (entry === null ? 0 : weightOf(entry.type, entry.json)),
-  });
+  readonly #pieces: LiveCache<{ readonly entry: AccountDataEntry | null }>;
   readonly #updates = new SerialByKey<string>();
   /** Fires once a change is committed and visible. */
   readonly changed = new Signal<AccountDataChanged>();
@@ -83,9 +79,14 @@ export class AccountDataService {
     this.#quota = new AccountDataQuota(options.database, options.interner, options.quota ?? NO_QUOTA, [
       ...SERVER_TYPES,
     ]);
+    this.#pieces = new LiveCache({
+      name: 'account_data_pieces',
+      maxSize: options.cacheBytes?.pieces ?? PIECES_BYTES,
+      sizeOf: ({ entry }, key) => PIECE_BYTES + key.length + (entry === null ? 0 : weightOf(entry.type, entry.json)),
+    });
     this.#users = new LiveCache({
       name: 'account_data',
-      maxSize: options.cacheBytes ?? USERS_BYTES,
+      maxSize: options.cacheBytes?.users ?? USERS_BYTES,
       sizeOf: (user) => user.weight,
     });
     for (const { type, changed } of options.served ?? []) {

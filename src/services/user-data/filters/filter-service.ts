@@ -32,16 +32,24 @@ export class FilterService {
   readonly #database: Database;
   readonly #interner: Interner;
   readonly #quota: FilterQuota;
-  readonly #stored = new CountedCache<string, { readonly json: string; readonly filter: Filter }>('stored_filters', {
-    maxSize: CACHE_BYTES,
-    sizeCalculation: ({ json }) => weightOf(json),
-  });
-  readonly #inline = new CountedCache<string, Filter>('inline_filters', {
-    maxSize: CACHE_BYTES,
-    sizeCalculation: (_, json) => weightOf(json),
-  });
+  readonly #stored: CountedCache<string, { readonly json: string; readonly filter: Filter }>;
+  readonly #inline: CountedCache<string, Filter>;
 
-  constructor(database: Database, interner: Interner, quota: FilterQuota) {
+  /** @param cacheBytes that filters may take in memory: those that are stored, and those that are given in full */
+  constructor(
+    database: Database,
+    interner: Interner,
+    quota: FilterQuota,
+    cacheBytes = { stored: CACHE_BYTES, inline: CACHE_BYTES },
+  ) {
+    this.#stored = new CountedCache('stored_filters', {
+      maxSize: cacheBytes.stored,
+      sizeCalculation: ({ json }) => weightOf(json),
+    });
+    this.#inline = new CountedCache('inline_filters', {
+      maxSize: cacheBytes.inline,
+      sizeCalculation: (_, json) => weightOf(json),
+    });
     this.#database = database;
     this.#interner = interner;
     this.#quota = quota;

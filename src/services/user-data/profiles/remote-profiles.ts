@@ -7,8 +7,6 @@ import type { QueriesApi } from '#src/remote/federation/queries-api.ts';
 
 type Answer = Awaited<ReturnType<QueriesApi['profile']>>;
 
-/** Bytes of memory for profiles. */
-const CACHE_BYTES = 8 * 1024 * 1024;
 /** Milliseconds for which a profile is believed, the answer that there is none, and a failure. */
 const KNOWN_MS = 300_000;
 const MISSING_MS = 60_000;
@@ -21,22 +19,27 @@ export class RemoteProfiles {
   /** What was told last: it is better than nothing when a server cannot be reached. */
   readonly #told: TimedCache<JsonObject>;
 
-  constructor(options: { readonly api: QueriesApi; readonly clock: Clock }) {
-    const { api, clock } = options;
+  /** @param options `cacheBytes` in memory: for what servers answered, and for what of it is better than nothing */
+  constructor(options: {
+    readonly api: QueriesApi;
+    readonly clock: Clock;
+    readonly cacheBytes: { readonly answers: number; readonly told: number };
+  }) {
+    const { api, cacheBytes, clock } = options;
     this.#api = api;
     const sizeOf = (fields: JsonObject, userId: string): number =>
       300 + 2 * userId.length + 2 * JSON.stringify(fields).length;
     this.#answers = new TimedCache({
       name: 'remote_profile_answers',
       clock,
-      maxSize: CACHE_BYTES,
+      maxSize: cacheBytes.answers,
       sizeOf: (answer, userId) => sizeOf(answer.ok ? answer.fields : {}, userId),
       lifetimeMs: (answer) => (answer.ok ? KNOWN_MS : answer.kind === 'refused' ? MISSING_MS : FAILED_MS),
     });
     this.#told = new TimedCache({
       name: 'remote_profiles',
       clock,
-      maxSize: CACHE_BYTES,
+      maxSize: cacheBytes.told,
       sizeOf,
       lifetimeMs: () => KNOWN_MS,
     });
