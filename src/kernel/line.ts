@@ -1,7 +1,7 @@
 import { SharedBudget, Shares } from './shared-budget.ts';
 
 /** Those who wait, by party: parties take turns, however many wait for each. */
-export class Line<T> {
+class Line<T> {
   readonly #parties = new Map<string, T[]>();
   readonly #budget: SharedBudget;
   readonly #shares: Shares;

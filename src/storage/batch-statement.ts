@@ -90,7 +90,7 @@ export interface Step<Batch> {
  * @param more.overriding `overriding system value`, where the table would number the rows by itself
  * @param more.after what follows: ON CONFLICT, RETURNING
  */
-export const insertionOf = <Batch>(
+const insertionOf = <Batch>(
   table: BatchTable<Batch>,
   rows: RowsOf<Batch>,
   more: { readonly from?: string; readonly overriding?: boolean; readonly after?: string } = {},
@@ -150,7 +150,7 @@ class RowsInBatch<Batch> {
  * One statement that writes a whole batch: a CTE for each step, whose rows come as one array for each column. Parameters get their
  * numbers in the order in which the steps name them.
  */
-export class BatchStatement<Batch> {
+class BatchStatement<Batch> {
   readonly statement: Statement;
   readonly #steps: ReadonlySet<Step<Batch>>;
   readonly #parameters: { readonly table: BatchTable<Batch>; readonly column: string }[] = [];

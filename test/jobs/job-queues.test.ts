@@ -8,10 +8,10 @@ import { JobQueues, type QueueStore } from '#src/jobs/job-queues.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { OutboxRelay } from '#src/services/delivery/outbox/outbox-relay.ts';
-import { outboxSize } from '#src/storage/delivery/outbox.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { redisProgram, startRedis } from './redis.ts';
 import { until } from '#test/support/until.ts';
+import { waitingJobs } from '#test/support/jobs.ts';
 
 const note = defineJob({
   name: 'test.note',
@@ -183,7 +183,7 @@ function promises(backend: Backend): void {
       await relay.idle();
       await queues.idle();
       expect(seen).to.deep.equal([11, 12]);
-      expect(await outboxSize(database)).to.equal(0);
+      expect(await waitingJobs(database)).to.have.length(0);
     } finally {
       await relay.close();
     }

@@ -1,3 +1,4 @@
+import { OPERATOR } from '#src/services/audit/actor.ts';
 import { expect } from 'chai';
 import { Refused } from './stream-client.ts';
 import { type Account, StreamServer } from './stream-server.ts';
@@ -132,7 +133,7 @@ describe('WebSocket API: authentication', () => {
   it('closes with 4004 when the account is locked, and refuses it with 4004 from then on', async () => {
     const carol = await server.register('carol');
     const client = await server.connect(carol);
-    await server.app.services.users.setLocked(carol.userId, true);
+    await server.app.services.userAdministration.lock(OPERATOR, carol.userId, true);
     expect(await client.closed).to.deep.equal({ code: 4004, reason: 'M_USER_LOCKED' });
     const again = await server.open();
     again.send({ id: 1, method: 'auth', params: { token: carol.token } });

@@ -1,3 +1,4 @@
+import { OPERATOR } from '#src/services/audit/actor.ts';
 import { expect } from 'chai';
 import { type Account, StreamServer } from './stream-server.ts';
 
@@ -26,12 +27,12 @@ describe('WebSocket API: suspended users', () => {
         content: { msgtype: 'm.text', body: txnId },
       });
     expect((await send('before')).error).to.equal(undefined);
-    await server.app.services.users.setSuspended(bob.userId, true);
+    await server.app.services.userAdministration.suspend(OPERATOR, bob.userId, true);
     expect((await send('during')).error?.errcode).to.equal('M_USER_SUSPENDED');
     const topic = { room_id: roomId, event_type: 'm.room.topic', content: { topic: 'x' } };
     expect((await client.request('state', topic)).error?.errcode).to.equal('M_USER_SUSPENDED');
     expect((await client.request('join', { room_id_or_alias: roomId })).error?.errcode).to.equal('M_USER_SUSPENDED');
-    await server.app.services.users.setSuspended(bob.userId, false);
+    await server.app.services.userAdministration.suspend(OPERATOR, bob.userId, false);
     expect((await send('after')).error).to.equal(undefined);
     await client.must('leave', { room_id: roomId });
     await client.end();

@@ -26,7 +26,7 @@ export interface ConfigProblem {
 }
 
 /** What a value of this schema looks like, in words: "an integer from 0 to 65535, or null". */
-export function describe(schema: SchemaNode): string {
+function describe(schema: SchemaNode): string {
   if (schema.anyOf !== undefined) return schema.anyOf.map(describe).join(', or ');
   if (schema.enum !== undefined) return `one of ${schema.enum.join(', ')}`;
   if (schema.title !== undefined) return schema.title;

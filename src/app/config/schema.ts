@@ -78,7 +78,7 @@ const policyDocument = Type.Record(Type.String(), Type.Unknown(), { title: 'a ma
 /** MSC4143: a type, and what belongs to that type. */
 const rtcTransport = Type.Record(Type.String(), Type.Unknown(), { title: 'a map with a type' });
 
-export const configSchema = section({
+const configSchema = section({
   server_name: Type.String({
     pattern: '^(\\[[0-9A-Fa-f:.]{2,45}\\]|[0-9A-Za-z.-]{1,255})(:[0-9]{1,5})?$',
     title: 'a server name (example.org, or example.org:8448)',

@@ -36,12 +36,7 @@ export interface Events {
 }
 
 /** What must happen because of events. */
-export const FOLLOW_UPS: readonly FollowUp[] = [
-  guestsFollowUp,
-  invitesByAddressFollowUp,
-  successionFollowUp,
-  mediaFollowUp,
-];
+const FOLLOW_UPS: readonly FollowUp[] = [guestsFollowUp, invitesByAddressFollowUp, successionFollowUp, mediaFollowUp];
 
 export function composeEvents(
   below: Platform & ServerFiles & Servers & Commit & Policy & RoomModel & Classification & EventStreaming,

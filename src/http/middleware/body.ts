@@ -24,7 +24,7 @@ const EMPTY = Buffer.alloc(0);
 /** Where the buffer of a body that comes in several pieces begins. */
 const FIRST_BUFFER = 16 * 1024;
 /** Up to here a body is not counted: that many requests of this size as may run at once do no harm. */
-export const SMALL_BODY = 4 * 1024;
+const SMALL_BODY = 4 * 1024;
 /** Pieces that a body may come in, and one more for each of so many bytes. */
 const FREE_PIECES = 256;
 const BYTES_PER_PIECE = 64;

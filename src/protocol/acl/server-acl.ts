@@ -1,4 +1,4 @@
-import { domainOf, parseServerName } from '../identifiers/server-name.ts';
+import { parseServerName } from '../identifiers/server-name.ts';
 import type { JsonObject, JsonValue } from '../json/json-value.ts';
 import { type Glob, globMatches, parseGlob } from '../matching/glob.ts';
 
@@ -42,7 +42,3 @@ export const isServerAllowed = (acl: ServerAcl | undefined, serverName: string):
   if (acl.deny.some((glob) => globMatches(glob, host))) return false;
   return acl.allow.some((glob) => globMatches(glob, host));
 };
-
-/** Whether the server of a user may take part. */
-export const isUserAllowed = (acl: ServerAcl | undefined, userId: string): boolean =>
-  isServerAllowed(acl, domainOf(userId) ?? '');

@@ -99,11 +99,6 @@ export class PowerLevels {
     return this.events.get(type) ?? (isState ? this.stateDefault : this.eventsDefault);
   }
 
-  /** The level required to trigger a kind of notification, for example `room`; 50 unless given. */
-  notificationLevel(key: string): number {
-    return this.notifications.get(key) ?? 50;
-  }
-
   /** Whether a user has the level to send events of a type. Membership is not looked at. */
   maySend(userId: string, type: string, isState: boolean): boolean {
     return this.userLevel(userId) >= this.eventLevel(type, isState);

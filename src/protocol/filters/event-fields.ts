@@ -10,7 +10,11 @@ interface FieldTree {
   whole: boolean;
 }
 
-/** Parses the paths once, for many events. */
+/**
+ * Parses the paths once, for many events.
+ *
+ * @returns gives an event with only these members; paths that it does not have are left out, and the event is not changed
+ */
 export function compileEventFields(fields: readonly string[]): (event: Json) => Json {
   const root: FieldTree = { branches: new Map(), whole: false };
   for (const field of fields) {
@@ -23,11 +27,6 @@ export function compileEventFields(fields: readonly string[]): (event: Json) => 
     node.whole = true;
   }
   return (event) => pick(event, root);
-}
-
-/** The event with only these members; paths that it does not have are left out. The event is not changed. */
-export function applyEventFields(event: Json, fields: readonly string[]): Json {
-  return compileEventFields(fields)(event);
 }
 
 function pick(from: Json, tree: FieldTree): Json {

@@ -1,4 +1,4 @@
-/** Filters as predicates over events, and as lists that a query can use. */
+/** Filters as predicates over events. */
 
 import { type Glob, globMatches, parseAsteriskGlob } from '#src/protocol/matching/glob.ts';
 import type { StepBudget } from '#src/protocol/matching/step-budget.ts';
@@ -129,69 +129,3 @@ function compileTypes(types: readonly string[], budget?: StepBudget): ((type: st
 
 /** Verdicts on types that a predicate remembers. */
 const MOST_KNOWN_TYPES = 200;
-
-/** A list of types for a query. */
-export interface TypeSelection {
-  readonly exact: readonly string[];
-  /** Operands of LIKE, with backslash as the escape character. */
-  readonly like: readonly string[];
-}
-
-/** A filter for a query. An absent list does not restrict anything; an empty `types.exact` with an empty `types.like` takes nothing. */
-export interface EventSelection {
-  readonly types?: TypeSelection;
-  readonly notTypes?: TypeSelection;
-  readonly senders?: readonly string[];
-  readonly notSenders?: readonly string[];
-  readonly rooms?: readonly string[];
-  readonly notRooms?: readonly string[];
-  readonly containsUrl?: boolean;
-  readonly relatedBySenders?: readonly string[];
-  readonly relatedByRelTypes?: readonly string[];
-  readonly relTypes?: readonly string[];
-  readonly notRelTypes?: readonly string[];
-  /** Nothing can match: no query is needed. */
-  readonly nothing: boolean;
-}
-
-/** The lists of a filter, prepared for SQL. */
-export function selectionOf(filter: EventFilter | RoomEventFilter): EventSelection {
-  const { types, notTypes, limit: _limit, ...rest } = filter;
-  const {
-    lazyLoadMembers: _lazy,
-    includeRedundantMembers: _redundant,
-    unreadThreadNotifications: _threads,
-    ...lists
-  } = {
-    lazyLoadMembers: false,
-    includeRedundantMembers: false,
-    unreadThreadNotifications: false,
-    ...rest,
-  };
-  const everyType = types?.includes('*') ?? true;
-  return {
-    ...lists,
-    ...(everyType ? {} : { types: typeSelection(types ?? []) }),
-    ...(notTypes === undefined || notTypes.length === 0 ? {} : { notTypes: typeSelection(notTypes) }),
-    nothing:
-      types?.length === 0 ||
-      filter.senders?.length === 0 ||
-      filter.limit === 0 ||
-      notTypes?.includes('*') === true ||
-      ('rooms' in filter && filter.rooms?.length === 0) ||
-      ('relatedBySenders' in filter && filter.relatedBySenders?.length === 0) ||
-      ('relatedByRelTypes' in filter && filter.relatedByRelTypes?.length === 0) ||
-      ('relTypes' in filter && filter.relTypes?.length === 0),
-  };
-}
-
-function typeSelection(types: readonly string[]): TypeSelection {
-  return {
-    exact: types.filter((type) => !type.includes('*')),
-    like: types.filter((type) => type.includes('*')).map(likeOperand),
-  };
-}
-
-function likeOperand(pattern: string): string {
-  return pattern.replace(/[\\%_]/g, '\\$&').replaceAll('*', '%');
-}

@@ -88,7 +88,7 @@ export function globMatchesWords(glob: Glob, text: string, budget?: StepBudget):
 }
 
 /** A position touches a boundary if it is an end of the text or has a non-word character on either side. */
-export function isWordBoundary(text: string, at: number): boolean {
+function isWordBoundary(text: string, at: number): boolean {
   return at === 0 || at === text.length || !isWordUnit(text.charCodeAt(at - 1)) || !isWordUnit(text.charCodeAt(at));
 }
 

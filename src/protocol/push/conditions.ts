@@ -123,7 +123,7 @@ const containsDisplayName: ConditionPredicate = (subject, { displayName }, budge
 };
 
 /** Whether a text of the event has a name in it, as a word and without wildcards. */
-export function mentionsName(
+function mentionsName(
   subject: PushSubject,
   text: string,
   name: string | undefined,

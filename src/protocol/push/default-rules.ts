@@ -26,7 +26,7 @@ function rule(
 const MASTER = rule(MASTER_RULE_ID, [], [], false);
 
 /** Under the name that it has until it is part of the specification. MSC4028. */
-export const ENCRYPTED_EVENT_RULE_ID = '.org.matrix.msc4028.encrypted_event';
+const ENCRYPTED_EVENT_RULE_ID = '.org.matrix.msc4028.encrypted_event';
 
 /**
  * Only clients can tell whether what is encrypted mentions anybody: it is pushed to them in rooms of which they want to hear nothing else,

@@ -1,5 +1,4 @@
 const STANDARD = /^[A-Za-z0-9+/]*={0,2}$/;
-const URL_SAFE = /^[A-Za-z0-9_-]*={0,2}$/;
 
 function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -24,16 +23,7 @@ export function withoutPadding(base64: string): string {
 
 /** Decodes standard base64 "with or without padding characters"; undefined for anything else. */
 export function decodeBase64(text: string): Buffer | undefined {
-  return decode(text, STANDARD, 'base64');
-}
-
-/** Decodes URL-safe base64 with or without padding; undefined for anything else. */
-export function decodeUrlSafeBase64(text: string): Buffer | undefined {
-  return decode(text, URL_SAFE, 'base64url');
-}
-
-function decode(text: string, alphabet: RegExp, encoding: 'base64' | 'base64url'): Buffer | undefined {
-  if (!alphabet.test(text)) return undefined;
+  if (!STANDARD.test(text)) return undefined;
   // A single character beyond a multiple of four holds six bits: not a byte.
-  return withoutPadding(text).length % 4 === 1 ? undefined : Buffer.from(text, encoding);
+  return withoutPadding(text).length % 4 === 1 ? undefined : Buffer.from(text, 'base64');
 }

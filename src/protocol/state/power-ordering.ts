@@ -49,7 +49,7 @@ export function selectPowerEvents<Id extends EventName>(
 }
 
 /** The power level of an event's sender, "when looking at their respective auth_events"; Infinity for creators since v12. */
-export function senderPowerLevel<Id extends EventName>(
+function senderPowerLevel<Id extends EventName>(
   version: RoomVersion,
   access: StateResolutionAccess<Id>,
   id: Id,

@@ -13,17 +13,6 @@ const SPACE = 0x20;
 
 const isLowSurrogate = (unit: number): boolean => unit >= 0xdc00 && unit <= 0xdfff;
 
-/** The grams of a folded text, each once. */
-export const gramsOf = (folded: string): Set<string> => {
-  const grams = new Set<string>();
-  for (const { isUnspaced, characters } of runsOf(folded)) {
-    if (isUnspaced) for (let i = 1; i < characters.length; i++) grams.add(`${characters[i - 1]}${characters[i]}`);
-    else
-      for (const length of PREFIXES) if (characters.length >= length) grams.add(characters.slice(0, length).join(''));
-  }
-  return grams;
-};
-
 /** The grams that every text has in which this folded text can be found; none when it is too short to say. */
 export const wantedGrams = (folded: string): string[] => {
   const grams = new Set<string>();
@@ -58,7 +47,7 @@ export const gramHash = (space: number, gram: string): number => {
 };
 
 /**
- * What `gramHash` makes of each of the `gramsOf` a folded text, each once. Every message goes through here, and most of what its grams
+ * What `gramHash` makes of each of the grams of a folded text, each once. Every message goes through here, and most of what its grams
  * cost is to make texts of them: these are hashed where they stand.
  */
 export const gramHashesOf = (space: number, folded: string): number[] => {

@@ -1,3 +1,4 @@
+import { formatMxcUri } from '#src/protocol/identifiers/identifiers.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Actor } from '#src/services/audit/actor.ts';
@@ -12,7 +13,6 @@ import {
   mediaOfUser,
   type MediaPage,
   type MediaRecord,
-  usageOfUser,
 } from '#src/storage/media/media.ts';
 import {
   latestQuarantineChange,
@@ -57,7 +57,7 @@ export interface MediaName {
 }
 
 const notFound = (): MatrixError => new MatrixError('M_NOT_FOUND', 'There is no such media.');
-const uriOf = ({ mediaId, serverName }: MediaName): string => `mxc://${serverName}/${mediaId}`;
+const uriOf = ({ mediaId, serverName }: MediaName): string => formatMxcUri(serverName, mediaId);
 
 /**
  * What administrators do with media: look, quarantine, protect, delete. Quarantined media are handed out to nobody and stay on the
@@ -104,11 +104,6 @@ export class MediaModeration {
       countMediaOfUser(database, userId),
     ]);
     return { media, total };
-  }
-
-  /** What a user takes up. */
-  usageOf(userId: string): Promise<{ readonly bytes: number; readonly files: number }> {
-    return usageOfUser(this.#options.database, userId);
   }
 
   /**

@@ -1,3 +1,4 @@
+import { formatMxcUri } from '#src/protocol/identifiers/identifiers.ts';
 import type { Readable } from 'node:stream';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
@@ -275,7 +276,7 @@ export class MediaService {
   }
 
   #uriOf(mediaId: string): string {
-    return `mxc://${this.#options.serverName}/${mediaId}`;
+    return formatMxcUri(this.#options.serverName, mediaId);
   }
 }
 

@@ -7,7 +7,7 @@
  * Versions of the specification, oldest first, each with what clients conclude from it. A version is added when the endpoints that it
  * brought are served.
  */
-export const SPECIFICATION_VERSIONS: readonly (readonly [version: string, meaning: string])[] = [
+const SPECIFICATION_VERSIONS: readonly (readonly [version: string, meaning: string])[] = [
   ['r0.6.1', 'the r0 paths, lazy loading of members, everything up to 2020'],
   ['v1.1', 'the v3 paths, knocking'],
   ['v1.2', 'restricted rooms, room previews by hierarchy, registration tokens'],
@@ -34,7 +34,7 @@ export const SPECIFICATION_VERSIONS: readonly (readonly [version: string, meanin
 ];
 
 /** Experimental features by the name clients look for. Only what is served in full stands here. */
-export const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
+const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
   // Delayed events: scheduling, managing and listing them, in the proposal's form and in the one that it had before.
   'org.matrix.msc4140': true,
   // Sticky events: sending them, and their section of /sync.

@@ -33,7 +33,7 @@ export interface AccountFilter {
   readonly hasUserType?: boolean | undefined;
 }
 
-export const ACCOUNT_ORDERS = [
+const ACCOUNT_ORDERS = [
   'name',
   'displayname',
   'is_guest',

@@ -1,3 +1,4 @@
+import { OPERATOR } from '#src/services/audit/actor.ts';
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { expect } from 'chai';
 import * as argon2 from '@node-rs/argon2';
@@ -256,10 +257,10 @@ describe('logging in', function () {
       const server = await started({ jwt: { enabled: true, key: SECRET } });
       const token = await signed({ sub: 'alice' });
       await logIn(server, token);
-      await server.services.users.setLocked('@alice:test', true);
+      await server.services.userAdministration.lock(OPERATOR, '@alice:test', true);
       const locked = await logIn(server, token);
       expect([...(refusal(locked) as []), locked.body.soft_logout]).to.deep.equal([401, 'M_USER_LOCKED', true]);
-      await server.services.users.setLocked('@alice:test', false);
+      await server.services.userAdministration.lock(OPERATOR, '@alice:test', false);
       await server.services.accounts.deactivate('@alice:test', false);
       expect(refusal(await logIn(server, token))).to.deep.equal([403, 'M_USER_DEACTIVATED']);
     });

@@ -1,3 +1,4 @@
+import { OPERATOR } from '#src/services/audit/actor.ts';
 import { expect } from 'chai';
 import { systemRandom } from '#src/kernel/random.ts';
 import { OpenIdTokens } from '#src/services/accounts/openid/openid-tokens.ts';
@@ -27,9 +28,9 @@ describe('OpenID tokens', function () {
   it('are worth nothing once the account is locked or deactivated', async () => {
     const userId = await user();
     const { token } = await tokens.issue(userId);
-    await server.services.users.setLocked(userId, true);
+    await server.services.userAdministration.lock(OPERATOR, userId, true);
     expect(await tokens.userOf(token)).to.equal(undefined);
-    await server.services.users.setLocked(userId, false);
+    await server.services.userAdministration.lock(OPERATOR, userId, false);
     expect(await tokens.userOf(token)).to.equal(userId);
     await server.services.accounts.deactivate(userId, false);
     expect(await tokens.userOf(token)).to.equal(undefined);

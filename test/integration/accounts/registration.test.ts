@@ -532,7 +532,7 @@ describe('the first administrator', () => {
           { username: 'boss', password: PASSWORD, admin: false },
           { inhibitLogin: true },
         );
-        await server.services.users.setAdmin(made.userId, true);
+        await server.services.userAdministration.setAdmin(OPERATOR, made.userId, true);
       }
       await server.services.accounts.deactivate(`@boss:${SERVER_NAME}`, false);
       const again = await server.request('POST', '/_tsudoi/setup', { ...link, username: 'usurper' });

@@ -1,3 +1,4 @@
+import { OPERATOR } from '#src/services/audit/actor.ts';
 import * as argon2 from '@node-rs/argon2';
 import { expect } from 'chai';
 import type { RateLimit } from '#src/kernel/rate-limiter.ts';
@@ -127,14 +128,14 @@ describe('logging in and out', () => {
     server.services.accountStream.on('changed', ({ userId, changes }) => {
       if (changes.locked === true) locked.push(userId);
     });
-    await server.services.users.setLocked(body.user_id, true);
+    await server.services.userAdministration.lock(OPERATOR, body.user_id, true);
     const refused = await server.request('GET', '/account/whoami', undefined, body.access_token);
     expect(refused.status).to.equal(401);
     expect(refused.body).to.include({ errcode: 'M_USER_LOCKED', soft_logout: true });
     expect((await server.logIn(body.user_id)).body.errcode).to.equal('M_USER_LOCKED');
     expect(locked).to.deep.equal([body.user_id]);
     expect((await server.request('POST', '/logout', {}, other.access_token)).status).to.equal(200);
-    await server.services.users.setLocked(body.user_id, false);
+    await server.services.userAdministration.lock(OPERATOR, body.user_id, false);
     expect(await server.isAlive(body.access_token)).to.equal(true);
     expect(await server.isAlive(other.access_token)).to.equal(false);
   });
@@ -142,7 +143,7 @@ describe('logging in and out', () => {
   it('notices at once who became administrator', async () => {
     const { body } = await server.register();
     expect((await server.services.sessions.authenticate(body.access_token)).isAdmin).to.equal(false);
-    await server.services.users.setAdmin(body.user_id, true);
+    await server.services.userAdministration.setAdmin(OPERATOR, body.user_id, true);
     expect((await server.services.sessions.authenticate(body.access_token)).isAdmin).to.equal(true);
   });
 

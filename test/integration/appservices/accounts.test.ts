@@ -1,3 +1,4 @@
+import { OPERATOR } from '#src/services/audit/actor.ts';
 import { expect } from 'chai';
 import { registrationOf } from '#test/support/application-service.ts';
 import { crossSigningKeyOf, keyOf } from '#test/integration/e2ee/encryption-server.ts';
@@ -98,7 +99,7 @@ describe('accounts and application services', () => {
 
     it('is refused for users of others, for users that are not there, and for accounts that cannot be used', async () => {
       await server.account('alice', '_irc_locked', '_irc_over');
-      await server.services.users.setLocked('@_irc_locked:test', true);
+      await server.services.userAdministration.lock(OPERATOR, '@_irc_locked:test', true);
       await server.services.accounts.deactivate('@_irc_over:test', false);
       expect(errcode(await logIn('alice'))).to.deep.equal([400, 'M_EXCLUSIVE']);
       expect(errcode(await logIn('@_irc_one:elsewhere'))).to.deep.equal([400, 'M_EXCLUSIVE']);

@@ -1,3 +1,4 @@
+import { OPERATOR } from '#src/services/audit/actor.ts';
 import { expect } from 'chai';
 import { WEBSOCKET_PATH } from '#src/ws/web-socket-api.ts';
 import { registrationOf } from '#test/support/application-service.ts';
@@ -28,8 +29,8 @@ describe('application services as users', () => {
       'admin-ann',
       'suspended-sue',
     );
-    const { accounts, users } = server.services;
-    await users.setLocked('@_irc_locked:test', true);
+    const { accounts, userAdministration } = server.services;
+    await userAdministration.lock(OPERATOR, '@_irc_locked:test', true);
     await accounts.deactivate('@_irc_gone:test', false);
   });
   after(() => server.stop());
@@ -100,9 +101,9 @@ describe('application services as users', () => {
     const ask = (token: string, user: string) =>
       server.ask(token, 'GET', `/_matrix/client/v3/admin/whois/@alice:test?user_id=${user}`);
     expect((await ask(PUPPET.as_token, '@admin-ann:test')).body.errcode).to.equal('M_FORBIDDEN');
-    await server.services.users.setAdmin('@_irc_nick:test', true);
+    await server.services.userAdministration.setAdmin(OPERATOR, '@_irc_nick:test', true);
     expect((await ask(IRC.as_token, '@_irc_nick:test')).status).to.equal(200);
-    await server.services.users.setAdmin('@_irc_nick:test', false);
+    await server.services.userAdministration.setAdmin(OPERATOR, '@_irc_nick:test', false);
   });
 
   it('are told of mutual rooms with the user whom the endpoint itself calls user_id', async () => {

@@ -1,3 +1,4 @@
+import { OPERATOR } from '#src/services/audit/actor.ts';
 import { expect } from 'chai';
 import { ENDPOINTS } from '#src/app/endpoints.ts';
 import type { Endpoint } from '#src/http/endpoint.ts';
@@ -34,8 +35,8 @@ describe('every endpoint of accounts, asked by an application service', function
       'suspended-sue',
       'lou',
     );
-    const { database, users } = server.services;
-    await users.setLocked('@lou:test', true);
+    const { database, userAdministration, users } = server.services;
+    await userAdministration.lock(OPERATOR, '@lou:test', true);
     await database.write((tx) => users.change(tx, '@_bridge_guest:test', { isGuest: true }));
   });
   after(() => server?.stop());

@@ -1,3 +1,4 @@
+import { OPERATOR } from '#src/services/audit/actor.ts';
 import { expect } from 'chai';
 import { MailWorld, PASSWORD } from './mail-world.ts';
 
@@ -110,7 +111,7 @@ describe('a password that is reset by mail', function () {
     const credentials = await world.validated('account/password', email);
     const weak = await reset(credentials, { new_password: 'short' });
     expect([weak.status, weak.body.errcode]).to.deep.equal([400, 'M_WEAK_PASSWORD']);
-    await world.app.services.users.setLocked(userId, true);
+    await world.app.services.userAdministration.lock(OPERATOR, userId, true);
     const locked = await reset(credentials);
     expect([locked.status, locked.body.errcode]).to.deep.equal([403, 'M_FORBIDDEN']);
   });

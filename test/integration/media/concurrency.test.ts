@@ -1,3 +1,4 @@
+import { usageOfUser } from '#src/storage/media/media.ts';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { expect } from 'chai';
@@ -111,7 +112,7 @@ describe('files of the same content that are uploaded and deleted at once', func
         Array.from({ length: 5 }, (_, n) => uploadMedia(small, 'alice', String(n).repeat(400))),
       );
       expect(outcomes.filter(({ status }) => status === 'fulfilled')).to.have.length(2);
-      expect((await small.services.mediaModeration.usageOf('@alice:test')).bytes).to.equal(800);
+      expect((await usageOfUser(small.services.database, '@alice:test')).bytes).to.equal(800);
       expect(await filesIn(join(small.folder, 'media'))).to.have.length(2);
     } finally {
       await small.stop();

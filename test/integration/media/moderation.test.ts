@@ -1,3 +1,4 @@
+import { usageOfUser } from '#src/storage/media/media.ts';
 import { createHash } from 'node:crypto';
 import { expect } from 'chai';
 import { join } from 'node:path';
@@ -110,11 +111,11 @@ describe('an administrator', function () {
     const before = await files();
     const content = text();
     const [first, second] = [await upload('dave', content), await upload('erin', content)];
-    expect((await mediaModeration.usageOf('@dave:test')).bytes).to.equal(content.length);
+    expect((await usageOfUser(server.services.database, '@dave:test')).bytes).to.equal(content.length);
     await mediaModeration.delete(nameOf(first), ADMIN);
     await server.idle();
     expect([await isThere(first), await isThere(second), await files()]).to.deep.equal([false, true, before + 1]);
-    expect((await mediaModeration.usageOf('@dave:test')).files).to.equal(0);
+    expect((await usageOfUser(server.services.database, '@dave:test')).files).to.equal(0);
     await mediaModeration.delete(nameOf(second), ADMIN);
     await server.idle();
     expect([await isThere(second), await files()]).to.deep.equal([false, before]);

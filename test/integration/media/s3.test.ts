@@ -1,3 +1,4 @@
+import { usageOfUser } from '#src/storage/media/media.ts';
 import { expect } from 'chai';
 import { join } from 'node:path';
 import sharp from 'sharp';
@@ -94,7 +95,7 @@ describe('a server whose media lie in a bucket', function () {
       expect([status, errcode]).to.deep.equal([503, 'M_UNKNOWN']);
       expect(broken.lines.some(({ message }) => message === 'the store of media fails')).to.equal(true);
       for (const secret of ['KEYID', 'SECRET']) expect(JSON.stringify(broken.lines)).not.to.include(secret);
-      expect((await broken.services.mediaModeration.usageOf('@alice:test')).files).to.equal(0);
+      expect((await usageOfUser(broken.services.database, '@alice:test')).files).to.equal(0);
       await broken.say('alice', await broken.room('alice'), 'messages do not need files');
     } finally {
       await broken.stop();

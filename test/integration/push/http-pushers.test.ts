@@ -1,3 +1,4 @@
+import { OPERATOR } from '#src/services/audit/actor.ts';
 import { expect } from 'chai';
 import { GRACE_MS, PushServer } from './push-server.ts';
 
@@ -56,11 +57,11 @@ describe('an HTTP pusher', function () {
 
   it('is told nothing while the account is locked, and of what comes afterwards', async () => {
     const { me, other, roomId } = await listener();
-    const { users } = server.app.services;
-    await users.setLocked(`@${me}:test`, true);
+    const { userAdministration } = server.app.services;
+    await userAdministration.lock(OPERATOR, `@${me}:test`, true);
     await server.app.say(other, roomId, 'not for the locked');
     expect(await server.told()).to.deep.equal([]);
-    await users.setLocked(`@${me}:test`, false);
+    await userAdministration.lock(OPERATOR, `@${me}:test`, false);
     const eventId = await server.app.say(other, roomId, 'welcome back');
     expect((await server.pushed()).map(({ event_id: id }) => id)).to.deep.equal([eventId]);
   });

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { isServerAllowed, isUserAllowed, parseServerAcl } from '#src/protocol/acl/server-acl.ts';
+import { isServerAllowed, parseServerAcl } from '#src/protocol/acl/server-acl.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 
 const allowed = (content: JsonObject, server: string): boolean => isServerAllowed(parseServerAcl(content), server);
@@ -45,10 +45,5 @@ describe('server ACLs', () => {
   it('refuse what is no server name', () => {
     expect(allowed({ allow: ['*'] }, 'not a name')).to.equal(false);
     expect(allowed({ allow: ['*'] }, '')).to.equal(false);
-  });
-  it('are asked for the servers of users', () => {
-    const acl = parseServerAcl({ allow: ['*'], deny: ['evil.com'] });
-    expect(isUserAllowed(acl, '@mallory:evil.com:8448')).to.equal(false);
-    expect(isUserAllowed(acl, '@alice:good.com')).to.equal(true);
   });
 });

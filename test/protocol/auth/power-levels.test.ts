@@ -51,7 +51,6 @@ for (const version of ALL_VERSIONS) {
           eventsDefault: 0,
           stateDefault: 50,
         });
-        expect(levels.notificationLevel('room')).to.equal(50);
         expect(levels.eventLevel('x', true)).to.equal(50);
         expect(levels.eventLevel('x', false)).to.equal(0);
         expect(levels.userLevel(BOB)).to.equal(0);
@@ -70,7 +69,7 @@ for (const version of ALL_VERSIONS) {
       for (const name of ['constructor', '__proto__', 'toString']) {
         expect(levels.userLevel(name)).to.equal(0);
         expect(levels.eventLevel(name, false)).to.equal(0);
-        expect(levels.notificationLevel(name)).to.equal(50);
+        expect(levels.notifications.get(name)).to.equal(undefined);
       }
     });
 

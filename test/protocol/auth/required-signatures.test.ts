@@ -10,7 +10,10 @@ describe('required signatures', () => {
 
     it(`are those of the sender and of who vouches, in v${version.id}`, () => {
       const room = new Room(version);
-      const needs = (draft: Draft): readonly string[] => requiredSignatures(version, room.event(draft).pdu);
+      const needs = (draft: Draft): readonly string[] => {
+        const { eventId, pdu } = room.event(draft);
+        return [...requiredSignatures(version, pdu, eventId)];
+      };
       expect(needs({ type: 'x', sender: BOB, eventId: '$e:b' })).to.deep.equal(['b']);
       expect(needs({ type: 'x', sender: BOB, eventId: '$e:z' })).to.deep.equal(number <= 2 ? ['b', 'z'] : ['b']);
       expect(
@@ -19,9 +22,19 @@ describe('required signatures', () => {
           sender: BOB,
           stateKey: CAROL,
           eventId: '$e:z',
-          content: { membership: 'invite', third_party_invite: {} },
+          content: { membership: 'invite', third_party_invite: { signed: {} } },
         }),
       ).to.deep.equal(number <= 2 ? ['z'] : []);
+      // What is no invitation by address is signed by who sends it.
+      expect(
+        needs({
+          type: 'm.room.member',
+          sender: BOB,
+          stateKey: CAROL,
+          eventId: '$e:b',
+          content: { membership: 'invite', third_party_invite: {} },
+        }),
+      ).to.deep.equal(['b']);
       expect(
         needs({
           type: 'm.room.member',

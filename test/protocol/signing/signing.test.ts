@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import nacl from 'tweetnacl';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import { decodeBase64, decodeUrlSafeBase64, encodeBase64, encodeUrlSafeBase64 } from '#src/protocol/signing/base64.ts';
+import { decodeBase64, encodeBase64, encodeUrlSafeBase64 } from '#src/protocol/signing/base64.ts';
 import { nodeEd25519, sodiumEd25519 } from '#src/protocol/signing/ed25519.ts';
 import { signaturesOf, signJson, signText, verifyJson, verifyText } from '#src/protocol/signing/json-signatures.ts';
 import {
@@ -33,7 +33,7 @@ describe('base64', () => {
     fc.assert(
       fc.property(fc.uint8Array(), (bytes) => {
         expect([...(decodeBase64(encodeBase64(bytes)) ?? [])]).to.deep.equal([...bytes]);
-        expect([...(decodeUrlSafeBase64(encodeUrlSafeBase64(bytes)) ?? [])]).to.deep.equal([...bytes]);
+        expect([...Buffer.from(encodeUrlSafeBase64(bytes), 'base64url')]).to.deep.equal([...bytes]);
       }),
     );
   });
@@ -41,7 +41,6 @@ describe('base64', () => {
   it('refuses the other alphabet, blanks and impossible lengths', () => {
     for (const text of ['_w', '-w', 'Z', 'Zm9vY', 'Zg Zg', 'Zg==Zg', 'Zg===', 'é'])
       expect(decodeBase64(text), text).to.equal(undefined);
-    for (const text of ['/w', '+w', 'Z']) expect(decodeUrlSafeBase64(text), text).to.equal(undefined);
   });
 });
 

@@ -1,8 +1,9 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { foldText, runsOf } from '#src/protocol/text/fold.ts';
-import { gramHash, gramHashesOf, gramsOf, wantedGrams } from '#src/protocol/text/grams.ts';
+import { gramHash, gramHashesOf, wantedGrams } from '#src/protocol/text/grams.ts';
 import { parseSearchQuery, rankOf } from '#src/protocol/text/search-query.ts';
+import { gramsOf } from './grams-model.ts';
 
 const finds = (typed: string, text: string): boolean => rankOf(foldText(text), parseSearchQuery(typed)) > 0;
 

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { foldText } from '#src/protocol/text/fold.ts';
-import { gramsOf } from '#src/protocol/text/grams.ts';
 import { parseSearchQuery, rankOf } from '#src/protocol/text/search-query.ts';
+import { gramsOf } from './grams-model.ts';
 
 const WORDS = [
   '東京',

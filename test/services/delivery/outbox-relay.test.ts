@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { OutboxRelay } from '#src/services/delivery/outbox/outbox-relay.ts';
-import { outboxSize } from '#src/storage/delivery/outbox.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
+import { waitingJobs } from '#test/support/jobs.ts';
 
 describe('the relay of the outbox', () => {
   let clone: TestDatabase;
@@ -28,7 +28,7 @@ describe('the relay of the outbox', () => {
     await enqueue(1);
     await relay.idle();
     expect(added).to.deep.equal([{ n: 1 }, { n: 2 }]);
-    expect(await outboxSize(database)).to.equal(0);
+    expect(await waitingJobs(database)).to.have.length(0);
     await relay.close();
   });
 
@@ -54,12 +54,12 @@ describe('the relay of the outbox', () => {
     await relay.idle();
     for (const tried of [1, 2]) {
       expect(asked).to.equal(tried);
-      expect(await outboxSize(database)).to.equal(1);
+      expect(await waitingJobs(database)).to.have.length(1);
       await clock.advance(5_000);
       await relay.idle();
     }
     expect(asked).to.equal(3);
-    expect(await outboxSize(database)).to.equal(0);
+    expect(await waitingJobs(database)).to.have.length(0);
     expect(clock.dueIn).to.deep.equal([50_000]);
     await relay.close();
     expect(clock.pending).to.equal(0);

@@ -41,7 +41,7 @@ export const jsonReply = (members: Readonly<Record<string, string | undefined>>)
   new Reply({ json: jsonText(members) });
 
 /** A room as the directory shows it. */
-export const publicRoom = {
+const publicRoom = {
   room_id: Type.String(),
   name: Type.Optional(Type.String()),
   topic: Type.Optional(Type.String()),

@@ -33,7 +33,7 @@ const LONGEST_TOKEN = 8_192;
 const refused = (why: string): MatrixError => new MatrixError('M_FORBIDDEN', `This token is not good: ${why}.`);
 
 /** The key by which tokens are checked. @throws Error for a text that is none */
-export const jwtKeyOf = ({ algorithm, key }: Pick<JwtOptions, 'algorithm' | 'key'>): KeyObject =>
+const jwtKeyOf = ({ algorithm, key }: Pick<JwtOptions, 'algorithm' | 'key'>): KeyObject =>
   algorithm.startsWith('HS') ? createSecretKey(key, 'utf8') : createPublicKey(key);
 
 /** `org.matrix.login.jwt`: users log in by a JSON Web Token of an issuer that the operator trusts. New users get an account. */

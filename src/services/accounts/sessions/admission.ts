@@ -7,7 +7,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Asserted, Requester } from './requester.ts';
 
 /** The rate limit that refused requests are counted in, and requests without an account: by user where there is one, else by network. */
-export const REFUSED = 'refused';
+const REFUSED = 'refused';
 /** The group that counts what requests cost: milliseconds of a core, by user where there is one, else by network. */
 const WORK = 'work';
 /** Up to these parts of what they may spend, users are of the ranks in which they go before others. */

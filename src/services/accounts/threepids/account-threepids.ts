@@ -39,12 +39,6 @@ export class AccountThreepids {
     return this.#options.database.read((tx) => listAccountThreepids(tx, userId));
   }
 
-  /** The same for requests about an account. @throws MatrixError M_NOT_FOUND */
-  async ofAccount(userId: string): Promise<readonly AccountThreepidRecord[]> {
-    if (await this.#options.users.exists(userId)) return this.list(userId);
-    throw new MatrixError('M_NOT_FOUND', 'There is no such account on this server.');
-  }
-
   /** Takes all addresses from an account that has come to its end, and forgets whom its user has invited by theirs. */
   async release(userId: string): Promise<void> {
     await this.#options.database.write(async (tx) => {

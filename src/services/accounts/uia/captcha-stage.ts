@@ -15,7 +15,7 @@ export interface CaptchaVerifier {
  * The authentication type of each service. Clients show reCAPTCHA themselves when they see `m.login.recaptcha`; the others have types that
  * no client knows, so that clients open the fallback page.
  */
-export const CAPTCHA_STAGES: Readonly<Record<CaptchaProvider, string>> = {
+const CAPTCHA_STAGES: Readonly<Record<CaptchaProvider, string>> = {
   recaptcha: 'm.login.recaptcha',
   hcaptcha: 'org.tsudoi.login.hcaptcha',
   turnstile: 'org.tsudoi.login.turnstile',

@@ -135,21 +135,6 @@ export class UserService {
     });
   }
 
-  /** @throws MatrixError M_NOT_FOUND */
-  setAdmin(userId: string, admin: boolean): Promise<void> {
-    return this.#database.write((tx) => this.change(tx, userId, { admin }));
-  }
-
-  /** Locks or unlocks an account. Client-Server API, "Account locking". @throws MatrixError M_NOT_FOUND */
-  setLocked(userId: string, locked: boolean): Promise<void> {
-    return this.#database.write((tx) => this.change(tx, userId, { locked }));
-  }
-
-  /** Suspends an account or lifts that. Client-Server API, "Account suspension". @throws MatrixError M_NOT_FOUND */
-  setSuspended(userId: string, suspended: boolean): Promise<void> {
-    return this.#database.write((tx) => this.change(tx, userId, { suspended }));
-  }
-
   #forget(userId: string): void {
     this.#accounts.forget(userId);
   }

@@ -1,3 +1,4 @@
+import { formatMxcUri } from '#src/protocol/identifiers/identifiers.ts';
 import { type PassThrough, Readable } from 'node:stream';
 import { ZipFile } from 'yazl';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
@@ -167,7 +168,7 @@ export class UserArchive {
 }
 
 const mediaInfo = (media: MediaRecord, serverName: string): JsonObject => ({
-  mxc: `mxc://${serverName}/${media.mediaId}`,
+  mxc: formatMxcUri(serverName, media.mediaId),
   file: `media/${media.mediaId}`,
   filename: media.filename,
   content_type: media.contentType,

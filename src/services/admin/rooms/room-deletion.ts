@@ -49,7 +49,7 @@ export interface Deletion {
   readonly result: ShutdownResult;
 }
 
-export const DELETE_ROOM = 'shutdown_and_purge_room';
+const DELETE_ROOM = 'shutdown_and_purge_room';
 /** Deletions of one room that are told. */
 const MOST_TOLD = 100;
 

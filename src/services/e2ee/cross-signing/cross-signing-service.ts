@@ -15,7 +15,6 @@ import {
   type CrossSigningUsage,
   deleteCrossSigningKeys,
   deleteKeySignatures,
-  grantReplacement,
   lockCrossSigning,
   mayReplace,
   upsertCrossSigningKeys,
@@ -92,21 +91,6 @@ export class CrossSigningService {
       },
       () => this.#write(userId, given, known),
     );
-  }
-
-  /**
-   * Lets a user replace their keys without authentication for a while.
-   *
-   * @param untilTs milliseconds since the epoch
-   * @returns whether they have keys that could be replaced
-   */
-  async allowReplacement(userId: string, untilTs: number): Promise<boolean> {
-    return this.#options.database.write(async (tx) => {
-      const keys = await crossSigningKeysOf(tx, [userId]);
-      if (!keys.some(({ usage }) => usage === 'master')) return false;
-      await grantReplacement(tx, userId, untilTs);
-      return true;
-    });
   }
 
   #checkSignatures(userId: string, given: readonly GivenKey[], known: readonly CrossSigningKeyRecord[]): void {

@@ -22,8 +22,8 @@ import type { EduHandlers } from './edu-handlers.ts';
 import type { InboundQueue } from './inbound-queue.ts';
 
 /** "Must not include more than 50 PDUs", "more than 100 EDUs". Server-Server API, "Transactions". */
-export const MOST_PDUS = 50;
-export const MOST_EDUS = 100;
+const MOST_PDUS = 50;
+const MOST_EDUS = 100;
 /** Rooms that the receipts of one transaction may be about: each is looked up. */
 const MOST_RECEIPT_ROOMS = 2_000;
 

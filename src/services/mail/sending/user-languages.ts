@@ -2,7 +2,7 @@ import { type Language, languageOf } from '#src/kernel/language.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
 
 /** Account data in which users say in which language the server speaks to them: `{"language": "ja"}`. */
-export const LANGUAGE_TYPE = 'org.tsudoi.language';
+const LANGUAGE_TYPE = 'org.tsudoi.language';
 
 /** In which languages users are written to. */
 export class UserLanguages {

@@ -1,3 +1,4 @@
+import { formatMxcUri } from '#src/protocol/identifiers/identifiers.ts';
 import { Readable } from 'node:stream';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
@@ -67,6 +68,6 @@ export class PreviewImages {
       await insertMedia(tx, media, { blob, size, contentType, filename: undefined });
       await releaseNamed(tx, [mediaId], media.userId, now);
     });
-    return { uri: `mxc://${serverName}/${mediaId}`, contentType, size: bytes.length, width, height };
+    return { uri: formatMxcUri(serverName, mediaId), contentType, size: bytes.length, width, height };
   }
 }

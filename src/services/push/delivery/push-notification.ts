@@ -31,7 +31,7 @@ const deviceOf = (pusher: PusherRecord, tweaks: JsonObject | undefined): JsonObj
 };
 
 /** "A dictionary of customisations made to the way this notification is to be presented." A tweak without a value is true. */
-export const tweaksOf = (actions: readonly PushAction[]): JsonObject => {
+const tweaksOf = (actions: readonly PushAction[]): JsonObject => {
   const tweaks: [string, JsonValue][] = [];
   for (const action of actions)
     if (typeof action === 'object') tweaks.push([action.set_tweak, (action.value as JsonValue | undefined) ?? true]);

@@ -65,7 +65,7 @@ export const threadMembers = ({ subscribed, unsubscribed }: ThreadPage): Record<
 const TOKEN = /^h1_([0-9a-z]{1,10})$/;
 
 /** The token for what lies before a position in the list of a user's decisions. Opaque to clients. */
-export const encodeThreadsToken = (before: number): string => `h1_${before.toString(36)}`;
+const encodeThreadsToken = (before: number): string => `h1_${before.toString(36)}`;
 
 /** Reads such a token; undefined when it is none of ours. */
 export const decodeThreadsToken = (token: string): number | undefined => {

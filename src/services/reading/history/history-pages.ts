@@ -19,7 +19,7 @@ const FIRST_BATCH = 128;
 const MAX_BATCH = 500;
 const LARGE_EVENT = 8 * 1024;
 /** Bytes of events after which a page ends, unless `maxBytes` says otherwise. */
-export const DEFAULT_MAX_BYTES = 8 * 1024 * 1024;
+const DEFAULT_MAX_BYTES = 8 * 1024 * 1024;
 /** Rows that are read in vain before an answer is given that says where to continue. */
 const MAX_SCANNED = 4000;
 

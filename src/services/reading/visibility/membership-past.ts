@@ -11,7 +11,7 @@ const STEPS = 6;
 const JOIN_STEPS = 50;
 
 /** A user's memberships of a room, newest first, as far back as they were looked at. */
-export class MembershipPeriods {
+class MembershipPeriods {
   readonly #periods: readonly { readonly from: number; readonly membership: Membership }[];
   readonly #isComplete: boolean;
 

@@ -1,7 +1,7 @@
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 
-export const PRESETS = ['private_chat', 'public_chat', 'trusted_private_chat'] as const;
+const PRESETS = ['private_chat', 'public_chat', 'trusted_private_chat'] as const;
 export type Preset = (typeof PRESETS)[number];
 
 /** Since v12 only creators replace a room by another: 100 is what they can give away. */

@@ -19,7 +19,7 @@ const MOST_TYPES = 20;
 const LONGEST_TYPE = 255;
 const PAGE = 100;
 /** Events that one request redacts beside its target: the newest ones where there are more. */
-export const MOST_RELATED = 1_000;
+const MOST_RELATED = 1_000;
 
 /** What a redaction asks for beside itself. */
 export interface RedactionWish {

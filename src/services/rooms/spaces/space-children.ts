@@ -12,7 +12,7 @@ export interface ChildState extends StrippedStateEvent {
 }
 
 /** Whether a room is a space. */
-export const isSpace = (room: Room): boolean => room.roomType === SPACE;
+const isSpace = (room: Room): boolean => room.roomType === SPACE;
 
 /** Characters of the events of the children of one space that are told. */
 const MOST_CHARACTERS = 1_048_576;

@@ -1,11 +1,10 @@
 import { setImmediate } from 'node:timers/promises';
 import type { SignatureCheck, SignatureVerifier } from '#src/kernel/signature-verifier.ts';
+import { requiredSignatures } from '#src/protocol/auth/required-signatures.ts';
 import { eventIdOf, hasRightContentHash, signedEventText } from '#src/protocol/events/event-hashes.ts';
-import { type IdentifiedPdu, memberOf, type Pdu } from '#src/protocol/events/pdu.ts';
+import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
 import { checkPduFormat } from '#src/protocol/events/pdu-format.ts';
 import { redact } from '#src/protocol/events/redaction.ts';
-import { domainOf } from '#src/protocol/identifiers/server-name.ts';
-import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { signaturesOf } from '#src/protocol/signing/json-signatures.ts';
 import type { ServerKeys, WantedKey } from './server-keys.ts';
@@ -123,7 +122,7 @@ const candidate = (version: RoomVersion, json: unknown): VerifiedPdu | Candidate
   // signed it is said by that version: what was left out of it proves nothing.
   const pdu = hasRightContentHash(version, format.pdu) ? format.pdu : (redact(version, format.pdu) as Pdu);
   const signers = new Map<string, ReadonlyMap<string, string>>();
-  for (const serverName of requiredSigners(version, pdu, eventId)) {
+  for (const serverName of requiredSignatures(version, pdu, eventId)) {
     const signatures = [...signaturesOf(pdu, serverName)].slice(0, MOST_SIGNATURES);
     if (signatures.length === 0) return { ok: false, eventId, reason: `it has no signature of ${serverName}` };
     signers.set(serverName, new Map(signatures));
@@ -133,30 +132,3 @@ const candidate = (version: RoomVersion, json: unknown): VerifiedPdu | Candidate
 
 const judged = ({ eventId, pdu }: Candidate, failure: string | undefined): VerifiedPdu =>
   failure === undefined ? { ok: true, event: { eventId, pdu } } : { ok: false, eventId, reason: failure };
-
-/** The servers that have to have signed an event. */
-const requiredSigners = (version: RoomVersion, pdu: Pdu, eventId: string): ReadonlySet<string> => {
-  const signers = new Set<string>();
-  const add = (id: string): void => void signers.add(domainOf(id) ?? '');
-  // "unless the event is a 3rd party invite": that is proved by who has signed the invitation.
-  if (!isThirdPartyInvite(pdu)) add(pdu.sender);
-  // "Room versions 1 and 2 also require that a signature is present from the domain in the event_id"
-  if (version.eventIdFormat === 'assigned') add(eventId);
-  // Since v8: who lets somebody in answers for it.
-  const authorisedBy = authorisingUser(version, pdu);
-  if (authorisedBy !== undefined) add(authorisedBy);
-  return signers;
-};
-
-const isThirdPartyInvite = (pdu: Pdu): boolean => {
-  if (pdu.type !== 'm.room.member' || memberOf(pdu.content, 'membership') !== 'invite') return false;
-  const invite: unknown = memberOf(pdu.content, 'third_party_invite');
-  return isJsonObject(invite) && isJsonObject((invite as JsonObject)['signed']);
-};
-
-const authorisingUser = (version: RoomVersion, pdu: Pdu): string | undefined => {
-  if (!version.auth.restrictedJoins || pdu.type !== 'm.room.member') return undefined;
-  if (memberOf(pdu.content, 'membership') !== 'join') return undefined;
-  const user = memberOf(pdu.content, 'join_authorised_via_users_server');
-  return typeof user === 'string' ? user : undefined;
-};

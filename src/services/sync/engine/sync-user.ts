@@ -16,7 +16,7 @@ export const NO_SECTION = -2;
  * Which member events a device was sent already: room and user -> the event. Client-Server API, "Lazy-loading room members": they are
  * redundant then. Bounded, the oldest being forgotten first; takes no room until there is something to remember.
  */
-export class SentMembers {
+class SentMembers {
   readonly #events = new Map<string, number>();
 
   /** Whether the device has an event already. */

@@ -67,7 +67,7 @@ export const listedRoom = (room: Room, member: Member, now: number, activity: Ro
 });
 
 /** Direct chats of a user: ids of rooms. Client-Server API, "Direct Messaging". */
-export const directRooms = (data: UserAccountData): ReadonlySet<string> => {
+const directRooms = (data: UserAccountData): ReadonlySet<string> => {
   const json = data.entry(0, 'm.direct')?.json;
   const direct: unknown = json === undefined ? undefined : JSON.parse(json);
   if (!isJsonObject(direct)) return new Set();

@@ -4,7 +4,7 @@ import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts'
 export const TAG_TYPE = 'm.tag';
 
 /** `m.tag` without anything but tags. */
-export const NO_TAGS = '{"tags":{}}';
+const NO_TAGS = '{"tags":{}}';
 
 /**
  * Takes an `m.tag` apart that a client wrote as account data: tags with what is said of each, as JSON text, and the rest. Clients may
