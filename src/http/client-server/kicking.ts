@@ -16,7 +16,7 @@ export const kickingEndpoints = [
     auth: 'accessToken',
     guests: 'refused',
     suspended: OTHERS_SEE,
-    rateLimit: 'default',
+    rateLimit: 'message',
     params: roomParams,
     body: targetBody,
     response: empty,

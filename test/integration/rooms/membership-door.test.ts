@@ -65,6 +65,33 @@ describe('every way to change a membership', function () {
     expect((await create({})).status).to.equal(200);
   });
 
+  it('takes from the same limit as messages for bans, their ends and kicks, as for the same as state', async () => {
+    server = await InProcessServer.start({ rateLimits: { message: { perSecond: 0.001, burst: 4 } } });
+    for (const user of ['limited-ann', 'limited-bea']) {
+      const roomId = await server.room(user, { preset: 'public_chat' });
+      const others = Array.from({ length: 4 }, (_, i) => `@${user}-${i}:test`);
+      const act = (what: string, i: number): Promise<Answer> =>
+        server.ask(user, 'POST', `/rooms/${roomId}/${what}`, { user_id: others[i] });
+      if (user === 'limited-bea')
+        for (let i = 0; i < 4; i++)
+          expect((await put(user, roomId, others[i]!, { membership: 'ban' })).status).to.equal(200);
+      else
+        for (const [what, i] of [
+          ['ban', 0],
+          ['unban', 0],
+          ['ban', 0],
+          ['unban', 0],
+        ] as const)
+          expect((await act(what, i)).status, what).to.equal(200);
+      for (const what of ['ban', 'unban', 'kick'])
+        expect(outcome(await act(what, 1)), what).to.deep.equal([429, 'M_LIMIT_EXCEEDED']);
+      expect(outcome(await put(user, roomId, others[2]!, { membership: 'ban' }))).to.deep.equal([
+        429,
+        'M_LIMIT_EXCEEDED',
+      ]);
+    }
+  });
+
   it('takes from the same limit for joins and knocks, and nothing for a new name', async () => {
     server = await InProcessServer.start({ rateLimits: limits });
     const rooms: string[] = [];
