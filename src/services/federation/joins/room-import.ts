@@ -7,6 +7,7 @@ import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
 import { createEventIdOf, referencedIds } from '#src/protocol/events/pdu.ts';
 import { isJsonObject } from '#src/protocol/json/json-value.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { isServerName } from '#src/protocol/identifiers/server-name.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
@@ -91,7 +92,7 @@ export class RoomImport {
   ): Promise<StoredEvent | undefined> {
     await this.#settleRoom(room, version, answer);
     await this.storeOutliers(room, join.eventId, answer.events);
-    const told = answer.membersOmitted ? withClaimed(version, join, answer) : answer;
+    const told = answer.membersOmitted ? await this.#withClaimed(room, version, join, answer) : answer;
     const entries = await this.entriesOf(room, join.eventId, told);
     const names = await this.namesOf(entries, join.pdu.state_key ?? '');
     await this.#settleInvites(room, answer);
@@ -155,6 +156,35 @@ export class RoomImport {
       }
     }
     return entries;
+  }
+
+  /**
+   * Of memberships that were left out, those on which the join stands are what it names as such: its user's invite, or ban, and who authorised
+   * it. What is not told may be here from before.
+   */
+  async #withClaimed(
+    room: Room,
+    version: RoomVersion,
+    { pdu }: IdentifiedPdu,
+    { events, state }: JoinAnswer,
+  ): Promise<Pick<JoinAnswer, 'state'>> {
+    const { loader } = this.#options;
+    const wanted = new Set(
+      authEventKeysFor(version, pdu).flatMap(([type, stateKey]) => (type === MEMBER ? [stateKey] : [])),
+    );
+    const claimed = new Map(state);
+    for (const eventId of referencedIds(pdu.auth_events)) {
+      const event = events.get(eventId);
+      const named =
+        event === undefined
+          ? (await loader.byId(room, eventId))?.pdu
+          : (JSON.parse(event.json.toString('utf8')) as Pdu);
+      const { content, state_key: userId, type } = named ?? ({} as Partial<Pdu>);
+      if (type !== MEMBER || content === undefined || userId === undefined || !wanted.has(userId)) continue;
+      const key = stateMapKey(type, userId);
+      if (!claimed.has(key)) claimed.set(key, { eventId, member: { userId, membership: membershipIn(content) } });
+    }
+    return { state: claimed };
   }
 
   /** The names in some entries, and that of a user who joins. */
@@ -234,9 +264,13 @@ export class RoomImport {
     const userId = pdu.state_key ?? '';
     const entries = new Map(told.changes.map(({ skey, event }) => [skey, event]));
     const verdict = await checkAgainst(this.#options, room, join, (skey) => entries.get(skey));
-    if (!verdict.ok) throw new BadAnswerError(`The join is not allowed by the state that was told: ${verdict.reason}.`);
     const skey = names.stateKey(MEMBER, userId);
     const replaced = entries.get(skey);
+    const earlier = verdict.ok || replaced === undefined ? undefined : await loader.one(room, replaced);
+    // Whoever answered does not know better, but the user is told what it is.
+    if (earlier !== undefined && membershipIn(earlier.content) === 'ban')
+      throw new MatrixError('M_FORBIDDEN', 'You are banned from this room.');
+    if (!verdict.ok) throw new BadAnswerError(`The join is not allowed by the state that was told: ${verdict.reason}.`);
     const previous = replaced === undefined ? undefined : await loader.one(room, replaced);
     const authIds = referencedIds(pdu.auth_events);
     const places = await positionsById(database, authIds.map(eventIdBytes));
@@ -372,30 +406,6 @@ const authFirst = (events: ReadonlyMap<string, AnsweredEvent>): readonly Answere
 
 /** Whether the room says that it is the successor of another one: what the user said of that one holds for this one too. */
 const hasPredecessor = ({ slots }: ToldState): boolean => isJsonObject(slots.get(CREATE)?.event.content['predecessor']);
-
-/** Of memberships that were left out, those on which the join stands are what it names as such: its user's invite, and who authorised it. */
-const withClaimed = (
-  version: RoomVersion,
-  { pdu }: IdentifiedPdu,
-  { events, state }: JoinAnswer,
-): Pick<JoinAnswer, 'state'> => {
-  const wanted = new Set(
-    authEventKeysFor(version, pdu).flatMap(([type, stateKey]) => (type === MEMBER ? [stateKey] : [])),
-  );
-  const claimed = new Map(state);
-  for (const eventId of referencedIds(pdu.auth_events)) {
-    const event = events.get(eventId);
-    const {
-      content,
-      state_key: userId,
-      type,
-    } = event === undefined ? ({} as Partial<Pdu>) : (JSON.parse(event.json.toString('utf8')) as Pdu);
-    if (type !== MEMBER || content === undefined || userId === undefined || !wanted.has(userId)) continue;
-    const key = stateMapKey(type, userId);
-    if (!claimed.has(key)) claimed.set(key, { eventId, member: { userId, membership: membershipIn(content) } });
-  }
-  return { state: claimed };
-};
 
 /** What is remembered of a state that is not whole, or that an earlier one of the room was not. */
 const partialRowsOf = (room: Room, partial: PartialState | undefined): readonly PartialRoomRow[] => {

@@ -649,6 +649,20 @@ describe('a room that is joined before its members are known', function () {
     room.open();
   });
 
+  it('does not let a user in whose join comes after a ban that is known here, whatever another server answers', async () => {
+    const room = await joined();
+    await send(room, room.ban('@alice:a.test'));
+    const path = encodeURIComponent(room.roomId);
+    p.on('PUT', `/_matrix/federation/v2/send_join/${path}/*`, () => {
+      const state = [...room.state.values()].filter(({ pdu }) => pdu.type !== 'm.room.member').map(({ pdu }) => pdu);
+      const told = { members_omitted: true, servers_in_room: ['p.test'], auth_chain: [], state };
+      return { body: { origin: 'p.test', ...told, auth_chain: room.authChain([room.last]).map(({ pdu }) => pdu) } };
+    });
+    const { body, status } = await join(room);
+    expect([status, body.errcode]).to.deep.equal([403, 'M_FORBIDDEN']);
+    expect((await a.must('alice', 'GET', '/joined_rooms')).joined_rooms).not.to.include(room.roomId);
+  });
+
   it('goes on to be completed when one of two users here leaves, over a restart too, for the one who stays', async () => {
     const room = await joined();
     expect((await join(room, 'bob')).status).to.equal(200);
