@@ -13,7 +13,7 @@ import { NetworkPath } from './network-path.ts';
 import { recorder } from './schema-recorder.ts';
 import { RemotePartner, type RemotePartnerOptions } from './remote-partner.ts';
 
-export { RemotePartner } from './remote-partner.ts';
+export { type PartnerRoute, RemotePartner } from './remote-partner.ts';
 
 const certificate = (name: string): string => new URL(`certificates/${name}`, import.meta.url).pathname;
 

@@ -8,6 +8,7 @@ export class NetworkPath {
   readonly #target: () => number | undefined;
   readonly #sockets = new Set<Socket>();
   #isCut = false;
+  #isHanging = false;
   /** Connections that were wanted, also while it was cut. */
   attempts = 0;
 
@@ -35,18 +36,35 @@ export class NetworkPath {
     for (const socket of this.#sockets) socket.destroy();
   }
 
+  /** The same, but connections are taken, and nothing is said. */
+  hang(): void {
+    this.cut();
+    this.#isHanging = true;
+  }
+
   heal(): void {
     this.#isCut = false;
+    if (this.#isHanging) for (const socket of this.#sockets) socket.destroy();
+    this.#isHanging = false;
   }
 
   async close(): Promise<void> {
     this.cut();
+    this.#isHanging = false;
     this.#server.close();
     await once(this.#server, 'close');
   }
 
   #accept(socket: Socket): void {
     this.attempts += 1;
+    if (this.#isHanging) {
+      this.#sockets.add(socket);
+      socket
+        .resume()
+        .on('error', () => undefined)
+        .on('close', () => this.#sockets.delete(socket));
+      return;
+    }
     const port = this.#isCut ? undefined : this.#target();
     if (port === undefined) {
       socket.destroy();
