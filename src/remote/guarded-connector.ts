@@ -4,7 +4,7 @@ import { connect as connectTls, createSecureContext, type SecureContext } from '
 import { type buildConnector, errors } from 'undici';
 import { atMost } from '#src/kernel/at-most.ts';
 import { CountedCache } from '#src/kernel/counted-cache.ts';
-import { systemTimers } from '#src/kernel/timers.ts';
+import { systemTimers, type Timer } from '#src/kernel/timers.ts';
 import type { AddressGuard } from './address-guard.ts';
 
 /** All addresses of a host name. */
@@ -42,8 +42,8 @@ export interface ConnectionWish {
   readonly port: number;
   /** The name that is sent as SNI, and for which the certificate must be valid; undefined or an IP address: it is for the IP address. */
   readonly tlsName: string | undefined;
-  /** Where others than those of this connector are meant, `timeoutMs`. */
-  readonly timeoutMs?: number | undefined;
+  /** Until somebody has accepted the connection, TLS not included; `timeoutMs` of this connector at most. */
+  readonly acceptMs?: number | undefined;
 }
 
 const resolveBySystem: Resolve = (hostname) =>
@@ -148,14 +148,23 @@ export class GuardedConnector {
 
   /** Does what ends with a connection, and destroys what it has come to when that takes too long. */
   async #within(
-    { hostname, port, timeoutMs = this.#options.timeoutMs }: ConnectionWish,
+    { acceptMs = Infinity, hostname, port }: ConnectionWish,
     work: (keep: (socket: Socket) => void) => Promise<Socket>,
   ): Promise<Socket> {
     if (this.#isClosed) throw new errors.ClientDestroyedError();
+    const { timeoutMs } = this.#options;
     let kept: Socket | undefined;
-    const timer = systemTimers.after(timeoutMs, () => {
-      kept?.destroy(new errors.ConnectTimeoutError(`no connection to ${hostname}:${port} within ${timeoutMs} ms`));
-    });
+    let isOver = false;
+    /** Where this process was held up itself, what has come meanwhile is looked at first: nobody is late for that. */
+    const endAfter = (ms: number, isLate: () => boolean): Timer =>
+      systemTimers.after(ms, () =>
+        setImmediate(() => {
+          if (!isOver && isLate())
+            kept?.destroy(new errors.ConnectTimeoutError(`no connection to ${hostname}:${port} within ${ms} ms`));
+        }),
+      );
+    const timers = [endAfter(timeoutMs, () => true)];
+    if (acceptMs < timeoutMs) timers.push(endAfter(acceptMs, () => kept?.connecting === true));
     try {
       return await work((socket) => {
         // TLS has the other one as its own, and destroys it with itself.
@@ -168,7 +177,8 @@ export class GuardedConnector {
       kept?.destroy();
       throw error;
     } finally {
-      timer.cancel();
+      isOver = true;
+      for (const timer of timers) timer.cancel();
       if (kept !== undefined) this.#connecting.delete(kept);
     }
   }

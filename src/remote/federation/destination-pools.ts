@@ -48,13 +48,13 @@ export class DestinationPools {
     return this.#connected.size;
   }
 
-  /** Opens a connection, unless one is open. @throws errors of the guard, the resolver and the network, and for being late */
-  async connect(place: DestinationPlace, timeoutMs?: number): Promise<void> {
+  /** Opens a connection, unless one is open. @param acceptMs until it is accepted @throws errors of the guard, the resolver and the network, and for being late */
+  async connect(place: DestinationPlace, acceptMs?: number): Promise<void> {
     const key = keyOf(place);
     if (this.#connected.get(key) !== undefined) return;
     await this.#connecting.run(key, async () => {
       const { host: hostname, port, tlsName } = place;
-      const socket = await this.#connector.connect({ hostname, port, tlsName, timeoutMs });
+      const socket = await this.#connector.connect({ hostname, port, tlsName, acceptMs });
       this.#keep(key, place, socket);
     });
   }

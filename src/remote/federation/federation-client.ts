@@ -61,8 +61,8 @@ export interface ComposedRequest extends FederationWish {
 }
 
 export interface FederationTimeouts extends OutboundTimeouts {
-  /** Until there is a connection, at each place. */
-  readonly connectMs: number;
+  /** Until somebody accepts the connection, at each place; TLS has its own. */
+  readonly acceptMs: number;
 }
 
 /** An answer whose body is read bit by bit. */
@@ -95,7 +95,7 @@ export interface FederationClientOptions {
 
 const CONNECT_MS = 10_000;
 const DEFAULT_TIMEOUTS: FederationTimeouts = {
-  connectMs: CONNECT_MS,
+  acceptMs: CONNECT_MS,
   headersMs: 30_000,
   bodyMs: 15_000,
   totalMs: 60_000,
@@ -328,7 +328,7 @@ export class FederationClient {
     const all = places ?? (await this.#options.discovery.find(destination));
     for (const [index, place] of all.entries()) {
       try {
-        await (await this.#poolsOf()).connect(place, timeouts.connectMs);
+        await (await this.#poolsOf()).connect(place, timeouts.acceptMs);
         return { place, others: all.slice(index + 1) };
       } catch (error) {
         failure = await this.#failureOf(error, destination, signal);

@@ -20,8 +20,9 @@ const NEVER_SENT = HIDDEN_FLAGS | EVENT_FLAGS.afterGap;
 
 const PAGE = sql(
   'destination_rooms_page',
-  `select destination, room, after, up_to as "upTo", sticky_after as "stickyAfter" from destination_rooms
-   where (destination, room, after) > ($1, $2, $3) order by destination, room, after limit $4`,
+  `select d.destination, d.room, d.after, d.up_to as "upTo", d.sticky_after as "stickyAfter", r.room_id as "roomId"
+   from destination_rooms d join rooms r on r.nid = d.room
+   where (d.destination, d.room, d.after) > ($1, $2, $3) order by d.destination, d.room, d.after limit $4`,
 );
 const DELETE = sql(
   'destination_rooms_delete',
@@ -52,13 +53,18 @@ const SHARES_ROOM = sql(
      and exists (select 1 from member o where o.room = m.room and o.local and o.membership = 1) limit 1`,
 );
 
+/** The same as it is read. */
+export interface KeptDestinationRoom extends DestinationRoomRow {
+  readonly roomId: string;
+}
+
 /** Rows in order, from after one. */
 export const destinationRooms = (
   database: Database,
   after: Pick<DestinationRoomRow, 'destination' | 'room' | 'after'>,
   limit: number,
-): Promise<DestinationRoomRow[]> =>
-  database.query<DestinationRoomRow>(PAGE, [after.destination, after.room, after.after, limit]);
+): Promise<KeptDestinationRoom[]> =>
+  database.query<KeptDestinationRoom>(PAGE, [after.destination, after.room, after.after, limit]);
 
 /** Puts `rows` in the place of all rows of these destinations and rooms. */
 export const replaceDestinationRooms = async (

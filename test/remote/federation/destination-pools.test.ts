@@ -138,11 +138,14 @@ describe('connections to other servers', () => {
     expect(here.size).to.equal(0);
     let ended = 0;
     const silent = await tcp((socket) => socket.on('close', () => (ended += 1)));
-    expect(await failure(here.connect(place(silent), 100))).to.equal('UND_ERR_CONNECT_TIMEOUT');
+    expect(await failure(pools({ timeoutMs: 100 }).connect(place(silent)))).to.equal('UND_ERR_CONNECT_TIMEOUT');
+    // Who has accepted is not late for that.
+    const patient = pools({ timeoutMs: 200 });
+    expect(await failure(patient.connect(place(silent), 1))).to.equal('UND_ERR_CONNECT_TIMEOUT');
     const garbage = await tcp((socket) => socket.end('220 mail.test ESMTP\r\n'));
     expect(await failure(here.connect(place(garbage)))).to.not.equal('none');
     expect(here.size).to.equal(0);
-    await until('it hangs up', () => ended === 1);
+    await until('it hangs up', () => ended === 2);
   });
 
   it('are forgotten when the other side has closed the last of them', async () => {

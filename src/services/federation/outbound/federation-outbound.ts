@@ -8,7 +8,7 @@ import type { Metrics } from '#src/kernel/metrics.ts';
 import type { Random } from '#src/kernel/random.ts';
 import type { Subscribable } from '#src/kernel/signal.ts';
 import { systemTimers, type Timer, type Timers } from '#src/kernel/timers.ts';
-import { ORIGIN, type PositionVector, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';
+import { ORIGIN, type PositionVector, shardOfName, SHARDS } from '#src/protocol/wire/position.ts';
 import type {
   FederationClient,
   FederationFailure,
@@ -67,12 +67,12 @@ const SHARE_OF_UNKNOWN = 0.6;
 const PLACES_OF_FAILING = 1.25;
 /** Servers of which it is remembered that they were reached last. */
 const MOST_PROVEN = 20_000;
-const TIMEOUTS = { connectMs: 10_000, headersMs: 60_000, totalMs: 90_000 };
+const TIMEOUTS = { acceptMs: 10_000, headersMs: 60_000, totalMs: 90_000 };
 /** The first try is a short one: of a thousand servers nobody knows how many are dead, and the others come after these. */
-const TIMEOUTS_OF_UNKNOWN = { ...TIMEOUTS, connectMs: 3_000 };
-const TIMEOUTS_OF_FAILING = { connectMs: 5_000, headersMs: 20_000, totalMs: 30_000 };
+const TIMEOUTS_OF_UNKNOWN = { ...TIMEOUTS, acceptMs: 5_000 };
+const TIMEOUTS_OF_FAILING = { acceptMs: 5_000, headersMs: 20_000, totalMs: 30_000 };
 /** Who is tried once in a while is waited for longer. */
-const TIMEOUTS_OF_GONE = { ...TIMEOUTS_OF_FAILING, connectMs: 10_000 };
+const TIMEOUTS_OF_GONE = { ...TIMEOUTS_OF_FAILING, acceptMs: 10_000 };
 /** After trouble of our own. */
 const TROUBLE_MS = 2_000;
 /** Answers name the events that were refused. */
@@ -318,7 +318,8 @@ export class FederationOutbound {
     const { database, writer } = this.#options;
     for (let last = { destination: '', room: 0, after: 0 }; ;) {
       const page = await destinationRooms(database, last, PAGE);
-      for (const row of page) this.#pending.recall(row, writer.committedIn(shardOfPosition(row.after)));
+      // Where nothing of a room had been sent, `after` is no position of its own, and says nothing of its shard.
+      for (const row of page) this.#pending.recall(row, writer.committedIn(shardOfName(row.roomId)));
       const end = page.at(-1);
       if (end === undefined) return;
       last = end;

@@ -185,6 +185,22 @@ describe('events for other servers', () => {
     expect(once(arrived(q, roomId))).to.deep.equal(['before', 'only q has this', 'nobody has this']);
   });
 
+  it('that wait when this server stops in good order are sent by the next one, whatever else happens in the room', async () => {
+    for (let count = 0; count < 4; count++) {
+      // The positions of each room belong to one of sixteen shards.
+      const roomId = await shared(p);
+      await a.idle();
+      federation.cut('a.test', 'p.test');
+      await a.say('alice', roomId, `before the end ${count}`);
+      await a.restart();
+      federation.heal('a.test', 'p.test');
+      await a.idle();
+      await federation.clock.advance(30_000);
+      await a.idle();
+      expect(arrived(p, roomId)).to.deep.equal([`before the end ${count}`]);
+    }
+  });
+
   it('are kept as one row for each room, however many there are, and as none for servers that keep up', async () => {
     const { database } = a.services;
     const rows = (): Promise<Json[]> =>
