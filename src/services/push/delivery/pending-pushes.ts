@@ -59,7 +59,6 @@ export interface PendingPushesOptions {
 export class PendingPushes implements DeliverySource<PushItem> {
   readonly #options: PendingPushesOptions;
   readonly #pending = new Map<string, Pending>();
-  #returns = 0;
 
   constructor(options: PendingPushesOptions) {
     this.#options = options;
@@ -98,9 +97,10 @@ export class PendingPushes implements DeliverySource<PushItem> {
     return pending?.gap?.isRecorded === true && !pending.isReading;
   }
 
-  /** Counts how often a pusher was away and is not any more: what comes from then on must be told here. */
-  get returns(): number {
-    return this.#returns;
+  /** Whether what comes for a pusher is kept in memory: nothing has to be read from the log first, or it is being read. */
+  takes(destination: string): boolean {
+    const pending = this.#pending.get(destination);
+    return pending?.gap === undefined || pending.isReading;
   }
 
   /** Whether something may wait for a pusher that is not in memory. */
@@ -119,7 +119,6 @@ export class PendingPushes implements DeliverySource<PushItem> {
   }
 
   forget(destination: string): void {
-    this.#returns += 1;
     this.#pending.delete(destination);
   }
 
@@ -196,7 +195,6 @@ export class PendingPushes implements DeliverySource<PushItem> {
   ): Promise<PendingPush | undefined> {
     const { isWanted, read } = this.#options;
     for (let limit = PAGE; ; limit = LONG_PAGE) {
-      this.#returns += 1;
       Object.assign(pending, { entries: [], isReading: true, hasOverflown: false });
       const page = await read(pusher, Math.max(done, gap.scanned), upTo, limit);
       for (const push of page) {

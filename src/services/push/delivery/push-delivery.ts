@@ -1,5 +1,6 @@
 import { Background } from '#src/kernel/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
+import { GiveWay } from '#src/kernel/give-way.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
 import type { Random } from '#src/kernel/random.ts';
@@ -16,9 +17,11 @@ import type { PusherRef, PusherRegistry } from '#src/services/push/pushers/pushe
 import type { PusherService } from '#src/services/push/pushers/pusher-service.ts';
 import type { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
 import type { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
+import type { UserRules } from '#src/services/push/rules/user-rules.ts';
 import type { FollowedThreads } from '#src/services/push/threads/followed-threads.ts';
 import type { BadgeCounts } from '#src/services/push/unread/badge-counts.ts';
 import type { UnreadCounts } from '#src/services/push/unread/unread-counts.ts';
+import { classOfFlags } from '#src/services/push/unread/unread-state.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
@@ -32,15 +35,22 @@ import {
 } from '#src/services/user-data/account-data/invite-permission.ts';
 import { Deliveries } from '#src/storage/delivery/deliveries.ts';
 import type { Database } from '#src/storage/database.ts';
-import { deletePushChecks, pushChecks, type PushRecord, pushesOfUser } from '#src/storage/push/pushes.ts';
+import {
+  deletePushChecks,
+  pushChecks,
+  type PushOfUser,
+  type PushRecord,
+  pushesOfUser,
+} from '#src/storage/push/pushes.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { GatewayHealth } from './gateway-health.ts';
 import { PendingPushes, type PendingPush, type PushItem } from './pending-pushes.ts';
 import { PushLog } from './push-log.ts';
 import { PushProgress } from './push-progress.ts';
-import type { PushRecipients, Recipient } from './push-recipients.ts';
+import type { PushRecipients } from './push-recipients.ts';
 import type { PushSender } from './push-sender.ts';
-import { Ripening } from './ripening.ts';
+import { RecentPushes, type ToldIf } from './recent-pushes.ts';
+import { type LogPage, Ripening, type Unripe } from './ripening.ts';
 
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 3_600_000;
@@ -50,6 +60,8 @@ const REMEMBER_EVERY_MS = 5_000;
 const LATER_MS = 30_000;
 /** Steps that the rules of a user may take to say whether they are told of an event. */
 const MOST_STEPS = 500_000;
+/** Users of whom it is found out in one turn of the event loop whether they are told of an event, an event each. */
+const HANDED_OUT_AT_ONCE = 5_000;
 /** What is being sent gets so long when the server stops. */
 const CLOSE_MS = 2_000;
 
@@ -101,6 +113,7 @@ export class PushDelivery {
   readonly #pending: PendingPushes;
   readonly #queue: DeliveryQueue<PushItem>;
   readonly #ripening: Ripening;
+  readonly #recent = new RecentPushes();
   #rememberedAt = 0;
   /** Users of whom other things may be unread than their pushers know, with the latest mark of their receipts. */
   #unsure = new Map<string, number | undefined>();
@@ -141,7 +154,13 @@ export class PushDelivery {
         return { name, most: health.mostAtOnce(name) };
       },
     });
-    this.#ripening = new Ripening(clock, timers, (destination) => this.#queue.wake(destination));
+    this.#ripening = new Ripening({
+      clock,
+      timers,
+      tell: (pushes) => this.#handOut(pushes),
+      read: (after, limit) => this.#recall(after, limit),
+      onFailure: (err) => logger.error('pushes could not be handed out; trying again', { err }),
+    });
     this.#counting = new Background(
       'push counts',
       () => this.#tellCounts(),
@@ -177,8 +196,10 @@ export class PushDelivery {
   /** Resumes what the last process left. Pushers are known, and no event is processed yet. */
   async start(): Promise<void> {
     await this.#log.open();
-    for await (const page of this.#log.left()) await this.#recall(page);
+    this.#recent.open(this.#log.newest);
+    this.#ripening.open(this.#log.done);
     await this.#queue.start();
+    this.#ripening.start();
     const checks = await pushChecks(this.#options.database);
     const names = await this.#options.interner.named({ users: checks.map(({ user }) => user) });
     for (const { user, mark } of checks) this.#check(names.userName(user), mark);
@@ -186,26 +207,22 @@ export class PushDelivery {
 
   /** Takes committed events in. They may come again. */
   async take(events: readonly FollowedEvent[]): Promise<void> {
-    const { clock, recipients } = this.#options;
+    const { badges, clock, recipients } = this.#options;
     const shown = events.filter(({ room, event }) => event.nid > 0 && recipients.concerns(room));
     if (shown.length === 0) return;
     await recipients.prepare(shown);
-    const told = new Map<number, { readonly followed: FollowedEvent; readonly to: readonly Recipient[] }>();
+    const told = new Map<number, FollowedEvent>();
     const unsure = new Map<string, undefined>();
-    const listeners = new Map(
-      Array.from(new Set(shown.map(({ room }) => room)), (room) => [room, this.#listenersOf(room)]),
-    );
+    for (const room of new Set(shown.map((followed) => followed.room)))
+      for (const userId of recipients.audienceOf(room)) badges.touch(userId, room.nid);
     for (const followed of shown) {
       const { room, event } = followed;
       for (const userId of this.#readBy(followed)) unsure.set(userId, undefined);
-      const { awake = [], away = [] } = listeners.get(room) ?? {};
-      const to = recipients.of(room, event, awake);
-      // Those who are away read it from the log: it has to be there, for one of them or for all.
-      if (to.length > 0 || recipients.of(room, event, away, 1).length > 0) told.set(event.nid, { followed, to });
+      // Who they are is found out when it is ripe: by then most of them may have read it, or wait for a gateway that is away.
+      if (recipients.areAny(room, event)) told.set(event.nid, followed);
     }
-    const { returns } = this.#pending;
     const ts = clock.now();
-    const rows = Array.from(told.values(), ({ followed: { room, event } }) => ({
+    const rows = Array.from(told.values(), ({ room, event }) => ({
       room: room.nid,
       event: event.nid,
       user_nid: null,
@@ -214,11 +231,11 @@ export class PushDelivery {
     if (rows.length > 0)
       await this.#log.append(rows, (records) => {
         for (const record of records) {
-          const known = told.get(record.event ?? 0);
-          if (known === undefined) continue;
-          const { room, event } = known.followed;
-          // Who was away when that was worked out may have read the log to its end before this was there.
-          this.#add(record, room, event, this.#pending.returns === returns ? known.to : recipients.of(room, event));
+          const followed = told.get(record.event ?? 0);
+          if (followed === undefined) continue;
+          const { room, event } = followed;
+          this.#recent.add({ ...record, ...recipients.factsOf(event) });
+          this.#ripening.add(this.#unripe(record, { kind: 'event', room, event }));
         }
       });
     await this.#tellCountsOf(unsure);
@@ -228,14 +245,15 @@ export class PushDelivery {
   /** Resolves when nothing is being told, and nothing could be: what is left waits for its time. */
   async idle(): Promise<void> {
     await this.#counting.idle();
+    await this.#ripening.idle();
     await this.#queue.idle();
     await this.#options.sender.idle();
   }
 
   /** Begins to tell nothing new. */
   async drain(): Promise<void> {
-    this.#ripening.close();
     this.#laterTimer?.cancel();
+    await this.#ripening.close();
     await this.#counting.close();
     await this.#queue.close(CLOSE_MS);
     await this.#options.sender.idle();
@@ -248,27 +266,60 @@ export class PushDelivery {
 
   async #remember(): Promise<void> {
     this.#rememberedAt = this.#options.clock.now();
-    await this.#log.done(this.#pending.doneUpTo(this.#log.newest));
+    await this.#log.setDone(this.#pending.doneUpTo(this.#ripening.told));
   }
 
-  /** Keeps who is told of an event, until it may have been read. */
-  #add({ pos, ts }: PushRecord, room: Room, event: StoredEvent, to: readonly Recipient[]): void {
-    const at = ts + this.#options.graceMs;
-    const usual: PendingPush = { position: pos, at, item: { kind: 'event', room, event, exception: undefined } };
-    const destinations: string[] = [];
-    for (const { pusher, exception } of to) {
-      const { destination } = pusher;
-      if (this.#pending.isAway(destination)) continue;
-      const item = { kind: 'event', room, event, exception } as const;
-      if (this.#pending.add(destination, exception === undefined ? usual : { position: pos, at, item }))
-        destinations.push(destination);
+  /** Counts are told at once, unless an event before them still has to wait: pushers are told everything in order. */
+  #unripe({ pos, ts }: PushRecord, about: Unripe['about']): Unripe {
+    return { position: pos, at: about.kind === 'event' ? ts + this.#options.graceMs : ts, about };
+  }
+
+  /** Hands out what is ripe to all whom it still concerns, each room in one go. */
+  async #handOut(pushes: readonly Unripe[]): Promise<void> {
+    const { recipients } = this.#options;
+    const way = new GiveWay(HANDED_OUT_AT_ONCE);
+    const followed = pushes.flatMap(({ about }) => (about.kind === 'event' ? [about] : []));
+    await recipients.prepare(followed);
+    const listeners = new Map<Room, readonly Listener[]>();
+    for (const { room } of followed) if (!listeners.has(room)) listeners.set(room, this.#listenersOf(room));
+    for (const push of pushes) {
+      const { about } = push;
+      if (about.kind === 'counts') {
+        for (const { destination } of about.pushers) this.#add(destination, { ...push, item: { kind: 'counts' } });
+        continue;
+      }
+      const known = listeners.get(about.room) ?? [];
+      this.#handOutEvent(push, about, known);
+      await way.after(known.length);
     }
-    if (destinations.length > 0) this.#ripening.add(at, destinations);
   }
 
-  /** Works out anew who is told of pushes that the last process made, and may not have sent. */
-  async #recall(records: readonly PushRecord[]): Promise<void> {
+  #handOutEvent(
+    { position, at }: Unripe,
+    { room, event }: { readonly room: Room; readonly event: StoredEvent },
+    listeners: readonly Listener[],
+  ): void {
+    if (listeners.length === 0) return;
+    const { recipients } = this.#options;
+    const { toldIf } = recipients.factsOf(event);
+    const users = listeners.flatMap(({ userId, isSettled }) => (isSettled(event.nid, toldIf) ? [] : [userId]));
+    const usual: PendingPush = { position, at, item: { kind: 'event', room, event, exception: undefined } };
+    for (const { pusher, exception } of recipients.of(room, event, users))
+      this.#add(
+        pusher.destination,
+        exception === undefined ? usual : { position, at, item: { kind: 'event', room, event, exception } },
+      );
+  }
+
+  #add(destination: string, push: PendingPush): void {
+    if (this.#pending.isAway(destination)) return;
+    if (this.#pending.add(destination, push)) this.#queue.wake(destination);
+  }
+
+  /** Reads pushes from the log: those that the last process made, and may not have sent, and those for which there was no room in memory. */
+  async #recall(after: number, limit: number): Promise<LogPage> {
     const { interner, loader, recipients, registry, rooms } = this.#options;
+    const records = await this.#log.after(after, limit);
     const loaded = await rooms.load(records.flatMap(({ room }) => room ?? []));
     const places = records.flatMap(({ room: nid, event }) => {
       const room = loaded.get(nid ?? 0);
@@ -281,19 +332,28 @@ export class PushDelivery {
     });
     await recipients.prepare(followed);
     const names = await interner.named({ users: records.flatMap(({ user_nid: user }) => user ?? []) });
-    for (const record of records) {
+    const pushes = records.flatMap((record) => {
       const room = loaded.get(record.room ?? 0);
       const event = events.get(record.event ?? 0);
-      if (record.user_nid !== null) this.#addCounts(record, registry.of(names.userName(record.user_nid)));
-      else if (room !== undefined && event !== undefined) this.#add(record, room, event, recipients.of(room, event));
-    }
+      if (record.user_nid !== null) {
+        const pushers = registry.of(names.userName(record.user_nid)).filter(wantsCounts);
+        return this.#unripe(record, { kind: 'counts', pushers });
+      }
+      return room === undefined || event === undefined ? [] : this.#unripe(record, { kind: 'event', room, event });
+    });
+    return { pushes, last: records.at(-1)?.pos, isFull: records.length === limit };
   }
 
-  /** What may concern the user of a pusher, from the database. */
+  /** What may concern the user of a pusher and is ripe, from memory or the database. */
   async #read({ userId }: PusherRef, after: number, upTo: number, limit: number): Promise<readonly PendingPush[]> {
     const { database, graceMs, interner, loader, rooms } = this.#options;
-    const end = Math.min(upTo, this.#log.newest);
-    const rows = await pushesOfUser(database, await interner.userNid(userId), after, end, limit);
+    // What was begun was ripe then, be it in the last process.
+    const end = upTo === Infinity ? this.#ripening.ripe : upTo;
+    const user = await interner.userNid(userId);
+    const rows =
+      after >= this.#recent.floor
+        ? await this.#recentOf(userId, user, after, end, limit)
+        : await pushesOfUser(database, user, after, end, limit);
     const loaded = await rooms.load(rows.flatMap(({ room }) => room ?? []));
     const places = rows.flatMap(({ room: nid, event }) => {
       const room = loaded.get(nid ?? 0);
@@ -311,6 +371,34 @@ export class PushDelivery {
     });
   }
 
+  /** What may concern a user, from memory. What they have read is left out. */
+  async #recentOf(userId: string, user: number, after: number, upTo: number, limit: number): Promise<PushOfUser[]> {
+    const { rooms } = this.#options;
+    const found: PushOfUser[] = [];
+    for (const push of this.#recent.ofUser(user, after, upTo)) found.push({ ...push, kind: null });
+    for (const room of (await rooms.load(this.#recent.roomsAfter(after))).values()) {
+      if (!['join', 'invite'].includes(room.member(userId)?.membership ?? '')) continue;
+      const isSettled = this.#settledIn(room, userId);
+      let ofRoom = 0;
+      for (const push of this.#recent.ofRoom(room.nid, after, upTo)) {
+        if (isSettled(push.event ?? 0, push.toldIf)) continue;
+        found.push({ ...push, kind: push.exceptions.get(user) ?? null });
+        if ((ofRoom += 1) === limit) break;
+      }
+    }
+    return found.toSorted((one, other) => one.pos - other.pos).slice(0, limit);
+  }
+
+  /** Says of events of a room whether a user need not be told of them any more, as far as that can be said by what is in memory. */
+  #settledIn(room: Room, userId: string): (nid: number, toldIf: ToldIf) => boolean {
+    const { pushRules, unread } = this.#options;
+    const isUnread = unread.peekUnread(userId, room);
+    const rules = pushRules.peek(userId);
+    if (isUnread === undefined || rules === undefined) return () => false;
+    const hearsAll = hearsAllOf(rules, room);
+    return (nid, toldIf) => (toldIf === 'unread' || (toldIf === 'unread-of-all' && hearsAll)) && !isUnread(nid);
+  }
+
   /** Whether a pusher is still to be told: what was read meanwhile, redacted or given up on is not. */
   async #isWanted({ userId }: PusherRef, { at, item }: PendingPush): Promise<boolean> {
     const { clock, graceMs, ignoredUsers, invitePermission, retryMs, unread } = this.#options;
@@ -324,7 +412,7 @@ export class PushDelivery {
     if (member?.membership === 'join')
       return (
         (await unread.isUnread(userId, room, event.nid)) ||
-        (event.type === 'm.room.encrypted' && this.#isForClient(userId, room, event))
+        (event.type === 'm.room.encrypted' && this.#isForClient(userId, room, event, exception))
       );
     if (member?.membership !== 'invite' || member.event !== event.nid) return false;
     if (exception === undefined || exception === MENTION_KINDS.silent) return false;
@@ -333,30 +421,35 @@ export class PushDelivery {
   }
 
   /** Whether an encrypted event is pushed so that the client finds out what it is, although it does not count as unread. MSC4028. */
-  async #isForClient(userId: string, room: Room, event: StoredEvent): Promise<boolean> {
+  async #isForClient(
+    userId: string,
+    room: Room,
+    event: StoredEvent,
+    exception: MentionKind | undefined,
+  ): Promise<boolean> {
     const { events, ignoredUsers, pushRules, receipts } = this.#options;
     const { since = Infinity } = room.member(userId) ?? {};
     if (!pushRules.defaults.encryptedEvents || since >= event.nid || event.sender === userId) return false;
     if ((await ignoredUsers.of(userId)).has(event.sender)) return false;
+    const rules = await pushRules.rulesOf(userId);
+    // What counts as unread is pushed as long as it is.
+    if (exception === undefined && classOfFlags(event.flags) !== 'none' && hearsAllOf(rules, room)) return false;
     const thread = await threadOf(events, room, event);
     if (hasRead(event, thread, await receipts.readPositions(room, userId))) return false;
-    const rules = await pushRules.rulesOf(userId);
     const compiled = pushRules.compiledForPushes(userId, rules);
     return (
       verdictFor(room, event, { userId, displayName: undefined }, compiled, new StepBudget(MOST_STEPS))?.notify === true
     );
   }
 
-  /** Who of a room has pushers, apart from those of whom all are told from the log once their gateways are back. */
-  #listenersOf(room: Room): { readonly awake: readonly string[]; readonly away: readonly string[] } {
-    const { badges, recipients, registry } = this.#options;
-    const [awake, away]: [string[], string[]] = [[], []];
-    for (const userId of recipients.audienceOf(room)) {
-      badges.touch(userId, room.nid);
-      const isAway = registry.of(userId).every(({ destination }) => this.#pending.isAway(destination));
-      (isAway ? away : awake).push(userId);
-    }
-    return { awake, away };
+  /** Who of a room has pushers, apart from those who are told what waits for them later, from the log. */
+  #listenersOf(room: Room): readonly Listener[] {
+    const { recipients, registry } = this.#options;
+    const listeners: Listener[] = [];
+    for (const userId of recipients.audienceOf(room))
+      if (registry.of(userId).some(({ destination }) => this.#pending.takes(destination)))
+        listeners.push({ userId, isSettled: this.#settledIn(room, userId) });
+    return listeners;
   }
 
   /** Those for whom less may be unread because of an event. Others who are told of it are told the count with it. */
@@ -428,18 +521,24 @@ export class PushDelivery {
     }
     if (rows.length > 0)
       await this.#log.append(rows, (records) => {
-        for (const record of records) this.#addCounts(record, byUser.get(record.user_nid ?? 0) ?? []);
+        for (const record of records) {
+          this.#recent.add({ ...record, toldIf: 'asked', exceptions: new Map() });
+          const pushers = (byUser.get(record.user_nid ?? 0) ?? []).filter(wantsCounts);
+          this.#ripening.add(this.#unripe(record, { kind: 'counts', pushers }));
+        }
       });
     if (checks.length > 0) await deletePushChecks(database, checks);
   }
-
-  #addCounts({ pos, ts }: PushRecord, pushers: readonly PusherRef[]): void {
-    for (const { destination } of pushers.filter(wantsCounts)) {
-      // Nobody has to read anything before it is told.
-      this.#pending.add(destination, { position: pos, at: ts, item: { kind: 'counts' } });
-      this.#queue.wake(destination);
-    }
-  }
 }
+
+/** Somebody who is told of events of a room. */
+interface Listener {
+  readonly userId: string;
+  readonly isSettled: (nid: number, toldIf: ToldIf) => boolean;
+}
+
+/** Whether what a user's mode for a room says of events holds for those in threads, too, and is everything. */
+const hearsAllOf = (rules: UserRules, room: Room): boolean =>
+  !rules.asksForThreads && rules.modeIn(room.roomId) === 'all';
 
 const wantsCounts = (pusher: PusherRef): boolean => pusher.enabled && pusher.wantsCounts;

@@ -5,7 +5,6 @@ import { appendPushes, newestPush, type NewPush, type PushRecord, pushesAfter } 
 
 /** Under which it is kept up to where everything was told. */
 const DONE = 'push_sent';
-const PAGE = 500;
 
 /** The pushes of all pushers in the order in which they are told: one row each, for all pushers. */
 export class PushLog {
@@ -21,6 +20,11 @@ export class PushLog {
   /** Place of the newest push. */
   get newest(): number {
     return this.#newest;
+  }
+
+  /** Up to here everything was told, or is noted with its destination as waiting. */
+  get done(): number {
+    return this.#done;
   }
 
   /** Finds the end, and where the last process was. */
@@ -42,17 +46,13 @@ export class PushLog {
     });
   }
 
-  /** What may not have been told by the last process, in pages. */
-  async *left(): AsyncGenerator<readonly PushRecord[]> {
-    for (let after = this.#done; after < this.#newest;) {
-      const page = await pushesAfter(this.#database, after, PAGE);
-      yield page;
-      after = page.at(-1)?.pos ?? this.#newest;
-    }
+  /** Pushes after a place, in order. */
+  after(position: number, limit: number): Promise<PushRecord[]> {
+    return pushesAfter(this.#database, position, limit);
   }
 
   /** Remembers that everything up to a place was told, or is noted with its destination as waiting. */
-  async done(position: number): Promise<void> {
+  async setDone(position: number): Promise<void> {
     if (position <= this.#done) return;
     this.#done = position;
     await saveFollowerCursors(this.#database, DONE, [{ shard: 0, pos: position, goal: null, room: null }]);

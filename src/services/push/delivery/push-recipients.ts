@@ -12,6 +12,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { exceptionsAt } from '#src/storage/push/pushes.ts';
 import { PushAudience } from './push-audience.ts';
+import type { ToldIf } from './recent-pushes.ts';
 
 /** Who is told of an event. */
 export interface Recipient {
@@ -97,6 +98,24 @@ export class PushRecipients {
       });
   }
 
+  /** Whether `of` finds any for an event that was prepared. */
+  areAny(room: Room, event: StoredEvent): boolean {
+    return this.of(room, event, this.#audience.of(room), 1).length > 0;
+  }
+
+  /** What is known of an event that was prepared, for all of its room. */
+  factsOf(event: StoredEvent): { readonly toldIf: ToldIf; readonly exceptions: Exceptions } {
+    const { exceptions } = this.#heard.get(event) ?? { exceptions: NOBODY };
+    if (!this.#isForClients(event)) return { toldIf: 'unread', exceptions };
+    const isUsual = exceptions.size === 0 && classOfFlags(event.flags) !== 'none';
+    return { toldIf: isUsual ? 'unread-of-all' : 'asked', exceptions };
+  }
+
+  /** Whether an event is pushed so that clients find out what it says, be it unread for their users or not. MSC4028. */
+  #isForClients(event: StoredEvent): boolean {
+    return this.#pushRules.defaults.encryptedEvents && event.type === 'm.room.encrypted';
+  }
+
   /**
    * The pushers that may have to be told of an event that was prepared.
    *
@@ -107,7 +126,7 @@ export class PushRecipients {
     const { at = Infinity, exceptions } = this.#heard.get(event) ?? { exceptions: NOBODY };
     const eventClass = classOfFlags(event.flags);
     const isForFollowers = (event.flags & EVENT_FLAGS.notifiesFollowers) !== 0;
-    const isForClients = this.#pushRules.defaults.encryptedEvents && event.type === 'm.room.encrypted';
+    const isForClients = this.#isForClients(event);
     if (eventClass === 'none' && !isForFollowers && !isForClients && exceptions.size === 0) return [];
     const recipients: Recipient[] = [];
     for (const userId of users) {

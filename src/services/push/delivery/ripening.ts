@@ -1,52 +1,171 @@
+import { Background } from '#src/kernel/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
+import type { PusherRef } from '#src/services/push/pushers/pusher-registry.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
 
-/** What comes within so many milliseconds is one: a pusher is woken once for it, when the last of it is ripe. */
+/** What becomes ripe within so many milliseconds is handed on together. */
 const TOGETHER_MS = 50;
+const PAGE = 500;
+/** Pushes that ripen in memory; what comes while there are more is read from the log when their turn comes. */
+const MOST_UNRIPE = 20_000;
+const RETRY_MS = 1_000;
 
-interface Due {
-  readonly from: number;
-  at: number;
-  readonly destinations: Set<string>;
+/** A push that is handed on when it has waited long enough to have been read. */
+export interface Unripe {
+  /** Its place among all pushes. */
+  readonly position: number;
+  /** From when on it is told, in milliseconds. */
+  readonly at: number;
+  readonly about:
+    | { readonly kind: 'event'; readonly room: Room; readonly event: StoredEvent }
+    | { readonly kind: 'counts'; readonly pushers: readonly PusherRef[] };
 }
 
-/** Wakes pushers when what waits for them has waited long enough to have been read. One timer waits for all. */
+/** Pushes out of the log. */
+export interface LogPage {
+  readonly pushes: readonly Unripe[];
+  /** The place of the last one of the page, be it that it is told to nobody any more; undefined when there is none. */
+  readonly last: number | undefined;
+  /** Whether more may follow. */
+  readonly isFull: boolean;
+}
+
+export interface RipeningOptions {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  /** Hands on what is ripe, in order. Hears some of it again after a failure. */
+  readonly tell: (pushes: readonly Unripe[]) => Promise<void>;
+  /** Reads what comes after a place from the log. */
+  readonly read: (after: number, limit: number) => Promise<LogPage>;
+  readonly onFailure: (err: unknown) => void;
+}
+
+/**
+ * Has each push wait for its time, in the order of the log. A push waits here once, not for each pusher that is told of it, and one timer
+ * waits for all.
+ */
 export class Ripening {
-  readonly #clock: Clock;
-  readonly #timers: Timers;
-  readonly #wake: (destination: string) => void;
-  /** In the order of their times. */
-  #waiting: Due[] = [];
+  readonly #options: RipeningOptions;
+  /** In the order of their places. */
+  #waiting: Unripe[] = [];
+  /** What comes after all that was taken and all that waits is in the log alone. */
+  #isBehind = false;
+  #taken = 0;
+  #ripe = 0;
+  #told = 0;
   #timer: Timer | undefined;
+  readonly #background: Background;
 
-  constructor(clock: Clock, timers: Timers, wake: (destination: string) => void) {
-    this.#clock = clock;
-    this.#timers = timers;
-    this.#wake = wake;
+  constructor(options: RipeningOptions) {
+    this.#options = options;
+    this.#background = new Background(
+      'push ripening',
+      () => this.#work(),
+      (err) => this.#failed(err),
+    );
   }
 
-  /** @param at in milliseconds; not before that of the call before */
-  add(at: number, destinations: readonly string[]): void {
-    const last = this.#waiting.at(-1);
-    if (last !== undefined && at - last.from < TOGETHER_MS) {
-      last.at = at;
-      for (const destination of destinations) last.destinations.add(destination);
-    } else this.#waiting.push({ from: at, at, destinations: new Set(destinations) });
-    if (this.#timer === undefined) this.#wakeDue();
+  /** What comes up to this place is ripe: it was handed on, or is about to be. */
+  get ripe(): number {
+    return this.#ripe;
   }
 
-  close(): void {
+  /** What comes up to this place was handed on. */
+  get told(): number {
+    return this.#told;
+  }
+
+  /** Says up to where the log was handed on by the last process. */
+  open(told: number): void {
+    this.#taken = this.#ripe = this.#told = told;
+    this.#isBehind = true;
+  }
+
+  /** Begins with what comes after that. */
+  start(): void {
+    this.#background.wake();
+  }
+
+  /** Adds what was put at the end of the log. */
+  add(push: Unripe): void {
+    if (this.#isBehind) return;
+    if (this.#waiting.length >= MOST_UNRIPE) {
+      this.#isBehind = true;
+      return;
+    }
+    this.#waiting.push(push);
+    if (this.#timer === undefined) this.#background.wake();
+  }
+
+  /** Resolves when everything that is ripe was handed on. */
+  idle(): Promise<void> {
+    return this.#background.idle();
+  }
+
+  close(): Promise<void> {
     this.#timer?.cancel();
+    return this.#background.close();
   }
 
-  #wakeDue(): void {
+  async #work(): Promise<void> {
+    this.#timer?.cancel();
     this.#timer = undefined;
-    const now = this.#clock.now();
-    const due = this.#waiting.findIndex(({ at }) => at > now);
-    const ripe = due === -1 ? this.#waiting : this.#waiting.slice(0, due);
-    this.#waiting = due === -1 ? [] : this.#waiting.slice(due);
-    for (const { destinations } of ripe) for (const destination of destinations) this.#wake(destination);
-    const [next] = this.#waiting;
-    if (next !== undefined) this.#timer = this.#timers.after(next.at - now, () => this.#wakeDue());
+    while (!this.#background.isClosed) {
+      const due = this.#takeDue();
+      const last = due.at(-1);
+      if (last !== undefined) {
+        // From now on it may be read from the log as well, by those who are not told of it here since they are behind.
+        this.#taken = last.position;
+        this.#ripe = Math.max(this.#ripe, this.#taken);
+        await this.#options.tell(due);
+        this.#told = Math.max(this.#told, this.#taken);
+      } else if (this.#waiting.length > 0) return this.#expectNext();
+      else if (this.#isBehind) await this.#readOn();
+      else return;
+    }
+  }
+
+  #takeDue(): readonly Unripe[] {
+    const now = this.#options.clock.now();
+    const end = this.#waiting.findIndex(({ at }) => at > now);
+    return this.#waiting.splice(0, end === -1 ? this.#waiting.length : end);
+  }
+
+  #expectNext(): void {
+    const { clock, timers } = this.#options;
+    const first = this.#waiting[0]?.at ?? 0;
+    let at = first;
+    for (const push of this.#waiting) {
+      if (push.at - first >= TOGETHER_MS) break;
+      at = Math.max(at, push.at);
+    }
+    this.#wakeAfter(at - clock.now(), timers);
+  }
+
+  #wakeAfter(ms: number, timers: Timers): void {
+    if (this.#background.isClosed) return;
+    this.#timer = timers.after(ms, () => this.#background.wake());
+  }
+
+  async #readOn(): Promise<void> {
+    // What is added meanwhile may come after the end of the page.
+    this.#isBehind = false;
+    const { pushes, last = this.#taken, isFull } = await this.#options.read(this.#taken, PAGE);
+    this.#isBehind ||= isFull;
+    const later = isFull ? [] : this.#waiting.filter(({ position }) => position > last);
+    this.#waiting = [...pushes, ...later];
+    // What is told to nobody any more lies behind us.
+    if (pushes.length === 0) this.#taken = this.#ripe = this.#told = Math.max(this.#told, last);
+  }
+
+  #failed(err: unknown): void {
+    this.#options.onFailure(err);
+    // Who was told of some of it already is not told again: each pusher knows how far it has come.
+    this.#waiting = [];
+    this.#taken = this.#told;
+    this.#isBehind = true;
+    this.#wakeAfter(RETRY_MS, this.#options.timers);
   }
 }

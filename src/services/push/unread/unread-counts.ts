@@ -163,6 +163,17 @@ export class UnreadCounts {
     return known?.state.has(nid, mainOf(known), (root) => inThread(known, root)) === true;
   }
 
+  /** The same of any event, if all that it takes is in memory; undefined where something has to be read, or the user is not in the room. */
+  peekUnread(userId: string, room: Room): ((nid: number) => boolean) | undefined {
+    const user = this.#interner.peekUser(userId);
+    const ignored = this.#ignored.peek(userId);
+    if (user === undefined || ignored === undefined) return undefined;
+    const known = this.#peek(userId, user, room, room.lastPosition, ignored);
+    if (known === undefined) return undefined;
+    const main = mainOf(known);
+    return (nid) => known.state.has(nid, main, (root) => inThread(known, root));
+  }
+
   /** What is unread for a user up to a position, and what they hear of it; undefined for who is not in the room. */
   async #stateOf(userId: string, room: Room, end: number): Promise<Unread | undefined> {
     const user = this.#interner.peekUser(userId) ?? (await this.#interner.userNid(userId));
