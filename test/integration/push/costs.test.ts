@@ -1,8 +1,9 @@
 import { expect } from 'chai';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { PushServer } from './push-server.ts';
+import { GRACE_MS, PushServer } from './push-server.ts';
 
 const MEMBERS = 500;
+const FEW_MEMBERS = 150;
 const MESSAGES = 40;
 const ROUNDS = 4;
 
@@ -63,8 +64,9 @@ describe('sending to 500 members who have pushers', function () {
     };
   };
 
-  it('costs those who wait for it at most 1.15 times what it costs without, and a few bytes afterwards, whatever their number', async () => {
-    const names = Array.from({ length: MEMBERS - 1 }, (_, i) => `user${i}`);
+  /** A room of alice and everybody else. */
+  const crowd = async (members = MEMBERS): Promise<{ names: readonly string[]; room: Room }> => {
+    const names = Array.from({ length: members - 1 }, (_, i) => `user${i}`);
     const roomId = await server.app.room('alice', { preset: 'public_chat' });
     const room = (await server.app.services.rooms.byId(roomId))!;
     for (const name of names) await server.app.session(name);
@@ -78,6 +80,11 @@ describe('sending to 500 members who have pushers', function () {
           content: { membership: 'join' },
         })),
       );
+    return { names, room };
+  };
+
+  it('costs those who wait for it at most 1.15 times what it costs without, and a few bytes afterwards, whatever their number', async () => {
+    const { names, room } = await crowd();
     const without = await measure(room);
     // A gateway that wants to be left alone for an hour: what is counted is what it takes to know what waits, not to tell it.
     server.gateway.mood = () => [429, {}, { 'retry-after': '3600' }];
@@ -90,5 +97,38 @@ describe('sending to 500 members who have pushers', function () {
     // How many messages those who follow take at once depends on the machine, so these are wide; a row for each member would be 100 kB.
     expect(withPushers.allStatements).to.be.at.most(without.allStatements + 0.5);
     expect(withPushers.allBytes).to.be.at.most(without.allBytes + 1_000);
+  });
+
+  it('reads nothing, and keeps a row for each message and none for its members, while their gateway is away and many of them talk', async () => {
+    const { names, room } = await crowd(FEW_MEMBERS);
+    server.gateway.mood = () => [429, {}, { 'retry-after': '3600' }];
+    for (const name of names) await server.push(name);
+    const { database, events } = server.app.services;
+    const talk = async (messages: number): Promise<void> => {
+      for (let sent = 0; sent < messages; sent += 32) {
+        const content = { msgtype: 'm.text', body: 'hello' };
+        const senders = names.slice(sent % 64, (sent % 64) + 32);
+        await Promise.all(
+          senders.map((name) => events.send(room, { type: 'm.room.message', sender: `@${name}:test`, content })),
+        );
+        await server.app.clock.advance(GRACE_MS / 20);
+      }
+    };
+    const rows = async (): Promise<number> => {
+      const text = 'select count(*) as rows from pushes';
+      return Number((await database.query<{ rows: string }>({ name: 'test_push_rows', text }))[0]!.rows);
+    };
+    // Those who only listen are told of the first ones. Those who talk have read everything that is ripe.
+    await talk(1_280);
+    await server.app.idle();
+    const told = server.gateway.notified.length;
+    const before = await rows();
+    const sent = new Set(await server.app.statementNames(() => talk(640)));
+    expect(await rows()).to.be.at.most(before + 640);
+    for (const name of ['unread_events', 'pushes_of_user', 'delivery', 'delivery_save', 'pusher', 'rooms_of_user'])
+      expect([...sent], 'what was sent').not.to.include(name);
+    expect([...sent]).to.include('pushes_append');
+    expect(told).to.be.within(FEW_MEMBERS - 65, FEW_MEMBERS - 1);
+    expect(server.gateway.notified.length).to.equal(told);
   });
 });

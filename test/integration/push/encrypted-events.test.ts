@@ -46,6 +46,17 @@ describe('encrypted events', function () {
     expect(await pushedTypes()).to.deep.equal([]);
   });
 
+  it('are not pushed to who has said something since', async () => {
+    const roomId = await server.room('alice', 'gina');
+    await server.push('gina');
+    await server.told();
+    await encrypt(roomId);
+    await server.app.say('gina', roomId, 'I have seen it');
+    expect(await pushedTypes()).to.deep.equal([]);
+    await encrypt(roomId);
+    expect(await pushedTypes()).to.deep.equal([['m.room.encrypted', { unread: 1 }]]);
+  });
+
   it('are not pushed in silenced rooms, from those who are ignored, or where rules of the user say so', async () => {
     const roomId = await listener('carol');
     const conditions = [{ kind: 'event_match', key: 'room_id', pattern: roomId }];

@@ -134,6 +134,23 @@ describe('a push gateway', function () {
     expect(server.gateway.bodies).to.deep.equal(['one', 'one']);
   });
 
+  it('that comes back is told of nothing yet that may still be read', async () => {
+    const roomId = await room();
+    server.gateway.mood = () => [429, {}, { 'retry-after': '60' }];
+    await server.app.say('alice', roomId, 'one');
+    await server.settle();
+    server.gateway.mood = () => [200, { rejected: [] }];
+    server.gateway.take();
+    await pass(58_500);
+    const two = await server.app.say('alice', roomId, 'two');
+    await server.settle(700);
+    expect(server.gateway.bodies).to.deep.equal(['one']);
+    await server.read('bob', roomId, two);
+    await server.app.say('alice', roomId, 'three');
+    await server.settle();
+    expect(server.gateway.bodies.filter((body) => body !== undefined)).to.deep.equal(['one', 'three']);
+  });
+
   it('leads nobody elsewhere: redirects are not followed', async () => {
     const elsewhere = await PushGateway.start();
     try {

@@ -49,7 +49,7 @@ import { PushLog } from './push-log.ts';
 import { PushProgress } from './push-progress.ts';
 import type { PushRecipients } from './push-recipients.ts';
 import type { PushSender } from './push-sender.ts';
-import { RecentPushes, type ToldIf } from './recent-pushes.ts';
+import { type PushFacts, RecentPushes } from './recent-pushes.ts';
 import { type LogPage, Ripening, type Unripe } from './ripening.ts';
 
 const FIRST_PAUSE_MS = 1_000;
@@ -301,8 +301,8 @@ export class PushDelivery {
   ): void {
     if (listeners.length === 0) return;
     const { recipients } = this.#options;
-    const { toldIf } = recipients.factsOf(event);
-    const users = listeners.flatMap(({ userId, isSettled }) => (isSettled(event.nid, toldIf) ? [] : [userId]));
+    const facts = recipients.factsOf(event);
+    const users = listeners.flatMap(({ userId, isSettled }) => (isSettled(event.nid, facts) ? [] : [userId]));
     const usual: PendingPush = { position, at, item: { kind: 'event', room, event, exception: undefined } };
     for (const { pusher, exception } of recipients.of(room, event, users))
       this.#add(
@@ -381,7 +381,7 @@ export class PushDelivery {
       const isSettled = this.#settledIn(room, userId);
       let ofRoom = 0;
       for (const push of this.#recent.ofRoom(room.nid, after, upTo)) {
-        if (isSettled(push.event ?? 0, push.toldIf)) continue;
+        if (isSettled(push.event ?? 0, push)) continue;
         found.push({ ...push, kind: push.exceptions.get(user) ?? null });
         if ((ofRoom += 1) === limit) break;
       }
@@ -389,14 +389,26 @@ export class PushDelivery {
     return found.toSorted((one, other) => one.pos - other.pos).slice(0, limit);
   }
 
-  /** Says of events of a room whether a user need not be told of them any more, as far as that can be said by what is in memory. */
-  #settledIn(room: Room, userId: string): (nid: number, toldIf: ToldIf) => boolean {
+  /**
+   * Says of events of a room whether a user need not be told of them any more, as far as that can be said by what is in memory.
+   *
+   * @param said where each user said something last
+   */
+  #settledIn(room: Room, userId: string, said: ReadonlyMap<string, number> = lastSaidIn(room)): IsSettled {
     const { pushRules, unread } = this.#options;
-    const isUnread = unread.peekUnread(userId, room);
+    const saidAt = said.get(userId) ?? 0;
     const rules = pushRules.peek(userId);
-    if (isUnread === undefined || rules === undefined) return () => false;
-    const hearsAll = hearsAllOf(rules, room);
-    return (nid, toldIf) => (toldIf === 'unread' || (toldIf === 'unread-of-all' && hearsAll)) && !isUnread(nid);
+    const hearsAll = rules !== undefined && hearsAllOf(rules, room);
+    let isUnread: ((nid: number) => boolean) | undefined;
+    let isAsked = false;
+    return (nid, { isInMain, toldIf }) => {
+      if (toldIf === 'asked' || (toldIf === 'unread-of-all' && !hearsAll)) return false;
+      // Who says something has read what came before it. Of those who say much, nothing else has to be in memory for this.
+      if (isInMain && nid < saidAt) return true;
+      if (!isAsked) isUnread = unread.peekUnread(userId, room);
+      isAsked = true;
+      return isUnread?.(nid) === false;
+    };
   }
 
   /** Whether a pusher is still to be told: what was read meanwhile, redacted or given up on is not. */
@@ -446,9 +458,10 @@ export class PushDelivery {
   #listenersOf(room: Room): readonly Listener[] {
     const { recipients, registry } = this.#options;
     const listeners: Listener[] = [];
+    const said = lastSaidIn(room);
     for (const userId of recipients.audienceOf(room))
       if (registry.of(userId).some(({ destination }) => this.#pending.takes(destination)))
-        listeners.push({ userId, isSettled: this.#settledIn(room, userId) });
+        listeners.push({ userId, isSettled: this.#settledIn(room, userId, said) });
     return listeners;
   }
 
@@ -522,7 +535,7 @@ export class PushDelivery {
     if (rows.length > 0)
       await this.#log.append(rows, (records) => {
         for (const record of records) {
-          this.#recent.add({ ...record, toldIf: 'asked', exceptions: new Map() });
+          this.#recent.add({ ...record, toldIf: 'asked', isInMain: false, exceptions: new Map() });
           const pushers = (byUser.get(record.user_nid ?? 0) ?? []).filter(wantsCounts);
           this.#ripening.add(this.#unripe(record, { kind: 'counts', pushers }));
         }
@@ -531,11 +544,21 @@ export class PushDelivery {
   }
 }
 
+type IsSettled = (nid: number, facts: Pick<PushFacts, 'toldIf' | 'isInMain'>) => boolean;
+
 /** Somebody who is told of events of a room. */
 interface Listener {
   readonly userId: string;
-  readonly isSettled: (nid: number, toldIf: ToldIf) => boolean;
+  readonly isSettled: IsSettled;
 }
+
+/** Where each user said something in the main timeline last, by the events in memory. */
+const lastSaidIn = (room: Room): ReadonlyMap<string, number> => {
+  const said = new Map<string, number>();
+  for (const event of room.ring.events)
+    if (event.relation === undefined && event.type !== 'm.room.member') said.set(event.sender, event.nid);
+  return said;
+};
 
 /** Whether what a user's mode for a room says of events holds for those in threads, too, and is everything. */
 const hearsAllOf = (rules: UserRules, room: Room): boolean =>

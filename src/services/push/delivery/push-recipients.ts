@@ -12,7 +12,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { exceptionsAt } from '#src/storage/push/pushes.ts';
 import { PushAudience } from './push-audience.ts';
-import type { ToldIf } from './recent-pushes.ts';
+import type { PushFacts } from './recent-pushes.ts';
 
 /** Who is told of an event. */
 export interface Recipient {
@@ -104,11 +104,12 @@ export class PushRecipients {
   }
 
   /** What is known of an event that was prepared, for all of its room. */
-  factsOf(event: StoredEvent): { readonly toldIf: ToldIf; readonly exceptions: Exceptions } {
+  factsOf(event: StoredEvent): PushFacts {
     const { exceptions } = this.#heard.get(event) ?? { exceptions: NOBODY };
-    if (!this.#isForClients(event)) return { toldIf: 'unread', exceptions };
+    const isInMain = event.relation === undefined;
+    if (!this.#isForClients(event)) return { toldIf: 'unread', isInMain, exceptions };
     const isUsual = exceptions.size === 0 && classOfFlags(event.flags) !== 'none';
-    return { toldIf: isUsual ? 'unread-of-all' : 'asked', exceptions };
+    return { toldIf: isUsual ? 'unread-of-all' : 'asked', isInMain, exceptions };
   }
 
   /** Whether an event is pushed so that clients find out what it says, be it unread for their users or not. MSC4028. */

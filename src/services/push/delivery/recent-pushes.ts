@@ -10,12 +10,17 @@ const REMEMBERED = 20_000;
  */
 export type ToldIf = 'unread' | 'unread-of-all' | 'asked';
 
-/** A push that was put into the log a short while ago. */
-export interface RecentPush extends PushRecord {
+/** What is known of an event for all who may be told of it. */
+export interface PushFacts {
   readonly toldIf: ToldIf;
-  /** For whom the event is something else than its class says, by the numbers of users. */
+  /** Whether it is in the main timeline for certain. */
+  readonly isInMain: boolean;
+  /** For whom it is something else than its class says, by the numbers of users. */
   readonly exceptions: ReadonlyMap<number, MentionKind>;
 }
+
+/** A push that was put into the log a short while ago. */
+export interface RecentPush extends PushRecord, PushFacts {}
 
 /** The newest pushes, a few numbers each: what waits for those who are behind is found here, and only what is older is read from the log. */
 export class RecentPushes {
