@@ -222,21 +222,33 @@ export class DeviceListEdus implements EduSource {
     const committed = writer.committed();
     while (this.#changed.size > 0 && !this.#publishing.isClosed) {
       const userIds = [...this.#changed].slice(0, USERS_AT_ONCE);
-      const serversOf = await servers.of(userIds);
-      for (const userId of userIds) {
-        this.#changed.delete(userId);
-        try {
-          await this.#publish(userId, [...serversOf(userId)]);
-        } catch (error) {
-          this.#changed.add(userId);
-          throw error;
-        }
+      // Whoever changes while this is read comes again.
+      for (const userId of userIds) this.#changed.delete(userId);
+      try {
+        const news = await this.#withNews(userIds);
+        if (news.length === 0) continue;
+        const serversOf = await servers.of(news);
+        for (const userId of news) await this.#publish(userId, [...serversOf(userId)]);
+      } catch (error) {
+        for (const userId of userIds) this.#changed.add(userId);
+        throw error;
       }
     }
     if (this.#changed.size > 0) return;
     const moved = cursorsOf(committed).filter(({ shard, pos }) => pos > (this.#reached[shard] ?? 0));
     if (moved.length > 0) await saveFollowerCursors(database, NAME, moved);
     this.#reached = committed;
+  }
+
+  /** Those of some users of whom there is something to tell: a device without keys, such as a bot's, is nothing to other servers. */
+  async #withNews(userIds: readonly string[]): Promise<readonly string[]> {
+    const told = await toldDevicesAfter(
+      this.#options.database,
+      userIds.map((userId) => ({ userId, after: 0 })),
+    );
+    const before = Map.groupBy(told, ({ userId }) => userId);
+    const keysOf = await this.#keysOf(userIds);
+    return userIds.filter((userId) => changesOf(before.get(userId) ?? [], keysOf(userId)).length > 0);
   }
 
   /** Works out what changed of a user's devices, and whom that is told. */

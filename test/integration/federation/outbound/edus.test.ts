@@ -200,6 +200,21 @@ describe('what other servers are told beside events', () => {
     expect(answer.body.devices.map((device: Json) => device.device_id)).to.deep.equal(['DEVICE']);
   });
 
+  it('costs no transaction for users whose devices have no keys, such as all who register', async () => {
+    const { database, deviceListChanges } = a.services;
+    const names = Array.from({ length: 40 }, (_, index) => `keyless${index}`);
+    await Promise.all(names.map((name) => a.must(name, 'GET', '/account/whoami')));
+    const userIds = names.map((name) => `@${name}:a.test`);
+    await federation.idle();
+    const before = database.statements();
+    await database.write(async (tx) => {
+      for (const userId of userIds) await deviceListChanges.mark(tx, userId);
+    });
+    await federation.idle();
+    // One to note each of them, and some for all together.
+    expect(database.statements() - before - userIds.length).to.be.at.most(30);
+  });
+
   it('keeps the devices of users of another server, and asks for them again when it missed an update', async () => {
     const roomId = await a.room('alice', { preset: 'public_chat' });
     const user = '@ed:p.test';
