@@ -3,6 +3,9 @@ import { ENDPOINTS } from '#src/app/endpoints.ts';
 import { isAllowed } from '#src/services/accounts/sessions/access-rules.ts';
 import { type Answer, InProcessServer, type Json } from '#test/support/in-process-server.ts';
 import { until } from '#test/support/until.ts';
+import { Refused, StreamClient } from '#test/ws/stream-client.ts';
+import { METHODS } from '#src/ws/methods.ts';
+import { WEBSOCKET_PATH } from '#src/ws/web-socket-api.ts';
 
 /** Everybody who may try. All but the stranger are in the room, where everybody may do everything with memberships. */
 const KINDS = ['guest', 'suspended', 'locked', 'member', 'stranger'] as const;
@@ -33,6 +36,10 @@ const CHANGES: readonly Change[] = [
 ];
 /** They make member events of any kind: each change is tried by them too. */
 const GENERAL = ['setRoomStateWithKey', 'scheduleDelayedEvent', 'createRoom'];
+/** Methods of WebSockets by the operation that does the same. */
+const METHOD_OF: ReadonlyMap<string, string> = new Map(
+  [...METHODS.values()].flatMap(({ name, sameAs }) => (sameAs === undefined ? [] : [[sameAs, name]])),
+);
 /** They make some as a consequence of something else, for which they have tests of their own. */
 const CONSEQUENCES = ['upgradeRoom', 'forgetRoom', 'deactivateAccount', 'sendDelayedEvent', 'updateDelayedEvent'];
 
@@ -108,8 +115,22 @@ describe('who may make which member event, however it comes', function () {
     (await server.ask('alice', 'GET', `/rooms/${roomId}/state/m.room.member/${userId}`)).body.membership;
   const verdict = ({ status, body }: Answer): string => (status === 200 ? 'done' : body.errcode);
 
-  /** The ways to make a change: the operation that is made for it, and those that take any state. */
-  const ways = ({ ask, membership }: Change, roomId: string, target: string) => {
+  /** What a WebSocket answers to one request of somebody. */
+  const framed = async (name: string, method: string, params: object): Promise<string> => {
+    const { token } = await server.session(name);
+    try {
+      const client = await StreamClient.open(`${server.url.replace(/^http/, 'ws')}${WEBSOCKET_PATH}`, { token });
+      const { error } = await client.request(method, params);
+      await client.end();
+      return error === undefined ? 'done' : error.errcode;
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      return error.body.errcode;
+    }
+  };
+
+  /** The ways to make a change: the operation that is made for it, and those that take any state; over HTTP, later, and by frames. */
+  const ways = ({ ask, membership, operation }: Change, roomId: string, target: string) => {
     const state = `/rooms/${roomId}/state/m.room.member/${target}`;
     return {
       async operation(name: string): Promise<string> {
@@ -117,6 +138,19 @@ describe('who may make which member event, however it comes', function () {
       },
       async state(name: string): Promise<string> {
         return verdict(await server.ask(name, 'PUT', state, { membership }));
+      },
+      frame: (name: string): Promise<string> =>
+        framed(name, 'state', {
+          room_id: roomId,
+          event_type: 'm.room.member',
+          state_key: target,
+          content: { membership },
+        }),
+      async method(name: string): Promise<string | undefined> {
+        const method = METHOD_OF.get(operation);
+        if (method === undefined) return undefined;
+        const room = method === 'join' ? { room_id_or_alias: roomId } : { room_id: roomId };
+        return framed(name, method, method === 'invite' ? { ...room, user_id: target } : room);
       },
       async delayed(name: string): Promise<string> {
         const scheduled = await server.ask(name, 'PUT', `${state}?${DELAY}=1000`, { membership });
@@ -187,38 +221,38 @@ describe('who may make which member event, however it comes', function () {
   for (const kind of KINDS)
     for (const change of CHANGES) {
       const { operation, membership } = change;
-      it(`${kind}: what ${operation} refuses, state and delayed events refuse too, and what it does, they do`, async () => {
+      it(`${kind}: what ${operation} refuses, state, delayed events and WebSockets refuse too, and what it does, they do`, async () => {
         const endpoint = ENDPOINTS.find(({ operationId }) => operationId === operation)!;
         const rule = kind === 'guest' ? endpoint.guests : kind === 'suspended' ? endpoint.suspended : 'allowed';
         const isRefused = kind === 'locked' || !isAllowed(rule!);
         const outcomes: Record<string, string> = {};
-        for (const way of ['operation', 'state', 'delayed'] as const) {
+        for (const way of ['operation', 'state', 'delayed', 'frame', 'method'] as const) {
+          if (way === 'method' && !METHOD_OF.has(operation)) continue;
           const roomId = await roomFor(kind);
           const userId = await targetOf(change, kind, roomId);
           const before = await membershipOf(roomId, userId);
           await setAccount(kind, true);
-          outcomes[way] = await ways(change, roomId, userId)[way](names[kind]);
+          outcomes[way] = (await ways(change, roomId, userId)[way](names[kind])) ?? '';
           await setAccount(kind, false);
           const after = await membershipOf(roomId, userId);
           if (outcomes[way] === 'done') expect(after, way).to.equal(membership);
           else expect([way, after]).to.deep.equal([way, before]);
         }
-        if (isRefused)
-          expect(outcomes).to.deep.equal({
-            operation: REFUSED[kind],
-            state: REFUSED[kind],
-            delayed: REFUSED[kind],
-          });
+        const alike = (outcome: string | undefined): Record<string, string | undefined> =>
+          Object.fromEntries(Object.keys(outcomes).map((way) => [way, outcome]));
+        if (isRefused) expect(outcomes).to.deep.equal(alike(REFUSED[kind]));
         else if (kind === 'suspended') {
           // By state they say nothing at all: leaving has an operation of its own.
           expect(outcomes['operation']).to.equal('done');
           expect(outcomes['state']).to.equal('M_USER_SUSPENDED');
+          expect(outcomes['frame']).to.equal('M_USER_SUSPENDED');
+          expect(outcomes['method'] ?? 'done').to.equal('done');
         } else if (kind === 'stranger') {
           expect(Object.values(outcomes), JSON.stringify(outcomes)).not.to.include('done');
         } else {
           // Who is in the room already has nothing to knock at.
           const expected = membership === 'knock' ? 'M_FORBIDDEN' : 'done';
-          expect(outcomes).to.deep.equal({ operation: expected, state: expected, delayed: expected });
+          expect(outcomes).to.deep.equal(alike(expected));
         }
       });
     }
