@@ -53,7 +53,11 @@ export const kept: readonly Attack[] = [
     for (let index = 0; index < 200; index += 1) {
       const path = `${V3}/rooms/${part(room)}/send/m.room.message/receipt${index}`;
       const body = { msgtype: 'm.text', body: 'x' };
-      events.push((await crowd.json<{ event_id: string }>('PUT', path, users[0]!.token, body)).event_id);
+      const { event_id: root } = await crowd.json<{ event_id: string }>('PUT', path, users[0]!.token, body);
+      // There is a thread only where something is in it.
+      const reply = { ...body, 'm.relates_to': { rel_type: 'm.thread', event_id: root } };
+      await crowd.json('PUT', `${path}reply`, users[0]!.token, reply);
+      events.push(root);
     }
     return (field) =>
       field.everyone((_, round) => {

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
@@ -9,6 +9,7 @@ import { bytesInFlight, turnsOfTheLoop } from '../attacks/bytes.ts';
 import { costs, logins, textsAndOutages } from '../attacks/costs.ts';
 import { kept, pages } from '../attacks/kept.ts';
 import { federation } from '../attacks/federation.ts';
+import { HarmfulNeighbour, outside } from '../attacks/outside.ts';
 import { PartnerServer } from '../load/partner-server.ts';
 import { reach, WEB } from '../attacks/reach.ts';
 import { Crowd } from '../load/people.ts';
@@ -34,6 +35,8 @@ const FIRST_BLOCK = 10;
 /** Written by the bench, not by the server. */
 const BENCH_LOG = 'server.log';
 
+const neighbour = new HarmfulNeighbour();
+
 /** By number of the fault, or else by the mechanism that they try. */
 const ATTACKS: readonly Attack[] = [
   ...bytesInFlight,
@@ -45,6 +48,7 @@ const ATTACKS: readonly Attack[] = [
   ...textsAndOutages,
   ...reach,
   ...federation,
+  ...outside(neighbour),
 ].toSorted((a, b) => (a.id < b.id ? -1 : 1));
 
 const figuresOf = ({ id, title }: Pick<Attack, 'id' | 'title'>): Figure[] => [
@@ -97,7 +101,10 @@ export const attacks: Workload = {
     const { endpoint } = server;
     const prepared = ATTACKS.filter(({ id }) => wants(id));
     const partner = await PartnerServer.start(endpoint);
-    await server.restart(partner.environment);
+    await neighbour.start();
+    const registration = join(server.dataDir, 'bench-service.yaml');
+    await writeFile(registration, neighbour.registration, { mode: 0o600 });
+    await server.restart({ ...partner.environment, ...neighbour.environment(registration) });
     const crowd = new Crowd(endpoint, 8);
     let victim: Worker | undefined;
     try {
@@ -178,6 +185,7 @@ export const attacks: Workload = {
       await victim?.terminate();
       crowd.close();
       partner.stop();
+      neighbour.stop();
     }
   },
 };
