@@ -157,14 +157,12 @@ export const listRoomMembers = defineJob({
 /** The state of a room is whole that was joined in part: what was judged, kept and told by less than that is put right. */
 export const settleCompletion = defineJob({
   name: 'rooms.settle_completion',
-  queue: 'rounds',
+  queue: 'prompt',
   payload: Type.Object({
     /** The room's number. */
     room: Type.Integer(),
     /** Position of the join. */
     after: Type.Integer(),
-    /** Position from which on the state is whole. */
-    upTo: Type.Integer(),
     /** Servers in the room that were told nothing since the join. */
     servers: Type.Array(Type.String()),
   }),

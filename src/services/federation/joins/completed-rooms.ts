@@ -19,8 +19,6 @@ export interface CompletedRoomsOptions {
 export interface Completion {
   /** Position of the join. */
   readonly after: number;
-  /** Position from which on the state is whole. */
-  readonly upTo: number;
   /** Servers in the room that were told nothing since the join. */
   readonly servers: readonly string[];
 }
@@ -40,9 +38,9 @@ export class CompletedRooms {
     this.#options = options;
   }
 
-  async settle(room: Room, { after, servers, upTo }: Completion): Promise<void> {
+  async settle(room: Room, { after, servers }: Completion): Promise<void> {
     const { remoteDeviceLists, toldDevices } = this.#options;
-    await this.#reconsider(room, after, upTo);
+    await this.#reconsider(room, after);
     await remoteDeviceLists.review(room);
     const local = [...room.members.values()].filter((member) => member.local && member.membership === 'join');
     await toldDevices.tell(
@@ -51,10 +49,11 @@ export class CompletedRooms {
     );
   }
 
-  async #reconsider(room: Room, after: number, upTo: number): Promise<void> {
+  /** What came in the meantime is judged anew too: it may stand on what was refused. */
+  async #reconsider(room: Room, after: number): Promise<void> {
     const { database, loader, receiver } = this.#options;
     for (let last = after; ;) {
-      const nids = await hiddenBetween(database, room.nid, { after: last, upTo, limit: AT_ONCE });
+      const nids = await hiddenBetween(database, room.nid, { after: last, upTo: room.lastPosition, limit: AT_ONCE });
       const events = await loader.load(nids.map((nid) => ({ room, nid })));
       for (const nid of nids) {
         const event = events.get(nid);

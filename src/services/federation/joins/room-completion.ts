@@ -205,7 +205,6 @@ export class RoomCompletion {
             requestJob(settleCompletion, {
               room: room.nid,
               after: partial.join,
-              upTo: position,
               servers: [...unheard].slice(0, MOST_TOLD),
             }),
           ],
