@@ -1,3 +1,4 @@
+import { Lazy } from '#src/kernel/lazy.ts';
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import type { Timers } from '#src/kernel/timers.ts';
@@ -40,7 +41,7 @@ const PASSING: ReadonlySet<number> = new Set([408, 429, 500, 502, 503, 504]);
 export class S3BlobStore implements BlobStore {
   readonly #options: S3BlobStoreOptions;
   readonly #partBytes: number;
-  #client: Promise<S3Client> | undefined;
+  readonly #client = new Lazy(() => this.#connect());
 
   constructor(options: S3BlobStoreOptions) {
     this.#options = options;
@@ -99,7 +100,7 @@ export class S3BlobStore implements BlobStore {
   ): Promise<string | undefined> {
     if (!this.#options.givesLinks) return undefined;
     assertBlobName(name);
-    return (await this.#connected()).link(name, {
+    return (await this.#client.get()).link(name, {
       'response-content-type': contentType,
       'response-content-disposition': contentDisposition,
       'response-cache-control': cacheControl,
@@ -107,7 +108,7 @@ export class S3BlobStore implements BlobStore {
   }
 
   async close(): Promise<void> {
-    await (await this.#client)?.close();
+    await (await this.#client.made)?.close();
   }
 
   /** Sends an object in pieces: one is on its way while the next one arrives. */
@@ -193,7 +194,7 @@ export class S3BlobStore implements BlobStore {
 
   /** Makes a request again as long as its failure may pass. Each of ours can be made twice. */
   async #send(request: S3Request, signal?: AbortSignal): Promise<S3Answer> {
-    const client = await this.#connected();
+    const client = await this.#client.get();
     for (let tried = 1; ; tried++) {
       let failure: unknown;
       try {
@@ -209,12 +210,10 @@ export class S3BlobStore implements BlobStore {
     }
   }
 
-  #connected(): Promise<S3Client> {
+  async #connect(): Promise<S3Client> {
     const { connections = 32, connectMs = 10_000, answerMs = 30_000, ...options } = this.#options;
-    this.#client ??= import('./s3-client.ts').then(
-      ({ S3Client: Client }) => new Client({ ...options, connections, connectMs, answerMs }),
-    );
-    return this.#client;
+    const { S3Client: Client } = await import('./s3-client.ts');
+    return new Client({ ...options, connections, connectMs, answerMs });
   }
 }
 

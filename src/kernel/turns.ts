@@ -95,12 +95,14 @@ export class Turns {
 
   #isTimeFor(place: number): boolean {
     if (place < 2 * LAST_RANK) this.#servedOthers = this.#clock.monotonic();
+    // Also the first one of a turn of the loop goes before nobody who asked for less.
+    if (this.#line.hasBefore(place)) return false;
     if (this.#since === undefined) {
       this.#since = this.#clock.monotonic();
       this.#onNextTurn(() => (this.#since = undefined));
       return true;
     }
-    return !this.#line.hasBefore(place) && this.#clock.monotonic() - this.#since < this.#sliceMs;
+    return this.#clock.monotonic() - this.#since < this.#sliceMs;
   }
 
   /** @param onFull when left out, what finds no room does not wait: it is begun already, and has to end */

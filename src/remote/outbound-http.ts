@@ -1,3 +1,4 @@
+import { Lazy } from '#src/kernel/lazy.ts';
 import { Gate } from '#src/kernel/gate.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { AddressGuard } from './address-guard.ts';
@@ -66,7 +67,7 @@ const DEFAULT_MAX_BODY_BYTES = 1_048_576;
  */
 export class OutboundHttp {
   readonly #options: OutboundHttpOptions;
-  #agent: Promise<GuardedAgent> | undefined;
+  readonly #agent = new Lazy(() => this.#openAgent());
   readonly #gate: Gate;
   readonly #closing = new AbortController();
   /** Those that share the gate, and end with this one. */
@@ -144,7 +145,7 @@ export class OutboundHttp {
   /** Gives up what is under way, and closes all connections. */
   async close(): Promise<void> {
     this.#closing.abort();
-    await (await this.#agent)?.destroy();
+    await (await this.#agent.made)?.destroy();
     await Promise.all(this.#siblings.map((sibling) => sibling.close()));
   }
 
@@ -179,26 +180,24 @@ export class OutboundHttp {
   ): Promise<OutboundResult> {
     const { bodyMs, headersMs } = timeouts;
     const limits = { maxBodyBytes: mostBytesOf(request), headersMs, bodyMs, cuts: request.overlong === 'cut' };
-    return (await this.#guardedAgent()).request(hop, limits, signal);
+    return (await this.#agent.get()).request(hop, limits, signal);
   }
 
   async #open(hop: Hop, timeouts: OutboundTimeouts, signal: AbortSignal): Promise<OpenedAnswer | OutboundFailure> {
-    return (await this.#guardedAgent()).open(hop, timeouts, signal);
+    return (await this.#agent.get()).open(hop, timeouts, signal);
   }
 
-  #guardedAgent(): Promise<GuardedAgent> {
+  async #openAgent(): Promise<GuardedAgent> {
     const { certificateAuthorities, connectMs, guard, perOrigin, resolve, userAgent } = this.#options;
-    return (this.#agent ??= import('./guarded-agent.ts').then(
-      ({ GuardedAgent: Agent }) =>
-        new Agent({
-          guard,
-          resolve,
-          certificateAuthorities,
-          timeoutMs: connectMs ?? 10_000,
-          connections: perOrigin ?? 8,
-          userAgent,
-        }),
-    ));
+    const { GuardedAgent: Agent } = await import('./guarded-agent.ts');
+    return new Agent({
+      guard,
+      resolve,
+      certificateAuthorities,
+      timeoutMs: connectMs ?? 10_000,
+      connections: perOrigin ?? 8,
+      userAgent,
+    });
   }
 }
 

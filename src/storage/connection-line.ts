@@ -20,6 +20,8 @@ export class ConnectionLine {
   readonly #timers: Pick<Timers, 'after'>;
   readonly #line = new RankedLine<Waiting>(MOST_WAITING, 2);
   #free: number;
+  /** Those in line who have waited too long: their places are passed over. */
+  #gone = 0;
 
   /**
    * @param connections how many there are
@@ -31,8 +33,9 @@ export class ConnectionLine {
     this.#timeoutMs = timeoutMs;
   }
 
+  /** How many wait. Who waited too long has left. */
   get waiting(): number {
-    return this.#line.size;
+    return this.#line.size - this.#gone;
   }
 
   /**
@@ -50,11 +53,13 @@ export class ConnectionLine {
       let isOver = false;
       const timer = this.#timers.after(this.#timeoutMs, () => {
         isOver = true;
+        this.#gone += 1;
         reject(tooLate());
       });
       const begin = (): boolean => {
         timer.cancel();
-        if (!isOver) resolve();
+        if (isOver) this.#gone -= 1;
+        else resolve();
         return !isOver;
       };
       const name = work?.name ?? 'unnamed';

@@ -1,3 +1,4 @@
+import { Lazy } from '#src/kernel/lazy.ts';
 import type { PgPool } from 'bullmq';
 import pg from 'pg';
 import type { Clock } from '#src/kernel/clock.ts';
@@ -59,7 +60,7 @@ export class Database {
   readonly #failures: Counter;
   readonly #url: string;
   readonly #connections: OpenConnections;
-  #orm: Promise<Orm> | undefined;
+  readonly #orm = new Lazy(() => this.#openOrm());
   /** Fires after a commit that wrote jobs into the outbox. */
   readonly enqueued = new Signal<void>();
   readonly #wakeRelay = (): void => this.enqueued.emit();
@@ -214,7 +215,7 @@ export class Database {
     const client = await this.#connect();
     const context = new TransactionContext({
       client,
-      orm: () => this.#openOrm(),
+      orm: () => this.#orm.get(),
       clock: this.#clock,
       wakeRelay: this.#wakeRelay,
     });
@@ -263,9 +264,9 @@ export class Database {
     }
   }
 
-  #openOrm(): Promise<Orm> {
-    this.#orm ??= import('./orm.ts').then(({ Orm }) => Orm.open(() => this.#pool.connect(), this.#logger));
-    return this.#orm;
+  async #openOrm(): Promise<Orm> {
+    const { Orm: Opened } = await import('./orm.ts');
+    return Opened.open(() => this.#pool.connect(), this.#logger);
   }
 
   /**

@@ -124,6 +124,16 @@ describe('turns of the event loop', () => {
     expect(ranks).to.have.length(20);
     expect(ranks.indexOf(3)).to.be.within(8, 19);
   });
+  it('are not begun by whoever comes first in one, while others wait who asked for less', async () => {
+    void ask('first', 10);
+    for (const name of ['light 1', 'light 2', 'light 3']) void ask(name, 10, 1);
+    await loop.turn();
+    void ask('heavy', 1);
+    expect(turns.resume({ party: 'another', rank: LAST_RANK })).not.to.equal(undefined);
+    expect(began).to.deep.equal(['first', 'light 1']);
+    while (turns.waiting > 0) await loop.turn();
+    expect(began).to.deep.equal(['first', 'light 1', 'light 2', 'light 3', 'heavy']);
+  });
   it('go to what resumes before what begins of the same rank, since what was begun is to end', async () => {
     void ask('first', 10);
     void ask('begins', 10, 2);

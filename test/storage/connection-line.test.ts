@@ -41,8 +41,10 @@ describe('the line for connections to the database', () => {
       () => '',
       (error: Error) => error.message,
     );
+    expect(line.waiting).to.equal(1);
     await clock.advance(10_000);
     expect(await late).to.match(/^timeout exceeded when trying to connect/);
+    expect(line.waiting).to.equal(0);
     line.give();
     expect([line.take(), line.waiting]).to.deep.equal([undefined, 0]);
   });

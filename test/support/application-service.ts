@@ -1,11 +1,5 @@
-import {
-  createServer,
-  type IncomingHttpHeaders,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-} from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import { LoopbackServer } from './loopback-server.ts';
 import { recorder } from './schema-recorder.ts';
 
 /** What an application service was asked. */
@@ -40,30 +34,14 @@ export const registrationOf = (name: string, more: Readonly<Record<string, unkno
   ...more,
 });
 
-/** An application service on the loopback interface. It takes everything, unless `answer` says otherwise. */
-export class StubAppservice {
+/** An application service. It takes everything, unless `answer` says otherwise. */
+export class StubAppservice extends LoopbackServer {
   readonly asked: AskedOfAppservice[] = [];
   answer: (asked: AskedOfAppservice) => AppserviceAnswer | Promise<AppserviceAnswer> = () => [200, {}];
-  readonly #server: Server;
-
-  private constructor() {
-    this.#server = createServer((request, response) => void this.#serve(request, response));
-  }
-
   static async start(): Promise<StubAppservice> {
     const stub = new StubAppservice();
-    await stub.listen(0);
+    await stub.listen();
     return stub;
-  }
-
-  listen(port: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.#server.listen(port, '127.0.0.1', resolve);
-    });
-  }
-
-  get port(): number {
-    return (this.#server.address() as AddressInfo).port;
   }
 
   get url(): string {
@@ -75,16 +53,7 @@ export class StubAppservice {
     return this.asked.splice(0);
   }
 
-  async stop(): Promise<void> {
-    this.#server.closeAllConnections();
-    await new Promise((resolve) => {
-      this.#server.close(resolve);
-    });
-  }
-
-  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    let text = '';
-    for await (const chunk of request) text += String(chunk);
+  protected async serve(request: IncomingMessage, text: string, response: ServerResponse): Promise<void> {
     const { headers, method = '', url: target = '' } = request;
     const { pathname, searchParams } = new URL(target, 'http://localhost');
     const body: unknown = text === '' ? undefined : JSON.parse(text);

@@ -1,50 +1,39 @@
 import { readFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { fileURLToPath } from 'node:url';
+import { LoopbackServer } from './loopback-server.ts';
 
 const path = (name: string): string => fileURLToPath(new URL(`certificates/${name}`, import.meta.url));
 
-/** The service that says whether a captcha was solved, on the loopback interface, over TLS: it knows one secret and one response. */
-export class CaptchaServer {
+/** The service that says whether a captcha was solved, over TLS: it knows one secret and one response. */
+export class CaptchaServer extends LoopbackServer {
   static readonly SECRET = 'secret key';
   static readonly SOLVED = 'solved';
   /** The forms that it was sent. */
   readonly asked: URLSearchParams[] = [];
   /** What it answers instead: a status and a body, or `hang` for nothing at all. */
   instead: readonly [number, string] | 'hang' | undefined;
-  readonly #server: Server;
 
   private constructor() {
-    const files = { cert: readFileSync(path('loopback.crt')), key: readFileSync(path('loopback.key')) };
-    this.#server = createServer(files, async (request, response) => {
-      let text = '';
-      for await (const chunk of request) text += String(chunk);
-      const form = new URLSearchParams(text);
-      this.asked.push(form);
-      if (this.instead === 'hang') return;
-      const [status, body] = this.instead ?? [200, JSON.stringify(verdictOf(form))];
-      response.writeHead(status, { 'Content-Type': 'application/json' }).end(body);
-    });
+    super({ cert: readFileSync(path('loopback.crt')), key: readFileSync(path('loopback.key')) });
   }
 
   static async start(): Promise<CaptchaServer> {
     const captcha = new CaptchaServer();
-    await new Promise<void>((resolve) => {
-      captcha.#server.listen(0, '127.0.0.1', resolve);
-    });
+    await captcha.listen();
     return captcha;
   }
 
   get url(): string {
-    return `https://localhost:${(this.#server.address() as AddressInfo).port}/siteverify`;
+    return `https://localhost:${this.port}/siteverify`;
   }
 
-  async stop(): Promise<void> {
-    this.#server.closeAllConnections();
-    await new Promise((resolve) => {
-      this.#server.close(resolve);
-    });
+  protected async serve(_request: IncomingMessage, text: string, response: ServerResponse): Promise<void> {
+    const form = new URLSearchParams(text);
+    this.asked.push(form);
+    if (this.instead === 'hang') return;
+    const [status, body] = this.instead ?? [200, JSON.stringify(verdictOf(form))];
+    response.writeHead(status, { 'Content-Type': 'application/json' }).end(body);
   }
 }
 

@@ -1,6 +1,6 @@
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Json } from './in-process-server.ts';
+import { LoopbackServer } from './loopback-server.ts';
 
 /** What the tool answers: a status and a body, or `hang` for nothing at all. */
 export type ToolAnswer = readonly [status: number, body: unknown] | 'hang';
@@ -28,40 +28,21 @@ const SHAPES: Readonly<Record<string, (body: Json) => boolean>> = {
 };
 
 /** The receiver of a moderation tool, as Draupnir has it: it knows one secret, and refuses what is not of the shape that it takes. */
-export class ModerationTool {
+export class ModerationTool extends LoopbackServer {
   static readonly SECRET = 'secret of the tool';
   /** What it was asked. */
   readonly asked: { readonly callback: string; readonly body: Json; readonly authorization: string | undefined }[] = [];
   /** What it answers by callback, where that is not 200. */
   readonly answers = new Map<string, (body: Json) => ToolAnswer | undefined | Promise<ToolAnswer | undefined>>();
-  readonly #server: Server;
-
-  private constructor() {
-    this.#server = createServer(async (request, response) => {
-      let text = '';
-      for await (const chunk of request) text += String(chunk);
-      const callback = request.url?.startsWith(PREFIX) === true ? request.url.slice(PREFIX.length) : '';
-      const { authorization } = request.headers;
-      const body: Json = JSON.parse(text === '' ? '{}' : text);
-      this.asked.push({ callback, body, authorization });
-      const answer = await this.#answer(callback, body, authorization);
-      if (answer === 'hang') return;
-      const [status, content] = answer;
-      if (typeof content === 'string') response.writeHead(status, { 'Content-Type': 'text/html' }).end(content);
-      else response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(content));
-    });
-  }
 
   static async start(): Promise<ModerationTool> {
     const tool = new ModerationTool();
-    await new Promise<void>((resolve) => {
-      tool.#server.listen(0, '127.0.0.1', resolve);
-    });
+    await tool.listen();
     return tool;
   }
 
   get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}${PREFIX.slice(0, -1)}`;
+    return `http://127.0.0.1:${this.port}${PREFIX.slice(0, -1)}`;
   }
 
   /** What it was asked by a callback since `forget`. */
@@ -87,10 +68,15 @@ export class ModerationTool {
     return answer ?? [200, callback === 'ping' ? { id: body.id, status: 'ok' } : {}];
   }
 
-  async stop(): Promise<void> {
-    this.#server.closeAllConnections();
-    await new Promise((resolve) => {
-      this.#server.close(resolve);
-    });
+  protected async serve({ headers, url }: IncomingMessage, text: string, response: ServerResponse): Promise<void> {
+    const callback = url?.startsWith(PREFIX) === true ? url.slice(PREFIX.length) : '';
+    const { authorization } = headers;
+    const body: Json = JSON.parse(text === '' ? '{}' : text);
+    this.asked.push({ callback, body, authorization });
+    const answer = await this.#answer(callback, body, authorization);
+    if (answer === 'hang') return;
+    const [status, content] = answer;
+    if (typeof content === 'string') response.writeHead(status, { 'Content-Type': 'text/html' }).end(content);
+    else response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(content));
   }
 }

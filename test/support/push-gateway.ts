@@ -1,5 +1,5 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { LoopbackServer } from './loopback-server.ts';
 
 /** What a push gateway was told. */
 export interface Notified {
@@ -12,33 +12,17 @@ export interface Notified {
 /** What it does with a notification: status and body, with headers perhaps, or `hang` for no answer at all. */
 export type GatewayMood = readonly [number, unknown, Record<string, string>?] | 'hang';
 
-/** A push gateway on the loopback interface. It takes everything, unless `mood` says otherwise. */
-export class PushGateway {
+/** A push gateway. It takes everything, unless `mood` says otherwise. */
+export class PushGateway extends LoopbackServer {
   readonly notified: Notified[] = [];
   mood: (notified: Notified) => GatewayMood | Promise<GatewayMood> = () => [200, { rejected: [] }];
   /** Requests at once, now and at most. */
   open = 0;
   mostOpen = 0;
-  readonly #server: Server;
-
-  private constructor() {
-    this.#server = createServer((request, response) => void this.#serve(request, response));
-  }
-
   static async start(): Promise<PushGateway> {
     const gateway = new PushGateway();
-    await gateway.listen(0);
+    await gateway.listen();
     return gateway;
-  }
-
-  listen(port: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.#server.listen(port, '127.0.0.1', resolve);
-    });
-  }
-
-  get port(): number {
-    return (this.#server.address() as AddressInfo).port;
   }
 
   get url(): string {
@@ -56,19 +40,10 @@ export class PushGateway {
     return this.notified.splice(0).map(({ notification }) => notification);
   }
 
-  async stop(): Promise<void> {
-    this.#server.closeAllConnections();
-    await new Promise((resolve) => {
-      this.#server.close(resolve);
-    });
-  }
-
-  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  protected async serve(request: IncomingMessage, text: string, response: ServerResponse): Promise<void> {
     this.open += 1;
     this.mostOpen = Math.max(this.mostOpen, this.open);
     response.on('close', () => (this.open -= 1));
-    let text = '';
-    for await (const chunk of request) text += String(chunk);
     const notified = { path: request.url ?? '', notification: JSON.parse(text).notification };
     this.notified.push(notified);
     const mood = await this.mood(notified);

@@ -1,3 +1,4 @@
+import { Lazy } from '#src/kernel/lazy.ts';
 import type { Readable } from 'node:stream';
 import type { Clock } from '#src/kernel/clock.ts';
 import { Gate } from '#src/kernel/gate.ts';
@@ -152,7 +153,7 @@ export class FederationClient {
   readonly #gateOfFailing = new Gate(CONCURRENCY_OF_FAILING);
   readonly #gateOfTries = new Gate(TRIES_OF_FAILING);
   readonly #seconds: Histogram;
-  #pools: Promise<DestinationPools> | undefined;
+  readonly #pools = new Lazy(() => this.#openPools());
   /** What ends requests whose answer, or the end of whose stream, has not come. */
   readonly #underWay = new Set<AbortController>();
   #isClosed = false;
@@ -205,7 +206,7 @@ export class FederationClient {
   async close(): Promise<void> {
     this.#isClosed = true;
     for (const giving of this.#underWay) giving.abort();
-    await (await this.#pools)?.destroy();
+    await (await this.#pools.made)?.destroy();
   }
 
   async #measured<R extends FederationStream | FederationResult>(work: () => Promise<R>): Promise<R> {
@@ -328,7 +329,7 @@ export class FederationClient {
     const all = places ?? (await this.#options.discovery.find(destination));
     for (const [index, place] of all.entries()) {
       try {
-        await (await this.#poolsOf()).connect(place, timeouts.acceptMs);
+        await (await this.#pools.get()).connect(place, timeouts.acceptMs);
         return { place, others: all.slice(index + 1) };
       } catch (error) {
         failure = await this.#failureOf(error, destination, signal);
@@ -399,7 +400,7 @@ export class FederationClient {
     const headers: Record<string, string> = { 'user-agent': userAgent, accept: 'application/json, */*;q=0.5' };
     if (wish.isSigned !== false) headers['authorization'] = signed.authorization;
     if (signed.body !== undefined) headers['content-type'] = 'application/json';
-    const pools = await this.#poolsOf();
+    const pools = await this.#pools.get();
     try {
       const {
         body,
@@ -469,12 +470,10 @@ export class FederationClient {
     }
   }
 
-  #poolsOf(): Promise<DestinationPools> {
+  async #openPools(): Promise<DestinationPools> {
     const { certificateAuthorities, guard, resolve } = this.#options;
-    return (this.#pools ??= import('./destination-pools.ts').then(
-      ({ DestinationPools: Pools }) =>
-        new Pools({ guard, resolve, certificateAuthorities, timeoutMs: CONNECT_MS, connections: PER_DESTINATION }),
-    ));
+    const { DestinationPools: Pools } = await import('./destination-pools.ts');
+    return new Pools({ guard, resolve, certificateAuthorities, timeoutMs: CONNECT_MS, connections: PER_DESTINATION });
   }
 }
 

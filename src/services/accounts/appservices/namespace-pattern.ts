@@ -1,3 +1,4 @@
+import { Lazy } from '#src/kernel/lazy.ts';
 import type { RE2JS } from 're2js';
 
 /** A regular expression of a namespace: which values belong to it. */
@@ -12,7 +13,7 @@ export interface NamespacePattern {
 const LONGEST = 4_096;
 const MOST_INSTRUCTIONS = 10_000;
 
-let re2: Promise<{ readonly RE2JS: typeof RE2JS }> | undefined;
+const re2 = new Lazy(() => import('re2js'));
 
 /**
  * Reads the regular expression of a namespace. As bridges expect it, it has to match from the beginning of a value, and need not reach its
@@ -23,7 +24,7 @@ let re2: Promise<{ readonly RE2JS: typeof RE2JS }> | undefined;
 export async function readPattern(source: string): Promise<NamespacePattern> {
   if (source.length > LONGEST) throw new Error(`is longer than ${LONGEST} characters`);
   // Loaded when a registration has a namespace: most servers have none.
-  const { RE2JS: Engine } = await (re2 ??= import('re2js'));
+  const { RE2JS: Engine } = await re2.get();
   let compiled: RE2JS;
   try {
     compiled = Engine.compile(source);

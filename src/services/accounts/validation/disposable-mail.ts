@@ -1,15 +1,14 @@
+import { Lazy } from '#src/kernel/lazy.ts';
 import { domainToASCII } from 'node:url';
 
-let domains: Promise<ReadonlySet<string>> | undefined;
-
 /** The package makes a new set of a hundred thousand names each time it is asked. */
-const load = async (): Promise<ReadonlySet<string>> => {
+const domains = new Lazy<ReadonlySet<string>>(async () => {
   const { default: list } = await import('disposable-email-domains-js');
   return list.disposableEmailBlocklistSet();
-};
+});
 
 /** The domains of services of disposable addresses. They are loaded when they are first needed, and the same set from then on. */
-export const disposableDomains = (): Promise<ReadonlySet<string>> => (domains ??= load());
+export const disposableDomains = (): Promise<ReadonlySet<string>> => domains.get();
 
 /** Whether a mail address belongs to a service of disposable addresses, by a list of their domains (subdomains included). */
 export const isDisposable = async (address: string): Promise<boolean> => {

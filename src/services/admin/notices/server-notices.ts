@@ -1,3 +1,4 @@
+import { Lazy } from '#src/kernel/lazy.ts';
 import { type Language, languageOf } from '#src/kernel/language.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -65,7 +66,8 @@ export class ServerNotices {
   readonly sender: string | undefined;
   /** Two notices for one user at once go to one room. */
   readonly #turns = new SerialByKey<string>();
-  #ready: Promise<void> | undefined;
+  /** The account that sends is there, and looks as it is configured. */
+  readonly #ready = new Lazy(() => this.#prepareSender(this.#assertEnabled()));
 
   constructor(options: ServerNoticesOptions) {
     this.#options = options;
@@ -168,11 +170,7 @@ export class ServerNotices {
     const known = await noticeRoomOf(database, userId);
     const room = known === undefined ? undefined : await rooms.byId(known);
     if (room?.headMembership(sender) === 'join') return room;
-    this.#ready ??= this.#prepareSender(sender).catch((error: unknown) => {
-      this.#ready = undefined;
-      throw error;
-    });
-    await this.#ready;
+    await this.#ready.get();
     const made = await this.#makeRoom(sender, userId);
     await setNoticeRoom(database, userId, made.roomId);
     await tags.set(userId, made.nid, TAG, {});
@@ -236,7 +234,7 @@ export class ServerNotices {
 
   /** Makes the account that sends before anybody else can register its name. */
   async start(): Promise<void> {
-    if (this.sender !== undefined) await (this.#ready ??= this.#prepareSender(this.sender));
+    if (this.sender !== undefined) await this.#ready.get();
   }
 }
 
