@@ -59,7 +59,7 @@ export class TimedCache<V> {
     });
   }
 
-  /** Remembers what is known from elsewhere. */
+  /** Remembers what was found out otherwise. */
   set(key: string, value: V): void {
     const { clock, lifetimeMs } = this.#options;
     this.#entries.set(key, { value, until: clock.now() + lifetimeMs(value) });

@@ -168,7 +168,7 @@ describe('a stream that is added to sync as a section', function () {
     await client.end();
   });
 
-  it('that tells only so much at once goes on where it ended, and learns what was received', async () => {
+  it('that tells only so much at once resumes where it ended, and learns what was received', async () => {
     for (const name of ['a', 'b', 'c', 'd', 'e']) await waves.wave(`@${name}:localhost`, userId);
     const first = await sync();
     expect(senders(first)).to.deep.equal(['@a:localhost', '@b:localhost']);

@@ -75,7 +75,7 @@ export function operations(rig: () => Rig): void {
     this.timeout(120_000);
 
     inBothDirections((host, guest, title) => {
-      it(`a key is replaced: old events stay good, new ones are taken in a room ${title}`, async () => {
+      it(`a key is replaced: old events stay good, new ones are accepted in a room ${title}`, async () => {
         const alice = await rig()[host].user('alice');
         const [bob, carol] = [await rig()[guest].user('bob'), await rig()[guest].user('carol')];
         const roomId = await alice.room('11');

@@ -96,7 +96,7 @@ describe('work in the background', () => {
   });
 });
 
-describe('what goes on behind the requests', () => {
+describe('what runs behind the requests', () => {
   it('can be waited for, by name and altogether', async () => {
     const ongoing = new Ongoing<string>();
     const [one, other, later] = [gated(), gated(), gated()];

@@ -68,7 +68,7 @@ describe('a fair gate', () => {
     );
     expect(most).to.equal(2);
   });
-  it('goes on when work fails', async () => {
+  it('continues when work fails', async () => {
     const gate = new FairGate({ concurrency: 1, maxWaiting: 10 });
     const failing = gate
       .run(of('a'), () => Promise.reject(new Error('broken')), full)

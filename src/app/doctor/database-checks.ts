@@ -19,7 +19,7 @@ export async function databaseChecks({ database: { poolSize, url }, redis }: Con
   try {
     database = await Database.open({ url, poolSize: 3, logger: silentLogger, metrics: noMetrics });
   } catch {
-    // That it cannot be used is told of elsewhere.
+    // That it cannot be used another check says.
     return [];
   }
   try {

@@ -28,7 +28,7 @@ interface Services {
   readonly openMedia: OpenMedia;
 }
 
-/** The task that goes on with what was more than one request does. */
+/** The task that does what is more than one request may do. */
 const goesOn = (task: string | undefined): { task_id?: string } => (task === undefined ? {} : { task_id: task });
 
 /** What administrators do with files. What is more than a request does is carried on by the task that `task_id` names. */

@@ -23,7 +23,7 @@ export interface RemoteUserDevices {
 
 /** Bytes of an answer: some thousand devices. */
 const LARGEST_ANSWER = 8_388_608;
-/** Devices of one user that are taken in. */
+/** Devices of one user that are accepted. */
 export const MOST_REMOTE_DEVICES = 2_000;
 const LONGEST_ID = 255;
 const LONGEST_NAME = 1_000;

@@ -107,7 +107,7 @@ export class MediaCleaner {
         tx,
         media.map((one) => this.#named(one)),
       );
-      // What its uploader let go is looked at again: by then nothing else may name it either.
+      // What its uploader released is looked at again: by then nothing else may name it either.
       await postponeRelease(tx, [...named], Math.max(this.#options.clock.now(), before + 1));
       return { media, staying: named };
     });

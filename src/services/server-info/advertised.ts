@@ -56,7 +56,7 @@ const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
   'org.matrix.msc3912': true,
   // Redactions of all that a user has sent into a room.
   'org.matrix.msc4194': true,
-  // Pushers that are silenced from elsewhere.
+  // Pushers that another device silences.
   'org.matrix.msc3881': true,
   // Lists of those whose invites are taken, hidden or refused.
   'org.matrix.msc4155': true,

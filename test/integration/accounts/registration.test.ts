@@ -73,7 +73,7 @@ describe('POST /register', () => {
       expect((await server.logIn('after')).status).to.equal(200);
     });
 
-    it('keeps the earlier value when a later one is refused, and goes on', async () => {
+    it('keeps the earlier value when a later one is refused, and continues', async () => {
       await server.register({ username: 'not-free' });
       const session = await begin({ username: 'is-free', password: PASSWORD });
       expect((await finish(session, { username: 'not-free' })).body.errcode).to.equal('M_USER_IN_USE');

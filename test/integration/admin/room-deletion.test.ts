@@ -211,7 +211,7 @@ describe('a room that administrators delete', function () {
     expect(JSON.stringify(await sync('bob'))).not.to.include(roomId);
   });
 
-  it('is deleted once at a time, can be cancelled on the way, and goes on where that ended when it is deleted again', async () => {
+  it('is deleted once at a time, can be cancelled on the way, and resumes where that ended when it is deleted again', async () => {
     const { database } = server.services;
     const roomId = await server.room('alice', { preset: 'public_chat' });
     for (let i = 0; i < 20; i++) await server.say('alice', roomId, `${i}`);

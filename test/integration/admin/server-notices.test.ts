@@ -64,7 +64,7 @@ describe('server notices', function () {
     expect(server.bodies(page)).to.have.members(['one', 'two', 'three', 'four']);
   });
 
-  it('are not to be answered, and their room takes in nobody else', async () => {
+  it('are not to be answered, and their room lets nobody else in', async () => {
     const roomId = await roomFor('carol');
     await server.join('carol', roomId);
     const said = await server.ask('carol', 'PUT', `/rooms/${roomId}/send/m.room.message/1`, notice('no'));

@@ -150,7 +150,7 @@ describe('sessions and devices of js-sdk clients', function () {
     expect(back.texts(roomId)).to.deep.equal(['起きて']);
   });
 
-  it('find out at once when they are logged out elsewhere: by the device’s deletion, a new password, or logout everywhere', async () => {
+  it('find out at once when they are logged out on another device: by the device’s deletion, a new password, or logout everywhere', async () => {
     const first = await started(await SdkClient.register(server.url, 'deru'));
     const auth = { type: 'm.login.password', identifier: { type: 'm.id.user', user: 'deru' }, password: PASSWORD };
     const logouts: ((device: SdkClient) => Promise<unknown>)[] = [

@@ -110,7 +110,7 @@ describe('stopping', function () {
     });
   }
 
-  it('goes on in order while the signal is repeated, cuts requests off at the third second, and closes the database', async () => {
+  it('continues in order while the signal is repeated, cuts requests off at the third second, and closes the database', async () => {
     const { exit, signal } = await start();
     // A request whose body never comes is waited for.
     const socket = connect(port, '127.0.0.1');

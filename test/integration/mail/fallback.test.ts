@@ -23,7 +23,7 @@ describe('the page of the mail stage, for clients that know nothing of it', func
     ['en', 'A mail with a link is on its way', 'has not been followed yet', 'Thank you'],
     ['ja', '確認用のリンクを送信しました', 'まだ確認されていません', '完了しました'],
   ] as const)
-    it(`asks for an address, has the mail sent, and goes on once its link was followed (${language})`, async () => {
+    it(`asks for an address, has the mail sent, and continues once its link was followed (${language})`, async () => {
       const wish = { username: `by-page-${language}`, password: PASSWORD };
       const { session } = (await world.app.ask(undefined, 'POST', '/register', wish)).body;
       const path = `/_matrix/client/v3/auth/${STAGE}/fallback/web?session=${session}`;

@@ -235,7 +235,7 @@ describe('media', function () {
     expect((await sharp(still.bytes).metadata()).pages ?? 1).to.equal(1);
   });
 
-  it('that is no image, a broken one or a bomb has no thumbnail, and the server goes on', async () => {
+  it('that is no image, a broken one or a bomb has no thumbnail, and the server continues', async () => {
     const text = await uploaded(alice, 'no image', 'image/png');
     const svg = await uploaded(
       alice,

@@ -77,7 +77,7 @@ describe('a server whose media lie in a bucket', function () {
     expect((await downloadMedia(server, 'bob', uri)).status).to.equal(200);
   });
 
-  it('answers 503 while the bucket is out of reach, keeps nothing, logs no credentials, and goes on afterwards', async () => {
+  it('answers 503 while the bucket is out of reach, keeps nothing, logs no credentials, and continues afterwards', async () => {
     const broken = await InProcessServer.start({
       config: {
         media: {

@@ -180,7 +180,7 @@ describe('a push gateway', function () {
     expect((await server.app.must('bob', 'GET', '/pushers')).pushers).to.have.length(1);
   });
 
-  it('that is dead makes nobody wait who is told elsewhere, and is not asked by all at once', async () => {
+  it('that is dead makes nobody wait who is told by other gateways, and is not asked by all at once', async () => {
     const dead = await PushGateway.start();
     try {
       const names = Array.from({ length: 60 }, (_, i) => `dead${i}`);

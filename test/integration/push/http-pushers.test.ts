@@ -227,7 +227,7 @@ describe('an HTTP pusher', function () {
     expect(await server.pushed()).to.deep.equal([]);
   });
 
-  it('is told the new count when its user reads elsewhere, sends something, or what is unread changes otherwise', async () => {
+  it('is told the new count when its user reads on another device, sends something, or what is unread changes otherwise', async () => {
     const { me, other, roomId } = await listener();
     const [second, third] = [name(), name()];
     const otherRoom = await server.room(other, me, second, third);
@@ -265,7 +265,7 @@ describe('an HTTP pusher', function () {
     expect(await server.told()).to.deep.equal([]);
   });
 
-  it('can be silenced from elsewhere and set going again, without what came meanwhile', async () => {
+  it('can be silenced from another device and set going again, without what came meanwhile', async () => {
     const { me, other, roomId } = await listener();
     const session = await server.app.session(me);
     const listed = async (): Promise<unknown[]> =>

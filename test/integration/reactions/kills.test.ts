@@ -317,7 +317,7 @@ describe('a server that is killed between two steps', function () {
   });
 
   promise({
-    title: 'lets go of the file that a redacted message named',
+    title: 'releases the file that a redacted message named',
     jobs: ['media.release'],
     async prepare(life) {
       const sender = await server.user(life);

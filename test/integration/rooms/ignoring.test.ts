@@ -74,7 +74,7 @@ describe('ignoring users', function () {
     expect(bodies(heard.chunk)).to.deep.equal(bodies(all.chunk));
   });
 
-  it('goes on through pages that hold nothing else', async () => {
+  it('continues through pages that hold nothing else', async () => {
     const { roomId } = await room();
     for (let i = 0; i < 12; i++) await say('troll', roomId, `noise ${i}`);
     await ignore('@troll:localhost');

@@ -41,7 +41,7 @@ describe('a page of history', function () {
     }
   };
 
-  it('ends where its bytes do, whatever limit was asked for, and its token goes on to everything else', async () => {
+  it('ends where its bytes do, whatever limit was asked for, and its token continues with everything else', async () => {
     const said: string[] = [];
     for (let index = 0; index < 16; index += 1) said.push(await say(`${index} ${LARGE}`));
     for (const dir of ['b', 'f']) {
@@ -64,7 +64,7 @@ describe('a page of history', function () {
     expect(said.indexOf(before.chunk[0].event_id)).to.equal(8 - found.events_before.length - 1);
   });
 
-  it('of relations ends where its bytes do, in both directions, and its token goes on to everything else', async () => {
+  it('of relations ends where its bytes do, in both directions, and its token continues with everything else', async () => {
     const root = await say('root');
     const related: string[] = [];
     for (let index = 0; index < 10; index += 1)
@@ -78,7 +78,7 @@ describe('a page of history', function () {
     }
   });
 
-  it('of threads ends where the bytes of their roots and latest replies do, and its token goes on to everything else', async () => {
+  it('of threads ends where the bytes of their roots and latest replies do, and its token continues with everything else', async () => {
     const roots: string[] = [];
     for (let index = 0; index < 8; index += 1) {
       const root = await say(index % 2 === 0 ? LARGE : 'root');
@@ -106,7 +106,7 @@ describe('a page of history', function () {
     expect(bundled.length).to.be.within(3, 5);
   });
 
-  it('of results of a search ends where its bytes do, with what stands around them, and its token goes on to the others', async () => {
+  it('of results of a search ends where its bytes do, with what stands around them, and its token continues with the others', async () => {
     const said: string[] = [];
     for (let index = 0; index < 12; index += 1) said.push(await say(`needle ${LARGE}`));
     await server.idle();

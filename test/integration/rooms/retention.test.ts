@@ -97,7 +97,7 @@ function promises(env: () => Readonly<Record<string, string>>): void {
     expect(types).to.include.members(['m.room.create', 'm.room.name', 'm.room.retention', 'm.room.member']);
   });
 
-  it('goes on after it was killed', async () => {
+  it('resumes after it was killed', async () => {
     const roomId = await room();
     for (let i = 0; i < 5; i++) await say(roomId, `old ${i}`);
     await age(roomId);

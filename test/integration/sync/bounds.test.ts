@@ -21,7 +21,7 @@ describe('a sync response', function () {
     events.filter(({ type }) => type === 'm.room.message').map(({ content }) => content.body.slice(0, 4));
   const number = (n: number): string => String(n).padStart(4, '0');
 
-  it('ends a timeline where it has as many bytes as are allowed, and /messages goes on there', async () => {
+  it('ends a timeline where it has as many bytes as are allowed, and /messages continues there', async () => {
     const roomId = await server.room('alice');
     const since = (await sync('')).next_batch;
     for (let n = 0; n < 12; n++) await server.say('alice', roomId, number(n) + LARGE);

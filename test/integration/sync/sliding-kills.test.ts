@@ -59,7 +59,7 @@ describe('a connection of sliding sync, when the process is killed', function ()
     expect(later.filter((name) => name === 'sliding_connections_save')).to.have.lengthOf(1);
   });
 
-  it('goes on where it was, if its client had no news in the last half a minute', async () => {
+  it('resumes where it was, if its client had no news in the last half a minute', async () => {
     const { pos } = await sync();
     await say('one');
     const second = await sync(pos);
@@ -71,7 +71,7 @@ describe('a connection of sliding sync, when the process is killed', function ()
     expect(third.rooms[room]).not.to.have.property('initial');
   });
 
-  it('goes on also if the last answer was never read: what was in it is told again', async () => {
+  it('continues also if the last answer was never read: what was in it is told again', async () => {
     const { pos } = await sync();
     await say('one');
     await sync(pos);
@@ -80,7 +80,7 @@ describe('a connection of sliding sync, when the process is killed', function ()
     expect(texts(await sync(pos))).to.deep.equal(['one']);
   });
 
-  it('goes on after polls that had nothing to tell, and what they led to is saved already', async () => {
+  it('continues after polls that had nothing to tell, and what they led to is saved already', async () => {
     const { pos } = await sync();
     await quiet();
     let last = pos;

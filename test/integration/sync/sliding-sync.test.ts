@@ -94,7 +94,7 @@ describe('sliding sync', function () {
     expect((await poll(bob, {}, third.pos)).body.errcode).to.equal('M_UNKNOWN_POS');
   });
 
-  it('goes on over a restart, and keeps connections of one device apart', async () => {
+  it('resumes after a restart, and keeps connections of one device apart', async () => {
     const room = await server.room(alice, bob);
     const first = await sync(alice, { conn_id: 'list', lists: { all: ALL } });
     const other = await sync(alice, { conn_id: 'encryption', extensions: { e2ee: { enabled: true } } });

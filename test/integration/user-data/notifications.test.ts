@@ -64,7 +64,7 @@ describe('GET /notifications', function () {
     expect(notifications[0]?.event.event_id).to.equal(eventId);
     expect(Date.now() - (notifications[0]?.ts ?? 0)).to.be.within(-1_000, 60_000);
   });
-  it('goes on from its tokens until there is nothing more', async () => {
+  it('resumes from its tokens until there is nothing more', async () => {
     const { token, roomId } = await reader();
     const said = ['1', '2', '3', '4', '5'];
     for (const body of said) await say(alice, roomId, body);

@@ -65,7 +65,7 @@ describe('the audit log', function () {
       expect(await targets({})).to.deep.equal(['@bob:test']);
     });
 
-  it('lets go of entries that are older than its retention, and of no others', async () => {
+  it('deletes entries that are older than its retention, and no others', async () => {
     await record({ action: 'user.suspend', target: 'old' });
     await clock.advance(1_000);
     await record({ action: 'user.suspend', target: 'new' });

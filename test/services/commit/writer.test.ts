@@ -300,7 +300,7 @@ describe('the writer', function () {
     expect(() => writer.assertAccepting()).to.throw(MatrixError);
   });
 
-  it('goes on when a listener throws', async () => {
+  it('continues when a listener throws', async () => {
     const writer = await start();
     const stop = writer.published.subscribe(() => {
       throw new Error('a listener');

@@ -41,7 +41,7 @@ describe('purging the history of a room', function () {
     await world.assertStatesReadable(room);
   });
 
-  it('leaves the newest event of a room that nobody writes in any more, and the room goes on', async () => {
+  it('leaves the newest event of a room that nobody writes in any more, and the room continues', async () => {
     const room = await makeRoom(world.services, ALICE, '10');
     await world.say(room, 20);
     await world.age(room);
@@ -82,7 +82,7 @@ describe('purging the history of a room', function () {
     expect(again!.clientJson({ now: 0 }, true).includes('secret')).to.equal(!isGone);
   });
 
-  it('stops when it is told to, and goes on where it was', async () => {
+  it('stops when it is told to, and resumes where it was', async () => {
     const room = await makeRoom(world.services);
     await world.say(room, 60);
     await world.age(room);
@@ -117,7 +117,7 @@ describe('purging the history of a room', function () {
     await world.assertStatesReadable(room);
   });
 
-  it('keeps what events need that come from elsewhere while it runs, whatever old event they are built on', async () => {
+  it('keeps what remote events need that come while it runs, whatever old event they are built on', async () => {
     const remote = await world.remoteRoom();
     const { room } = remote;
     const old: string[] = [];

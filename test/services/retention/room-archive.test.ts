@@ -92,7 +92,7 @@ describe('the archive of a room', function () {
     await world.assertStatesReadable(room);
   });
 
-  it('takes turns with those who bring events back, and with events from elsewhere', async () => {
+  it('takes turns with those who bring events back, and with remote events', async () => {
     const remote = await world.remoteRoom();
     const { room } = remote;
     for (let i = 0; i < 20; i++) await world.services.events.send(room, topic(ALICE, `topic ${i}`));

@@ -37,7 +37,7 @@ type SweepResult = { readonly after: number; readonly count: number };
 /** What administrators do with many files at once: the first two thousand while they wait, the others in a task. */
 export class MediaMaintenance {
   readonly #options: MediaMaintenanceOptions;
-  /** The task that goes on with a sweep. */
+  /** The task that resumes a sweep. */
   readonly kind: TaskKind<SweepParams, SweepResult>;
 
   constructor(options: MediaMaintenanceOptions) {

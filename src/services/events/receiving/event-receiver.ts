@@ -328,13 +328,13 @@ export class EventReceiver {
     if (verdict.kind !== 'accepted' || incoming.pdu.type !== 'm.room.redaction') return { verdict };
     const { room } = turn;
     const id = redactionTarget(room.version, incoming.pdu);
-    const isElsewhere = id !== undefined && turn.isElsewhere(id);
+    const isInOtherRoom = id !== undefined && turn.isInOtherRoom(id);
     const target = await this.#redacted(turn, incoming);
     const heldBack = heldBackRedaction(
       room,
       incoming,
       target === undefined ? undefined : identified(target),
-      isElsewhere,
+      isInOtherRoom,
     );
     if (heldBack !== undefined)
       return {
@@ -343,7 +343,7 @@ export class EventReceiver {
         awaitedRedaction: heldBack.awaited,
       };
     // Before v3 it is shown whether or not the event is here.
-    return { verdict, target, awaitedRedaction: target === undefined && !isElsewhere ? id : undefined };
+    return { verdict, target, awaitedRedaction: target === undefined && !isInOtherRoom ? id : undefined };
   }
 
   /** Works out what the event does to the room. Everything that has to be read is read here. */
@@ -408,7 +408,7 @@ export class EventReceiver {
 
   #flags(turn: ReceivingTurn, { incoming, verdict, missingPrev, flags: more }: Judged, isState: boolean): number {
     const relation = relationOf(incoming.pdu.content);
-    const isThreaded = relation?.relType === 'm.thread' && !turn.isElsewhere(relation.eventId);
+    const isThreaded = relation?.relType === 'm.thread' && !turn.isInOtherRoom(relation.eventId);
     let flags = isState ? EVENT_FLAGS.state : 0;
     if (verdict.kind === 'accepted') flags |= more;
     if (verdict.kind === 'rejected') flags |= EVENT_FLAGS.rejected;

@@ -186,7 +186,7 @@ export class PastReceiver {
     batch.missing.push(...missingPrev.map((id) => ({ room: room.nid, eventId: eventIdBytes(id), referrer: nid })));
     batch.chains.push(...chains);
     const redacted = pdu.type === 'm.room.redaction' && verdict.ok ? redactionTarget(room.version, pdu) : undefined;
-    if (redacted !== undefined && turn.place(redacted) === undefined && !turn.isElsewhere(redacted))
+    if (redacted !== undefined && turn.place(redacted) === undefined && !turn.isInOtherRoom(redacted))
       batch.awaitedRedactions.push({ room: room.nid, target: eventIdBytes(redacted), redaction: nid });
     const event = new StoredEvent(parts);
     if (known !== undefined) batch.standings.set(nid, { state: before.nid, flags, currentState: undefined });
@@ -214,8 +214,8 @@ const heldBackIn = async (turn: ReceivingTurn, incoming: IdentifiedPdu): Promise
   const id = redactionTarget(room.version, incoming.pdu);
   const place = id === undefined ? undefined : turn.place(id);
   const [target] = place === undefined ? [] : await turn.events([place.nid]);
-  const isElsewhere = id !== undefined && turn.isElsewhere(id);
-  return heldBackRedaction(room, incoming, target === undefined ? undefined : identified(target), isElsewhere);
+  const isInOtherRoom = id !== undefined && turn.isInOtherRoom(id);
+  return heldBackRedaction(room, incoming, target === undefined ? undefined : identified(target), isInOtherRoom);
 };
 
 const newBatch = (): Batch => ({

@@ -51,7 +51,8 @@ export class ReceivingTurn {
   readonly #options: ReceivingTurnOptions;
   /** By event id. */
   readonly #places = new Map<string, Place>();
-  readonly #elsewhere = new Set<string>();
+  /** Those of other rooms. */
+  readonly #inOtherRooms = new Set<string>();
   readonly #asked = new Set<string>();
   readonly #events = new Map<number, StoredEvent>();
   readonly #chains = new Map<number, StateChain>();
@@ -90,7 +91,7 @@ export class ReceivingTurn {
     for (const { event_id: bytes, nid, room: roomNid, flags } of found) {
       // Events of other rooms are as good as unknown: naming them is an error, and they are never served from here.
       if (roomNid === room.nid) this.#places.set(eventIdText(room.version, bytes), { nid, flags });
-      else this.#elsewhere.add(bytes.toString('latin1'));
+      else this.#inOtherRooms.add(bytes.toString('latin1'));
     }
   }
 
@@ -100,8 +101,8 @@ export class ReceivingTurn {
   }
 
   /** Whether an event that was looked up is known to be in another room. What is in no room yet may come to this one. */
-  isElsewhere(eventId: string): boolean {
-    return this.#elsewhere.has(eventIdBytes(eventId).toString('latin1'));
+  isInOtherRoom(eventId: string): boolean {
+    return this.#inOtherRooms.has(eventIdBytes(eventId).toString('latin1'));
   }
 
   /** Lets an event that was stored without its ancestors be as if it were not here. */

@@ -15,20 +15,20 @@ export interface HeldBack {
  * is also sent to clients." Room versions, "Handling redactions". Since v3; before, the authorization rules have decided already.
  *
  * @param target the event that it names, if it is here
- * @param isElsewhere the event that it names is one of another room
+ * @param isInOtherRoom the event that it names is one of another room
  * @returns undefined when it is shown
  */
 export const heldBackRedaction = (
   room: Room,
   redaction: IdentifiedPdu,
   target: IdentifiedPdu | undefined,
-  isElsewhere: boolean,
+  isInOtherRoom: boolean,
 ): HeldBack | undefined => {
   const { version } = room;
   if (redaction.pdu.type !== 'm.room.redaction' || version.auth.redactionsAuthorised) return undefined;
   const awaited = redactionTarget(version, redaction.pdu);
   if (awaited === undefined) return { reason: 'it names no event to redact' };
-  if (isElsewhere) return { reason: 'what it redacts is in another room' };
+  if (isInOtherRoom) return { reason: 'what it redacts is in another room' };
   if (target === undefined) return { reason: 'what it redacts is not here', awaited };
   return redactionApplies(version, redaction, target, room.powerLevels())
     ? undefined

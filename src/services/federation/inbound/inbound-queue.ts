@@ -130,7 +130,7 @@ export class InboundQueue {
     });
   }
 
-  /** Goes on with what an earlier process left. */
+  /** Resumes what an earlier process left. */
   async start(): Promise<void> {
     for (const { events, origin, room } of await waitingEvents(this.#options.database)) {
       const line = this.#line(room);

@@ -72,7 +72,7 @@ export class FullStates {
     });
   }
 
-  /** Goes on with what an earlier process left. */
+  /** Resumes what an earlier process left. */
   async start(): Promise<void> {
     const { database, rooms } = this.#options;
     for (const nid of await partialRooms(database)) {

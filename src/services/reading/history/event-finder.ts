@@ -42,8 +42,8 @@ export class EventFinder {
   async #find(room: Room, userId: string, eventId: string): Promise<StoredEvent | undefined> {
     const event = await this.#events.find(room, eventId);
     // What is known without its ancestors is in the room's history somewhere.
-    const isElsewhere = event === undefined || (event.flags & HIDDEN_FLAGS) === EVENT_FLAGS.outlier;
-    if (!isElsewhere || this.#past === undefined || !room.isJoined(userId)) return event;
+    const isMissing = event === undefined || (event.flags & HIDDEN_FLAGS) === EVENT_FLAGS.outlier;
+    if (!isMissing || this.#past === undefined || !room.isJoined(userId)) return event;
     return (await this.#past.find(room, eventId)) ? this.#events.find(room, eventId) : event;
   }
 }

@@ -415,7 +415,7 @@ export class Room implements EventRoom {
   }
 
   /**
-   * Says that the state is whole. Who waits for it goes on.
+   * Says that the state is whole: who waits for it resumes.
    *
    * @param head the same as before, with the whole state
    * @param rejected positions of events that the whole state does not allow

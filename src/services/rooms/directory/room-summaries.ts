@@ -50,7 +50,7 @@ export class RoomSummaries {
     const summary =
       room?.joinedServers().has(serverName) === true
         ? await this.#here(room, userId)
-        : ((await this.#elsewhere(roomId, room, [...via, ...servers], userId)) ??
+        : ((await this.#askServers(roomId, room, [...via, ...servers], userId)) ??
           (room === undefined ? undefined : await this.#here(room, userId)));
     if (summary === undefined) throw new MatrixError('M_NOT_FOUND', 'There is no such room, or it is not open to you.');
     return userId === undefined ? summary : { ...summary, membership: room?.member(userId)?.membership ?? 'leave' };
@@ -68,7 +68,7 @@ export class RoomSummaries {
   }
 
   /** A room as another server tells of it; undefined when none does, or it is not for this user. */
-  async #elsewhere(
+  async #askServers(
     roomId: string,
     room: Room | undefined,
     servers: readonly string[],

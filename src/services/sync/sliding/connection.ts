@@ -53,7 +53,7 @@ export interface ConnectionChange {
 /** A room takes about so many bytes. */
 const BYTES_OF_ROOM = 256;
 
-/** Bytes of a reference to a text that is kept elsewhere too. */
+/** Bytes of a reference to a text that something else keeps too. */
 const BYTES_OF_REFERENCE = 8;
 
 /** About how many bytes is what a client named, and who it is still to be told of. */

@@ -109,7 +109,7 @@ describe('transactions of other servers', function () {
     expect(stored.content).to.deep.equal({});
   });
 
-  it('with deep or huge JSON are refused, or have an error for that event, and the server goes on', async () => {
+  it('with deep or huge JSON are refused, or have an error for that event, and the server continues', async () => {
     const roomId = await publicRoom();
     const room = await PartnerRoom.join(server, p, roomId, [PAT]);
     const good = room.say(PAT, 'still here');

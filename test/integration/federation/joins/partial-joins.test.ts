@@ -273,7 +273,7 @@ describe('a room that is joined before its members are known', function () {
     expect((await a.ask('alice', 'GET', path(said.eventId))).status).to.equal(404);
   });
 
-  it('goes on after what rejected events came after, so that other servers can receive what comes next', async () => {
+  it('continues after what rejected events came after, so that other servers can receive what comes next', async () => {
     const room = new PartialRoom(p, MEMBERS, ['p.test', 'q.test']);
     room.ban('@m3:p.test');
     expect((await join(room)).status).to.equal(200);
@@ -663,7 +663,7 @@ describe('a room that is joined before its members are known', function () {
     expect((await a.must('alice', 'GET', '/joined_rooms')).joined_rooms).not.to.include(room.roomId);
   });
 
-  it('goes on to be completed when one of two users here leaves, over a restart too, for the one who stays', async () => {
+  it('continues to be completed when one of two users here leaves, over a restart too, for the one who stays', async () => {
     const room = await joined();
     expect((await join(room, 'bob')).status).to.equal(200);
     await a.must('alice', 'POST', `${at(room)}/leave`, {});

@@ -173,7 +173,7 @@ describe('searching messages', function () {
     expect(recent.results[1].result.content.body).to.equal('蕎麦と蕎麦と蕎麦');
   });
 
-  it('has fewer results to a page when many events are wanted around each, and goes on with the others', async () => {
+  it('has fewer results to a page when many events are wanted around each, and continues with the others', async () => {
     const roomId = await server.rooms.room('alice');
     for (let i = 0; i < 30; i++) await server.rooms.say('alice', roomId, `surroundings ${i}`);
     const wide = { event_context: { before_limit: 1_000_000, after_limit: 1_000_000 }, filter: { limit: 500 } };

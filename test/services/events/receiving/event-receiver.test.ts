@@ -18,7 +18,7 @@ import { CAROL, DAVE, EVE, RemoteRoom, type RemoteDraft } from '#test/support/re
 
 const VERSIONS = ['1', '2', '6', '10', '11', '12'];
 
-describe('events from elsewhere', function () {
+describe('remote events', function () {
   this.timeout(120_000);
   let clone: TestDatabase;
   let services: EventServices;
@@ -130,7 +130,7 @@ describe('events from elsewhere', function () {
     await remote.verify();
   });
 
-  it('are taken in once', async () => {
+  it('are accepted once', async () => {
     const remote = await remoteRoom();
     const built = remote.build(message(CAROL, 'once'));
     const [one, two] = await Promise.all([remote.receive(built), remote.receive(built)]);
@@ -139,7 +139,7 @@ describe('events from elsewhere', function () {
     await remote.verify();
   });
 
-  it('are rejected when their auth events do not allow them, belong elsewhere or are rejected themselves', async () => {
+  it('are rejected when their auth events do not allow them, belong to another room or are rejected themselves', async () => {
     const remote = await remoteRoom('10');
     await promoted(remote, {}, { state_default: 50, events: { 'm.room.topic': 100 } });
     const forbidden = await remote.send(topic(CAROL, 'mine'));

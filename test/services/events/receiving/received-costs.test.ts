@@ -45,7 +45,7 @@ async function copiedEntries(work: () => Promise<void>): Promise<number> {
   }
 }
 
-describe('an event from elsewhere that comes after all that the room has', function () {
+describe('a remote event that comes after all that the room has', function () {
   this.timeout(60_000);
   let clone: TestDatabase;
   let services: EventServices;

@@ -62,7 +62,7 @@ describe('the auth graph of a room', () => {
     expect(clone.database.statements() - before).to.equal(0);
   });
 
-  it('goes on without what was purged, and finds it when it is back', async () => {
+  it('continues without what was purged, and finds it when it is back', async () => {
     await store(32, 16);
     expect(await chain(32)).to.deep.equal([16, 32]);
     await store(16, 8);

@@ -62,7 +62,7 @@ describe('a follower of events', function () {
     );
   };
 
-  it('takes in what was hidden while others came after it', async () => {
+  it('follows what was hidden while others came after it', async () => {
     const room = await makeRoom(services);
     const taken: string[] = [];
     const follower = await follow(taken);
@@ -77,7 +77,7 @@ describe('a follower of events', function () {
     expect(taken.slice(6)).to.deep.equal(numbers(5, 7));
   });
 
-  it('takes in what was there before and what comes, in order, and only the types it wants', async () => {
+  it('follows what was there before and what comes, in order, and only the types it wants', async () => {
     const room = await makeRoom(services);
     await say(room, 0, 30);
     const taken: string[] = [];
@@ -88,7 +88,7 @@ describe('a follower of events', function () {
     expect(taken).to.deep.equal(numbers(0, 60));
   });
 
-  it('goes on where a killed process ended, and hears nothing twice after a good end', async () => {
+  it('resumes where a killed process ended, and hears nothing twice after a good end', async () => {
     const room = await makeRoom(services);
     const first: string[] = [];
     // The first one is killed before it looks: nothing of it is closed.
@@ -122,7 +122,7 @@ describe('a follower of events', function () {
     expect(taken).to.deep.equal(numbers(0, 50));
   });
 
-  it('tries again what could not be taken in', async () => {
+  it('tries again what could not be processed', async () => {
     const room = await makeRoom(services);
     const taken: string[] = [];
     let failures = 2;
@@ -185,7 +185,7 @@ describe('a follower of events', function () {
       follow(taken, { clock, timers: clock, logger: recordingLogger(log), metrics, take });
     const aside = (): Promise<{ tries: number; at: number | null }[]> => clone.database.query(ASIDE);
 
-    it('takes in all others at once, in order, and those when they can be', async () => {
+    it('follows all others at once, in order, and those when they can be', async () => {
       const room = await makeRoom(services);
       poison = new Set(['3', '4', '11']);
       const follower = await followManually();

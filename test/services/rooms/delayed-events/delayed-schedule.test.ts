@@ -185,7 +185,7 @@ describe('the schedule of delayed events', function () {
   });
 
   describe('when the clock is set', () => {
-    it('goes on at once after it was set back', async () => {
+    it('resumes at once after it was set back', async () => {
       schedule.start();
       await insert('a', 1_000);
       await clock.advance(1_000);

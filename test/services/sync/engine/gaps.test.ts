@@ -79,7 +79,7 @@ describe('sync over a gap in what other servers sent', function () {
     expect(ids(state?.events)).to.deep.equal([missed[0]]);
   });
 
-  it('goes on from there with what comes afterwards, and is not limited again', async () => {
+  it('resumes from there with what comes afterwards, and is not limited again', async () => {
     const { next_batch: next } = await body(token);
     const more = await world.events.send(room, message(BOB, 'hello again'));
     const { timeline } = inRoom(await body(next));

@@ -295,7 +295,7 @@ describe('the sync engine', function () {
       expect(await news(() => world.events.send(room, membership(ALICE, carol, 'leave')))).to.contain('"leave"');
     });
 
-    it('ends after its timeout with an empty response and a position that goes on', async () => {
+    it('ends after its timeout with an empty response and a position that continues', async () => {
       const room = await makeRoom(world);
       const { next_batch: since } = await body(ALICE, undefined);
       const empty = await body(ALICE, since, {}, { timeout: 30 });
