@@ -17,6 +17,7 @@ const ENTRIES = sql(
   'test_updates_entries',
   'select user_id as id from directory_users where user_id = any($1::text[])',
 );
+const OPEN_ROOM = sql('test_updates_open_room', 'select room from directory_rooms where room = $1');
 
 describe('work in the background', function () {
   this.timeout(60_000);
@@ -75,6 +76,30 @@ describe('work in the background', function () {
     expect(await start('populate_stats_process_rooms')).to.deep.include({ status: 200, body: {} });
     await server.idle();
     expect(await listed()).to.have.members(names);
+  });
+
+  it('lists no room as open that is closed while it is written', async () => {
+    const { database, directoryEntries, rooms } = server.services;
+    const roomId = await server.room('closing', { preset: 'public_chat' });
+    await server.idle();
+    const room = (await rooms.byId(roomId))!;
+    const query = database.query.bind(database);
+    let isClosed = false;
+    database.query = async (statement, values) => {
+      if (statement.name === 'directory_add_rooms' && !isClosed) {
+        isClosed = true;
+        await server.setState('closing', roomId, 'm.room.join_rules', { join_rule: 'invite' });
+        await server.idle();
+      }
+      return query(statement, values);
+    };
+    try {
+      await directoryEntries.listRoom(room);
+    } finally {
+      database.query = query;
+    }
+    expect(isClosed).to.equal(true);
+    expect(await database.query(OPEN_ROOM, [room.nid])).to.deep.equal([]);
   });
 
   it('writes the user directory anew, and takes out who is not here any more', async () => {

@@ -123,8 +123,12 @@ export class DirectoryEntries {
 
   /** Writes anew whether everybody may find the members of a room, and lists those of other servers. */
   async listRoom(room: Room): Promise<void> {
-    const isFound = isOpen(room);
-    await setDirectoryRooms(this.#options.database, isFound ? [room.nid] : [], isFound ? [] : [room.nid]);
+    let isFound: boolean;
+    do {
+      isFound = isOpen(room);
+      await setDirectoryRooms(this.#options.database, isFound ? [room.nid] : [], isFound ? [] : [room.nid]);
+      // What follows the events may have written meanwhile that the room was opened or closed.
+    } while (isOpen(room) !== isFound);
     await this.#listMembers(room);
   }
 
