@@ -250,6 +250,18 @@ export const moveToSuccessor = defineJob({
   ...PERSISTENT,
 });
 
+/** Tells the servers of a room which devices a user has who has joined it. */
+export const shareDevices = defineJob({
+  name: 'federation.share_devices',
+  queue: 'prompt',
+  payload: Type.Object({
+    /** The room's number. */
+    room: Type.Integer(),
+    userId: Type.String(),
+  }),
+  ...PERSISTENT,
+});
+
 /** Sends the mail by which an address is validated. */
 export const sendValidation = defineJob({
   name: 'mail.validation',
@@ -369,6 +381,7 @@ export const JOBS: readonly JobDefinition[] = [
   finishUpgrade,
   copyRoomRules,
   moveToSuccessor,
+  shareDevices,
   cleanOutsideRooms,
   sendLeave,
   sendValidation,

@@ -9,6 +9,7 @@ import { PolicyApi } from '#src/remote/federation/policy-api.ts';
 import { PolicyServers } from '#src/services/events/policy/policy-servers.ts';
 import { ReceivedChecks } from '#src/services/events/policy/received-checks.ts';
 import { EventService } from '#src/services/events/stream/event-service.ts';
+import { devicesFollowUp } from '#src/services/federation/edus/device-list-edus.ts';
 import { mediaFollowUp } from '#src/services/media/media-references.ts';
 import { guestsFollowUp } from '#src/services/rooms/membership/guest-access.ts';
 import { successionFollowUp } from '#src/services/rooms/succession/room-succession.ts';
@@ -36,7 +37,13 @@ export interface Events {
 }
 
 /** What must happen because of events. */
-const FOLLOW_UPS: readonly FollowUp[] = [guestsFollowUp, invitesByAddressFollowUp, successionFollowUp, mediaFollowUp];
+const FOLLOW_UPS: readonly FollowUp[] = [
+  guestsFollowUp,
+  invitesByAddressFollowUp,
+  successionFollowUp,
+  mediaFollowUp,
+  devicesFollowUp,
+];
 
 export function composeEvents(
   below: Platform & ServerFiles & Servers & Commit & Policy & RoomModel & Classification & EventStreaming,

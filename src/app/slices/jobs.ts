@@ -41,6 +41,7 @@ import { sendInvitationHandler } from '#src/workers/send-invitation.ts';
 import { sendLeaveHandler } from '#src/workers/send-leave.ts';
 import { sendLoginNoticeHandler } from '#src/workers/send-login-notice.ts';
 import { runTaskHandler, runUpdateHandler } from '#src/workers/run-task.ts';
+import { shareDevicesHandler } from '#src/workers/share-devices.ts';
 import { sendValidationHandler } from '#src/workers/send-validation.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -77,7 +78,7 @@ type Workers = Pick<UserData, 'accountData'> &
   Deactivations &
   Events &
   FederationJoins &
-  Pick<Outbound, 'completedRooms'> &
+  Pick<Outbound, 'completedRooms' | 'toldDevices'> &
   Media &
   Mails &
   Memberships &
@@ -113,6 +114,7 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   finishUpgradeHandler(below.roomUpgrade),
   copyRoomRulesHandler(below.roomSuccession),
   moveToSuccessorHandler(below.roomSuccession),
+  shareDevicesHandler(below.toldDevices),
   cleanOutsideRoomsHandler(below.outsideCleaner),
   sendLeaveHandler(below.remoteMembership),
   sendValidationHandler(below.validationMails),

@@ -46,7 +46,7 @@ const NEWEST = sql(
 const ADD = sql(
   'destination_device_lists_add',
   `insert into destination_device_lists (destination, user_id, after) select d, $2, $3 from unnest($1::text[]) d
-   on conflict do nothing`,
+   on conflict (destination, user_id) do update set after = excluded.after where destination_device_lists.after > excluded.after`,
 );
 const NEXT = sql(
   'destination_device_lists_next',
@@ -103,7 +103,7 @@ export const tellDevices = async (
 export const newestDeviceStreamId = async (database: Database, userId: string): Promise<number> =>
   (await database.query<{ newest: number }>(NEWEST, [userId]))[0]?.newest ?? 0;
 
-/** Notes that servers are to be told what came of a user's devices after a stream id, unless it is noted that they are to be told more. */
+/** Notes that servers are to be told what came of a user's devices after a stream id, or after an earlier one that is noted already. */
 export const addDestinationDeviceLists = async (
   tx: Tx,
   destinations: readonly string[],

@@ -24,6 +24,14 @@ const MOST_KILLS = 20;
 const HOUR = 3_600_000;
 const SOFT_FAILED = 4;
 const AGE = sql('test_age_job_kills', 'update events set ts = ts - 86400000 where room = $1');
+const TOLD = sql(
+  'test_told_of',
+  'select count(*)::int as count from destination_device_lists where user_id = $1 and after = 0',
+);
+const HAS_DEVICE = sql(
+  'test_has_device',
+  `insert into told_devices (user_id, device_id, stream_id, digest, deleted) values ($1, 'DEVICE', 1, '', false)`,
+);
 const KEPT = sql('test_kept_events', 'select count(*)::int as count from events where nid = any($1::bigint[])');
 const OLD_TXN = sql('test_old_txn', `insert into txn (key, event_id, day) values ($1, '$event', 0)`);
 const TXNS = sql('test_txns', 'select count(*)::int as count from txn where key = $1');
@@ -83,6 +91,23 @@ describe('a server that is killed between two steps of a job', function () {
     }),
     done: () => ({ old: 0, young: 2 }),
     untouched: () => ({ old: 8, young: 2 }),
+  });
+
+  promise({
+    title: 'tells the servers of a room which devices a user has who joins it',
+    jobs: ['federation.share_devices'],
+    async prepare(life) {
+      const joining = await server.user(life);
+      await life.services.database.query(HAS_DEVICE, [joining.userId]);
+      return { joining, ...(await shared(life)) };
+    },
+    act: ({ services }, { joining, room }) => services.membership.join(joining, { roomIdOrAlias: room.roomId }),
+    outcome: async (life, { joining, room }) => ({
+      membership: (await life.services.rooms.byId(room.roomId))?.member(joining.userId)?.membership,
+      told: await counted(life, TOLD, joining.userId),
+    }),
+    done: () => ({ membership: 'join', told: 1 }),
+    untouched: () => ({ membership: undefined, told: 0 }),
   });
 
   promise({

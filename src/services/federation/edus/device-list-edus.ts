@@ -1,4 +1,6 @@
 import { hash } from 'node:crypto';
+import { shareDevices } from '#src/jobs/definitions.ts';
+import { requestJob } from '#src/jobs/job-definition.ts';
 import { Background } from '#src/kernel/background.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
@@ -7,6 +9,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/jso
 import { ORIGIN, type PositionVector } from '#src/protocol/wire/position.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { KeyQuery } from '#src/services/e2ee/device-keys/key-query.ts';
+import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
 import type { DeviceListChanges } from '#src/services/e2ee/device-lists/device-list-changes.ts';
 import { type Edu, type EduSource, NO_EDUS, type TakenEdus } from '#src/services/federation/outbound/edu-source.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -60,6 +63,17 @@ export interface DeviceListEdusOptions {
   readonly allows: (serverName: string) => boolean;
   readonly wake: (destination: string) => void;
 }
+
+/**
+ * "[EDUs] must be sent [...] when that user joins a room which contains servers which are not already receiving updates for that user's
+ * device list". Of a room that comes with the join it is known only afterwards who is in it: whoever imports it asks for the job.
+ */
+export const devicesFollowUp: FollowUp = ({ room, members }) =>
+  members.flatMap(({ after, before, local, userId }) =>
+    local && after === 'join' && before !== 'join' && room.remoteServers().length > 0
+      ? [requestJob(shareDevices, { room: room.nid, userId })]
+      : [],
+  );
 
 interface Keys {
   readonly devices: ReadonlyMap<string, JsonObject>;
@@ -143,6 +157,11 @@ export class DeviceListEdus implements EduSource {
     }
   }
 
+  /** Tells the servers of a room, which a user of this one has joined, of all the user's devices. */
+  async shareWith(roomNid: number, userId: string): Promise<void> {
+    await this.tell([userId], await this.#options.servers.broughtBy(roomNid, userId));
+  }
+
   async kept(): Promise<readonly string[]> {
     const destinations = await destinationsOfDeviceLists(this.#options.database);
     for (const destination of destinations) this.#waiting.add(destination);
@@ -176,13 +195,16 @@ export class DeviceListEdus implements EduSource {
     const edus: Edu[] = [];
     const identity: string[] = [];
     const told = new Map<string, number>(lists.map(({ userId, after }) => [userId, after]));
+    // Who knows of none of a user's devices need not hear which are gone.
+    const isNew = new Set(lists.flatMap(({ userId, after }) => (after === 0 ? userId : [])));
     const previous = new Map<string, number>(told);
     for (const row of rows) {
       if (edus.length >= limit) break;
       const { deviceId, streamId, userId } = row;
+      told.set(userId, streamId);
+      if (row.deleted && isNew.has(userId)) continue;
       edus.push(eduOf(userId, row, previous.get(userId) ?? 0, keysOf(userId)));
       if (deviceId !== CROSS_SIGNING) previous.set(userId, streamId);
-      told.set(userId, streamId);
       identity.push(`${userId} ${deviceId} ${streamId}`);
     }
     const delivered = (): Promise<void> =>

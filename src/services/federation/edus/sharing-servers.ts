@@ -14,6 +14,19 @@ export class SharingServers {
     this.#rooms = rooms;
   }
 
+  /**
+   * Of the servers in a room that a user is in, those that share no other room with the user, as far as the rooms in memory tell; none when
+   * the user is not in it.
+   */
+  async broughtBy(roomNid: number, userId: string): Promise<readonly string[]> {
+    const places = await roomsOfUsers(this.#database, [userId]);
+    const room = places.some((place) => place.room === roomNid) ? await this.#rooms.byNid(roomNid) : undefined;
+    const others = new Set(
+      places.flatMap((place) => (place.room === roomNid ? [] : (this.#rooms.peek(place.room)?.remoteServers() ?? []))),
+    );
+    return room?.remoteServers().filter((server) => !others.has(server)) ?? [];
+  }
+
   /** The servers that users of this one share a room with, by user; one statement, and another one for rooms that are not in memory. */
   async of(userIds: readonly string[]): Promise<(userId: string) => ReadonlySet<string>> {
     if (userIds.length === 0) return () => NONE;

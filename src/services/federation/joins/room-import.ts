@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { moveToSuccessor } from '#src/jobs/definitions.ts';
+import { moveToSuccessor, shareDevices } from '#src/jobs/definitions.ts';
 import { requestJob } from '#src/jobs/job-definition.ts';
 import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
@@ -344,7 +344,10 @@ export class RoomImport {
             }),
             redacted: [],
           },
-          hasPredecessor(told) ? [requestJob(moveToSuccessor, { room: room.nid, userId })] : [],
+          [
+            requestJob(shareDevices, { room: room.nid, userId }),
+            ...(hasPredecessor(told) ? [requestJob(moveToSuccessor, { room: room.nid, userId })] : []),
+          ],
         ),
         partials: partialRowsOf(room, partial),
         tails: [{ room: room.nid, extremities: [nid], state: after.nid, depth: pdu.depth, lastPos: nid }],

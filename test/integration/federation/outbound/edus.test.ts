@@ -215,6 +215,36 @@ describe('what other servers are told beside events', () => {
     expect(database.statements() - before - userIds.length).to.be.at.most(30);
   });
 
+  it('tells servers that a user joins a room with of all the devices of the user, unless they hear of them already', async () => {
+    const rooms: string[] = [];
+    for (let n = 0; n < 2; n++) {
+      const roomId = await a.room('alice', { preset: 'public_chat' });
+      await remoteMember(a, roomId, '@user:p.test', 'join', p.signingKey);
+      rooms.push(roomId);
+    }
+    for (const deviceId of ['DEVICE', 'GONE', 'PHONE'])
+      await a.must(`emil/${deviceId}`, 'POST', '/keys/upload', { device_keys: keysOf('@emil:a.test', deviceId) });
+    await a.must('emil/GONE', 'POST', '/logout', {});
+    await federation.idle();
+    const told = (userId: string): Json[] => edusOf('m.device_list_update').filter((edu) => edu.user_id === userId);
+    expect(told('@emil:a.test')).to.deep.equal([]);
+    for (const roomId of rooms) {
+      await a.must('emil/DEVICE', 'POST', `/join/${roomId}`, {});
+      await federation.idle();
+      const updates = told('@emil:a.test');
+      expect(updates.map(({ device_id: id, deleted, keys }) => [id, deleted, keys.device_id])).to.deep.equal([
+        ['DEVICE', undefined, 'DEVICE'],
+        ['PHONE', undefined, 'PHONE'],
+      ]);
+      expect(updates.map(({ prev_id: previous }) => previous)).to.deep.equal([[], [updates[0].stream_id]]);
+    }
+    // A room that is on other servers only.
+    await b.must('frida', 'POST', '/keys/upload', { device_keys: keysOf('@frida:b.test', 'DEVICE') });
+    await b.must('frida', 'POST', `/join/${rooms[0]}?server_name=a.test`, {});
+    await federation.idle();
+    expect(told('@frida:b.test').map(({ device_id: id }) => id)).to.deep.equal(['DEVICE']);
+  });
+
   it('keeps the devices of users of another server, and asks for them again when it missed an update', async () => {
     const roomId = await a.room('alice', { preset: 'public_chat' });
     const user = '@ed:p.test';
