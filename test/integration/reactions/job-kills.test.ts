@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { expect } from 'chai';
 import type { Static, TSchema } from 'typebox';
 import {
   cleanMedia,
@@ -6,6 +7,7 @@ import {
   cleanStreams,
   findDueRooms,
   listRoomMembers,
+  shareDevices,
   settleCompletion,
 } from '#src/jobs/definitions.ts';
 import type { JobDefinition } from '#src/jobs/job-definition.ts';
@@ -32,6 +34,7 @@ const HAS_DEVICE = sql(
   'test_has_device',
   `insert into told_devices (user_id, device_id, stream_id, digest, deleted) values ($1, 'DEVICE', 1, '', false)`,
 );
+const FORGET_TOLD = sql('test_forget_told', 'delete from destination_device_lists where user_id = $1');
 const KEPT = sql('test_kept_events', 'select count(*)::int as count from events where nid = any($1::bigint[])');
 const OLD_TXN = sql('test_old_txn', `insert into txn (key, event_id, day) values ($1, '$event', 0)`);
 const TXNS = sql('test_txns', 'select count(*)::int as count from txn where key = $1');
@@ -98,16 +101,19 @@ describe('a server that is killed between two steps of a job', function () {
     jobs: ['federation.share_devices'],
     async prepare(life) {
       const joining = await server.user(life);
-      await life.services.database.query(HAS_DEVICE, [joining.userId]);
-      return { joining, ...(await shared(life)) };
+      const { services } = life;
+      const { room } = await shared(life);
+      await services.database.query(HAS_DEVICE, [joining.userId]);
+      await services.membership.join(joining, { roomIdOrAlias: room.roomId });
+      await life.doJobs();
+      expect(await counted(life, TOLD, joining.userId)).to.equal(1);
+      await services.database.query(FORGET_TOLD, [joining.userId]);
+      return { joining, room };
     },
-    act: ({ services }, { joining, room }) => services.membership.join(joining, { roomIdOrAlias: room.roomId }),
-    outcome: async (life, { joining, room }) => ({
-      membership: (await life.services.rooms.byId(room.roomId))?.member(joining.userId)?.membership,
-      told: await counted(life, TOLD, joining.userId),
-    }),
-    done: () => ({ membership: 'join', told: 1 }),
-    untouched: () => ({ membership: undefined, told: 0 }),
+    act: (life, { joining: { userId }, room }) => request(life, shareDevices, { room: room.nid, userId }),
+    outcome: (life, { joining }) => counted(life, TOLD, joining.userId),
+    done: () => 1,
+    untouched: () => 0,
   });
 
   promise({
