@@ -240,6 +240,7 @@ describe('what other servers are told beside events', () => {
     }
     // A room that is on other servers only.
     await b.must('frida', 'POST', '/keys/upload', { device_keys: keysOf('@frida:b.test', 'DEVICE') });
+    await federation.idle();
     await b.must('frida', 'POST', `/join/${rooms[0]}?server_name=a.test`, {});
     await federation.idle();
     expect(told('@frida:b.test').map(({ device_id: id }) => id)).to.deep.equal(['DEVICE']);
