@@ -57,6 +57,7 @@ export function composeEvents(
     clock,
   });
   const receivedChecks = new ReceivedChecks(policies, below.spamChecks);
+  const lateRedactions = new LateRedactions({ database, loader, writer, stream });
   const events = new EventService({
     ...store,
     policies,
@@ -66,8 +67,8 @@ export function composeEvents(
     classifier,
     signer: { serverName: config.serverName, signingKey: signingKeys[0] },
     mostStickyEvents: config.room.maxStickyEvents,
+    onAwaitedRedaction: (roomNid) => lateRedactions.await(roomNid),
   });
-  const lateRedactions = new LateRedactions({ database, loader, writer, stream });
   const thread = new ResolutionThread();
   const authGraphs = new AuthGraphs(database);
   const merger = new StateMerger({ ...store, graphs: authGraphs, thread });

@@ -41,6 +41,8 @@ export interface PreparedEvent {
   readonly memberRow: MemberRow | undefined;
   readonly mentions: readonly MentionRow[];
   readonly redaction: PreparedRedaction | undefined;
+  /** Id of the event that it redacts and that is not here yet. */
+  readonly awaited: string | undefined;
   /** When it stops being sticky, in milliseconds since the epoch; undefined when it is not sticky, or not any more. */
   readonly stickyUntil: number | undefined;
 }
@@ -243,6 +245,7 @@ export class EventBuilder {
         draft.redacts === undefined
           ? undefined
           : prepareRedaction(room, event, loaded.targets.get(draft.redacts), levels),
+      awaited: draft.redacts === undefined || loaded.targets.has(draft.redacts) ? undefined : draft.redacts,
       stickyUntil: until !== undefined && until > now ? until : undefined,
     };
   }

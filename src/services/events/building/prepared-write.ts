@@ -1,3 +1,4 @@
+import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { EventWrite } from '#src/storage/events/event-rows.ts';
@@ -36,6 +37,9 @@ export const writeOf = (
   members: prepared.flatMap((one) => one.memberRow ?? []),
   mentions: prepared.flatMap((one) => one.mentions),
   redactions: prepared.flatMap((one) => one.redaction?.row ?? []),
+  awaitedRedactions: prepared.flatMap(({ awaited, event }) =>
+    awaited === undefined ? [] : [{ room: room.nid, target: eventIdBytes(awaited), redaction: event.nid }],
+  ),
   stickies: prepared.flatMap(({ event: { nid }, stickyUntil: expires }) =>
     expires === undefined ? [] : [{ room: room.nid, event: nid, pos: nid, expires }],
   ),

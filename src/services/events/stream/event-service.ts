@@ -2,7 +2,8 @@ import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { RecentMap } from '#src/kernel/recent-map.ts';
 import { isPromise } from '#src/kernel/steps.ts';
-import type { JobRequest } from '#src/jobs/job-definition.ts';
+import { settleArrivals } from '#src/jobs/definitions.ts';
+import { type JobRequest, requestJob } from '#src/jobs/job-definition.ts';
 import type { BuiltPdu, PduSigner } from '#src/protocol/events/build-pdu.ts';
 import { redactionHarm } from '#src/protocol/auth/redactions.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
@@ -54,6 +55,8 @@ export interface EventServiceOptions {
   readonly random: Random;
   /** Asks policy servers for their signatures. Left out: no room uses one. */
   readonly policies?: Pick<PolicyServers, 'inLine' | 'mayConcern' | 'policyFor' | 'signed'>;
+  /** Is told of rooms in which redactions wait for what they redact. */
+  readonly onAwaitedRedaction?: (roomNid: number) => void;
   /** Unexpired sticky events that a sender may have in a room. */
   readonly mostStickyEvents?: number;
 }
@@ -73,6 +76,7 @@ export class EventService {
   readonly #builder: EventBuilder;
   readonly #serverName: string;
   readonly #clock: Clock;
+  readonly #onAwaitedRedaction: ((roomNid: number) => void) | undefined;
   readonly #founder: RoomFounder;
   /** Where events made lately are, by their ids: what a relation may point at before it can be read from the database. */
   readonly #positions = new RecentMap<string, { readonly room: number; readonly nid: number }>(
@@ -93,6 +97,7 @@ export class EventService {
     this.#policies = options.policies;
     this.#stream = options.stream;
     this.#clock = options.clock;
+    this.#onAwaitedRedaction = options.onAwaitedRedaction;
     this.transactions = new TransactionIds(options.database, options.clock);
     this.sticky = new StickyEvents({ ...options, mostOfSender: options.mostStickyEvents });
     this.#followUps = new FollowUps([...options.followUps, this.sticky.followUp]);
@@ -336,7 +341,10 @@ export class EventService {
     const write: EventWrite = {
       ...extra,
       ...writeOf(room, prepared, last, transaction, this.#clock.now()),
-      jobs: this.#followUps.jobs(stepOf(room, prepared), this.#clock.now(), jobs),
+      jobs: this.#followUps.jobs(stepOf(room, prepared), this.#clock.now(), [
+        ...jobs,
+        ...this.#awaiting(room, prepared),
+      ]),
     };
     const isNew = extra?.rooms !== undefined;
     if (isNew) this.#rooms.announce(room);
@@ -373,16 +381,25 @@ export class EventService {
     return this.#followUps.jobs(step, this.#clock.now(), more);
   }
 
+  /** What a redaction redacts may come while it is written: then nobody else would find that the two belong together. */
+  #awaiting(room: Room, prepared: readonly PreparedEvent[]): readonly JobRequest[] {
+    const events = prepared.flatMap(({ awaited, event }) => (awaited === undefined ? [] : event.nid));
+    return events.length === 0 ? [] : [requestJob(settleArrivals, { room: room.nid, events })];
+  }
+
   #publish(room: Room, prepared: readonly PreparedEvent[], isNew: boolean): void {
     if (isNew) this.#rooms.add(room);
-    const committed = prepared.map(({ event, head, change, member, mentions, redaction, stickyUntil: until }) => {
-      const before = member === undefined ? undefined : room.member(member.userId);
-      room.apply(event, head, change === undefined ? undefined : { ...change, member });
-      this.#loader.remember(event);
-      redaction?.apply();
-      if (until !== undefined) this.sticky.committed(room, { event, pos: event.nid, until });
-      return { event, member: member === undefined ? undefined : { before, after: member }, mentions };
-    });
+    const committed = prepared.map(
+      ({ awaited, event, head, change, member, mentions, redaction, stickyUntil: until }) => {
+        const before = member === undefined ? undefined : room.member(member.userId);
+        room.apply(event, head, change === undefined ? undefined : { ...change, member });
+        this.#loader.remember(event);
+        redaction?.apply();
+        if (awaited !== undefined) this.#onAwaitedRedaction?.(room.nid);
+        if (until !== undefined) this.sticky.committed(room, { event, pos: event.nid, until });
+        return { event, member: member === undefined ? undefined : { before, after: member }, mentions };
+      },
+    );
     this.#stream.publish({ kind: 'appended', room, events: committed });
   }
 

@@ -54,6 +54,29 @@ describe('a redaction that comes before what it redacts', function () {
       expect(after.unsigned.redacted_because.event_id).to.equal(beside.eventId);
     });
 
+  for (const version of ['10', '12'])
+    it(`is applied when that comes, also one of this server, and after a restart (room version ${version})`, async () => {
+      const { room, roomId } = await scene(version);
+      const prev = [...room.extremities];
+      const texts = ['a first secret', 'another secret'];
+      const [first, second] = texts.map((text) => room.say(PAT, text, { prev }));
+      const redact = (target: string): Promise<Json> =>
+        server.must('alice', 'PUT', `/rooms/${roomId}/redact/${target}/late-${(rooms += 1)}`, {});
+      const redactions = [await redact(first!.eventId), await redact(second!.eventId)];
+      const { next_batch: since } = await server.must('alice', 'GET', '/sync');
+      await room.send([first!]);
+      await server.idle();
+      await server.restart();
+      await room.send([second!]);
+      const shown = await server.must('alice', 'GET', `/sync?since=${since}`);
+      for (const text of texts) expect(JSON.stringify(shown)).not.to.include(text);
+      for (const [index, { eventId }] of [first!, second!].entries()) {
+        const { content, unsigned } = await event(roomId, eventId);
+        expect(content).to.deep.equal({});
+        expect(unsigned.redacted_because.event_id).to.equal(redactions[index]!.event_id);
+      }
+    });
+
   /** Ids of what the room shows since a position. */
   const shownSince = async (roomId: string, since: string): Promise<{ ids: string[]; next: string }> => {
     const { next_batch: next, rooms: news } = await server.must('alice', 'GET', `/sync?since=${since}`);
