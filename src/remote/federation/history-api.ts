@@ -118,6 +118,12 @@ export class HistoryApi {
       maxBodyBytes: MOST_BYTES.stateIds,
       timeouts: STATE_MS,
     });
+    if (result.ok && [result.body['pdu_ids'], result.body['auth_chain_ids']].some(hasTooManyIds))
+      return federationFailure(
+        'too_large',
+        destination,
+        `${destination} answered with more than ${MOST_IDS} event ids.`,
+      );
     return valueOf(result, ({ pdu_ids: pduIds, auth_chain_ids: authIds }) => {
       const state = idsIn(pduIds);
       const authChain = idsIn(authIds);
@@ -194,6 +200,8 @@ const objectsIn = (value: JsonValue | undefined): readonly JsonObject[] | undefi
 
 const isEventIdLike = (value: JsonValue | undefined): value is string =>
   typeof value === 'string' && value.startsWith('$') && value.length <= MOST_ID_LENGTH;
+
+const hasTooManyIds = (value: JsonValue | undefined): boolean => Array.isArray(value) && value.length > MOST_IDS;
 
 const idsIn = (value: JsonValue | undefined): readonly string[] | undefined =>
   Array.isArray(value) && value.length <= MOST_IDS ? [...new Set(value.filter(isEventIdLike))] : undefined;

@@ -195,8 +195,8 @@ export class FullStates {
     const [last, ...others] = room.partial?.before ?? [];
     if (last === undefined || others.length > 0) return undefined;
     const ids = await history.stateIds(server, room.roomId, last);
-    // Of who does not answer, or answers nonsense, nothing more is to be had now.
-    if (!ids.ok && ids.kind !== 'refused') throw new Error(ids.error);
+    // Of who does not answer, or answers nonsense, nothing more is to be had now. What is too long to be read as a whole may be read as a stream.
+    if (!ids.ok && ids.kind !== 'refused' && ids.kind !== 'too_large') throw new Error(ids.error);
     if (!ids.ok || signal.aborted) return undefined;
     // Some tell the state after it.
     const event = ids.value.state.includes(last) ? undefined : await history.event(server, last);

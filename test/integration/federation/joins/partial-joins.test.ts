@@ -525,6 +525,18 @@ describe('a room that is joined before its members are known', function () {
     expect(Object.keys(await members(room))).to.have.members([room.creator, ...MEMBERS, '@alice:a.test']);
   });
 
+  for (const [what, answer] of [
+    ['bytes', () => Buffer.from(`{"pdu_ids":["${'x'.repeat(17 * 1_048_576)}"],"auth_chain_ids":[]}`)],
+    ['ids', () => ({ pdu_ids: Array.from({ length: 250_001 }, () => '$id'), auth_chain_ids: [] })],
+  ] as const)
+    it(`is completed although the ids of its state have more ${what} than are read at once: a state is read as it comes`, async () => {
+      const room = new PartialRoom(p, MEMBERS, ['p.test']);
+      p.on('GET', `/_matrix/federation/v1/state_ids/${encodeURIComponent(room.roomId)}`, () => ({ body: answer() }));
+      expect((await join(room)).status).to.equal(200);
+      await complete(room);
+      expect(Object.keys(await members(room))).to.have.members([room.creator, ...MEMBERS, '@alice:a.test']);
+    });
+
   for (const [what, path, status] of [
     ['tells no ids', 'state_ids', 404],
     ['does not know that event', 'event', 404],
