@@ -330,6 +330,8 @@ export class FederationClient {
     for (const [index, place] of all.entries()) {
       try {
         await (await this.#pools.get()).connect(place, timeouts.acceptMs);
+        // Nobody waits any more: nothing is composed for them.
+        if (signal.aborted) break;
         return { place, others: all.slice(index + 1) };
       } catch (error) {
         failure = await this.#failureOf(error, destination, signal);

@@ -150,6 +150,28 @@ describe('asking another server', () => {
     expect(partner.asked.map(({ body }) => body)).to.deep.equal([{ x: 1 }]);
   });
 
+  it('is not put together for those who give it up before there is one', async () => {
+    const partner = federation.partner('p.test');
+    partner.on('POST', PATH, () => ({ body: {} }));
+    const composed: string[] = [];
+    const composing = (what: string, signal?: AbortSignal) =>
+      client().request({
+        destination: 'p.test',
+        method: 'POST',
+        ...(signal === undefined ? {} : { signal }),
+        compose: () => {
+          composed.push(what);
+          return Promise.resolve({ path: PATH, body: '{}' });
+        },
+      });
+    const giving = new AbortController();
+    const givenUp = composing('given up', giving.signal);
+    giving.abort();
+    expect(await givenUp).to.deep.include({ kind: 'unreachable' });
+    expect(await composing('wanted')).to.deep.equal({ ok: true, body: {} });
+    expect(composed).to.deep.equal(['wanted']);
+  });
+
   it('may be answered bit by bit, as much as is wanted', async () => {
     const partner = federation.partner('p.test');
     partner.on('GET', PATH, () => ({ body: Buffer.alloc(300_000, 'x'), headers: { 'content-type': 'image/png' } }));
