@@ -85,6 +85,8 @@ const REST = sql(
      delete from search_docs where room = $1
    ), late as (
      delete from events where room = $1
+   ), outbound as (
+     delete from destination_rooms where room = $1
    ), people as (
      delete from directory_rooms where room = $1
    ) delete from room_overviews where room = $1`,
