@@ -34,6 +34,7 @@ const join = (operationId: string, path: string, roomParam: 'roomId' | 'roomIdOr
       'M_GUEST_ACCESS_FORBIDDEN',
       'M_NOT_FOUND',
       'M_UNABLE_TO_GRANT_JOIN',
+      'M_RESOURCE_LIMIT_EXCEEDED',
       'M_INVALID_PARAM',
       'M_BAD_JSON',
       'M_TOO_LARGE',

@@ -37,6 +37,7 @@ export const roomStateEndpoints = [
       'M_INVITE_BLOCKED',
       'M_GUEST_ACCESS_FORBIDDEN',
       'M_UNABLE_TO_GRANT_JOIN',
+      'M_RESOURCE_LIMIT_EXCEEDED',
       'M_UNKNOWN',
       'M_LIMIT_EXCEEDED',
       ...POLICY_ERRORS,

@@ -362,9 +362,34 @@ export class FederationMembership implements RemoteMembership {
     const join = await this.#completed(version, built, answer, isAuthorised);
     const room = await outsideRooms.ensure({ roomId, version, creator: built.pdu.sender, roomType: undefined });
     if (room.isResident) return this.#receiveJoin(room, join, answer, server);
-    if ((await imports.import(room, version, join, answer, server)) === undefined) return false;
+    let imported: StoredEvent | undefined;
+    try {
+      imported = await imports.import(room, version, join, answer, server);
+    } catch (error) {
+      if (error instanceof MatrixError && error.errcode === 'M_RESOURCE_LIMIT_EXCEEDED')
+        await this.#takeBack(server, room, built.pdu.sender);
+      throw error;
+    }
+    if (imported === undefined) return false;
     if (room.partial !== undefined) fullStates.begin(room);
     return true;
+  }
+
+  /** Leaves a room that let its user in, and is not brought here: for the other servers its user would stay in it. */
+  async #takeBack(server: string, room: Room, userId: string): Promise<void> {
+    const { roomId, version } = room;
+    try {
+      const event = await this.#leaveThrough(server, room, userId, { membership: 'leave' });
+      if (isOpen(room, userId)) await this.#options.outside.store({ roomId, version, event, state: [] });
+    } catch (error) {
+      if (!(error instanceof RefusalError) && !(error instanceof BadAnswerError)) throw error;
+      this.#options.logger.info('another server could not be told that a user has left the room again', {
+        room_id: roomId,
+        user_id: userId,
+        server,
+        err: error,
+      });
+    }
   }
 
   async #read(

@@ -82,6 +82,7 @@ export class RoomImport {
    * @param via the server that answered
    * @returns the join; undefined when a user of this server came into the room meanwhile
    * @throws BadAnswerError when the join does not stand by the state that was told
+   * @throws MatrixError M_RESOURCE_LIMIT_EXCEEDED when the room is too large for this server; M_FORBIDDEN when the user is banned from it
    */
   async import(
     room: Room,
@@ -129,8 +130,10 @@ export class RoomImport {
     for (const { eventId, member } of state.values())
       if (member === undefined) bytes += events.get(eventId)?.json.length ?? 0;
     if (bytes > this.#options.mostStateBytes)
-      throw new BadAnswerError(
-        `The state has ${bytes} bytes beside memberships: more than this server can show its users.`,
+      // Other servers would tell the same.
+      throw new MatrixError(
+        'M_RESOURCE_LIMIT_EXCEEDED',
+        `The state of the room has ${bytes} bytes beside memberships: more than this server can show its users.`,
       );
     const { content, sender } = JSON.parse(create.json.toString('utf8')) as Pdu;
     const roomType = roomTypeOf(content['type']);
