@@ -19,6 +19,8 @@ export interface NotedChangesOptions<Change> {
   readonly logger: Logger;
   /** Changes of each shard that are kept in memory. Older ones are read. */
   readonly kept: number;
+  /** Tells changes from each other: those with the same key are the same. */
+  readonly keyOf: (change: Change) => string;
   /** What is noted and has no position yet. */
   readonly due: () => Promise<readonly Change[]>;
   /** How a change is written with its position; it is no longer due then. */
@@ -39,6 +41,8 @@ export class NotedChanges<Change extends { readonly userId: string }> {
   /** After these positions, `#recent` has everything. */
   #horizon: number[] = [];
   readonly #publishing = new Ongoing<string>();
+  /** The newest change of each key that is about to be committed with its position. */
+  readonly #underWay = new Map<string, Change>();
   readonly #retrying: Background;
   #retry: Timer | undefined;
   /** Fires once a change is committed and has its position. */
@@ -79,9 +83,10 @@ export class NotedChanges<Change extends { readonly userId: string }> {
   }
 
   async close(): Promise<void> {
-    this.#retry?.cancel();
     await this.#publishing.idle();
     await this.#retrying.close();
+    // Set also by what failed just now. What has no position gets it at the next start.
+    this.#retry?.cancel();
   }
 
   /** The changes within a span, in no order, some more than once. Reads only what is no longer in memory. */
@@ -103,31 +108,43 @@ export class NotedChanges<Change extends { readonly userId: string }> {
   async #publishDue(): Promise<void> {
     for (const change of await this.#options.due()) {
       if (this.#retrying.isClosed) return;
-      await this.#publish(change);
+      // It is due until its position is committed. Should that fail, or should it have been noted once more since, it is found then.
+      if (this.#underWay.has(this.#options.keyOf(change))) this.#wakeLater();
+      else await this.#publish(change);
     }
   }
 
   async #publish(change: Change): Promise<void> {
-    const { write, writer } = this.#options;
+    const { keyOf, write, writer } = this.#options;
     writer.assertAccepting();
     const pos = writer.allocate(shardOfName(change.userId));
     const positioned = { ...change, pos };
-    await writer.append({
-      positions: [pos],
-      ...write(positioned),
-      publish: () => {
-        this.#remember(positioned);
-        this.changed.emit(positioned);
-      },
-    });
+    const key = keyOf(change);
+    this.#underWay.set(key, change);
+    try {
+      await writer.append({
+        positions: [pos],
+        ...write(positioned),
+        publish: () => {
+          this.#remember(positioned);
+          this.changed.emit(positioned);
+        },
+      });
+    } finally {
+      if (this.#underWay.get(key) === change) this.#underWay.delete(key);
+    }
   }
 
   #retryLater(err: unknown): void {
-    const { logger, name, timers } = this.#options;
+    const { logger, name } = this.#options;
     if (this.#retrying.isClosed) return;
     logger.error('a change of a user could not be published; trying again', { changes: name, err });
+    this.#wakeLater();
+  }
+
+  #wakeLater(): void {
     this.#retry?.cancel();
-    this.#retry = timers.after(RETRY_MS, () => this.#retrying.wake());
+    this.#retry = this.#options.timers.after(RETRY_MS, () => this.#retrying.wake());
   }
 
   #remember(change: Positioned<Change>): void {

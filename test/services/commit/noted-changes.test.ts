@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { NotedChanges } from '#src/services/commit/noted-changes.ts';
+import type { WriteRequest } from '#src/services/commit/operation.ts';
 import { Writer, WriterOverloadedError } from '#src/services/commit/writer.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
@@ -14,6 +15,13 @@ interface Change {
 /** A writer that has too much to do as long as somebody says so. */
 class BusyWriter extends Writer {
   isBusy = false;
+  /** What is appended waits for it first. */
+  held: Promise<void> | undefined;
+
+  override async append(request: WriteRequest): Promise<void> {
+    await this.held;
+    return super.append(request);
+  }
 
   override assertAccepting(): void {
     if (this.isBusy) throw new WriterOverloadedError();
@@ -44,15 +52,16 @@ describe('a change that was noted', () => {
       name: 'changes',
       writer,
       kept: 10,
+      keyOf: ({ field, userId }) => `${userId} ${field}`,
       due: async () => [...due],
-      write(change) {
-        due = due.filter(({ userId }) => userId !== change.userId);
-        return { streams: { profileChanges: [change] } };
-      },
+      write: (change) => ({ streams: { profileChanges: [change] } }),
       read: async () => [],
     });
     told.length = 0;
-    changes.changed.subscribe(({ field, userId }) => void told.push({ userId, field }));
+    changes.changed.subscribe(({ field, userId }) => {
+      due = due.filter((change) => change.userId !== userId);
+      told.push({ userId, field });
+    });
   });
   afterEach(async () => {
     await changes.close();
@@ -96,5 +105,52 @@ describe('a change that was noted', () => {
     await clock.advance(60_000);
     await changes.idle();
     expect(told).to.have.length(2);
+  });
+
+  it('is told once, though others are tried again while it waits for its commit', async () => {
+    await changes.start();
+    const [alice, bob] = [note('@alice:test'), note('@bob:test')];
+    writer.isBusy = true;
+    changes.publish(bob);
+    await changes.published('@bob:test');
+    writer.isBusy = false;
+    const commit = Promise.withResolvers<void>();
+    writer.held = commit.promise;
+    changes.publish(alice);
+    await clock.advance(2_000);
+    commit.resolve();
+    await changes.idle();
+    expect(told).to.have.deep.members([alice, bob]);
+  });
+
+  it('is told a little later when its commit fails after it was tried again in vain', async () => {
+    await changes.start();
+    const [alice, bob] = [note('@alice:test'), note('@bob:test')];
+    writer.isBusy = true;
+    changes.publish(bob);
+    await changes.published('@bob:test');
+    writer.isBusy = false;
+    const commit = Promise.withResolvers<void>();
+    writer.held = commit.promise;
+    changes.publish(alice);
+    await clock.advance(2_000);
+    commit.reject(new Error('no commit'));
+    await changes.idle();
+    writer.held = undefined;
+    await clock.advance(2_000);
+    await changes.idle();
+    expect(told).to.have.deep.members([alice, bob]);
+  });
+
+  it('is not tried again by a server that ended while it failed', async () => {
+    await changes.start();
+    const timers = clock.pending;
+    const commit = Promise.withResolvers<void>();
+    writer.held = commit.promise;
+    changes.publish(note('@alice:test'));
+    const closed = changes.close();
+    commit.reject(new Error('no commit'));
+    await closed;
+    expect(clock.pending).to.equal(timers);
   });
 });

@@ -60,9 +60,9 @@ export class OutboxRelay {
 
   async close(): Promise<void> {
     this.#timer?.cancel();
-    this.#retry?.cancel();
     this.#stopListening?.();
     await this.#relay.close();
+    this.#retry?.cancel();
   }
 
   #retryLater(): void {

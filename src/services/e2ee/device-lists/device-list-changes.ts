@@ -45,6 +45,7 @@ export class DeviceListChanges {
       ...options,
       name: 'device changes',
       kept: KEPT,
+      keyOf: ({ seenBy = '', userId }) => `${userId} ${seenBy}`,
       due: async () => (await dueDeviceChanges(database)).map(changeOf),
       write: ({ pos, seenBy = '', userId }) => ({ devices: { changes: [{ userId, seenBy, pos }] } }),
       read: async (after, upTo) =>

@@ -33,6 +33,7 @@ export class ProfileChanges {
       ...options,
       name: 'profile changes',
       kept: KEPT,
+      keyOf: ({ field, userId }) => `${userId} ${field}`,
       due: () => dueProfileChanges(database),
       write: (change) => ({ streams: { profileChanges: [change] } }),
       read: (after, upTo) => profileChangesSince(database, after, upTo),
