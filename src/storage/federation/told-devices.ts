@@ -43,10 +43,17 @@ const NEWEST = sql(
   'told_devices_newest',
   `select coalesce(max(stream_id), 0) as newest from told_devices where user_id = $1 and device_id <> ''`,
 );
+// In one order, so that those who add at once wait for each other in turn.
 const ADD = sql(
   'destination_device_lists_add',
-  `insert into destination_device_lists (destination, user_id, after) select d, $2, $3 from unnest($1::text[]) d
-   on conflict (destination, user_id) do update set after = excluded.after where destination_device_lists.after > excluded.after`,
+  `with added as (
+     insert into destination_device_lists (destination, user_id, after)
+     select d, u, $3 from unnest($2::text[]) u cross join unnest($1::text[]) d
+     where exists (select 1 from told_devices t where t.user_id = u and t.stream_id > $3) order by d, u
+     on conflict (destination, user_id) do update set after = excluded.after where destination_device_lists.after > excluded.after
+     returning destination
+   )
+   select distinct destination from added`,
 );
 const NEXT = sql(
   'destination_device_lists_next',
@@ -103,13 +110,19 @@ export const tellDevices = async (
 export const newestDeviceStreamId = async (database: Database, userId: string): Promise<number> =>
   (await database.query<{ newest: number }>(NEWEST, [userId]))[0]?.newest ?? 0;
 
-/** Notes that servers are to be told what came of a user's devices after a stream id, or after an earlier one that is noted already. */
+/**
+ * Notes that servers are to be told what came of users' devices after a stream id, or after an earlier one that is noted already; nothing of
+ * users of whom nothing came. Resolves with the servers for which something was noted that was not noted before.
+ */
 export const addDestinationDeviceLists = async (
   tx: Tx,
   destinations: readonly string[],
-  { userId, after }: PendingDeviceList,
-): Promise<void> => {
-  if (destinations.length > 0) await tx.query(ADD, [destinations, userId, after]);
+  userIds: readonly string[],
+  after: number,
+): Promise<string[]> => {
+  if (destinations.length === 0 || userIds.length === 0) return [];
+  const added = await tx.query<{ destination: string }>(ADD, [destinations, userIds, after]);
+  return added.map(({ destination }) => destination);
 };
 
 /** Users of whom a server is still to be told. */

@@ -22,6 +22,7 @@ import {
   newestDeviceStreamId,
   nextDestinationDeviceLists,
   tellDevices,
+  type PendingDeviceList,
   type ToldDevice,
   toldDestinationDeviceLists,
   toldDevicesAfter,
@@ -33,6 +34,8 @@ import type { SharingServers } from './sharing-servers.ts';
 const NAME = 'federation_device_lists';
 const RETRY_MS = 1_000;
 const USERS_AT_ONCE = 100;
+/** Notes for a server and a user that are written at once, and of so many users at least one. */
+const NOTES_AT_ONCE = 5_000;
 /** Deleted devices of a user of which it is remembered that others were told. */
 const KEPT_DELETED = 100;
 /** Stands for the cross-signing keys of a user. */
@@ -149,11 +152,14 @@ export class DeviceListEdus implements EduSource {
     const { allows, database, wake } = this.#options;
     const allowed = destinations.filter((server) => allows(server));
     if (allowed.length === 0) return;
-    for (const userId of userIds)
-      await database.write((tx) => addDestinationDeviceLists(tx, allowed, { userId, after: 0 }));
-    for (const destination of allowed) {
-      this.#waiting.add(destination);
-      wake(destination);
+    const page = Math.max(1, Math.floor(NOTES_AT_ONCE / allowed.length));
+    for (let from = 0; from < userIds.length; from += page) {
+      const some = userIds.slice(from, from + page);
+      const added = await database.writeAgain((tx) => addDestinationDeviceLists(tx, allowed, some, 0));
+      for (const destination of added) {
+        this.#waiting.add(destination);
+        wake(destination);
+      }
     }
   }
 
@@ -188,21 +194,29 @@ export class DeviceListEdus implements EduSource {
 
   async #read(destination: string, limit: number): Promise<TakenEdus> {
     const { database } = this.#options;
-    const lists = await nextDestinationDeviceLists(database, destination, Math.min(limit, USERS_AT_ONCE));
-    if (lists.length === 0) return NO_EDUS;
+    // Of some users there may be nothing to tell any more: others wait behind them.
+    for (;;) {
+      const lists = await nextDestinationDeviceLists(database, destination, Math.min(limit, USERS_AT_ONCE));
+      if (lists.length === 0) return NO_EDUS;
+      const taken = await this.#edusOf(destination, lists, limit);
+      if (taken.edus.length > 0) return taken;
+      await taken.delivered();
+    }
+  }
+
+  async #edusOf(destination: string, lists: readonly PendingDeviceList[], limit: number): Promise<TakenEdus> {
+    const { database } = this.#options;
     const rows = await toldDevicesAfter(database, lists);
     const keysOf = await this.#keysOf(lists.map(({ userId }) => userId));
     const edus: Edu[] = [];
     const identity: string[] = [];
     const told = new Map<string, number>(lists.map(({ userId, after }) => [userId, after]));
-    // Who knows of none of a user's devices need not hear which are gone.
-    const isNew = new Set(lists.flatMap(({ userId, after }) => (after === 0 ? userId : [])));
     const previous = new Map<string, number>(told);
+    // Those that are gone as well: a server that is told of all devices may know them, from before or from what arrived without an answer.
     for (const row of rows) {
       if (edus.length >= limit) break;
       const { deviceId, streamId, userId } = row;
       told.set(userId, streamId);
-      if (row.deleted && isNew.has(userId)) continue;
       edus.push(eduOf(userId, row, previous.get(userId) ?? 0, keysOf(userId)));
       if (deviceId !== CROSS_SIGNING) previous.set(userId, streamId);
       identity.push(`${userId} ${deviceId} ${streamId}`);
@@ -213,9 +227,7 @@ export class DeviceListEdus implements EduSource {
         destination,
         Array.from(told, ([userId, upTo]) => ({ userId, upTo })),
       );
-    if (edus.length > 0) return { edus, identity, holdsEventsBack: false, delivered };
-    await delivered();
-    return NO_EDUS;
+    return { edus, identity, holdsEventsBack: false, delivered };
   }
 
   /** What is noted is a number for each user. */
@@ -233,9 +245,10 @@ export class DeviceListEdus implements EduSource {
     return this.#publishing.idle();
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
+    await this.#publishing.close();
+    // What failed meanwhile would be tried again.
     this.#retry?.cancel();
-    return this.#publishing.close();
   }
 
   async #publishAll(): Promise<void> {
@@ -275,26 +288,33 @@ export class DeviceListEdus implements EduSource {
 
   /** Works out what changed of a user's devices, and whom that is told. */
   async #publish(userId: string, sharing: readonly string[]): Promise<void> {
-    const { allows, database, wake } = this.#options;
+    const { allows, database, servers, wake } = this.#options;
     const destinations = sharing.filter((server) => allows(server));
-    const isNews = await database.write(async (tx) => {
+    const known = await database.write(async (tx) => {
       await lockToldDevices(tx, userId);
       const before = await toldDevicesOf(tx, userId);
       const changes = changesOf(before, (await this.#keysOf([userId]))(userId));
-      if (changes.length === 0) return false;
+      if (changes.length === 0) return undefined;
       await tellDevices(tx, userId, changes, KEPT_DELETED);
       const after = Math.max(
         0,
         ...before.flatMap(({ deviceId, streamId }) => (deviceId === CROSS_SIGNING ? [] : streamId)),
       );
-      await addDestinationDeviceLists(tx, destinations, { userId, after });
-      return true;
+      await addDestinationDeviceLists(tx, destinations, [userId], after);
+      return before;
     });
-    if (!isNews) return;
+    if (known === undefined) return;
     for (const destination of destinations) {
       this.#waiting.add(destination);
       wake(destination);
     }
+    // Whoever came to share a room meanwhile found nothing to be told.
+    if (known.length > 0) return;
+    const now = (await servers.of([userId]))(userId);
+    await this.tell(
+      [userId],
+      [...now].filter((server) => !sharing.includes(server)),
+    );
   }
 
   /** The keys of users as other servers may see them. */

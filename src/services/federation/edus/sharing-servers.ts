@@ -15,16 +15,20 @@ export class SharingServers {
   }
 
   /**
-   * Of the servers in a room that a user is in, those that share no other room with the user, as far as the rooms in memory tell; none when
-   * the user is not in it.
+   * Of the servers in a room that a user joined, those that share no room of a lower number with the user, as far as the rooms in memory
+   * tell: of rooms that are joined at once, one brings a server. When the user has left again, those that share any other room.
    */
   async broughtBy(roomNid: number, userId: string): Promise<readonly string[]> {
+    const servers = (await this.#rooms.byNid(roomNid))?.remoteServers() ?? [];
     const places = await roomsOfUsers(this.#database, [userId]);
-    const room = places.some((place) => place.room === roomNid) ? await this.#rooms.byNid(roomNid) : undefined;
+    if (!places.some(({ room }) => room === roomNid)) {
+      const sharing = (await this.of([userId]))(userId);
+      return servers.filter((server) => sharing.has(server));
+    }
     const others = new Set(
-      places.flatMap((place) => (place.room === roomNid ? [] : (this.#rooms.peek(place.room)?.remoteServers() ?? []))),
+      places.flatMap(({ room }) => (room < roomNid ? (this.#rooms.peek(room)?.remoteServers() ?? []) : [])),
     );
-    return room?.remoteServers().filter((server) => !others.has(server)) ?? [];
+    return servers.filter((server) => !others.has(server));
   }
 
   /** The servers that users of this one share a room with, by user; one statement, and another one for rooms that are not in memory. */

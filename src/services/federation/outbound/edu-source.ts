@@ -19,7 +19,11 @@ export interface TakenEdus {
 
 /** Where EDUs come from. */
 export interface EduSource {
-  /** Whether something may wait for a destination. */
+  /**
+   * Whether something may wait for a destination: true as long as `take` may still give something, also while what was taken has not arrived,
+   * and after `take` or `delivered` failed. On false it is forgotten how often the destination could not be reached, and nothing more is asked
+   * for until somebody wakes it.
+   */
   has(destination: string): boolean;
   /** EDUs that wait for a destination, in order, and so many at most. Those that do not arrive are taken again. */
   take(destination: string, limit: number): Promise<TakenEdus>;

@@ -1,9 +1,14 @@
 import { expect } from 'chai';
+import { sql } from '#src/storage/database.ts';
 import type { InProcessServer, Json } from '../../../support/in-process-server.ts';
 import { type Federation, type RemotePartner, startFederation } from '../../../support/federation.ts';
 import { remoteMember } from '../../../support/remote-members.ts';
 
 const SEND = /^\/_matrix\/federation\/v1\/send\//;
+const NOTHING_TO_TELL = sql(
+  'test_nothing_to_tell',
+  `insert into destination_device_lists (destination, user_id, after) select $1, '@gone' || n || ':a.test', 0 from generate_series(1, $2) n`,
+);
 const DEVICES = /^\/_matrix\/federation\/v1\/user\/devices\//;
 
 describe('what other servers are told beside events', () => {
@@ -37,6 +42,16 @@ describe('what other servers are told beside events', () => {
     await b.must('bob', 'POST', `/join/${roomId}?server_name=a.test`, {});
     await federation.idle();
     return roomId;
+  };
+  /** Rooms of alice's, with the user of the partner in them. */
+  const withPartner = async (count: number): Promise<string[]> => {
+    const rooms: string[] = [];
+    for (let n = 0; n < count; n++) {
+      const roomId = await a.room('alice', { preset: 'public_chat' });
+      await remoteMember(a, roomId, '@user:p.test', 'join', p.signingKey);
+      rooms.push(roomId);
+    }
+    return rooms;
   };
   const since = async (server: InProcessServer, token: string): Promise<string> =>
     (await server.must(token, 'GET', '/sync?timeout=0')).next_batch;
@@ -216,12 +231,7 @@ describe('what other servers are told beside events', () => {
   });
 
   it('tells servers that a user joins a room with of all the devices of the user, unless they hear of them already', async () => {
-    const rooms: string[] = [];
-    for (let n = 0; n < 2; n++) {
-      const roomId = await a.room('alice', { preset: 'public_chat' });
-      await remoteMember(a, roomId, '@user:p.test', 'join', p.signingKey);
-      rooms.push(roomId);
-    }
+    const rooms = await withPartner(2);
     for (const deviceId of ['DEVICE', 'GONE', 'PHONE'])
       await a.must(`emil/${deviceId}`, 'POST', '/keys/upload', { device_keys: keysOf('@emil:a.test', deviceId) });
     await a.must('emil/GONE', 'POST', '/logout', {});
@@ -232,11 +242,14 @@ describe('what other servers are told beside events', () => {
       await a.must('emil/DEVICE', 'POST', `/join/${roomId}`, {});
       await federation.idle();
       const updates = told('@emil:a.test');
-      expect(updates.map(({ device_id: id, deleted, keys }) => [id, deleted, keys.device_id])).to.deep.equal([
+      // Of what is gone as well: nobody knows what the server has heard of before.
+      expect(updates.map(({ device_id: id, deleted, keys }) => [id, deleted, keys?.device_id])).to.deep.equal([
         ['DEVICE', undefined, 'DEVICE'],
         ['PHONE', undefined, 'PHONE'],
+        ['GONE', true, undefined],
       ]);
-      expect(updates.map(({ prev_id: previous }) => previous)).to.deep.equal([[], [updates[0].stream_id]]);
+      const [first, second] = updates.map(({ stream_id: id }) => id);
+      expect(updates.map(({ prev_id: previous }) => previous)).to.deep.equal([[], [first], [second]]);
     }
     // A room that is on other servers only.
     await b.must('frida', 'POST', '/keys/upload', { device_keys: keysOf('@frida:b.test', 'DEVICE') });
@@ -244,6 +257,65 @@ describe('what other servers are told beside events', () => {
     await b.must('frida', 'POST', `/join/${rooms[0]}?server_name=a.test`, {});
     await federation.idle();
     expect(told('@frida:b.test').map(({ device_id: id }) => id)).to.deep.equal(['DEVICE']);
+  });
+
+  it('tells a server of the devices of a user who joins several of its rooms at once', async () => {
+    const rooms = await withPartner(2);
+    await a.must('gus', 'POST', '/keys/upload', { device_keys: keysOf('@gus:a.test', 'DEVICE') });
+    for (const roomId of rooms) await a.must('gus', 'POST', `/join/${roomId}`, {});
+    await federation.idle();
+    p.asked.length = 0;
+    // As when both have been joined before one of them is looked at.
+    for (const roomId of rooms)
+      await a.services.toldDevices.shareWith((await a.services.rooms.byId(roomId))!.nid, '@gus:a.test');
+    await federation.idle();
+    expect(edusOf('m.device_list_update').map(({ device_id: id }) => id)).to.deep.equal(['DEVICE']);
+  });
+
+  it('tells a server that was away of a device that is gone, though the user joins one more room with it', async () => {
+    const [first, second] = (await withPartner(2)) as [string, string];
+    await a.must('hal/DEVICE', 'POST', '/keys/upload', { device_keys: keysOf('@hal:a.test', 'DEVICE') });
+    await a.must('hal/KEYLESS', 'POST', `/join/${second}`, {});
+    await federation.idle();
+    p.on('PUT', SEND, () => ({ status: 502 }));
+    await a.must('alice', 'PUT', `/rooms/${second}/send/m.room.message/away`, { msgtype: 'm.text', body: 'away' });
+    await federation.idle();
+    await a.must('hal/DEVICE', 'POST', '/logout', {});
+    await federation.idle();
+    await a.must('hal/KEYLESS', 'POST', `/join/${first}`, {});
+    await federation.idle();
+    p.asked.length = 0;
+    p.on('PUT', SEND, () => ({ body: { pdus: {} } }));
+    await federation.clock.advance(60_000);
+    await federation.idle();
+    const updates = edusOf('m.device_list_update').filter((edu) => edu.user_id === '@hal:a.test');
+    expect(updates.map(({ device_id: id, deleted }) => [id, deleted])).to.deep.equal([['DEVICE', true]]);
+  });
+
+  it('notes nothing for users without devices, in a statement for many, and sends nothing for them', async () => {
+    await withPartner(1);
+    const { database, toldDevices } = a.services;
+    const userIds = Array.from({ length: 300 }, (_, index) => `@nobody${index}:a.test`);
+    await federation.idle();
+    p.asked.length = 0;
+    const before = database.statements();
+    await toldDevices.tell(userIds, ['p.test']);
+    expect(database.statements() - before).to.be.at.most(5);
+    expect(toldDevices.has('p.test')).to.equal(false);
+    await federation.idle();
+    expect(p.requests('PUT', SEND)).to.deep.equal([]);
+  });
+
+  it('tells of a user behind hundreds of whom there is nothing to tell any more', async () => {
+    const [roomId] = (await withPartner(1)) as [string];
+    await a.must('ida', 'POST', `/join/${roomId}`, {});
+    await federation.idle();
+    p.asked.length = 0;
+    await a.services.database.query(NOTHING_TO_TELL, ['p.test', 250]);
+    await a.must('ida', 'POST', '/keys/upload', { device_keys: keysOf('@ida:a.test', 'DEVICE') });
+    await federation.idle();
+    expect(edusOf('m.device_list_update').map(({ user_id: userId }) => userId)).to.deep.equal(['@ida:a.test']);
+    expect(a.services.toldDevices.has('p.test')).to.equal(false);
   });
 
   it('keeps the devices of users of another server, and asks for them again when it missed an update', async () => {
