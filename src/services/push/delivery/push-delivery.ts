@@ -42,6 +42,7 @@ import {
   type PushRecord,
   pushesOfUser,
 } from '#src/storage/push/pushes.ts';
+import { isOfDatabase } from '#src/storage/failures.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { GatewayHealth } from './gateway-health.ts';
 import { PendingPushes, type PendingPush, type PushItem } from './pending-pushes.ts';
@@ -125,7 +126,10 @@ export class PushDelivery {
   constructor(options: PushDeliveryOptions) {
     this.#options = options;
     const { clock, concurrency, database, health, logger, metrics, random, registry, sender, timers } = options;
-    this.#log = new PushLog(database);
+    this.#log = new PushLog(database, () => {
+      this.#recent.miss();
+      this.#ripening.fallBehind();
+    });
     const deliveries = new Deliveries(database, 'push');
     this.#pending = new PendingPushes({
       registry,
@@ -154,12 +158,22 @@ export class PushDelivery {
         return { name, most: health.mostAtOnce(name) };
       },
     });
+    const setAside = metrics.counter(
+      'tsudoi_pushes_set_aside_total',
+      'pushes that could not be handed out to pushers again and again, and were passed over',
+    );
     this.#ripening = new Ripening({
       clock,
       timers,
       tell: (pushes) => this.#handOut(pushes),
       read: (after, limit) => this.#recall(after, limit),
+      placeAfter: (position) => this.#log.placeAfter(position),
+      isPassing: isOfDatabase,
       onFailure: (err) => logger.error('pushes could not be handed out; trying again', { err }),
+      onSetAside: (position, err) => {
+        setAside.inc();
+        logger.error('a push could not be handed out again and again, and is not tried any more', { position, err });
+      },
     });
     this.#counting = new Background(
       'push counts',
@@ -168,6 +182,12 @@ export class PushDelivery {
     );
     metrics.gaugeOf('tsudoi_pushers', 'pushers of all users', () => registry.size);
     metrics.gaugeOf('tsudoi_pushers_waiting', 'pushers for which something waits', () => this.#pending.size);
+    metrics.gaugeOf('tsudoi_pushes_ripening', 'pushes in memory that may still be read before pushers are told', () => {
+      return this.#ripening.waiting;
+    });
+    metrics.gaugeOf('tsudoi_pushes_lag', 'positions between the newest push and the last one that was handed out', () =>
+      Math.max(this.#log.newest - this.#ripening.told, 0),
+    );
     metrics.gaugeOf('tsudoi_push_gateways_away', 'push gateways that cannot be reached', () => health.away);
     this.#listen();
   }

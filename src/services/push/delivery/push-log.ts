@@ -9,12 +9,15 @@ const DONE = 'push_sent';
 /** The pushes of all pushers in the order in which they are told: one row each, for all pushers. */
 export class PushLog {
   readonly #database: Database;
+  readonly #onUnheard: () => void;
   readonly #turns = new SerialByKey<undefined>();
   #newest = 0;
   #done = 0;
 
-  constructor(database: Database) {
+  /** @param onUnheard is called in the turn of an append when pushes may be at the end that `use` was not given */
+  constructor(database: Database, onUnheard: () => void) {
     this.#database = database;
+    this.#onUnheard = onUnheard;
   }
 
   /** Place of the newest push. */
@@ -40,7 +43,15 @@ export class PushLog {
    */
   append(pushes: readonly NewPush[], use: (records: readonly PushRecord[]) => void): Promise<void> {
     return this.#turns.run(undefined, async () => {
-      const records = await appendPushes(this.#database, pushes);
+      let records: readonly PushRecord[];
+      try {
+        records = await appendPushes(this.#database, pushes);
+      } catch (err) {
+        // It may have been committed all the same: then it is there already when it is repeated.
+        this.#onUnheard();
+        throw err;
+      }
+      if (records.length < pushes.length) this.#onUnheard();
       this.#newest = records.at(-1)?.pos ?? this.#newest;
       use(records);
     });
@@ -49,6 +60,11 @@ export class PushLog {
   /** Pushes after a place, in order. */
   after(position: number, limit: number): Promise<PushRecord[]> {
     return pushesAfter(this.#database, position, limit);
+  }
+
+  /** Place of the first push after a place; undefined when there is none. */
+  async placeAfter(position: number): Promise<number | undefined> {
+    return (await pushesAfter(this.#database, position, 1))[0]?.pos;
   }
 
   /** Remembers that everything up to a place was told, or is noted with its destination as waiting. */

@@ -28,6 +28,7 @@ export class RecentPushes {
   readonly #byRoom = new Map<number, RecentPush[]>();
   readonly #byUser = new Map<number, RecentPush[]>();
   #floor = 0;
+  #isMissingSome = false;
 
   /** @param floor a place: what comes after it will be added */
   open(floor: number): void {
@@ -36,15 +37,22 @@ export class RecentPushes {
 
   /** Every push after this place is remembered. */
   get floor(): number {
-    return this.#floor;
+    return this.#isMissingSome ? Infinity : this.#floor;
+  }
+
+  /** Says that pushes may have been put at the end of the log that are not added: only what comes after the next one is remembered whole. */
+  miss(): void {
+    this.#isMissingSome = true;
   }
 
   add(push: RecentPush): void {
+    if (this.#isMissingSome) this.#floor = push.pos - 1;
+    this.#isMissingSome = false;
     this.#log.push(push);
     this.#index(push);
     // Cut in one go now and then, since all the others have to be looked at.
     if (this.#log.length < 2 * REMEMBERED) return;
-    this.#floor = this.#log[REMEMBERED - 1]?.pos ?? this.#floor;
+    this.#floor = Math.max(this.#log[REMEMBERED - 1]?.pos ?? 0, this.#floor);
     this.#log = this.#log.slice(REMEMBERED);
     this.#byRoom.clear();
     this.#byUser.clear();

@@ -11,6 +11,11 @@ const PAGE = 500;
 /** Pushes that ripen in memory; what comes while there are more is read from the log when their turn comes. */
 const MOST_UNRIPE = 20_000;
 const RETRY_MS = 1_000;
+/** After so many failures at the same place, what follows is handed on one by one; so many later, the next one is passed over. */
+const TRIES_TOGETHER = 3;
+const TRIES_ALONE = 3;
+/** How many are handed on one by one then: as many as may have been in what failed. */
+const ONE_BY_ONE = PAGE;
 
 /** A push that is handed on when it has waited long enough to have been read. */
 export interface Unripe {
@@ -39,12 +44,19 @@ export interface RipeningOptions {
   readonly tell: (pushes: readonly Unripe[]) => Promise<void>;
   /** Reads what comes after a place from the log. */
   readonly read: (after: number, limit: number) => Promise<LogPage>;
+  /** Says what place the first push after a place has; undefined when there is none. Reads nothing but the log. */
+  readonly placeAfter: (position: number) => Promise<number | undefined>;
+  /** Whether the reason of a failure passes, whatever the push is like that it happened at. */
+  readonly isPassing: (err: unknown) => boolean;
   readonly onFailure: (err: unknown) => void;
+  /** Hears that a push could not be handed on again and again, and is passed over. */
+  readonly onSetAside: (position: number, err: unknown) => void;
 }
 
 /**
  * Has each push wait for its time, in the order of the log. A push waits here once, not for each pusher that is told of it, and one timer
- * waits for all.
+ * waits for all. A push that cannot be handed on is tried a few times, together with others and alone, and then passed over: it does not
+ * keep the others waiting.
  */
 export class Ripening {
   readonly #options: RipeningOptions;
@@ -56,6 +68,13 @@ export class Ripening {
   #ripe = 0;
   #told = 0;
   #timer: Timer | undefined;
+  /** Failures in a row at the same place. */
+  #failures = 0;
+  #failedAt = 0;
+  /** How many pushes are still handed on one by one. */
+  #oneByOne = 0;
+  /** Whether one of them was passed over: those that fail after it are tried once, since they must not hold up the others again. */
+  #hasPassedOver = false;
   readonly #background: Background;
 
   constructor(options: RipeningOptions) {
@@ -63,7 +82,11 @@ export class Ripening {
     this.#background = new Background(
       'push ripening',
       () => this.#work(),
-      (err) => this.#failed(err),
+      (err) => {
+        options.onFailure(err);
+        this.#readAgain();
+        this.#wakeAfter(RETRY_MS, options.timers);
+      },
     );
   }
 
@@ -75,6 +98,11 @@ export class Ripening {
   /** What comes up to this place was handed on. */
   get told(): number {
     return this.#told;
+  }
+
+  /** How many wait in memory. */
+  get waiting(): number {
+    return this.#waiting.length;
   }
 
   /** Says up to where the log was handed on by the last process. */
@@ -99,6 +127,12 @@ export class Ripening {
     if (this.#timer === undefined) this.#background.wake();
   }
 
+  /** Says that something may be in the log that was not added: it is read from there. */
+  fallBehind(): void {
+    this.#isBehind = true;
+    if (this.#timer === undefined) this.#background.wake();
+  }
+
   /** Resolves when everything that is ripe was handed on. */
   idle(): Promise<void> {
     return this.#background.idle();
@@ -110,6 +144,15 @@ export class Ripening {
   }
 
   async #work(): Promise<void> {
+    try {
+      await this.#handOn();
+    } catch (err) {
+      if (this.#options.isPassing(err)) throw err;
+      await this.#failed(err);
+    }
+  }
+
+  async #handOn(): Promise<void> {
     this.#timer?.cancel();
     this.#timer = undefined;
     while (!this.#background.isClosed) {
@@ -121,6 +164,7 @@ export class Ripening {
         this.#ripe = Math.max(this.#ripe, this.#taken);
         await this.#options.tell(due);
         this.#told = Math.max(this.#told, this.#taken);
+        this.#wasAlone();
       } else if (this.#waiting.length > 0) return this.#expectNext();
       else if (this.#isBehind) await this.#readOn();
       else return;
@@ -129,8 +173,9 @@ export class Ripening {
 
   #takeDue(): readonly Unripe[] {
     const now = this.#options.clock.now();
-    const end = this.#waiting.findIndex(({ at }) => at > now);
-    return this.#waiting.splice(0, end === -1 ? this.#waiting.length : end);
+    const later = this.#waiting.findIndex(({ at }) => at > now);
+    const end = later === -1 ? this.#waiting.length : later;
+    return this.#waiting.splice(0, this.#oneByOne > 0 ? Math.min(end, 1) : end);
   }
 
   #expectNext(): void {
@@ -152,20 +197,54 @@ export class Ripening {
   async #readOn(): Promise<void> {
     // What is added meanwhile may come after the end of the page.
     this.#isBehind = false;
-    const { pushes, last = this.#taken, isFull } = await this.#options.read(this.#taken, PAGE);
+    const limit = this.#oneByOne > 0 ? 1 : PAGE;
+    const { pushes, last = this.#taken, isFull } = await this.#options.read(this.#taken, limit);
     this.#isBehind ||= isFull;
     const later = isFull ? [] : this.#waiting.filter(({ position }) => position > last);
     this.#waiting = [...pushes, ...later];
+    if (pushes.length > 0) return;
     // What is told to nobody any more lies behind us.
-    if (pushes.length === 0) this.#taken = this.#ripe = this.#told = Math.max(this.#told, last);
+    if (last > this.#taken) this.#wasAlone();
+    this.#taken = this.#ripe = this.#told = Math.max(this.#told, last);
   }
 
-  #failed(err: unknown): void {
-    this.#options.onFailure(err);
+  #wasAlone(): void {
+    if (this.#oneByOne === 0) return;
+    this.#oneByOne -= 1;
+    if (this.#oneByOne === 0) this.#hasPassedOver = false;
+  }
+
+  /** @throws what the log throws when it cannot be read */
+  async #failed(err: unknown): Promise<void> {
+    const { onFailure, onSetAside, placeAfter, timers } = this.#options;
+    this.#failures = this.#failedAt === this.#told ? this.#failures + 1 : 1;
+    this.#failedAt = this.#told;
+    this.#readAgain();
+    const tries = this.#hasPassedOver ? 1 : TRIES_ALONE;
+    if (this.#oneByOne > 0 && this.#failures >= tries) {
+      const position = await placeAfter(this.#told);
+      if (position !== undefined) {
+        onSetAside(position, err);
+        this.#taken = this.#told = position;
+        this.#ripe = Math.max(this.#ripe, position);
+        this.#hasPassedOver = true;
+        this.#wasAlone();
+        this.#background.wake();
+        return;
+      }
+    }
+    onFailure(err);
+    if (this.#oneByOne === 0 && this.#failures >= TRIES_TOGETHER) {
+      this.#oneByOne = ONE_BY_ONE;
+      this.#failures = 0;
+    }
+    this.#wakeAfter(RETRY_MS, timers);
+  }
+
+  #readAgain(): void {
     // Who was told of some of it already is not told again: each pusher knows how far it has come.
     this.#waiting = [];
     this.#taken = this.#told;
     this.#isBehind = true;
-    this.#wakeAfter(RETRY_MS, this.#options.timers);
   }
 }

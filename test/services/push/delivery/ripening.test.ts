@@ -1,0 +1,126 @@
+import { expect } from 'chai';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import { Ripening, type Unripe } from '#src/services/push/delivery/ripening.ts';
+import { ManualClock } from '#test/support/manual-clock.ts';
+
+const MINUTE_MS = 60_000;
+
+/** A log of pushes that are ripe, and what becomes of them. */
+class Scene {
+  readonly clock = new ManualClock();
+  readonly log: Unripe[] = [];
+  readonly told: number[] = [];
+  readonly setAside: number[] = [];
+  /** Places that cannot be told, or read. */
+  readonly untellable = new Set<number>();
+  readonly unreadable = new Set<number>();
+  /** Why nothing at all works. */
+  trouble: Error | undefined;
+  failures = 0;
+  readonly ripening = new Ripening({
+    clock: this.clock,
+    timers: this.clock,
+    tell: async (pushes) => {
+      this.#refuse(pushes, this.untellable);
+      this.told.push(...pushes.map(({ position }) => position));
+    },
+    read: async (after, limit) => {
+      const pushes = this.log.filter(({ position }) => position > after).slice(0, limit);
+      this.#refuse(pushes, this.unreadable);
+      return { pushes, last: pushes.at(-1)?.position, isFull: pushes.length === limit };
+    },
+    placeAfter: async (position) => this.log.find((push) => push.position > position)?.position,
+    isPassing: (err) => err === this.trouble,
+    onFailure: () => (this.failures += 1),
+    onSetAside: (position) => this.setAside.push(position),
+  });
+
+  #refuse(pushes: readonly Unripe[], places: ReadonlySet<number>): void {
+    if (this.trouble !== undefined) throw this.trouble;
+    const place = pushes.find(({ position }) => places.has(position))?.position;
+    if (place !== undefined) throw new Error(`nothing can be done with ${place}`);
+  }
+
+  /** Puts pushes at the end of the log. */
+  append(from: number, upTo: number, isHeard = true): void {
+    for (let position = from; position <= upTo; position++) {
+      const about = { kind: 'event' as const, room: {} as Room, event: {} as StoredEvent };
+      const push = { position, at: this.clock.now(), about };
+      this.log.push(push);
+      if (isHeard) this.ripening.add(push);
+    }
+  }
+
+  begin(told = 0): void {
+    this.ripening.open(told);
+    this.ripening.start();
+  }
+}
+
+const places = (from: number, upTo: number): number[] => Array.from({ length: upTo - from + 1 }, (_, i) => from + i);
+
+describe('pushes that ripen', () => {
+  it('are all handed on but for those that cannot be handed on, which are set aside', async () => {
+    const scene = new Scene();
+    scene.begin();
+    await scene.ripening.idle();
+    for (const place of [200, 201, 700]) scene.untellable.add(place);
+    scene.append(1, 1_000);
+    await scene.clock.advance(MINUTE_MS);
+    expect(scene.setAside).to.deep.equal([200, 201, 700]);
+    const others = places(1, 1_000).filter((place) => !scene.untellable.has(place));
+    expect(scene.told).to.deep.equal(others);
+    expect(scene.ripening.told).to.equal(1_000);
+    await scene.ripening.close();
+  });
+
+  it('are all handed on after a restart but for those that cannot be read', async () => {
+    const scene = new Scene();
+    for (const place of [3, 4]) scene.unreadable.add(place);
+    scene.append(1, 600, false);
+    scene.begin();
+    await scene.clock.advance(MINUTE_MS);
+    expect(scene.setAside).to.deep.equal([3, 4]);
+    expect(scene.told).to.deep.equal([1, 2, ...places(5, 600)]);
+    await scene.ripening.close();
+  });
+
+  it('are handed on without a pause after a failing one when another one fails shortly after it', async () => {
+    const scene = new Scene();
+    for (const place of places(1, 300)) scene.untellable.add(place);
+    scene.append(1, 400, false);
+    scene.begin();
+    await scene.clock.advance(MINUTE_MS);
+    expect(scene.setAside).to.deep.equal(places(1, 300));
+    expect(scene.told).to.deep.equal(places(301, 400));
+    expect(scene.failures).to.equal(5);
+    await scene.ripening.close();
+  });
+
+  it('are never set aside for what is the matter with the database', async () => {
+    const scene = new Scene();
+    scene.trouble = new Error('no connection');
+    scene.append(1, 10, false);
+    scene.begin();
+    await scene.clock.advance(MINUTE_MS);
+    expect([scene.told, scene.setAside]).to.deep.equal([[], []]);
+    scene.trouble = undefined;
+    await scene.clock.advance(MINUTE_MS);
+    expect([scene.told, scene.setAside]).to.deep.equal([places(1, 10), []]);
+    await scene.ripening.close();
+  });
+
+  it('are read from the log when they were not heard of', async () => {
+    const scene = new Scene();
+    scene.begin();
+    await scene.ripening.idle();
+    scene.append(1, 2);
+    scene.append(3, 4, false);
+    scene.ripening.fallBehind();
+    scene.append(5, 6);
+    await scene.clock.advance(MINUTE_MS);
+    expect(scene.told).to.deep.equal(places(1, 6));
+    await scene.ripening.close();
+  });
+});
