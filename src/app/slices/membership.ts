@@ -86,6 +86,7 @@ export function composeMembership(
   const openness = new RoomOpenness(restricted);
   const growth = new StateGrowth({
     rateLimiter,
+    loader,
     mostEntries: config.room.maxStateEvents,
     mostBytes: config.room.maxStateBytes,
   });

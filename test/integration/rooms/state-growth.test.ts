@@ -43,6 +43,46 @@ describe('the state of a room', function () {
     await server.must(owner, 'PUT', `/rooms/${room}/state/m.room.name/`, { name: 'still to be changed' });
   });
 
+  it('has that limit for those who add to it at the same time as well', async () => {
+    const owner = name('exempt-owner');
+    const room = await server.room(owner, { preset: 'public_chat' });
+    const answers = await Promise.all(Array.from({ length: 8 }, (_, i) => set(owner, room, `k${i}`, 50_000)));
+    const taken = answers.filter(({ status }) => status === 200);
+    expect(taken).to.have.lengthOf(3);
+    for (const answer of answers) if (answer.status !== 200) expect(outcome(answer)).to.deep.equal(TOO_LARGE);
+    // A value that is redacted leaves its place to others.
+    const [first] = taken;
+    await server.must(owner, 'PUT', `/rooms/${room}/redact/${first?.body.event_id}/${name('txn')}`, {});
+    expect(outcome(await set(owner, room, 'more', 60_000))).to.deep.equal([200, undefined, undefined]);
+    expect(outcome(await set(owner, room, 'too many', 45_000))).to.deep.equal(TOO_LARGE);
+  });
+
+  it('says to those who may not set it that they may not, however full it is, and counts nothing of theirs', async () => {
+    const owner = name('exempt-owner');
+    const room = await server.room(owner, { preset: 'public_chat' });
+    for (let i = 0; i < 3; i++) await set(owner, room, `k${i}`, 50_000);
+    const other = name('powerless');
+    await server.join(other, room);
+    for (let i = 0; i < 4; i++)
+      expect(outcome(await set(other, room, 'more', 50_000))).to.deep.equal([403, 'M_FORBIDDEN', undefined]);
+    const own = await server.room(other);
+    // Neither what is another user's.
+    for (let i = 0; i < 4; i++)
+      expect(outcome(await set(other, own, `@${owner}:test`, 40_000))).to.deep.equal([403, 'M_FORBIDDEN', undefined]);
+    expect(outcome(await set(other, own, 'k', 40_000))).to.deep.equal([200, undefined, undefined]);
+  });
+
+  it('grows by nothing where a long membership takes the place of one as long', async () => {
+    const user = name('member');
+    const room = await server.room(user);
+    for (let i = 0; i < 6; i++)
+      await server.must(user, 'PUT', `/rooms/${room}/state/m.room.member/@${user}:test`, {
+        membership: 'join',
+        displayname: `name ${i}`,
+        text: 'x'.repeat(30_000),
+      });
+  });
+
   it('grows by so many bytes of one user, in all rooms and by all ways together', async () => {
     const ways: readonly ((user: string, room: string) => Promise<Answer>)[] = [
       (user, room) => set(user, room, name('k'), 20_000),
@@ -50,11 +90,12 @@ describe('the state of a room', function () {
         server.ask(user, 'POST', '/createRoom', {
           initial_state: [{ type: 'org.large', content: { text: 'x'.repeat(20_000) } }],
         }),
-      (user, room) =>
-        server.ask(user, 'PUT', `/rooms/${room}/state/m.room.member/@${user}:test`, {
-          membership: 'join',
-          text: 'x'.repeat(20_000),
-        }),
+      async (user, room) => {
+        const path = `/rooms/${room}/state/m.room.member/@${user}:test`;
+        // What it takes the place of is not counted.
+        await server.must(user, 'PUT', path, { membership: 'join' });
+        return server.ask(user, 'PUT', path, { membership: 'join', text: 'x'.repeat(20_000) });
+      },
       (user, room) =>
         server.ask(user, 'PUT', `/rooms/${room}/state/m.room.member/@${name('invented')}:test`, {
           membership: 'ban',

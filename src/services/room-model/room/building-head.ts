@@ -43,6 +43,11 @@ export class BuildingHead {
     return this.#pending.get(key);
   }
 
+  /** All of them, by the same. */
+  get allPending(): ReadonlyMap<string, StoredEvent> {
+    return this.#pending;
+  }
+
   /** Moves on by an event that is about to be queued for writing. */
   advance(event: StoredEvent, change: StateChange | undefined): void {
     this.#now = {

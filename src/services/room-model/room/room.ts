@@ -81,6 +81,8 @@ export class Room implements EventRoom {
   sticky: StickySet | undefined;
   /** Committed: the current state but memberships. */
   readonly #state: Map<string, StateSlot>;
+  /** What `stateBytes` says; undefined when it has to be counted. */
+  #stateBytes: number | undefined;
   readonly #members: MemberTable;
   #version: RoomVersion;
   #roomType: string | undefined;
@@ -227,11 +229,14 @@ export class Room implements EventRoom {
   get state(): ReadonlyMap<string, StateSlot> {
     return this.#state;
   }
-  /** About how many bytes the events of `state` have together, as JSON. Goes through all of them. */
+  /** About how many bytes the events of `state` have together, as JSON. Goes through all of them the first time, and after a redaction. */
   stateBytes(): number {
-    let bytes = 0;
-    for (const { event } of this.#state.values()) bytes += event.json.length;
-    return bytes;
+    if (this.#stateBytes === undefined) {
+      let bytes = 0;
+      for (const { event } of this.#state.values()) bytes += event.json.length;
+      this.#stateBytes = bytes;
+    }
+    return this.#stateBytes;
   }
   stateEvent(type: string, stateKey = ''): StoredEvent | undefined {
     return this.#state.get(stateMapKey(type, stateKey))?.event;
@@ -287,6 +292,19 @@ export class Room implements EventRoom {
     return member === undefined || member.event === 0 ? undefined : { nid: member.event, event: undefined };
   }
 
+  /** How many entries the state of the head has beside memberships, and about how many bytes: with what is on its way. */
+  headStateSize(): { readonly entries: number; readonly bytes: number } {
+    let entries = this.#state.size;
+    let bytes = this.stateBytes();
+    for (const [key, event] of this.#building.allPending) {
+      if (event.type === 'm.room.member') continue;
+      const before = this.#state.get(key)?.event;
+      if (before === undefined) entries += 1;
+      bytes += event.json.length - (before?.json.length ?? 0);
+    }
+    return { entries, bytes };
+  }
+
   /** The membership that the head gives a user, if any. */
   headMembership(userId: string): string | undefined {
     const pending = this.#building.pending(stateMapKey('m.room.member', userId));
@@ -332,7 +350,7 @@ export class Room implements EventRoom {
     const key = stateMapKey(event.type, event.stateKey);
     this.#building.committed(key, event);
     if (change.member === undefined) {
-      this.#state.set(key, { skey: change.skey, event });
+      this.#setState(key, { skey: change.skey, event });
       return;
     }
     this.#members.set(change.member);
@@ -350,10 +368,7 @@ export class Room implements EventRoom {
     this.#lastPosition = event.nid;
     if (isShown) this.#push(event);
     this.#grown += changes.members.length * BYTES_OF_MEMBER;
-    for (const [key, slot] of changes.state) {
-      if (slot === undefined) this.#state.delete(key);
-      else this.#state.set(key, slot);
-    }
+    for (const [key, slot] of changes.state) this.#setState(key, slot);
     for (const member of changes.members) this.#members.set(member);
   }
 
@@ -370,6 +385,7 @@ export class Room implements EventRoom {
     for (const event of this.#held()) {
       if (event.nid === target.nid && event !== target) event.redact(json, because);
     }
+    this.#stateBytes = undefined;
     this.#powerLevels = undefined;
   }
 
@@ -395,11 +411,20 @@ export class Room implements EventRoom {
     this.#lastPosition = event.nid;
     this.#powerLevels = undefined;
     this.#state.clear();
+    this.#stateBytes = undefined;
     for (const [key, slot] of state) this.#state.set(key, slot);
     for (const member of members) this.#members.set(member);
     this.#push(event);
     // All of it is new.
     this.#grown = Infinity;
+  }
+
+  #setState(key: string, slot: StateSlot | undefined): void {
+    const before = this.#state.get(key);
+    if (slot === undefined) this.#state.delete(key);
+    else this.#state.set(key, slot);
+    if (this.#stateBytes !== undefined)
+      this.#stateBytes += (slot?.event.json.length ?? 0) - (before?.event.json.length ?? 0);
   }
 
   #push(event: StoredEvent): void {
@@ -430,10 +455,7 @@ export class Room implements EventRoom {
     this.#building.moveTo(head, this.#building.depth);
     for (const event of this.#held()) if (rejected.has(event.nid)) event.reject();
     this.ring.remove(rejected);
-    for (const [key, slot] of changes.state) {
-      if (slot === undefined) this.#state.delete(key);
-      else this.#state.set(key, slot);
-    }
+    for (const [key, slot] of changes.state) this.#setState(key, slot);
     for (const member of changes.members) this.#members.set(member);
     this.#grown = Infinity;
     this.endWaiting();
@@ -498,6 +520,7 @@ export class Room implements EventRoom {
     this.#building.dropTo(this.#committed, 0);
     this.#powerLevels = undefined;
     this.#state.clear();
+    this.#stateBytes = undefined;
     this.#members.clear();
     this.#partial = undefined;
     this.#partialServers = undefined;

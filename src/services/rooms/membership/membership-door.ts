@@ -100,7 +100,7 @@ export class MembershipDoor {
     const count = (bucket: string): number =>
       counted.filter((change) => bucketOf(room, actor, change) === bucket).length;
     for (const bucket of BUCKETS) takeTokens(rateLimiter, bucket, actor, count(bucket));
-    growth.admitMemberships(actor, room, changes);
+    await growth.admitMemberships(actor, room, changes);
     await this.#assertInvitable(
       actor,
       changes.filter(({ content }) => membershipIn(content) === 'invite'),

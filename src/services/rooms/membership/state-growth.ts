@@ -2,10 +2,12 @@ import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { takeTokens } from '#src/services/accounts/sessions/rate-limits.ts';
+import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
 /** The group of `rate_limits`. */
 const BUCKET = 'state_bytes';
+const MEMBER = 'm.room.member';
 /** What a membership may say without being counted: a name, an avatar, a reason. */
 const PLAIN_MEMBERSHIP = 2_048;
 /** What somebody counts as who comes into the state of a room without having come themselves. */
@@ -30,6 +32,7 @@ interface StateDraft {
  */
 export class StateGrowth {
   readonly #rateLimiter: RateLimiter;
+  readonly #loader: Pick<EventLoader, 'one'>;
   readonly #mostEntries: number;
   readonly #mostBytes: number;
 
@@ -39,10 +42,12 @@ export class StateGrowth {
    */
   constructor(options: {
     readonly rateLimiter: RateLimiter;
+    readonly loader: Pick<EventLoader, 'one'>;
     readonly mostEntries: number;
     readonly mostBytes: number;
   }) {
     this.#rateLimiter = options.rateLimiter;
+    this.#loader = options.loader;
     this.#mostEntries = options.mostEntries;
     this.#mostBytes = options.mostBytes;
   }
@@ -57,38 +62,59 @@ export class StateGrowth {
     );
   }
 
-  /** Memberships in a room, undefined for one that is about to be made. @throws MatrixError M_LIMIT_EXCEEDED */
-  admitMemberships(
+  /**
+   * Memberships in a room, undefined for one that is about to be made. What takes the place of a long one counts as what it has more.
+   *
+   * @throws MatrixError M_LIMIT_EXCEEDED
+   */
+  async admitMemberships(
     adder: Adder,
     room: Room | undefined,
     changes: readonly { readonly target: string; readonly content: JsonObject }[],
-  ): void {
+  ): Promise<void> {
     let added = 0;
     for (const { target, content } of changes) {
-      added += Math.max(0, lengthOf(content) - PLAIN_MEMBERSHIP);
+      const length = lengthOf(content);
+      if (length > PLAIN_MEMBERSHIP)
+        added += Math.max(0, length - Math.max(PLAIN_MEMBERSHIP, await this.#membershipLength(room, target)));
       if (target !== adder.userId && room?.headMembership(target) === undefined) added += NEW_NAME;
     }
     takeTokens(this.#rateLimiter, BUCKET, adder, added);
   }
 
+  async #membershipLength(room: Room | undefined, target: string): Promise<number> {
+    const slot = room?.headState(MEMBER, target);
+    if (room === undefined || slot === undefined) return 0;
+    const event = slot.event ?? (await this.#loader.one(room, slot.nid));
+    return event === undefined ? 0 : lengthOf(event.content);
+  }
+
   /**
    * Another entry of a room's state, or a new value of one. What becomes smaller is always admitted.
    *
+   * @returns says once more whether there is room for it, where others may have added something meanwhile
    * @throws MatrixError M_TOO_LARGE, M_LIMIT_EXCEEDED
    */
-  admit(adder: Adder, room: Room, { type, stateKey, content }: StateDraft): void {
-    // All of it is in memory as long as the room has a local member.
-    const before = room.headState(type, stateKey)?.event;
-    if (before === undefined && room.state.size >= this.#mostEntries)
-      throw new MatrixError('M_TOO_LARGE', `The state of a room has ${this.#mostEntries} entries at most.`);
-    const growth = lengthOf(content) - (before === undefined ? 0 : lengthOf(before.content));
-    if (growth <= 0) return;
-    if (room.stateBytes() + growth > this.#mostBytes)
-      throw new MatrixError(
-        'M_TOO_LARGE',
-        `The events of a room's state have ${this.#mostBytes} bytes at most. Make some of them shorter.`,
-      );
-    takeTokens(this.#rateLimiter, BUCKET, adder, growth);
+  admit(adder: Adder, room: Room, { type, stateKey, content }: StateDraft): (room: Room) => void {
+    const length = lengthOf(content);
+    const assertFits = (head: Room): number => {
+      // All of it is in memory as long as the room has a local member.
+      const before = head.headState(type, stateKey)?.event;
+      const growth = length - (before === undefined ? 0 : lengthOf(before.content));
+      if (before !== undefined && growth <= 0) return 0;
+      const { bytes, entries } = head.headStateSize();
+      if (before === undefined && entries >= this.#mostEntries)
+        throw new MatrixError('M_TOO_LARGE', `The state of a room has ${this.#mostEntries} entries at most.`);
+      if (bytes + growth > this.#mostBytes)
+        throw new MatrixError(
+          'M_TOO_LARGE',
+          `The events of a room's state have ${this.#mostBytes} bytes at most. Make some of them shorter.`,
+        );
+      return growth;
+    };
+    const growth = assertFits(room);
+    if (growth > 0) takeTokens(this.#rateLimiter, BUCKET, adder, growth);
+    return (head) => void assertFits(head);
   }
 }
 

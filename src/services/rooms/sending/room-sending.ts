@@ -225,11 +225,11 @@ export class RoomSending {
       type === MEMBER
         ? await this.#door.admit(room, sender, { target: stateKey, content: request.content })
         : request.content;
-    await this.#check(sender, room, type, stateKey, content);
+    const stillFits = await this.#check(sender, room, type, stateKey, content);
     await this.#newTypes.admit(sender, [{ type, content }]);
     if (type === MEMBER && content['membership'] === 'invite' && !this.#events.isLocal(stateKey))
       return this.#remote.invite(room, sender.userId, stateKey, content);
-    const recheck = type === MEMBER && content['membership'] === 'join' ? guestRecheck(sender) : undefined;
+    const recheck = type === MEMBER && content['membership'] === 'join' ? guestRecheck(sender) : stillFits;
     // Memberships have questions of their own, at the door.
     const checked = type === MEMBER ? {} : await this.#checked(sender);
     return this.#events.send(room, { ...draft(sender, { ...request, content }, stateKey), recheck, ...checked });
@@ -248,11 +248,20 @@ export class RoomSending {
     return { serverName: this.#serverName, roomId, version, creators: room.powerLevels().creators };
   }
 
-  async #check(sender: Sender, room: Room, type: string, stateKey: string, content: JsonObject): Promise<void> {
+  /** @returns what is to be asked once more when the event is built */
+  async #check(
+    sender: Sender,
+    room: Room,
+    type: string,
+    stateKey: string,
+    content: JsonObject,
+  ): Promise<EventDraft['recheck']> {
     assertContent({ type, stateKey, content }, this.#placeOf(room));
-    // The door has looked at memberships.
-    if (type !== MEMBER) this.#growth.admit(sender, room, { type, stateKey, content });
+    // The door has looked at memberships. What the room refuses is told so, and counts for nothing.
+    const isAdded = type !== MEMBER && maySet(room, sender.userId, type, stateKey);
+    const recheck = isAdded ? this.#growth.admit(sender, room, { type, stateKey, content }) : undefined;
     if (type === 'm.room.canonical_alias' && stateKey === '') await this.#aliases.checkCanonical(room, content);
+    return recheck;
   }
 
   /**
@@ -305,6 +314,14 @@ export class RoomSending {
 /** @throws MatrixError M_FORBIDDEN, the same as for a room that does not exist */
 const assertInside = (room: Room, { userId }: Sender): void => {
   if (room.headMembership(userId) !== 'join') throw notInRoom();
+};
+
+/** Whether the authorization rules allow a user to set an entry of the state, but for what depends on its content. */
+const maySet = (room: Room, userId: string, type: string, stateKey: string): boolean => {
+  if (type === 'm.room.aliases' && room.version.auth.aliasesBySenderDomain) return true;
+  const levels = room.powerLevels();
+  if (type === 'm.room.third_party_invite') return levels.userLevel(userId) >= levels.invite;
+  return levels.maySend(userId, type, true) && (!stateKey.startsWith('@') || stateKey === userId);
 };
 
 const sendScope = (roomId: string, type: string): string => `send/${roomId}/${type}`;
