@@ -107,4 +107,23 @@ describe('a room whose state says very much', function () {
     const rest = await server.must('exempt-writer', 'GET', `${path}?limit=1000&from=${first.next_batch}`);
     expect(first.chunk.length + rest.chunk.length).to.equal(1_010);
   });
+
+  it('is written part by part, so that others get their turn of the event loop meanwhile', async () => {
+    const roomId = await wordyRoom();
+    const { userId } = await server.session('alice');
+    const { roomState } = server.services;
+    const events = await roomState.all(roomId, userId);
+    let turns = 0;
+    let isDone = false;
+    const turn = (): void => {
+      turns += 1;
+      if (!isDone) setImmediate(turn);
+    };
+    setImmediate(turn);
+    const texts = await roomState.writeOf(roomId, userId, Array.from({ length: 100 }, () => events).flat());
+    isDone = true;
+    // Ten megabytes, one of them in each turn.
+    expect(texts.join('').length).to.be.greaterThan(10_000_000);
+    expect(turns).to.be.at.least(10);
+  });
 });

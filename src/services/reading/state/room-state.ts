@@ -1,4 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
+import { GiveWay } from '#src/kernel/give-way.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { decodeRoomToken, decodeSyncToken } from '#src/protocol/wire/position.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
@@ -16,6 +17,11 @@ import type { WholeState } from '#src/services/room-model/room/whole-state.ts';
 import type { RoomAccess, RoomView } from '#src/services/reading/access/room-access.ts';
 
 const MEMBER = 'm.room.member';
+
+/** A state may have tens of thousands of events, or megabytes: so much of it is written in one turn of the event loop, some milliseconds. */
+const CHARACTERS_IN_A_TURN = 1024 * 1024;
+/** What an event takes beside its text, in the time for so many characters. */
+const CHARACTERS_OF_AN_EVENT = 1_000;
 
 /** Which members are asked for. */
 export interface MembersQuery {
@@ -137,7 +143,15 @@ export class RoomState {
   async write(room: Room, userId: string, events: readonly StoredEvent[]): Promise<string[]> {
     const told = await this.told(room, userId, events);
     const now = this.#clock.now();
-    return told.map((one) => eventText(one, { userId, deviceId: undefined }, { now }, true));
+    const giveWay = new GiveWay(CHARACTERS_IN_A_TURN);
+    const texts: string[] = [];
+    for (const one of told) {
+      const text = eventText(one, { userId, deviceId: undefined }, { now }, true);
+      texts.push(text);
+      const turn = giveWay.after(text.length + CHARACTERS_OF_AN_EVENT);
+      if (turn !== undefined) await turn;
+    }
+    return texts;
   }
 
   /** The same for events of a room that is named by its id. */
