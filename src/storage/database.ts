@@ -286,6 +286,8 @@ export class Database {
       keepAlive: true,
       application_name: 'tsudoi jobs',
     });
+    // Each queue and each worker listens for its errors, and there are more of them than Node takes for usual.
+    pool.setMaxListeners(0);
     this.#connections.watch(pool);
     return pool as unknown as PgPool;
   }
