@@ -50,6 +50,8 @@ const LONGEST_SETTLING_MS = 30_000;
 const SETTLING_MS = 100;
 /** What is being sent gets so long when the server stops. */
 const CLOSE_MS = 3_000;
+/** And attempts to reach those of whom nothing is known: mostly they are looked for in vain, and the next process tries again. */
+const CLOSE_UNKNOWN_MS = 500;
 /** After a transaction, what comes for its server so soon goes out together: milliseconds that nobody who reads along notices. */
 const GATHER_MS = 100;
 /** A transaction that failed so often is no longer held in memory, and put together anew when it is tried again. */
@@ -131,6 +133,8 @@ export class FederationOutbound {
   readonly #held = new Map<string, Sending>();
   /** Ends attempts to reach those that could not be reached last, for which nobody waits when the server stops. */
   readonly #trying = new AbortController();
+  /** The same for servers of which nothing is known. */
+  readonly #asking = new AbortController();
   /** Servers that were reached last: they wait for none of those that take long to fail. */
   readonly #proven = new LRUCache<string, true>(atMost(MOST_PROVEN));
   #lastTurn: Promise<void> = Promise.resolve();
@@ -292,7 +296,10 @@ export class FederationOutbound {
     await this.#spreading.close();
     this.#audience.spread();
     this.#trying.abort();
+    // Names and connections are waited for in real time, whatever time it is.
+    const timer = systemTimers.after(CLOSE_UNKNOWN_MS, () => this.#asking.abort());
     await this.#queue.close(CLOSE_MS);
+    timer.cancel();
   }
 
   /** Notes what is left for the next process. */
@@ -381,6 +388,8 @@ export class FederationOutbound {
   async #send(destination: string, { items: [sending] }: Batch<Sending>, signal: AbortSignal): Promise<Outcome> {
     if (sending === undefined) return { kind: 'done' };
     const failures = this.#progress.failuresOf(destination);
+    const firstAttempt = this.#proven.has(destination) ? signal : this.#asking.signal;
+    const attempt = failures > 0 ? this.#trying.signal : firstAttempt;
     let trouble: unknown;
     const result = await this.#options.client.request({
       destination,
@@ -395,7 +404,7 @@ export class FederationOutbound {
       },
       maxBodyBytes: MOST_ANSWER_BYTES,
       timeouts: this.#timeoutsFor(destination, failures),
-      signal: failures === 0 ? signal : this.#trying.signal,
+      signal: attempt,
       isUrgent: true,
     });
     if (trouble !== undefined) {
@@ -414,7 +423,7 @@ export class FederationOutbound {
       return { kind: 'done', hasMore: transaction?.isFull === true };
     }
     this.#proven.delete(destination);
-    if (failures > 0 && this.#trying.signal.aborted) return { kind: 'later', afterMs: TROUBLE_MS };
+    if (attempt !== signal && attempt.aborted) return { kind: 'later', afterMs: TROUBLE_MS };
     return this.#settleFailure(destination, transaction, failures, result);
   }
 
