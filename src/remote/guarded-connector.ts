@@ -42,7 +42,7 @@ export interface ConnectionWish {
   readonly port: number;
   /** The name that is sent as SNI, and for which the certificate must be valid; undefined or an IP address: it is for the IP address. */
   readonly tlsName: string | undefined;
-  /** Until somebody has accepted the connection, TLS not included; `timeoutMs` of this connector at most. */
+  /** Until the connection was accepted, TLS not included; `timeoutMs` of this connector at most. */
   readonly acceptMs?: number | undefined;
 }
 
@@ -65,7 +65,7 @@ const HTTP_1 = ['http/1.1'];
 
 /**
  * Makes connections. The address is looked up, judged and used in one step: a name that answers with another address the next time gains
- * nothing by it. TLS begins when there is somebody to talk to: a host that does not answer costs a socket, and nothing else.
+ * nothing by it. TLS begins when the connection is accepted: a host that does not answer costs a socket, and nothing else.
  */
 export class GuardedConnector {
   readonly #options: GuardedConnectorOptions;

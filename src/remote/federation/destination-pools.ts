@@ -105,7 +105,7 @@ export class DestinationPools {
       const isInUse = open + pending + queued + running > 0 || connected.first !== undefined;
       if (!isInUse && this.#connected.peek(key) === connected) this.#connected.delete(key);
     };
-    // undici has not yet put the request that it is about to fail, or to make elsewhere, out of its books.
+    // undici has not yet put the request that it is about to fail, or to make at another place, out of its books.
     pool.on('disconnect', () => setImmediate(look));
     pool.on('connectionError', () => setImmediate(look));
     // Nobody has come for it.

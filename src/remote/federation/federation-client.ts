@@ -37,7 +37,7 @@ interface FederationWish {
   readonly maxBodyBytes?: number | undefined;
   readonly timeouts?: Partial<FederationTimeouts> | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Somebody waits for the answer: a server that could not be reached is tried again sooner. */
+  /** A client waits for the answer: a server that could not be reached is tried again sooner. */
   readonly isUrgent?: boolean | undefined;
   /** Whether the request is signed. It is unless said otherwise. */
   readonly isSigned?: boolean | undefined;
@@ -62,7 +62,7 @@ export interface ComposedRequest extends FederationWish {
 }
 
 export interface FederationTimeouts extends OutboundTimeouts {
-  /** Until somebody accepts the connection, at each place; TLS has its own. */
+  /** Until the connection is accepted, at each place; TLS has its own. */
   readonly acceptMs: number;
 }
 

@@ -127,7 +127,7 @@ export class KeyQuery {
   ): Promise<RemoteUserKeys[]> {
     if (wanted.size === 0) return [];
     const { follower, lists } = this.#options;
-    // Of whoever has just left a room nothing is told any more: what is known of them is out of date.
+    // Of users who have just left a room nothing is told any more: what is known of them is out of date.
     await follower.reached(PATIENCE_MS);
     const known = await lists.known([...wanted.keys()]);
     const here = onlyChosen(known.keys, wanted);

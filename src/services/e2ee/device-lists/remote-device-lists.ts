@@ -45,7 +45,7 @@ export interface KnownRemoteKeys {
   readonly keys: RemoteUserKeys;
   /** Users whose list is to be asked for, and kept from then on. */
   readonly wanted: readonly string[];
-  /** Users of whom nothing may be kept: their server is asked whenever somebody wants their keys. */
+  /** Users of whom nothing may be kept: their server is asked whenever a client wants their keys. */
   readonly unknown: readonly string[];
 }
 
@@ -60,7 +60,7 @@ export interface RemoteDeviceListsOptions {
 
 /**
  * The devices of those users of other servers who are in rooms with ours: asked for once, and kept up by what their server tells. A list in
- * which something may be missing is asked for again; whoever shares no room any more is forgotten, since nobody tells us of their changes.
+ * which something may be missing is asked for again; users who share no room any more are forgotten, since nobody tells us of their changes.
  * Server-Server API, "Device Management".
  */
 export class RemoteDeviceLists {
@@ -157,7 +157,7 @@ export class RemoteDeviceLists {
         rooms.add(room.nid);
     }
     if (left.size > 0) {
-      // Whoever is back already may have changed something in between.
+      // Users who are back already may have changed something in between.
       await markRemoteDeviceListsStale(database, [...left]);
       await dropUnsharedDeviceLists(database, [...left]);
     }
@@ -189,13 +189,13 @@ export class RemoteDeviceLists {
       const list = await lockRemoteDeviceList(tx, userId);
       const after = list === undefined ? undefined : await change(tx, list);
       if (after !== undefined && after !== list) await putRemoteDeviceList(tx, after);
-      // What was told already is no news, but for a list that is not here: whoever has it has it from their own question.
+      // What was told already is no news, but for a list that is not here: clients that have it have it from their own question.
       if (list === undefined || after !== list || list.stale) await changes.mark(tx, userId);
       return after?.stale === true;
     });
   }
 
-  /** Asks for a list in the background. One that cannot be had now is asked for when somebody wants it. */
+  /** Asks for a list in the background. One that cannot be had now is asked for when a client wants it. */
   #resync(userId: string): void {
     if (this.#resyncing.size >= MOST_RESYNCING) return;
     this.#resyncing.add(
@@ -216,7 +216,7 @@ export class RemoteDeviceLists {
           if (!(await this.#askOnce(userId, timeoutMs))) return false;
           if (this.#outdated.get(userId) !== true) return true;
         }
-        // It changes faster than it can be asked for: whoever wants it next asks again.
+        // It changes faster than it can be asked for: the next who wants it asks again.
         await markRemoteDeviceListsStale(this.#options.database, [userId]);
         return true;
       } finally {

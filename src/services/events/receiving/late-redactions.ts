@@ -61,7 +61,7 @@ export class LateRedactions {
       const target = byId.get(id.toString('latin1'));
       const event = redactions.get(redaction);
       if (target === undefined || event === undefined || (event.flags & NEVER_SHOWN) !== 0) continue;
-      // What somebody sends who may not redact the event takes nothing away from others, however early it came.
+      // What a user sends who may not redact the event takes nothing away from others, however early it came.
       if (!redactionApplies(room.version, identified(event), target, room.powerLevels())) continue;
       found.set(target.eventId, [...(found.get(target.eventId) ?? []), event]);
     }

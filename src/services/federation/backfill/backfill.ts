@@ -72,7 +72,7 @@ interface Pause {
 }
 
 /**
- * Fetches the history of rooms from before what is here: when somebody reads that far, and a little of it behind the requests a while after a
+ * Fetches the history of rooms from before what is here: when a user reads that far, and a little of it behind the requests a while after a
  * room was joined, or a gap stayed. Server-Server API, "Backfilling and retrieving missing events".
  */
 export class Backfill implements PastSource {
@@ -111,7 +111,7 @@ export class Backfill implements PastSource {
 
   async fill(room: Room, range: { readonly from: number; readonly to: number }): Promise<boolean> {
     if (!(await this.#options.wholeState.within(room, PATIENCE_MS))) return false;
-    // Whoever comes second finds what the first one fetched.
+    // The second request finds what the first one fetched.
     return this.#turns.run(room.nid, () => this.#fill(room, range, true));
   }
 
@@ -124,7 +124,7 @@ export class Backfill implements PastSource {
       const { eventId } = found.value;
       const isHere = async (): Promise<boolean> => (await fetcher.unusable(room, [eventId])).length === 0;
       if (await isHere()) return eventId;
-      // While it waited for its turn, somebody else may have fetched it.
+      // While it waited for its turn, another request may have fetched it.
       const fetch = async (): Promise<boolean> => (await isHere()) || this.#fetchAt(room, eventId, server);
       if (await this.#turns.run(room.nid, fetch)) return eventId;
     }
@@ -166,7 +166,7 @@ export class Backfill implements PastSource {
     }
   }
 
-  /** Whoever asks for events that nobody has must not make this server ask others as often as they like. */
+  /** Users who ask for events that nobody has must not make this server ask others as often as they like. */
   #mayLook(roomNid: number): boolean {
     const now = this.#options.clock.now();
     const before = this.#looks.get(roomNid);
@@ -274,7 +274,7 @@ export class Backfill implements PastSource {
 
   /**
    * Whether an event is on its way to this server, and was only asked for before it came. Stored as one of the past it would be in nobody's
-   * timeline, and whoever learns of an id early could keep an event from everybody here.
+   * timeline, and a user who learns of an id early could keep an event from everybody here.
    */
   async #isNews(room: Room, { pdu }: IdentifiedPdu): Promise<boolean> {
     return pdu.depth >= room.headDepth || (await this.#options.fetcher.hasLive(room, referencedIds(pdu.prev_events)));

@@ -69,7 +69,7 @@ export interface DeviceListEdusOptions {
 
 /**
  * "[EDUs] must be sent [...] when that user joins a room which contains servers which are not already receiving updates for that user's
- * device list". Of a room that comes with the join it is known only afterwards who is in it: whoever imports it asks for the job.
+ * device list". Of a room that comes with the join it is known only afterwards who is in it: the import asks for the job.
  */
 export const devicesFollowUp: FollowUp = ({ room, members }) =>
   members.flatMap(({ after, before, local, userId }) =>
@@ -91,7 +91,7 @@ interface Keys {
  */
 export class DeviceListEdus implements EduSource {
   readonly #options: DeviceListEdusOptions;
-  /** Servers that may be to be told of somebody. */
+  /** Servers that may be to be told of users. */
   readonly #waiting = new Set<string>();
   /** Users whose devices changed. */
   readonly #changed = new Set<string>();
@@ -131,7 +131,7 @@ export class DeviceListEdus implements EduSource {
   /** The devices of a user of this server; undefined for others. */
   async devicesOf(userId: string): Promise<UserDevices | undefined> {
     if (!this.#options.isLocal(userId)) return undefined;
-    // Whoever changes while we read is told of afterwards, with a greater number than this one.
+    // A change while we read is told of afterwards, with a greater number than this one.
     const streamId = await newestDeviceStreamId(this.#options.database, userId);
     const { devices, master, selfSigning } = (await this.#keysOf([userId]))(userId);
     return {
@@ -257,7 +257,7 @@ export class DeviceListEdus implements EduSource {
     const committed = writer.committed();
     while (this.#changed.size > 0 && !this.#publishing.isClosed) {
       const userIds = [...this.#changed].slice(0, USERS_AT_ONCE);
-      // Whoever changes while this is read comes again.
+      // A change while this is read comes again.
       for (const userId of userIds) this.#changed.delete(userId);
       try {
         const news = await this.#withNews(userIds);
@@ -308,7 +308,7 @@ export class DeviceListEdus implements EduSource {
       this.#waiting.add(destination);
       wake(destination);
     }
-    // Whoever came to share a room meanwhile found nothing to be told.
+    // A server that came to share a room meanwhile found nothing to be told.
     if (known.length > 0) return;
     const now = (await servers.of([userId]))(userId);
     await this.tell(

@@ -292,7 +292,7 @@ export class InboundQueue {
       else if (reception !== undefined) this.#note(room, waiting, reception);
     }
     for (const waiting of missing) this.#standAside(room, line, waiting);
-    // What somebody waits for may be among them.
+    // What other events wait for may be among them.
     if (receptions.some((reception) => reception?.outcome === 'accepted'))
       for (const [origin, aside] of line.aside)
         if (aside.timer !== undefined) this.#wakeAside(room, line, origin, aside);

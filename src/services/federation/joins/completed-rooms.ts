@@ -28,7 +28,7 @@ const AT_ONCE = 100;
 
 /**
  * What follows for a room whose memberships have become known after it was joined without them: events that were refused by what was only
- * believed are accepted, lists of devices are dropped of whoever turned out not to be there, and servers are told of devices that had not been
+ * believed are accepted, lists of devices are dropped of users who turned out not to be there, and servers are told of devices that had not been
  * known to be there. All of it can be done again.
  */
 export class CompletedRooms {

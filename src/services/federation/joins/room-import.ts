@@ -246,7 +246,7 @@ export class RoomImport {
         forgotten: before?.membership === membership && before.forgotten,
       });
     }
-    // Whoever was something in the room by what this server had of it, and is nothing by what it is now.
+    // Users who were something in the room by what this server had of it, and are nothing by what it is now.
     for (const member of room.members.values())
       if (!isTold.has(member.userId) && member.event !== 0)
         members.push({ ...member, membership: 'leave', event: 0, since: 0 });
@@ -270,7 +270,7 @@ export class RoomImport {
     const skey = names.stateKey(MEMBER, userId);
     const replaced = entries.get(skey);
     const earlier = verdict.ok || replaced === undefined ? undefined : await loader.one(room, replaced);
-    // Whoever answered does not know better, but the user is told what it is.
+    // The server that answered does not know better, but the user is told what it is.
     if (earlier !== undefined && membershipIn(earlier.content) === 'ban')
       throw new MatrixError('M_FORBIDDEN', 'You are banned from this room.');
     if (!verdict.ok) throw new BadAnswerError(`The join is not allowed by the state that was told: ${verdict.reason}.`);

@@ -503,7 +503,7 @@ export class PushDelivery {
       .some(({ destination }) => registry.toldOf(destination) > 0 || sender.isTelling(destination));
   }
 
-  /** Has what is unread counted for many at once, now and then: somebody who redacts again and again must not keep the database busy. */
+  /** Has what is unread counted for many at once, now and then: a user who redacts again and again must not keep the database busy. */
   #checkLater(userId: string): void {
     this.#later.add(userId);
     this.#laterTimer ??= this.#options.timers.after(LATER_MS, () => {
@@ -566,7 +566,7 @@ export class PushDelivery {
 
 type IsSettled = (nid: number, facts: Pick<PushFacts, 'toldIf' | 'isInMain'>) => boolean;
 
-/** Somebody who is told of events of a room. */
+/** A user who is told of events of a room. */
 interface Listener {
   readonly userId: string;
   readonly isSettled: IsSettled;

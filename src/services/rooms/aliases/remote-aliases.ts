@@ -5,11 +5,11 @@ import type { QueriesApi, RemoteAlias } from '#src/remote/federation/queries-api
 
 type Answer = Awaited<ReturnType<QueriesApi['directory']>>;
 
-/** Milliseconds for which an answer is believed: an alias can be moved at any time, and somebody may wait for just that. */
+/** Milliseconds for which an answer is believed: an alias can be moved at any time, and a user may wait for just that. */
 const KNOWN_MS = 30_000;
 const FAILED_MS = 5_000;
 
-/** Finds out where other servers' aliases lead. What they lead to is their word alone: whoever may enter is decided as for any room. */
+/** Finds out where other servers' aliases lead. What they lead to is their word alone: who may enter is decided as for any room. */
 export class RemoteAliases {
   readonly #api: QueriesApi;
   readonly #answers: TimedCache<Answer>;
@@ -29,7 +29,7 @@ export class RemoteAliases {
   /**
    * Where an alias leads; undefined when its server says that there is none.
    *
-   * @param isFresh asks its server, whatever it said before: whoever goes there should not come to where it led once
+   * @param isFresh asks its server, whatever it said before: a user who goes there should not come to where it led once
    * @throws MatrixError M_FORBIDDEN when its server is not asked by this one; M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT
    */
   async resolve(alias: string, isFresh = false): Promise<RemoteAlias | undefined> {

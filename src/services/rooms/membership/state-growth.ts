@@ -10,7 +10,7 @@ const BUCKET = 'state_bytes';
 const MEMBER = 'm.room.member';
 /** What a membership may say without being counted: a name, an avatar, a reason. */
 const PLAIN_MEMBERSHIP = 2_048;
-/** What somebody counts as who comes into the state of a room without having come themselves. */
+/** What a user counts as who comes into the state of a room without having joined. */
 const NEW_NAME = 512;
 
 /** Who adds to the state of a room. */

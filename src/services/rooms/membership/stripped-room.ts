@@ -6,7 +6,7 @@ import type { EventVisibility } from '#src/services/reading/visibility/event-vis
 import type { Room } from '#src/services/room-model/room/room.ts';
 
 const CREATE = 'm.room.create';
-/** Characters of an event that is told of a room to those who are not in it: somebody else says how many rooms those are. */
+/** Characters of an event that is told of a room to those who are not in it: others say how many rooms those are. */
 const LONGEST_EVENT = 8_192;
 
 /** Under which name an event that came from another server carries what that server tells of the room. Client-Server API, `UnsignedData`. */

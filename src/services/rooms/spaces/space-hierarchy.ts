@@ -207,7 +207,7 @@ export class SpaceHierarchy {
     const { serverName } = this.#options;
     for (const ahead of next) {
       const isHere = ahead.room?.joinedServers().has(serverName) === true;
-      // Whoever comes to it asks again.
+      // The client that comes to it asks again.
       if (!isHere && ahead.isInaccessible !== true && needsAsking(ahead)) void this.#ask(ahead, walk);
     }
   }

@@ -132,7 +132,7 @@ export class ListContext {
   }
 
   /**
-   * Whether it is known of a room what a list or subscription wants of it: whoever wants members, and does not load them lazily, has a room
+   * Whether it is known of a room what a list or subscription wants of it: a connection that wants members, and does not load them lazily, has a room
    * when it is known who is in it, as with `GET /sync`.
    */
   isReadyFor({ requiredState }: RoomWish, { room }: ListedRoom): boolean {
