@@ -56,6 +56,37 @@ describe('a push gateway', function () {
     expect(server.gateway.bodies).to.deep.equal(['one', 'two', 'three']);
   });
 
+  it('that comes back is told what waits without all rooms being read in which anything was said', async () => {
+    const OTHERS = 101;
+    const roomId = await room();
+    await server.push('dora');
+    await server.app.say('alice', roomId, 'told at once');
+    await server.settle();
+    server.gateway.mood = () => [503, 'come back later'];
+    await server.app.say('alice', roomId, 'for bob');
+    await server.settle();
+    for (let index = 0; index < OTHERS; index += 1)
+      await server.app.say('alice', await server.room('alice', 'dora'), 'x');
+    await server.app.say('alice', roomId, 'and this');
+    await server.settle();
+    await server.app.must('dora', 'POST', '/pushers/set', { app_id: 'test.app', pushkey: 'dora', kind: null });
+    await server.settle();
+    const { rooms } = server.app.services;
+    const load = rooms.load.bind(rooms);
+    const read = new Set<number>();
+    rooms.load = (nids) => {
+      const wanted = [...nids];
+      for (const nid of wanted) read.add(nid);
+      return load(wanted);
+    };
+    server.gateway.mood = () => [200, { rejected: [] }];
+    server.gateway.take();
+    await pass(HOUR_MS);
+    await pass(HOUR_MS);
+    expect(server.gateway.bodies).to.deep.equal(['for bob', 'and this']);
+    expect(read.size).to.be.lessThan(OTHERS);
+  });
+
   it('that comes back days later is told what is not older than that, and not read', async () => {
     const roomId = await room();
     server.gateway.mood = () => [500, {}];

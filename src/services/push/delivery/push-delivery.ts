@@ -24,6 +24,7 @@ import type { UnreadCounts } from '#src/services/push/unread/unread-counts.ts';
 import { classOfFlags } from '#src/services/push/unread/unread-state.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import { type Membership, membershipOfCode } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
@@ -42,6 +43,7 @@ import {
   type PushRecord,
   pushesOfUser,
 } from '#src/storage/push/pushes.ts';
+import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
 import { isOfDatabase } from '#src/storage/failures.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { GatewayHealth } from './gateway-health.ts';
@@ -63,6 +65,8 @@ const LATER_MS = 30_000;
 const MOST_STEPS = 500_000;
 /** Users of whom it is found out in one turn of the event loop whether they are told of an event, an event each. */
 const HANDED_OUT_AT_ONCE = 5_000;
+/** Rooms that are read whole to find out what waits for one pusher. */
+const MOST_LOADED = 100;
 /** What is being sent gets so long when the server stops. */
 const CLOSE_MS = 2_000;
 
@@ -393,20 +397,34 @@ export class PushDelivery {
 
   /** What may concern a user, from memory. What they have read is left out. */
   async #recentOf(userId: string, user: number, after: number, upTo: number, limit: number): Promise<PushOfUser[]> {
-    const { rooms } = this.#options;
     const found: PushOfUser[] = [];
     for (const push of this.#recent.ofUser(user, after, upTo)) found.push({ ...push, kind: null });
-    for (const room of (await rooms.load(this.#recent.roomsAfter(after))).values()) {
-      if (!['join', 'invite'].includes(room.member(userId)?.membership ?? '')) continue;
-      const isSettled = this.#settledIn(room, userId);
+    for (const [nid, room] of await this.#recentRoomsOf(userId, user, after)) {
+      const isSettled = room === undefined ? undefined : this.#settledIn(room, userId);
       let ofRoom = 0;
-      for (const push of this.#recent.ofRoom(room.nid, after, upTo)) {
-        if (isSettled(push.event ?? 0, push)) continue;
+      for (const push of this.#recent.ofRoom(nid, after, upTo)) {
+        if (isSettled?.(push.event ?? 0, push) === true) continue;
         found.push({ ...push, kind: push.exceptions.get(user) ?? null });
         if ((ofRoom += 1) === limit) break;
       }
     }
     return found.toSorted((one, other) => one.pos - other.pos).slice(0, limit);
+  }
+
+  /**
+   * Rooms with recent pushes that a user is in or invited to, by their numbers. Where many rooms have some, the database says which are
+   * the user's, and of those only the ones in memory are looked into: a pusher that comes back must not have all the others read.
+   */
+  async #recentRoomsOf(userId: string, user: number, after: number): Promise<Map<number, Room | undefined>> {
+    const { database, rooms } = this.#options;
+    const recent = this.#recent.roomsAfter(after);
+    if (recent.length > MOST_LOADED) {
+      const own = (await roomsOfUser(database, user)).filter((row) => isIn(membershipOfCode(row.membership)));
+      const ofUser = new Set(own.map((row) => row.room));
+      return new Map(recent.flatMap((nid) => (ofUser.has(nid) ? [[nid, rooms.peek(nid)] as const] : [])));
+    }
+    const loaded = await rooms.load(recent);
+    return new Map([...loaded].filter(([, room]) => isIn(room.member(userId)?.membership)));
   }
 
   /**
@@ -583,5 +601,8 @@ const lastSaidIn = (room: Room): ReadonlyMap<string, number> => {
 /** Whether what a user's mode for a room says of events holds for those in threads, too, and is everything. */
 const hearsAllOf = (rules: UserRules, room: Room): boolean =>
   !rules.asksForThreads && rules.modeIn(room.roomId) === 'all';
+
+/** Whether a user with this membership is told of what is sent. */
+const isIn = (membership: Membership | undefined): boolean => membership === 'join' || membership === 'invite';
 
 const wantsCounts = (pusher: PusherRef): boolean => pusher.enabled && pusher.wantsCounts;
