@@ -107,7 +107,8 @@ describe('a change that was noted', () => {
     expect(told).to.have.length(2);
   });
 
-  it('is told once, though others are tried again while it waits for its commit', async () => {
+  /** Alice's change waits for its commit, while bob's, which the writer had no room for, is tried again. */
+  const heldUp = async () => {
     await changes.start();
     const [alice, bob] = [note('@alice:test'), note('@bob:test')];
     writer.isBusy = true;
@@ -118,22 +119,18 @@ describe('a change that was noted', () => {
     writer.held = commit.promise;
     changes.publish(alice);
     await clock.advance(2_000);
+    return { alice, bob, commit };
+  };
+
+  it('is told once, though others are tried again while it waits for its commit', async () => {
+    const { alice, bob, commit } = await heldUp();
     commit.resolve();
     await changes.idle();
     expect(told).to.have.deep.members([alice, bob]);
   });
 
   it('is told a little later when its commit fails after it was tried again in vain', async () => {
-    await changes.start();
-    const [alice, bob] = [note('@alice:test'), note('@bob:test')];
-    writer.isBusy = true;
-    changes.publish(bob);
-    await changes.published('@bob:test');
-    writer.isBusy = false;
-    const commit = Promise.withResolvers<void>();
-    writer.held = commit.promise;
-    changes.publish(alice);
-    await clock.advance(2_000);
+    const { alice, bob, commit } = await heldUp();
     commit.reject(new Error('no commit'));
     await changes.idle();
     writer.held = undefined;
