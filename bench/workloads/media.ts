@@ -21,11 +21,11 @@ const residentMiB = (pid: number): number =>
 const watching = async <T>(
   server: BenchServer,
   work: () => Promise<T>,
-): Promise<{ readonly result: T; readonly mostMiB: number }> => {
-  let mostMiB = residentMiB(server.pid);
-  const timer = setInterval(() => (mostMiB = Math.max(mostMiB, residentMiB(server.pid))), 50);
+): Promise<{ readonly result: T; readonly maxMiB: number }> => {
+  let maxMiB = residentMiB(server.pid);
+  const timer = setInterval(() => (maxMiB = Math.max(maxMiB, residentMiB(server.pid))), 50);
   try {
-    return { result: await work(), mostMiB };
+    return { result: await work(), maxMiB };
   } finally {
     clearInterval(timer);
   }
@@ -201,7 +201,7 @@ export const media: Workload = {
         }),
       );
       report('media.download.1g', large / read.result, undefined, `${large} MiB`);
-      report('media.memory', Math.max(sent.mostMiB, read.mostMiB) - idle, undefined, `idle ${idle.toFixed(0)} MiB`);
+      report('media.memory', Math.max(sent.maxMiB, read.maxMiB) - idle, undefined, `idle ${idle.toFixed(0)} MiB`);
 
       progress('thumbnails');
       const images = pick(40, 10);

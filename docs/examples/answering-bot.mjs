@@ -28,7 +28,7 @@ const MAX_BODY_BYTES = 16 * 1024 * 1024;
 const ANSWER_MS = 60_000;
 /** Messages of a room that it remembers, and rooms. */
 const REMEMBERED = 20;
-const MOST_ROOMS = 1_000;
+const MAX_ROOMS = 1_000;
 /** Questions that it works on at once; more wait. */
 const AT_ONCE = 4;
 
@@ -51,7 +51,7 @@ const remember = (roomId, message) => {
   const said = conversations.get(roomId) ?? [];
   conversations.delete(roomId);
   conversations.set(roomId, [...said, message].slice(-REMEMBERED));
-  if (conversations.size > MOST_ROOMS) conversations.delete(conversations.keys().next().value);
+  if (conversations.size > MAX_ROOMS) conversations.delete(conversations.keys().next().value);
 };
 
 const complete = async (roomId) => {

@@ -36,7 +36,7 @@ export type S3Answer = Dispatcher.ResponseData;
 
 const NO_BYTES = Buffer.alloc(0);
 /** Bytes of an answer about an object. */
-const MOST_TEXT = 1024 * 1024;
+const MAX_TEXT = 1024 * 1024;
 /** Seconds for which a link is good. */
 const LINK_SECONDS = 300;
 
@@ -144,7 +144,7 @@ export const textOf = async ({ body }: S3Answer): Promise<string> => {
     body.setEncoding('utf8');
     for await (const chunk of body) {
       text += String(chunk);
-      if (text.length > MOST_TEXT) throw new BlobStoreError('unreachable', 'the object store answers at length');
+      if (text.length > MAX_TEXT) throw new BlobStoreError('unreachable', 'the object store answers at length');
     }
     return text;
   } catch (error) {

@@ -77,6 +77,6 @@ export const receiveBody = async (
   if (body instanceof FormBody) return { bytes, value: parseForm(bytes) };
   if (bytes.length === 0 && (bodyOptional === true || body === undefined))
     return body === undefined ? NOTHING : { bytes, value: {} };
-  const mostValues = Math.max(limits.maxJsonValues, Math.floor((maxBodyBytes ?? 0) / BYTES_PER_VALUE));
-  return { bytes, value: parseBody(bytes, eventBody === true, mostValues, work) };
+  const maxValues = Math.max(limits.maxJsonValues, Math.floor((maxBodyBytes ?? 0) / BYTES_PER_VALUE));
+  return { bytes, value: parseBody(bytes, eventBody === true, maxValues, work) };
 };

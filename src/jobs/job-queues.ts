@@ -27,7 +27,7 @@ export interface JobQueuesOptions {
   readonly lockMs?: number | undefined;
 }
 
-const LONGEST_BACKOFF_MS = 3_600_000;
+const MAX_BACKOFF_MS = 3_600_000;
 /** Milliseconds that running jobs get to stop at a good place. */
 const CLOSE_MS = 3_000;
 /** Jobs that wait in one queue at most; further ones stay in the outbox. */
@@ -385,7 +385,7 @@ export class JobQueues {
 const backoffOf = (tried: number, _type?: string, _error?: Error, job?: { readonly opts: JobsOptions }): number => {
   const backoff = job?.opts.backoff;
   const first = (typeof backoff === 'object' ? backoff.delay : undefined) ?? 1_000;
-  return Math.min(first * 2 ** (tried - 1), LONGEST_BACKOFF_MS);
+  return Math.min(first * 2 ** (tried - 1), MAX_BACKOFF_MS);
 };
 
 const optionsOf = (definition: JobDefinition): JobsOptions => ({

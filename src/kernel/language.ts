@@ -11,12 +11,12 @@ export const languageOf = (tag: string | undefined | null): Language | undefined
 
 const QUALITY = /^(0(\.\d{0,3})?|1(\.0{0,3})?)$/;
 /** Entries of `Accept-Language` that are looked at. */
-const MOST_ENTRIES = 20;
+const MAX_ENTRIES = 20;
 
 /** The language that the client that sent the header prefers among those that the server speaks. RFC 9110, 12.5.4. */
 export const acceptedLanguage = (header: string | undefined): Language | undefined => {
   let best: { readonly language: Language; readonly weight: number } | undefined;
-  for (const entry of (header ?? '').split(',', MOST_ENTRIES)) {
+  for (const entry of (header ?? '').split(',', MAX_ENTRIES)) {
     const [tag = '', ...parameters] = entry.split(';');
     const language = languageOf(tag);
     const quality = parameters.map((one) => /^\s*q\s*=\s*(.*?)\s*$/i.exec(one)?.[1]).find((one) => one !== undefined);

@@ -5,10 +5,10 @@ import { Tally } from './tally.ts';
 import { isSecretName, withoutSecrets } from './without-secrets.ts';
 
 /** Characters of a text, of a stack, and of one that is looked through at all; members of an object, and causes of an error. */
-const LONGEST_TEXT = 1_000;
-const LONGEST_STACK = 6_000;
-const LONGEST_READ = 10_000;
-const MOST_MEMBERS = 50;
+const MAX_TEXT_LENGTH = 1_000;
+const MAX_STACK_LENGTH = 6_000;
+const MAX_READ_LENGTH = 10_000;
+const MAX_MEMBERS = 50;
 const DEEPEST = 3;
 /** Entries among which an equal one is looked for. */
 const LOOKED_THROUGH = 32;
@@ -59,7 +59,7 @@ export class RecentErrors {
   note(level: RecentError['level'], line: string, { err, ...rest }: LogFields): void {
     this.tally.add(level);
     const now = this.#clock.now();
-    const message = shown(line, LONGEST_TEXT);
+    const message = shown(line, MAX_TEXT_LENGTH);
     const error = err === undefined ? undefined : shownError(err);
     const fields = shownMembers(rest);
     const before = this.#entries.take(
@@ -112,18 +112,18 @@ export class RememberingLogger implements Logger {
 }
 
 const shown = (text: string, longest: number): string => {
-  const clean = withoutSecrets(text.slice(0, LONGEST_READ)).toWellFormed();
+  const clean = withoutSecrets(text.slice(0, MAX_READ_LENGTH)).toWellFormed();
   return clean.length > longest ? `${clean.slice(0, longest)}…` : clean;
 };
 
 const shownError = (error: unknown, depth = 0): ShownError => {
-  if (!(error instanceof Error)) return { name: typeof error, message: shown(String(error), LONGEST_TEXT) };
+  if (!(error instanceof Error)) return { name: typeof error, message: shown(String(error), MAX_TEXT_LENGTH) };
   const { code } = error as { code?: unknown };
   return {
-    name: shown(error.name, LONGEST_TEXT),
-    message: shown(error.message, LONGEST_TEXT),
-    ...(typeof code === 'string' ? { code: shown(code, LONGEST_TEXT) } : {}),
-    ...(error.stack === undefined ? {} : { stack: shown(error.stack, LONGEST_STACK) }),
+    name: shown(error.name, MAX_TEXT_LENGTH),
+    message: shown(error.message, MAX_TEXT_LENGTH),
+    ...(typeof code === 'string' ? { code: shown(code, MAX_TEXT_LENGTH) } : {}),
+    ...(error.stack === undefined ? {} : { stack: shown(error.stack, MAX_STACK_LENGTH) }),
     ...(error.cause === undefined || depth >= DEEPEST ? {} : { cause: shownError(error.cause, depth + 1) }),
   };
 };
@@ -131,7 +131,7 @@ const shownError = (error: unknown, depth = 0): ShownError => {
 const shownMembers = (members: object, depth = 0): Record<string, unknown> =>
   Object.fromEntries(
     Object.entries(members)
-      .slice(0, MOST_MEMBERS)
+      .slice(0, MAX_MEMBERS)
       .flatMap(([name, value]) =>
         value === undefined || typeof value === 'function'
           ? []
@@ -140,11 +140,11 @@ const shownMembers = (members: object, depth = 0): Record<string, unknown> =>
   );
 
 const shownValue = (value: unknown, depth: number): unknown => {
-  if (typeof value === 'string') return shown(value, LONGEST_TEXT);
+  if (typeof value === 'string') return shown(value, MAX_TEXT_LENGTH);
   if (typeof value === 'number' || typeof value === 'boolean' || value === null) return value;
   if (typeof value !== 'object') return typeof value === 'bigint' ? value.toString() : typeof value;
   if (value instanceof Error) return shownError(value, depth);
   if (depth >= DEEPEST) return '…';
-  if (Array.isArray(value)) return value.slice(0, MOST_MEMBERS).map((one) => shownValue(one, depth + 1));
+  if (Array.isArray(value)) return value.slice(0, MAX_MEMBERS).map((one) => shownValue(one, depth + 1));
   return shownMembers(value, depth + 1);
 };

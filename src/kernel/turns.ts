@@ -18,10 +18,10 @@ export interface TurnsOptions {
 /** For so many milliseconds after somebody who asked for little was served, the others leave most of the loop free. */
 const SHARED_MS = 250;
 /** Milliseconds of rest at most after one piece of work. */
-const LONGEST_REST_MS = 20;
+const MAX_REST_MS = 20;
 
 /** Most that are let in at once before it is known how long they take. */
-const MOST_AT_ONCE = 64;
+const MAX_AT_ONCE = 64;
 
 /** Who goes before whom: 0 asked for nearly nothing of late, and `LAST_RANK` for much. */
 export const LAST_RANK = 3;
@@ -137,10 +137,10 @@ export class Turns {
       const each = took / Math.max(count, 1);
       const fitting = Math.floor(this.#sliceMs / Math.max(each, 0.01));
       // Grows slowly and shrinks at once: the next ones may cost more.
-      this.#atOnce = Math.max(1, Math.min(fitting, 2 * this.#atOnce, MOST_AT_ONCE));
+      this.#atOnce = Math.max(1, Math.min(fitting, 2 * this.#atOnce, MAX_AT_ONCE));
       const isShared = isOfHeavy && now - this.#servedOthers < SHARED_MS;
       if (this.#line.size === 0) this.#isDraining = false;
-      else if (isShared && took >= 1) this.#onceRested(() => this.#drain(), Math.min(2 * took, LONGEST_REST_MS));
+      else if (isShared && took >= 1) this.#onceRested(() => this.#drain(), Math.min(2 * took, MAX_REST_MS));
       else this.#drain();
     });
   }

@@ -6,16 +6,16 @@ export class BoundedBody implements AsyncIterableIterator<Buffer> {
   readonly ended: Promise<void>;
   readonly #body: Readable;
   readonly #pieces: AsyncIterator<Buffer>;
-  readonly #mostBytes: number;
+  readonly #maxBytes: number;
   readonly #end: () => void;
   #size = 0;
 
-  constructor(body: Readable, mostBytes: number) {
+  constructor(body: Readable, maxBytes: number) {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.ended = promise;
     this.#end = resolve;
     this.#body = body;
-    this.#mostBytes = mostBytes;
+    this.#maxBytes = maxBytes;
     // Breaking off is our own doing, or is told to who reads.
     body.on('error', () => undefined);
     body.on('close', resolve);
@@ -31,7 +31,7 @@ export class BoundedBody implements AsyncIterableIterator<Buffer> {
       const { done, value } = await this.#pieces.next();
       if (done === true) return this.#over();
       this.#size += value.length;
-      if (this.#size > this.#mostBytes) throw new Error(`the answer is longer than ${this.#mostBytes} bytes`);
+      if (this.#size > this.#maxBytes) throw new Error(`the answer is longer than ${this.#maxBytes} bytes`);
       return { done: false, value };
     } catch (error) {
       this.#over();

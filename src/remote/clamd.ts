@@ -19,7 +19,7 @@ export interface ClamdOptions {
 }
 
 const CHUNK = 64 * 1024;
-const LONGEST_ANSWER = 4_096;
+const MAX_ANSWER_LENGTH = 4_096;
 const END = Buffer.alloc(4);
 
 /** Asks a clamd whether a stream is what it should not be, by its command INSTREAM. */
@@ -67,7 +67,7 @@ const answerOf = (socket: Socket): Promise<string> =>
     let text = '';
     socket.setEncoding('utf8');
     socket.on('data', (chunk) => {
-      text = (text + String(chunk)).slice(0, LONGEST_ANSWER);
+      text = (text + String(chunk)).slice(0, MAX_ANSWER_LENGTH);
       if (text.includes('\0')) resolve(text);
     });
     socket.on('end', () => resolve(text));

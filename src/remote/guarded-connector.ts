@@ -58,7 +58,7 @@ const resolveBySystem: Resolve = (hostname) =>
 const NEXT_ADDRESS_MS = 1_000;
 const KEEP_ALIVE_MS = 60_000;
 /** TLS sessions that are resumed: the next connection to a server is a third of the work. Each is some 2 KiB. */
-const MOST_SESSIONS = 1_000;
+const MAX_SESSIONS = 1_000;
 /** A session is resumed without a look at the certificate: not for longer than it may take to notice that this has expired. */
 const SESSION_MS = 3_600_000;
 const HTTP_1 = ['http/1.1'];
@@ -70,7 +70,7 @@ const HTTP_1 = ['http/1.1'];
 export class GuardedConnector {
   readonly #options: GuardedConnectorOptions;
   readonly #lookup: LookupFunction;
-  readonly #sessions = new CountedCache<string, Buffer>('tls_sessions', { ...atMost(MOST_SESSIONS), ttl: SESSION_MS });
+  readonly #sessions = new CountedCache<string, Buffer>('tls_sessions', { ...atMost(MAX_SESSIONS), ttl: SESSION_MS });
   readonly #connecting = new Set<Socket>();
   #secureContext: SecureContext | undefined;
   #isClosed = false;

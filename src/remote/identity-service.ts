@@ -223,14 +223,14 @@ const inviteKey = (entry: JsonValue): InviteKey | undefined => {
 };
 
 /** Longest message of an identity server that is handed on. */
-const LONGEST_MESSAGE = 500;
+const MAX_MESSAGE_LENGTH = 500;
 
 /** "Homeservers should simply proxy any errors received by the identity server to the caller." Undefined for what is no Matrix error. */
 const passedOn = ({ status, body }: Answer): MatrixError | undefined => {
   const { errcode, error } = body;
   if (typeof errcode !== 'string' || !/^M_[A-Z_]{1,60}$/.test(errcode) || status < 400 || status >= 500)
     return undefined;
-  const message = typeof error === 'string' ? error.slice(0, LONGEST_MESSAGE) : 'The identity server refuses.';
+  const message = typeof error === 'string' ? error.slice(0, MAX_MESSAGE_LENGTH) : 'The identity server refuses.';
   // 401 would end the user's session here, which is not what is meant.
   return new MatrixError(errcode as Errcode, message, {}, status === 401 ? 403 : status);
 };

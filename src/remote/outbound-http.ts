@@ -98,7 +98,7 @@ export class OutboundHttp {
       const answer = await this.#follow(request, (hop) => this.#open(hop, timeouts, signal));
       if (!answer.ok) return answer;
       const { status, headers } = answer;
-      const body = new BoundedBody(answer.body, mostBytesOf(request)(String(headers['content-type'] ?? '')));
+      const body = new BoundedBody(answer.body, maxBytesOf(request)(String(headers['content-type'] ?? '')));
       opened.resolve({ ok: true, status, headers, body });
       await body.ended;
       return undefined;
@@ -153,7 +153,7 @@ export class OutboundHttp {
     request: OutboundRequest,
     ask: (hop: Hop) => Promise<A | OutboundFailure>,
   ): Promise<A | OutboundFailure> {
-    const mostRedirects = request.maxRedirects ?? 0;
+    const maxRedirects = request.maxRedirects ?? 0;
     let hop: Hop | undefined = firstHop(request.method, request.url, request.headers, request.body);
     for (let redirects = 0; ; redirects++) {
       const refusal = refusedUrl(hop?.url, request.allowHttp === true);
@@ -162,10 +162,10 @@ export class OutboundHttp {
       const location: string | undefined = answer.ok
         ? redirectOf(answer.status, answer.headers['location'])
         : undefined;
-      if (!answer.ok || location === undefined || mostRedirects === 0) return answer;
+      if (!answer.ok || location === undefined || maxRedirects === 0) return answer;
       if ('destroy' in answer.body) answer.body.on('error', () => undefined).destroy();
-      if (redirects >= mostRedirects)
-        return failure('too_many_redirects', `${hop.url.host} leads on and on: ${mostRedirects} redirects at most`);
+      if (redirects >= maxRedirects)
+        return failure('too_many_redirects', `${hop.url.host} leads on and on: ${maxRedirects} redirects at most`);
       hop = nextHop(hop, answer.status, location);
       if (hop !== undefined && (await request.mayFollow?.(hop.url)) === false)
         return failure('refused_redirect', `a redirect leads to ${hop.url.host}, which is not asked`);
@@ -179,7 +179,7 @@ export class OutboundHttp {
     signal: AbortSignal,
   ): Promise<OutboundResult> {
     const { bodyMs, headersMs } = timeouts;
-    const limits = { maxBodyBytes: mostBytesOf(request), headersMs, bodyMs, cuts: request.overlong === 'cut' };
+    const limits = { maxBodyBytes: maxBytesOf(request), headersMs, bodyMs, cuts: request.overlong === 'cut' };
     return (await this.#agent.get()).request(hop, limits, signal);
   }
 
@@ -201,7 +201,7 @@ export class OutboundHttp {
   }
 }
 
-const mostBytesOf = ({ maxBodyBytes = DEFAULT_MAX_BODY_BYTES }: OutboundRequest): ((contentType: string) => number) =>
+const maxBytesOf = ({ maxBodyBytes = DEFAULT_MAX_BODY_BYTES }: OutboundRequest): ((contentType: string) => number) =>
   typeof maxBodyBytes === 'number' ? () => maxBodyBytes : maxBodyBytes;
 
 const refusedUrl = (url: URL | undefined, allowHttp: boolean): string | undefined => {

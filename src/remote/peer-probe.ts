@@ -4,7 +4,7 @@ import { isIP } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 
 const TIMEOUT_MS = 8_000;
-const MOST_BYTES = 262_144;
+const MAX_BYTES = 262_144;
 
 /** What a server answered. */
 export interface Answered {
@@ -44,7 +44,7 @@ export const ask = ({ certificateAuthorities, hostHeader, tlsName, url }: Asked)
       let bytes = 0;
       response.on('data', (part: Buffer) => {
         bytes += part.length;
-        if (bytes > MOST_BYTES) sent.destroy(new Error('the answer is too large'));
+        if (bytes > MAX_BYTES) sent.destroy(new Error('the answer is too large'));
         else parts.push(part);
       });
       response.on('end', () =>

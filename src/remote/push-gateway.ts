@@ -16,7 +16,7 @@ export type GatewayAnswer =
 const ABOUT_THE_BODY: ReadonlySet<number> = new Set([400, 413, 422]);
 const MAX_BODY_BYTES = 65_536;
 const TIMEOUTS: OutboundTimeouts = { headersMs: 10_000, bodyMs: 5_000, totalMs: 15_000 };
-const LONGEST_WAIT_MS = 86_400_000;
+const MAX_WAIT_MS = 86_400_000;
 
 /** Names of the machine itself. */
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
@@ -82,5 +82,5 @@ const rejectedIn = (body: Buffer): string[] => {
 /** Seconds only: what names a date is as good as nothing to a clock that is wrong. */
 const waitIn = (header: string | string[] | undefined): number | undefined => {
   const seconds = typeof header === 'string' && /^\d{1,9}$/.test(header) ? Number(header) : undefined;
-  return seconds === undefined ? undefined : Math.min(seconds * 1_000, LONGEST_WAIT_MS);
+  return seconds === undefined ? undefined : Math.min(seconds * 1_000, MAX_WAIT_MS);
 };

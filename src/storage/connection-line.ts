@@ -5,7 +5,7 @@ import { currentWork } from '#src/kernel/work.ts';
 /** What everybody who sends something waits for: it goes before what a single user asks for. */
 const FIRST: ReadonlySet<string> = new Set(['writer']);
 /** How many of one party may wait. */
-const MOST_WAITING = 100_000;
+const MAX_WAITING = 100_000;
 
 interface Waiting {
   readonly begin: () => boolean;
@@ -18,7 +18,7 @@ interface Waiting {
 export class ConnectionLine {
   readonly #timeoutMs: number;
   readonly #timers: Pick<Timers, 'after'>;
-  readonly #line = new RankedLine<Waiting>(MOST_WAITING, 2);
+  readonly #line = new RankedLine<Waiting>(MAX_WAITING, 2);
   #free: number;
   /** Those in line who have waited too long: their places are passed over. */
   #gone = 0;

@@ -33,7 +33,7 @@ export interface DatabaseOptions {
 /** Seconds. */
 const STATEMENT_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
 /** How often a transaction is tried that others get into the way of. */
-const MOST_TRIES = 4;
+const MAX_TRIES = 4;
 /** Milliseconds for which a connection is waited for. */
 const CONNECTION_TIMEOUT_MS = 10_000;
 /** Any number will do, as long as every node takes the same. */
@@ -201,7 +201,7 @@ export class Database {
       try {
         return await this.write(use);
       } catch (error) {
-        if (tried === MOST_TRIES || !isDeadlock(error)) throw error;
+        if (tried === MAX_TRIES || !isDeadlock(error)) throw error;
       }
     }
   }

@@ -52,7 +52,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
 };
 
 /** Linux allows 107 bytes for the path of a socket; a few are left for the file's name. */
-const LONGEST_SOCKET_PATH = 100;
+const MAX_SOCKET_PATH_LENGTH = 100;
 /** Part of the socket's file name only: nothing listens on this port. */
 const SOCKET_NUMBER = 5432;
 const START_TIMEOUT_MS = 60_000;
@@ -239,7 +239,7 @@ export class EmbeddedPostgres {
 async function socketListener(dataDir: string, user: PostgresUser | undefined): Promise<Listener | undefined> {
   const folder = join(dataDir, 'run');
   const socket = join(folder, `.s.PGSQL.${SOCKET_NUMBER}`);
-  if (process.platform === 'win32' || Buffer.byteLength(socket) > LONGEST_SOCKET_PATH) return undefined;
+  if (process.platform === 'win32' || Buffer.byteLength(socket) > MAX_SOCKET_PATH_LENGTH) return undefined;
   // Who can enter this folder can use the database: only its user, and root.
   await mkdir(folder, { recursive: true, mode: 0o700 });
   if (user !== undefined) await chown(folder, user.uid, user.gid);

@@ -18,7 +18,7 @@ export const APPSERVICE_SYNC_PATH = '/_matrix/client/unstable/fi.mau.as_sync';
 /** Bytes of a frame of a service: it answers, and asks little. */
 const MAX_FRAME_BYTES = 1_048_576;
 /** Frames of a service between two heartbeats. */
-const MOST_FRAMES = 1_000;
+const MAX_FRAMES = 1_000;
 const CLOSE_TIMEOUT_MS = 2_000;
 /** Services do what a transaction asks for before they answer. */
 const ANSWER_MS = 90_000;
@@ -218,7 +218,7 @@ class Connection implements AppserviceSocket {
   #receive(data: RawData, isBinary: boolean): void {
     this.#isAlive = true;
     this.#frames += 1;
-    if (this.#frames > MOST_FRAMES) {
+    if (this.#frames > MAX_FRAMES) {
       this.#socket.close(1008);
       return;
     }

@@ -1,14 +1,14 @@
 /** Texts that are remembered at once: one event makes as many different frames as its readers have different unread counts. */
 const KEEP = 16;
 /** Longer ones are catch-ups, which are nobody else's. */
-const LONGEST = 32 * 1024;
+const MAX_LENGTH = 32 * 1024;
 
 /** UTF-8 of frames: a text that goes to many sockets is encoded once. */
 export class SharedFrames {
   readonly #frames = new Map<string, Buffer>();
 
   bytes(text: string): Buffer {
-    if (text.length > LONGEST) return Buffer.from(text);
+    if (text.length > MAX_LENGTH) return Buffer.from(text);
     const known = this.#frames.get(text);
     if (known !== undefined) return known;
     const bytes = Buffer.from(text);

@@ -33,7 +33,7 @@ export type EventServices = ReturnType<typeof composeServices>['services'];
 export interface EventServicesOptions {
   readonly clock?: Clock;
   readonly logger?: Logger;
-  readonly mostStickyEvents?: number;
+  readonly maxStickyEvents?: number;
   /** Sections of sync beside the usual ones. */
   readonly sections?: MoreSections;
 }
@@ -43,11 +43,11 @@ export interface EventServicesOptions {
  * statements and bytes of what it calls alone. Whoever composes it again takes the database over, as a restarted process does.
  */
 export async function eventServices(database: Database, options: EventServicesOptions = {}): Promise<EventServices> {
-  const { clock = systemClock, logger = silentLogger, mostStickyEvents, sections } = options;
+  const { clock = systemClock, logger = silentLogger, maxStickyEvents, sections } = options;
   const config = loadConfig([], {
     TSUDOI_SERVER_NAME: SERVER,
     TSUDOI_PRESENCE__ENABLED: 'false',
-    ...(mostStickyEvents === undefined ? {} : { TSUDOI_ROOM__MAX_STICKY_EVENTS: String(mostStickyEvents) }),
+    ...(maxStickyEvents === undefined ? {} : { TSUDOI_ROOM__MAX_STICKY_EVENTS: String(maxStickyEvents) }),
   });
   const metrics = new PrometheusMetrics();
   const { services } = composeServices({

@@ -18,7 +18,7 @@ export class PushGateway extends LoopbackServer {
   mood: (notified: Notified) => GatewayMood | Promise<GatewayMood> = () => [200, { rejected: [] }];
   /** Requests at once, now and at most. */
   open = 0;
-  mostOpen = 0;
+  maxOpen = 0;
   static async start(): Promise<PushGateway> {
     const gateway = new PushGateway();
     await gateway.listen();
@@ -42,7 +42,7 @@ export class PushGateway extends LoopbackServer {
 
   protected async serve(request: IncomingMessage, text: string, response: ServerResponse): Promise<void> {
     this.open += 1;
-    this.mostOpen = Math.max(this.mostOpen, this.open);
+    this.maxOpen = Math.max(this.maxOpen, this.open);
     response.on('close', () => (this.open -= 1));
     const notified = { path: request.url ?? '', notification: JSON.parse(text).notification };
     this.notified.push(notified);

@@ -17,7 +17,7 @@ interface Replayed {
   readonly after: StateMap<string>;
 }
 
-const MOST_EXTREMITIES = 20;
+const MAX_EXTREMITIES = 20;
 
 /**
  * A room worked out from its events alone, one after another, by event ids and with the plain algorithm: what the store has to
@@ -94,7 +94,7 @@ export class Replay {
     if (verdict === 'accepted') {
       const gone = this.#behind(prev);
       const others = this.extremities.filter((id) => !gone.has(id));
-      if (others.length < MOST_EXTREMITIES) {
+      if (others.length < MAX_EXTREMITIES) {
         this.extremities = [...others, eventId];
         this.current = this.stateAfter(this.extremities);
       }

@@ -107,7 +107,7 @@ export function composeAccounts(
     options: {
       accessTokenLifetimeMs,
       refreshTokenLifetimeMs,
-      mostDevices: config.quotas.devices,
+      maxDevices: config.quotas.devices,
       accountsExpire: config.accountValidity.enabled,
     },
   });

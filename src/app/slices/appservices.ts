@@ -72,7 +72,7 @@ export function composeAppservices(
     random,
     interest,
     receives,
-    mostWaiting: maxWaitingEvents,
+    maxWaiting: maxWaitingEvents,
     dropped(id, events) {
       dropped.inc({ appservice: id }, events);
       logger.error('an application service was away for too long, and is not sent the oldest events', {

@@ -56,7 +56,7 @@ export function composeEncryption(
   });
   const counts = new DeviceKeyCounts(database, accountStream);
   const inboxes = new DeviceInboxes(database, accountStream, userCaches(config).inboxes);
-  const deviceKeys = new DeviceKeyService({ database, counts, changes, mostOneTimeKeys: config.e2ee.maxOneTimeKeys });
+  const deviceKeys = new DeviceKeyService({ database, counts, changes, maxOneTimeKeys: config.e2ee.maxOneTimeKeys });
   return {
     name: 'e2ee',
     services: {
@@ -68,7 +68,7 @@ export function composeEncryption(
       remoteDeviceLists,
       crossSigning: new CrossSigningService({ database, clock, uia, changes }),
       signatureUpload: new SignatureUpload({ database, changes, isLocal, remote: remoteKeys }),
-      keyBackup: new KeyBackupService({ database, mostBytes: config.e2ee.maxBackupBytes }),
+      keyBackup: new KeyBackupService({ database, maxBytes: config.e2ee.maxBackupBytes }),
       inboxes,
       toDevice: new ToDeviceService({ database, clock, writer, inboxes, isLocal, remote: toDeviceOutbox, shadowBans }),
       dehydratedDevices: new DehydratedDevices({ database, clock, sessions, deviceKeys, inboxes }),

@@ -66,7 +66,7 @@ export function composeEvents(
     followUps: FOLLOW_UPS,
     classifier,
     signer: { serverName: config.serverName, signingKey: signingKeys[0] },
-    mostStickyEvents: config.room.maxStickyEvents,
+    maxStickyEvents: config.room.maxStickyEvents,
     onAwaitedRedaction: (roomNid) => lateRedactions.await(roomNid),
   });
   const thread = new ResolutionThread();

@@ -86,8 +86,8 @@ export function composeFederationJoins(
   const answers = new JoinAnswerReader(verifier, BOUNDS);
   const members = new MembersAhead(writer);
   // Other servers may have other limits than this one.
-  const mostStateBytes = 4 * config.room.maxStateBytes;
-  const imports = new RoomImport({ ...store, events, receiver, members, serverName, mostStateBytes });
+  const maxStateBytes = 4 * config.room.maxStateBytes;
+  const imports = new RoomImport({ ...store, events, receiver, members, serverName, maxStateBytes });
   const { fasterJoins, fasterJoinsWaitMs } = config.federation;
   const fullStates = new FullStates({
     database,
@@ -100,7 +100,7 @@ export function composeFederationJoins(
     stream,
     timers,
     logger,
-    mostBytes: BOUNDS.bytes,
+    maxBytes: BOUNDS.bytes,
     patienceMs: fasterJoinsWaitMs,
   });
   const remoteMembership = new FederationMembership({

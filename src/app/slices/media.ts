@@ -42,7 +42,7 @@ export interface Media {
   readonly mediaCleaner: MediaCleaner;
   readonly mediaModeration: MediaModeration;
   readonly mediaSweeps: MediaSweeps;
-  readonly mostUploadBytes: number;
+  readonly maxUploadBytes: number;
 }
 
 /** Where the bytes of media lie: files below the data directory, and the object store, where there is one. */
@@ -66,8 +66,8 @@ export function composeMedia(
   const { clamd, retention, store, ...limits } = config.media;
   const { serverName } = config;
   const stores: { readonly file: BlobStore; readonly s3?: BlobStore } = blobStoresOf(config, below);
-  const mostBytes = limits.maxTotalBytes;
-  const contents = new ContentStore({ database, stores, place: store, clock, random, logger, mostBytes });
+  const maxBytes = limits.maxTotalBytes;
+  const contents = new ContentStore({ database, stores, place: store, clock, random, logger, maxBytes });
   const remoteMedia = new RemoteMedia({ api: mediaApi, contents, clock, logger });
   const access = new MediaAccess({ database, clock, timers, logger });
   const scanner =
@@ -109,9 +109,9 @@ export function composeMedia(
         random,
         serverName,
         policy: below.policyGate,
-        mostUserBytes: limits.maxUserBytes,
-        mostUserFiles: limits.maxUserFiles,
-        mostPending: limits.maxPendingUploads,
+        maxUserBytes: limits.maxUserBytes,
+        maxUserFiles: limits.maxUserFiles,
+        maxPending: limits.maxPendingUploads,
         pendingLifetimeMs: limits.pendingUploadLifetimeMs,
       }),
       remoteMedia,
@@ -133,7 +133,7 @@ export function composeMedia(
       }),
       mediaModeration: new MediaModeration({ database, clock, users, auditLog, serverName }),
       mediaSweeps: new MediaSweeps({ clock, serverName }),
-      mostUploadBytes: limits.maxUploadBytes,
+      maxUploadBytes: limits.maxUploadBytes,
     },
     async start() {
       await openMedia.start();

@@ -73,8 +73,8 @@ export function composeMembership(
     appservices,
     queries: appserviceQueries,
     policy,
-    mostOfRoom: config.room.maxAliases,
-    mostOfUser: quotas.aliases,
+    maxPerRoom: config.room.maxAliases,
+    maxPerUser: quotas.aliases,
   });
   const profileSource: ProfileSource = {
     profileOf: async (userId) => {
@@ -87,8 +87,8 @@ export function composeMembership(
   const growth = new StateGrowth({
     rateLimiter,
     loader,
-    mostEntries: config.room.maxStateEvents,
-    mostBytes: config.room.maxStateBytes,
+    maxEntries: config.room.maxStateEvents,
+    maxBytes: config.room.maxStateBytes,
   });
   const door = new MembershipDoor({
     growth,

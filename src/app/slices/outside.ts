@@ -2,7 +2,7 @@ import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
 import { AddressGuard } from '#src/remote/address-guard.ts';
 import { ApplicationServicesApi } from '#src/remote/application-services.ts';
 import { OutboundHttp } from '#src/remote/outbound-http.ts';
-import { MOST_AT_ONCE } from '#src/services/push/delivery/gateway-health.ts';
+import { MAX_AT_ONCE } from '#src/services/push/delivery/gateway-health.ts';
 import type { Platform } from '../ground/platform.ts';
 import { PublicAddress } from '../ground/public-address.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
@@ -39,7 +39,7 @@ export function composeOutside(below: Platform & ServerFiles): Slice<Outside> {
       outbound: new OutboundHttp(guarded),
       pushOutbound: new OutboundHttp({
         ...guarded,
-        perOrigin: MOST_AT_ONCE,
+        perOrigin: MAX_AT_ONCE,
         concurrency: config.push.concurrency,
       }),
       appserviceOutbound,

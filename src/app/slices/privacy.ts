@@ -78,7 +78,7 @@ export function composePrivacy(
     archive,
     files,
     now: () => clock.now(),
-    mostBytes: exportMaxBytes,
+    maxBytes: exportMaxBytes,
   });
   let cleaning: Timer | undefined;
   // It looks what is there: what it did not come to, the next look or the next process does.

@@ -52,7 +52,7 @@ export function composePush(
     writer,
     events,
     clock,
-    mostThreads: quotas.threadReceipts,
+    maxThreads: quotas.threadReceipts,
     cacheBytes: userCaches(config).receipts,
   });
   const unread = new UnreadCounts({

@@ -114,7 +114,7 @@ export function composeRooms(
         policy,
         encrypts: (preset) => ENCRYPTED[config.room.encryptionByDefault].includes(preset),
         defaultVersion: config.room.defaultVersion,
-        mostInvites: config.rateLimits.enabled ? config.rateLimits.buckets['invite']?.burst : undefined,
+        maxInvites: config.rateLimits.enabled ? config.rateLimits.buckets['invite']?.burst : undefined,
       }),
       roomSending: new RoomSending({
         access,

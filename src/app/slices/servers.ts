@@ -25,7 +25,7 @@ import type { Outside } from './outside.ts';
 /** Hosts that are asked at the same time where their servers are. */
 const DISCOVERIES = 128;
 /** What servers said of their keys takes at most so many bytes: those that were asked longest ago are asked again. */
-const MOST_KEY_BYTES = 128 * 1024 * 1024;
+const MAX_KEY_BYTES = 128 * 1024 * 1024;
 const SWEEP_MS = 6 * 3_600_000;
 
 /** Other servers: with whom this one talks, how it asks them, and how it knows what comes from them. */
@@ -105,7 +105,7 @@ export function composeServers(below: Platform & ServerFiles & Outside): Slice<S
   let sweeping: Timer | undefined;
   // Keys that are left are swept the next time.
   const sweep = (): Promise<void> =>
-    sweepServerKeys(database, MOST_KEY_BYTES).catch((err: unknown) =>
+    sweepServerKeys(database, MAX_KEY_BYTES).catch((err: unknown) =>
       logger.warn('keys of servers could not be swept', { err }),
     );
   const verifier = new ThreadedVerifier({ timers, logger });

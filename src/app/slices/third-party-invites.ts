@@ -58,7 +58,7 @@ export function composeThirdPartyInvites(
     shadowBans: below.shadowBans,
     builtIn: identity.builtIn,
     ownNames: () => [serverName, new URL(publicAddress.url).host],
-    mostAtOnce: rateLimits.enabled ? rateLimits.buckets['third_party_invite']?.burst : undefined,
+    maxAtOnce: rateLimits.enabled ? rateLimits.buckets['third_party_invite']?.burst : undefined,
   });
   return {
     name: 'third-party-invites',

@@ -49,7 +49,7 @@ export function composeUsers(below: Platform & Outside & AppserviceRegistry & Co
     clock,
     serverName: config.serverName,
     remote: remoteProfiles,
-    mostFields: config.quotas.profileFields,
+    maxFields: config.quotas.profileFields,
     cacheBytes: userCaches(config).profiles,
   });
   return {

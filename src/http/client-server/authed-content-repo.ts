@@ -22,7 +22,7 @@ const STABLE = '/_matrix/client/unstable/org.matrix.msc3916/media';
 const bytes = Type.Any();
 
 interface Services extends MediaServices, PreviewServices {
-  readonly mostUploadBytes: number;
+  readonly maxUploadBytes: number;
 }
 
 const common = {
@@ -103,8 +103,8 @@ export const authedContentRepoEndpoints = [
     rateLimit: 'default',
     response: Type.Object({ 'm.upload.size': Type.Integer() }),
     errcodes: ['M_LIMIT_EXCEEDED'],
-    async handler({ mostUploadBytes }: Services) {
-      return { 'm.upload.size': mostUploadBytes };
+    async handler({ maxUploadBytes }: Services) {
+      return { 'm.upload.size': maxUploadBytes };
     },
   }),
 ];

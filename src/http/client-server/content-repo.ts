@@ -22,7 +22,7 @@ const named = Type.Object({ filename: Type.Optional(Type.String()) });
 const uploaded = Type.Object({ content_uri: Type.String() });
 
 interface Services extends MediaServices, PreviewServices {
-  readonly mostUploadBytes: number;
+  readonly maxUploadBytes: number;
   readonly openMedia: OpenMedia;
 }
 
@@ -103,8 +103,8 @@ const keptEndpoints = [
     rateLimit: 'default',
     response: Type.Object({ 'm.upload.size': Type.Integer() }),
     errcodes: ['M_LIMIT_EXCEEDED'],
-    async handler({ mostUploadBytes }: Services) {
-      return { 'm.upload.size': mostUploadBytes };
+    async handler({ maxUploadBytes }: Services) {
+      return { 'm.upload.size': maxUploadBytes };
     },
   }),
 ];

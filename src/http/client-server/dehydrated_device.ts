@@ -11,7 +11,7 @@ const deviceId = Type.Object({ device_id: Type.String() });
 const eventsAnswer = Type.Object({ events: Type.Array(object), next_batch: Type.Optional(Type.String()) });
 const eventsParams = Type.Object({ deviceId: Type.String() });
 /** Keys and pickled secrets of a device. */
-const LARGEST_DEVICE = 1024 * 1024;
+const MAX_DEVICE_SIZE = 1024 * 1024;
 
 const eventsReply = (events: readonly string[], nextBatch: string | undefined): Reply =>
   jsonReply({ events: jsonList(events), next_batch: nextBatch === undefined ? undefined : JSON.stringify(nextBatch) });
@@ -43,7 +43,7 @@ export const dehydratedDeviceEndpoints = [
       },
       { additionalProperties: true },
     ),
-    maxBodyBytes: LARGEST_DEVICE,
+    maxBodyBytes: MAX_DEVICE_SIZE,
     response: deviceId,
     errcodes: ['M_BAD_JSON', 'M_INVALID_PARAM', 'M_MISSING_PARAM', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
     async handler({ dehydratedDevices }: Services, { requester, body }) {

@@ -9,7 +9,7 @@ import { roomSessionsText, roomsText, sessionText } from './parts/backed-up-sess
 const VERSIONS = '/_matrix/client/v3/room_keys/version';
 const KEYS = '/_matrix/client/v3/room_keys/keys';
 /** 10,000 sessions, which is what clients send at once when they begin a backup, take about eight megabytes. */
-const LARGEST_UPLOAD = 32 * 1024 * 1024;
+const MAX_UPLOAD_SIZE = 32 * 1024 * 1024;
 const BACKS_UP = { allowed: 'suspended users may still fill their key backup' };
 
 const object = Type.Object({}, { additionalProperties: true });
@@ -141,7 +141,7 @@ const storeEndpoints = [
     suspended: BACKS_UP,
     query,
     body: rooms,
-    maxBodyBytes: LARGEST_UPLOAD,
+    maxBodyBytes: MAX_UPLOAD_SIZE,
     response: state,
     errcodes: STORE_ERRORS,
     async handler({ keyBackup }: Services, { requester, query: { version: to }, body }) {
@@ -158,7 +158,7 @@ const storeEndpoints = [
     params: roomParams,
     query,
     body: room,
-    maxBodyBytes: LARGEST_UPLOAD,
+    maxBodyBytes: MAX_UPLOAD_SIZE,
     response: state,
     errcodes: STORE_ERRORS,
     async handler({ keyBackup }: Services, { requester, params: { roomId }, query: { version: to }, body }) {

@@ -194,23 +194,20 @@ const MAX_EVENT_BYTES = 65_536;
  * Parses a body whatever its Content-Type says: clients are careless about that header.
  *
  * @param asEvent the body becomes an event's content: see `eventBody` in endpoint.ts
- * @param mostValues what it may hold, see `measureJson`
+ * @param maxValues what it may hold, see `measureJson`
  * @param work is told how many there are where they are many
  * @throws MatrixError M_NOT_JSON (invalid UTF-8 included), M_BAD_JSON, M_TOO_LARGE
  */
-export const parseBody = (bytes: Buffer, asEvent: boolean, mostValues: number, work?: Work): unknown => {
+export const parseBody = (bytes: Buffer, asEvent: boolean, maxValues: number, work?: Work): unknown => {
   if (!isUtf8(bytes)) throw new MatrixError('M_NOT_JSON', 'The body of the request is not valid UTF-8.');
   // Before it is parsed, which is where the time goes.
   const isLarge = bytes.length > MEASURED_FROM;
   if (isLarge) {
-    const { values, depth } = measureJson(bytes, mostValues);
+    const { values, depth } = measureJson(bytes, maxValues);
     if (work !== undefined) work.jsonValues = values;
     if (depth > MAX_DEPTH) throw tooDeep();
-    if (values > mostValues)
-      throw new MatrixError(
-        'M_TOO_LARGE',
-        `The body holds more than the ${mostValues} values that a request may hold.`,
-      );
+    if (values > maxValues)
+      throw new MatrixError('M_TOO_LARGE', `The body holds more than the ${maxValues} values that a request may hold.`);
   }
   const text = bytes.toString('utf8');
   let value: unknown;

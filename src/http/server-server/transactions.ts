@@ -7,7 +7,7 @@ interface Services {
 }
 
 /** 50 events of 64 KiB, and as much for EDUs and what surrounds them. */
-const MOST_BYTES = 8 * 1024 * 1024;
+const MAX_BYTES = 8 * 1024 * 1024;
 
 /** Server-Server API, "Transactions". */
 export const transactionsEndpoints = [
@@ -18,7 +18,7 @@ export const transactionsEndpoints = [
     path: '/_matrix/federation/v1/send/{txnId}',
     auth: 'server',
     rateLimit: 'federation',
-    maxBodyBytes: MOST_BYTES,
+    maxBodyBytes: MAX_BYTES,
     params: Type.Object({ txnId: Type.String({ maxLength: 255 }) }),
     body: Type.Object({
       pdus: Type.Optional(Type.Array(Type.Unknown())),

@@ -8,7 +8,7 @@ import { anyObject } from '../client-server/parts/room-schemas.ts';
 const orNull = Type.Union([Type.String(), Type.Null()]);
 const statuses = Type.Optional(Type.Array(Type.Enum([...TASK_STATUSES])));
 /** Synapse lists all that there are; here they go seven days after their end. */
-const MOST = 1_000;
+const MAX = 1_000;
 
 interface Services {
   readonly adminTasks: AdminTasks;
@@ -50,7 +50,7 @@ export const scheduledTaskEndpoints = [
         statuses: query.status ?? query.job_status,
         updatedBefore: query.max_timestamp === undefined ? undefined : query.max_timestamp + 1,
       };
-      const { tasks } = await adminTasks.list(filter, { limit: MOST });
+      const { tasks } = await adminTasks.list(filter, { limit: MAX });
       return {
         scheduled_tasks: tasks.map(({ action, error, id, resource, result, status, updatedTs }) => ({
           id,

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import {
-  LONGEST_NOTE,
+  MAX_NOTE_LENGTH,
   REPORT_KINDS,
   REPORT_STATES,
   type ReportDesk,
@@ -101,7 +101,7 @@ export const reportEndpoints = [
     params: reportParams,
     body: Type.Object({
       state: Type.Enum([...REPORT_STATES]),
-      note: Type.Optional(Type.String({ maxLength: LONGEST_NOTE })),
+      note: Type.Optional(Type.String({ maxLength: MAX_NOTE_LENGTH })),
     }),
     response: shown,
     errcodes: ['M_INVALID_PARAM', 'M_NOT_FOUND'],

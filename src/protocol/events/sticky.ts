@@ -7,7 +7,7 @@ export const STICKY = 'msc4354_sticky';
 export const STICKY_TTL = 'msc4354_sticky_duration_ttl_ms';
 
 /** The longest time for which an event sticks, in milliseconds: one hour. */
-export const LONGEST_STICKY_MS = 3_600_000;
+export const MAX_STICKY_MS = 3_600_000;
 
 /**
  * For how many milliseconds an event wants to stick; undefined for an event that is not sticky, or says it in a way that does not count.
@@ -18,7 +18,7 @@ export function stickyDurationOf(event: JsonObject): number | undefined {
   if (!isJsonObject(sticky)) return undefined;
   const { duration_ms: duration } = sticky;
   if (typeof duration !== 'number' || !Number.isSafeInteger(duration) || duration < 0) return undefined;
-  return Math.min(duration, LONGEST_STICKY_MS);
+  return Math.min(duration, MAX_STICKY_MS);
 }
 
 /**

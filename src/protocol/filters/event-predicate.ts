@@ -120,7 +120,7 @@ function compileTypes(types: readonly string[], budget?: StepBudget): ((type: st
     let matches = known.get(type);
     if (matches === undefined) {
       matches = globs.some((glob) => globMatches(glob, type, budget));
-      if (known.size >= MOST_KNOWN_TYPES) known.clear();
+      if (known.size >= MAX_KNOWN_TYPES) known.clear();
       known.set(type, matches);
     }
     return matches;
@@ -128,4 +128,4 @@ function compileTypes(types: readonly string[], budget?: StepBudget): ((type: st
 }
 
 /** Verdicts on types that a predicate remembers. */
-const MOST_KNOWN_TYPES = 200;
+const MAX_KNOWN_TYPES = 200;

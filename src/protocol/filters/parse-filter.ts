@@ -8,11 +8,11 @@ import { isRoomId, isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import type { EventFilter, Filter, RoomEventFilter, RoomFilter } from './filter.ts';
 
 /** Entries of any list: some of them are sent to the database. */
-const MOST_ENTRIES = 1_000;
+const MAX_ENTRIES = 1_000;
 /** Wildcards in a list of types. Each of them is looked for in each type of event. */
-const MOST_WILDCARDS = 100;
+const MAX_WILDCARDS = 100;
 /** Each of them may be looked for in each event. */
-const MOST_FIELDS = 500;
+const MAX_FIELDS = 500;
 
 type Json = Readonly<Record<string, unknown>>;
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -26,7 +26,7 @@ export const NO_ROOM_EVENT_FILTER: RoomEventFilter = parseRoomEventFilter({});
 /** A filter for `/sync`: the body of `POST /user/{userId}/filter`, or the `filter` parameter. */
 export function parseFilter(json: unknown): Filter {
   const filter = objectOf(json, 'the filter');
-  const eventFields = strings(filter, 'event_fields', '', MOST_FIELDS);
+  const eventFields = strings(filter, 'event_fields', '', MAX_FIELDS);
   const eventFormat = filter['event_format'] ?? 'client';
   if (typeof eventFormat !== 'string') throw wrongType('event_format', 'a string');
   if (eventFormat !== 'client' && eventFormat !== 'federation') {
@@ -105,8 +105,8 @@ function parseEventFilter(filter: Json, path: string): EventFilter {
 function typePatterns(filter: Json, name: string, path: string): readonly string[] | undefined {
   const types = strings(filter, name, path);
   const wildcards = types?.reduce((sum, type) => sum + type.split('*').length - 1, 0) ?? 0;
-  if (wildcards > MOST_WILDCARDS)
-    throw new MatrixError('M_INVALID_PARAM', `"${path}${name}" of a filter has more than ${MOST_WILDCARDS} wildcards.`);
+  if (wildcards > MAX_WILDCARDS)
+    throw new MatrixError('M_INVALID_PARAM', `"${path}${name}" of a filter has more than ${MAX_WILDCARDS} wildcards.`);
   return types;
 }
 
@@ -131,7 +131,7 @@ function boolean(json: Json, name: string, path: string): boolean | undefined {
   throw wrongType(path + name, 'true or false');
 }
 
-function strings(json: Json, name: string, path: string, most = MOST_ENTRIES): readonly string[] | undefined {
+function strings(json: Json, name: string, path: string, most = MAX_ENTRIES): readonly string[] | undefined {
   const value = json[name];
   if (value === undefined) return undefined;
   if (!Array.isArray(value)) throw wrongType(path + name, 'a list of strings');

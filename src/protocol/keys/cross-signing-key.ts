@@ -11,7 +11,7 @@ export interface CrossSigningKey {
 }
 
 /** Characters of a cross-signing key as JSON. Real ones take a few hundred. */
-const LONGEST = 16_384;
+const MAX_LENGTH = 16_384;
 
 /**
  * A cross-signing key that a user uploads. Client-Server API, `CrossSigningKey`.
@@ -39,7 +39,7 @@ export const parseCrossSigningKey = (
   if (importVerifyKey(publicKey) === undefined) throw bad('has a public key that is no Ed25519 key in unpadded base64');
   if (content['signatures'] !== undefined && !isSignatures(content['signatures']))
     throw bad('must have signatures that are a map of maps of strings');
-  if (JSON.stringify(content).length > LONGEST)
-    throw new MatrixError('M_TOO_LARGE', `${member} is larger than ${LONGEST} characters.`);
+  if (JSON.stringify(content).length > MAX_LENGTH)
+    throw new MatrixError('M_TOO_LARGE', `${member} is larger than ${MAX_LENGTH} characters.`);
   return { publicKey, content };
 };

@@ -9,11 +9,11 @@ export interface UploadedKey {
 }
 
 /** Characters of a device's identity keys as JSON. Real ones take less than a thousand. */
-const LONGEST_DEVICE_KEYS = 16_384;
+const MAX_DEVICE_KEYS_LENGTH = 16_384;
 /** Characters of one one-time or fallback key as JSON. Real ones take about two hundred. */
-const LONGEST_KEY = 4_096;
+const MAX_KEY_LENGTH = 4_096;
 /** Characters of `<algorithm>:<keyId>`. */
-const LONGEST_NAME = 255;
+const MAX_NAME_LENGTH = 255;
 
 const isTextMap = (value: unknown): boolean =>
   isJsonObject(value) && Object.values(value).every((text) => typeof text === 'string');
@@ -42,8 +42,8 @@ export const parseDeviceKeys = (given: unknown, userId: string, deviceId: string
       'M_INVALID_PARAM',
       'These device_keys belong to another user or device than the one that asks.',
     );
-  if (JSON.stringify(keys).length > LONGEST_DEVICE_KEYS)
-    throw new MatrixError('M_TOO_LARGE', `device_keys are larger than ${LONGEST_DEVICE_KEYS} characters.`);
+  if (JSON.stringify(keys).length > MAX_DEVICE_KEYS_LENGTH)
+    throw new MatrixError('M_TOO_LARGE', `device_keys are larger than ${MAX_DEVICE_KEYS_LENGTH} characters.`);
   return keys;
 };
 
@@ -58,14 +58,14 @@ export const parseUploadedKeys = (given: unknown, member: 'one_time_keys' | 'fal
   if (!isJsonObject(given)) throw new MatrixError('M_BAD_JSON', `${member} must be an object.`);
   return Object.entries(given).map(([name, key]) => {
     const colon = name.indexOf(':');
-    if (colon <= 0 || colon === name.length - 1 || name.length > LONGEST_NAME || name.includes('\0'))
+    if (colon <= 0 || colon === name.length - 1 || name.length > MAX_NAME_LENGTH || name.includes('\0'))
       throw new MatrixError('M_BAD_JSON', `The names in ${member} have the form <algorithm>:<key id>.`);
     if (typeof key !== 'string' && !(isJsonObject(key) && typeof key['key'] === 'string'))
       throw new MatrixError('M_BAD_JSON', `A key in ${member} must be a string, or an object with a key.`);
     if (isJsonObject(key) && key['signatures'] !== undefined && !isSignatures(key['signatures']))
       throw new MatrixError('M_BAD_JSON', `The signatures of a key in ${member} must be a map of maps of strings.`);
-    if (JSON.stringify(key).length > LONGEST_KEY)
-      throw new MatrixError('M_TOO_LARGE', `A key in ${member} is larger than ${LONGEST_KEY} characters.`);
+    if (JSON.stringify(key).length > MAX_KEY_LENGTH)
+      throw new MatrixError('M_TOO_LARGE', `A key in ${member} is larger than ${MAX_KEY_LENGTH} characters.`);
     return { algorithm: name.slice(0, colon), keyId: name.slice(colon + 1), key };
   });
 };

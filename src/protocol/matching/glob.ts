@@ -12,7 +12,7 @@ import type { StepBudget } from './step-budget.ts';
 const QUESTION_MARK = '?';
 
 /** UTF-16 code units that a pattern of a user may have: longer ones are refused where they are set, and match nothing. */
-export const LONGEST_PATTERN = 512;
+export const MAX_PATTERN_LENGTH = 512;
 
 /** A parsed pattern: the pieces between its asterisks. */
 export interface Glob {

@@ -11,11 +11,11 @@ export class MixedFault extends Error {}
 const BOUNDARY = /^[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]$/;
 const PARAMETER = /;\s*boundary\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))/i;
 /** Bytes of the headers of one part. */
-const MOST_HEADER_BYTES = 8_192;
+const MAX_HEADER_BYTES = 8_192;
 /** Bytes before the first boundary, which say nothing. */
-const MOST_PREAMBLE_BYTES = 8_192;
+const MAX_PREAMBLE_BYTES = 8_192;
 /** White space after a boundary. */
-const MOST_PADDING = 64;
+const MAX_PADDING = 64;
 const CRLF = Buffer.from('\r\n');
 const BLANK_LINE = Buffer.from('\r\n\r\n');
 
@@ -88,7 +88,7 @@ export class MixedReader {
     if (rest.length < from + 2) return 'more';
     if (rest[from] === 0x2d && rest[from + 1] === 0x2d) return { next: from + 2, isLast: true };
     let at = from;
-    while (at < rest.length && at < from + MOST_PADDING && (rest[at] === 0x20 || rest[at] === 0x09)) at += 1;
+    while (at < rest.length && at < from + MAX_PADDING && (rest[at] === 0x20 || rest[at] === 0x09)) at += 1;
     if (rest.length < at + 2) return 'more';
     return rest[at] === 0x0d && rest[at + 1] === 0x0a ? { next: at, isLast: false } : undefined;
   }
@@ -98,7 +98,7 @@ export class MixedReader {
       const bytes = this.#rest.subarray(0, length);
       this.#rest = this.#rest.subarray(length);
       if (this.#state === 'content') tokens.push({ kind: 'bytes', bytes });
-      else if ((this.#preamble += length) > MOST_PREAMBLE_BYTES)
+      else if ((this.#preamble += length) > MAX_PREAMBLE_BYTES)
         throw new MixedFault('the body does not begin with its boundary');
     }
     return false;
@@ -111,7 +111,7 @@ export class MixedReader {
     const next = this.#rest.indexOf(delimiter);
     const isBare = next !== -1 && (blank === -1 || next < blank);
     const end = isBare ? next : blank;
-    if (end > MOST_HEADER_BYTES || (end === -1 && this.#rest.length > MOST_HEADER_BYTES))
+    if (end > MAX_HEADER_BYTES || (end === -1 && this.#rest.length > MAX_HEADER_BYTES))
       throw new MixedFault('a part has too many headers');
     // The end of the empty line may be the beginning of the next delimiter: that much follows in any case.
     if (end === -1 || this.#rest.length < end + 2 + delimiter.length) return false;

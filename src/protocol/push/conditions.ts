@@ -6,7 +6,7 @@ import {
   globMatchesWords,
   isLiteral,
   literalGlob,
-  LONGEST_PATTERN,
+  MAX_PATTERN_LENGTH,
   parseGlob,
 } from '#src/protocol/matching/glob.ts';
 import { parsePropertyPath, valueAtPath } from '#src/protocol/matching/property-path.ts';
@@ -18,9 +18,9 @@ import type { PushCondition } from './push-ruleset.ts';
 export type ConditionPredicate = (subject: PushSubject, context: PushContext, budget?: StepBudget) => boolean;
 
 /** UTF-16 code units of a `key`. */
-export const LONGEST_KEY = 1_000;
+export const MAX_KEY_LENGTH = 1_000;
 /** UTF-16 code units of a display name that is looked for. */
-const LONGEST_NAME = 256;
+const MAX_NAME_LENGTH = 256;
 
 /** Level needed for a notification of a kind that the room's power levels do not name (m.room.power_levels, `notifications`). */
 const DEFAULT_NOTIFICATION_LEVEL = 50;
@@ -56,7 +56,7 @@ export function compileCondition(condition: PushCondition): ConditionPredicate |
   }
 }
 
-const isKey = (key: unknown): key is string => typeof key === 'string' && key.length <= LONGEST_KEY;
+const isKey = (key: unknown): key is string => typeof key === 'string' && key.length <= MAX_KEY_LENGTH;
 
 /** The condition that a content rule stands for: its pattern in the words of `content.body`. Undefined if it is too long to match. */
 export function bodyMatches(pattern: string): ConditionPredicate | undefined {
@@ -74,7 +74,7 @@ export function isMemberCountTest(is: string): boolean {
 }
 
 function eventMatch(key: string, pattern: string): ConditionPredicate | undefined {
-  if (pattern.length > LONGEST_PATTERN) return undefined;
+  if (pattern.length > MAX_PATTERN_LENGTH) return undefined;
   const path = parsePropertyPath(key);
   const glob = parseGlob(foldCase(pattern));
   // "As a special case, if `key` is `content.body`, then `pattern` must instead match any substring of the value of the
@@ -129,7 +129,7 @@ function mentionsName(
   name: string | undefined,
   budget: StepBudget | undefined,
 ): boolean {
-  if (name === undefined || name === '' || name.length > LONGEST_NAME) return false;
+  if (name === undefined || name === '' || name.length > MAX_NAME_LENGTH) return false;
   const folded = foldCase(name);
   if (isOneWord(folded)) return subject.words(subject.folded(text)).has(folded);
   return globMatchesWords(literalGlob(folded), subject.folded(text), budget);

@@ -8,7 +8,7 @@ import type { StepBudget } from '#src/protocol/matching/step-budget.ts';
 import { foldCase, isOneWord, type PushSubject } from './push-event.ts';
 
 /** UTF-16 code units of a name that is looked for. */
-const LONGEST_NAME = 256;
+const MAX_NAME_LENGTH = 256;
 
 /** Names by how they begin: with a word, or with one or two characters that belong to none. */
 export class NameIndex {
@@ -26,7 +26,7 @@ export class NameIndex {
   /** Gives a user these names, and no others. */
   set(userId: string, names: readonly string[]): void {
     this.delete(userId);
-    const folded = [...new Set(names.map(foldCase))].filter((name) => name !== '' && name.length <= LONGEST_NAME);
+    const folded = [...new Set(names.map(foldCase))].filter((name) => name !== '' && name.length <= MAX_NAME_LENGTH);
     this.#users.set(userId, folded);
     for (const name of folded) {
       const [index, start] = this.#placeOf(name);

@@ -2,8 +2,8 @@
 
 import type { Errcode } from '#src/protocol/errors/matrix-error.ts';
 import { fitsBytes } from '#src/protocol/identifiers/byte-length.ts';
-import { LONGEST_PATTERN } from '#src/protocol/matching/glob.ts';
-import { isMemberCountTest, isSimpleValue, LONGEST_KEY } from './conditions.ts';
+import { MAX_PATTERN_LENGTH } from '#src/protocol/matching/glob.ts';
+import { isMemberCountTest, isSimpleValue, MAX_KEY_LENGTH } from './conditions.ts';
 import {
   type HistoricalAction,
   type PushAction,
@@ -27,7 +27,7 @@ export function refuse(errcode: Errcode, message: string): PushRuleRefusal {
 type Checked<T> = { readonly ok: true; readonly value: T } | PushRuleRefusal;
 
 /** Room and user ids have 255 bytes at most; clients make ids of several of them. */
-const LONGEST_RULE_ID = 512;
+const MAX_RULE_ID_LENGTH = 512;
 
 const HISTORICAL_ACTIONS: ReadonlySet<unknown> = new Set<HistoricalAction>(['dont_notify', 'coalesce']);
 
@@ -59,14 +59,14 @@ export function parsePushRule(
     const { pattern } = body;
     if (pattern === undefined) return refuse('M_MISSING_PARAM', 'A content rule needs a "pattern".');
     if (typeof pattern !== 'string') return refuse('M_BAD_JSON', '"pattern" of a push rule must be a string.');
-    if (pattern.length > LONGEST_PATTERN) return patternTooLong();
+    if (pattern.length > MAX_PATTERN_LENGTH) return patternTooLong();
     return { ok: true, value: { ...rule, pattern } };
   }
   return { ok: true, value: rule };
 }
 
 const patternTooLong = (): PushRuleRefusal =>
-  refuse('M_TOO_LARGE', `A "pattern" of a push rule has at most ${LONGEST_PATTERN} characters.`);
+  refuse('M_TOO_LARGE', `A "pattern" of a push rule has at most ${MAX_PATTERN_LENGTH} characters.`);
 
 /** "If the string starts with a dot, the request MUST be rejected ... Slashes and backslashes are also not allowed." */
 function refusalOfRuleId(ruleId: string): PushRuleRefusal | undefined {
@@ -74,8 +74,8 @@ function refusalOfRuleId(ruleId: string): PushRuleRefusal | undefined {
   if (isDefaultRuleId(ruleId)) {
     return refuse('M_INVALID_PARAM', 'Rule ids that start with a dot are reserved for the rules of the server.');
   }
-  if (!fitsBytes(ruleId, LONGEST_RULE_ID))
-    return refuse('M_TOO_LARGE', `A rule id must not be longer than ${LONGEST_RULE_ID} bytes.`);
+  if (!fitsBytes(ruleId, MAX_RULE_ID_LENGTH))
+    return refuse('M_TOO_LARGE', `A rule id must not be longer than ${MAX_RULE_ID_LENGTH} bytes.`);
   if (/[/\\]/.test(ruleId)) return refuse('M_INVALID_PARAM', 'A rule id must not contain slashes or backslashes.');
   return undefined;
 }
@@ -111,9 +111,9 @@ function parseConditions(conditions: unknown): Checked<readonly PushCondition[]>
     const fault = faultOf(condition['kind'], condition) ?? strangeMemberOf(condition);
     if (fault !== undefined) return refuse('M_BAD_JSON', `A condition of kind "${condition['kind']}" needs ${fault}.`);
     const { key, pattern } = condition;
-    if (typeof pattern === 'string' && pattern.length > LONGEST_PATTERN) return patternTooLong();
-    if (typeof key === 'string' && key.length > LONGEST_KEY)
-      return refuse('M_TOO_LARGE', `A "key" of a push rule has at most ${LONGEST_KEY} characters.`);
+    if (typeof pattern === 'string' && pattern.length > MAX_PATTERN_LENGTH) return patternTooLong();
+    if (typeof key === 'string' && key.length > MAX_KEY_LENGTH)
+      return refuse('M_TOO_LARGE', `A "key" of a push rule has at most ${MAX_KEY_LENGTH} characters.`);
     kept.push(condition as PushCondition);
   }
   return { ok: true, value: kept };

@@ -18,10 +18,10 @@ export type PublishedKeys =
   | { readonly ok: false; readonly reason: string };
 
 /** "Servers MUST use the lesser of this field and 7 days into the future when determining if a key is valid." */
-export const LONGEST_VALIDITY_MS = 7 * 24 * 3_600_000;
+export const MAX_VALIDITY_MS = 7 * 24 * 3_600_000;
 /** What is looked at of an answer. */
-const MOST_KEYS = 32;
-const MOST_OLD_KEYS = 64;
+const MAX_KEYS = 32;
+const MAX_OLD_KEYS = 64;
 const KEY_ID = /^ed25519:[\x21-\x7e]{1,100}$/;
 
 /** Whether something could be the id of a key with which we verify. */
@@ -39,8 +39,8 @@ export const readPublishedKeys = (answer: JsonObject, serverName: string, now: n
     return refuse(`the answer is about ${typeof name === 'string' ? name.slice(0, 255) : 'nobody'}`);
   if (!Number.isSafeInteger(until)) return refuse('valid_until_ts is not an integer');
   if (!isJsonObject(current)) return refuse('verify_keys is not an object');
-  if (Object.keys(current).length > MOST_KEYS) return refuse(`verify_keys has more than ${MOST_KEYS} keys`);
-  const validUntil = Math.min(until as number, now + LONGEST_VALIDITY_MS);
+  if (Object.keys(current).length > MAX_KEYS) return refuse(`verify_keys has more than ${MAX_KEYS} keys`);
+  const validUntil = Math.min(until as number, now + MAX_VALIDITY_MS);
   const keys = new Map<string, PublishedKey>();
   for (const [keyId, said] of Object.entries(current)) {
     const verifyKey = keyIn(keyId, said);
@@ -58,7 +58,7 @@ export const readPublishedKeys = (answer: JsonObject, serverName: string, now: n
     return refuse('the answer has no canonical form');
   }
   if (isJsonObject(oldKeys)) {
-    for (const [keyId, said] of Object.entries(oldKeys).slice(0, MOST_OLD_KEYS)) {
+    for (const [keyId, said] of Object.entries(oldKeys).slice(0, MAX_OLD_KEYS)) {
       const verifyKey = keyIn(keyId, said);
       const expired = isJsonObject(said) ? said['expired_ts'] : undefined;
       if (verifyKey === undefined || !Number.isSafeInteger(expired) || keys.has(keyId)) continue;

@@ -8,7 +8,7 @@ import { isUnspaced, runsOf } from './fold.ts';
 /** Lengths of the beginnings of words by which they are found, longest first. */
 const PREFIXES = [9, 6, 4, 3, 2];
 /** More do not narrow a search any further. */
-const MOST_WANTED = 6;
+const MAX_WANTED = 6;
 const SPACE = 0x20;
 
 const isLowSurrogate = (unit: number): boolean => unit >= 0xdc00 && unit <= 0xdfff;
@@ -26,7 +26,7 @@ export const wantedGrams = (folded: string): string[] => {
     for (let i = 1; i < characters.length; i += 2) grams.add(`${characters[i - 1]}${characters[i]}`);
     if (characters.length > 2 && characters.length % 2 === 1) grams.add(characters.slice(-2).join(''));
   }
-  return [...grams].toSorted((a, b) => b.length - a.length).slice(0, MOST_WANTED);
+  return [...grams].toSorted((a, b) => b.length - a.length).slice(0, MAX_WANTED);
 };
 
 const start = (space: number): number => 0x811c9dc5 ^ Math.imul(space, 0x9e3779b1);

@@ -8,7 +8,7 @@ import { gramHash } from './grams.ts';
 
 const NAME = 1;
 const ID = 2;
-const LONGEST_PREFIX = 24;
+const MAX_PREFIX_LENGTH = 24;
 
 /** A user id as it is compared: without its sigil, in lower case and plain width. */
 export const foldUserId = (userId: string): string => userId.normalize('NFKC').toLowerCase().replace(/^@/, '');
@@ -31,7 +31,7 @@ const pairsOf = (folded: string, singles: boolean): Set<string> => {
 export const directoryGrams = (foldedId: string, foldedName: string): number[] => {
   const hashes = new Set<number>();
   for (const gram of pairsOf(foldedName, true)) hashes.add(gramHash(NAME, gram));
-  for (let length = 1; length <= Math.min(LONGEST_PREFIX, foldedId.length); length++)
+  for (let length = 1; length <= Math.min(MAX_PREFIX_LENGTH, foldedId.length); length++)
     hashes.add(gramHash(ID, foldedId.slice(0, length)));
   return [...hashes];
 };
@@ -59,4 +59,4 @@ export const wantedNameGrams = ({ name }: NameTerm): number[] | null =>
 
 /** Hashes of users whose id begins with a term; null when nobody's does. */
 export const wantedIdGrams = ({ id }: NameTerm): number[] | null =>
-  id === '' ? null : [gramHash(ID, id.slice(0, LONGEST_PREFIX))];
+  id === '' ? null : [gramHash(ID, id.slice(0, MAX_PREFIX_LENGTH))];

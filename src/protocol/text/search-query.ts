@@ -18,7 +18,7 @@ export interface SearchQuery {
 
 /** Stretches in double quotes, and stretches without spaces. */
 const PIECES = /["“”]([^"“”]*)["“”]|[^\s"“”]+/gu;
-const MOST_TERMS = 16;
+const MAX_TERMS = 16;
 
 /** Reads what was typed: terms stand between spaces, and what is in double quotes is one term. */
 export const parseSearchQuery = (typed: string): SearchQuery => {
@@ -26,14 +26,14 @@ export const parseSearchQuery = (typed: string): SearchQuery => {
   for (const [piece, quoted] of typed.matchAll(PIECES)) {
     const source = (quoted ?? piece).trim();
     const folded = foldText(source);
-    if (folded !== '' && terms.size < MOST_TERMS) terms.set(folded, terms.get(folded) ?? { source, folded });
+    if (folded !== '' && terms.size < MAX_TERMS) terms.set(folded, terms.get(folded) ?? { source, folded });
   }
   const grams = new Set([...terms.keys()].flatMap(wantedGrams));
   return { terms: [...terms.values()], grams: [...grams].toSorted((a, b) => b.length - a.length).slice(0, 8) };
 };
 
 /** More do not make an answer any better. */
-const MOST_COUNTED = 100;
+const MAX_COUNTED = 100;
 
 /** Terms made ready to be looked for, many times. */
 const searches = new WeakMap<SearchTerm, LiteralSearch>();
@@ -46,7 +46,7 @@ const occurrences = (folded: string, term: SearchTerm): number => {
   let count = 0;
   search(folded, 0, (at) => {
     if (startsAnywhere || at === 0 || !isInWord(folded, at)) count += 1;
-    return count === MOST_COUNTED;
+    return count === MAX_COUNTED;
   });
   return count;
 };

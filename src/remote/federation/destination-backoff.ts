@@ -18,9 +18,9 @@ export interface DestinationBackoffOptions {
 }
 
 /** Servers remembered; beyond, those go that nobody has tried for longest. */
-const MOST_OUTAGES = 20_000;
-const SHORTEST_MS = 5_000;
-const LONGEST_MS = 3_600_000;
+const MAX_OUTAGES = 20_000;
+const MIN_MS = 5_000;
+const MAX_MS = 3_600_000;
 /** The pause is this part of the outage: who is back after ten minutes is found within 30 s, who is away for days is tried each hour. */
 const PART = 1 / 20;
 /** How much of a pause is left to chance, so that not all servers knock at once. */
@@ -32,7 +32,7 @@ const URGENT_MS = 10_000;
 export class DestinationBackoff {
   readonly #options: DestinationBackoffOptions;
   readonly #outages = new LRUCache<string, Outage & { readonly triedAt: number }>({
-    maxSize: MOST_OUTAGES,
+    maxSize: MAX_OUTAGES,
     sizeCalculation: () => 1,
     dispose: (_, destination, reason) => {
       if (reason === 'evict') this.#options.changed?.(destination, undefined);
@@ -71,9 +71,9 @@ export class DestinationBackoff {
     const now = this.#options.clock.now();
     const known = this.#outages.get(destination);
     // Several requests that failed together are one failure.
-    if (known !== undefined && now < known.retryAt && now - known.triedAt < SHORTEST_MS) return;
+    if (known !== undefined && now < known.retryAt && now - known.triedAt < MIN_MS) return;
     const since = Math.min(known?.since ?? now, now);
-    const pause = Math.min(LONGEST_MS, Math.max(SHORTEST_MS, (now - since) * PART));
+    const pause = Math.min(MAX_MS, Math.max(MIN_MS, (now - since) * PART));
     const spread = 1 - (JITTER * (this.#options.random.bytes(1)[0] ?? 0)) / 256;
     this.#set(destination, { since, retryAt: now + Math.round(pause * spread), triedAt: now });
   }
@@ -82,8 +82,8 @@ export class DestinationBackoff {
   heardOf(destination: string): void {
     const outage = this.#outages.get(destination);
     if (outage === undefined) return;
-    if (this.#options.clock.now() - outage.triedAt >= SHORTEST_MS) this.reached(destination);
-    else this.#set(destination, { ...outage, retryAt: Math.min(outage.retryAt, outage.triedAt + SHORTEST_MS) });
+    if (this.#options.clock.now() - outage.triedAt >= MIN_MS) this.reached(destination);
+    else this.#set(destination, { ...outage, retryAt: Math.min(outage.retryAt, outage.triedAt + MIN_MS) });
   }
 
   /** The server was reached. */
@@ -95,7 +95,7 @@ export class DestinationBackoff {
   /** What an earlier process knew. */
   remember(destination: string, outage: Outage): void {
     // A clock that was wrong must not keep a server away.
-    const retryAt = Math.min(outage.retryAt, this.#options.clock.now() + LONGEST_MS);
+    const retryAt = Math.min(outage.retryAt, this.#options.clock.now() + MAX_MS);
     this.#outages.set(destination, { since: outage.since, retryAt, triedAt: 0 });
   }
 

@@ -18,7 +18,7 @@ interface Connected {
 }
 
 /** Places to which connections are open: those that nobody has used for longest go first. */
-const MOST_POOLS = 2_000;
+const MAX_POOLS = 2_000;
 const KEEP_ALIVE_MS = 30_000;
 
 /**
@@ -30,7 +30,7 @@ export class DestinationPools {
   readonly #connector: GuardedConnector;
   readonly #connecting = new OnceByKey<string, void>();
   readonly #connected = new CountedCache<string, Connected>('destination_pools', {
-    maxSize: MOST_POOLS,
+    maxSize: MAX_POOLS,
     sizeCalculation: () => 1,
     dispose: ({ first, pool }) => {
       first?.destroy();

@@ -115,11 +115,11 @@ const CONCURRENCY_OF_FAILING = 64;
 const TRIES_OF_FAILING = 512;
 /** When to come again where a request never had its turn. */
 const BUSY_MS = 5_000;
-const MOST_WAITING = 8_192;
+const MAX_WAITING = 8_192;
 /** What stands before a server answers so when the server itself is away. */
 const GATEWAY_STATUSES: ReadonlySet<number> = new Set([502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 530]);
-const LONGEST_ERROR = 300;
-const LONGEST_WAIT_MS = 86_400_000;
+const MAX_ERROR_LENGTH = 300;
+const MAX_WAIT_MS = 86_400_000;
 const SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
 /** How long a request is waited for. */
@@ -229,7 +229,7 @@ export class FederationClient {
     const waitMs = backoff.waitMs(destination, isUrgent === true);
     if (waitMs > 0)
       return federationFailure('unreachable', destination, `${destination} could not be reached a moment ago.`, waitMs);
-    if (this.#gate.waiting + this.#gateOfFailing.waiting + this.#gateOfTries.waiting >= MOST_WAITING)
+    if (this.#gate.waiting + this.#gateOfFailing.waiting + this.#gateOfTries.waiting >= MAX_WAITING)
       return federationFailure('unreachable', destination, 'This server makes too many requests already.');
     return undefined;
   }
@@ -445,10 +445,10 @@ export class FederationClient {
       kind: 'refused',
       destination,
       status,
-      ...(typeof errcode === 'string' ? { errcode: errcode.slice(0, LONGEST_ERROR) } : {}),
+      ...(typeof errcode === 'string' ? { errcode: errcode.slice(0, MAX_ERROR_LENGTH) } : {}),
       error:
         typeof told === 'string' && told !== ''
-          ? told.slice(0, LONGEST_ERROR)
+          ? told.slice(0, MAX_ERROR_LENGTH)
           : `${destination} answered with ${status}.`,
       ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
       ...(body === undefined ? {} : { body }),
@@ -513,9 +513,9 @@ const queryOf = (query: FederationRequest['query']): string => {
 };
 
 const parsedObject = (bytes: Buffer, most: number): JsonObject | undefined => {
-  const mostValues = Math.max(LEAST_VALUES, most / BYTES_PER_VALUE);
-  const { depth, values } = measureJson(bytes, mostValues);
-  if (depth > MAX_JSON_DEPTH || values > mostValues) return undefined;
+  const maxValues = Math.max(LEAST_VALUES, most / BYTES_PER_VALUE);
+  const { depth, values } = measureJson(bytes, maxValues);
+  if (depth > MAX_JSON_DEPTH || values > maxValues) return undefined;
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
     const value: unknown = JSON.parse(text);
@@ -526,7 +526,7 @@ const parsedObject = (bytes: Buffer, most: number): JsonObject | undefined => {
 };
 
 const waitOf = (told: unknown, header: string | string[] | undefined): number | undefined => {
-  if (typeof told === 'number' && told >= 0) return Math.min(told, LONGEST_WAIT_MS);
+  if (typeof told === 'number' && told >= 0) return Math.min(told, MAX_WAIT_MS);
   const seconds = typeof header === 'string' && /^\d{1,9}$/.test(header) ? Number(header) : undefined;
-  return seconds === undefined ? undefined : Math.min(seconds * 1_000, LONGEST_WAIT_MS);
+  return seconds === undefined ? undefined : Math.min(seconds * 1_000, MAX_WAIT_MS);
 };

@@ -20,10 +20,10 @@ export interface StateEvents {
 
 const MEBIBYTE = 1_048_576;
 /** What answers may be long. A state of 50,000 members takes about 50 MiB. */
-const MOST_BYTES = { event: MEBIBYTE, events: 16 * MEBIBYTE, stateIds: 16 * MEBIBYTE, state: 128 * MEBIBYTE };
+const MAX_BYTES = { event: MEBIBYTE, events: 16 * MEBIBYTE, stateIds: 16 * MEBIBYTE, state: 128 * MEBIBYTE };
 /** Event ids in one answer. */
-const MOST_IDS = 250_000;
-const MOST_ID_LENGTH = 255;
+const MAX_IDS = 250_000;
+const MAX_ID_LENGTH = 255;
 const HISTORY_MS = { headersMs: 20_000, totalMs: 30_000 };
 const STATE_MS = { headersMs: 60_000, bodyMs: 30_000, totalMs: 120_000 };
 /** A server may read the state of a large room for a while before it answers. */
@@ -58,7 +58,7 @@ export class HistoryApi {
         limit: query.limit,
         min_depth: query.minDepth,
       },
-      maxBodyBytes: MOST_BYTES.events,
+      maxBodyBytes: MAX_BYTES.events,
       timeouts: HISTORY_MS,
     });
     return valueOf(result, ({ events }) => objectsIn(events)?.slice(0, query.limit));
@@ -77,7 +77,7 @@ export class HistoryApi {
       method: 'GET',
       path: `/_matrix/federation/v1/backfill/${encodeURIComponent(roomId)}`,
       query: { v: from, limit: `${limit}` },
-      maxBodyBytes: MOST_BYTES.events,
+      maxBodyBytes: MAX_BYTES.events,
       timeouts: HISTORY_MS,
       isUrgent,
     });
@@ -90,7 +90,7 @@ export class HistoryApi {
       destination,
       method: 'GET',
       path: `/_matrix/federation/v1/event/${encodeURIComponent(eventId)}`,
-      maxBodyBytes: MOST_BYTES.event,
+      maxBodyBytes: MAX_BYTES.event,
       timeouts: HISTORY_MS,
     });
     return valueOf(result, ({ pdus }) => objectsIn(pdus)?.[0]);
@@ -102,7 +102,7 @@ export class HistoryApi {
       destination,
       method: 'GET',
       path: `/_matrix/federation/v1/event_auth/${encodeURIComponent(roomId)}/${encodeURIComponent(eventId)}`,
-      maxBodyBytes: MOST_BYTES.events,
+      maxBodyBytes: MAX_BYTES.events,
       timeouts: HISTORY_MS,
     });
     return valueOf(result, ({ auth_chain: chain }) => objectsIn(chain));
@@ -115,14 +115,14 @@ export class HistoryApi {
       method: 'GET',
       path: `/_matrix/federation/v1/state_ids/${encodeURIComponent(roomId)}`,
       query: { event_id: eventId },
-      maxBodyBytes: MOST_BYTES.stateIds,
+      maxBodyBytes: MAX_BYTES.stateIds,
       timeouts: STATE_MS,
     });
     if (result.ok && [result.body['pdu_ids'], result.body['auth_chain_ids']].some(hasTooManyIds))
       return federationFailure(
         'too_large',
         destination,
-        `${destination} answered with more than ${MOST_IDS} event ids.`,
+        `${destination} answered with more than ${MAX_IDS} event ids.`,
       );
     return valueOf(result, ({ pdu_ids: pduIds, auth_chain_ids: authIds }) => {
       const state = idsIn(pduIds);
@@ -138,7 +138,7 @@ export class HistoryApi {
       method: 'GET',
       path: `/_matrix/federation/v1/state/${encodeURIComponent(roomId)}`,
       query: { event_id: eventId },
-      maxBodyBytes: MOST_BYTES.state,
+      maxBodyBytes: MAX_BYTES.state,
       timeouts: STATE_MS,
     });
     return valueOf(result, ({ pdus, auth_chain: chain }) => {
@@ -199,9 +199,9 @@ const objectsIn = (value: JsonValue | undefined): readonly JsonObject[] | undefi
   Array.isArray(value) ? value.filter((one) => isJsonObject(one)) : undefined;
 
 const isEventIdLike = (value: JsonValue | undefined): value is string =>
-  typeof value === 'string' && value.startsWith('$') && value.length <= MOST_ID_LENGTH;
+  typeof value === 'string' && value.startsWith('$') && value.length <= MAX_ID_LENGTH;
 
-const hasTooManyIds = (value: JsonValue | undefined): boolean => Array.isArray(value) && value.length > MOST_IDS;
+const hasTooManyIds = (value: JsonValue | undefined): boolean => Array.isArray(value) && value.length > MAX_IDS;
 
 const idsIn = (value: JsonValue | undefined): readonly string[] | undefined =>
-  Array.isArray(value) && value.length <= MOST_IDS ? [...new Set(value.filter(isEventIdLike))] : undefined;
+  Array.isArray(value) && value.length <= MAX_IDS ? [...new Set(value.filter(isEventIdLike))] : undefined;

@@ -37,12 +37,12 @@ export interface MediaApiOptions {
 /** What stands around a file in a `multipart/mixed` body. */
 const OVERHEAD_BYTES = 65_536;
 /** Bytes of the part that tells of the file. */
-const MOST_METADATA_BYTES = 32_768;
+const MAX_METADATA_BYTES = 32_768;
 /** Milliseconds for a whole file, and beyond what the other server was asked to wait until it begins. */
 const TOTAL_MS = 600_000;
 const HEADERS_MS = 20_000;
 const BODY_MS = 30_000;
-const MOST_REDIRECTS = 3;
+const MAX_REDIRECTS = 3;
 
 /** Fetches files from other servers. Server-Server API, "Content Repository". */
 export class MediaApi {
@@ -129,7 +129,7 @@ export class MediaApi {
       method: 'GET',
       url: location,
       maxBodyBytes: this.#options.maxBytes,
-      maxRedirects: MOST_REDIRECTS,
+      maxRedirects: MAX_REDIRECTS,
       timeouts: { headersMs: HEADERS_MS, bodyMs: BODY_MS, totalMs: TOTAL_MS },
     });
     if (!answer.ok)
@@ -216,7 +216,7 @@ class FileParts {
           if (parts === 2) found = token.headers;
         }
         if (token.kind === 'bytes' && parts === 2 && !this.#isWhole) this.#ahead.push(token.bytes);
-        if (token.kind === 'bytes' && parts === 1 && (metadata += token.bytes.length) > MOST_METADATA_BYTES)
+        if (token.kind === 'bytes' && parts === 1 && (metadata += token.bytes.length) > MAX_METADATA_BYTES)
           throw broken(this.#destination, 'too much is told of it');
       }
     }

@@ -24,8 +24,8 @@ export interface RemotePublicRoomsPage {
 
 const PATH = '/_matrix/federation/v1/publicRooms';
 /** Bytes of a page: rooms with long topics take some kilobytes each. */
-const LARGEST_PAGE = 4_194_304;
-const LONGEST_TOKEN = 2_048;
+const MAX_PAGE_SIZE = 4_194_304;
+const MAX_TOKEN_LENGTH = 2_048;
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 20_000, bodyMs: 10_000, totalMs: 30_000 };
 
 /** The room directories of other servers. Server-Server API, "Published Room Directory". */
@@ -44,7 +44,7 @@ export class PublicRoomsApi {
     const answer = await this.#client.request({
       destination,
       path: PATH,
-      maxBodyBytes: LARGEST_PAGE,
+      maxBodyBytes: MAX_PAGE_SIZE,
       timeouts: TIMEOUTS,
       ...askedFor(query),
     });
@@ -67,7 +67,7 @@ export class PublicRoomsApi {
 }
 
 const isToken = (value: unknown): value is string =>
-  typeof value === 'string' && value !== '' && value.length <= LONGEST_TOKEN && value.isWellFormed();
+  typeof value === 'string' && value !== '' && value.length <= MAX_TOKEN_LENGTH && value.isWellFormed();
 
 const askedFor = (
   query: RemotePublicRoomsQuery,

@@ -14,13 +14,13 @@ export interface RemoteAlias {
 }
 
 /** A profile is below 64 KiB. */
-const LARGEST_PROFILE = 131_072;
-const LARGEST_DIRECTORY_ANSWER = 262_144;
+const MAX_PROFILE_SIZE = 131_072;
+const MAX_DIRECTORY_ANSWER_SIZE = 262_144;
 /** Servers of an alias that are remembered. */
-const MOST_SERVERS = 50;
-const MOST_FIELDS = 200;
+const MAX_SERVERS = 50;
+const MAX_FIELDS = 200;
 /** Characters: members carry the name in their events. */
-const LONGEST_NAME = 256;
+const MAX_NAME_LENGTH = 256;
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 10_000, bodyMs: 5_000, totalMs: 15_000 };
 
 /** What servers ask each other about single users and aliases. Server-Server API, "Querying for information". */
@@ -38,7 +38,7 @@ export class QueriesApi {
       method: 'GET',
       path: '/_matrix/federation/v1/query/profile',
       query: { user_id: userId },
-      maxBodyBytes: LARGEST_PROFILE,
+      maxBodyBytes: MAX_PROFILE_SIZE,
       timeouts: TIMEOUTS,
     });
     return answer.ok ? { ok: true, fields: profileFields(answer.body) } : answer;
@@ -52,7 +52,7 @@ export class QueriesApi {
       method: 'GET',
       path: '/_matrix/federation/v1/query/directory',
       query: { room_alias: alias },
-      maxBodyBytes: LARGEST_DIRECTORY_ANSWER,
+      maxBodyBytes: MAX_DIRECTORY_ANSWER_SIZE,
       timeouts: TIMEOUTS,
     });
     if (!answer.ok) return answer;
@@ -60,18 +60,18 @@ export class QueriesApi {
     if (!isRoomId(roomId))
       return federationFailure('bad_answer', destination, `${destination} does not say which room the alias leads to.`);
     const named = Array.isArray(servers) ? servers.filter(isServerName) : [];
-    return { ok: true, roomId, servers: [...new Set([destination, ...named])].slice(0, MOST_SERVERS) };
+    return { ok: true, roomId, servers: [...new Set([destination, ...named])].slice(0, MAX_SERVERS) };
   }
 }
 
 /** The fields that can be shown: those of the specification have its types. */
 const profileFields = (given: JsonObject): JsonObject => {
   const fields: Record<string, JsonValue> = {};
-  for (const [name, value] of Object.entries(given).slice(0, MOST_FIELDS)) {
+  for (const [name, value] of Object.entries(given).slice(0, MAX_FIELDS)) {
     // "MUST either be omitted or set to `null`"
     if (value === null || !fitsBytes(name)) continue;
     if (name === 'displayname' || name === 'm.tz') {
-      if (typeof value === 'string' && value !== '') fields[name] = value.slice(0, LONGEST_NAME).toWellFormed();
+      if (typeof value === 'string' && value !== '') fields[name] = value.slice(0, MAX_NAME_LENGTH).toWellFormed();
     } else if (name === 'avatar_url') {
       if (parseMxcUri(value) !== undefined) fields[name] = value;
     } else fields[name] = value;

@@ -27,12 +27,12 @@ export interface RemoteSpaceChild extends StrippedStateEvent {
 }
 
 /** Characters of names, types and the like, and of topics. Both are far beyond what anybody reads in a list. */
-const LONGEST_NAME = 2_048;
-const LONGEST_TOPIC = 16_384;
+const MAX_NAME_LENGTH = 2_048;
+const MAX_TOPIC_LENGTH = 16_384;
 /** Rooms of a join rule that are looked at. */
-const MOST_ALLOWED = 1_000;
+const MAX_ALLOWED = 1_000;
 
-const textIn = (value: JsonValue | undefined, longest = LONGEST_NAME): string | undefined =>
+const textIn = (value: JsonValue | undefined, longest = MAX_NAME_LENGTH): string | undefined =>
   typeof value === 'string' && value !== '' ? value.slice(0, longest).toWellFormed() : undefined;
 
 /** A summary with everything that is as the specification wants it; undefined without a room id. Client-Server API, `PublicRoomsChunk`. */
@@ -43,14 +43,14 @@ export const remoteRoomSummary = (given: JsonValue): RemoteRoomSummary | undefin
   const allowed = given['allowed_room_ids'] ?? given['allowed_spaces'];
   const texts = {
     name: textIn(given['name']),
-    topic: textIn(given['topic'], LONGEST_TOPIC),
+    topic: textIn(given['topic'], MAX_TOPIC_LENGTH),
     canonical_alias: isRoomAlias(alias) ? alias : undefined,
     avatar_url: parseMxcUri(avatar) === undefined ? undefined : (avatar as string),
     room_type: textIn(given['room_type']),
     // Servers of before v1.15 have the names of MSC3266.
     room_version: textIn(given['room_version'] ?? given['im.nheko.summary.room_version']),
     encryption: textIn(given['encryption'] ?? given['im.nheko.summary.encryption']),
-    allowed_room_ids: Array.isArray(allowed) ? allowed.filter(isRoomId).slice(0, MOST_ALLOWED) : undefined,
+    allowed_room_ids: Array.isArray(allowed) ? allowed.filter(isRoomId).slice(0, MAX_ALLOWED) : undefined,
   };
   return {
     room_id: roomId,
@@ -81,8 +81,8 @@ export const remoteSpaceChild = (given: JsonValue): RemoteSpaceChild | undefined
 };
 
 /** Servers that a child's event, a link or a query names. */
-const MOST_VIA = 20;
+const MAX_VIA = 20;
 
 /** The servers of `via`, without what is none. */
 export const viaIn = ({ via }: JsonObject): readonly string[] =>
-  Array.isArray(via) ? via.filter(isServerName).slice(0, MOST_VIA) : [];
+  Array.isArray(via) ? via.filter(isServerName).slice(0, MAX_VIA) : [];

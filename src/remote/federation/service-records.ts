@@ -40,15 +40,15 @@ const MINUTE = 60_000;
 const FOUND_MS = 30 * MINUTE;
 const NONE_MS = 10 * MINUTE;
 const FAILED_MS = MINUTE;
-const MOST_NAMES = 20_000;
-const MOST_RECORDS = 8;
+const MAX_NAMES = 20_000;
+const MAX_RECORDS = 8;
 const HOST = /^[0-9A-Za-z._-]{1,255}$/;
 const DNS_TIMEOUT_MS = 4_000;
 
 /** SRV records of hosts. RFC 2782. */
 export class ServiceRecords {
   readonly #options: ServiceRecordsOptions;
-  readonly #known = new CountedCache<string, Known>('service_records', atMost(MOST_NAMES));
+  readonly #known = new CountedCache<string, Known>('service_records', atMost(MAX_NAMES));
   readonly #asking = new OnceByKey<string, Known>();
   #resolver: dns.Resolver | undefined;
 
@@ -83,7 +83,7 @@ export class ServiceRecords {
       const found = await (resolve === undefined ? this.#resolverOf().resolveSrv(name) : resolve(name));
       if (found.length === 0) return { records: undefined, expiresAt: clock.now() + NONE_MS };
       const records = found.filter((record) => HOST.test(record.name) && record.name !== '.' && record.port > 0);
-      return { records: records.slice(0, MOST_RECORDS), expiresAt: clock.now() + FOUND_MS };
+      return { records: records.slice(0, MAX_RECORDS), expiresAt: clock.now() + FOUND_MS };
     } catch (error) {
       const code: unknown = error instanceof Error && 'code' in error ? error.code : undefined;
       const isNone = code === 'ENOTFOUND' || code === 'ENODATA';

@@ -13,9 +13,9 @@ export interface RemoteSpace {
   readonly inaccessible: ReadonlySet<string>;
 }
 
-const LARGEST_ANSWER = 4_194_304;
+const MAX_ANSWER_SIZE = 4_194_304;
 /** Children of one space that are looked at. */
-const MOST_CHILDREN = 1_000;
+const MAX_CHILDREN = 1_000;
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 10_000, bodyMs: 10_000, totalMs: 20_000 };
 
 /** What other servers tell of spaces and rooms. Server-Server API, "Spaces". */
@@ -38,7 +38,7 @@ export class SpacesApi {
       method: 'GET',
       path: `/_matrix/federation/v1/hierarchy/${encodeURIComponent(roomId)}`,
       query: { suggested_only: suggestedOnly ? 'true' : 'false' },
-      maxBodyBytes: LARGEST_ANSWER,
+      maxBodyBytes: MAX_ANSWER_SIZE,
       timeouts: TIMEOUTS,
       ...(signal === undefined ? {} : { signal }),
     });
@@ -48,8 +48,8 @@ export class SpacesApi {
     if (room?.room_id !== roomId)
       return federationFailure('bad_answer', destination, `${destination} did not answer with the room ${roomId}.`);
     const states = typeof given === 'object' && given !== null && 'children_state' in given ? given.children_state : [];
-    const childrenState = Array.isArray(states) ? states.slice(0, MOST_CHILDREN) : [];
-    const summaries = (Array.isArray(children) ? children.slice(0, MOST_CHILDREN) : []).flatMap(
+    const childrenState = Array.isArray(states) ? states.slice(0, MAX_CHILDREN) : [];
+    const summaries = (Array.isArray(children) ? children.slice(0, MAX_CHILDREN) : []).flatMap(
       (child) => remoteRoomSummary(child) ?? [],
     );
     return {
@@ -62,7 +62,7 @@ export class SpacesApi {
             room.room_type === 'm.space' ? childrenState.flatMap((child) => remoteSpaceChild(child) ?? []) : [],
         },
         children: new Map(summaries.map((child) => [child.room_id, child])),
-        inaccessible: new Set(Array.isArray(inaccessible) ? inaccessible.filter(isRoomId).slice(0, MOST_CHILDREN) : []),
+        inaccessible: new Set(Array.isArray(inaccessible) ? inaccessible.filter(isRoomId).slice(0, MAX_CHILDREN) : []),
       },
     };
   }

@@ -22,11 +22,11 @@ export interface RemoteUserDevices {
 }
 
 /** Bytes of an answer: some thousand devices. */
-const LARGEST_ANSWER = 8_388_608;
+const MAX_ANSWER_SIZE = 8_388_608;
 /** Devices of one user that are accepted. */
-export const MOST_REMOTE_DEVICES = 2_000;
-const LONGEST_ID = 255;
-const LONGEST_NAME = 1_000;
+export const MAX_REMOTE_DEVICES = 2_000;
+const MAX_ID_LENGTH = 255;
+const MAX_NAME_LENGTH = 1_000;
 
 /** The devices of other servers' users. What is not as the specification wants it is left out. Server-Server API, "Device Management". */
 export class UserDevicesApi {
@@ -46,7 +46,7 @@ export class UserDevicesApi {
       destination,
       method: 'GET',
       path: `/_matrix/federation/v1/user/devices/${encodeURIComponent(userId)}`,
-      maxBodyBytes: LARGEST_ANSWER,
+      maxBodyBytes: MAX_ANSWER_SIZE,
       timeouts: { headersMs: timeoutMs, bodyMs: timeoutMs, totalMs: timeoutMs },
       isUrgent: true,
     });
@@ -60,7 +60,7 @@ export class UserDevicesApi {
         error: `${destination} answered with something that is no list of devices.`,
       };
     const found = new Map<string, RemoteDevice>();
-    for (const given of devices.slice(0, MOST_REMOTE_DEVICES)) {
+    for (const given of devices.slice(0, MAX_REMOTE_DEVICES)) {
       const device = isJsonObject(given) ? remoteDevice(userId, given) : undefined;
       if (device !== undefined) found.set(device.deviceId, device);
     }
@@ -81,11 +81,12 @@ export const isStreamId = (value: unknown): value is number =>
 /** A device as an answer or an `m.device_list_update` tells it; undefined for one that has no proper id. */
 export const remoteDevice = (userId: string, given: JsonObject): RemoteDevice | undefined => {
   const { device_display_name: name, device_id: deviceId, keys } = given;
-  if (typeof deviceId !== 'string' || deviceId === '' || deviceId.length > LONGEST_ID) return undefined;
+  if (typeof deviceId !== 'string' || deviceId === '' || deviceId.length > MAX_ID_LENGTH) return undefined;
   if (deviceId.includes('\0') || !deviceId.isWellFormed()) return undefined;
   return {
     deviceId,
-    displayName: typeof name === 'string' ? name.slice(0, LONGEST_NAME).replaceAll('\0', '').toWellFormed() : undefined,
+    displayName:
+      typeof name === 'string' ? name.slice(0, MAX_NAME_LENGTH).replaceAll('\0', '').toWellFormed() : undefined,
     keys: keys === undefined ? undefined : accepted(() => parseDeviceKeys(keys, userId, deviceId)),
   };
 };

@@ -19,11 +19,11 @@ export type RemoteClaimedKeys = Readonly<Record<string, Readonly<Record<string, 
 
 const BASE = '/_matrix/federation/v1/user/keys';
 /** Bytes of an answer: some hundred users with many devices each. */
-const LARGEST_ANSWER = 16_777_216;
+const MAX_ANSWER_SIZE = 16_777_216;
 /** Devices of one user that are looked at. */
-const MOST_DEVICES = 2_000;
+const MAX_DEVICES = 2_000;
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 30_000, bodyMs: 30_000, totalMs: 60_000 };
-const LONGEST_DEVICE_NAME = 1_000;
+const MAX_DEVICE_NAME_LENGTH = 1_000;
 
 /** The keys of other servers' users. What is not as the specification wants it is left out. Server-Server API, "End-to-End Encryption". */
 export class UserKeysApi {
@@ -90,7 +90,7 @@ const asked = (destination: string, path: string, content: JsonObject, signal: A
   method: 'POST',
   path: `${BASE}${path}`,
   content,
-  maxBodyBytes: LARGEST_ANSWER,
+  maxBodyBytes: MAX_ANSWER_SIZE,
   timeouts: TIMEOUTS,
   signal,
   isUrgent: true,
@@ -112,7 +112,7 @@ const accepted = <T>(parse: () => T): T | undefined => {
 const devicesIn = (given: JsonObject, userId: string, chosen: readonly string[]): Record<string, JsonObject> => {
   const wanted = new Set(chosen);
   const devices: Record<string, JsonObject> = {};
-  for (const [deviceId, keys] of Object.entries(given).slice(0, MOST_DEVICES)) {
+  for (const [deviceId, keys] of Object.entries(given).slice(0, MAX_DEVICES)) {
     if (wanted.size > 0 && !wanted.has(deviceId)) continue;
     const parsed = accepted(() => parseDeviceKeys(keys, userId, deviceId));
     if (parsed !== undefined) devices[deviceId] = { ...parsed, unsigned: unsignedIn(keys) };
@@ -123,7 +123,7 @@ const devicesIn = (given: JsonObject, userId: string, chosen: readonly string[])
 /** Only the name is believed: what else stands there is no more signed than this is. */
 const unsignedIn = (keys: JsonValue): JsonObject => {
   const name = ownMember(ownMember(keys, 'unsigned'), 'device_display_name');
-  return typeof name === 'string' ? { device_display_name: name.slice(0, LONGEST_DEVICE_NAME).toWellFormed() } : {};
+  return typeof name === 'string' ? { device_display_name: name.slice(0, MAX_DEVICE_NAME_LENGTH).toWellFormed() } : {};
 };
 
 const crossSigningKeys = (

@@ -31,15 +31,15 @@ const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 /** "The recommended sensible default is 24 hours. ... a maximum cache time for responses: 48 hours is recommended." */
 const DEFAULT_MS = 24 * HOUR;
-const LONGEST_MS = 48 * HOUR;
+const MAX_MS = 48 * HOUR;
 /** Nobody is asked more often, whatever they say. */
-const SHORTEST_MS = 5 * MINUTE;
+const MIN_MS = 5 * MINUTE;
 /** "Errors are recommended to be cached for up to an hour, and servers are encouraged to exponentially back off for repeated failures." */
 const FIRST_ERROR_MS = 2 * MINUTE;
-const LONGEST_ERROR_MS = HOUR;
+const MAX_ERROR_MS = HOUR;
 /** The part of its life after which something is refreshed. */
 const FRESH_PART = 0.8;
-const MOST_HOSTS = 20_000;
+const MAX_HOSTS = 20_000;
 const MAX_BODY_BYTES = 51_200;
 const MAX_REDIRECTS = 10;
 const TIMEOUTS = { headersMs: 10_000, bodyMs: 5_000, totalMs: 20_000 };
@@ -47,7 +47,7 @@ const TIMEOUTS = { headersMs: 10_000, bodyMs: 5_000, totalMs: 20_000 };
 /** Where hosts delegate Matrix to, as their `/.well-known/matrix/server` says. Server-Server API, "Resolving server names", 3. */
 export class WellKnownServers {
   readonly #options: WellKnownServersOptions;
-  readonly #known = new CountedCache<string, Known>('well_known_servers', atMost(MOST_HOSTS));
+  readonly #known = new CountedCache<string, Known>('well_known_servers', atMost(MAX_HOSTS));
   readonly #asking = new OnceByKey<string, Known>();
 
   constructor(options: WellKnownServersOptions) {
@@ -68,7 +68,7 @@ export class WellKnownServers {
   /** Nobody was reached where the host delegates to: it may have changed its mind. */
   doubt(hostname: string): void {
     const known = this.#known.peek(hostname);
-    const isOld = known !== undefined && this.#options.clock.now() - known.fetchedAt > SHORTEST_MS;
+    const isOld = known !== undefined && this.#options.clock.now() - known.fetchedAt > MIN_MS;
     if (isOld && known.failures === 0) this.#known.delete(hostname);
   }
 
@@ -98,11 +98,11 @@ export class WellKnownServers {
       return { name, fetchedAt: now, refreshAt: now + lifetime * FRESH_PART, expiresAt: now + lifetime, failures: 0 };
     }
     const failures = (known?.failures ?? 0) + 1;
-    const pause = Math.min(LONGEST_ERROR_MS, FIRST_ERROR_MS * 2 ** (failures - 1));
+    const pause = Math.min(MAX_ERROR_MS, FIRST_ERROR_MS * 2 ** (failures - 1));
     // Who cannot be asked for the moment has not said that it is otherwise.
     const isPassing = !answer.ok || answer.status >= 500 || answer.status === 429;
-    if (isPassing && known?.name !== undefined && now < known.fetchedAt + LONGEST_MS) {
-      const expiresAt = Math.min(now + pause, known.fetchedAt + LONGEST_MS);
+    if (isPassing && known?.name !== undefined && now < known.fetchedAt + MAX_MS) {
+      const expiresAt = Math.min(now + pause, known.fetchedAt + MAX_MS);
       return { ...known, refreshAt: expiresAt, expiresAt, failures };
     }
     return { name: undefined, fetchedAt: now, refreshAt: now + pause, expiresAt: now + pause, failures };
@@ -123,7 +123,7 @@ const nameIn = (body: Buffer): WrittenName | undefined => {
 /** Milliseconds for which an answer may be used. RFC 9111, 4.2.1. */
 const lifetimeOf = ({ headers }: OutboundAnswer, now: number): number => {
   const told = toldLifetime(headers['cache-control'], headers['expires'], now);
-  return Math.min(LONGEST_MS, Math.max(SHORTEST_MS, told ?? DEFAULT_MS));
+  return Math.min(MAX_MS, Math.max(MIN_MS, told ?? DEFAULT_MS));
 };
 
 const toldLifetime = (

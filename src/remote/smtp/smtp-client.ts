@@ -62,7 +62,7 @@ interface SmtpError extends Error {
 /** Milliseconds for which an idle connection is kept. */
 const IDLE_MS = 10_000;
 const MESSAGES_PER_CONNECTION = 100;
-const MOST_RESPONSE_BYTES = 65_536;
+const MAX_RESPONSE_BYTES = 65_536;
 
 /**
  * Hands mail to an SMTP server, over few connections that are kept for a while. RFC 5321. nodemailer is loaded for the first mail.
@@ -169,7 +169,7 @@ const poolOptions = (options: SmtpOptions): SMTPPoolOptions => {
     greetingTimeout: timeoutMs,
     socketTimeout: timeoutMs,
     dnsTimeout: timeoutMs,
-    maxResponseSize: MOST_RESPONSE_BYTES,
+    maxResponseSize: MAX_RESPONSE_BYTES,
     maxConnections,
     maxMessages: MESSAGES_PER_CONNECTION,
     rateLimit: maxPerSecond,

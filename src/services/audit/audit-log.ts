@@ -45,9 +45,9 @@ export interface AuditPage {
 }
 
 /** Bounds on what one entry keeps, in characters and bytes. Longer texts are cut, larger values are named by their size. */
-const LONGEST_NAME = 512;
-const LONGEST_REASON = 2_000;
-const LARGEST_VALUE = 4_096;
+const MAX_NAME_LENGTH = 512;
+const MAX_REASON_LENGTH = 2_000;
+const MAX_VALUE_SIZE = 4_096;
 const ACTION = /^[a-z][a-z_]*\.[a-z][a-z_]*$/;
 
 /**
@@ -71,17 +71,17 @@ export class AuditLog {
     tx.afterCommit(() => (this.added += 1));
     await insertAuditRow(tx, {
       ts: this.#clock.now(),
-      actor: cut(actor.userId ?? undefined, LONGEST_NAME),
-      deviceId: cut(actor.deviceId, LONGEST_NAME),
-      ip: cut(actor.ip, LONGEST_NAME),
+      actor: cut(actor.userId ?? undefined, MAX_NAME_LENGTH),
+      deviceId: cut(actor.deviceId, MAX_NAME_LENGTH),
+      ip: cut(actor.ip, MAX_NAME_LENGTH),
       via: actor.via,
       action: entry.action,
-      target: cut(entry.target, LONGEST_NAME),
-      roomId: cut(entry.roomId, LONGEST_NAME),
-      taskId: cut(entry.taskId, LONGEST_NAME),
+      target: cut(entry.target, MAX_NAME_LENGTH),
+      roomId: cut(entry.roomId, MAX_NAME_LENGTH),
+      taskId: cut(entry.taskId, MAX_NAME_LENGTH),
       before: valueText(entry.before),
       after: valueText(entry.after),
-      reason: cut(entry.reason, LONGEST_REASON),
+      reason: cut(entry.reason, MAX_REASON_LENGTH),
     });
   }
 
@@ -111,7 +111,7 @@ const valueText = (value: JsonValue | undefined): string | null => {
   if (value === undefined) return null;
   const text = JSON.stringify(value);
   const bytes = Buffer.byteLength(text);
-  return bytes <= LARGEST_VALUE ? text : JSON.stringify({ too_large: bytes });
+  return bytes <= MAX_VALUE_SIZE ? text : JSON.stringify({ too_large: bytes });
 };
 
 const placeOf = (token: string): AuditPlace => {

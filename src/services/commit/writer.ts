@@ -32,7 +32,7 @@ export class WriterOverloadedError extends MatrixError {
 
 /** Bytes from which on a write has a batch of its own, and how many of one party may wait for theirs. */
 const LARGE_BYTES = 64 * 1024;
-const MOST_LARGE_WAITING = 1_000;
+const MAX_LARGE_WAITING = 1_000;
 
 export interface WriterOptions {
   readonly database: Database;
@@ -65,7 +65,7 @@ export class Writer {
   readonly #batchSeconds: Histogram;
   readonly #batchEvents: Histogram;
   readonly #batches: Batches<Operation>;
-  readonly #large = new FairGate({ concurrency: 1, maxWaiting: MOST_LARGE_WAITING });
+  readonly #large = new FairGate({ concurrency: 1, maxWaiting: MAX_LARGE_WAITING });
   /** The batch that is being committed. */
   #committing: Promise<void> | undefined;
   #closed = false;

@@ -37,7 +37,7 @@ export interface ContentStoreOptions {
   readonly random: Random;
   readonly logger: Logger;
   /** Bytes of all objects together; null for any number. */
-  readonly mostBytes: number | null;
+  readonly maxBytes: number | null;
 }
 
 /**
@@ -203,8 +203,8 @@ export class ContentStore {
   }
 
   async #sumUp(): Promise<void> {
-    const { clock, mostBytes } = this.#options;
-    if (mostBytes === null || (this.#sum !== undefined && this.#sum.until >= clock.now())) return;
+    const { clock, maxBytes } = this.#options;
+    if (maxBytes === null || (this.#sum !== undefined && this.#sum.until >= clock.now())) return;
     this.#summing ??= this.#takeSum().finally(() => (this.#summing = undefined));
     await this.#summing;
   }
@@ -219,7 +219,7 @@ export class ContentStore {
 
   /** Bytes that can be kept still. */
   #space(): number {
-    return (this.#options.mostBytes ?? Infinity) - (this.#sum?.bytes ?? 0) - this.#added - this.#held;
+    return (this.#options.maxBytes ?? Infinity) - (this.#sum?.bytes ?? 0) - this.#added - this.#held;
   }
 
   #storeOf(place: BlobPlace): BlobStore {

@@ -3,9 +3,9 @@ import type { Metadata, Sharp, SharpOptions } from 'sharp';
 import type { ThumbnailKey } from '#src/storage/media/thumbnails.ts';
 
 /** Pixels of an image that is decoded, all frames of an animation together. A bomb says at its head how large it is. */
-const MOST_PIXELS = 64_000_000;
+const MAX_PIXELS = 64_000_000;
 /** Frames of an animation; of one that has more, the first is shown. */
-const MOST_FRAMES = 200;
+const MAX_FRAMES = 200;
 /** Seconds for one image, whatever it holds. */
 const TIMEOUT_S = 20;
 const READABLE: ReadonlySet<string> = new Set(['jpeg', 'png', 'gif', 'webp', 'heif', 'tiff']);
@@ -60,13 +60,13 @@ export class ImageScaler {
     const sharp = await this.#library;
     let metadata: Metadata;
     try {
-      metadata = await sharp(image, { limitInputPixels: MOST_PIXELS, failOn: 'error' }).metadata();
+      metadata = await sharp(image, { limitInputPixels: MAX_PIXELS, failOn: 'error' }).metadata();
     } catch {
       return undefined;
     }
     const { format, height, orientation = 1, pageHeight, width } = metadata;
     const contentType = Object.hasOwn(SHOWN, format) ? SHOWN[format] : undefined;
-    if (contentType === undefined || width * height > MOST_PIXELS) return undefined;
+    if (contentType === undefined || width * height > MAX_PIXELS) return undefined;
     const shown = pageHeight ?? height;
     return orientation >= 5 ? { contentType, width: shown, height: width } : { contentType, width, height: shown };
   }
@@ -78,7 +78,7 @@ export class ImageScaler {
   ): Promise<ScaledImage | SmallImage | ScalingRefusal> {
     this.#library ??= load();
     const sharp = await this.#library;
-    const options: SharpOptions = { limitInputPixels: MOST_PIXELS, sequentialRead: true, failOn: 'error' };
+    const options: SharpOptions = { limitInputPixels: MAX_PIXELS, sequentialRead: true, failOn: 'error' };
     let metadata: Metadata;
     try {
       metadata = await sharp(image, options).metadata();
@@ -87,9 +87,9 @@ export class ImageScaler {
     }
     if (!READABLE.has(metadata.format ?? '')) return 'no image';
     const pixels = metadata.width * metadata.height;
-    if (pixels > MOST_PIXELS) return 'too large';
+    if (pixels > MAX_PIXELS) return 'too large';
     const frames = metadata.pages ?? 1;
-    const moves = animated && frames > 1 && frames <= MOST_FRAMES && pixels * frames <= MOST_PIXELS;
+    const moves = animated && frames > 1 && frames <= MAX_FRAMES && pixels * frames <= MAX_PIXELS;
     // A moving image is not for clients that asked for one that stands still, and what says where it was taken is for nobody.
     const contentType = SHOWN[metadata.format ?? ''];
     if (contentType !== undefined && isWithin(metadata, width, height) && isPlain(metadata) && (moves || frames === 1))

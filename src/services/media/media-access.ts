@@ -10,7 +10,7 @@ const DAY_MS = 86_400_000;
 const LAG_MS = 10_000;
 const WRITTEN_AT_ONCE = 1_000;
 /** Accesses that wait at most; further ones are noted when the same media are asked for again. */
-const MOST_WAITING = 20_000;
+const MAX_WAITING = 20_000;
 
 export interface MediaAccessOptions {
   readonly database: Database;
@@ -37,7 +37,7 @@ export class MediaAccess {
 
   note({ nid, createdTs, lastAccessTs }: MediaRecord): void {
     const known = lastAccessTs ?? createdTs;
-    if (known > this.#options.clock.now() - DAY_MS || this.#waiting.size >= MOST_WAITING) return;
+    if (known > this.#options.clock.now() - DAY_MS || this.#waiting.size >= MAX_WAITING) return;
     this.#waiting.add(nid);
     this.#timer ??= this.#options.timers.after(LAG_MS, () => this.#background.wake());
   }

@@ -3,7 +3,7 @@ import type { MediaDescription } from '#src/storage/media/media.ts';
 export const DEFAULT_TYPE = 'application/octet-stream';
 /** A type as it can stand in a header. */
 const CONTENT_TYPE = /^[\x20-\x7e]{1,255}$/;
-const LONGEST_NAME = 255;
+const MAX_NAME_LENGTH = 255;
 
 /** What is kept of what an uploader, or another server, says of a file. */
 export const describedAs = (
@@ -11,5 +11,5 @@ export const describedAs = (
   filename: string | undefined,
 ): Pick<MediaDescription, 'contentType' | 'filename'> => ({
   contentType: contentType === undefined || !CONTENT_TYPE.test(contentType) ? DEFAULT_TYPE : contentType,
-  filename: filename?.toWellFormed().replaceAll('\0', '').slice(0, LONGEST_NAME),
+  filename: filename?.toWellFormed().replaceAll('\0', '').slice(0, MAX_NAME_LENGTH),
 });

@@ -36,11 +36,11 @@ export { LOCAL, MEDIA_ORDERS, type MediaPage, type MediaRecord } from '#src/stor
 
 const REFERENCES_SHOWN = 100;
 const DIGEST = /^[0-9a-f]{64}$/;
-const LONGEST_PAGE = 1_000;
+const MAX_PAGE_LENGTH = 1_000;
 const CHANGES_AT_ONCE = 100;
 /** Events of a room that are looked at by one statement, and names that a list of a room's media has at most. */
 const EVENTS_AT_ONCE = 5_000;
-const MOST_IN_ROOM = 20_000;
+const MAX_IN_ROOM = 20_000;
 
 export interface MediaModerationOptions {
   readonly database: Database;
@@ -100,7 +100,7 @@ export class MediaModeration {
     await this.#assertLocal(userId);
     const { database } = this.#options;
     const [media, total] = await Promise.all([
-      mediaOfUser(database, userId, { ...page, limit: Math.min(page.limit, LONGEST_PAGE) }),
+      mediaOfUser(database, userId, { ...page, limit: Math.min(page.limit, MAX_PAGE_LENGTH) }),
       countMediaOfUser(database, userId),
     ]);
     return { media, total };
@@ -123,9 +123,9 @@ export class MediaModeration {
       room !== undefined && after !== undefined;
     ) {
       const { last, seen, uris } = await mediaNamedInRoom(database, room, after, EVENTS_AT_ONCE);
-      for (const uri of uris) if (found.size < MOST_IN_ROOM) found.add(uri);
+      for (const uri of uris) if (found.size < MAX_IN_ROOM) found.add(uri);
       const isLast = last === null || seen < EVENTS_AT_ONCE;
-      isComplete = found.size < MOST_IN_ROOM && (isLast || !signal.aborted);
+      isComplete = found.size < MAX_IN_ROOM && (isLast || !signal.aborted);
       after = isLast || !isComplete ? undefined : last;
     }
     const isLocal = (uri: string): boolean => uri.startsWith(`${serverName}/`);
@@ -267,7 +267,7 @@ export class MediaModeration {
     await this.#assertLocal(userId);
     const { auditLog, database } = this.#options;
     return database.writeAgain(async (tx) => {
-      const chosen = await mediaOfUser(tx, userId, { ...page, limit: Math.min(page.limit, LONGEST_PAGE) });
+      const chosen = await mediaOfUser(tx, userId, { ...page, limit: Math.min(page.limit, MAX_PAGE_LENGTH) });
       const ids = chosen.map(({ mediaId }) => mediaId);
       const going = await lockSome(tx, ids);
       await deleteWithBytes(tx, going);

@@ -17,7 +17,7 @@ import {
 } from '#src/storage/media/references.ts';
 
 /** Pieces of media that one event can name. */
-const MOST_NAMES = 1_000;
+const MAX_NAMES = 1_000;
 const CHARACTERS_AT_ONCE = 100_000;
 const RELEASED_AT_ONCE = 1_000;
 
@@ -30,7 +30,7 @@ export const TELLING_TEXT = MEDIA_SCHEME;
 /** What a redacted event named of its sender's media is looked at: what nothing else names goes after a while. */
 export const mediaFollowUp: FollowUp = ({ redacted }) =>
   redacted.flatMap(({ json, sender }) => {
-    const uris = mediaUrisIn(json, MOST_NAMES);
+    const uris = mediaUrisIn(json, MAX_NAMES);
     return uris.length === 0 ? [] : [requestJob(releaseMedia, { uris: [...uris], sender })];
   });
 
@@ -64,7 +64,7 @@ export class MediaReferences {
         if (target !== undefined) redacted.push(eventIdBytes(target));
       }
       const isState = event.stateKey !== undefined;
-      for (const mediaId of mediaNamedIn(event.json, serverName, MOST_NAMES))
+      for (const mediaId of mediaNamedIn(event.json, serverName, MAX_NAMES))
         references.push({ room: room.nid, event: event.nid, mediaId, isState });
       await way.after(event.json.length);
     }

@@ -9,7 +9,7 @@ import type { ContentStore } from './content-store.ts';
 
 /** Objects that are scanned at once. */
 const AT_ONCE = 4;
-const MOST_WAITING = 200;
+const MAX_WAITING = 200;
 
 export interface MediaScannerOptions {
   readonly database: Database;
@@ -47,7 +47,7 @@ export class MediaScanner {
 
   async #scan(blob: BlobRecord): Promise<ScanVerdict | undefined> {
     const { clamd, contents, database, logger } = this.#options;
-    if (this.#gate.waiting >= MOST_WAITING) return undefined;
+    if (this.#gate.waiting >= MAX_WAITING) return undefined;
     return this.#gate.run(async () => {
       const content = await contents.open(blob);
       if (content === undefined) throw new MatrixError('M_NOT_FOUND', 'The content of this media is gone.');

@@ -32,7 +32,7 @@ const ID_LENGTH = 24;
 const MEDIA_ID = /^[A-Za-z0-9_-]{1,255}$/;
 /** How long a request waits for content that is yet to come, when it does not say. Client-Server API, `timeout_ms`. */
 const DEFAULT_WAIT_MS = 20_000;
-const LONGEST_WAIT_MS = 60_000;
+const MAX_WAIT_MS = 60_000;
 /** Uploads that are under way at once, and those of one user: each may hold some megabytes on its way to an object store. */
 const UPLOADS_AT_ONCE = 24;
 const UPLOADS_OF_USER = 8;
@@ -76,11 +76,11 @@ export interface MediaServiceOptions {
   readonly serverName: string;
   readonly policy: PolicyGate;
   /** Bytes that one user may upload, all in all; null for any number. */
-  readonly mostUserBytes: number | null;
+  readonly maxUserBytes: number | null;
   /** Files that one user may have; null for any number. */
-  readonly mostUserFiles: number | null;
+  readonly maxUserFiles: number | null;
   /** Uploads of one user that may be awaited at once. */
-  readonly mostPending: number;
+  readonly maxPending: number;
   /** Milliseconds for which an id waits for its content. */
   readonly pendingLifetimeMs: number;
 }
@@ -116,16 +116,16 @@ export class MediaService {
 
   /** Gives out an id whose content is to come. @throws MatrixError M_LIMIT_EXCEEDED when too many are awaited already */
   async create(userId: string): Promise<{ readonly content_uri: string; readonly unused_expires_at: number }> {
-    const { database, clock, mostPending, pendingLifetimeMs } = this.#options;
+    const { database, clock, maxPending, pendingLifetimeMs } = this.#options;
     const now = clock.now();
     const expiresTs = now + pendingLifetimeMs;
     const mediaId = this.#newId();
     await database.write(async (tx) => {
       await lockUploads(tx, userId);
-      if ((await countPending(tx, userId, now)) >= mostPending) {
+      if ((await countPending(tx, userId, now)) >= maxPending) {
         throw new MatrixError(
           'M_LIMIT_EXCEEDED',
-          `You have ${mostPending} uploads that have not begun: finish them first.`,
+          `You have ${maxPending} uploads that have not begun: finish them first.`,
           {
             retry_after_ms: 1_000,
           },
@@ -165,7 +165,7 @@ export class MediaService {
    *   `RemoteMedia.fetch` throws
    */
   async get({ serverName, mediaId, party, timeoutMs, allowRemote, signal }: MediaWish): Promise<AvailableMedia> {
-    const wait = Math.min(Math.max(timeoutMs ?? DEFAULT_WAIT_MS, 0), LONGEST_WAIT_MS);
+    const wait = Math.min(Math.max(timeoutMs ?? DEFAULT_WAIT_MS, 0), MAX_WAIT_MS);
     const isRemote = serverName !== this.#options.serverName;
     if (isRemote && allowRemote && MEDIA_ID.test(mediaId) && (await this.#find(serverName, mediaId)) === undefined)
       await this.#options.remote.fetch({ serverName, mediaId, party, waitMs: wait, signal });
@@ -230,15 +230,15 @@ export class MediaService {
     { content, contentType, filename }: Upload,
     use: (tx: Tx, content: MediaDescription & { readonly blob: string }) => Promise<void>,
   ): Promise<void> {
-    const { contents, database, mostUserBytes, mostUserFiles, policy } = this.#options;
-    const most = { bytes: mostUserBytes, files: mostUserFiles };
+    const { contents, database, maxUserBytes, maxUserFiles, policy } = this.#options;
+    const most = { bytes: maxUserBytes, files: maxUserFiles };
     const described = describedAs(contentType, filename);
     try {
       await policy.mayUpload(userId);
       const release = this.#begin(userId);
       try {
         const used = await usageOfUser(database, userId);
-        if (used.bytes >= (mostUserBytes ?? Infinity) || used.files >= (mostUserFiles ?? Infinity)) throw usedUp();
+        if (used.bytes >= (maxUserBytes ?? Infinity) || used.files >= (maxUserFiles ?? Infinity)) throw usedUp();
         await contents.keep(
           content,
           async (tx, { name: blob, size }) => {

@@ -20,7 +20,7 @@ const AT_ONCE = 48;
 const OF_SERVER = 12;
 const FOR_PARTY = 16;
 /** Failures that are remembered, so that not every look at a room asks again: entries, and milliseconds. */
-const MOST_FAILURES = 20_000;
+const MAX_FAILURES = 20_000;
 const MISSING_MS = 60_000;
 const FAILED_MS = 15_000;
 
@@ -59,7 +59,7 @@ export class RemoteMedia {
     this.#failures = new TimedCache({
       name: 'remote_media_failures',
       clock: options.clock,
-      maxSize: MOST_FAILURES,
+      maxSize: MAX_FAILURES,
       lifetimeMs: ({ errcode, kind }) => (kind === 'refused' && errcode === 'M_NOT_FOUND' ? MISSING_MS : FAILED_MS),
     });
   }

@@ -15,11 +15,11 @@ import type { ImageScaler, ScalingRefusal } from './image-scaler.ts';
 import type { AvailableMedia } from './media-service.ts';
 
 /** Bytes of an image that is looked at. */
-const LARGEST_IMAGE = 50 * 1024 * 1024;
+const MAX_IMAGE_SIZE = 50 * 1024 * 1024;
 /** Images that are scaled at once. */
 const AT_ONCE = 2;
 /** Wishes of one user that wait for one of these. */
-const MOST_WAITING = 64;
+const MAX_WAITING = 64;
 const REMEMBERED_REFUSALS = 10_000;
 
 /** What a client asks for. */
@@ -45,7 +45,7 @@ export interface ThumbnailServiceOptions {
 /** Smaller forms of images, each made once. Client-Server API, "Thumbnails". */
 export class ThumbnailService {
   readonly #options: ThumbnailServiceOptions;
-  readonly #gate = new FairGate({ concurrency: AT_ONCE, maxWaiting: MOST_WAITING });
+  readonly #gate = new FairGate({ concurrency: AT_ONCE, maxWaiting: MAX_WAITING });
   /** What was tried and failed, so that it is not tried again for each request. */
   readonly #refused = new LRUCache<string, ScalingRefusal>(atMost(REMEMBERED_REFUSALS));
   /** What became of those that were asked for. */
@@ -92,7 +92,7 @@ export class ThumbnailService {
 
   async #make(media: AvailableMedia, key: ThumbnailKey): Promise<ServedContent> {
     const { contents, database, scaler } = this.#options;
-    if (media.blob.size > LARGEST_IMAGE) throw tooLarge();
+    if (media.blob.size > MAX_IMAGE_SIZE) throw tooLarge();
     const content = await contents.open(media.blob);
     if (content === undefined) throw new MatrixError('M_NOT_FOUND', 'The content of this media is gone.');
     const scaled = await scaler.scale(await buffer(content), key);

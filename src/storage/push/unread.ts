@@ -18,8 +18,8 @@ export interface UnreadRecord {
 }
 
 /** So many of the newest events of a room are looked through: what is unread before them counts where it mentions the user. */
-const MOST_EVENTS = 2_000;
-const MOST_MENTIONS = 1_000;
+const MAX_EVENTS = 2_000;
+const MAX_MENTIONS = 1_000;
 
 const COLUMNS = `e.room, e.nid, e.sender, e.flags, root.event_id as root_id,
      case when root.event_id is null then ${ofThreaded('e', 'json')} end as json, m.kind`;
@@ -33,7 +33,7 @@ const UNREAD = sql(
      from unnest($2::int[], $3::bigint[], $4::bigint[]) r(room, after, up_to)
      left join lateral (
        select o.nid from events o where o.room = r.room and o.nid > r.after and o.nid <= r.up_to
-       order by o.nid desc offset ${MOST_EVENTS} limit 1
+       order by o.nid desc offset ${MAX_EVENTS} limit 1
      ) f on true
    )
    select ${COLUMNS} from u
@@ -47,7 +47,7 @@ const UNREAD = sql(
    select ${COLUMNS} from u
    cross join lateral (
      select * from mention x where u.floor > u.after and x.user_nid = $1 and x.room = u.room and x.pos > u.after and x.pos <= u.floor and x.kind <> 0
-     order by x.pos desc limit ${MOST_MENTIONS}
+     order by x.pos desc limit ${MAX_MENTIONS}
    ) m
    join events e on e.room = m.room and e.nid = m.pos
    ${JOINED}

@@ -108,7 +108,7 @@ const WALK = sql(
   from (select 1) one left join horizon z on true left join hits h on true order by h.ts desc, h.event desc`,
 );
 
-const MOST_GRAMS = 4;
+const MAX_GRAMS = 4;
 
 /** The hashes hold the room: whatever has them is in one of the rooms, but for collisions. */
 const lookUp = (name: string, condition: string): Statement =>
@@ -125,7 +125,7 @@ const lookUp = (name: string, condition: string): Statement =>
   );
 
 const LOOK_UP_IN_ROOM = lookUp('search_look_up_in_room', 'd.grams @> $8::int[]');
-const LOOK_UP = Array.from({ length: MOST_GRAMS }, (_, index) =>
+const LOOK_UP = Array.from({ length: MAX_GRAMS }, (_, index) =>
   lookUp(
     `search_look_up_${index + 1}`,
     Array.from({ length: index + 1 }, (__, i) => `d.grams && $${8 + i}::int[]`).join(' and '),
@@ -221,7 +221,7 @@ export const lookUpSearchDocs = async (
   const { rooms } = query;
   const grams = rooms[0]?.grams ?? [];
   const isOne = rooms.length === 1;
-  const used = Math.min(grams.length, MOST_GRAMS);
+  const used = Math.min(grams.length, MAX_GRAMS);
   const statement = isOne ? LOOK_UP_IN_ROOM : LOOK_UP[used - 1];
   if (statement === undefined) return { candidates: [], total: 0 };
   const wanted = isOne

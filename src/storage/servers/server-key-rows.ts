@@ -78,6 +78,6 @@ export const saveServerKeys = async (
 };
 
 /** Forgets the keys that were fetched longest ago, so that the answers take at most so many bytes. */
-export const sweepServerKeys = async (database: Database, mostBytes: number): Promise<void> => {
-  await database.query(SWEEP, [mostBytes]);
+export const sweepServerKeys = async (database: Database, maxBytes: number): Promise<void> => {
+  await database.query(SWEEP, [maxBytes]);
 };

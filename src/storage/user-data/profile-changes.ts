@@ -9,7 +9,7 @@ export interface ProfileChangeRow {
 }
 
 /** Fields of one user of which is kept when they changed, those that were taken away included: the ones that changed last. */
-const MOST_OF_USER = 200;
+const MAX_PER_USER = 200;
 
 const MARK = sql(
   'profile_changes_mark',
@@ -18,7 +18,7 @@ const MARK = sql(
 const TRIM = sql(
   'profile_changes_trim',
   `delete from profile_changes where user_id = $1 and field in (
-     select field from profile_changes where user_id = $1 order by pos desc nulls first offset ${MOST_OF_USER})`,
+     select field from profile_changes where user_id = $1 order by pos desc nulls first offset ${MAX_PER_USER})`,
 );
 const DUE = sql('profile_changes_due', 'select user_id as "userId", field from profile_changes where pos is null');
 const SINCE = sql(

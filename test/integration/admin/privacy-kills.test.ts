@@ -9,7 +9,7 @@ import { sql } from '#src/storage/statement.ts';
 import { type Life, MortalServer } from '#test/support/mortal-server.ts';
 
 /** Kills of one task; they are spread evenly over its steps. */
-const MOST_KILLS = 12;
+const MAX_KILLS = 12;
 
 const COUNTS = sql(
   'test_messages_and_redactions',
@@ -54,7 +54,7 @@ describe('a task about all that there is of a user, whose process is killed', fu
     readonly assertDone: (life: Life, subject: Requester, id: string, told: string) => Promise<void>;
   }): Promise<void> => {
     let halfSteps = 1;
-    for (let kill = -1; kill < halfSteps; kill += kill < 0 ? 1 : Math.max(1, Math.floor(halfSteps / MOST_KILLS))) {
+    for (let kill = -1; kill < halfSteps; kill += kill < 0 ? 1 : Math.max(1, Math.floor(halfSteps / MAX_KILLS))) {
       const doomed = await server.begin();
       const subject = await server.user(doomed);
       await task.prepare(doomed, subject);

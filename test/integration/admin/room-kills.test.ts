@@ -6,7 +6,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import { type Life, MortalServer } from '#test/support/mortal-server.ts';
 
 /** Kills of one promise at most; they are spread evenly over its steps. */
-const MOST_KILLS = Number(process.env['TSUDOI_TEST_KILLS'] ?? 16);
+const MAX_KILLS = Number(process.env['TSUDOI_TEST_KILLS'] ?? 16);
 const ADMIN: Actor = { userId: '@admin:localhost', via: 'http' };
 
 interface Subject {
@@ -67,7 +67,7 @@ describe('a server that is killed while it deletes', function () {
     const halfSteps = 2 * first.mortal.steps;
     await check(first, subject, id, 'not at all');
     await first.end();
-    const stride = Math.max(1, halfSteps / MOST_KILLS);
+    const stride = Math.max(1, halfSteps / MAX_KILLS);
     for (let kill = 0; kill < halfSteps; kill += stride) {
       const before = await server.begin();
       const doomed = await prepare(before);

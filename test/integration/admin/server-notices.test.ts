@@ -183,7 +183,7 @@ describe('server notices that are not configured', function () {
 describe('an announcement whose process is killed', function () {
   this.timeout(180_000);
   /** Kills at most; they are spread evenly over the steps. */
-  const MOST_KILLS = 12;
+  const MAX_KILLS = 12;
   let mortal: MortalServer;
   before(async () => {
     mortal = await MortalServer.open({ TSUDOI_SERVER_NOTICES__USER: 'notices' });
@@ -206,7 +206,7 @@ describe('an announcement whose process is killed', function () {
       await doomed.mortal.survives(() => doomed.doJobs());
       if (kill < 0) {
         halfSteps = 2 * doomed.mortal.steps;
-        stride = Math.max(1, halfSteps / MOST_KILLS);
+        stride = Math.max(1, halfSteps / MAX_KILLS);
       }
       const after = await mortal.begin();
       await after.doJobs();

@@ -16,7 +16,7 @@ const LAG_MS = 100;
 const STRIDE_MS = 4_000;
 const STRIDES = 6;
 /** Kills at most; they are spread evenly over the steps. */
-const MOST_KILLS = 40;
+const MAX_KILLS = 40;
 
 describe('a server that sends application services events and is killed between two steps', function () {
   this.timeout(240_000);
@@ -93,7 +93,7 @@ describe('a server that sends application services events and is killed between 
     const halfSteps = 2 * first.mortal.steps;
     await first.end();
     let checked = 0;
-    for (let kill = 0; kill < halfSteps; kill += Math.max(1, halfSteps / MOST_KILLS)) {
+    for (let kill = 0; kill < halfSteps; kill += Math.max(1, halfSteps / MAX_KILLS)) {
       const doomed = await server.begin();
       const there = await roomOf(doomed);
       stub.take();

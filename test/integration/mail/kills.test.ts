@@ -12,7 +12,7 @@ interface Scenario {
 }
 
 /** Kills of one scenario at most; they are spread evenly over its steps. */
-const MOST_KILLS = 30;
+const MAX_KILLS = 30;
 const NEVER = new AbortController().signal;
 
 describe('a server that is killed while it sends mail', function () {
@@ -52,7 +52,7 @@ describe('a server that is killed while it sends mail', function () {
       expect(mail.take()).to.have.length(1);
       await first.end();
       let [acknowledged, twice] = [0, 0];
-      for (let kill = 0; kill < halfSteps; kill += Math.max(1, halfSteps / MOST_KILLS)) {
+      for (let kill = 0; kill < halfSteps; kill += Math.max(1, halfSteps / MAX_KILLS)) {
         const before = await server.begin();
         const doomed = await prepare(before);
         await before.doJobs();

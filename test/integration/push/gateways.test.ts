@@ -227,7 +227,7 @@ describe('a push gateway', function () {
       await server.app.say('alice', roomId, 'again');
       await server.app.clock.advance(2 * GRACE_MS);
       await until('the next one too', () => server.gateway.bodies.includes('again'));
-      expect(dead.mostOpen).to.equal(16);
+      expect(dead.maxOpen).to.equal(16);
       // Once it is known to be dead, it is asked once at a time.
       await server.app.clock.advance(15_000);
       await until('the first are given up', () => dead.notified.length > 16);

@@ -10,7 +10,7 @@ const GRACE_MS = 1_000;
 const STRIDE_MS = 4_000;
 const STRIDES = 6;
 /** Kills at most; they are spread evenly over the steps. */
-const MOST_KILLS = 60;
+const MAX_KILLS = 60;
 
 interface Scene {
   readonly talker: Requester;
@@ -102,7 +102,7 @@ describe('a server that pushes and is killed between two steps', function () {
     await look(first, undisturbed, answer);
     await first.end();
     let answered = 0;
-    for (let kill = 0; kill < halfSteps; kill += Math.max(1, halfSteps / MOST_KILLS)) {
+    for (let kill = 0; kill < halfSteps; kill += Math.max(1, halfSteps / MAX_KILLS)) {
       const doomed = await server.begin();
       const there = await prepare(doomed);
       doomed.mortal.killAt(Math.floor(kill));

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { InProcessServer } from '#test/support/in-process-server.ts';
 
-const MOST = 2_000;
+const MAX = 2_000;
 
 describe('what is unread for a user who was away for long', () => {
   let server: InProcessServer;
@@ -41,12 +41,12 @@ describe('what is unread for a user who was away for long', () => {
     for (const name of ['bob', 'carol', 'dora']) await mention(roomId, name);
     // Who says something has read what mentioned them before.
     await server.say('carol', roomId, 'I have seen it');
-    await chatter(roomId, MOST + 100);
+    await chatter(roomId, MAX + 100);
     await mention(roomId, 'dora');
     await server.restart();
-    expect(await unreadOf('bob', roomId)).to.deep.equal({ notification_count: MOST + 1, highlight_count: 1 });
-    expect(await unreadOf('carol', roomId)).to.deep.equal({ notification_count: MOST, highlight_count: 0 });
-    expect(await unreadOf('dora', roomId)).to.deep.equal({ notification_count: MOST + 1, highlight_count: 2 });
+    expect(await unreadOf('bob', roomId)).to.deep.equal({ notification_count: MAX + 1, highlight_count: 1 });
+    expect(await unreadOf('carol', roomId)).to.deep.equal({ notification_count: MAX, highlight_count: 0 });
+    expect(await unreadOf('dora', roomId)).to.deep.equal({ notification_count: MAX + 1, highlight_count: 2 });
   });
 
   it('is exact where it is no more than that', async () => {

@@ -22,7 +22,7 @@ import { CAROL, RemoteRoom } from '#test/support/remote-room.ts';
 import { type KillScenario, killedAnywhere } from './kill-scenario.ts';
 
 /** Kills of each scenario at most. */
-const MOST_KILLS = 20;
+const MAX_KILLS = 20;
 const HOUR = 3_600_000;
 const SOFT_FAILED = 4;
 const AGE = sql('test_age_job_kills', 'update events set ts = ts - 86400000 where room = $1');
@@ -51,8 +51,7 @@ describe('a server that is killed between two steps of a job', function () {
   });
   after(() => server?.close());
 
-  const promise = <Subject>(scenario: KillScenario<Subject>): void =>
-    killedAnywhere(() => server, scenario, MOST_KILLS);
+  const promise = <Subject>(scenario: KillScenario<Subject>): void => killedAnywhere(() => server, scenario, MAX_KILLS);
   /** Asks for a job, as a schedule or another job does. */
   const request = <Payload extends TSchema>(
     { services }: Life,

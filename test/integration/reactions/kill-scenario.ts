@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import type { Life, MortalServer } from '#test/support/mortal-server.ts';
 
 /** Kills of one scenario at most; they are spread evenly over its steps. `TEST_KILLS` says how many instead. */
-const MOST_KILLS = 50;
+const MAX_KILLS = 50;
 
 /** Something that is done, and what must happen because of it. */
 export interface KillScenario<Subject> {
@@ -22,9 +22,9 @@ export interface KillScenario<Subject> {
 export const killedAnywhere = <Subject>(
   serverOf: () => MortalServer,
   { title, jobs, prepare, act, outcome, done, untouched }: KillScenario<Subject>,
-  mostKills = MOST_KILLS,
+  maxKills = MAX_KILLS,
 ): void => {
-  const most = Number(process.env['TEST_KILLS'] ?? mostKills);
+  const most = Number(process.env['TEST_KILLS'] ?? maxKills);
   it(title, async () => {
     const server = serverOf();
     const first = await server.begin();

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { type Answer, InProcessServer } from '#test/support/in-process-server.ts';
 
-const MOST_BYTES = 200_000;
+const MAX_BYTES = 200_000;
 const LIMIT = { perSecond: 100, burst: 50_000 };
 
 describe('the state of a room', function () {
@@ -11,7 +11,7 @@ describe('the state of a room', function () {
 
   before(async () => {
     server = await InProcessServer.start({
-      config: { room: { maxStateBytes: MOST_BYTES } },
+      config: { room: { maxStateBytes: MAX_BYTES } },
       rateLimits: { state_bytes: LIMIT },
     });
   });
@@ -39,7 +39,7 @@ describe('the state of a room', function () {
     await server.restart();
     expect(outcome(await set(owner, room, 'k1', 60_000))).to.deep.equal(TOO_LARGE);
     const state = await server.ask(owner, 'GET', `/rooms/${room}/state`);
-    expect(JSON.stringify(state.body).length).to.be.within(150_000, 2 * MOST_BYTES);
+    expect(JSON.stringify(state.body).length).to.be.within(150_000, 2 * MAX_BYTES);
     await server.must(owner, 'PUT', `/rooms/${room}/state/m.room.name/`, { name: 'still to be changed' });
   });
 

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { type Account, StreamServer } from '#test/ws/stream-server.ts';
 
-const MOST = 3;
+const MAX = 3;
 
 describe('what is kept for one user', function () {
   this.timeout(60_000);
@@ -10,14 +10,14 @@ describe('what is kept for one user', function () {
     server = await StreamServer.start({
       config: {
         quotas: {
-          devices: MOST,
-          pushers: MOST,
-          aliases: MOST,
-          joinedRooms: MOST,
-          profileFields: MOST,
-          filters: { pieces: MOST },
-          accountData: { pieces: MOST },
-          threadSubscriptions: MOST,
+          devices: MAX,
+          pushers: MAX,
+          aliases: MAX,
+          joinedRooms: MAX,
+          profileFields: MAX,
+          filters: { pieces: MAX },
+          accountData: { pieces: MAX },
+          threadSubscriptions: MAX,
         },
       },
     });
@@ -27,7 +27,7 @@ describe('what is kept for one user', function () {
   const refused = async (account: Account | undefined, method: string, path: string, body?: unknown): Promise<void> => {
     const answer = await server.ask(account, method, path, body);
     expect([answer.status, answer.body.errcode], JSON.stringify(answer.body)).to.deep.equal([413, 'M_TOO_LARGE']);
-    expect(answer.body.error).to.match(new RegExp(`at most ${MOST} `));
+    expect(answer.body.error).to.match(new RegExp(`at most ${MAX} `));
   };
 
   it('are so many devices; one that is there may log in again', async () => {
@@ -58,7 +58,7 @@ describe('what is kept for one user', function () {
       data: { url: 'https://push.example.org/_matrix/push/v1/notify' },
       ...more,
     });
-    for (let i = 0; i < MOST; i++) await server.must(alice, 'POST', '/pushers/set', pusher(`key${i}`));
+    for (let i = 0; i < MAX; i++) await server.must(alice, 'POST', '/pushers/set', pusher(`key${i}`));
     await refused(alice, 'POST', '/pushers/set', pusher('another'));
     await server.must(alice, 'POST', '/pushers/set', pusher('key1', { lang: 'en' }));
     await server.must(alice, 'POST', '/pushers/set', { kind: null, app_id: 'test.app', pushkey: 'key0' });
@@ -73,11 +73,11 @@ describe('what is kept for one user', function () {
       `/directory/room/%23alias${n}:test`,
       { room_id: roomId },
     ];
-    for (let i = 1; i < MOST; i++) await server.must(alice, ...put(i));
-    await refused(alice, ...put(MOST));
+    for (let i = 1; i < MAX; i++) await server.must(alice, ...put(i));
+    await refused(alice, ...put(MAX));
     await refused(alice, 'POST', '/createRoom', { room_alias_name: 'another' });
     await server.must(alice, 'DELETE', '/directory/room/%23alias1:test');
-    await server.must(alice, ...put(MOST));
+    await server.must(alice, ...put(MAX));
   });
 
   it('are so many rooms at once, however one comes into them', async () => {
@@ -107,7 +107,7 @@ describe('what is kept for one user', function () {
       `/profile/${alice.userId}/${field}`,
       { [field]: value },
     ];
-    for (let i = 0; i < MOST; i++) await server.must(alice, ...put(`org.example.f${i}`, i));
+    for (let i = 0; i < MAX; i++) await server.must(alice, ...put(`org.example.f${i}`, i));
     await refused(alice, ...put('org.example.another', 1));
     await server.must(alice, ...put('org.example.f1', 'changed'));
     await server.must(alice, 'DELETE', `/profile/${alice.userId}/org.example.f1`);
@@ -148,7 +148,7 @@ describe('what is kept for one user', function () {
           password: 'correct horse battery',
           device_id: `D${n}`,
         });
-      expect(await succeeding(login)).to.equal(MOST - 1);
+      expect(await succeeding(login)).to.equal(MAX - 1);
     });
 
     it('pushers', async () => {
@@ -163,7 +163,7 @@ describe('what is kept for one user', function () {
       };
       expect(
         await succeeding((n) => server.ask(alice, 'POST', '/pushers/set', { ...pusher, pushkey: `k${n}` })),
-      ).to.equal(MOST);
+      ).to.equal(MAX);
     });
 
     it('aliases', async () => {
@@ -171,28 +171,28 @@ describe('what is kept for one user', function () {
       const roomId = await server.room(alice);
       const put = (n: number): ReturnType<StreamServer['ask']> =>
         server.ask(alice, 'PUT', `/directory/room/%23together${n}:test`, { room_id: roomId });
-      expect(await succeeding(put)).to.equal(MOST);
+      expect(await succeeding(put)).to.equal(MAX);
     });
 
     it('rooms', async () => {
       const [alice, ...hosts] = await Promise.all(Array.from({ length: 5 }, () => server.register()));
       const rooms: string[] = [];
-      for (const host of hosts) for (let n = 0; n < MOST; n++) rooms.push(await server.room(host));
-      expect(await succeeding((n) => server.ask(alice, 'POST', `/join/${rooms[n]}`, {}))).to.equal(MOST);
+      for (const host of hosts) for (let n = 0; n < MAX; n++) rooms.push(await server.room(host));
+      expect(await succeeding((n) => server.ask(alice, 'POST', `/join/${rooms[n]}`, {}))).to.equal(MAX);
     });
 
     it('fields of a profile', async () => {
       const alice = await server.register();
       const put = (n: number): ReturnType<StreamServer['ask']> =>
         server.ask(alice, 'PUT', `/profile/${alice.userId}/org.example.at${n}`, { [`org.example.at${n}`]: n });
-      expect(await succeeding(put)).to.equal(MOST);
+      expect(await succeeding(put)).to.equal(MAX);
     });
 
     it('account data', async () => {
       const alice = await server.register();
       const put = (n: number): ReturnType<StreamServer['ask']> =>
         server.ask(alice, 'PUT', `/user/${alice.userId}/account_data/org.example.at${n}`, { n });
-      expect(await succeeding(put)).to.equal(MOST);
+      expect(await succeeding(put)).to.equal(MAX);
     });
 
     it('threads that are followed', async () => {
@@ -211,7 +211,7 @@ describe('what is kept for one user', function () {
         const path = `/rooms/${roomId}/thread/${roots[n]}/subscription`;
         return server.ask(alice, 'PUT', `/_matrix/client/unstable/io.element.msc4306${path}`, {});
       };
-      expect(await succeeding(follow)).to.equal(MOST);
+      expect(await succeeding(follow)).to.equal(MAX);
     });
 
     it('filters', async () => {
@@ -219,7 +219,7 @@ describe('what is kept for one user', function () {
       const path = `/user/${alice.userId}/filter`;
       const define = (n: number): ReturnType<StreamServer['ask']> =>
         server.ask(alice, 'POST', path, { presence: { limit: n + 1 } });
-      expect(await succeeding(define)).to.equal(MOST);
+      expect(await succeeding(define)).to.equal(MAX);
     });
   });
 });

@@ -3,7 +3,7 @@ import { systemRandom } from '#src/kernel/random.ts';
 import { buildPdu } from '#src/protocol/events/build-pdu.ts';
 import { eventId, hasRightContentHash, signedEventText } from '#src/protocol/events/event-hashes.ts';
 import { redact } from '#src/protocol/events/redaction.ts';
-import { LONGEST_STICKY_MS, stickyDurationOf, stickyUntil } from '#src/protocol/events/sticky.ts';
+import { MAX_STICKY_MS, stickyDurationOf, stickyUntil } from '#src/protocol/events/sticky.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { JsonValue } from '#src/protocol/json/json-value.ts';
 import { ROOM_VERSIONS } from '#src/protocol/room-versions/room-versions.ts';
@@ -19,7 +19,7 @@ describe('a sticky event', () => {
   it('says for how long it sticks, an hour at the most', () => {
     expect(stickyDurationOf(sticky({ duration_ms: 0 }))).to.equal(0);
     expect(stickyDurationOf(sticky({ duration_ms: 300_000, more: 1 }))).to.equal(300_000);
-    expect(stickyDurationOf(sticky({ duration_ms: 3_600_001 }))).to.equal(LONGEST_STICKY_MS);
+    expect(stickyDurationOf(sticky({ duration_ms: 3_600_001 }))).to.equal(MAX_STICKY_MS);
   });
 
   it('is an ordinary event when what it says makes no sense', () => {

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 
 /** What one page has at most: more is on the next one. */
-const MOST = 1_000;
+const MAX = 1_000;
 const USUAL = 100;
 
 /** How lists are paged: by an offset. */
@@ -21,7 +21,7 @@ export const pageOf = ({
   readonly limit?: number | undefined;
 }) => ({
   offset: from,
-  limit: Math.min(limit, MOST),
+  limit: Math.min(limit, MAX),
 });
 
 /** Where the next page begins; undefined at the end. */

@@ -10,8 +10,8 @@ export interface NamespacePattern {
 }
 
 /** Longest pattern, in UTF-16 units, and instructions that it may compile to: they are what a match costs per character. */
-const LONGEST = 4_096;
-const MOST_INSTRUCTIONS = 10_000;
+const MAX_LENGTH = 4_096;
+const MAX_INSTRUCTIONS = 10_000;
 
 const re2 = new Lazy(() => import('re2js'));
 
@@ -22,7 +22,7 @@ const re2 = new Lazy(() => import('re2js'));
  * @throws Error with what is wrong with it
  */
 export async function readPattern(source: string): Promise<NamespacePattern> {
-  if (source.length > LONGEST) throw new Error(`is longer than ${LONGEST} characters`);
+  if (source.length > MAX_LENGTH) throw new Error(`is longer than ${MAX_LENGTH} characters`);
   // Loaded when a registration has a namespace: most servers have none.
   const { RE2JS: Engine } = await re2.get();
   let compiled: RE2JS;
@@ -32,7 +32,7 @@ export async function readPattern(source: string): Promise<NamespacePattern> {
     const reason = error instanceof Error ? error.message.replace(/^error parsing regexp: /, '') : String(error);
     throw new Error(`is no regular expression that this server can match in linear time: ${reason}`, { cause: error });
   }
-  if (compiled.programSize() > MOST_INSTRUCTIONS)
+  if (compiled.programSize() > MAX_INSTRUCTIONS)
     throw new Error('is too large: write it with fewer or smaller counts of repetitions');
   return { source, matches: (value) => compiled.matcher(value).lookingAt() };
 }

@@ -26,10 +26,10 @@ export interface KeptRegistration {
 }
 
 const NAMESPACES = ['users', 'aliases', 'rooms'] as const;
-const MOST_NAMESPACES = 500;
-const MOST_PROTOCOLS = 100;
-const LONGEST_ID = 255;
-const LONGEST_TOKEN = 1_024;
+const MAX_NAMESPACES = 500;
+const MAX_PROTOCOLS = 100;
+const MAX_ID_LENGTH = 255;
+const MAX_TOKEN_LENGTH = 1_024;
 const EPHEMERAL = ['receive_ephemeral', 'de.sorunome.msc2409.push_ephemeral'];
 const DEVICE_DATA = ['receive_device_data', 'org.matrix.msc3202', 'msc3202'];
 const DEVICE_MANAGEMENT = ['device_management', 'io.element.msc4190', 'msc4190'];
@@ -64,9 +64,9 @@ export function withoutToken(value: unknown, source: string): KeptRegistration {
 }
 
 const tokenProblem = (name: string, value: unknown): string | undefined =>
-  typeof value === 'string' && /^[!-~]+$/.test(value) && value.length <= LONGEST_TOKEN
+  typeof value === 'string' && /^[!-~]+$/.test(value) && value.length <= MAX_TOKEN_LENGTH
     ? undefined
-    : `${name} must be a text of 1 to ${LONGEST_TOKEN} printable ASCII characters without spaces`;
+    : `${name} must be a text of 1 to ${MAX_TOKEN_LENGTH} printable ASCII characters without spaces`;
 
 /**
  * Reads a registration. Keys that are not known are passed over, as bridges have some of their own. Application Service API,
@@ -92,8 +92,8 @@ export async function readRegistration(
   };
 
   const { hs_token: hsToken, id, protocols = [], sender_localpart: localpart } = registration;
-  if (typeof id !== 'string' || id === '' || id.length > LONGEST_ID || /[\p{C}]/u.test(id))
-    refuse(`id must be a text of 1 to ${LONGEST_ID} characters`);
+  if (typeof id !== 'string' || id === '' || id.length > MAX_ID_LENGTH || /[\p{C}]/u.test(id))
+    refuse(`id must be a text of 1 to ${MAX_ID_LENGTH} characters`);
   const tokenWrong = tokenProblem('hs_token', hsToken);
   if (tokenWrong !== undefined) refuse(tokenWrong);
   const sender = `@${String(localpart)}:${serverName}`;
@@ -101,8 +101,8 @@ export async function readRegistration(
     refuse('sender_localpart must be the part of a user id between the @ and the colon');
   const url = readUrl(registration['url'], refuse);
   const isNames = Array.isArray(protocols) && protocols.every((name) => typeof name === 'string' && name !== '');
-  if (!isNames || protocols.length > MOST_PROTOCOLS)
-    refuse(`protocols must be a list of at most ${MOST_PROTOCOLS} names`);
+  if (!isNames || protocols.length > MAX_PROTOCOLS)
+    refuse(`protocols must be a list of at most ${MAX_PROTOCOLS} names`);
   const namespaces = await readNamespaces(registration['namespaces'], refuse);
   const service: ApplicationService = {
     id: id as string,
@@ -147,8 +147,8 @@ async function readNamespaces(
   const read: Record<(typeof NAMESPACES)[number], Namespace[]> = { users: [], aliases: [], rooms: [] };
   for (const kind of NAMESPACES) {
     const list = map[kind] ?? [];
-    if (!Array.isArray(list) || list.length > MOST_NAMESPACES) {
-      refuse(`namespaces.${kind} must be a list of at most ${MOST_NAMESPACES} entries`);
+    if (!Array.isArray(list) || list.length > MAX_NAMESPACES) {
+      refuse(`namespaces.${kind} must be a list of at most ${MAX_NAMESPACES} entries`);
       continue;
     }
     for (const [index, entry] of (list as readonly unknown[]).entries()) {

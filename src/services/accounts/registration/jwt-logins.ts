@@ -28,7 +28,7 @@ export interface JwtLoginsDependencies {
   readonly options: JwtOptions;
 }
 
-const LONGEST_TOKEN = 8_192;
+const MAX_TOKEN_LENGTH = 8_192;
 
 const refused = (why: string): MatrixError => new MatrixError('M_FORBIDDEN', `This token is not good: ${why}.`);
 
@@ -65,7 +65,7 @@ export class JwtLogins {
 
   /** The claims of a token whose signature is right. jose is loaded with the first one. */
   async #claimsOf(token: string): Promise<JsonObject> {
-    if (token.length > LONGEST_TOKEN) throw refused('it is too long');
+    if (token.length > MAX_TOKEN_LENGTH) throw refused('it is too long');
     const { compactVerify } = await import('jose');
     let payload: Uint8Array;
     try {

@@ -32,8 +32,8 @@ const MAX_LENGTH = 64;
 /** Characters of a token that is made up, if nothing else is wished. */
 const USUAL_LENGTH = 16;
 /** Tokens that there may be. */
-const MOST_TOKENS = 10_000;
-const MOST_USES = 1_000_000_000;
+const MAX_TOKENS = 10_000;
+const MAX_USES = 1_000_000_000;
 
 /** Tokens with which users may register. Client-Server API, "Token-authenticated registration". */
 export class RegistrationTokens {
@@ -98,11 +98,8 @@ export class RegistrationTokens {
       createdTs: this.#clock.now(),
     };
     await this.#database.write(async (tx) => {
-      if ((await countRegistrationTokens(tx)) >= MOST_TOKENS)
-        throw new MatrixError(
-          'M_RESOURCE_LIMIT_EXCEEDED',
-          `There are ${MOST_TOKENS} registration tokens: delete some.`,
-        );
+      if ((await countRegistrationTokens(tx)) >= MAX_TOKENS)
+        throw new MatrixError('M_RESOURCE_LIMIT_EXCEEDED', `There are ${MAX_TOKENS} registration tokens: delete some.`);
       if (!(await insertRegistrationToken(tx, record)))
         throw new MatrixError('M_INVALID_PARAM', 'There is such a registration token already.');
       await this.#auditLog.record(tx, actor, {
@@ -138,8 +135,8 @@ export class RegistrationTokens {
   }
 
   #check({ expiryTs, usesAllowed }: TokenBounds): void {
-    if (typeof usesAllowed === 'number' && (usesAllowed < 0 || usesAllowed > MOST_USES))
-      throw new MatrixError('M_INVALID_PARAM', `A registration token is good for 0 to ${MOST_USES} accounts.`);
+    if (typeof usesAllowed === 'number' && (usesAllowed < 0 || usesAllowed > MAX_USES))
+      throw new MatrixError('M_INVALID_PARAM', `A registration token is good for 0 to ${MAX_USES} accounts.`);
     if (typeof expiryTs === 'number' && (expiryTs <= this.#clock.now() || !Number.isSafeInteger(expiryTs)))
       throw new MatrixError('M_INVALID_PARAM', 'A registration token must expire in the future.');
   }

@@ -16,7 +16,7 @@ export interface LiveToken {
 }
 
 /** Tokens of one user that are remembered: refreshing makes new ones while the old ones are good. */
-const MOST_OF_USER = 256;
+const MAX_PER_USER = 256;
 
 /** Verified tokens in memory, least recently used ones forgotten first, with an index by user to drop them by. */
 export class LiveSessions {
@@ -51,7 +51,7 @@ export class LiveSessions {
     else {
       tokens.add(token);
       const [oldest] = tokens;
-      if (tokens.size > MOST_OF_USER && oldest !== undefined) this.#tokens.delete(oldest);
+      if (tokens.size > MAX_PER_USER && oldest !== undefined) this.#tokens.delete(oldest);
     }
   }
 

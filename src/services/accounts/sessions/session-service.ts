@@ -50,7 +50,7 @@ export interface SessionServiceOptions {
   /** Milliseconds after which a refresh token that was not used ends; null, the default, for never. */
   readonly refreshTokenLifetimeMs?: number | null;
   /** Devices that a user may have; as many as they like, when left out. */
-  readonly mostDevices?: number;
+  readonly maxDevices?: number;
   /** Whether accounts have to be renewed. */
   readonly accountsExpire?: boolean;
   /** Tokens remembered as verified; default 100 000. */
@@ -72,7 +72,7 @@ export interface SessionServiceDependencies {
 
 const DEFAULT_LIFETIME_MS = 5 * 60_000;
 /** Sessions in which administrators act as one user. With one more the oldest ends. */
-const MOST_ADMIN_LOGINS = 100;
+const MAX_ADMIN_LOGINS = 100;
 const UPPERCASE = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
 /** Spent refresh tokens that are remembered per session, to notice when a stolen one is used. */
 const SPENT_GENERATIONS = 20;
@@ -80,7 +80,7 @@ const SPENT_GENERATIONS = 20;
 const REPEAT_WINDOW_MS = 60_000;
 
 /** Longest header that is kept. */
-const LONGEST_LANGUAGES = 200;
+const MAX_LANGUAGES_LENGTH = 200;
 
 /** Payload of the job that tells a user of a login. */
 const noticeOf = (
@@ -94,7 +94,7 @@ const noticeOf = (
   ip,
   ts,
   ...(displayName === undefined ? {} : { deviceName: displayName }),
-  ...(acceptLanguage === undefined ? {} : { acceptLanguage: acceptLanguage.slice(0, LONGEST_LANGUAGES) }),
+  ...(acceptLanguage === undefined ? {} : { acceptLanguage: acceptLanguage.slice(0, MAX_LANGUAGES_LENGTH) }),
 });
 
 const hashOf = (refreshToken: string): Buffer => createHash('sha256').update(refreshToken).digest();
@@ -208,13 +208,13 @@ export class SessionService {
   }
 
   async #assertNotTooMany(tx: Tx, userId: string): Promise<void> {
-    const mostDevices = this.#deps.options?.mostDevices;
-    if (mostDevices === undefined) return;
+    const maxDevices = this.#deps.options?.maxDevices;
+    if (maxDevices === undefined) return;
     await takeUserTurn(tx, userId);
-    if ((await countDevices(tx, userId)) > mostDevices)
+    if ((await countDevices(tx, userId)) > maxDevices)
       throw new MatrixError(
         'M_TOO_LARGE',
-        `A user has at most ${mostDevices} devices on this server. Log some of them out, or name the one to log in again.`,
+        `A user has at most ${maxDevices} devices on this server. Log some of them out, or name the one to log in again.`,
       );
   }
 
@@ -291,7 +291,7 @@ export class SessionService {
     const { clock, random, stream } = this.#deps;
     const id = random.string(22);
     await insertAdminLogin(tx, { sessionId: id, userId, admin, createdTs: clock.now(), expiresTs });
-    const surplus = await deleteOldestAdminLogins(tx, userId, MOST_ADMIN_LOGINS);
+    const surplus = await deleteOldestAdminLogins(tx, userId, MAX_ADMIN_LOGINS);
     tx.afterCommit(() => {
       for (const { sessionId } of surplus) stream.publish({ kind: 'admin_login_ended', userId, sessionId });
     });

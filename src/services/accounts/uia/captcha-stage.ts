@@ -21,7 +21,7 @@ const CAPTCHA_STAGES: Readonly<Record<CaptchaProvider, string>> = {
   turnstile: 'org.tsudoi.login.turnstile',
 };
 
-const LONGEST_RESPONSE = 8_192;
+const MAX_RESPONSE_LENGTH = 8_192;
 
 /** The stage of user-interactive authentication in which the user solves a captcha. Client-Server API, "Google ReCaptcha". */
 export class CaptchaStage implements Stage {
@@ -47,7 +47,7 @@ export class CaptchaStage implements Stage {
         'M_CAPTCHA_NEEDED',
         'The member response of auth is missing: the captcha has to be solved.',
       );
-    const verdict = response.length > LONGEST_RESPONSE ? 'wrong' : await this.#verifier.verify(response, ip);
+    const verdict = response.length > MAX_RESPONSE_LENGTH ? 'wrong' : await this.#verifier.verify(response, ip);
     if (verdict === 'wrong') throw new StageFailed('M_CAPTCHA_INVALID', 'The captcha was not solved: try again.');
     if (verdict === 'unknown')
       throw new StageFailed('M_UNKNOWN', 'The captcha cannot be checked at the moment: try again shortly.');

@@ -1,6 +1,6 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 
-const LONGEST_LINK = 2_048;
+const MAX_LINK_LENGTH = 2_048;
 
 /** Where the browser is sent after the confirmation of an address. */
 export interface NextLink {
@@ -23,7 +23,7 @@ export class NextLinks {
   /** @throws MatrixError M_INVALID_PARAM */
   check(link: string | undefined): string | null {
     if (link === undefined || link === '') return null;
-    const url = link.length <= LONGEST_LINK && URL.canParse(link) ? new URL(link) : undefined;
+    const url = link.length <= MAX_LINK_LENGTH && URL.canParse(link) ? new URL(link) : undefined;
     const isWeb = url?.protocol === 'https:' || url?.protocol === 'http:';
     if (url === undefined || !isWeb || url.username !== '' || url.password !== '')
       throw new MatrixError('M_INVALID_PARAM', 'next_link must be an https:// or http:// URL without a user name.');

@@ -63,7 +63,7 @@ const ACCOUNT = 'account';
 const KEPT = 'kept';
 const DEVICES = 'sending_devices';
 const MEDIA = 'media';
-const MOST_ROOMS = 100_000;
+const MAX_ROOMS = 100_000;
 /** Events of a room that are looked at in one step. */
 const PART = 1_000;
 /** Files that are deleted in one step. */
@@ -97,7 +97,7 @@ export class EraseUser implements TaskKind<Params, ErasureResult> {
     const params: Params = {
       user_id: userId,
       by: actor.userId,
-      rooms: await roomsWithMembership(database, userId, ALL_MEMBERSHIPS, MOST_ROOMS),
+      rooms: await roomsWithMembership(database, userId, ALL_MEMBERSHIPS, MAX_ROOMS),
       redact_events: wishes.redactsEvents,
       redact_profile: wishes.redactsProfile,
       delete_media: wishes.deletesMedia,

@@ -29,13 +29,13 @@ export class ExportFiles {
    * Writes an archive. What was begun under this id before is replaced; it is there whole, or not at all.
    *
    * @returns its bytes
-   * @throws what the content throws, and `TooLargeError` beyond `mostBytes`
+   * @throws what the content throws, and `TooLargeError` beyond `maxBytes`
    */
-  async write(id: string, content: Readable, mostBytes: number): Promise<number> {
+  async write(id: string, content: Readable, maxBytes: number): Promise<number> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     const path = this.#pathOf(id);
     const file = await open(`${path}${UNFINISHED}`, 'w', 0o600);
-    const bounded = new BoundedBytes(mostBytes);
+    const bounded = new BoundedBytes(maxBytes);
     try {
       for await (const chunk of content) {
         bounded.add((chunk as Buffer).byteLength);

@@ -37,10 +37,10 @@ export interface ExportUserOptions {
   readonly files: ExportFiles;
   readonly now: () => number;
   /** Bytes that an archive may have. */
-  readonly mostBytes: number;
+  readonly maxBytes: number;
 }
 
-const MOST_LISTED = 100;
+const MAX_LISTED = 100;
 
 /** Puts all that there is of a user into an archive: a task. A kill in the middle of it leaves nothing, and it is made anew. */
 export class ExportUser implements TaskKind<Params, ExportResult> {
@@ -76,11 +76,11 @@ export class ExportUser implements TaskKind<Params, ExportResult> {
     { id, params }: Task<Params, ExportResult>,
     { signal }: TaskContext<ExportResult>,
   ): Promise<ExportResult | 'interrupted'> {
-    const { archive, files, mostBytes, now } = this.#options;
+    const { archive, files, maxBytes, now } = this.#options;
     const counts = { rooms: 0, events: 0, files: 0 };
     try {
       const content = await archive.pack(params.user_id, params.with_files, counts, signal);
-      const bytes = await files.write(id, content, mostBytes);
+      const bytes = await files.write(id, content, maxBytes);
       return { bytes, ...counts, expires_ts: now() + files.lifetimeMs };
     } catch (error) {
       if (signal.aborted) return 'interrupted';
@@ -92,7 +92,7 @@ export class ExportUser implements TaskKind<Params, ExportResult> {
   async list(userId: string): Promise<readonly UserExport[]> {
     const { tasks } = await this.#options.tasks.list(
       { actions: [this.action], resource: userId },
-      { limit: MOST_LISTED },
+      { limit: MAX_LISTED },
     );
     return tasks.map(exportOf);
   }

@@ -61,8 +61,8 @@ export interface RedactUserEventsOptions {
 const DEFAULT_LIMIT = 1_000;
 /** Events that are redacted between two notes of how far it has come. */
 const STEP = 50;
-const MOST_ROOMS = 100_000;
-const MOST_FAILURES = 1_000;
+const MAX_ROOMS = 100_000;
+const MAX_FAILURES = 1_000;
 /** Memberships of rooms whose events are looked at when none are named. */
 const THERE = [membershipCode('join'), membershipCode('ban')];
 const MEMBER = 'm.room.member';
@@ -93,7 +93,7 @@ export class RedactUserEvents implements TaskKind<RedactionParams, RedactionResu
     const { reason, useAdmin } = wishes;
     const isLocal = domainOf(userId) === serverName;
     const rooms =
-      wishes.rooms.length > 0 ? [...wishes.rooms] : await roomsWithMembership(database, userId, THERE, MOST_ROOMS);
+      wishes.rooms.length > 0 ? [...wishes.rooms] : await roomsWithMembership(database, userId, THERE, MAX_ROOMS);
     const params: RedactionParams = {
       user_id: userId,
       rooms,
@@ -127,7 +127,7 @@ export class RedactUserEvents implements TaskKind<RedactionParams, RedactionResu
   ): Promise<RedactionResult | 'interrupted'> {
     const failures = new Map(Object.entries(result.failed_redactions ?? {}));
     const fail = (what: string, why: string): void => {
-      if (failures.size < MOST_FAILURES) failures.set(what, why);
+      if (failures.size < MAX_FAILURES) failures.set(what, why);
     };
     let { events_done: done = 0, next = null, redacted = 0, rooms_done: roomsDone = 0 } = result;
     const progress = (): RedactionResult => ({

@@ -23,7 +23,7 @@ export { REPORT_KINDS, REPORT_STATES } from '#src/storage/rooms/reports.ts';
 export type { ReportFilter, ReportWithRoom } from '#src/storage/rooms/reports.ts';
 
 /** Characters of a note at most; longer ones are refused. */
-export const LONGEST_NOTE = 2_000;
+export const MAX_NOTE_LENGTH = 2_000;
 
 export interface ReportDeskOptions {
   readonly database: Database;

@@ -18,7 +18,7 @@ export type { RoomOrder } from '#src/storage/rooms/room-overviews.ts';
 export type ListedRoom = ListedRoomRecord;
 
 /** Most rooms of one page. */
-const MOST_LISTED = 1_000;
+const MAX_LISTED = 1_000;
 /** For how long a list waits for what was committed just now, in milliseconds. */
 const PATIENCE_MS = 1_000;
 /** Orders that begin with the largest. */
@@ -77,7 +77,7 @@ export class RoomList {
     const { database, follower } = this.#options;
     const { offset, order } = query;
     await follower.reached(PATIENCE_MS);
-    const limit = Math.min(query.limit, MOST_LISTED);
+    const limit = Math.min(query.limit, MAX_LISTED);
     const isDescending = LARGEST_FIRST.has(order) !== query.isReversed;
     const [rooms, total] = await Promise.all([
       listRooms(database, { ...query, isDescending, limit }),

@@ -22,7 +22,7 @@ import type { Database, Tx } from '#src/storage/database.ts';
 import type { TaskKind, TaskRecord } from './task.ts';
 
 /** Tasks that may wait or be done at once. */
-const MOST_OPEN = 1_000;
+const MAX_OPEN = 1_000;
 
 export type TaskFilter = TaskRowFilter;
 
@@ -65,10 +65,10 @@ export class AdminTasks {
     wish: { readonly resource?: string | undefined; readonly params: Params; readonly entry: AuditEntry },
   ): Promise<string> {
     const { auditLog, clock, random } = this.#options;
-    if ((await countOpenTasks(tx, MOST_OPEN)) >= MOST_OPEN)
+    if ((await countOpenTasks(tx, MAX_OPEN)) >= MAX_OPEN)
       throw new MatrixError(
         'M_LIMIT_EXCEEDED',
-        `${MOST_OPEN} tasks wait or are being done: cancel some, or try again later.`,
+        `${MAX_OPEN} tasks wait or are being done: cancel some, or try again later.`,
       );
     const id = random.string(16);
     const lane = wish.resource ?? id;

@@ -38,7 +38,7 @@ export interface UserAdministrationOptions {
 
 /** Milliseconds in which a user may replace the cross-signing keys without saying the password. */
 const REPLACEMENT_MS = 10 * 60_000;
-const MOST_PER_SECOND = 2 ** 31 - 1;
+const MAX_PER_SECOND = 2 ** 31 - 1;
 
 /** What administrators do to accounts. Every change leaves its entry in the audit log; what is so already is no change. */
 export class UserAdministration {
@@ -274,7 +274,7 @@ const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `
 /** @throws MatrixError M_INVALID_PARAM */
 const countOf = (value: unknown): number => {
   if (value === undefined) return 0;
-  if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= MOST_PER_SECOND) return value;
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= MAX_PER_SECOND) return value;
   throw new MatrixError('M_INVALID_PARAM', 'messages_per_second and burst_count must be whole numbers, 0 or more.');
 };
 

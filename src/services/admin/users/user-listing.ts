@@ -28,7 +28,7 @@ export interface UserPage {
 }
 
 /** Users on one page, however many are asked for. */
-const MOST_USERS = 1_000;
+const MAX_USERS = 1_000;
 
 /** Finds users for administrators. */
 export class UserListing {
@@ -51,7 +51,7 @@ export class UserListing {
       readonly limit: number;
     },
   ): Promise<UserPage> {
-    const page = { ...order, offset: from, limit: Math.min(limit, MOST_USERS) };
+    const page = { ...order, offset: from, limit: Math.min(limit, MAX_USERS) };
     const [found, total] = await Promise.all([
       accountPage(this.#database, filter, page),
       countAccounts(this.#database, filter),
@@ -67,7 +67,7 @@ export class UserListing {
 
   /** The first users whose ids contain a text. */
   async search(term: string): Promise<readonly ListedUser[]> {
-    const page = { order: 'name', direction: 'f', from: 0, limit: MOST_USERS } as const;
+    const page = { order: 'name', direction: 'f', from: 0, limit: MAX_USERS } as const;
     return (await this.page({ userId: term }, page)).users;
   }
 

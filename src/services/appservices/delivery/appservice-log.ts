@@ -28,7 +28,7 @@ export interface AppserviceLogOptions {
   /** Whether anything is kept for a service. */
   readonly receives: (service: ApplicationService) => boolean;
   /** Events that wait for one service at most: the oldest go. */
-  readonly mostWaiting: number;
+  readonly maxWaiting: number;
   /** So many events that waited for a service were dropped, since it was away for too long. */
   readonly dropped: (service: string, events: number) => void;
 }
@@ -123,12 +123,12 @@ export class AppserviceLog {
   }
 
   async #bound(service: string): Promise<void> {
-    const { database, dropped, mostWaiting } = this.#options;
+    const { database, dropped, maxWaiting } = this.#options;
     const log = this.of(service);
-    const surplus = log.waiting - mostWaiting;
+    const surplus = log.waiting - maxWaiting;
     if (surplus <= 0) return;
     // Somewhat more than has to go, so that it is not done for each of the next ones.
-    const upTo = log.end - Math.floor(mostWaiting * 0.9);
+    const upTo = log.end - Math.floor(maxWaiting * 0.9);
     await dropAppserviceLog(database, service, upTo);
     dropped(service, log.dropUpTo(upTo));
   }

@@ -41,11 +41,11 @@ import {
 /** In logs and metrics. */
 const NAME = 'appservices';
 /** "A list of events" has so many at most: what bridges are known to take at once. */
-const MOST_EVENTS = 100;
+const MAX_EVENTS = 100;
 /** Characters of the events of one transaction. */
-const MOST_CHARACTERS = 2_000_000;
+const MAX_CHARACTERS = 2_000_000;
 const FIRST_PAUSE_MS = 1_000;
-const LONGEST_PAUSE_MS = 300_000;
+const MAX_PAUSE_MS = 300_000;
 /** After a transaction, what comes so soon goes out together: milliseconds. */
 const GATHER_MS = 50;
 /** Services that are sent to at once. */
@@ -138,7 +138,7 @@ export class AppserviceTransactions {
       concurrency: CONCURRENCY,
       batchSize: 1,
       firstPauseMs: FIRST_PAUSE_MS,
-      longestPauseMs: LONGEST_PAUSE_MS,
+      maxPauseMs: MAX_PAUSE_MS,
       // They end by themselves, whatever time it is.
       gather: { ms: GATHER_MS, timers: systemTimers },
     });
@@ -332,11 +332,11 @@ export class AppserviceTransactions {
     const { database } = this.#options;
     const { delivered, extras } = log.delivery;
     const kept = extras === null ? await this.#takeExtras(service) : (JSON.parse(extras) as Extras);
-    const most = kept.holdsEventsBack ? 0 : (this.#most.get(service.id) ?? MOST_EVENTS);
+    const most = kept.holdsEventsBack ? 0 : (this.#most.get(service.id) ?? MAX_EVENTS);
     const logged = most === 0 ? [] : await log.after(database, log.first, most);
     const events = await this.#read(service, logged);
     let characters = 0;
-    const fitting = events.findIndex(({ text }) => (characters += text.length) > MOST_CHARACTERS);
+    const fitting = events.findIndex(({ text }) => (characters += text.length) > MAX_CHARACTERS);
     const taken = fitting > 0 ? events.slice(0, fitting) : events;
     const last = taken === events ? logged.at(-1)?.place : taken.at(-1)?.place;
     const sending = last ?? log.delivery.done;
@@ -469,7 +469,7 @@ export class AppserviceTransactions {
     if (sent.kind === 'arrived') {
       this.#failures.delete(id);
       const most = this.#most.get(id);
-      if (most !== undefined && most * 2 < MOST_EVENTS) this.#most.set(id, most * 2);
+      if (most !== undefined && most * 2 < MAX_EVENTS) this.#most.set(id, most * 2);
       else this.#most.delete(id);
       this.#sentEvents.inc({ appservice: id }, held.events);
       return { kind: 'done', hasMore: held.isFull };

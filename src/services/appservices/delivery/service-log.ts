@@ -14,7 +14,7 @@ export interface Logged {
 }
 
 /** Events of each service that are held in memory. More are read when their turn comes. */
-const MOST_HELD = 1_000;
+const MAX_HELD = 1_000;
 /** Rows of the log that are read at once. */
 const ROWS = 2;
 
@@ -56,7 +56,7 @@ export class ServiceLog {
       this.#newest.push({ ...event, place: this.#end });
     }
     // Who is that far behind reads it back.
-    if (this.#newest.length > MOST_HELD) this.#newest = [];
+    if (this.#newest.length > MAX_HELD) this.#newest = [];
   }
 
   /** The events after a place, in order: so many at most, and none after `upTo`. */

@@ -5,7 +5,7 @@ import type { AppserviceTransaction, Sent, TransactionSender } from '../transact
 
 /** Bridges do what a transaction asks for before they answer. */
 const TIMEOUTS = { headersMs: 60_000, bodyMs: 10_000, totalMs: 90_000 };
-const LONGEST_WAIT_MS = 3_600_000;
+const MAX_WAIT_MS = 3_600_000;
 /** Errcodes that say that something is wrong with what was sent, and not with how. */
 const ABOUT_THE_BODY: ReadonlySet<unknown> = new Set(['M_BAD_JSON', 'M_NOT_JSON', 'M_INVALID_PARAM', 'M_TOO_LARGE']);
 
@@ -54,7 +54,7 @@ export class TransactionTransport implements TransactionSender {
     return {
       kind: 'failed',
       reason,
-      afterMs: waits ? Math.min(Number(seconds) * 1_000, LONGEST_WAIT_MS) : undefined,
+      afterMs: waits ? Math.min(Number(seconds) * 1_000, MAX_WAIT_MS) : undefined,
     };
   }
 }

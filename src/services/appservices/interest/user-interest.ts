@@ -6,7 +6,7 @@ import type { Database } from '#src/storage/database.ts';
 import type { Interest } from './interest.ts';
 
 /** Rooms of a user that are looked at, the newest first. */
-const MOST_ROOMS = 500;
+const MAX_ROOMS = 500;
 
 /** Which services are interested in users: they have them in a namespace, or are interested in a room of theirs. */
 export class UserInterest {
@@ -28,7 +28,7 @@ export class UserInterest {
   }
 
   async of(userIds: readonly string[]): Promise<ReadonlyMap<string, ReadonlySet<ApplicationService>>> {
-    const places = userIds.length === 0 ? [] : await newestRoomsOfUsers(this.#database, userIds, MOST_ROOMS);
+    const places = userIds.length === 0 ? [] : await newestRoomsOfUsers(this.#database, userIds, MAX_ROOMS);
     const rooms = await this.#rooms.load([...new Set(places.map(({ room }) => room))]);
     const interested = await this.#interest.now(rooms.values());
     const found = new Map(userIds.map((userId) => [userId, new Set(this.#appservices.interestedInUser(userId))]));

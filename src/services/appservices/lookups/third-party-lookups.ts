@@ -32,10 +32,10 @@ const SILENCE_MS = 60_000;
 const TIMEOUTS = { headersMs: 5_000, bodyMs: 5_000, totalMs: 8_000 };
 const MAX_BODY_BYTES = 262_144;
 /** Results of one service, instances of a protocol, fields of a search and characters of each. */
-const MOST_RESULTS = 100;
-const MOST_INSTANCES = 200;
-const MOST_FIELDS = 20;
-const LONGEST_FIELD = 512;
+const MAX_RESULTS = 100;
+const MAX_INSTANCES = 200;
+const MAX_FIELDS = 20;
+const MAX_FIELD_LENGTH = 512;
 
 /**
  * Looks users and places of other networks up, by asking the application services that bridge them: at once, and without those that do not
@@ -128,15 +128,15 @@ export class ThirdPartyLookups {
     isResult: (result: JsonObject) => boolean,
   ): Promise<JsonObject[]> {
     const entries = Object.entries(fields);
-    if (entries.length > MOST_FIELDS || entries.some((entry) => entry.some((text) => text.length > LONGEST_FIELD)))
+    if (entries.length > MAX_FIELDS || entries.some((entry) => entry.some((text) => text.length > MAX_FIELD_LENGTH)))
       throw new MatrixError(
         'M_INVALID_PARAM',
-        `A search has at most ${MOST_FIELDS} fields with at most ${LONGEST_FIELD} characters.`,
+        `A search has at most ${MAX_FIELDS} fields with at most ${MAX_FIELD_LENGTH} characters.`,
       );
     const query = new URLSearchParams(entries);
     const answers = await Promise.all(services.map((service) => this.#ask(service, path, query)));
     return answers.flatMap((answer) =>
-      Array.isArray(answer) ? answer.filter(isMap).filter(isResult).slice(0, MOST_RESULTS) : [],
+      Array.isArray(answer) ? answer.filter(isMap).filter(isResult).slice(0, MAX_RESULTS) : [],
     );
   }
 
@@ -194,7 +194,7 @@ const protocolIn = (answer: JsonValue | undefined, service: ApplicationService):
     field_types: isMap(types) ? Object.fromEntries(Object.entries(types).filter(([, type]) => isFieldType(type))) : {},
     instances: (Array.isArray(instances) ? instances : [])
       .flatMap((instance) => instanceIn(instance, service) ?? [])
-      .slice(0, MOST_INSTANCES),
+      .slice(0, MAX_INSTANCES),
   };
 };
 

@@ -19,15 +19,15 @@ import type { UserInterest } from '../interest/user-interest.ts';
 
 const PAGE = 500;
 /** Messages for devices, users whose devices changed, and devices whose keys are counted, of one transaction. */
-const MOST_MESSAGES = 100;
-const MOST_USERS = 500;
-const MOST_DEVICES = 100;
+const MAX_MESSAGES = 100;
+const MAX_USERS = 500;
+const MAX_DEVICES = 100;
 /** Devices of its sender of which a service is told once it is sent something. */
-const MOST_OF_SENDER = 20;
+const MAX_PER_SENDER = 20;
 /** Users whose change is looked at in one go. */
 const USERS_AT_ONCE = 200;
 /** Members of a room of whom a service is told when a user of its joins. */
-const MOST_COMPANIONS = 1_000;
+const MAX_COMPANIONS = 1_000;
 
 /** What waits for one service. */
 interface Waiting {
@@ -126,11 +126,11 @@ export class DeviceMail implements ExtraSource {
     const isNewCount = waiting.counts.size > 0;
     const { holdsEventsBack, messages } = await this.#messagesFor(waiting);
     const { fallback, oneTime } = await this.#takeCounts(waiting, messages);
-    const mayBeGone = [...waiting.left].slice(0, MOST_USERS);
+    const mayBeGone = [...waiting.left].slice(0, MAX_USERS);
     const left = await this.#goneFor(service, mayBeGone);
     // From here on nothing fails.
     for (const userId of mayBeGone) waiting.left.delete(userId);
-    const changed = takeSome(waiting.changed, MOST_USERS);
+    const changed = takeSome(waiting.changed, MAX_USERS);
     const isAll = waiting.changed.size === 0 && waiting.left.size === 0 && this.#changes.length === 0;
     const lists = { changed, left };
     const events = messages.map((message): JsonObject => {
@@ -174,7 +174,7 @@ export class DeviceMail implements ExtraSource {
         const isOwn = this.#options.appservices.isUserOf(service, userId);
         if (!this.#listens(service) || (!isOwn && interested.get(room)?.has(service) !== true)) continue;
         const waiting = this.#of(service.id);
-        const others = isOwn ? joinedMembers(room.members.values(), MOST_COMPANIONS) : [userId];
+        const others = isOwn ? joinedMembers(room.members.values(), MAX_COMPANIONS) : [userId];
         for (const other of others) (isIn ? waiting.changed : waiting.left).add(other);
         this.#options.wake(service.id);
       }
@@ -277,7 +277,7 @@ export class DeviceMail implements ExtraSource {
 
   async #noteSender({ sender }: ApplicationService, waiting: Waiting): Promise<void> {
     const devices = await devicesOfUsers(this.#options.database, [sender]);
-    for (const { deviceId, userId } of devices.slice(0, MOST_OF_SENDER)) addTo(waiting.counts, userId, deviceId);
+    for (const { deviceId, userId } of devices.slice(0, MAX_PER_SENDER)) addTo(waiting.counts, userId, deviceId);
     waiting.isNew = false;
   }
 
@@ -290,10 +290,10 @@ export class DeviceMail implements ExtraSource {
     // Whoever is sent something from here on is noted again.
     recipients.clear();
     try {
-      const found = await messagesForUsers(this.#options.database, users, MOST_MESSAGES + 1);
+      const found = await messagesForUsers(this.#options.database, users, MAX_MESSAGES + 1);
       // Once these have arrived it is looked whether that was all.
       if (found.length > 0) for (const userId of users) recipients.add(userId);
-      return { messages: found.slice(0, MOST_MESSAGES), holdsEventsBack: found.length > MOST_MESSAGES };
+      return { messages: found.slice(0, MAX_MESSAGES), holdsEventsBack: found.length > MAX_MESSAGES };
     } catch (error) {
       for (const userId of users) recipients.add(userId);
       throw error;
@@ -314,7 +314,7 @@ export class DeviceMail implements ExtraSource {
     for (const { deviceId, userId } of messages) addTo(counts, userId, deviceId);
     const oneTime: Record<string, Record<string, JsonObject>> = {};
     const fallback: Record<string, Record<string, readonly string[]>> = {};
-    let left = MOST_DEVICES;
+    let left = MAX_DEVICES;
     for (const [userId, deviceIds] of counts) {
       for (const deviceId of deviceIds) {
         if (left-- <= 0) return { oneTime, fallback };

@@ -18,14 +18,14 @@ import type { UserInterest } from '../interest/user-interest.ts';
 /** For so long news are gathered. */
 const GATHER_MS = 50;
 /** News that are gathered at most: what comes beyond is told with the next change. */
-const MOST_GATHERED = 10_000;
+const MAX_GATHERED = 10_000;
 const USERS_AT_ONCE = 200;
 /** Things that wait for a service, each the newest of its kind: beyond them the oldest go. */
-const MOST_WAITING = 1_000;
+const MAX_WAITING = 1_000;
 /** Receipts of a room that wait for a service. */
-const MOST_RECEIPTS = 1_000;
+const MAX_RECEIPTS = 1_000;
 /** Events of one transaction. */
-const MOST_TAKEN = 100;
+const MAX_TAKEN = 100;
 
 /** Something of which only the newest matters. */
 type Item =
@@ -67,15 +67,15 @@ export class EphemeralMail implements ExtraSource {
     );
     const { presence, receipts, typing } = options;
     typing.changed.subscribe(({ roomNid }) => {
-      if (this.#hasListeners && this.#typed.size < MOST_GATHERED) this.#gather(() => this.#typed.add(roomNid));
+      if (this.#hasListeners && this.#typed.size < MAX_GATHERED) this.#gather(() => this.#typed.add(roomNid));
     });
     receipts.changed.subscribe(({ room, receipt }) => {
-      if (!this.#hasListeners || this.#receipts.size >= MOST_GATHERED) return;
+      if (!this.#hasListeners || this.#receipts.size >= MAX_GATHERED) return;
       const key = `${room.nid} ${receipt.userId} ${slotOf(receipt)}`;
       this.#gather(() => this.#receipts.set(key, { room, receipt }));
     });
     presence.changed.subscribe(({ userId }) => {
-      if (this.#hasListeners && this.#present.size < MOST_GATHERED) this.#gather(() => this.#present.add(userId));
+      if (this.#hasListeners && this.#present.size < MAX_GATHERED) this.#gather(() => this.#present.add(userId));
     });
   }
 
@@ -84,7 +84,7 @@ export class EphemeralMail implements ExtraSource {
     if (waiting === undefined) return Promise.resolve(undefined);
     const events: JsonObject[] = [];
     for (const [key, item] of waiting) {
-      if (events.length >= MOST_TAKEN) break;
+      if (events.length >= MAX_TAKEN) break;
       waiting.delete(key);
       const event = this.#write(item);
       if (event !== undefined) events.push(event);
@@ -150,7 +150,7 @@ export class EphemeralMail implements ExtraSource {
     const key = `r ${room.nid}`;
     const before = this.#waiting.get(service.id)?.get(key);
     const receipts = before?.kind === 'receipts' ? before.receipts : new Map<string, Receipt>();
-    if (receipts.size < MOST_RECEIPTS) receipts.set(`${receipt.userId} ${slotOf(receipt)}`, receipt);
+    if (receipts.size < MAX_RECEIPTS) receipts.set(`${receipt.userId} ${slotOf(receipt)}`, receipt);
     this.#put(service, key, { kind: 'receipts', room, receipts });
   }
 
@@ -160,7 +160,7 @@ export class EphemeralMail implements ExtraSource {
     if (waiting === undefined) this.#waiting.set(service.id, (waiting = new Map<string, Item>()));
     waiting.delete(key);
     waiting.set(key, item);
-    if (waiting.size > MOST_WAITING)
+    if (waiting.size > MAX_WAITING)
       for (const oldest of waiting.keys()) {
         waiting.delete(oldest);
         break;

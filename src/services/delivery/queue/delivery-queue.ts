@@ -14,8 +14,8 @@ const REFUSALS = 3;
 /** After trouble of our own: the database, or the source. */
 const TROUBLE_MS = 2_000;
 /** Longest pause of a group: one of many finds out soon enough that it is over, and nobody can keep the others from it for long. */
-const LONGEST_OF_GROUP_MS = 60_000;
-const MOST_PAUSED_GROUPS = 10_000;
+const MAX_GROUP_PAUSE_MS = 60_000;
+const MAX_PAUSED_GROUPS = 10_000;
 /** Up to so much of a pause is added by chance, so that not all come back at once. */
 const JITTER = 0.25;
 
@@ -36,7 +36,7 @@ export interface DeliveryQueueOptions<Item> {
   readonly batchSize: number;
   /** Milliseconds of the first pause after a failure, which doubles with each further one, and of the longest. */
   readonly firstPauseMs: number;
-  readonly longestPauseMs: number;
+  readonly maxPauseMs: number;
   /** Milliseconds to wait after so many failures in a row, where they do not simply double. */
   readonly pauseMs?: (failures: number) => number;
   /** Destinations that share a fate, such as those behind one server. All are of one group when left out. */
@@ -219,10 +219,10 @@ export class DeliveryQueue<Item> {
     // Others were sent to at the same moment.
     if (known !== undefined && known.until > now) return known.until;
     const failures = (known?.failures ?? 0) + 1;
-    const at = now + Math.min(this.#pause(failures), LONGEST_OF_GROUP_MS);
+    const at = now + Math.min(this.#pause(failures), MAX_GROUP_PAUSE_MS);
     this.#pausedGroups.delete(name);
     for (const oldest of this.#pausedGroups.keys()) {
-      if (this.#pausedGroups.size < MOST_PAUSED_GROUPS) break;
+      if (this.#pausedGroups.size < MAX_PAUSED_GROUPS) break;
       this.#pausedGroups.delete(oldest);
     }
     this.#pausedGroups.set(name, { failures, until: at });
@@ -309,8 +309,8 @@ export class DeliveryQueue<Item> {
     if (this.#isClosed || (this.#timer !== undefined && this.#timer.at <= at)) return;
     this.#timer?.timer.cancel();
     // The clock may be set meanwhile.
-    const { clock, longestPauseMs, timers } = this.#options;
-    const wait = Math.min(Math.max(at - clock.now(), 0), longestPauseMs);
+    const { clock, maxPauseMs, timers } = this.#options;
+    const wait = Math.min(Math.max(at - clock.now(), 0), maxPauseMs);
     this.#timer = { at, timer: timers.after(wait, () => this.#wakeDue()) };
   }
 
@@ -351,7 +351,7 @@ export class DeliveryQueue<Item> {
   #next(): string | undefined {
     for (const [group, ready] of this.#ready) {
       const [destination] = ready;
-      if (destination !== undefined && (this.#busy.get(group) ?? 0) >= this.#mostOf(group, destination)) continue;
+      if (destination !== undefined && (this.#busy.get(group) ?? 0) >= this.#maxOf(group, destination)) continue;
       this.#ready.delete(group);
       if (destination === undefined) continue;
       ready.delete(destination);
@@ -362,7 +362,7 @@ export class DeliveryQueue<Item> {
   }
 
   /** How many of a group are sent to at once at most: one, to find out whether anything gets through again. */
-  #mostOf(group: string, destination: string): number {
+  #maxOf(group: string, destination: string): number {
     return this.#pausedGroups.has(group) ? 1 : this.#groupOf(destination).most;
   }
 
@@ -480,10 +480,10 @@ export class DeliveryQueue<Item> {
   }
 
   #pause(failures: number, wantedMs = 0): number {
-    const { firstPauseMs, longestPauseMs, pauseMs, random } = this.#options;
+    const { firstPauseMs, maxPauseMs, pauseMs, random } = this.#options;
     const chance = 1 + (JITTER * random.bytes(1).readUInt8()) / 255;
     const pause = pauseMs?.(failures) ?? firstPauseMs * 2 ** Math.min(failures - 1, 40);
-    return Math.round(Math.min(Math.max(pause * chance, wantedMs), longestPauseMs));
+    return Math.round(Math.min(Math.max(pause * chance, wantedMs), maxPauseMs));
   }
 }
 

@@ -14,9 +14,9 @@ import type { RemoteKeys } from '../device-keys/remote-keys.ts';
 import type { DeviceListChanges } from '../device-lists/device-list-changes.ts';
 
 /** Keys that one request may sign. */
-const MOST_SIGNED = 1_000;
+const MAX_SIGNED = 1_000;
 /** Signatures of one key in one request. */
-const MOST_SIGNATURES = 20;
+const MAX_SIGNATURES = 20;
 
 /** Why a signed key was not accepted, as it stands in the answer. */
 export interface SignatureFailure {
@@ -68,8 +68,8 @@ export class SignatureUpload {
       if (!isJsonObject(keys)) throw new MatrixError('M_BAD_JSON', 'The signed keys of a user must be an object.');
       return Object.entries(keys).map(([target, key]) => ({ userId, target, key }));
     });
-    if (wanted.length > MOST_SIGNED)
-      throw new MatrixError('M_TOO_LARGE', `One request can carry signatures of ${MOST_SIGNED} keys at most.`);
+    if (wanted.length > MAX_SIGNED)
+      throw new MatrixError('M_TOO_LARGE', `One request can carry signatures of ${MAX_SIGNED} keys at most.`);
     if (wanted.length === 0) return {};
     const { changes, database, isLocal, remote } = this.#options;
     const userIds = [...new Set([signer, ...wanted.map(({ userId }) => userId)])];
@@ -124,8 +124,8 @@ const judge = (
     throw new MatrixError('M_INVALID_SIGNATURE', 'This is not the key as it was uploaded.');
   const there = signaturesOf(stored.content, signer);
   const given = [...signaturesOf(key, signer)].filter(([keyId, signature]) => there.get(keyId) !== signature);
-  if (given.length > MOST_SIGNATURES)
-    throw new MatrixError('M_TOO_LARGE', `A key can get ${MOST_SIGNATURES} signatures in one request at most.`);
+  if (given.length > MAX_SIGNATURES)
+    throw new MatrixError('M_TOO_LARGE', `A key can get ${MAX_SIGNATURES} signatures in one request at most.`);
   if (signaturesOf(key, signer).size === 0)
     throw new MatrixError('M_INVALID_SIGNATURE', 'The key has no signature of yours.');
   for (const [keyId, signature] of given) {

@@ -14,7 +14,7 @@ import type { DeviceKeyService, KeyUpload } from '../device-keys/device-key-serv
 import type { DeviceInboxes } from '../to-device/device-inboxes.ts';
 
 /** Characters of `device_data` as JSON. */
-const LONGEST_DATA = 262_144;
+const MAX_DATA_LENGTH = 262_144;
 /** Messages in one answer. */
 const PAGE = 100;
 const BATCH_TOKEN = /^d([0-9]{1,16})$/;
@@ -50,8 +50,8 @@ export class DehydratedDevices {
     const displayName = device.initial_device_display_name ?? null;
     if (displayName !== null) checkDeviceName(displayName);
     const deviceData = JSON.stringify(device.device_data);
-    if (deviceData.length > LONGEST_DATA)
-      throw new MatrixError('M_TOO_LARGE', `device_data can have ${LONGEST_DATA} characters at most.`);
+    if (deviceData.length > MAX_DATA_LENGTH)
+      throw new MatrixError('M_TOO_LARGE', `device_data can have ${MAX_DATA_LENGTH} characters at most.`);
     if (device.device_keys === undefined)
       throw new MatrixError('M_MISSING_PARAM', 'A dehydrated device needs device_keys.');
     const keys = deviceKeys.check(userId, deviceId, device);

@@ -17,9 +17,9 @@ import type { DeviceListChanges } from '../device-lists/device-list-changes.ts';
 import { type DeviceKeyCounts, type KeyCounts, keyCountsOf } from './key-counts.ts';
 
 /** Keys in one upload. */
-const MOST_UPLOADED = 500;
+const MAX_UPLOADED = 500;
 /** Fallback keys of one device: there is one for each algorithm. */
-const MOST_FALLBACK = 10;
+const MAX_FALLBACK = 10;
 
 /** What a device uploads. Client-Server API, `POST /keys/upload`. */
 export interface KeyUpload {
@@ -40,7 +40,7 @@ export interface DeviceKeyServiceOptions {
   readonly counts: DeviceKeyCounts;
   readonly changes: DeviceListChanges;
   /** One-time keys that one device may have here. */
-  readonly mostOneTimeKeys: number;
+  readonly maxOneTimeKeys: number;
 }
 
 const noDevice = (): MatrixError =>
@@ -97,8 +97,8 @@ export class DeviceKeyService {
     const oneTime = parseUploadedKeys(upload.one_time_keys, 'one_time_keys').map(rowOf);
     const fallback = parseUploadedKeys(upload.fallback_keys, 'fallback_keys').map(rowOf);
     checkFallback(fallback);
-    if (oneTime.length > MOST_UPLOADED)
-      throw new MatrixError('M_TOO_LARGE', `At most ${MOST_UPLOADED} one-time keys can be uploaded at once.`);
+    if (oneTime.length > MAX_UPLOADED)
+      throw new MatrixError('M_TOO_LARGE', `At most ${MAX_UPLOADED} one-time keys can be uploaded at once.`);
     return { deviceKeys, oneTime, fallback };
   }
 
@@ -108,7 +108,7 @@ export class DeviceKeyService {
     deviceId: string,
     { deviceKeys, oneTime, fallback }: CheckedUpload,
   ): Promise<void> {
-    const { changes, mostOneTimeKeys } = this.#options;
+    const { changes, maxOneTimeKeys } = this.#options;
     if (
       deviceKeys !== undefined &&
       (await upsertDeviceKeys(tx, userId, deviceId, canonicalJson(deviceKeys, 'lenient')))
@@ -132,8 +132,8 @@ export class DeviceKeyService {
         return known === undefined;
       });
       const held = (await countKeys(tx, userId, deviceId)).reduce((sum, { count }) => sum + count, 0);
-      if (held + fresh.length > mostOneTimeKeys)
-        throw new MatrixError('M_TOO_LARGE', `A device can have ${mostOneTimeKeys} unclaimed one-time keys at most.`);
+      if (held + fresh.length > maxOneTimeKeys)
+        throw new MatrixError('M_TOO_LARGE', `A device can have ${maxOneTimeKeys} unclaimed one-time keys at most.`);
       await insertOneTimeKeys(tx, userId, deviceId, fresh);
     }
     if (fallback.length > 0) await upsertFallbackKeys(tx, userId, deviceId, fallback);
@@ -153,6 +153,6 @@ const rowOf = ({ algorithm, keyId, key }: UploadedKey): KeyRow => ({
 const checkFallback = (keys: readonly KeyRow[]): void => {
   if (new Set(keys.map(({ algorithm }) => algorithm)).size < keys.length)
     throw new MatrixError('M_INVALID_PARAM', 'There can be one fallback key for each algorithm.');
-  if (keys.length > MOST_FALLBACK)
-    throw new MatrixError('M_TOO_LARGE', `A device can have fallback keys of ${MOST_FALLBACK} algorithms at most.`);
+  if (keys.length > MAX_FALLBACK)
+    throw new MatrixError('M_TOO_LARGE', `A device can have fallback keys of ${MAX_FALLBACK} algorithms at most.`);
 };

@@ -9,7 +9,7 @@ import { failureOf, remoteTimeout } from './key-query.ts';
 import { assertFewServers, type RemoteKeys } from './remote-keys.ts';
 
 /** Keys that one request may claim. */
-const MOST_CLAIMED = 5_000;
+const MAX_CLAIMED = 5_000;
 
 /** User -> device -> algorithm. */
 export type WantedKeys = Readonly<Record<string, Readonly<Record<string, string>>>>;
@@ -74,8 +74,8 @@ export class KeyClaims {
     const rows = Object.entries(wanted).flatMap(([userId, devices]) =>
       Object.entries(devices).map(([deviceId, algorithm]) => ({ userId, deviceId, algorithm })),
     );
-    if (rows.length > MOST_CLAIMED)
-      throw new MatrixError('M_TOO_LARGE', `One request can claim ${MOST_CLAIMED} keys at most.`);
+    if (rows.length > MAX_CLAIMED)
+      throw new MatrixError('M_TOO_LARGE', `One request can claim ${MAX_CLAIMED} keys at most.`);
     const claimed: ClaimedKeys = {};
     if (rows.length === 0) return claimed;
     for (const key of await claimKeys(this.#options.database, rows)) {

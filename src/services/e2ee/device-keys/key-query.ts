@@ -18,15 +18,15 @@ import type { RemoteDeviceLists } from '#src/services/e2ee/device-lists/remote-d
 import { assertFewServers, DEFAULT_TIMEOUT_MS, publicKeyOf, type RemoteKeys } from './remote-keys.ts';
 
 /** Users whose keys one request may ask for. */
-const MOST_USERS = 10_000;
+const MAX_USERS = 10_000;
 /** Devices of one user that one request may name. */
-const MOST_DEVICES = 1_000;
-const LONGEST_TIMEOUT_MS = 30_000;
+const MAX_DEVICES = 1_000;
+const MAX_TIMEOUT_MS = 30_000;
 /** Users whose keys are read at once. Clients ask for some hundreds. */
 const USERS_AT_ONCE = 500;
 /** How many requests for more are answered at once, and how many of one user may wait. */
 const LONG_AT_ONCE = 2;
-const MOST_LONG_WAITING = 200;
+const MAX_LONG_WAITING = 200;
 
 /** The answer to `POST /keys/query`. */
 export interface QueriedKeys {
@@ -57,14 +57,14 @@ export interface KeyQueryOptions {
 
 /** Milliseconds to wait for other servers, by what the client asks for. */
 export const remoteTimeout = (asked: number | undefined): number =>
-  Math.min(Math.max(asked ?? DEFAULT_TIMEOUT_MS, 1), LONGEST_TIMEOUT_MS);
+  Math.min(Math.max(asked ?? DEFAULT_TIMEOUT_MS, 1), MAX_TIMEOUT_MS);
 
 /** @throws MatrixError M_TOO_LARGE */
 export const assertFewKeys = (wanted: readonly (readonly [string, readonly string[]])[]): void => {
-  if (wanted.length > MOST_USERS)
-    throw new MatrixError('M_TOO_LARGE', `One request can ask for the keys of ${MOST_USERS} users at most.`);
-  if (wanted.some(([, devices]) => devices.length > MOST_DEVICES))
-    throw new MatrixError('M_TOO_LARGE', `One request can name ${MOST_DEVICES} devices of a user at most.`);
+  if (wanted.length > MAX_USERS)
+    throw new MatrixError('M_TOO_LARGE', `One request can ask for the keys of ${MAX_USERS} users at most.`);
+  if (wanted.some(([, devices]) => devices.length > MAX_DEVICES))
+    throw new MatrixError('M_TOO_LARGE', `One request can name ${MAX_DEVICES} devices of a user at most.`);
 };
 
 /** What stands under `failures` for a server that could not be asked. */
@@ -77,7 +77,7 @@ export const failureOf = (error: unknown): JsonObject =>
 export class KeyQuery {
   readonly #options: KeyQueryOptions;
   /** Those of many users. */
-  readonly #long = new FairGate({ concurrency: LONG_AT_ONCE, maxWaiting: MOST_LONG_WAITING });
+  readonly #long = new FairGate({ concurrency: LONG_AT_ONCE, maxWaiting: MAX_LONG_WAITING });
 
   constructor(options: KeyQueryOptions) {
     this.#options = options;

@@ -8,13 +8,13 @@ import { type FederationFailure, matrixErrorOf } from '#src/remote/federation/fe
 import type { RemoteClaimedKeys, RemoteUserKeys, UserKeysApi } from '#src/remote/federation/user-keys-api.ts';
 
 /** Other servers that one request may have asked. */
-const MOST_SERVERS = 500;
+const MAX_SERVERS = 500;
 export const DEFAULT_TIMEOUT_MS = 10_000;
 
 /** @throws MatrixError M_TOO_LARGE */
 export const assertFewServers = (servers: ReadonlyMap<string, unknown>): void => {
-  if (servers.size > MOST_SERVERS)
-    throw new MatrixError('M_TOO_LARGE', `One request can ask for keys of ${MOST_SERVERS} other servers at most.`);
+  if (servers.size > MAX_SERVERS)
+    throw new MatrixError('M_TOO_LARGE', `One request can ask for keys of ${MAX_SERVERS} other servers at most.`);
 };
 
 /** The public key of a cross-signing key, which has just one. */

@@ -6,7 +6,7 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import {
   crossSigningKey,
   isStreamId,
-  MOST_REMOTE_DEVICES,
+  MAX_REMOTE_DEVICES,
   type RemoteDevice,
   remoteDevice,
   type UserDevicesApi,
@@ -35,9 +35,9 @@ import type { DeviceListChanges } from './device-list-changes.ts';
 
 const RESYNC_MS = 30_000;
 /** Lists that are asked for anew at once, because something is missing in them. */
-const MOST_RESYNCING = 50;
+const MAX_RESYNCING = 50;
 /** Ids that an update may name as those before it. */
-const MOST_PREVIOUS = 100;
+const MAX_PREVIOUS = 100;
 
 /** The keys of users of other servers, as far as they are known here. */
 export interface KnownRemoteKeys {
@@ -100,7 +100,7 @@ export class RemoteDeviceLists {
    */
   async ask(userIds: readonly string[], timeoutMs: number): Promise<KnownRemoteKeys> {
     const asked = await Promise.all(
-      userIds.slice(0, MOST_RESYNCING).map(async (userId) => ((await this.#ask(userId, timeoutMs)) ? userId : [])),
+      userIds.slice(0, MAX_RESYNCING).map(async (userId) => ((await this.#ask(userId, timeoutMs)) ? userId : [])),
     );
     const { keys } = await this.known(asked.flat());
     return { keys, wanted: [], unknown: userIds.filter((userId) => keys.deviceKeys[userId] === undefined) };
@@ -111,13 +111,13 @@ export class RemoteDeviceLists {
     const { database } = this.#options;
     const { deleted, prev_id: previous = [], stream_id: streamId, user_id: userId } = content;
     if (typeof userId !== 'string' || domainOf(userId) !== origin || !isStreamId(streamId)) return;
-    if (!Array.isArray(previous) || previous.length > MOST_PREVIOUS || !previous.every(isStreamId)) return;
+    if (!Array.isArray(previous) || previous.length > MAX_PREVIOUS || !previous.every(isStreamId)) return;
     const device = remoteDevice(userId, content);
     if (device === undefined || !(await sharingUsers(database, [userId])).has(userId)) return;
     const isMissing = await this.#change(userId, async (tx, list) => {
       if (list.stale || streamId <= list.streamId) return list;
       const follows = previous.includes(list.streamId) && previous.every((id) => id <= list.streamId);
-      const isTooMany = (await countRemoteDevices(tx, userId, device.deviceId)) >= MOST_REMOTE_DEVICES;
+      const isTooMany = (await countRemoteDevices(tx, userId, device.deviceId)) >= MAX_REMOTE_DEVICES;
       if (!follows || isTooMany) return { ...list, stale: true };
       if (deleted === true) await deleteRemoteDevice(tx, userId, device.deviceId);
       else await putRemoteDevices(tx, userId, [rowOf(device)]);
@@ -197,7 +197,7 @@ export class RemoteDeviceLists {
 
   /** Asks for a list in the background. One that cannot be had now is asked for when a client wants it. */
   #resync(userId: string): void {
-    if (this.#resyncing.size >= MOST_RESYNCING) return;
+    if (this.#resyncing.size >= MAX_RESYNCING) return;
     this.#resyncing.add(
       userId,
       this.#ask(userId, RESYNC_MS).then(

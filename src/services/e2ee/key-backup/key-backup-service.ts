@@ -21,13 +21,13 @@ import {
 } from '#src/storage/e2ee/key-backups.ts';
 
 /** Versions that one user may keep at once. */
-const MOST_VERSIONS = 20;
+const MAX_VERSIONS = 20;
 /** Characters of a version's `auth_data` as JSON. */
-const LONGEST_AUTH_DATA = 65_536;
+const MAX_AUTH_DATA_LENGTH = 65_536;
 /** Sessions that are read at once. */
 const PAGE = 2_000;
 /** Characters of a room's or session's name. */
-const LONGEST_NAME = 255;
+const MAX_NAME_LENGTH = 255;
 const VERSION = /^[1-9][0-9]{0,14}$/;
 
 /** A version as clients see it. Client-Server API, `GET /room_keys/version`. */
@@ -48,7 +48,7 @@ export interface BackupState {
 export interface KeyBackupServiceOptions {
   readonly database: Database;
   /** Characters of session data that one user may keep. */
-  readonly mostBytes: number;
+  readonly maxBytes: number;
 }
 
 /** Room -> session -> `KeyBackupData`, as JSON texts. */
@@ -67,14 +67,14 @@ export class KeyBackupService {
   /** Begins a new version, which is the current one from then on. @throws MatrixError M_TOO_LARGE, M_LIMIT_EXCEEDED */
   async create(userId: string, algorithm: string, authData: JsonObject): Promise<string> {
     const text = checkAuthData(authData);
-    if (algorithm.length > LONGEST_NAME)
-      throw new MatrixError('M_INVALID_PARAM', `The name of an algorithm has ${LONGEST_NAME} characters at most.`);
+    if (algorithm.length > MAX_NAME_LENGTH)
+      throw new MatrixError('M_INVALID_PARAM', `The name of an algorithm has ${MAX_NAME_LENGTH} characters at most.`);
     return this.#options.database.write(async (tx) => {
       await lockKeyBackups(tx, userId);
-      if ((await countKeyBackups(tx, userId)) >= MOST_VERSIONS)
+      if ((await countKeyBackups(tx, userId)) >= MAX_VERSIONS)
         throw new MatrixError(
           'M_LIMIT_EXCEEDED',
-          `You have ${MOST_VERSIONS} versions of your backup: delete one of them first.`,
+          `You have ${MAX_VERSIONS} versions of your backup: delete one of them first.`,
           {},
           403,
         );
@@ -130,7 +130,7 @@ export class KeyBackupService {
     const sessions = sessionsIn(rooms);
     return this.#change(userId, version, async (tx, backup) => {
       const totals = await storeSessions(tx, userId, backup.version, sessions);
-      if (totals.bytes > this.#options.mostBytes && totals.bytes > backup.bytes)
+      if (totals.bytes > this.#options.maxBytes && totals.bytes > backup.bytes)
         throw new MatrixError('M_TOO_LARGE', 'Your backup is full: it cannot take any more keys.');
       return totals;
     });
@@ -200,8 +200,8 @@ const versionOf = ({ algorithm, authData, sessions, etag, version }: KeyBackupRe
 
 const checkAuthData = (authData: JsonObject): string => {
   const text = JSON.stringify(authData);
-  if (text.length > LONGEST_AUTH_DATA)
-    throw new MatrixError('M_TOO_LARGE', `auth_data can have ${LONGEST_AUTH_DATA} characters at most.`);
+  if (text.length > MAX_AUTH_DATA_LENGTH)
+    throw new MatrixError('M_TOO_LARGE', `auth_data can have ${MAX_AUTH_DATA_LENGTH} characters at most.`);
   return text;
 };
 
@@ -221,8 +221,8 @@ const sessionsIn = (rooms: JsonObject): BackedUpSession[] =>
   });
 
 const sessionOf = (roomId: string, sessionId: string, session: unknown): BackedUpSession => {
-  if (roomId.length > LONGEST_NAME || sessionId.length > LONGEST_NAME)
-    throw bad(`The names of rooms and sessions have ${LONGEST_NAME} characters at most.`);
+  if (roomId.length > MAX_NAME_LENGTH || sessionId.length > MAX_NAME_LENGTH)
+    throw bad(`The names of rooms and sessions have ${MAX_NAME_LENGTH} characters at most.`);
   if (!isJsonObject(session)) throw bad('Each session must be an object.');
   const { first_message_index: first, forwarded_count: forwarded, is_verified: verified, session_data: data } = session;
   if (!isCount(first)) throw bad('Each session must have a first_message_index, an integer that is not negative.');

@@ -15,13 +15,13 @@ import type { DeviceInboxes } from './device-inboxes.ts';
 
 const DAY_MS = 86_400_000;
 /** Messages of one request, for one device each. */
-const MOST_MESSAGES = 10_000;
+const MAX_MESSAGES = 10_000;
 /** Characters of one message's content. */
-const LONGEST_MESSAGE = 65_536;
+const MAX_MESSAGE_LENGTH = 65_536;
 /** Characters of what all of one request come to, when those for all devices of users are written for each. */
-const LONGEST_REQUEST = 32 * 1024 * 1024;
+const MAX_REQUEST_LENGTH = 32 * 1024 * 1024;
 /** Characters of their type, as an event's. */
-const LONGEST_TYPE = 255;
+const MAX_TYPE_LENGTH = 255;
 /** "meaning all known devices for the user" */
 const ALL_DEVICES = '*';
 
@@ -80,8 +80,8 @@ export class ToDeviceService {
     const key = keyOf(sender, type, txnId);
     await this.#transactions.once(key, async () => {
       if ((await this.#transactions.earlier(key)) !== undefined) return '';
-      if (type.length > LONGEST_TYPE)
-        throw new MatrixError('M_TOO_LARGE', `The type of an event can have ${LONGEST_TYPE} characters at most.`);
+      if (type.length > MAX_TYPE_LENGTH)
+        throw new MatrixError('M_TOO_LARGE', `The type of an event can have ${MAX_TYPE_LENGTH} characters at most.`);
       check(messages);
       const { isLocal, remote, shadowBans } = this.#options;
       // Those of the shadow-banned reach their own devices only.
@@ -192,12 +192,15 @@ const check = (messages: DeviceMessages): void => {
   for (const devices of Object.values(messages)) {
     for (const content of Object.values(devices)) {
       count += 1;
-      if (JSON.stringify(content).length > LONGEST_MESSAGE)
-        throw new MatrixError('M_TOO_LARGE', `A message for a device can have ${LONGEST_MESSAGE} characters at most.`);
+      if (JSON.stringify(content).length > MAX_MESSAGE_LENGTH)
+        throw new MatrixError(
+          'M_TOO_LARGE',
+          `A message for a device can have ${MAX_MESSAGE_LENGTH} characters at most.`,
+        );
     }
   }
-  if (count > MOST_MESSAGES)
-    throw new MatrixError('M_TOO_LARGE', `One request can send ${MOST_MESSAGES} messages at most.`);
+  if (count > MAX_MESSAGES)
+    throw new MatrixError('M_TOO_LARGE', `One request can send ${MAX_MESSAGES} messages at most.`);
 };
 
 /** A message for all devices of somebody who has thousands is one in the request, and thousands in the database. @throws MatrixError M_TOO_LARGE */
@@ -212,11 +215,11 @@ const checkWritten = (type: string, messages: DeviceMessages, known: readonly { 
       count += copies;
       characters += copies * (JSON.stringify(content).length + type.length);
     }
-  if (count > MOST_MESSAGES)
-    throw new MatrixError('M_TOO_LARGE', `One request can send ${MOST_MESSAGES} messages at most.`);
-  if (characters > LONGEST_REQUEST)
+  if (count > MAX_MESSAGES)
+    throw new MatrixError('M_TOO_LARGE', `One request can send ${MAX_MESSAGES} messages at most.`);
+  if (characters > MAX_REQUEST_LENGTH)
     throw new MatrixError(
       'M_TOO_LARGE',
-      `The messages of one request can have ${LONGEST_REQUEST} characters at most, for all devices together.`,
+      `The messages of one request can have ${MAX_REQUEST_LENGTH} characters at most, for all devices together.`,
     );
 };

@@ -22,7 +22,7 @@ const SWEEP_MS = 5_000;
 /** How long changes are gathered before they are written: no user is written more often than that. */
 const STORE_MS = 30_000;
 /** Characters of a status message: it is kept, and told to everybody whom the user shares a room with. */
-const LONGEST_STATUS = 2_048;
+const MAX_STATUS_LENGTH = 2_048;
 /** Latest changes that can be told without looking through everybody. */
 const LOG_LENGTH = 4_096;
 
@@ -55,7 +55,7 @@ export class PresenceService {
   readonly #active = new Map<string, UserPresence>();
   readonly #loading = new OnceByKey<string, UserPresence>();
   /** Users who are not offline, beyond which other servers are not believed that more are there. */
-  readonly #mostTold: number;
+  readonly #maxRemote: number;
   readonly #log: { readonly userId: string; readonly at: number }[] = [];
   /** What runs behind the requests. */
   readonly #ongoing = new Ongoing();
@@ -67,7 +67,7 @@ export class PresenceService {
 
   constructor(options: PresenceServiceOptions) {
     this.#options = options;
-    this.#mostTold = options.cacheSize ?? 50_000;
+    this.#maxRemote = options.cacheSize ?? 50_000;
     this.#known = new CountedCache('presence', atMost(options.cacheSize ?? 50_000));
     options.acted.subscribe((action) => this.#acted(action));
   }
@@ -147,7 +147,7 @@ export class PresenceService {
   receive(userId: string, content: PresenceContent): void {
     if (!this.#options.enabled) return;
     const known = this.#peek(userId);
-    if (known === undefined && this.#active.size >= this.#mostTold) return;
+    if (known === undefined && this.#active.size >= this.#maxRemote) return;
     const user = known ?? new UserPresence(userId, undefined, undefined, this.#options.idleMs);
     this.#update(user, (now) => user.told(content, now), false);
   }
@@ -260,7 +260,7 @@ export class PresenceService {
 }
 
 const assertStatus = (statusMsg: string): void => {
-  if (statusMsg.length > LONGEST_STATUS)
-    throw new MatrixError('M_INVALID_PARAM', `status_msg has at most ${LONGEST_STATUS} characters.`);
+  if (statusMsg.length > MAX_STATUS_LENGTH)
+    throw new MatrixError('M_INVALID_PARAM', `status_msg has at most ${MAX_STATUS_LENGTH} characters.`);
   if (statusMsg.includes('\0')) throw new MatrixError('M_INVALID_PARAM', 'status_msg holds a NUL character.');
 };

@@ -11,7 +11,7 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import type { EphemeralCounter } from '#src/services/commit/ephemeral-counter.ts';
 
 const DEFAULT_TIMEOUT_MS = 30_000;
-const LONGEST_TIMEOUT_MS = 120_000;
+const MAX_TIMEOUT_MS = 120_000;
 
 /** Who is typing in a room. */
 export interface TypingIn {
@@ -114,7 +114,7 @@ export class TypingService {
     before?.cancel();
     typing.set(
       userId,
-      this.#timers.after(Math.min(timeoutMs, LONGEST_TIMEOUT_MS), () => this.stop(room, userId)),
+      this.#timers.after(Math.min(timeoutMs, MAX_TIMEOUT_MS), () => this.stop(room, userId)),
     );
     if (before === undefined) this.#show(room.nid, typing, userId);
   }

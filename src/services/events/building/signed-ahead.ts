@@ -1,5 +1,5 @@
 import type { BuiltPdu } from '#src/protocol/events/build-pdu.ts';
-import { MOST_EXTREMITIES, type RoomHead } from '#src/services/room-model/room/building-head.ts';
+import { MAX_EXTREMITIES, type RoomHead } from '#src/services/room-model/room/building-head.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
@@ -37,4 +37,4 @@ export const newcomers = (now: RoomHead, { head }: Ground): readonly StoredEvent
 export const isStill = (room: Room, ground: Ground): boolean =>
   room.generation === ground.generation &&
   room.head.chain.nid === ground.head.chain.nid &&
-  newcomers(room.head, ground).length < MOST_EXTREMITIES;
+  newcomers(room.head, ground).length < MAX_EXTREMITIES;

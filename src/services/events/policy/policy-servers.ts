@@ -43,14 +43,14 @@ type Remembered =
 
 const RECOMMENDED: Remembered = { isRecommended: true };
 /** Verdicts that are remembered until their events are in their rooms. */
-const MOST_VERDICTS = 10_000;
+const MAX_VERDICTS = 10_000;
 const SILENCE_MS = 30_000;
 /** Events of other servers that are asked about at the same time: of one room, and in all. */
 const ASKING_IN_ROOM = 4;
 const ASKING = 256;
 /** Events of one room that users of this server send at the same time, and that wait until it is their turn. */
 const SENDING_IN_ROOM = 8;
-const MOST_WAITING = 100;
+const MAX_WAITING = 100;
 const COME_AGAIN_MS = 1_000;
 
 /**
@@ -59,7 +59,7 @@ const COME_AGAIN_MS = 1_000;
  */
 export class PolicyServers {
   readonly #options: PolicyServersOptions;
-  readonly #verdicts = new LRUCache<string, Remembered>(atMost(MOST_VERDICTS));
+  readonly #verdicts = new LRUCache<string, Remembered>(atMost(MAX_VERDICTS));
   readonly #asking = new Gate(ASKING);
   readonly #lines = new WeakMap<Room, Gate>();
 
@@ -88,7 +88,7 @@ export class PolicyServers {
   inLine<T>(room: Room, work: () => Promise<T>): Promise<T> {
     const line = this.#lines.get(room) ?? new Gate(SENDING_IN_ROOM);
     this.#lines.set(room, line);
-    if (line.waiting >= MOST_WAITING)
+    if (line.waiting >= MAX_WAITING)
       throw limitExceeded('policy server', COME_AGAIN_MS, 'Too many events of this room wait for its policy server.');
     return line.run(work);
   }

@@ -8,7 +8,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { PolicyServers, PolicyVerdict } from './policy-servers.ts';
 
 /** Verdicts that are remembered until their events are in their rooms. */
-const MOST_VERDICTS = 10_000;
+const MAX_VERDICTS = 10_000;
 /** Events of other servers about which is asked at the same time. */
 const ASKING = 32;
 
@@ -22,7 +22,7 @@ export class ReceivedChecks {
   readonly #servers: PolicyServers;
   readonly #checks: SpamChecks;
   /** By event: why it is refused, or null. */
-  readonly #verdicts = new LRUCache<string, { readonly reason: string | null }>(atMost(MOST_VERDICTS));
+  readonly #verdicts = new LRUCache<string, { readonly reason: string | null }>(atMost(MAX_VERDICTS));
   readonly #asking = new Gate(ASKING);
 
   constructor(servers: PolicyServers, checks: SpamChecks) {

@@ -5,7 +5,7 @@ import { type IdentifiedPdu, redactionTarget, referencedIds } from '#src/protoco
 import { stickyUntil } from '#src/protocol/events/sticky.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
-import { MOST_EXTREMITIES } from '#src/services/room-model/room/building-head.ts';
+import { MAX_EXTREMITIES } from '#src/services/room-model/room/building-head.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { ReceivedChecks } from '#src/services/events/policy/received-checks.ts';
 import type { StateChange } from '#src/services/room-model/state/state-chain.ts';
@@ -363,7 +363,7 @@ export class EventReceiver {
           };
     const superseded = isAccepted ? await this.#superseded(turn, prev) : new Set<number>();
     const others = room.head.extremities.filter((event) => !superseded.has(event.nid));
-    const isExtremity = isAccepted && others.length < MOST_EXTREMITIES;
+    const isExtremity = isAccepted && others.length < MAX_EXTREMITIES;
     const { changes, isAfterEvent } = isExtremity
       ? await turn.around.afterwards(room, { incoming, auth, before, own }, others)
       : { changes: [], isAfterEvent: false };

@@ -36,7 +36,7 @@ export interface QueuedEvent {
 }
 
 /** Events on their way at most, before they are waited for. */
-const MOST_ON_THEIR_WAY = 300;
+const MAX_PENDING = 300;
 
 /**
  * One turn of receiving in a room, for which the caller has the room exclusively. Events are queued for writing one after the other and
@@ -156,7 +156,7 @@ export class ReceivingTurn {
     // Whoever settles hears of what went wrong.
     written.catch(() => undefined);
     this.#written.push(written);
-    if (changesMore || this.#written.length >= MOST_ON_THEIR_WAY) this.#mustSettle = true;
+    if (changesMore || this.#written.length >= MAX_PENDING) this.#mustSettle = true;
   }
 
   /** Waits for what the next event has to see committed. */

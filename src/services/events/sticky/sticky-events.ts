@@ -2,7 +2,7 @@ import { reviewStickyEvents } from '#src/jobs/definitions.ts';
 import { requestJob } from '#src/jobs/job-definition.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { LONGEST_STICKY_MS } from '#src/protocol/events/sticky.ts';
+import { MAX_STICKY_MS } from '#src/protocol/events/sticky.ts';
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
 import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
@@ -13,7 +13,7 @@ import { stickyOfRooms, stickyRooms } from '#src/storage/events/sticky-events.ts
 import { StickyView } from './sticky-view.ts';
 
 /** Unexpired sticky events of one sender in one room, when nobody says otherwise. */
-const MOST_OF_SENDER = 100;
+const MAX_PER_SENDER = 100;
 /** For how large a sticky event is taken, in characters: a sender of larger ones has fewer. Those of calls have about 3000. */
 const USUAL_SIZE = 10_240;
 
@@ -24,7 +24,7 @@ export interface StickyEventsOptions {
   readonly loader: EventLoader;
   readonly clock: Clock;
   /** Unexpired sticky events that a sender may have in a room. */
-  readonly mostOfSender?: number | undefined;
+  readonly maxPerSender?: number | undefined;
 }
 
 /**
@@ -35,7 +35,7 @@ export class StickyEvents {
   readonly #database: Database;
   readonly #loader: EventLoader;
   readonly #clock: Clock;
-  readonly #mostOfSender: number;
+  readonly #maxPerSender: number;
   /** Rooms that may have unexpired sticky events. */
   readonly #rooms = new Set<number>();
   /** What earlier processes left is known. */
@@ -49,7 +49,7 @@ export class StickyEvents {
     this.#database = options.database;
     this.#loader = options.loader;
     this.#clock = options.clock;
-    this.#mostOfSender = options.mostOfSender ?? MOST_OF_SENDER;
+    this.#maxPerSender = options.maxPerSender ?? MAX_PER_SENDER;
   }
 
   /** Learns which rooms have sticky events of before this process. The first request does it otherwise. */
@@ -129,7 +129,7 @@ export class StickyEvents {
         throw new MatrixError(
           'M_LIMIT_EXCEEDED',
           `You have ${own.length} sticky events in this room, which is as much as may be. Wait until one of them expires.`,
-          { retry_after_ms: Math.max(1, Math.min(...own.map((entry) => entry.until - now), LONGEST_STICKY_MS)) },
+          { retry_after_ms: Math.max(1, Math.min(...own.map((entry) => entry.until - now), MAX_STICKY_MS)) },
         );
       }
       this.#pending.set(key, (this.#pending.get(key) ?? 0) + 1);
@@ -146,7 +146,7 @@ export class StickyEvents {
 
   #isTooMuch(own: readonly StickyEntry[], pending = 0): boolean {
     const size = own.reduce((sum, { event }) => sum + event.json.length, 0);
-    return own.length + pending >= this.#mostOfSender || size >= this.#mostOfSender * USUAL_SIZE;
+    return own.length + pending >= this.#maxPerSender || size >= this.#maxPerSender * USUAL_SIZE;
   }
 
   /** Hears of a sticky event that was committed just now. */

@@ -58,7 +58,7 @@ export interface EventServiceOptions {
   /** Is told of rooms in which redactions wait for what they redact. */
   readonly onAwaitedRedaction?: (roomNid: number) => void;
   /** Unexpired sticky events that a sender may have in a room. */
-  readonly mostStickyEvents?: number;
+  readonly maxStickyEvents?: number;
 }
 
 /** Events that were built before they are written, since others are asked about them. */
@@ -99,7 +99,7 @@ export class EventService {
     this.#clock = options.clock;
     this.#onAwaitedRedaction = options.onAwaitedRedaction;
     this.transactions = new TransactionIds(options.database, options.clock);
-    this.sticky = new StickyEvents({ ...options, mostOfSender: options.mostStickyEvents });
+    this.sticky = new StickyEvents({ ...options, maxPerSender: options.maxStickyEvents });
     this.#followUps = new FollowUps([...options.followUps, this.sticky.followUp]);
     this.#serverName = options.signer.serverName;
     this.#builder = new EventBuilder({

@@ -45,25 +45,25 @@ export interface BackfillOptions {
 /** Events that are asked for at once. */
 const AT_ONCE = 100;
 /** Missing events from which servers are asked to go back. */
-const MOST_ENDS = 5;
+const MAX_ENDS = 5;
 /** Events at whose place the state is asked for. */
-const MOST_STATES = 5;
+const MAX_STATES = 5;
 /** Servers that are asked for the same. */
-const MOST_SERVERS = 4;
+const MAX_SERVERS = 4;
 /** Rooms that are filled behind the requests at the same time. */
 const BACKGROUND = 2;
 /** After how long a room is asked about again whose history nobody had: doubled each time. */
 const FIRST_PAUSE_MS = 60_000;
-const LONGEST_PAUSE_MS = 3_600_000;
+const MAX_PAUSE_MS = 3_600_000;
 const REMEMBERED_ROOMS = 5_000;
 /** Milliseconds for which a page waits for the state of a room that was just joined. */
 const PATIENCE_MS = 20_000;
 /** How long after a join or a gap a room is filled behind the requests: who reads at once has it fetched at once, and what comes late may close the gap. */
 const BEHIND_MS = 60_000;
 /** Single events that are looked for in a room, in so many milliseconds, and servers that are asked for each. */
-const MOST_LOOKS = 60;
+const MAX_LOOKS = 60;
 const LOOKS_MS = 60_000;
-const MOST_LOOKED_AT = 2;
+const MAX_LOOKED_AT = 2;
 const FURTHEST = Number.MAX_SAFE_INTEGER;
 
 interface Pause {
@@ -139,7 +139,7 @@ export class Backfill implements PastSource {
     if (!(await this.#wholeOrArrived(room, eventId, isHere))) return false;
     const isFound = await this.#turns.run(room.nid, async () => {
       if (await isHere()) return true;
-      for (const server of fetcher.serversOf(room, serverIn(eventId), MOST_LOOKED_AT))
+      for (const server of fetcher.serversOf(room, serverIn(eventId), MAX_LOOKED_AT))
         if (await this.#fetchAt(room, eventId, server)) return true;
       return isHere();
     });
@@ -171,7 +171,7 @@ export class Backfill implements PastSource {
     const now = this.#options.clock.now();
     const before = this.#looks.get(roomNid);
     const looks = before === undefined || now >= before.until ? { count: 0, until: now + LOOKS_MS } : before;
-    if (looks.count >= MOST_LOOKS) return false;
+    if (looks.count >= MAX_LOOKS) return false;
     this.#looks.set(roomNid, { ...looks, count: looks.count + 1 });
     return true;
   }
@@ -219,10 +219,10 @@ export class Backfill implements PastSource {
     const { signal } = this.#closing;
     const pause = this.#pauses.get(room.nid);
     if (pause !== undefined && clock.now() < pause.until) return false;
-    const ends = await backwardExtremities(database, room.nid, range, MOST_ENDS);
+    const ends = await backwardExtremities(database, room.nid, range, MAX_ENDS);
     if (ends.length === 0) return false;
     const ids = ends.map(({ event_id: id }) => eventIdText(room.version, id));
-    for (const server of fetcher.serversOf(room, [], MOST_SERVERS)) {
+    for (const server of fetcher.serversOf(room, [], MAX_SERVERS)) {
       if (signal.aborted) return false;
       const answer = await history.backfill(server, room.roomId, ids, AT_ONCE, isUrgent);
       if (!answer.ok) continue;
@@ -233,7 +233,7 @@ export class Backfill implements PastSource {
       this.#filled.inc({}, count);
       return true;
     }
-    const lengthMs = Math.min(pause === undefined ? FIRST_PAUSE_MS : 2 * pause.lengthMs, LONGEST_PAUSE_MS);
+    const lengthMs = Math.min(pause === undefined ? FIRST_PAUSE_MS : 2 * pause.lengthMs, MAX_PAUSE_MS);
     this.#pauses.set(room.nid, { until: clock.now() + lengthMs, lengthMs });
     return false;
   }
@@ -249,7 +249,7 @@ export class Backfill implements PastSource {
       ({ eventId, pdu }) => !isHere.has(eventId) && referencedIds(pdu.prev_events).some((id) => missing.has(id)),
     );
     const told = new Map<string, readonly string[]>();
-    for (const { eventId } of open.toSorted((a, b) => b.pdu.depth - a.pdu.depth).slice(0, MOST_STATES)) {
+    for (const { eventId } of open.toSorted((a, b) => b.pdu.depth - a.pdu.depth).slice(0, MAX_STATES)) {
       const state = await fetcher.stateBefore(room, eventId, server, this.#closing.signal);
       if (state !== undefined) told.set(eventId, state);
     }

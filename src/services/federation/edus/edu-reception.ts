@@ -8,8 +8,8 @@ import type { ReceiptEdus } from './receipt-edus.ts';
 import type { TypingEdus } from './typing-edus.ts';
 
 /** "The maximum length of 32 codepoints" is what servers may send; somewhat more does no harm. */
-const LONGEST_MESSAGE_ID = 255;
-const LONGEST_TYPE = 255;
+const MAX_MESSAGE_ID_LENGTH = 255;
+const MAX_TYPE_LENGTH = 255;
 
 export interface EduReceptionOptions {
   readonly toDevice: ToDeviceService;
@@ -47,7 +47,8 @@ export class EduReception {
   async #directToDevice(origin: string, content: JsonObject): Promise<void> {
     const { message_id: messageId, messages, sender, type } = content;
     if (typeof sender !== 'string' || domainOf(sender) !== origin || typeof type !== 'string') return;
-    if (typeof messageId !== 'string' || messageId.length > LONGEST_MESSAGE_ID || type.length > LONGEST_TYPE) return;
+    if (typeof messageId !== 'string' || messageId.length > MAX_MESSAGE_ID_LENGTH || type.length > MAX_TYPE_LENGTH)
+      return;
     if (!isJsonObject(messages)) return;
     await this.#options.toDevice.receive(origin, messageId, sender, type, messagesIn(messages));
   }

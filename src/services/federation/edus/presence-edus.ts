@@ -18,12 +18,12 @@ const GATHER_MS = 1_000;
 /** What has not changed is said again, since it is believed for half an hour only. */
 const AGAIN_MS = 25 * 60_000;
 const USERS_AT_ONCE = 200;
-const MOST_WAITING = 1_000;
+const MAX_WAITING = 1_000;
 /** Users of one EDU. */
-const MOST_PUSHED = 100;
+const MAX_PUSHED = 100;
 /** Users of one EDU that are looked at. */
-const MOST_RECEIVED = 1_000;
-const LONGEST_STATUS = 2_048;
+const MAX_RECEIVED = 1_000;
+const MAX_STATUS_LENGTH = 2_048;
 const STATES = ['online', 'unavailable', 'offline'] as const;
 
 export interface PresenceEdusOptions {
@@ -40,7 +40,7 @@ export interface PresenceEdusOptions {
 /** Who is here, both ways. Made where the operator wants it. Server-Server API, "Presence". */
 export class PresenceEdus implements EduSource {
   readonly #options: PresenceEdusOptions;
-  readonly #waiting = new NewestItems<{ readonly userId: string }>(MOST_WAITING);
+  readonly #waiting = new NewestItems<{ readonly userId: string }>(MAX_WAITING);
   readonly #gathered = new Set<string>();
   readonly #telling: Background;
   #timer: Timer | undefined;
@@ -71,7 +71,7 @@ export class PresenceEdus implements EduSource {
   /** Takes an `m.presence` of another server in, in as far as it is of users of its who are in a room with one of ours. */
   async receive(origin: string, content: JsonObject): Promise<void> {
     const { database, presence } = this.#options;
-    const push = Array.isArray(content['push']) ? content['push'].slice(0, MOST_RECEIVED) : [];
+    const push = Array.isArray(content['push']) ? content['push'].slice(0, MAX_RECEIVED) : [];
     const said = new Map<string, PresenceContent>();
     for (const one of push) {
       const userId = isJsonObject(one) ? one['user_id'] : undefined;
@@ -90,7 +90,7 @@ export class PresenceEdus implements EduSource {
     for (const { userId, membership, local } of room.members.values()) {
       if (!local || membership !== 'join' || !isLocal(userId) || presence.presenceOf(userId) === undefined) continue;
       this.#waiting.put(serverName, userId, { userId });
-      if ((told += 1) >= MOST_PUSHED) break;
+      if ((told += 1) >= MAX_PUSHED) break;
     }
     if (told > 0) wake(serverName);
   }
@@ -100,7 +100,7 @@ export class PresenceEdus implements EduSource {
   }
 
   take(destination: string, limit: number): Promise<TakenEdus> {
-    const taken = limit === 0 ? undefined : this.#waiting.take(destination, MOST_PUSHED);
+    const taken = limit === 0 ? undefined : this.#waiting.take(destination, MAX_PUSHED);
     if (taken === undefined) return Promise.resolve(NO_EDUS);
     const push = taken.items.flatMap(({ userId }) => {
       const known = this.#options.presence.presenceOf(userId);
@@ -168,7 +168,7 @@ const contentOf = (said: JsonValue): PresenceContent | undefined => {
   const hasAgo = typeof ago === 'number' && Number.isSafeInteger(ago) && ago >= 0;
   return {
     presence,
-    ...(hasStatus ? { status_msg: status.slice(0, LONGEST_STATUS) } : {}),
+    ...(hasStatus ? { status_msg: status.slice(0, MAX_STATUS_LENGTH) } : {}),
     ...(hasAgo ? { last_active_ago: ago } : {}),
     ...(typeof active === 'boolean' ? { currently_active: active } : {}),
   };

@@ -13,12 +13,12 @@ import { NewestItems } from '#src/services/federation/outbound/newest-items.ts';
 
 /** For so long receipts are gathered: who reads a room message by message is told of a few times. */
 const GATHER_MS = 150;
-const MOST_WAITING = 1_000;
+const MAX_WAITING = 1_000;
 /** Of a server that cannot be reached. */
-const MOST_WAITING_WHILE_AWAY = 100;
+const MAX_WAITING_WHILE_AWAY = 100;
 /** Receipts of one EDU that are looked at. */
-const MOST_RECEIVED = 1_000;
-const LONGEST_THREAD = 255;
+const MAX_RECEIVED = 1_000;
+const MAX_THREAD_LENGTH = 255;
 
 interface Told {
   readonly roomId: string;
@@ -37,7 +37,7 @@ export interface ReceiptEdusOptions {
 /** Up to where users have read, both ways. Private receipts are nobody else's. Server-Server API, "Receipts". */
 export class ReceiptEdus implements EduSource {
   readonly #options: ReceiptEdusOptions;
-  readonly #waiting = new NewestItems<Told>(MOST_WAITING);
+  readonly #waiting = new NewestItems<Told>(MAX_WAITING);
   /** What is being gathered, by room, user and thread. */
   #gathered = new Map<string, { readonly room: Room; readonly receipt: Receipt }>();
   #timer: Timer | undefined;
@@ -55,7 +55,7 @@ export class ReceiptEdus implements EduSource {
 
   /** Takes an `m.receipt` of another server in, in as far as it is of joined users of its and the rooms' ACLs allow it. */
   async receive(origin: string, content: JsonObject): Promise<void> {
-    let left = MOST_RECEIVED;
+    let left = MAX_RECEIVED;
     for (const [roomId, kinds] of Object.entries(content)) {
       const users = isJsonObject(kinds) ? kinds['m.read'] : undefined;
       if (!isJsonObject(users) || left <= 0) continue;
@@ -79,7 +79,7 @@ export class ReceiptEdus implements EduSource {
   }
 
   take(destination: string, limit: number): Promise<TakenEdus> {
-    const taken = this.#waiting.take(destination, MOST_WAITING);
+    const taken = this.#waiting.take(destination, MAX_WAITING);
     if (taken === undefined || limit === 0) return Promise.resolve(NO_EDUS);
     const { edus, left } = edusOf(taken.items, limit);
     return Promise.resolve({
@@ -91,7 +91,7 @@ export class ReceiptEdus implements EduSource {
   }
 
   away(destination: string): void {
-    this.#waiting.shrink(destination, MOST_WAITING_WHILE_AWAY);
+    this.#waiting.shrink(destination, MAX_WAITING_WHILE_AWAY);
   }
 
   forget(destination: string): void {
@@ -165,7 +165,7 @@ const parsed = (
   const data = isJsonObject(said['data']) ? said['data'] : {};
   const { thread_id: thread, ts } = data;
   if (!isEventId(eventId)) return undefined;
-  if (thread !== undefined && thread !== MAIN_THREAD && !(isEventId(thread) && thread.length <= LONGEST_THREAD))
+  if (thread !== undefined && thread !== MAIN_THREAD && !(isEventId(thread) && thread.length <= MAX_THREAD_LENGTH))
     return undefined;
   const isTime = typeof ts === 'number' && Number.isSafeInteger(ts) && ts >= 0;
   return { eventId, thread, ts: isTime ? ts : undefined };

@@ -11,7 +11,7 @@ import { NewestItems } from '#src/services/federation/outbound/newest-items.ts';
 const AGAIN_MS = 25_000;
 /** For so long it is believed of users of other servers. */
 const BELIEVED_MS = 60_000;
-const MOST_WAITING = 200;
+const MAX_WAITING = 200;
 
 interface Typing {
   readonly room_id: string;
@@ -30,7 +30,7 @@ export interface TypingEdusOptions {
 /** Who types, both ways. Server-Server API, "Typing Notifications". */
 export class TypingEdus implements EduSource {
   readonly #options: TypingEdusOptions;
-  readonly #waiting = new NewestItems<Typing>(MOST_WAITING);
+  readonly #waiting = new NewestItems<Typing>(MAX_WAITING);
   /** Rooms with other servers in which users of this one type. */
   readonly #typed = new Map<number, Set<string>>();
   #again: Timer | undefined;

@@ -32,17 +32,17 @@ export interface HistoryAnswersOptions {
 /** How long a server that asks for a state waits until it is whole. */
 const PATIENCE_MS = 10_000;
 /** Events in one answer, whatever was asked for. */
-const MOST_MISSING = 20;
-const MOST_BACKFILLED = 100;
+const MAX_MISSING = 20;
+const MAX_BACKFILLED = 100;
 /** Bytes of events in one answer of these, but the first. */
-const MOST_BYTES = 4 * 1024 * 1024;
+const MAX_BYTES = 4 * 1024 * 1024;
 /** Events of a state that are read at once. */
 const SLICE = 250;
 /** Ids of events from which a walk begins. */
-const MOST_ENDS = 50;
+const MAX_ENDS = 50;
 /** Events that are looked at for one that the server may see. */
 const TIMES_AT_ONCE = 20;
-const MOST_TIMES = 400;
+const MAX_TIMES = 400;
 const FURTHEST = Number.MAX_SAFE_INTEGER;
 
 /**
@@ -69,9 +69,9 @@ export class HistoryAnswers {
   ): Promise<string> {
     const room = await this.#room(origin, roomId);
     const found = await this.#options.walk.back(room, {
-      latest: query.latest.slice(0, MOST_ENDS),
-      earliest: query.earliest.slice(0, MOST_ENDS),
-      limit: Math.max(0, Math.min(query.limit, MOST_MISSING)),
+      latest: query.latest.slice(0, MAX_ENDS),
+      earliest: query.earliest.slice(0, MAX_ENDS),
+      limit: Math.max(0, Math.min(query.limit, MAX_MISSING)),
       minDepth: query.minDepth,
       isInclusive: false,
     });
@@ -83,9 +83,9 @@ export class HistoryAnswers {
   async backfill(origin: string, roomId: string, from: readonly string[], limit: number): Promise<string> {
     const room = await this.#room(origin, roomId);
     const found = await this.#options.walk.back(room, {
-      latest: from.slice(0, MOST_ENDS),
+      latest: from.slice(0, MAX_ENDS),
       earliest: [],
-      limit: Math.max(0, Math.min(limit, MOST_BACKFILLED)),
+      limit: Math.max(0, Math.min(limit, MAX_BACKFILLED)),
       minDepth: 0,
       isInclusive: true,
     });
@@ -145,7 +145,7 @@ export class HistoryAnswers {
     const room = await this.#room(origin, roomId);
     const sign = dir === 'f' ? 1 : -1;
     let from = { ts, topo: -sign * FURTHEST, nid: -sign * FURTHEST };
-    for (let looked = 0; looked < MOST_TIMES; looked += TIMES_AT_ONCE) {
+    for (let looked = 0; looked < MAX_TIMES; looked += TIMES_AT_ONCE) {
       const query = { room: room.nid, from, to: sign * FURTHEST, since: -FURTHEST, upTo: room.lastPosition };
       const places = await eventsByTime(database, dir, { ...query, limit: TIMES_AT_ONCE });
       const events = await loader.load(places.map(({ nid }) => ({ room, nid })));
@@ -247,7 +247,7 @@ const textsOf = (...parts: readonly AsyncGenerator<string>[]): Readable =>
 
 /** The beginning of events that has so many bytes at most, or the first one. */
 const withinBytes = (events: readonly StoredEvent[]): readonly StoredEvent[] => {
-  let left = MOST_BYTES;
+  let left = MAX_BYTES;
   const end = events.findIndex(({ json }, index) => (left -= json.length) < 0 && index > 0);
   return end < 0 ? events : events.slice(0, end);
 };

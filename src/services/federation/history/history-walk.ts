@@ -10,7 +10,7 @@ import { positionsById } from '#src/storage/room-model/event-reads.ts';
 /** What is no part of a room's history: its place in it is not known, or it was rejected. */
 const APART = EVENT_FLAGS.outlier | EVENT_FLAGS.rejected;
 /** Events that are looked at in vain for one walk. */
-const MOST_LOOKED_AT = 500;
+const MAX_LOOKED_AT = 500;
 
 /** Walks through the history of rooms, from events to those that they come after. */
 export class HistoryWalk {
@@ -60,7 +60,7 @@ export class HistoryWalk {
     for (const [id, event] of ends) seen.set(id, event);
     const latest = new Set(query.latest);
     const found: StoredEvent[] = [];
-    for (let looked = 0; looked < MOST_LOOKED_AT && found.length < limit; looked++) {
+    for (let looked = 0; looked < MAX_LOOKED_AT && found.length < limit; looked++) {
       const wanted = [...open].some((id) => !known.has(id));
       const next = wanted ? deepest(open, seen) : undefined;
       if (next === undefined) break;

@@ -23,7 +23,7 @@ export interface ServerVisibilityOptions {
 const VISIBILITY = 'm.room.history_visibility';
 const MEMBER = 'm.room.member';
 /** Users of a server whose memberships are looked at: those who are joined now come first. */
-const MOST_USERS = 500;
+const MAX_USERS = 500;
 
 /** What other servers may see of events. Server-Server API, "Backfilling and retrieving missing events"; Client-Server API, "Room History Visibility". */
 export class ServerVisibility {
@@ -91,7 +91,7 @@ export class ServerVisibility {
     const users = [...room.members.values()]
       .filter(({ userId }) => domainOf(userId) === serverName)
       .sort((a, b) => Number(b.membership === 'join') - Number(a.membership === 'join'))
-      .slice(0, MOST_USERS);
+      .slice(0, MAX_USERS);
     const names = await interner.find({ stateKeys: users.map(({ userId }) => ({ type: MEMBER, stateKey: userId })) });
     const keys = users.flatMap(({ userId }) => names.peekStateKey(MEMBER, userId) ?? []);
     const entries = new Map(

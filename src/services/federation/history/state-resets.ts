@@ -18,7 +18,7 @@ export interface ToldStateReset {
   readonly power_levels: boolean;
 }
 
-const MOST = 100;
+const MAX = 100;
 
 /** Where the resolution of forks took back what states of rooms said, for administrators. */
 export class StateResets {
@@ -30,7 +30,7 @@ export class StateResets {
 
   /** The latest, the newest first. */
   async latest(): Promise<readonly ToldStateReset[]> {
-    return (await latestStateResets(this.#database, MOST)).flatMap((record) => {
+    return (await latestStateResets(this.#database, MAX)).flatMap((record) => {
       const version = roomVersion(record.version);
       if (version === undefined) return [];
       const { example, members, power, room_id: roomId, ts } = record;

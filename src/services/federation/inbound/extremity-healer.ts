@@ -21,8 +21,8 @@ const MANY = 10;
 /** For so long others have the time to do it, by saying something. */
 const PATIENCE_MS = 60_000;
 /** Members who are tried: some may not send. */
-const MOST_SENDERS = 5;
-const MOST_ROOMS = 1_000;
+const MAX_SENDERS = 5;
+const MAX_ROOMS = 1_000;
 /** What other servers send for the same. No client shows it. */
 const DUMMY = 'org.matrix.dummy_event';
 
@@ -33,7 +33,7 @@ const DUMMY = 'org.matrix.dummy_event';
  */
 export class ExtremityHealer {
   readonly #options: ExtremityHealerOptions;
-  readonly #waiting = new LRUCache<number, true>(atMost(MOST_ROOMS));
+  readonly #waiting = new LRUCache<number, true>(atMost(MAX_ROOMS));
   readonly #running = new Set<Promise<void>>();
   readonly #closing = new AbortController();
 
@@ -97,5 +97,5 @@ const sendersIn = (room: Room): readonly string[] => {
     .filter(({ local, membership }) => local && membership === 'join')
     .map(({ userId }) => userId)
     .sort((a, b) => levels.userLevel(b) - levels.userLevel(a))
-    .slice(0, MOST_SENDERS);
+    .slice(0, MAX_SENDERS);
 };

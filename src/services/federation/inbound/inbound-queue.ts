@@ -53,15 +53,15 @@ const ROOMS_AT_ONCE = 4;
 const ASKING_AT_ONCE = 64;
 const ASKING_OF_ORIGIN_AT_ONCE = 4;
 /** For so long what one event needs is asked for, and its server is waited for where it is away. */
-const LONGEST_ASKING_MS = 300_000;
+const MAX_ASKING_MS = 300_000;
 /** When a server that is away is asked again: at first, and at most. */
-const SHORTEST_PAUSE_MS = 1_000;
-const LONGEST_PAUSE_MS = 30_000;
+const MIN_PAUSE_MS = 1_000;
+const MAX_PAUSE_MS = 30_000;
 /** Events that are kept in memory until their turn comes; the others are read when it does. */
-const MOST_HELD = 4_000;
+const MAX_HELD = 4_000;
 /** Events of one server that may wait for one room, and in all: it is asked to come again later. */
-const MOST_OF_ORIGIN_IN_ROOM = 1_000;
-const MOST_OF_ORIGIN = 5_000;
+const MAX_PER_ORIGIN_AND_ROOM = 1_000;
+const MAX_PER_ORIGIN = 5_000;
 /** When what failed because of the database is tried again. */
 const RETRY_MS = 1_000;
 const SECONDS = [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300];
@@ -142,9 +142,9 @@ export class InboundQueue {
 
   /** Whether a server has to wait with more events: for one of these rooms, or in all. */
   isFull(origin: string, rooms: Iterable<number>): boolean {
-    if ((this.#counts.get(origin) ?? 0) >= MOST_OF_ORIGIN) return true;
+    if ((this.#counts.get(origin) ?? 0) >= MAX_PER_ORIGIN) return true;
     for (const room of rooms)
-      if ((this.#lines.get(room)?.counts.get(origin) ?? 0) >= MOST_OF_ORIGIN_IN_ROOM) return true;
+      if ((this.#lines.get(room)?.counts.get(origin) ?? 0) >= MAX_PER_ORIGIN_AND_ROOM) return true;
     return false;
   }
 
@@ -156,7 +156,7 @@ export class InboundQueue {
       this.#count(line, event.origin, 1);
       // Places are given out before they are committed: one may come after a later one was read.
       const isOvertaken = event.seq <= line.lastSeq;
-      if (!isOvertaken && (line.hasMore || this.#heldCount >= MOST_HELD)) {
+      if (!isOvertaken && (line.hasMore || this.#heldCount >= MAX_HELD)) {
         line.hasMore = true;
         continue;
       }
@@ -300,10 +300,10 @@ export class InboundQueue {
   }
 
   #standAside(room: Room, line: RoomLine, { origin, seq }: WaitingEvent): void {
-    const fresh: Aside = { seqs: new Map(), running: undefined, timer: undefined, pauseMs: SHORTEST_PAUSE_MS };
+    const fresh: Aside = { seqs: new Map(), running: undefined, timer: undefined, pauseMs: MIN_PAUSE_MS };
     const aside = line.aside.get(origin) ?? fresh;
     line.aside.set(origin, aside);
-    aside.seqs.set(seq, this.#options.clock.monotonic() + LONGEST_ASKING_MS);
+    aside.seqs.set(seq, this.#options.clock.monotonic() + MAX_ASKING_MS);
     this.#wakeAside(room, line, origin, aside);
   }
 
@@ -322,7 +322,7 @@ export class InboundQueue {
   /** The server of these events has what they need, and is away. */
   #wakeLater(room: Room, line: RoomLine, origin: string, aside: Aside): void {
     aside.timer ??= this.#options.timers.after(aside.pauseMs, () => this.#wakeAside(room, line, origin, aside));
-    aside.pauseMs = Math.min(2 * aside.pauseMs, LONGEST_PAUSE_MS);
+    aside.pauseMs = Math.min(2 * aside.pauseMs, MAX_PAUSE_MS);
   }
 
   /** Ends when none is left, or their server is away. */
@@ -339,7 +339,7 @@ export class InboundQueue {
           const isOver = await this.#receiveAfterGap(room, waiting, clock.monotonic() >= until);
           if (signal.aborted || !isOver) return;
           await this.#remove(line, [waiting]);
-          aside.pauseMs = SHORTEST_PAUSE_MS;
+          aside.pauseMs = MIN_PAUSE_MS;
         }
         seqs.delete(seq);
       } catch (err) {
@@ -437,7 +437,7 @@ export class InboundQueue {
   async #close(room: Room, { event, origin }: WaitingEvent): Promise<Reception | undefined> {
     const { gaps, timers } = this.#options;
     const late = new AbortController();
-    const timer = timers.after(LONGEST_ASKING_MS, () => late.abort());
+    const timer = timers.after(MAX_ASKING_MS, () => late.abort());
     try {
       return await gaps.close(room, event, origin, AbortSignal.any([this.#closing.signal, late.signal]));
     } finally {

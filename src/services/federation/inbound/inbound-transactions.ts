@@ -22,10 +22,10 @@ import type { EduHandlers } from './edu-handlers.ts';
 import type { InboundQueue } from './inbound-queue.ts';
 
 /** "Must not include more than 50 PDUs", "more than 100 EDUs". Server-Server API, "Transactions". */
-const MOST_PDUS = 50;
-const MOST_EDUS = 100;
+const MAX_PDUS = 50;
+const MAX_EDUS = 100;
 /** Rooms that the receipts of one transaction may be about: each is looked up. */
-const MOST_RECEIPT_ROOMS = 2_000;
+const MAX_RECEIPT_ROOMS = 2_000;
 
 /** What a transaction brings. */
 export interface Transaction {
@@ -101,15 +101,15 @@ export class InboundTransactions {
    */
   async receive(origin: string, txnId: string, transaction: Transaction): Promise<string> {
     const { edus, pdus } = transaction;
-    if (pdus.length > MOST_PDUS)
+    if (pdus.length > MAX_PDUS)
       throw new MatrixError(
         'M_BAD_JSON',
-        `A transaction has at most ${MOST_PDUS} PDUs, and this one has ${pdus.length}.`,
+        `A transaction has at most ${MAX_PDUS} PDUs, and this one has ${pdus.length}.`,
       );
-    if (edus.length > MOST_EDUS)
+    if (edus.length > MAX_EDUS)
       throw new MatrixError(
         'M_BAD_JSON',
-        `A transaction has at most ${MOST_EDUS} EDUs, and this one has ${edus.length}.`,
+        `A transaction has at most ${MAX_EDUS} EDUs, and this one has ${edus.length}.`,
       );
     const key = `${origin} ${txnId}`;
     const known = this.#answers.get(key);
@@ -258,7 +258,7 @@ export class InboundTransactions {
   /** Does what EDUs say, one after the other. One that fails keeps no other from it. */
   async #handleEdus(origin: string, edus: readonly unknown[]): Promise<void> {
     const { eduHandlers, logger, rooms } = this.#options;
-    let left = MOST_RECEIPT_ROOMS;
+    let left = MAX_RECEIPT_ROOMS;
     for (const edu of edus) {
       if (!isJsonObject(edu)) continue;
       const { content, edu_type: type } = edu;

@@ -16,10 +16,10 @@ export interface MissingEventsOptions {
 const AT_ONCE = 50;
 const FULL_ANSWER = 20;
 /** How often a gap is asked about, and how many events may lie in it, before it is taken for one that stays. */
-const MOST_ROUNDS = 4;
-const MOST_IN_GAP = 150;
+const MAX_ROUNDS = 4;
+const MAX_IN_GAP = 150;
 /** Branches at whose ends the state is asked for. */
-const MOST_BRANCHES = 5;
+const MAX_BRANCHES = 5;
 
 /**
  * Finds what remote events need that is not here: first the events that lie between them and what is here; where these do not join on to it,
@@ -66,7 +66,7 @@ export class MissingEvents implements GapCloser {
     const { fetcher } = this.#options;
     const found = new Map([[event.eventId, event]]);
     let latest: readonly string[] = [event.eventId];
-    for (let round = 0; round < MOST_ROUNDS && found.size <= MOST_IN_GAP && !signal.aborted; round++) {
+    for (let round = 0; round < MAX_ROUNDS && found.size <= MAX_IN_GAP && !signal.aborted; round++) {
       const ends = [...found.values()].flatMap(({ pdu }) => referencedIds(pdu.prev_events));
       const missing = new Set(
         await fetcher.unusable(
@@ -83,7 +83,7 @@ export class MissingEvents implements GapCloser {
       const answer = await fetcher.missingEvents(room, origin, { earliest, latest, limit: AT_ONCE, minDepth: 0 });
       const fresh = answer.filter(({ eventId }) => !found.has(eventId));
       if (fresh.length === 0) break;
-      for (const one of fresh.slice(0, MOST_IN_GAP)) found.set(one.eventId, one);
+      for (const one of fresh.slice(0, MAX_IN_GAP)) found.set(one.eventId, one);
       if (answer.length < FULL_ANSWER) break;
     }
     found.delete(event.eventId);
@@ -102,7 +102,7 @@ export class MissingEvents implements GapCloser {
     const unknown: Reception = { outcome: 'missing', ids: missing };
     const prevIds = new Set(referencedIds(event.pdu.prev_events));
     const gaps = missing.filter((id) => prevIds.has(id));
-    if (gaps.length > MOST_BRANCHES) return unknown;
+    if (gaps.length > MAX_BRANCHES) return unknown;
     if (gaps.length > 0 && room.partial !== undefined) {
       // What such a state adds to one that is not whole could not be told from what is missing.
       await Promise.race([room.whenFull(), aborted(signal)]);

@@ -28,10 +28,10 @@ export interface RoomFetcherOptions {
 }
 
 /** Servers that are asked for the same, one after the other. */
-const MOST_SERVERS = 3;
+const MAX_SERVERS = 3;
 /** Events that are fetched one by one: from so many on, and if they are most of a state, all of it is fetched. */
 const FEW = 20;
-const MOST_SINGLE = 300;
+const MAX_SINGLE = 300;
 const SINGLE_AT_ONCE = 5;
 /** States that are fetched whole at the same time: each may be large. */
 const STATES_AT_ONCE = 2;
@@ -48,7 +48,7 @@ export class RoomFetcher {
   }
 
   /** The servers that may know something of a room: those that are named first, then others that are in it. */
-  serversOf(room: Room, first: readonly string[], most = MOST_SERVERS): readonly string[] {
+  serversOf(room: Room, first: readonly string[], most = MAX_SERVERS): readonly string[] {
     const { random, serverName } = this.#options;
     const others = [...room.remoteServers()];
     const chosen = new Set(first);
@@ -187,7 +187,7 @@ export class RoomFetcher {
   /** Fetches what is missing of what events name as their auth events: of a few of them the whole chains. */
   async fetchMissingAuth(room: Room, events: readonly IdentifiedPdu[], server: string): Promise<void> {
     const given = new Set(events.map(({ eventId }) => eventId));
-    for (let round = 0; round < MOST_SERVERS; round++) {
+    for (let round = 0; round < MAX_SERVERS; round++) {
       const named = events.flatMap(({ pdu }) => referencedIds(pdu.auth_events).filter((id) => !given.has(id)));
       const missing = new Set(await this.absent(room, named));
       const lacking = events.findLast(({ pdu }) => referencedIds(pdu.auth_events).some((id) => missing.has(id)));
@@ -220,7 +220,7 @@ export class RoomFetcher {
   ): Promise<boolean> {
     const absent = await this.absent(room, named);
     if (absent.length > FEW && absent.length * 2 > named.length) return this.#fetchState(room, eventId, server);
-    if (absent.length > MOST_SINGLE) return false;
+    if (absent.length > MAX_SINGLE) return false;
     await this.#fetchSingly(room, absent, server, signal);
     return true;
   }

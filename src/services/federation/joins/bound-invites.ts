@@ -28,7 +28,7 @@ export interface BoundInvitesOptions {
   readonly logger: Logger;
 }
 
-const MOST_INVITES = 50;
+const MAX_INVITES = 50;
 /** The group of limits for what makes this server ask another one in the name of somebody who is not known. */
 const ASKING = 'unknown_server';
 
@@ -49,8 +49,8 @@ export class BoundInvites {
    */
   async bound(userId: string, invites: readonly BoundInvite[], network: string): Promise<void> {
     const { logger, rateLimiter, serverName, users } = this.#options;
-    if (invites.length > MOST_INVITES)
-      throw new MatrixError('M_TOO_LARGE', `At most ${MOST_INVITES} invites can be told of at once.`);
+    if (invites.length > MAX_INVITES)
+      throw new MatrixError('M_TOO_LARGE', `At most ${MAX_INVITES} invites can be told of at once.`);
     if (!isUserId(userId) || domainOf(userId) !== serverName || !(await users.exists(userId)))
       throw new MatrixError('M_NOT_FOUND', 'There is no such user on this server.');
     for (const { mxid, roomId, sender, signed } of invites) {

@@ -146,7 +146,7 @@ export class FederationMembership implements RemoteMembership {
     const join = this.#coming.get(roomId);
     if (join === undefined) return undefined;
     const { promise: late, resolve } = Promise.withResolvers<void>();
-    const timer = this.#options.timers.after(LONGEST_COMING_MS, resolve);
+    const timer = this.#options.timers.after(MAX_COMING_MS, resolve);
     return Promise.race([join, late]).finally(() => timer.cancel());
   }
 
@@ -158,7 +158,7 @@ export class FederationMembership implements RemoteMembership {
       const content: JsonObject = { membership: 'leave', ...(reason === undefined ? {} : { reason }) };
       let event: BuiltPdu | undefined;
       try {
-        event = await this.#tryEach(servers.slice(0, MOST_FOR_LEAVE), (server) =>
+        event = await this.#tryEach(servers.slice(0, MAX_FOR_LEAVE), (server) =>
           this.#leaveThrough(server, room, userId, content),
         );
       } catch (error) {
@@ -427,7 +427,7 @@ export class FederationMembership implements RemoteMembership {
     if (reception.outcome === 'missing') await imports.storeOutliers(room, join.eventId, answer.events);
     if (reception.outcome === 'missing' && answer.membersOmitted) {
       const late = new AbortController();
-      const timer = timers.after(LONGEST_COMING_MS, () => late.abort());
+      const timer = timers.after(MAX_COMING_MS, () => late.abort());
       reception = (await gaps.close(room, join, server, late.signal).finally(() => timer.cancel())) ?? reception;
     } else if (reception.outcome === 'missing') {
       const state = [...answer.state.values()].map(({ eventId }) => eventId).filter((id) => id !== join.eventId);
@@ -526,10 +526,10 @@ export class FederationMembership implements RemoteMembership {
 }
 
 /** Milliseconds for which a transaction waits for the room that its events are of. */
-const LONGEST_COMING_MS = 20_000;
+const MAX_COMING_MS = 20_000;
 
 /** Servers that are asked while a user waits for an invite to be gone. */
-const MOST_FOR_LEAVE = 3;
+const MAX_FOR_LEAVE = 3;
 
 const isOpen = (room: Room, userId: string): boolean => {
   const membership = room.member(userId)?.membership;

@@ -28,7 +28,7 @@ export interface FullStatesOptions {
   readonly timers: Timers;
   readonly logger: Logger;
   /** Bytes of an answer at most. */
-  readonly mostBytes: number;
+  readonly maxBytes: number;
   /** Milliseconds for which a join waits for the first attempt. */
   readonly patienceMs: number;
 }
@@ -37,9 +37,9 @@ export interface FullStatesOptions {
 const ASKED_AT_ONCE = 64;
 const READ_AT_ONCE = 4;
 /** Other servers that are asked in one attempt, after the one that told the rest of the state. */
-const MOST_OTHERS = 4;
+const MAX_OTHERS = 4;
 const FIRST_PAUSE_MS = 5_000;
-const LONGEST_PAUSE_MS = 3_600_000;
+const MAX_PAUSE_MS = 3_600_000;
 
 /** What is under way for a room. */
 interface Task {
@@ -124,7 +124,7 @@ export class FullStates {
   async #run(room: Room, task: Task, attempted: () => void): Promise<void> {
     const { logger, timers } = this.#options;
     const { signal } = task.stop;
-    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
+    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, MAX_PAUSE_MS)) {
       task.attempt = this.#asking
         .run(() => this.#attempt(room, signal))
         .catch((err: unknown) => {
@@ -163,7 +163,7 @@ export class FullStates {
   #serversOf(room: Room, via: string): readonly string[] {
     const { policy } = this.#options;
     const others = room.remoteServers().filter((server) => server !== via && room.allowsServer(server));
-    return [via, ...others.slice(0, MOST_OTHERS)].filter((server) => policy.allows(server));
+    return [via, ...others.slice(0, MAX_OTHERS)].filter((server) => policy.allows(server));
   }
 
   /** @returns whether the room is whole */
@@ -208,8 +208,8 @@ export class FullStates {
 
   /** @throws Error that says why the server does not tell */
   async #stream(room: Room, eventId: string, server: string, signal: AbortSignal): Promise<FederationStream> {
-    const { history, mostBytes } = this.#options;
-    const answer = await history.stateStream(server, room.roomId, eventId, { maxBodyBytes: mostBytes, signal });
+    const { history, maxBytes } = this.#options;
+    const answer = await history.stateStream(server, room.roomId, eventId, { maxBodyBytes: maxBytes, signal });
     if (!answer.ok) throw new Error(answer.error);
     return answer;
   }

@@ -33,9 +33,9 @@ const LISTS: ReadonlyMap<string, EventList> = new Map([
   ['auth_chain', 'auth_chain'],
 ]);
 const MEMBERS: ReadonlySet<string> = new Set(['event', 'members_omitted', 'servers_in_room', 'knock_room_state']);
-const MOST_DEPTH = 1_000;
+const MAX_DEPTH = 1_000;
 /** Of the name of a member; longer ones are none that we know. */
-const LONGEST_NAME = 64;
+const MAX_NAME_LENGTH = 64;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -150,7 +150,7 @@ export class JoinAnswerSplitter {
     }
     this.#begin(at);
     this.#depth += 1;
-    if (this.#depth > MOST_DEPTH) throw new BadAnswerError(`The answer has more than ${MOST_DEPTH} levels.`);
+    if (this.#depth > MAX_DEPTH) throw new BadAnswerError(`The answer has more than ${MAX_DEPTH} levels.`);
   }
 
   #close(byte: number, chunk: Buffer, at: number, parts: AnswerPart[]): void {
@@ -206,5 +206,5 @@ export class JoinAnswerSplitter {
 /** The name of a member; the empty one for what is none that we know. @throws BadAnswerError */
 const nameIn = (json: Buffer): string => {
   if (json[0] !== QUOTE) throw new BadAnswerError('The answer is not JSON.');
-  return json.length > LONGEST_NAME ? '' : json.subarray(1, -1).toString('utf8');
+  return json.length > MAX_NAME_LENGTH ? '' : json.subarray(1, -1).toString('utf8');
 };

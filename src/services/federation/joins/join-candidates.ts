@@ -4,7 +4,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
 /** Servers that are asked for one membership. */
-const MOST = 20;
+const MAX = 20;
 
 /** What is known of where a room is. */
 export interface CandidateSources {
@@ -31,7 +31,7 @@ export const candidatesFor = (
   const found = [...named, ...serverOf(member?.sender), ...told, ...(room?.remoteServers() ?? []), ...serverOf(roomId)];
   return [...new Set(found)]
     .filter((server) => server !== serverName && isServerName(server) && allows(server))
-    .slice(0, MOST);
+    .slice(0, MAX);
 };
 
 const serverOf = (id: unknown): readonly string[] => {

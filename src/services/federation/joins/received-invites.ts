@@ -25,7 +25,7 @@ import { notValid } from './not-valid.ts';
 
 const MEMBER = 'm.room.member';
 /** Invites to rooms of other servers that wait for one user: a server that sends more is told so. */
-const MOST_WAITING = 1_000;
+const MAX_WAITING = 1_000;
 
 /** An invite of a user of this server, as another server sends it. */
 export interface ReceivedInvite {
@@ -158,7 +158,7 @@ export class ReceivedInvites {
     if (user === undefined) throw new MatrixError('M_NOT_FOUND', `There is no user ${target}.`);
     if (user.deactivated) throw new MatrixError('M_FORBIDDEN', `${target} has left this server.`);
     if (room?.isResident === true) return;
-    if ((await pendingInvites(database, target, MOST_WAITING)) >= MOST_WAITING) {
+    if ((await pendingInvites(database, target, MAX_WAITING)) >= MAX_WAITING) {
       throw new MatrixError('M_LIMIT_EXCEEDED', `${target} has more invites than they can answer.`, {
         retry_after_ms: 3_600_000,
       });
@@ -182,7 +182,7 @@ export class ReceivedInvites {
     const events = Array.isArray(state) ? state.filter((one): one is JsonObject => isJsonObject(one)) : [];
     if (!events.some(({ type, state_key: key }) => type === 'm.room.create' && key === ''))
       return 'has no m.room.create';
-    const whole = events.filter((event) => event['signatures'] !== undefined).slice(0, MOST_CHECKED);
+    const whole = events.filter((event) => event['signatures'] !== undefined).slice(0, MAX_CHECKED);
     for (const verdict of await this.#options.verifier.verify(version, whole)) {
       if (!verdict.ok) return `has an event that is not valid: ${verdict.reason}`;
       const { event } = verdict;
@@ -197,7 +197,7 @@ export class ReceivedInvites {
 }
 
 /** Events of what is told of a room that are checked. */
-const MOST_CHECKED = 20;
+const MAX_CHECKED = 20;
 
 const NOT_IN_ROOM = 'This server is not in the room.';
 

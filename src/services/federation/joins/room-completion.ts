@@ -11,7 +11,7 @@ import type { EventService } from '#src/services/events/stream/event-service.ts'
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
-import { MOST_EXTREMITIES } from '#src/services/room-model/room/building-head.ts';
+import { MAX_EXTREMITIES } from '#src/services/room-model/room/building-head.ts';
 import { memberRow } from '#src/services/room-model/room/member-row.ts';
 import { type Member, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { PartialState } from '#src/services/room-model/room/partial-state.ts';
@@ -31,7 +31,7 @@ const MEMBER = 'm.room.member';
 /** Events that are judged again, and rows of states that are looked at, without a pause. */
 const AT_ONCE = 200;
 /** Servers that are told of devices because they turned out to be in a room; others hear of them with the next change. */
-const MOST_TOLD = 1_000;
+const MAX_TOLD = 1_000;
 
 export interface RoomCompletionOptions {
   readonly database: Database;
@@ -205,7 +205,7 @@ export class RoomCompletion {
             requestJob(settleCompletion, {
               room: room.nid,
               after: partial.join,
-              servers: [...unheard].slice(0, MOST_TOLD),
+              servers: [...unheard].slice(0, MAX_TOLD),
             }),
           ],
         ),
@@ -267,7 +267,7 @@ export class RoomCompletion {
       before = rows.at(-1)?.nid ?? 0;
       await setImmediate();
     }
-    const events = await loader.load(newest.slice(0, MOST_EXTREMITIES).map((nid) => ({ room, nid })));
+    const events = await loader.load(newest.slice(0, MAX_EXTREMITIES).map((nid) => ({ room, nid })));
     return [...events.values()];
   }
 

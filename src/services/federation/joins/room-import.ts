@@ -57,7 +57,7 @@ export interface RoomImportOptions {
   readonly members: MembersAhead;
   readonly serverName: string;
   /** How large the state of a room may be beside memberships: it is held in memory, and read as a whole. */
-  readonly mostStateBytes: number;
+  readonly maxStateBytes: number;
 }
 
 /** The state that another server told, by position. */
@@ -129,7 +129,7 @@ export class RoomImport {
     let bytes = 0;
     for (const { eventId, member } of state.values())
       if (member === undefined) bytes += events.get(eventId)?.json.length ?? 0;
-    if (bytes > this.#options.mostStateBytes)
+    if (bytes > this.#options.maxStateBytes)
       // Other servers would tell the same.
       throw new MatrixError(
         'M_RESOURCE_LIMIT_EXCEEDED',
@@ -373,7 +373,7 @@ export class RoomImport {
 
   #serversIn(told: readonly string[]): ReadonlySet<string> {
     const { serverName } = this.#options;
-    return new Set(told.filter((server) => server !== serverName && isServerName(server)).slice(0, MOST_SERVERS));
+    return new Set(told.filter((server) => server !== serverName && isServerName(server)).slice(0, MAX_SERVERS));
   }
 }
 
@@ -386,7 +386,7 @@ export interface ToldEntry {
 export type ToldEntries = readonly ToldEntry[];
 
 /** Servers in a room of which this server is told at most. */
-const MOST_SERVERS = 20_000;
+const MAX_SERVERS = 20_000;
 
 /** Events in an order in which each comes after its auth events. Those that name each other in a circle come last. */
 const authFirst = (events: ReadonlyMap<string, AnsweredEvent>): readonly AnsweredEvent[] => {

@@ -8,8 +8,8 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 import type { Room } from '#src/services/room-model/room/room.ts';
 
 /** State events that are kept of what is told of a room, and bytes of all of them together. */
-const MOST_EVENTS = 100;
-const MOST_BYTES = 32_768;
+const MAX_EVENTS = 100;
+const MAX_BYTES = 32_768;
 
 /**
  * What another server tells of a room along with an invite or a knock, as clients are shown it. What is no state event, or too much, is left
@@ -18,8 +18,8 @@ const MOST_BYTES = 32_768;
 export const toldState = (state: JsonValue | undefined, version: RoomVersion): readonly StrippedStateEvent[] => {
   if (!Array.isArray(state)) return [];
   const told: StrippedStateEvent[] = [];
-  let left = MOST_BYTES;
-  for (const one of state.slice(0, MOST_EVENTS)) {
+  let left = MAX_BYTES;
+  for (const one of state.slice(0, MAX_EVENTS)) {
     const event = stripped(one, version);
     const size = event === undefined ? 0 : sizeOf(event);
     if (event === undefined || size > left) continue;

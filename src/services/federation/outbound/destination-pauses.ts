@@ -3,7 +3,7 @@ const FIRST_MS = SECOND;
 /** Nobody who comes back within the first quarter of an hour waits longer for their mail. */
 const SHORT_MS = 20 * SECOND;
 const SHORT_PAUSES = 50;
-export const LONGEST_PAUSE_MS = 3_600 * SECOND;
+export const MAX_PAUSE_MS = 3_600 * SECOND;
 
 /**
  * Milliseconds until a server is tried again that failed so many times in a row: one second, twice as long each time up to 20 s, that for a
@@ -13,5 +13,5 @@ export const destinationPauseMs = (failures: number): number => {
   const doubled = FIRST_MS * 2 ** (Math.min(failures, 40) - 1);
   if (doubled <= SHORT_MS) return doubled;
   const beyond = failures - SHORT_PAUSES;
-  return beyond <= 0 ? SHORT_MS : Math.min(SHORT_MS * 2 ** Math.min(beyond, 20), LONGEST_PAUSE_MS);
+  return beyond <= 0 ? SHORT_MS : Math.min(SHORT_MS * 2 ** Math.min(beyond, 20), MAX_PAUSE_MS);
 };

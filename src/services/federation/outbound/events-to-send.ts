@@ -10,7 +10,7 @@ import { isOurs } from './own-events.ts';
 import type { PendingRoom, PendingRooms } from './pending-rooms.ts';
 
 /** Characters of the events of one transaction. */
-const MOST_CHARACTERS = 2_000_000;
+const MAX_CHARACTERS = 2_000_000;
 /** Rooms that are looked through at once. */
 const ROOMS_AT_ONCE = 100;
 
@@ -65,11 +65,11 @@ export class EventsToSend {
     let characters = 0;
     for (let places = firstOf(pending.of(destination)); limit > 0 && places.length > 0 && found.length === 0;) {
       for (const place of places) {
-        if (found.length >= limit || characters >= MOST_CHARACTERS) break;
+        if (found.length >= limit || characters >= MAX_CHARACTERS) break;
         const sticky = await this.#sticky(place, limit - found.length);
         for (const event of sticky.events) characters += event.json.length;
         found.push(...sticky.events);
-        const isFull = sticky.upTo !== undefined || found.length >= limit || characters >= MOST_CHARACTERS;
+        const isFull = sticky.upTo !== undefined || found.length >= limit || characters >= MAX_CHARACTERS;
         const { events, upTo } = isFull
           ? { events: [], upTo: place.span.after }
           : await this.#read(destination, place, limit - found.length, limit, latestOnly);

@@ -30,12 +30,12 @@ import {
   replaceDestinationRooms,
   sharesRoomWithServer,
 } from '#src/storage/federation/destination-rooms.ts';
-import { destinationPauseMs, LONGEST_PAUSE_MS } from './destination-pauses.ts';
+import { destinationPauseMs, MAX_PAUSE_MS } from './destination-pauses.ts';
 import { DestinationProgress } from './destination-progress.ts';
 import type { EduSources } from './edu-sources.ts';
 import { EventAudience } from './event-audience.ts';
 import { EventsToSend } from './events-to-send.ts';
-import { bodyOf, MOST_EDUS, MOST_PDUS, type OutboundTransaction, transactionId } from './outbound-transaction.ts';
+import { bodyOf, MAX_EDUS, MAX_PDUS, type OutboundTransaction, transactionId } from './outbound-transaction.ts';
 import { PendingRooms } from './pending-rooms.ts';
 
 /** Under which it remembers how far it came, and in logs and metrics. */
@@ -46,7 +46,7 @@ const KEEP_MS = 1_000;
 /** The same, when nothing that happened concerns other servers. */
 const KEEP_IDLE_MS = 60_000;
 /** How long what is left of a room that goes is waited for, and how often is looked. */
-const LONGEST_SETTLING_MS = 30_000;
+const MAX_SETTLING_MS = 30_000;
 const SETTLING_MS = 100;
 /** What is being sent gets so long when the server stops. */
 const CLOSE_MS = 3_000;
@@ -68,7 +68,7 @@ const SHARE_OF_UNKNOWN = 0.6;
  */
 const PLACES_OF_FAILING = 1.25;
 /** Servers of which it is remembered that they were reached last. */
-const MOST_PROVEN = 20_000;
+const MAX_PROVEN = 20_000;
 const TIMEOUTS = { acceptMs: 10_000, headersMs: 60_000, totalMs: 90_000 };
 /** The first try is a short one: of a thousand servers nobody knows how many are dead, and the others come after these. */
 const TIMEOUTS_OF_UNKNOWN = { ...TIMEOUTS, acceptMs: 5_000 };
@@ -78,7 +78,7 @@ const TIMEOUTS_OF_GONE = { ...TIMEOUTS_OF_FAILING, acceptMs: 10_000 };
 /** After trouble of our own. */
 const TROUBLE_MS = 2_000;
 /** Answers name the events that were refused. */
-const MOST_ANSWER_BYTES = 262_144;
+const MAX_ANSWER_BYTES = 262_144;
 /** Statuses of refusals that say nothing about what was sent. */
 const NOT_ABOUT_CONTENT: ReadonlySet<number> = new Set([401, 403, 404, 405, 408, 421, 425, 429]);
 
@@ -136,7 +136,7 @@ export class FederationOutbound {
   /** The same for servers of which nothing is known. */
   readonly #asking = new AbortController();
   /** Servers that were reached last: they wait for none of those that take long to fail. */
-  readonly #proven = new LRUCache<string, true>(atMost(MOST_PROVEN));
+  readonly #proven = new LRUCache<string, true>(atMost(MAX_PROVEN));
   #lastTurn: Promise<void> = Promise.resolve();
   /** Servers that are back after long. */
   readonly #returning = new Set<string>();
@@ -202,7 +202,7 @@ export class FederationOutbound {
       concurrency: concurrency + failing.most,
       batchSize: 1,
       firstPauseMs: destinationPauseMs(1),
-      longestPauseMs: LONGEST_PAUSE_MS,
+      maxPauseMs: MAX_PAUSE_MS,
       pauseMs: destinationPauseMs,
       // They end by themselves, whatever time it is.
       gather: { ms: GATHER_MS, timers: systemTimers },
@@ -275,7 +275,7 @@ export class FederationOutbound {
    */
   async settle(room: Room, signal: AbortSignal): Promise<void> {
     this.#audience.spread();
-    for (let waitedMs = 0; waitedMs < LONGEST_SETTLING_MS && !signal.aborted; waitedMs += SETTLING_MS) {
+    for (let waitedMs = 0; waitedMs < MAX_SETTLING_MS && !signal.aborted; waitedMs += SETTLING_MS) {
       const waiting = this.#pending.waitingFor(room.nid);
       if (waiting.every((destination) => this.#progress.failuresOf(destination) > 0)) return;
       // Sending ends by itself, whatever time it is.
@@ -366,17 +366,17 @@ export class FederationOutbound {
   async #build(destination: string): Promise<OutboundTransaction | undefined> {
     const { clock, edus, serverName } = this.#options;
     if (this.#progress.failuresOf(destination) >= LONG_FAILURES) this.#returning.add(destination);
-    const taken = await edus.take(destination, MOST_EDUS);
+    const taken = await edus.take(destination, MAX_EDUS);
     const { identity, pdus, ...events } = await this.#events.take(
       destination,
-      taken.holdsEventsBack ? 0 : MOST_PDUS,
+      taken.holdsEventsBack ? 0 : MAX_PDUS,
       this.#returning.has(destination),
     );
     if (taken.edus.length === 0 && pdus.length === 0) return undefined;
     return {
       id: transactionId([...taken.identity, ...identity], () => `${this.#run}-${(this.#count += 1)}`),
       body: bodyOf(serverName, clock.now(), pdus, taken.edus),
-      isFull: taken.holdsEventsBack || pdus.length >= MOST_PDUS || taken.edus.length >= MOST_EDUS,
+      isFull: taken.holdsEventsBack || pdus.length >= MAX_PDUS || taken.edus.length >= MAX_EDUS,
       delivered: async () => {
         await taken.delivered();
         events.delivered();
@@ -402,7 +402,7 @@ export class FederationOutbound {
           return undefined;
         }
       },
-      maxBodyBytes: MOST_ANSWER_BYTES,
+      maxBodyBytes: MAX_ANSWER_BYTES,
       timeouts: this.#timeoutsFor(destination, failures),
       signal: attempt,
       isUrgent: true,

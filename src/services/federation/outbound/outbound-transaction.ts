@@ -3,8 +3,8 @@ import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { Edu } from './edu-source.ts';
 
 /** "The list of PDUs must not exceed 50", "the list of EDUs must not exceed 100". Server-Server API, `PUT /send/{txnId}`. */
-export const MOST_PDUS = 50;
-export const MOST_EDUS = 100;
+export const MAX_PDUS = 50;
+export const MAX_EDUS = 100;
 
 /** What one server sends another at once. */
 export interface OutboundTransaction {

@@ -17,7 +17,7 @@ const PAGE = 100;
 /** Milliseconds for which others use what was read: long enough for those who are behind together, and no longer. */
 const FRESH_MS = 2_000;
 /** Characters of all pages together. */
-const MOST_CHARACTERS = 8_000_000;
+const MAX_CHARACTERS = 8_000_000;
 
 interface Page {
   readonly room: number;
@@ -92,7 +92,7 @@ export class OwnEventPages {
   #bound(): void {
     let characters = this.#pages.reduce((sum, page) => sum + page.characters, 0);
     this.#pages = this.#pages.filter((page) => {
-      if (characters <= MOST_CHARACTERS) return true;
+      if (characters <= MAX_CHARACTERS) return true;
       characters -= page.characters;
       return false;
     });

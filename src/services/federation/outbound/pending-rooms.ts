@@ -31,9 +31,9 @@ export interface PendingChanges {
 }
 
 /** Times a server came and went while nothing could be sent to it: what is older goes. */
-const MOST_SPANS = 8;
+const MAX_SPANS = 8;
 /** Rooms of all servers together: beyond it the server for which most wait is forgotten, and asks for what it missed when it is back. */
-const MOST_ROOMS = 1_000_000;
+const MAX_ROOMS = 1_000_000;
 
 const keyOf = (destination: string, room: number): string => `${room} ${destination}`;
 
@@ -51,7 +51,7 @@ export class PendingRooms {
   readonly #most: number;
   #size = 0;
 
-  constructor(most = MOST_ROOMS) {
+  constructor(most = MAX_ROOMS) {
     this.#most = most;
   }
 
@@ -210,7 +210,7 @@ export class PendingRooms {
 
   #open(spans: PendingSpan[], span: PendingSpan): void {
     spans.push(span);
-    if (spans.length > MOST_SPANS) spans.shift();
+    if (spans.length > MAX_SPANS) spans.shift();
   }
 
   #spansOf(destination: string, room: number): PendingSpan[] {

@@ -8,7 +8,7 @@ import type { Database } from '#src/storage/database.ts';
 import { roomNidsOf } from '#src/storage/room-model/room-ids.ts';
 
 /** Children of one space that another server is told of. */
-const MOST_CHILDREN = 500;
+const MAX_CHILDREN = 500;
 
 export interface SpaceAnswersOptions {
   readonly database: Database;
@@ -39,7 +39,7 @@ export class SpaceAnswers {
     if (room === undefined || !this.#isIn(room) || !(await openness.isOpenToServer(room, origin)))
       throw new MatrixError('M_NOT_FOUND', 'There is no such room here, or it is not open to your server.');
     const states = childrenOf(room, suggestedOnly);
-    const ids = [...new Set(states.map(({ state_key: childId }) => childId))].slice(0, MOST_CHILDREN);
+    const ids = [...new Set(states.map(({ state_key: childId }) => childId))].slice(0, MAX_CHILDREN);
     const loaded = await rooms.load(await roomNidsOf(database, ids));
     const byId = new Map([...loaded.values()].map((child) => [child.roomId, child]));
     const children: RoomSummary[] = [];

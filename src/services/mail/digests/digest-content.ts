@@ -6,7 +6,7 @@ import type { MailTexts } from '#src/services/mail/templates/mail-texts.ts';
 import type { UnreadMessage } from './ports.ts';
 
 const MESSAGES_OF_ROOM = 5;
-const MOST_ROOMS = 10;
+const MAX_ROOMS = 10;
 
 export interface DigestFrame {
   readonly language: Language;
@@ -21,7 +21,7 @@ export const digestContent = (missed: readonly UnreadMessage[], frame: DigestFra
   const texts = mailTexts(language);
   const time = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' });
   const rooms = [...Map.groupBy(missed, ({ roomId }) => roomId).values()];
-  const blocks: Block[] = rooms.slice(0, MOST_ROOMS).map((messages) => ({
+  const blocks: Block[] = rooms.slice(0, MAX_ROOMS).map((messages) => ({
     kind: 'room',
     name: roomName(messages),
     url: `https://matrix.to/#/${encodeURIComponent(messages[0]?.roomId ?? '')}`,

@@ -5,8 +5,8 @@ const LINK = /(:\/\/|\bwww\.|\b[\w-]+\.[a-z]{2,}(\/|:\d|$))/i;
 /** A dot that may be in a domain. Some names have such a one too: they stay, and no link is made of what a word joiner parts. */
 const DOT = /(?<=[\p{L}\p{N}])\.(?=\p{L}{2,})/gu;
 
-const LONGEST_NAME = 80;
-const LONGEST_LINE = 500;
+const MAX_NAME_LENGTH = 80;
+const MAX_LINE_LENGTH = 500;
 
 /** Text on one line, of so many characters at most. */
 const oneLine = (text: string, longest: number): string => {
@@ -21,9 +21,9 @@ const oneLine = (text: string, longest: number): string => {
  * @param instead shown where the name is empty, or is a link
  */
 export const shownName = (name: string | undefined, instead: string): string => {
-  const shown = oneLine(name ?? '', LONGEST_NAME);
+  const shown = oneLine(name ?? '', MAX_NAME_LENGTH);
   return shown === '' || LINK.test(shown) ? oneLine(instead, 255) : shown.replace(DOT, '.\u2060');
 };
 
 /** The text of a message, as it stands in a mail. */
-export const shownLine = (text: string): string => oneLine(text, LONGEST_LINE);
+export const shownLine = (text: string): string => oneLine(text, MAX_LINE_LENGTH);

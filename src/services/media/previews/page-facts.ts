@@ -21,12 +21,12 @@ export interface PageFacts {
 /** Bytes that are decoded and parsed in one turn of the event loop: about a millisecond. */
 const SLICE = 16_384;
 /** Elements after which a page has said what it has to say. */
-const MOST_ELEMENTS = 20_000;
+const MAX_ELEMENTS = 20_000;
 /** Elements inside each other: the parser looks through all that are open at each closing tag. No page that people read has so many. */
 const DEEPEST = 500;
-const MOST_PROPERTIES = 100;
-const LONGEST_VALUE = 2_048;
-const LONGEST_TEXT = 500;
+const MAX_PROPERTIES = 100;
+const MAX_VALUE_LENGTH = 2_048;
+const MAX_TEXT_LENGTH = 500;
 /** Of less there is more to read further down. */
 const ENOUGH_TEXT = 300;
 const LEAST_PICTURE = 100;
@@ -88,9 +88,9 @@ class PageReader {
   /** Whether there is nothing more to be found. */
   get isDone(): boolean {
     return (
-      this.#elements >= MOST_ELEMENTS ||
+      this.#elements >= MAX_ELEMENTS ||
       this.#depth > DEEPEST ||
-      (this.#read.length >= LONGEST_TEXT && this.#pictures.length >= 10)
+      (this.#read.length >= MAX_TEXT_LENGTH && this.#pictures.length >= 10)
     );
   }
 
@@ -117,10 +117,10 @@ class PageReader {
   }
 
   text(text: string): void {
-    if (this.#within === 'title') this.#title = `${this.#title ?? ''}${text}`.slice(0, LONGEST_VALUE);
-    else if (this.#within === 'h1') this.#heading = `${this.#heading ?? ''}${text}`.slice(0, LONGEST_VALUE);
-    else if (this.#unread === 0 && this.#isInBody && this.#read.length < LONGEST_TEXT * 2)
-      this.#read += text.slice(0, LONGEST_TEXT * 2);
+    if (this.#within === 'title') this.#title = `${this.#title ?? ''}${text}`.slice(0, MAX_VALUE_LENGTH);
+    else if (this.#within === 'h1') this.#heading = `${this.#heading ?? ''}${text}`.slice(0, MAX_VALUE_LENGTH);
+    else if (this.#unread === 0 && this.#isInBody && this.#read.length < MAX_TEXT_LENGTH * 2)
+      this.#read += text.slice(0, MAX_TEXT_LENGTH * 2);
   }
 
   facts(): PageFacts {
@@ -147,14 +147,14 @@ class PageReader {
   }
 
   #meta({ content, itemprop, name, property }: Readonly<Record<string, string>>): void {
-    const value = content?.trim().slice(0, LONGEST_VALUE);
+    const value = content?.trim().slice(0, MAX_VALUE_LENGTH);
     if (value === undefined || value === '') return;
     for (const key of [property, name]) {
       const known = key?.trim().toLowerCase();
       if (known === undefined) continue;
       if (known === 'description') this.#description ??= value;
       const isNew = PROPERTY.test(known) && !this.#properties.has(known);
-      if (isNew && this.#properties.size < MOST_PROPERTIES) this.#properties.set(known, value);
+      if (isNew && this.#properties.size < MAX_PROPERTIES) this.#properties.set(known, value);
     }
     if (itemprop?.trim().toLowerCase() === 'image') this.#picture(value, 3);
   }
@@ -178,7 +178,7 @@ class PageReader {
   }
 
   #picture(url: string, rank: number): void {
-    const isUsable = url !== '' && url.length <= LONGEST_VALUE && !url.startsWith('data:');
+    const isUsable = url !== '' && url.length <= MAX_VALUE_LENGTH && !url.startsWith('data:');
     if (isUsable && this.#pictures.length < 20) this.#pictures.push({ url, rank });
   }
 }
@@ -197,7 +197,7 @@ const beginning = (read: string): string | undefined => {
     text += `${text === '' ? '' : '\n'}${paragraph}`;
     if (text.length >= ENOUGH_TEXT) break;
   }
-  return text === '' ? undefined : shortened(text, LONGEST_TEXT);
+  return text === '' ? undefined : shortened(text, MAX_TEXT_LENGTH);
 };
 
 /** A text of at most so many UTF-16 code units; what is cut off is said by an ellipsis. */

@@ -16,8 +16,8 @@ export interface OEmbed {
   readonly html: string | undefined;
 }
 
-const LONGEST = 1_024;
-const MOST_FIELDS = 40;
+const MAX_LENGTH = 1_024;
+const MAX_FIELDS = 40;
 /** What is found out here, or has a form of its own. */
 const OWN = /^og:(image|title|description|video:url|video:secure_url|url$)/;
 const NUMBERS = /^og:.*:(width|height)$/;
@@ -27,14 +27,14 @@ export const fieldsOf = (facts: PageFacts, url: URL, oEmbed?: OEmbed): PreviewFi
   const { properties } = facts;
   const fields: Record<string, string | number> = {};
   for (const [name, value] of properties) {
-    if (!name.startsWith('og:') || OWN.test(name) || Object.keys(fields).length >= MOST_FIELDS) continue;
+    if (!name.startsWith('og:') || OWN.test(name) || Object.keys(fields).length >= MAX_FIELDS) continue;
     const number = NUMBERS.test(name) ? Number.parseInt(value, 10) : Number.NaN;
-    if (!NUMBERS.test(name)) fields[name] = shortened(value, LONGEST);
+    if (!NUMBERS.test(name)) fields[name] = shortened(value, MAX_LENGTH);
     else if (Number.isSafeInteger(number) && number >= 0) fields[name] = number;
   }
   const set = (name: string, ...values: readonly (string | undefined)[]): void => {
     const value = values.find((one) => one !== undefined && one.trim() !== '');
-    if (value !== undefined) fields[name] = shortened(value.trim(), LONGEST);
+    if (value !== undefined) fields[name] = shortened(value.trim(), MAX_LENGTH);
   };
   set(
     'og:title',

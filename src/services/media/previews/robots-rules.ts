@@ -27,7 +27,7 @@ interface Known {
 
 const MAX_BYTES = 65_536;
 /** Steps that a site's rules may take for one URL: some milliseconds. */
-const MOST_STEPS = 4_000_000;
+const MAX_STEPS = 4_000_000;
 
 /** What follows a wildcard in a rule is compared with all of the URL. */
 const wildIn = (text: string): number =>
@@ -53,7 +53,7 @@ export class RobotsRules {
     const { robot, wild } = known;
     if (robot === undefined) return true;
     // Whoever makes it too much work to ask is not looked at.
-    return wild * url.href.length <= MOST_STEPS && robot.isAllowed(url.href, userAgent) !== false;
+    return wild * url.href.length <= MAX_STEPS && robot.isAllowed(url.href, userAgent) !== false;
   }
 
   /** A site that cannot be asked does not answer the other request either. */

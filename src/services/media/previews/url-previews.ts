@@ -41,12 +41,12 @@ interface Kept {
 }
 
 /** Requests of one user that may wait for their turn. */
-const MOST_WAITING = 50;
+const MAX_WAITING = 50;
 const PAGE = 'text/html,application/xhtml+xml;q=0.9,image/*;q=0.5,*/*;q=0.1';
 /** Who says nothing of what it is may mean a page. */
 const PAGES = /^(text\/html|application\/xhtml\+xml|)$/;
 /** Pictures of a page that are tried. */
-const MOST_TRIES = 3;
+const MAX_TRIES = 3;
 const OEMBED_BYTES = 65_536;
 
 /**
@@ -61,7 +61,7 @@ export class UrlPreviews {
 
   constructor(options: UrlPreviewsOptions) {
     this.#options = options;
-    this.#gate = new FairGate({ concurrency: options.concurrency, maxWaiting: MOST_WAITING });
+    this.#gate = new FairGate({ concurrency: options.concurrency, maxWaiting: MAX_WAITING });
     this.#kept = new CountedCache('url_previews', { maxSize: options.cacheBytes, sizeCalculation: sizeOf });
   }
 
@@ -161,7 +161,7 @@ export class UrlPreviews {
 
   async #imageOf(pictures: readonly URL[], userId: string): Promise<PreviewImage | undefined> {
     const { images, logger } = this.#options;
-    for (const picture of pictures.slice(0, MOST_TRIES)) {
+    for (const picture of pictures.slice(0, MAX_TRIES)) {
       try {
         const image = await images.fetch(picture, userId);
         if (image !== undefined) return image;

@@ -12,7 +12,7 @@ interface Pattern {
   readonly hasPath: boolean;
 }
 
-const LONGEST_URL = 2_048;
+const MAX_URL_LENGTH = 2_048;
 
 /** Which pages are looked at. A host that is denied or allowed stands for itself; `*.example.org` for those below it. */
 export class UrlRules {
@@ -26,12 +26,12 @@ export class UrlRules {
 
   /** The page that a request asks about, without what follows `#`; undefined when it is no URL of the web, or a strange one. */
   parse(text: string): URL | undefined {
-    if (text.length > LONGEST_URL || !URL.canParse(text)) return undefined;
+    if (text.length > MAX_URL_LENGTH || !URL.canParse(text)) return undefined;
     const url = new URL(text);
     const isOfTheWeb = url.protocol === 'https:' || url.protocol === 'http:';
     if (!isOfTheWeb || url.username !== '' || url.password !== '' || url.hostname === '') return undefined;
     url.hash = '';
-    return url.href.length > LONGEST_URL ? undefined : url;
+    return url.href.length > MAX_URL_LENGTH ? undefined : url;
   }
 
   mayAsk(url: URL): boolean {

@@ -26,7 +26,7 @@ export interface SpamChecksOptions {
 
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 /** Callbacks that are told and not waited for, at the same time: further ones are not told. */
-const MOST_IN_BACKGROUND = 1_000;
+const MAX_IN_BACKGROUND = 1_000;
 const PING_AGAIN_MS = 5_000;
 const PING_ID_LENGTH = 8;
 
@@ -71,7 +71,7 @@ export class SpamChecks {
     if (!this.#enabled.has(callback)) return undefined;
     if (!this.#background.has(callback)) return this.#ask(callback, body);
     // The operator chose that nothing depends on its being told: so it is not told again of what happened before a restart.
-    if (this.#told.size >= MOST_IN_BACKGROUND) this.#asked.inc({ callback, outcome: 'dropped' });
+    if (this.#told.size >= MAX_IN_BACKGROUND) this.#asked.inc({ callback, outcome: 'dropped' });
     else
       this.#told.add(
         undefined,

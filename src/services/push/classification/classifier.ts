@@ -41,9 +41,9 @@ interface Audience {
  * Steps that the rules of a room's members may take for one event. Each member has an equal share, and what one leaves of it is for those
  * whose rules cost more. For whom the share does not suffice, the event is what it is for everybody with default rules.
  */
-export const MOST_STEPS = 2_000_000;
+export const MAX_STEPS = 2_000_000;
 /** Steps in which the names of members are looked for in one event. */
-const MOST_STEPS_FOR_NAMES = 500_000;
+const MAX_STEPS_FOR_NAMES = 500_000;
 
 const NOTHING: NotificationVerdict = {
   notifies: false,
@@ -245,7 +245,7 @@ export class NotificationRules implements NotificationClassifier {
     };
     for (const userId of personallyConcerned(subject.event)) if (this.#isConcerned(room, event, userId)) ask(userId);
     if (text !== undefined && members !== undefined)
-      for (const userId of members.index.namedIn(subject, text, new StepBudget(MOST_STEPS_FOR_NAMES))) ask(userId);
+      for (const userId of members.index.namedIn(subject, text, new StepBudget(MAX_STEPS_FOR_NAMES))) ask(userId);
     const forAll = {
       notifies: eventClass !== 'none',
       highlightsAll: eventClass === 'highlight',
@@ -267,7 +267,7 @@ export class NotificationRules implements NotificationClassifier {
         },
       })),
       subject,
-      new StepBudget(MOST_STEPS),
+      new StepBudget(MAX_STEPS),
     );
     const exceptions = Array.from(asked, ([userId, rules], index) => {
       const verdict = verdicts[index];

@@ -1,7 +1,7 @@
 /** Requests to one push gateway at once. */
-export const MOST_AT_ONCE = 16;
+export const MAX_AT_ONCE = 16;
 /** While it cannot be reached. */
-const MOST_WHILE_AWAY = 1;
+const MAX_WHILE_AWAY = 1;
 const REMEMBERED = 10_000;
 
 /** Knows which push gateways cannot be reached: those are asked by one pusher at a time, so that they keep nobody else from their turn. */
@@ -13,8 +13,8 @@ export class GatewayHealth {
   }
 
   /** Requests to a gateway at once at most. */
-  mostAtOnce(gateway: string): number {
-    return this.#away.has(gateway) ? MOST_WHILE_AWAY : MOST_AT_ONCE;
+  maxAtOnce(gateway: string): number {
+    return this.#away.has(gateway) ? MAX_WHILE_AWAY : MAX_AT_ONCE;
   }
 
   note(gateway: string, isReached: boolean): void {

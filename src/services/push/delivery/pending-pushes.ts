@@ -36,7 +36,7 @@ interface Pending {
 }
 
 /** Pushes that are kept in memory for one pusher. */
-const MOST_ENTRIES = 64;
+const MAX_ENTRIES = 64;
 /** Pushes that are read at once; what is behind them was read by the user, or else one of them would be told: there may be much of it. */
 const PAGE = 64;
 const LONG_PAGE = 1_024;
@@ -77,7 +77,7 @@ export class PendingPushes implements DeliverySource<PushItem> {
       this.#pending.set(destination, pending);
     }
     if (pending.gap !== undefined && !pending.isReading) return false;
-    if (pending.entries.length < MOST_ENTRIES) {
+    if (pending.entries.length < MAX_ENTRIES) {
       pending.entries.push(push);
       return true;
     }

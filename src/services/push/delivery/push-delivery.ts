@@ -56,17 +56,17 @@ import { type PushFacts, RecentPushes } from './recent-pushes.ts';
 import { type LogPage, Ripening, type Unripe } from './ripening.ts';
 
 const FIRST_PAUSE_MS = 1_000;
-const LONGEST_PAUSE_MS = 3_600_000;
+const MAX_PAUSE_MS = 3_600_000;
 /** How often it is remembered how far everything has come. */
 const REMEMBER_EVERY_MS = 5_000;
 /** How long what was redacted may still be counted in a badge. */
 const LATER_MS = 30_000;
 /** Steps that the rules of a user may take to say whether they are told of an event. */
-const MOST_STEPS = 500_000;
+const MAX_STEPS = 500_000;
 /** Users of whom it is found out in one turn of the event loop whether they are told of an event, an event each. */
 const HANDED_OUT_AT_ONCE = 5_000;
 /** Rooms that are read whole to find out what waits for one pusher. */
-const MOST_LOADED = 100;
+const MAX_LOADED = 100;
 /** What is being sent gets so long when the server stops. */
 const CLOSE_MS = 2_000;
 
@@ -156,10 +156,10 @@ export class PushDelivery {
       concurrency,
       batchSize: 1,
       firstPauseMs: FIRST_PAUSE_MS,
-      longestPauseMs: LONGEST_PAUSE_MS,
+      maxPauseMs: MAX_PAUSE_MS,
       groupOf: (destination) => {
         const name = registry.byDestination(destination)?.gateway ?? '';
-        return { name, most: health.mostAtOnce(name) };
+        return { name, most: health.maxAtOnce(name) };
       },
     });
     const setAside = metrics.counter(
@@ -418,7 +418,7 @@ export class PushDelivery {
   async #recentRoomsOf(userId: string, user: number, after: number): Promise<Map<number, Room | undefined>> {
     const { database, rooms } = this.#options;
     const recent = this.#recent.roomsAfter(after);
-    if (recent.length > MOST_LOADED) {
+    if (recent.length > MAX_LOADED) {
       const own = (await roomsOfUser(database, user)).filter((row) => isIn(membershipOfCode(row.membership)));
       const ofUser = new Set(own.map((row) => row.room));
       return new Map(recent.flatMap((nid) => (ofUser.has(nid) ? [[nid, rooms.peek(nid)] as const] : [])));
@@ -488,7 +488,7 @@ export class PushDelivery {
     if (hasRead(event, thread, await receipts.readPositions(room, userId))) return false;
     const compiled = pushRules.compiledForPushes(userId, rules);
     return (
-      verdictFor(room, event, { userId, displayName: undefined }, compiled, new StepBudget(MOST_STEPS))?.notify === true
+      verdictFor(room, event, { userId, displayName: undefined }, compiled, new StepBudget(MAX_STEPS))?.notify === true
     );
   }
 

@@ -20,7 +20,7 @@ import type { PushItem } from './pending-pushes.ts';
 import { countsNotification, eventNotification } from './push-notification.ts';
 
 /** Steps that the rules of the user may take to say how they are told of an event. */
-const MOST_STEPS = 500_000;
+const MAX_STEPS = 500_000;
 const SAVED_AT_ONCE = 500;
 
 /** What tells push gateways. */
@@ -122,7 +122,7 @@ export class PushSender {
       exception ?? null,
       { userId, displayName: await this.#displayName(room, userId) },
       pushRules.compiled(userId, rules),
-      new StepBudget(MOST_STEPS),
+      new StepBudget(MAX_STEPS),
     );
     const senderDisplayName = await this.#displayName(room, event.sender);
     return eventNotification(pusher, { room, event, actions, senderDisplayName }, unread, includeContent);

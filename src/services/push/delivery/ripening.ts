@@ -9,7 +9,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 const TOGETHER_MS = 50;
 const PAGE = 500;
 /** Pushes that ripen in memory; what comes while there are more is read from the log when their turn comes. */
-const MOST_UNRIPE = 20_000;
+const MAX_UNRIPE = 20_000;
 const RETRY_MS = 1_000;
 /** After so many failures at the same place, what follows is handed on one by one; so many later, the next one is passed over. */
 const TRIES_TOGETHER = 3;
@@ -119,7 +119,7 @@ export class Ripening {
   /** Adds what was put at the end of the log. */
   add(push: Unripe): void {
     if (this.#isBehind) return;
-    if (this.#waiting.length >= MOST_UNRIPE) {
+    if (this.#waiting.length >= MAX_UNRIPE) {
       this.#isBehind = true;
       return;
     }

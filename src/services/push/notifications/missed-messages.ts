@@ -18,7 +18,7 @@ export interface MissedMessage {
 }
 
 /** At once: a mail shows no more. */
-const MOST = 100;
+const MAX = 100;
 
 /** What users were notified of and have not read: rooms that they muted and users whom they ignore are not in it. */
 export class MissedMessages {
@@ -34,7 +34,7 @@ export class MissedMessages {
 
   /** Those that came after a time, the newest 100 of them, the oldest first. */
   async of(userId: string, since: number): Promise<MissedMessage[]> {
-    const { notifications } = await this.#list.page({ userId, deviceId: undefined }, { limit: MOST });
+    const { notifications } = await this.#list.page({ userId, deviceId: undefined }, { limit: MAX });
     const missed: MissedMessage[] = [];
     for (const { event, read, roomId, ts } of notifications) {
       if (read || ts <= since) continue;

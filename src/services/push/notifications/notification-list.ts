@@ -25,7 +25,7 @@ import { decodeNotificationToken, encodeNotificationToken, newestFirst, upToAfte
 const DEFAULT_LIMIT = 20;
 const MAX_LIMIT = 100;
 /** Steps that the user's rules may take for a page. */
-const MOST_STEPS = 2_000_000;
+const MAX_STEPS = 2_000_000;
 
 export interface NotificationListOptions {
   readonly database: Database;
@@ -152,7 +152,7 @@ export class NotificationList {
       names.set(nid, await this.#displayName(room, reader.userId));
     }
     const notifications: Notification[] = [];
-    const budget = new StepBudget(MOST_STEPS);
+    const budget = new StepBudget(MAX_STEPS);
     const compiled = pushRules.compiled(reader.userId, rules);
     for (const { event, record } of found) {
       const room = loaded.get(record.room);

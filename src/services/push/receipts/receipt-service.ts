@@ -26,12 +26,12 @@ export interface ReceiptServiceOptions {
   readonly clock: Clock;
   readonly marks?: Pick<CountMarks, 'next'>;
   /** Threads of a room in which receipts of a user are kept; default 1 000. */
-  readonly mostThreads?: number;
+  readonly maxThreads?: number;
   /** Bytes that receipts of rooms may take in memory; default 96 MiB. */
   readonly cacheBytes?: number;
 }
 
-const MOST_THREADS = 1_000;
+const MAX_THREADS = 1_000;
 const CACHE_BYTES = 96 * 1024 * 1024;
 /** About what a receipt takes. */
 const RECEIPT_BYTES = 400;
@@ -46,7 +46,7 @@ export class ReceiptService {
   readonly #events: EventService;
   readonly #clock: Clock;
   readonly #marks: Pick<CountMarks, 'next'> | undefined;
-  readonly #mostThreads: number;
+  readonly #maxThreads: number;
   readonly #rooms: LiveCache<RoomReceipts>;
   /** Receipts on their way to the database, by room, user and slot. */
   readonly #pending = new Map<string, Receipt>();
@@ -60,7 +60,7 @@ export class ReceiptService {
     this.#events = options.events;
     this.#clock = options.clock;
     this.#marks = options.marks;
-    this.#mostThreads = options.mostThreads ?? MOST_THREADS;
+    this.#maxThreads = options.maxThreads ?? MAX_THREADS;
     this.#rooms = new LiveCache({
       name: 'receipts',
       maxSize: options.cacheBytes ?? CACHE_BYTES,
@@ -126,9 +126,9 @@ export class ReceiptService {
 
   /** The receipt that has to make room for one more in a thread: the one that is furthest back. */
   #oldestOfTooMany(receipts: RoomReceipts, userId: string): Receipt | undefined {
-    if (receipts.size < this.#mostThreads) return undefined;
+    if (receipts.size < this.#maxThreads) return undefined;
     const inThreads = receipts.inThreads(userId);
-    if (inThreads.length < this.#mostThreads) return undefined;
+    if (inThreads.length < this.#maxThreads) return undefined;
     return inThreads.reduce((oldest, receipt) => ((receipt.event ?? 0) < (oldest.event ?? 0) ? receipt : oldest));
   }
 

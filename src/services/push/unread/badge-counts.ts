@@ -12,7 +12,7 @@ import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { UnreadCounts } from './unread-counts.ts';
 
-const MOST_USERS = 20_000;
+const MAX_USERS = 20_000;
 const ROOMS_AT_ONCE = 100;
 
 interface Badge {
@@ -42,7 +42,7 @@ export interface BadgeCountsOptions {
  */
 export class BadgeCounts {
   readonly #options: BadgeCountsOptions;
-  readonly #badges = new CountedCache<string, Badge>('badges', atMost(MOST_USERS));
+  readonly #badges = new CountedCache<string, Badge>('badges', atMost(MAX_USERS));
   readonly #turns = new SerialByKey<string>();
 
   constructor(options: BadgeCountsOptions) {

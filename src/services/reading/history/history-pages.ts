@@ -24,7 +24,7 @@ const DEFAULT_MAX_BYTES = 8 * 1024 * 1024;
 const MAX_SCANNED = 4000;
 
 /** How often more of a room's history is fetched for one page. */
-const MOST_FILLED = 3;
+const MAX_FILLED = 3;
 /** Of rooms of which nothing is fetched: what is here is all that is told. */
 export const NO_PAST: PastSource = {
   isOpen: () => Promise.resolve(false),
@@ -109,7 +109,7 @@ export class HistoryPages {
     const isOpen = dir === 'b' && limit > 0 && (await this.#past.isOpen(room));
     let filled = await this.#read(request);
     if (!isOpen) return filled;
-    for (let round = 0; round < MOST_FILLED; round++) {
+    for (let round = 0; round < MAX_FILLED; round++) {
       const isComplete = filled.events.length >= limit;
       const range = { from: filled.isEnd || !isComplete ? 0 : filled.end.topo, to: from.topo };
       const isFilled = await this.#past.fill(room, range);

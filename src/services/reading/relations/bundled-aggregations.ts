@@ -43,7 +43,7 @@ interface Draft {
 }
 
 /** References that are bundled with an event, the first ones; all of them are read as relations. */
-const MOST_REFERENCES = 1_000;
+const MAX_REFERENCES = 1_000;
 /** Events that are read at once. */
 const READ_AT_ONCE = 128;
 
@@ -191,7 +191,7 @@ export class Aggregations implements BundledAggregations {
         );
       }
       if (draft.references.length > 0) {
-        const chunk = draft.references.slice(0, MOST_REFERENCES).map(({ eventId }) => ({ event_id: eventId }));
+        const chunk = draft.references.slice(0, MAX_REFERENCES).map(({ eventId }) => ({ event_id: eventId }));
         parts.push(`"${REL.reference}":{"chunk":${JSON.stringify(chunk)}}`);
       }
       if (parts.length > 0) bundles.set(draft.event.nid, `{${parts.join(',')}}`);

@@ -8,7 +8,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
 
 /** Events before a result, and after it. */
-export const MOST_AROUND = 100;
+export const MAX_AROUND = 100;
 
 /** A profile as it was; named as on the wire. */
 export interface HistoricProfile {
@@ -71,12 +71,12 @@ export class SearchContexts {
       maxBytes: wanted.maxBytes / 2,
     };
     const [before, after] = await Promise.all([
-      this.#pages.read({ ...common, dir: 'b', from: { topo, nid }, limit: Math.min(wanted.before, MOST_AROUND) }),
+      this.#pages.read({ ...common, dir: 'b', from: { topo, nid }, limit: Math.min(wanted.before, MAX_AROUND) }),
       this.#pages.read({
         ...common,
         dir: 'f',
         from: { topo, nid: nid + 1 },
-        limit: Math.min(wanted.after, MOST_AROUND),
+        limit: Math.min(wanted.after, MAX_AROUND),
       }),
     ]);
     return {

@@ -29,14 +29,14 @@ import { searchableText } from './searchable-text.ts';
 const GLANCE = 500;
 const LEAST_GLANCE = 5;
 /** Texts of a room that are looked through where a glance shows that this will do. */
-const MOST_WALKED = 4_000;
+const MAX_WALKED = 4_000;
 /** Most candidates that are read at once, and for one page; where no more than the former are left, matches are counted, not estimated. */
-const MOST_READ = 500;
-const MOST_EXAMINED = 4_000;
+const MAX_READ = 500;
+const MAX_EXAMINED = 4_000;
 /** Bytes of events that are read at once. */
-const MOST_BYTES_READ = 2 * 1024 * 1024;
+const MAX_BYTES_READ = 2 * 1024 * 1024;
 /** Steps of a page: about one for each character of a text that is folded, and for some of those that are looked through. */
-const MOST_STEPS = 1_500_000;
+const MAX_STEPS = 1_500_000;
 /** Steps in one turn of the event loop: about two milliseconds. */
 const STEPS_AT_ONCE = 50_000;
 
@@ -44,7 +44,7 @@ const STEPS_AT_ONCE = 50_000;
  * The same for a page where nothing typed is long enough to be looked up, and every text is read: a rare character that was said long ago is
  * found within a few pages, or in the first one.
  */
-const MOST_LEAFED_THROUGH = 20_000;
+const MAX_LEAFED_THROUGH = 20_000;
 
 /** After every event. */
 export const NEWEST: SearchPlace = { ts: Number.MAX_SAFE_INTEGER, event: Number.MAX_SAFE_INTEGER };
@@ -128,21 +128,21 @@ export class SearchPages {
       upTo,
       grams: query.grams.map((gram) => gramHash(room, gram)),
     }));
-    const budget = new StepBudget(MOST_STEPS);
+    const budget = new StepBudget(MAX_STEPS);
     let place = request.before;
     let examined = 0;
     let walks = true;
     const isLookedUp = query.grams.length > 0;
-    const most = isLookedUp ? MOST_EXAMINED : MOST_LEAFED_THROUGH;
-    let perRoom = Math.max(LEAST_GLANCE, Math.ceil((isLookedUp ? GLANCE : 2 * MOST_READ) / rooms.length));
-    let size = Math.min(limit + 5, MOST_READ);
+    const most = isLookedUp ? MAX_EXAMINED : MAX_LEAFED_THROUGH;
+    let perRoom = Math.max(LEAST_GLANCE, Math.ceil((isLookedUp ? GLANCE : 2 * MAX_READ) / rooms.length));
+    let size = Math.min(limit + 5, MAX_READ);
     let total: (() => Promise<number>) | undefined;
     while (examined < most && !budget.isSpent) {
       const next = await this.#candidates(request, rooms, place, size, walks ? perRoom : undefined);
       total ??= next.total;
       if (isLookedUp) walks = false;
       // Where most texts are in few of the rooms, as many of each room lead not far enough.
-      else if (2 * next.list.length < size) perRoom = Math.min(2 * perRoom, MOST_READ);
+      else if (2 * next.list.length < size) perRoom = Math.min(2 * perRoom, MAX_READ);
       const stopAt = until === undefined ? -1 : next.list.findIndex((candidate) => isBefore(candidate, until));
       const list = stopAt < 0 ? next.list : next.list.slice(0, stopAt);
       for (let at = 0; at < list.length && !budget.isSpent;) {
@@ -168,7 +168,7 @@ export class SearchPages {
       // Many rooms with nothing in them still cost a look each.
       examined += isLookedUp ? 0 : 1;
       place = next.end;
-      size = MOST_READ;
+      size = MAX_READ;
     }
     return { matches, end: place, isEnd: false, estimate: matches.length };
   }
@@ -182,9 +182,9 @@ export class SearchPages {
     budget: StepBudget,
   ): Promise<number> {
     const estimate = Math.max(seen.matches, Math.round((seen.matches / seen.examined) * seen.total));
-    if (seen.total > 2 * MOST_READ) return estimate;
-    const perRoom = request.query.grams.length > 0 ? undefined : MOST_READ;
-    const rest = await this.#candidates(request, rooms, place, MOST_READ, perRoom);
+    if (seen.total > 2 * MAX_READ) return estimate;
+    const perRoom = request.query.grams.length > 0 ? undefined : MAX_READ;
+    const rest = await this.#candidates(request, rooms, place, MAX_READ, perRoom);
     if (!rest.isEnd) return estimate;
     let { examined, matches } = seen;
     for (let at = 0; at < rest.list.length && !budget.isSpent;) {
@@ -216,7 +216,7 @@ export class SearchPages {
         return this.#walked(glance, limit, total);
       // Newest texts may be all of one room, in which it is said less often than in others.
       let longer = Math.ceil((2 * limit * glance.scanned) / glance.matching);
-      while (longer <= MOST_WALKED && (glance.floor !== undefined || longer * rooms.length <= MOST_WALKED)) {
+      while (longer <= MAX_WALKED && (glance.floor !== undefined || longer * rooms.length <= MAX_WALKED)) {
         const walk = await walkSearchDocs(this.#database, common, Math.max(longer, perRoom), glance.floor);
         if (walk.candidates.length === limit) return this.#walked(walk, limit, total);
         longer *= 4;
@@ -246,7 +246,7 @@ export class SearchPages {
     candidates: readonly SearchCandidate[],
     budget: StepBudget,
   ): Promise<(SearchMatch | undefined)[]> {
-    const taken = firstBytes(candidates, MOST_BYTES_READ);
+    const taken = firstBytes(candidates, MAX_BYTES_READ);
     const rooms = await this.#rooms.load(taken.map((candidate) => candidate.room));
     const places = taken.flatMap(({ room: nid, event }) => {
       const room = rooms.get(nid);

@@ -15,7 +15,7 @@ export interface SearchableRoom {
 }
 
 /** Upgrades that are followed back at most. */
-const MOST_UPGRADES = 50;
+const MAX_UPGRADES = 50;
 const JOIN = membershipCode('join');
 
 /** In which rooms the requester may search: those in which they are or were. */
@@ -64,7 +64,7 @@ export class SearchScopes {
   async #withPredecessors(roomIds: readonly string[], own: ReadonlyMap<number, SearchableRoom>): Promise<Set<number>> {
     const found = new Set<number>();
     let next = roomIds;
-    for (let step = 0; next.length > 0 && step < MOST_UPGRADES; step++) {
+    for (let step = 0; next.length > 0 && step < MAX_UPGRADES; step++) {
       const nids = (await this.#nidsOf(next)).filter((nid) => own.has(nid) && !found.has(nid));
       for (const nid of nids) found.add(nid);
       const rooms = await this.#rooms.load(nids);

@@ -10,7 +10,7 @@ import type { RoomState } from '#src/services/reading/state/room-state.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { knownUsers } from '#src/storage/reading/search.ts';
-import { MOST_AROUND, type SearchContext, type SearchContexts } from './search-context.ts';
+import { MAX_AROUND, type SearchContext, type SearchContexts } from './search-context.ts';
 import {
   isBefore,
   NEWEST,
@@ -27,9 +27,9 @@ const MESSAGE = 'm.room.message';
 const DEFAULT_LIMIT = 10;
 const MAX_LIMIT = 500;
 /** Events on a page, those around the results included: with many around each there are fewer results to a page. */
-const MOST_EVENTS = 1_500;
+const MAX_EVENTS = 1_500;
 /** Characters. */
-const LONGEST_TERM = 5_000;
+const MAX_TERM_LENGTH = 5_000;
 /** How long a search waits until what was sent before can be found. */
 const PATIENCE_MS = 1_000;
 /** What a membership weighs in a state, roughly. */
@@ -113,8 +113,8 @@ export class SearchService {
     const position = request.nextBatch === undefined ? undefined : decodeSearchToken(request.nextBatch);
     if (request.nextBatch !== undefined && position === undefined)
       throw new MatrixError('M_INVALID_PARAM', 'The parameter next_batch is not a token of a search on this server.');
-    if (request.term.length > LONGEST_TERM)
-      throw new MatrixError('M_INVALID_PARAM', `The search_term is longer than ${LONGEST_TERM} characters.`);
+    if (request.term.length > MAX_TERM_LENGTH)
+      throw new MatrixError('M_INVALID_PARAM', `The search_term is longer than ${MAX_TERM_LENGTH} characters.`);
     await this.#options.follower.reached(PATIENCE_MS);
     const query = parseSearchQuery(request.term);
     const filter = request.filter === undefined ? NO_ROOM_EVENT_FILTER : parseRoomEventFilter(request.filter);
@@ -288,9 +288,9 @@ export class SearchService {
 }
 
 const resultsPerPage = (context: SearchRequest['context']): number => {
-  const most = (count: number): number => Math.min(count, MOST_AROUND);
+  const most = (count: number): number => Math.min(count, MAX_AROUND);
   const around = context === undefined ? 0 : most(context.before) + most(context.after);
-  return Math.floor(MOST_EVENTS / (1 + around));
+  return Math.floor(MAX_EVENTS / (1 + around));
 };
 
 const groupOf = (position: SearchPosition): Pick<SearchPosition, 'group'> =>

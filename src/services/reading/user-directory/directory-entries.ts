@@ -26,9 +26,9 @@ const CHECKED_AT_ONCE = 500;
 
 const MEMBER = 'm.room.member';
 /** Members of a room who are listed when it comes here. */
-const MOST_LISTED = 20_000;
+const MAX_LISTED = 20_000;
 /** Characters of a name. */
-const LONGEST_NAME = 256;
+const MAX_NAME_LENGTH = 256;
 
 /** The types of events that change whom the directory shows. */
 export const DIRECTORY_TYPES = [MEMBER, 'm.room.join_rules', 'm.room.history_visibility'];
@@ -99,7 +99,7 @@ export class DirectoryEntries {
     const members = [...room.members.values()].filter(
       ({ local, membership, userId }) => membership === 'join' && !local && isCompliantUserId(userId),
     );
-    for (let from = 0; from < Math.min(members.length, MOST_LISTED); from += CHECKED_AT_ONCE) {
+    for (let from = 0; from < Math.min(members.length, MAX_LISTED); from += CHECKED_AT_ONCE) {
       const some = members.slice(from, from + CHECKED_AT_ONCE);
       const events = isOpen(room) ? await loader.load(some.map(({ event: nid }) => ({ room, nid }))) : undefined;
       const rows = some.map(({ event, user, userId }) =>
@@ -175,7 +175,7 @@ const shownNames = (content: JsonObject): Pick<DirectoryUserRow, 'displayName' |
   const { avatar_url: avatar, displayname: name } = content;
   const isName = typeof name === 'string' && name !== '' && !name.includes('\0');
   return {
-    displayName: isName ? JSON.stringify(name.slice(0, LONGEST_NAME).toWellFormed()) : null,
+    displayName: isName ? JSON.stringify(name.slice(0, MAX_NAME_LENGTH).toWellFormed()) : null,
     avatarUrl: parseMxcUri(avatar) === undefined ? null : JSON.stringify(avatar),
   };
 };

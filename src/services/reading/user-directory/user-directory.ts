@@ -7,7 +7,7 @@ import { type DirectoryEntries, directoryText } from './directory-entries.ts';
 
 const DEFAULT_LIMIT = 10;
 const MAX_LIMIT = 100;
-const LONGEST_TERM = 500;
+const MAX_TERM_LENGTH = 500;
 /** How long a search waits until what happened in rooms before can be found. */
 const PATIENCE_MS = 1_000;
 
@@ -45,7 +45,7 @@ export class UserDirectory {
   ): Promise<{ readonly users: readonly DirectoryUser[]; readonly isLimited: boolean }> {
     const { database, enabled, entries, follower, policy, searchAllUsers } = this.#options;
     const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
-    const terms = nameTerms(query.term.slice(0, LONGEST_TERM).replaceAll('\0', ''));
+    const terms = nameTerms(query.term.slice(0, MAX_TERM_LENGTH).replaceAll('\0', ''));
     const [first] = terms;
     if (!enabled || first === undefined) return { users: [], isLimited: false };
     await Promise.all([entries.catchUp(), follower.reached(PATIENCE_MS)]);

@@ -7,7 +7,7 @@ import type { StateChain, StateChange } from '#src/services/room-model/state/sta
  * on it that takes the place of another one: were one dropped for it, whoever makes enough forks of the room's past would take back all that
  * came after.
  */
-export const MOST_EXTREMITIES = 20;
+export const MAX_EXTREMITIES = 20;
 
 /** What new events are built on: the newest events, committed or on their way, and the state after them. */
 export interface RoomHead {

@@ -2,8 +2,8 @@ import { isServerAllowed, parseServerAcl, type ServerAcl } from '#src/protocol/a
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
 /** Servers whose verdict is remembered: more than take part in nearly any room. */
-const MOST_REMEMBERED = 2_000;
-const LONGEST_NAME = 255;
+const MAX_REMEMBERED = 2_000;
+const MAX_NAME_LENGTH = 255;
 
 /** A room's `m.room.server_acl`, read anew only when another one stands in the state, or when it was redacted. */
 export class CompiledAcl {
@@ -26,11 +26,11 @@ export class CompiledAcl {
       this.#verdicts.clear();
     }
     if (this.#acl === undefined) return true;
-    if (serverName.length > LONGEST_NAME) return isServerAllowed(this.#acl, serverName);
+    if (serverName.length > MAX_NAME_LENGTH) return isServerAllowed(this.#acl, serverName);
     let verdict = this.#verdicts.get(serverName);
     if (verdict === undefined) {
       verdict = isServerAllowed(this.#acl, serverName);
-      if (this.#verdicts.size >= MOST_REMEMBERED) this.#verdicts.clear();
+      if (this.#verdicts.size >= MAX_REMEMBERED) this.#verdicts.clear();
       this.#verdicts.set(serverName, verdict);
     }
     return verdict;

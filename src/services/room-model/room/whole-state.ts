@@ -3,7 +3,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Room } from './room.ts';
 
 /** Milliseconds for which a request waits for the rest of a room's state. */
-const LONGEST_MS = 60_000;
+const MAX_MS = 60_000;
 
 /** Lets requests wait that need all memberships of a room, while another server has not told them yet. */
 export class WholeState {
@@ -15,7 +15,7 @@ export class WholeState {
 
   /** Resolves when the state of a room is whole. @throws MatrixError M_UNKNOWN (503) when that takes too long */
   async of(room: Room): Promise<void> {
-    if (await this.within(room, LONGEST_MS)) return;
+    if (await this.within(room, MAX_MS)) return;
     throw new MatrixError(
       'M_UNKNOWN',
       'This server has not been told yet who is in the room. Try again in a moment.',

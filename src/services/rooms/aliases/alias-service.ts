@@ -26,7 +26,7 @@ import { takeUserTurn } from '#src/storage/user-turn.ts';
 
 const CANONICAL = 'm.room.canonical_alias';
 /** Servers that are named for a room. */
-const MOST_SERVERS = 20;
+const MAX_SERVERS = 20;
 
 /** Where an alias leads. */
 export interface ResolvedAlias {
@@ -46,13 +46,13 @@ export interface AliasServiceOptions {
   readonly clock: Clock;
   readonly serverName: string;
   /** How many aliases a room may have here; any number, when left out. */
-  readonly mostOfRoom?: number | undefined;
+  readonly maxPerRoom?: number | undefined;
   readonly remote: RemoteAliases;
   readonly appservices: Appservices;
   /** Asks application services for aliases that are not there. */
   readonly queries: Pick<AppserviceQueries, 'aliasExists'>;
   /** Aliases that a user may make; as many as they like, when left out. */
-  readonly mostOfUser?: number | undefined;
+  readonly maxPerUser?: number | undefined;
   readonly policy: PolicyGate;
 }
 
@@ -64,11 +64,11 @@ export class AliasService {
   readonly #events: EventService;
   readonly #clock: Clock;
   readonly #serverName: string;
-  readonly #mostOfRoom: number;
+  readonly #maxPerRoom: number;
   readonly #remote: RemoteAliases;
   readonly #appservices: Appservices;
   readonly #queries: Pick<AppserviceQueries, 'aliasExists'>;
-  readonly #mostOfUser: number;
+  readonly #maxPerUser: number;
   readonly #policy: PolicyGate;
 
   constructor(options: AliasServiceOptions) {
@@ -78,11 +78,11 @@ export class AliasService {
     this.#events = options.events;
     this.#clock = options.clock;
     this.#serverName = options.serverName;
-    this.#mostOfRoom = options.mostOfRoom ?? 1_000_000;
+    this.#maxPerRoom = options.maxPerRoom ?? 1_000_000;
     this.#remote = options.remote;
     this.#appservices = options.appservices;
     this.#queries = options.queries;
-    this.#mostOfUser = options.mostOfUser ?? Infinity;
+    this.#maxPerUser = options.maxPerUser ?? Infinity;
     this.#policy = options.policy;
   }
 
@@ -154,10 +154,10 @@ export class AliasService {
   }
 
   async #assertMayMakeMore(reader: Database | Tx, userId: string): Promise<void> {
-    if (this.#mostOfUser !== Infinity && (await countAliasesOf(reader, userId)) >= this.#mostOfUser)
+    if (this.#maxPerUser !== Infinity && (await countAliasesOf(reader, userId)) >= this.#maxPerUser)
       throw new MatrixError(
         'M_TOO_LARGE',
-        `A user makes at most ${this.#mostOfUser} aliases on this server. Delete some of them.`,
+        `A user makes at most ${this.#maxPerUser} aliases on this server. Delete some of them.`,
       );
   }
 
@@ -178,11 +178,11 @@ export class AliasService {
     const outcome = await this.#database.write(async (tx) => {
       await takeUserTurn(tx, userId);
       if (appservice === undefined) await this.#assertMayMakeMore(tx, userId);
-      return insertAlias(tx, row, this.#mostOfRoom);
+      return insertAlias(tx, row, this.#maxPerRoom);
     });
     if (outcome === 'taken') throw new MatrixError('M_UNKNOWN', `The alias ${alias} is taken.`, {}, 409);
     if (outcome === 'too many')
-      throw new MatrixError('M_TOO_LARGE', `A room has ${this.#mostOfRoom} aliases at most: delete one first.`);
+      throw new MatrixError('M_TOO_LARGE', `A room has ${this.#maxPerRoom} aliases at most: delete one first.`);
   }
 
   /** Whether this server can make such an alias, here or along with a room. */
@@ -282,7 +282,7 @@ export class AliasService {
 const serversIn = (room: Room, serverName: string): string[] => {
   const joined = room.joinedServers();
   const others = room.remoteServers().toSorted((a, b) => (joined.get(b) ?? 0) - (joined.get(a) ?? 0));
-  return [serverName, ...others].slice(0, MOST_SERVERS);
+  return [serverName, ...others].slice(0, MAX_SERVERS);
 };
 
 const badAlias = (alias: string): MatrixError =>

@@ -69,7 +69,7 @@ export interface RoomCreationOptions {
   /** Version of rooms whose maker names none. */
   readonly defaultVersion: string;
   /** How many users may be invited at once; undefined for any number. */
-  readonly mostInvites?: number | undefined;
+  readonly maxInvites?: number | undefined;
   readonly policy: PolicyGate;
   /** Which rooms are encrypted if their makers say nothing about it. */
   readonly encrypts: (preset: Preset) => boolean;
@@ -90,7 +90,7 @@ export class RoomCreationService {
   readonly #shadowBans: ShadowBanned;
   readonly #thirdPartyInvites: ThirdPartyInvites | undefined;
   readonly #defaultVersion: string;
-  readonly #mostInvites: number | undefined;
+  readonly #maxInvites: number | undefined;
   readonly #policy: PolicyGate;
   readonly #encrypts: (preset: Preset) => boolean;
 
@@ -108,7 +108,7 @@ export class RoomCreationService {
     this.#logger = options.logger;
     this.#thirdPartyInvites = options.thirdPartyInvites;
     this.#defaultVersion = options.defaultVersion;
-    this.#mostInvites = options.mostInvites;
+    this.#maxInvites = options.maxInvites;
     this.#policy = options.policy;
     this.#encrypts = options.encrypts;
   }
@@ -241,8 +241,8 @@ export class RoomCreationService {
   }
 
   #assertFew(invites: number): void {
-    if (invites > (this.#mostInvites ?? Infinity))
-      throw new MatrixError('M_UNKNOWN', `No more than ${this.#mostInvites} users can be invited at once.`);
+    if (invites > (this.#maxInvites ?? Infinity))
+      throw new MatrixError('M_UNKNOWN', `No more than ${this.#maxInvites} users can be invited at once.`);
   }
 
   async #inviteAbroad(room: Room, creator: string, target: string, content: JsonObject): Promise<void> {

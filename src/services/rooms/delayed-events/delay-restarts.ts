@@ -2,7 +2,7 @@ import { AnsweredBatches } from '#src/kernel/batches.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type DelayRestart, restartDelayedEvents } from '#src/storage/rooms/delayed-events.ts';
 
-const MOST_AT_ONCE = 500;
+const MAX_AT_ONCE = 500;
 
 /**
  * Lets the time of delayed events begin anew. Clients in calls ask for that every few seconds: what comes while a statement runs is
@@ -14,7 +14,7 @@ export class DelayRestarts {
   constructor(database: Database) {
     this.#batches = new AnsweredBatches({
       name: 'restarts of delayed events',
-      most: MOST_AT_ONCE,
+      most: MAX_AT_ONCE,
       work: async (batch) => {
         const restarted = await restartDelayedEvents(database, batch);
         return ({ delayId }) => restarted.has(delayId);

@@ -18,12 +18,12 @@ import type { DelayedSending } from './delayed-sending.ts';
 import type { DelayTurns } from './delay-turns.ts';
 
 /** Delayed events that are in memory at once. */
-const MOST_AT_ONCE = 200;
+const MAX_AT_ONCE = 200;
 const MOVED_AT_ONCE = 1_000;
 /** Between two looks at the least: in calls there is always an event whose time would be up but for a restart. */
 const PAUSE_MS = 50;
 /** The clock may have been set meanwhile. "Homeservers MAY add up to 30 seconds to the scheduled send time." */
-const LONGEST_WAIT_MS = 30_000;
+const MAX_WAIT_MS = 30_000;
 const RETRY_MS = 2_000;
 /** How often something that fails for no good reason is tried, each time after twice the pause. */
 const ATTEMPTS = 8;
@@ -97,7 +97,7 @@ export class DelayedSchedule {
     if (this.#isClosed) return;
     const { clock, timers } = this.#options;
     const now = clock.monotonic();
-    const wait = Math.min(Math.max(at - clock.now(), this.#lastLook + PAUSE_MS - now, 0), LONGEST_WAIT_MS);
+    const wait = Math.min(Math.max(at - clock.now(), this.#lastLook + PAUSE_MS - now, 0), MAX_WAIT_MS);
     if (this.#timer !== undefined && this.#timer.at <= now + wait) return;
     this.#timer?.timer.cancel();
     this.#timer = { timer: timers.after(wait, () => this.#looking.wake()), at: now + wait };
@@ -116,12 +116,12 @@ export class DelayedSchedule {
     let moved = MOVED_AT_ONCE;
     while (moved === MOVED_AT_ONCE && !this.#isClosed)
       moved = await moveDelayedEventsOn(database, clock.now(), MOVED_AT_ONCE);
-    for (let read = MOST_AT_ONCE; read === MOST_AT_ONCE && !this.#isClosed;) {
-      while (this.#inHand.size > 0 && this.#inHand.size >= MOST_AT_ONCE) await Promise.race(this.#inHand.values());
+    for (let read = MAX_AT_ONCE; read === MAX_AT_ONCE && !this.#isClosed;) {
+      while (this.#inHand.size > 0 && this.#inHand.size >= MAX_AT_ONCE) await Promise.race(this.#inHand.values());
       const inHand = [...this.#inHand.keys()];
       read = 0;
       const due = await turns.untouched(async () => {
-        const found = await dueDelayedEvents(database, clock.now(), inHand, MOST_AT_ONCE);
+        const found = await dueDelayedEvents(database, clock.now(), inHand, MAX_AT_ONCE);
         read = found.length;
         return found;
       });

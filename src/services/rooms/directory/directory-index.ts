@@ -12,7 +12,7 @@ const ROOMS_AT_ONCE = 50;
 /** Entries that are compared without a pause. */
 const ENTRIES_AT_ONCE = 2_000;
 /** Characters of a name, a topic or an alias that are searched. */
-const LONGEST_TEXT = 512;
+const MAX_TEXT_LENGTH = 512;
 
 /** What is searched of a room: as it stands but for upper and lower case, and folded. */
 interface Texts {
@@ -233,7 +233,7 @@ const SEARCHED = [
 ] as const;
 
 const textsOf = (room: Room): Texts => {
-  const texts = SEARCHED.flatMap(([type, member]) => room.stateText(type, member)?.slice(0, LONGEST_TEXT) ?? []);
+  const texts = SEARCHED.flatMap(([type, member]) => room.stateText(type, member)?.slice(0, MAX_TEXT_LENGTH) ?? []);
   // Nothing that is searched for goes over the end of a line.
   return { lower: texts.join('\n').toLowerCase(), folded: texts.map(foldText).join('\n') };
 };

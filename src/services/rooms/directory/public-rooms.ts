@@ -17,11 +17,11 @@ import { DirectoryIndex } from './directory-index.ts';
 import type { RemotePublicRooms } from './remote-public-rooms.ts';
 
 const MAX_LIMIT = 500;
-const LONGEST_NETWORK = 255;
+const MAX_NETWORK_LENGTH = 255;
 /** Characters of what a list tells of a room. */
-const LONGEST_NAME = 1_024;
-const LONGEST_TOPIC = 4_096;
-const LONGEST_VALUE = 1_024;
+const MAX_NAME_LENGTH = 1_024;
+const MAX_TOPIC_LENGTH = 4_096;
+const MAX_VALUE_LENGTH = 1_024;
 const TOKEN = /^p1_(\d{1,9})$/;
 
 /** A search in the room directory. Client-Server API, `POST /publicRooms`. */
@@ -167,8 +167,8 @@ export class PublicRooms {
   ): Promise<void> {
     if (appservice === undefined)
       throw new MatrixError('M_FORBIDDEN', 'This access token is not that of an application service.');
-    if (network === '' || network.length > LONGEST_NETWORK)
-      throw new MatrixError('M_INVALID_PARAM', `The id of a network has 1 to ${LONGEST_NETWORK} characters.`);
+    if (network === '' || network.length > MAX_NETWORK_LENGTH)
+      throw new MatrixError('M_INVALID_PARAM', `The id of a network has 1 to ${MAX_NETWORK_LENGTH} characters.`);
     const room = await this.#known(roomId, userId);
     const { service } = appservice;
     if (isListed && !room.isJoined(userId) && !(await this.#isRoomOf(service, room)))
@@ -213,7 +213,7 @@ const beginningOf = (text: string | undefined, most: number): string | undefined
 
 /** A text that is of no use when it is cut. */
 export const shortText = (text: string | undefined): string | undefined =>
-  text === undefined || text.length > LONGEST_VALUE ? undefined : text;
+  text === undefined || text.length > MAX_VALUE_LENGTH ? undefined : text;
 
 /** A room as the directory and the other services describe it to users who are not in it. */
 export const publicRoomOf = (room: Room): PublicRoom => {
@@ -221,8 +221,8 @@ export const publicRoomOf = (room: Room): PublicRoom => {
   const avatar = room.stateText('m.room.avatar', 'url');
   // Their senders may write anything there, and many rooms make one list.
   const texts = {
-    name: beginningOf(room.stateText('m.room.name', 'name'), LONGEST_NAME),
-    topic: beginningOf(room.stateText('m.room.topic', 'topic'), LONGEST_TOPIC),
+    name: beginningOf(room.stateText('m.room.name', 'name'), MAX_NAME_LENGTH),
+    topic: beginningOf(room.stateText('m.room.topic', 'topic'), MAX_TOPIC_LENGTH),
     canonical_alias: isRoomAlias(alias) ? alias : undefined,
     avatar_url: parseMxcUri(avatar) === undefined ? undefined : shortText(avatar),
     room_type: shortText(room.roomType),

@@ -17,7 +17,7 @@ export interface ToldRoom extends RemoteSpace {
 const KNOWN_MS = 300_000;
 const FAILED_MS = 60_000;
 /** Servers that are asked about one room. */
-const MOST_ASKED = 3;
+const MAX_ASKED = 3;
 const REMEMBERED_SERVERS = 10_000;
 
 /** What other servers tell of rooms that this one is not in. Each server's word is remembered apart, and counts only for who was led to it. */
@@ -64,7 +64,7 @@ export class RemoteRooms {
     count?: () => void,
   ): Promise<ToldRoom | undefined> {
     const asked = new Set(servers.filter((server) => server !== this.#serverName && isServerName(server)));
-    for (const server of [...asked].slice(0, MOST_ASKED)) {
+    for (const server of [...asked].slice(0, MAX_ASKED)) {
       const key = JSON.stringify([server, roomId, suggestedOnly, this.#moves.get(server) ?? 0]);
       const answer = await this.#answers.get(key, async () => {
         const told = await this.#api.hierarchy(server, roomId, suggestedOnly);

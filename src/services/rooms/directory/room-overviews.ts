@@ -6,7 +6,7 @@ import { type RoomOverviewRow, writeRoomOverviews } from '#src/storage/rooms/roo
 /** What canonical JSON of every state event contains. */
 export const OF_STATE = '"state_key":"';
 /** Characters of a text that is listed. */
-const LONGEST_TEXT = 512;
+const MAX_TEXT_LENGTH = 512;
 
 /** Keeps what the administrators' list shows and sorts rooms by what their state says. */
 export class RoomOverviews {
@@ -44,6 +44,6 @@ export const overviewOf = (room: Room): RoomOverviewRow => ({
 
 /** A text of the state; null where there is none. PostgreSQL's text holds no NUL, and nobody is to fill the list. */
 const textOf = (room: Room, type: string, member: string): string | null => {
-  const text = room.stateText(type, member)?.replaceAll('\0', '').slice(0, LONGEST_TEXT).toWellFormed();
+  const text = room.stateText(type, member)?.replaceAll('\0', '').slice(0, MAX_TEXT_LENGTH).toWellFormed();
   return text === undefined || text === '' ? null : text;
 };

@@ -95,14 +95,14 @@ export const roomSummaryOf = (room: Room): RoomSummary => {
 };
 
 /** Rooms that a summary names as those whose members may join. */
-const MOST_ALLOWED = 500;
+const MAX_ALLOWED = 500;
 
 const allowedRoomIds = (room: Room): readonly string[] => {
   const content = room.stateEvent('m.room.join_rules')?.content;
   const rule = content?.['join_rule'];
   const allow = rule === 'restricted' || rule === 'knock_restricted' ? content?.['allow'] : undefined;
   if (!Array.isArray(allow)) return [];
-  return allow.slice(0, MOST_ALLOWED).flatMap((entry) => {
+  return allow.slice(0, MAX_ALLOWED).flatMap((entry) => {
     if (!isJsonObject(entry) || entry['type'] !== 'm.room_membership') return [];
     return isRoomId(entry['room_id']) ? [entry['room_id']] : [];
   });

@@ -7,9 +7,9 @@ import type { Database } from '#src/storage/database.ts';
 import { joinedAmong, residentAmong } from '#src/storage/room-model/joined-rooms.ts';
 
 /** Rooms of a join rule that are looked at. */
-const MOST_ALLOWED = 1_000;
+const MAX_ALLOWED = 1_000;
 /** The same where another server asks: each of them is read. */
-const MOST_ALLOWED_FOR_SERVERS = 50;
+const MAX_ALLOWED_FOR_SERVERS = 50;
 
 /** Joins that a membership of other rooms entitles to. Client-Server API, "Restricted rooms". */
 export class RestrictedJoins {
@@ -57,7 +57,7 @@ export class RestrictedJoins {
 
   /** Whether a server has a member in one of the rooms that the join rule names, as far as they are known here. */
   async isServerEntitled(room: Room, serverName: string): Promise<boolean> {
-    for (const roomId of allowedRooms(room).slice(0, MOST_ALLOWED_FOR_SERVERS))
+    for (const roomId of allowedRooms(room).slice(0, MAX_ALLOWED_FOR_SERVERS))
       if ((await this.#rooms.byId(roomId))?.joinedServers().has(serverName) === true) return true;
     return false;
   }
@@ -120,5 +120,5 @@ const allowedRooms = (room: Room): readonly string[] => {
   const ids = allow.flatMap((entry) =>
     isJsonObject(entry) && entry['type'] === 'm.room_membership' && isRoomId(entry['room_id']) ? entry['room_id'] : [],
   );
-  return [...new Set(ids)].slice(0, MOST_ALLOWED);
+  return [...new Set(ids)].slice(0, MAX_ALLOWED);
 };

@@ -33,23 +33,23 @@ interface StateDraft {
 export class StateGrowth {
   readonly #rateLimiter: RateLimiter;
   readonly #loader: Pick<EventLoader, 'one'>;
-  readonly #mostEntries: number;
-  readonly #mostBytes: number;
+  readonly #maxEntries: number;
+  readonly #maxBytes: number;
 
   /**
-   * @param options.mostEntries how many entries the state of a room may have beside memberships
-   * @param options.mostBytes how large their events may be together
+   * @param options.maxEntries how many entries the state of a room may have beside memberships
+   * @param options.maxBytes how large their events may be together
    */
   constructor(options: {
     readonly rateLimiter: RateLimiter;
     readonly loader: Pick<EventLoader, 'one'>;
-    readonly mostEntries: number;
-    readonly mostBytes: number;
+    readonly maxEntries: number;
+    readonly maxBytes: number;
   }) {
     this.#rateLimiter = options.rateLimiter;
     this.#loader = options.loader;
-    this.#mostEntries = options.mostEntries;
-    this.#mostBytes = options.mostBytes;
+    this.#maxEntries = options.maxEntries;
+    this.#maxBytes = options.maxBytes;
   }
 
   /** The state of a new room. @throws MatrixError M_LIMIT_EXCEEDED */
@@ -103,12 +103,12 @@ export class StateGrowth {
       const growth = length - (before === undefined ? 0 : lengthOf(before.content));
       if (before !== undefined && growth <= 0) return 0;
       const { bytes, entries } = head.headStateSize();
-      if (before === undefined && entries >= this.#mostEntries)
-        throw new MatrixError('M_TOO_LARGE', `The state of a room has ${this.#mostEntries} entries at most.`);
-      if (bytes + growth > this.#mostBytes)
+      if (before === undefined && entries >= this.#maxEntries)
+        throw new MatrixError('M_TOO_LARGE', `The state of a room has ${this.#maxEntries} entries at most.`);
+      if (bytes + growth > this.#maxBytes)
         throw new MatrixError(
           'M_TOO_LARGE',
-          `The events of a room's state have ${this.#mostBytes} bytes at most. Make some of them shorter.`,
+          `The events of a room's state have ${this.#maxBytes} bytes at most. Make some of them shorter.`,
         );
       return growth;
     };

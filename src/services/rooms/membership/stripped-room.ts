@@ -7,7 +7,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 
 const CREATE = 'm.room.create';
 /** Characters of an event that is told of a room to those who are not in it: others say how many rooms those are. */
-const LONGEST_EVENT = 8_192;
+const MAX_EVENT_LENGTH = 8_192;
 
 /** Under which name an event that came from another server carries what that server tells of the room. Client-Server API, `UnsignedData`. */
 export const toldStateKey = (membership: 'invite' | 'knock'): string => `${membership}_room_state`;
@@ -39,7 +39,7 @@ export const strippedStateFor = async (
   }
   const state = STRIPPED_STATE_TYPES.flatMap((type) => {
     const event = room.stateEvent(type);
-    return event === undefined || (type !== CREATE && event.json.length > LONGEST_EVENT) ? [] : [event];
+    return event === undefined || (type !== CREATE && event.json.length > MAX_EVENT_LENGTH) ? [] : [event];
   });
   const inviter = ownEvent === undefined || ownEvent.sender === userId ? undefined : room.member(ownEvent.sender);
   const inviterEvent = inviter === undefined ? undefined : await loader.one(room, inviter.event);

@@ -68,9 +68,9 @@ export interface UserRedactionsOptions {
 /** Events of a room that are looked at in one part. */
 const PART = 1_000;
 /** Parts of a room's history that one request looks through. */
-const MOST_PARTS = 100;
+const MAX_PARTS = 100;
 /** Events that one request redacts. */
-const MOST_AT_ONCE = 100;
+const MAX_AT_ONCE = 100;
 /** The group of `rate_limits` that counts events that are redacted together. */
 const BUCKET = 'bulk_redaction';
 
@@ -151,11 +151,11 @@ export class UserRedactions {
     const room = await this.#options.access.known(roomId);
     if (room.headMembership(requester.userId) !== 'join') throw notInRoom();
     const order = { room, target, by: requester.userId, reason };
-    const most = Math.min(limit, MOST_AT_ONCE);
+    const most = Math.min(limit, MAX_AT_ONCE);
     let redacted = 0;
     let softFailed = 0;
     let from: HistoryPlace | undefined;
-    for (let parts = 0; parts < MOST_PARTS; parts++) {
+    for (let parts = 0; parts < MAX_PARTS; parts++) {
       const part = await this.redactPart({ ...order, from, limit: most - redacted }, signal);
       redacted += part.redacted;
       softFailed += part.softFailed;

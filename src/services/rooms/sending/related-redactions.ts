@@ -15,11 +15,11 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 const WISHES = ['with_rel_types', 'org.matrix.msc3912.with_relations'] as const;
 /** Stands for all types of relations. */
 const ANY = '*';
-const MOST_TYPES = 20;
-const LONGEST_TYPE = 255;
+const MAX_TYPES = 20;
+const MAX_TYPE_LENGTH = 255;
 const PAGE = 100;
 /** Events that one request redacts beside its target: the newest ones where there are more. */
-const MOST_RELATED = 1_000;
+const MAX_RELATED = 1_000;
 
 /** What a redaction asks for beside itself. */
 export interface RedactionWish {
@@ -36,13 +36,10 @@ export const redactionWish = (body: JsonObject): RedactionWish => {
   const list = wished ?? wishedToday ?? [];
   const isList =
     Array.isArray(list) &&
-    list.length <= MOST_TYPES &&
-    list.every((one) => typeof one === 'string' && one.length <= LONGEST_TYPE && !one.includes('\0'));
+    list.length <= MAX_TYPES &&
+    list.every((one) => typeof one === 'string' && one.length <= MAX_TYPE_LENGTH && !one.includes('\0'));
   if (!isList)
-    throw new MatrixError(
-      'M_BAD_JSON',
-      `${stable} is a list of at most ${MOST_TYPES} types of relations, or "${ANY}".`,
-    );
+    throw new MatrixError('M_BAD_JSON', `${stable} is a list of at most ${MAX_TYPES} types of relations, or "${ANY}".`);
   return { content, relTypes: list as readonly string[] };
 };
 
@@ -104,7 +101,7 @@ export class RelatedRedactions {
     const types = relTypes.includes(ANY) ? undefined : relTypes.flatMap((type) => names.peekType(type) ?? []);
     const content: JsonObject = request.reason === undefined ? {} : { reason: request.reason };
     let redacted = 0;
-    for (let before = Infinity, looked = 0; looked < MOST_RELATED;) {
+    for (let before = Infinity, looked = 0; looked < MAX_RELATED;) {
       const page = await relatedPage(database, { room: room.nid, target: target.nid, before, types, limit: PAGE });
       for (const { event_id: id, sender } of page) {
         if (signal.aborted) return false;

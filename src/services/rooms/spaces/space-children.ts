@@ -15,7 +15,7 @@ export interface ChildState extends StrippedStateEvent {
 const isSpace = (room: Room): boolean => room.roomType === SPACE;
 
 /** Characters of the events of the children of one space that are told. */
-const MOST_CHARACTERS = 1_048_576;
+const MAX_CHARACTERS = 1_048_576;
 
 /** The children of a space in the order in which they are shown, the first of them where that is much; of a room that is no space, none. */
 export const childrenOf = (room: Room, suggestedOnly: boolean): ChildState[] => {
@@ -27,7 +27,7 @@ export const childrenOf = (room: Room, suggestedOnly: boolean): ChildState[] => 
       lengths.set({ ...strippedState(event.pdu), origin_server_ts: event.ts }, event.json.length);
   const children = shownChildren([...lengths.keys()], suggestedOnly);
   let characters = 0;
-  const beyond = children.findIndex((child) => (characters += lengths.get(child) ?? 0) > MOST_CHARACTERS);
+  const beyond = children.findIndex((child) => (characters += lengths.get(child) ?? 0) > MAX_CHARACTERS);
   return beyond < 0 ? children : children.slice(0, beyond);
 };
 

@@ -67,7 +67,7 @@ export interface ThirdPartyInvitesOptions {
   /** Names under which `id_server` means this server. */
   readonly ownNames: () => readonly string[];
   /** How many may be invited at once; undefined for any number. */
-  readonly mostAtOnce?: number | undefined;
+  readonly maxAtOnce?: number | undefined;
   readonly policy: PolicyGate;
 }
 
@@ -106,9 +106,9 @@ export class ThirdPartyInvites {
    * @throws MatrixError as `invite`, M_UNKNOWN when there are too many
    */
   async prepare(inviter: Actor, requests: readonly ThirdPartyInviteRequest[]): Promise<PreparedThirdPartyInvite[]> {
-    const { mostAtOnce = Infinity } = this.#options;
-    if (requests.length > mostAtOnce)
-      throw new MatrixError('M_UNKNOWN', `No more than ${mostAtOnce} people can be invited by address at once.`);
+    const { maxAtOnce = Infinity } = this.#options;
+    if (requests.length > maxAtOnce)
+      throw new MatrixError('M_UNKNOWN', `No more than ${maxAtOnce} people can be invited by address at once.`);
     const checked = requests.map((request) => this.#check(request));
     takeTokens(this.#options.rateLimiter, BUCKET, inviter, checked.length);
     return Promise.all(checked.map(async (one) => ({ ...one, userId: await this.#ownerOf(one) })));

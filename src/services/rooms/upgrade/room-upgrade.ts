@@ -46,7 +46,7 @@ const TRANSFERRED = [
 const TRANSFERRED_LINKS = ['m.space.child', 'm.space.parent'];
 
 /** Upgrades that are remembered to be finished. */
-const MOST_FINISHED = 1_000;
+const MAX_FINISHED = 1_000;
 
 export interface RoomUpgradeOptions {
   readonly access: RoomAccess;
@@ -71,7 +71,7 @@ export class RoomUpgrade {
   readonly #turns = new SerialByKey<string>();
   readonly #running = new OnceByKey<string, Room>();
   /** Upgrades that this process has finished before their job came, by the old room and its successor. */
-  readonly #finished = new LRUCache<string, true>(atMost(MOST_FINISHED));
+  readonly #finished = new LRUCache<string, true>(atMost(MAX_FINISHED));
 
   constructor(options: RoomUpgradeOptions) {
     this.#options = options;

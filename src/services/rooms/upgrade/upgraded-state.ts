@@ -43,7 +43,7 @@ const integersOf = (map: JsonValue | undefined): Record<string, number> => {
 };
 
 /** How many tombstones are looked back over, in a room that is upgraded again and again. */
-const MOST_TOMBSTONES = 50;
+const MAX_TOMBSTONES = 50;
 
 /**
  * The power levels of a room as people set them: what an upgrade of it did to them, to lock it, is not meant for a further successor. The
@@ -57,7 +57,7 @@ export const levelsBeforeLock = async (old: Room, loader: Pick<EventLoader, 'one
   if (before === undefined || lock === undefined) return levels.content;
   if (canonicalJson(lock, 'lenient') !== canonicalJson(levels.content, 'lenient')) return levels.content;
   let tombstone = old.stateEvent(TOMBSTONE);
-  for (let step = 0; step < MOST_TOMBSTONES && tombstone !== undefined && tombstone.nid > levels.nid; step++)
+  for (let step = 0; step < MAX_TOMBSTONES && tombstone !== undefined && tombstone.nid > levels.nid; step++)
     tombstone = tombstone.replaces === undefined ? undefined : await loader.one(old, tombstone.replaces);
   const isLock = tombstone !== undefined && tombstone.nid < levels.nid && tombstone.sender === levels.sender;
   return isLock ? before.content : levels.content;

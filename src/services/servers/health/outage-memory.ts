@@ -21,7 +21,7 @@ export interface OutageMemoryOptions {
 const WRITE_AFTER_MS = 10_000;
 /** Shorter outages are not worth a row: after a restart the server is simply tried. */
 const WORTH_MS = 60_000;
-const MOST_REMEMBERED = 20_000;
+const MAX_REMEMBERED = 20_000;
 /** What nobody has tried for so long is forgotten. */
 const FORGET_MS = 7 * 24 * 3_600_000;
 
@@ -42,7 +42,7 @@ export class OutageMemory {
   async start(backoff: DestinationBackoff): Promise<void> {
     const { clock, database } = this.#options;
     await sweepServerOutages(database, clock.now() - FORGET_MS);
-    for (const { retryAt, serverName, since } of await readServerOutages(database, MOST_REMEMBERED)) {
+    for (const { retryAt, serverName, since } of await readServerOutages(database, MAX_REMEMBERED)) {
       this.#written.add(serverName);
       backoff.remember(serverName, { since, retryAt });
     }

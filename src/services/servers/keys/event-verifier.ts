@@ -28,7 +28,7 @@ export interface EventVerifierOptions {
 /** Events that are looked at without a pause. */
 const SLICE = 50;
 /** Signatures of one server that are looked at. */
-const MOST_SIGNATURES = 8;
+const MAX_SIGNATURES = 8;
 
 /** An event whose format is good, and what has to be verified of it. */
 interface Candidate {
@@ -123,7 +123,7 @@ const candidate = (version: RoomVersion, json: unknown): VerifiedPdu | Candidate
   const pdu = hasRightContentHash(version, format.pdu) ? format.pdu : (redact(version, format.pdu) as Pdu);
   const signers = new Map<string, ReadonlyMap<string, string>>();
   for (const serverName of requiredSignatures(version, pdu, eventId)) {
-    const signatures = [...signaturesOf(pdu, serverName)].slice(0, MOST_SIGNATURES);
+    const signatures = [...signaturesOf(pdu, serverName)].slice(0, MAX_SIGNATURES);
     if (signatures.length === 0) return { ok: false, eventId, reason: `it has no signature of ${serverName}` };
     signers.set(serverName, new Map(signatures));
   }

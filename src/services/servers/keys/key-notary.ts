@@ -19,8 +19,8 @@ export interface KeyNotaryOptions {
   readonly clock: Clock;
 }
 
-const MOST_SERVERS = 200;
-const MOST_KEYS = 50;
+const MAX_SERVERS = 200;
+const MAX_KEYS = 50;
 /** The group of limits for what makes this server ask another one. */
 const ASKING = 'unknown_server';
 
@@ -44,13 +44,13 @@ export class KeyNotary {
    */
   async query(query: KeyQuery, network: string, validUntil = this.#options.clock.now()): Promise<JsonObject[]> {
     const servers = Object.entries(query);
-    if (servers.length > MOST_SERVERS)
-      throw new MatrixError('M_TOO_LARGE', `At most ${MOST_SERVERS} servers can be asked for at once.`);
+    if (servers.length > MAX_SERVERS)
+      throw new MatrixError('M_TOO_LARGE', `At most ${MAX_SERVERS} servers can be asked for at once.`);
     for (const [serverName, keys] of servers) {
       if (!isServerName(serverName) || !fitsBytes(serverName))
         throw new MatrixError('M_INVALID_PARAM', `${serverName.slice(0, 100)} is not a server name.`);
-      if (Object.keys(keys).length > MOST_KEYS)
-        throw new MatrixError('M_TOO_LARGE', `At most ${MOST_KEYS} keys of a server can be asked for at once.`);
+      if (Object.keys(keys).length > MAX_KEYS)
+        throw new MatrixError('M_TOO_LARGE', `At most ${MAX_KEYS} keys of a server can be asked for at once.`);
     }
     const answers = await Promise.all(
       servers.map(([serverName, keys]) => this.#answersOf(serverName, keys, network, validUntil)),

@@ -10,7 +10,7 @@ import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts'
 import { signaturesOf, verifyJson } from '#src/protocol/signing/json-signatures.ts';
 import {
   isVerifyKeyId,
-  LONGEST_VALIDITY_MS,
+  MAX_VALIDITY_MS,
   type PublishedKey,
   readPublishedKeys,
 } from '#src/protocol/signing/server-keys.ts';
@@ -56,20 +56,20 @@ interface KnownServer {
 type KnownKey = PublishedKey & { readonly fetchedAt: number };
 
 /** Servers and keys in memory. */
-const MOST_SERVERS = 40_000;
+const MAX_SERVERS = 40_000;
 /** Keys that are kept of one server. */
-const MOST_KEYS_OF_SERVER = 64;
+const MAX_KEYS_PER_SERVER = 64;
 /** An answer that is longer is not even read. */
 const MAX_ANSWER_BYTES = 65_536;
 /** Servers that are asked at the same time, and that wait to be. */
 const AT_ONCE = 64;
-const MOST_WAITING = 2_000;
+const MAX_WAITING = 2_000;
 /** A server that has answered is not asked again sooner, whatever keys are wanted of it. */
-const SHORTEST_PAUSE_MS = 10_000;
+const MIN_PAUSE_MS = 10_000;
 /** One that has not is not asked again sooner; the pause doubles. */
 const FIRST_FAILURE_PAUSE_MS = 30_000;
-const LONGEST_FAILURE_PAUSE_MS = 3_600_000;
-const MOST_FAILURES = 20_000;
+const MAX_FAILURE_PAUSE_MS = 3_600_000;
+const MAX_FAILURES = 20_000;
 const TIMEOUTS = { headersMs: 10_000, bodyMs: 5_000, totalMs: 20_000 };
 const NOBODY: KnownServer = { keys: new Map(), fetchedAt: 0 };
 
@@ -82,13 +82,13 @@ export class ServerKeys {
   readonly #known = new CountedCache<string, KnownServer>(
     'server_keys',
     {
-      maxSize: MOST_SERVERS,
+      maxSize: MAX_SERVERS,
       sizeCalculation: ({ keys }) => 1 + keys.size,
     },
     'parts',
   );
   readonly #failures = new LRUCache<string, { readonly count: number; readonly until: number }>({
-    maxSize: MOST_FAILURES,
+    maxSize: MAX_FAILURES,
     sizeCalculation: () => 1,
   });
   readonly #readings = new OnceByKey<string, KnownServer>();
@@ -218,7 +218,7 @@ export class ServerKeys {
     const now = this.#options.clock.now();
     // Nobody's key is valid for longer.
     const isWorth = missing.some(({ keyId, validAt }) => {
-      if (validAt > now + LONGEST_VALIDITY_MS) return false;
+      if (validAt > now + MAX_VALIDITY_MS) return false;
       const key = known.keys.get(keyId);
       // An old key does not become valid again.
       return key === undefined || !key.isOld;
@@ -234,7 +234,7 @@ export class ServerKeys {
     const latest = this.#known.peek(serverName) ?? known;
     if (!this.#mayFetch(serverName, latest)) return Promise.resolve(latest);
     return this.#fetches.run(serverName, () => {
-      if (this.#gate.waiting >= MOST_WAITING) return Promise.resolve(latest);
+      if (this.#gate.waiting >= MAX_WAITING) return Promise.resolve(latest);
       return this.#gate.run(async () => (await this.#fetchNow(serverName)) ?? this.#known.peek(serverName) ?? known);
     });
   }
@@ -242,7 +242,7 @@ export class ServerKeys {
   #mayFetch(serverName: string, { fetchedAt }: KnownServer): boolean {
     const { allows, clock } = this.#options;
     const now = clock.now();
-    const isAskedOfLate = now >= fetchedAt && now - fetchedAt < SHORTEST_PAUSE_MS;
+    const isAskedOfLate = now >= fetchedAt && now - fetchedAt < MIN_PAUSE_MS;
     const isAway = now < (this.#failures.get(serverName)?.until ?? 0);
     return !isAskedOfLate && !isAway && allows(serverName);
   }
@@ -274,7 +274,7 @@ export class ServerKeys {
 
   #failed(serverName: string): void {
     const count = (this.#failures.get(serverName)?.count ?? 0) + 1;
-    const pause = Math.min(LONGEST_FAILURE_PAUSE_MS, FIRST_FAILURE_PAUSE_MS * 2 ** (count - 1));
+    const pause = Math.min(MAX_FAILURE_PAUSE_MS, FIRST_FAILURE_PAUSE_MS * 2 ** (count - 1));
     this.#failures.set(serverName, { count, until: this.#options.clock.now() + pause });
   }
 
@@ -297,7 +297,7 @@ export class ServerKeys {
       return isBetter(known, key, now) && !(isFromNotary && known !== undefined && !isSameKey(known, key));
     });
     for (const key of fresh) keys.set(key.keyId, { ...key, fetchedAt: now });
-    const best = [...keys.values()].sort((a, b) => b.validUntil - a.validUntil).slice(0, MOST_KEYS_OF_SERVER);
+    const best = [...keys.values()].sort((a, b) => b.validUntil - a.validUntil).slice(0, MAX_KEYS_PER_SERVER);
     const known: KnownServer = { keys: new Map(best.map((key) => [key.keyId, key])), fetchedAt: now };
     if (fresh.length > 0) {
       await saveServerKeys(
@@ -309,7 +309,7 @@ export class ServerKeys {
           validUntil,
           isOld,
         })),
-        { answer: text, fetchedAt: now, most: MOST_KEYS_OF_SERVER },
+        { answer: text, fetchedAt: now, most: MAX_KEYS_PER_SERVER },
       );
     }
     this.#known.set(serverName, known);
@@ -357,7 +357,7 @@ export class ServerKeys {
       this.#outcomes.inc({ outcome: 'notary_failed' });
       return;
     }
-    for (const answer of told.slice(0, MOST_ANSWERS)) {
+    for (const answer of told.slice(0, MAX_ANSWERS)) {
       if (!isJsonObject(answer) || answer['server_name'] !== serverName) continue;
       const taken = (await this.#isSignedBy(notary, answer))
         ? await this.#take(serverName, answer, true)
@@ -369,7 +369,7 @@ export class ServerKeys {
   }
 
   async #isSignedBy(notary: string, answer: JsonObject): Promise<boolean> {
-    const ids = [...signaturesOf(answer, notary).keys()].slice(0, MOST_ANSWERS);
+    const ids = [...signaturesOf(answer, notary).keys()].slice(0, MAX_ANSWERS);
     const validAt = this.#options.clock.now();
     // What a notary says of another one is not what makes that one believed.
     const keys = await this.#lookUp(
@@ -396,7 +396,7 @@ export class ServerKeys {
   }
 }
 
-const MOST_ANSWERS = 8;
+const MAX_ANSWERS = 8;
 
 const goodKey = ({ keys }: KnownServer, { keyId, validAt }: WantedKey): VerifyKey | undefined => {
   const key = keys.get(keyId);

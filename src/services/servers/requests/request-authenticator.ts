@@ -36,7 +36,7 @@ export interface RequestAuthenticatorOptions {
 }
 
 /** A server signs with a key or two. */
-const MOST_SIGNATURES = 8;
+const MAX_SIGNATURES = 8;
 /** The group of limits for requests by keys that are not known: each of them makes this server ask somebody. */
 const UNKNOWN_SERVER = 'unknown_server';
 
@@ -72,7 +72,7 @@ export class RequestAuthenticator {
   #signaturesOf({ authorizations }: SignedRequest): readonly XMatrix[] {
     const { serverName } = this.#options;
     const headers = authorizations.filter(isXMatrix);
-    if (headers.length > MOST_SIGNATURES) throw unauthorized(`A request has at most ${MOST_SIGNATURES} signatures.`);
+    if (headers.length > MAX_SIGNATURES) throw unauthorized(`A request has at most ${MAX_SIGNATURES} signatures.`);
     const signatures = headers.map((header) => {
       const parsed = parseXMatrix(header);
       if (parsed === undefined)

@@ -9,7 +9,7 @@ import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
  */
 const AT_ONCE = 8;
 /** How many of one user may wait; of all together fewer than twice as many. */
-const MOST_WAITING = 2_000;
+const MAX_WAITING = 2_000;
 
 const tooMany = (): Error => limitExceeded('first_syncs', 5_000);
 
@@ -18,7 +18,7 @@ const tooMany = (): Error => limitExceeded('first_syncs', 5_000);
  * one turn of the event loop. Users take turns.
  */
 export class LargeSyncs {
-  readonly #gate = new FairGate({ concurrency: AT_ONCE, maxWaiting: MOST_WAITING });
+  readonly #gate = new FairGate({ concurrency: AT_ONCE, maxWaiting: MAX_WAITING });
   readonly #turns: Turns;
 
   /** @param turns those in which requests begin */

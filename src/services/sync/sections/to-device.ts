@@ -5,7 +5,7 @@ import type { DeviceInboxes } from '#src/services/e2ee/to-device/device-inboxes.
 import type { Part, Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
 
 /** "100 messages is recommended as a reasonable limit." Client-Server API, "Send-to-Device messaging". */
-const MOST = 100;
+const MAX = 100;
 
 const NOTHING: SectionView = {};
 
@@ -41,7 +41,7 @@ export class ToDeviceSection implements Section {
 
   async #oldest(userId: string, deviceId: string, upTo: PositionVector): Promise<Part | undefined> {
     const end = upTo[shardOfName(userId)] ?? 0;
-    const { messages, resumeAfter } = await this.#inboxes.oldest(userId, deviceId, end, MOST);
+    const { messages, resumeAfter } = await this.#inboxes.oldest(userId, deviceId, end, MAX);
     if (messages.length === 0) return undefined;
     return {
       list: 'to_device',

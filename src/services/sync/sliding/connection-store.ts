@@ -12,9 +12,9 @@ import { connectionName } from './connections.ts';
 import { Connection, type ConnectionState, type SentRoom, type ToldProfiles } from './connection.ts';
 
 /** Rooms of a connection that is kept over a restart. Larger ones begin again. */
-const MOST_ROOMS = 5_000;
+const MAX_ROOMS = 5_000;
 /** Connections that are kept over a restart. */
-const MOST_CONNECTIONS = 5_000;
+const MAX_CONNECTIONS = 5_000;
 /** How long a process that comes back finds them. */
 const KEPT_MS = 86_400_000;
 
@@ -59,15 +59,15 @@ export class ConnectionStore {
    * Saves connections, as many as fit, and forgets those for which nobody came back.
    *
    * @param connections the most important first
-   * @param mostCharacters of JSON
+   * @param maxCharacters of JSON
    * @returns how many of them were looked at
    */
-  async save(connections: Iterable<NamedConnection>, mostCharacters = Infinity): Promise<number> {
+  async save(connections: Iterable<NamedConnection>, maxCharacters = Infinity): Promise<number> {
     const rows: SavedConnection[] = [];
     let characters = 0;
     let seen = 0;
     for (const { key, connection } of connections) {
-      if (rows.length >= MOST_CONNECTIONS || characters >= mostCharacters) break;
+      if (rows.length >= MAX_CONNECTIONS || characters >= maxCharacters) break;
       seen += 1;
       const content = textOf(connection);
       if (content === undefined) continue;
@@ -104,7 +104,7 @@ export class ConnectionStore {
 const textOf = ({ run, kept }: Connection): string | undefined => {
   const { number, state, change, next } = kept;
   if (change === undefined && state.vector === undefined) return undefined;
-  if (state.rooms.size + (change?.rooms.size ?? 0) > MOST_ROOMS) return undefined;
+  if (state.rooms.size + (change?.rooms.size ?? 0) > MAX_ROOMS) return undefined;
   const stored: Stored = {
     run,
     number,

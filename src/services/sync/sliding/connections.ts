@@ -3,7 +3,7 @@ import type { LRUCache } from 'lru-cache';
 import type { Connection } from './connection.ts';
 
 /** Connections of one device: those that were used longest ago begin again. */
-const MOST_OF_DEVICE = 20;
+const MAX_PER_DEVICE = 20;
 
 /** What names a connection. */
 export interface ConnectionName {
@@ -65,7 +65,7 @@ export class Connections {
     keys.delete(key);
     keys.add(key);
     this.#connections.set(key, connection);
-    if (keys.size <= MOST_OF_DEVICE) return;
+    if (keys.size <= MAX_PER_DEVICE) return;
     const [oldest] = keys;
     if (oldest !== undefined) this.#connections.delete(oldest);
   }

@@ -7,10 +7,10 @@ import type { SyncUser } from '../engine/sync-user.ts';
 import type { ToldProfiles } from './connection.ts';
 
 /** Users of whom one answer tells, and bytes of what it tells of them. What is more comes in the next one. */
-const MOST_USERS = 200;
-const MOST_BYTES = 1_048_576;
+const MAX_USERS = 200;
+const MAX_BYTES = 1_048_576;
 /** Users who are still to be told of; of those beyond, clients ask themselves. */
-const MOST_DUE = 10_000;
+const MAX_DUE = 10_000;
 
 /** What is told of a user's profile; undefined for who shares no room any more. */
 export type ProfileUpdate = { readonly updated: JsonObject; readonly removed: readonly string[] } | undefined;
@@ -66,14 +66,14 @@ export class ProfileUpdates {
       for (const userId of (await request.left()).left) left.add(userId);
     }
     const names = [...changed.keys(), ...whole].filter((userId) => !left.has(userId));
-    const now = names.slice(0, MOST_USERS);
+    const now = names.slice(0, MAX_USERS);
     const profiles = await this.#profiles.profilesOf(now);
     const users = new Map<string, ProfileUpdate>();
     for (const userId of left) users.set(userId, undefined);
-    const due = names.slice(MOST_USERS);
+    const due = names.slice(MAX_USERS);
     let bytes = 0;
     for (const userId of now) {
-      if (bytes > MOST_BYTES) {
+      if (bytes > MAX_BYTES) {
         due.push(userId);
         continue;
       }
@@ -87,6 +87,6 @@ export class ProfileUpdates {
       bytes += JSON.stringify(updated).length;
       users.set(userId, { updated, removed });
     }
-    return { users, told: { fields, due: due.slice(0, MOST_DUE) } };
+    return { users, told: { fields, due: due.slice(0, MAX_DUE) } };
   }
 }

@@ -88,13 +88,13 @@ class WishedState {
 }
 
 /** Of the wishes that are known. */
-const MOST_CHARACTERS = 16_000_000;
+const MAX_CHARACTERS = 16_000_000;
 
 /** Which state a room is told of: all that one or several lists and subscriptions want. */
 export class StateWanted {
   static readonly #known = new LRUCache<string, StateWanted>({
     ...atMost(5_000),
-    maxSize: MOST_CHARACTERS,
+    maxSize: MAX_CHARACTERS,
     sizeCalculation: ({ key }) => key.length + 1,
   });
 

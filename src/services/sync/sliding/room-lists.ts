@@ -182,7 +182,7 @@ export class ListContext {
 }
 
 /** How often the ranges of a list may name the same rooms, on average. */
-const MOST_OVERLAP = 4;
+const MAX_OVERLAP = 4;
 
 /**
  * The rooms within the windows of a list.
@@ -196,7 +196,7 @@ export const windowed = (rooms: readonly ListedRoom[], ranges: ListWish['ranges'
   for (const [first, last] of ranges) {
     const within = rooms.slice(first, last + 1);
     named += within.length;
-    if (named > MOST_OVERLAP * rooms.length)
+    if (named > MAX_OVERLAP * rooms.length)
       throw new MatrixError('M_INVALID_PARAM', 'The ranges of a list must not overlap: each room is told once.');
     for (const listed of within) found.add(listed);
   }

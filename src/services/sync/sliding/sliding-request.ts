@@ -2,16 +2,16 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 
 /** Lists of a connection, and rooms that it subscribes to by name. MSC4186 bounds both. */
-const MOST_LISTS = 100;
-const MOST_SUBSCRIPTIONS = 100;
+const MAX_LISTS = 100;
+const MAX_SUBSCRIPTIONS = 100;
 /** Pairs of `required_state` for one list or subscription. */
-const MOST_REQUIRED = 500;
+const MAX_REQUIRED = 500;
 /** Ranges of one list, and names in one list of a filter. */
-const MOST_RANGES = 100;
-const MOST_NAMES = 1_000;
+const MAX_RANGES = 100;
+const MAX_NAMES = 1_000;
 /** Events of a timeline, whatever is asked for. */
 const GREATEST_TIMELINE = 1_000;
-const LONGEST_CONN_ID = 255;
+const MAX_CONN_ID_LENGTH = 255;
 /** "The list keys must follow the grammar of opaque identifiers": of the form that was accepted. */
 const LIST_NAME = /^[0-9A-Za-z._~-]{1,255}$/;
 
@@ -109,7 +109,7 @@ const textsAt = (from: JsonObject, name: string): readonly string[] | undefined 
   if (value === undefined || value === null) return undefined;
   if (!Array.isArray(value) || !value.every((text) => typeof text === 'string'))
     throw bad(`${name} must be a list of strings.`);
-  if (value.length > MOST_NAMES) throw tooMany(`${name} can have ${MOST_NAMES} entries at most.`);
+  if (value.length > MAX_NAMES) throw tooMany(`${name} can have ${MAX_NAMES} entries at most.`);
   return value;
 };
 
@@ -118,7 +118,7 @@ const typesAt = (from: JsonObject, name: string): readonly (string | null)[] | u
   if (value === undefined || value === null) return undefined;
   if (!Array.isArray(value) || !value.every((type) => type === null || typeof type === 'string'))
     throw bad(`${name} must be a list of strings and nulls.`);
-  if (value.length > MOST_NAMES) throw tooMany(`${name} can have ${MOST_NAMES} entries at most.`);
+  if (value.length > MAX_NAMES) throw tooMany(`${name} can have ${MAX_NAMES} entries at most.`);
   return value as (string | null)[];
 };
 
@@ -133,7 +133,7 @@ const pairsIn = (value: unknown, name: string): (readonly [string, string])[] =>
   const isPair = (pair: unknown): pair is [string, string] =>
     Array.isArray(pair) && pair.length === 2 && pair.every((part) => typeof part === 'string');
   if (!Array.isArray(value) || !value.every(isPair)) throw bad(`${name} must be a list of pairs of strings.`);
-  if (value.length > MOST_REQUIRED) throw tooMany(`${name} can have ${MOST_REQUIRED} entries at most.`);
+  if (value.length > MAX_REQUIRED) throw tooMany(`${name} can have ${MAX_REQUIRED} entries at most.`);
   return value;
 };
 
@@ -145,7 +145,7 @@ const elementsIn = (value: unknown, name: string): (readonly [string, string])[]
     !value.every((one) => isJsonObject(one) && isText(one['type']) && isText(one['state_key']))
   )
     throw bad(`${name} must be a list of objects with type and state_key.`);
-  if (value.length > MOST_REQUIRED) throw tooMany(`${name} can have ${MOST_REQUIRED} entries at most.`);
+  if (value.length > MAX_REQUIRED) throw tooMany(`${name} can have ${MAX_REQUIRED} entries at most.`);
   return (value as JsonObject[]).map((one) => [(one['type'] as string) ?? '*', (one['state_key'] as string) ?? '*']);
 };
 
@@ -190,7 +190,7 @@ const rangesOf = (from: JsonObject, form: WireForm): ListWish['ranges'] => {
   if (ranges === true) return undefined;
   if (ranges === undefined || ranges === null) return [];
   if (!Array.isArray(ranges) || !ranges.every(isRange)) throw bad('ranges must be a list of pairs of integers.');
-  if (ranges.length > MOST_RANGES) throw tooMany(`A list can have ${MOST_RANGES} ranges at most.`);
+  if (ranges.length > MAX_RANGES) throw tooMany(`A list can have ${MAX_RANGES} ranges at most.`);
   return ranges;
 };
 
@@ -219,21 +219,21 @@ const roomExtension = (extensions: JsonObject, name: string): RoomExtensionWish 
   return { lists: textsAt(wish, 'lists') ?? ANY.lists, rooms: textsAt(wish, 'rooms') ?? ANY.rooms };
 };
 
-const MOST_TO_DEVICE = 100;
+const MAX_TO_DEVICE = 100;
 
 const toDeviceOf = (extensions: JsonObject): ExtensionWishes['toDevice'] => {
   const wish = objectAt(extensions, 'to_device');
   if (flagAt(wish, 'enabled') !== true) return undefined;
   const { since } = wish;
-  const limit = wish['limit'] ?? MOST_TO_DEVICE;
+  const limit = wish['limit'] ?? MAX_TO_DEVICE;
   if (since !== undefined && since !== null && typeof since !== 'string')
     throw bad('The since of to_device must be a string.');
   if (typeof limit !== 'number' || !Number.isSafeInteger(limit) || limit < 1)
     throw bad('The limit of to_device must be a positive integer.');
-  return { since: since ?? undefined, limit: Math.min(limit, MOST_TO_DEVICE) };
+  return { since: since ?? undefined, limit: Math.min(limit, MAX_TO_DEVICE) };
 };
 
-const MOST_THREADS = 100;
+const MAX_THREADS = 100;
 /** The names of an extension: while its proposal is open clients use the second. */
 const THREAD_SUBSCRIPTIONS = ['thread_subscriptions', 'io.element.msc4308.thread_subscriptions'] as const;
 
@@ -253,10 +253,10 @@ const profilesOf = (extensions: JsonObject): ExtensionWishes['profiles'] => {
 const threadSubscriptionsOf = (extensions: JsonObject): ExtensionWishes['threadSubscriptions'] => {
   const name = enabledName(extensions, THREAD_SUBSCRIPTIONS);
   if (name === undefined) return undefined;
-  const limit = objectAt(extensions, name)['limit'] ?? MOST_THREADS;
+  const limit = objectAt(extensions, name)['limit'] ?? MAX_THREADS;
   if (typeof limit !== 'number' || !Number.isSafeInteger(limit) || limit < 1)
     throw bad(`The limit of ${name} must be a positive integer.`);
-  return { name, limit: Math.min(limit, MOST_THREADS) };
+  return { name, limit: Math.min(limit, MAX_THREADS) };
 };
 
 /**
@@ -269,8 +269,8 @@ export const parseSlidingBody = (
   form: WireForm,
 ): Pick<SlidingRequest, 'connId' | 'txnId' | 'lists' | 'subscriptions' | 'extensions'> => {
   const connId = body['conn_id'] ?? '';
-  if (typeof connId !== 'string' || connId.length > LONGEST_CONN_ID)
-    throw bad(`conn_id must be a string of ${LONGEST_CONN_ID} characters at most.`);
+  if (typeof connId !== 'string' || connId.length > MAX_CONN_ID_LENGTH)
+    throw bad(`conn_id must be a string of ${MAX_CONN_ID_LENGTH} characters at most.`);
   if (connId.includes('\0') || !connId.isWellFormed())
     throw bad('conn_id holds what is no text: NUL, or half a character.');
   const txnId = body['txn_id'] ?? undefined;
@@ -288,9 +288,9 @@ export const parseSlidingBody = (
       return [roomId, wishOf(wish, form)];
     },
   );
-  if (lists.length > MOST_LISTS) throw tooMany(`A connection can have ${MOST_LISTS} lists at most.`);
-  if (subscriptions.length > MOST_SUBSCRIPTIONS)
-    throw tooMany(`A connection can subscribe to ${MOST_SUBSCRIPTIONS} rooms at most.`);
+  if (lists.length > MAX_LISTS) throw tooMany(`A connection can have ${MAX_LISTS} lists at most.`);
+  if (subscriptions.length > MAX_SUBSCRIPTIONS)
+    throw tooMany(`A connection can subscribe to ${MAX_SUBSCRIPTIONS} rooms at most.`);
   const extensions = objectAt(body, 'extensions');
   const wishes = {
     toDevice: toDeviceOf(extensions),

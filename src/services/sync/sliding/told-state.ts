@@ -6,7 +6,7 @@ import type { StateEntry } from './room-answer.ts';
 import type { Span } from './room-spans.ts';
 
 /** Members whose state was told lazily that are remembered for one room of a connection. */
-const MOST_LAZY = 2_000;
+const MAX_LAZY = 2_000;
 
 /** The state that a room is told with. */
 export interface StateTold {
@@ -81,7 +81,7 @@ export const toldState = (
       lazy.set(name, member.event);
     }
     for (const name of lazy.keys()) {
-      if (lazy.size <= MOST_LAZY) break;
+      if (lazy.size <= MAX_LAZY) break;
       lazy.delete(name);
     }
   }

@@ -20,8 +20,8 @@ const LISTS: Readonly<Record<RoomPlan['section'], readonly string[]>> = {
 /** Bodies that are remembered: one message makes as many different ones as its readers have different unread counts and keys. */
 const REMEMBERED = 16;
 /** Rooms and characters of a body that is remembered; larger ones are catch-ups, which are nobody else's. */
-const MOST_ROOMS = 2;
-const LONGEST = 32 * 1024;
+const MAX_ROOMS = 2;
+const MAX_LENGTH = 32 * 1024;
 
 /** Sync as `GET /_matrix/client/v3/sync` answers, and as the WebSocket API pushes. */
 export class V3Sync {
@@ -64,7 +64,7 @@ class SharedBodies {
   }
 
   remember(next: SyncPosition, content: readonly unknown[], body: string): void {
-    if (body.length > LONGEST) return;
+    if (body.length > MAX_LENGTH) return;
     this.#bodies[this.#oldest] = { next, content, body };
     this.#oldest = (this.#oldest + 1) % REMEMBERED;
   }
@@ -90,7 +90,7 @@ class V3Encoder implements SyncEncoder<string> {
   }
 
   room(plan: RoomPlan, parts: readonly SectionPart[]): void {
-    if (this.#rooms.length < MOST_ROOMS) this.#rooms.push({ plan, parts });
+    if (this.#rooms.length < MAX_ROOMS) this.#rooms.push({ plan, parts });
     else write(plan, parts, (this.#texts ??= noTexts()));
   }
 

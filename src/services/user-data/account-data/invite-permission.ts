@@ -1,7 +1,7 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { isJsonObject } from '#src/protocol/json/json-value.ts';
-import { type Glob, globMatches, LONGEST_PATTERN, parseGlob } from '#src/protocol/matching/glob.ts';
+import { type Glob, globMatches, MAX_PATTERN_LENGTH, parseGlob } from '#src/protocol/matching/glob.ts';
 import type { AccountDataService } from './account-data-service.ts';
 import type { AccountDataEntry, UserAccountData } from './user-account-data.ts';
 
@@ -13,7 +13,7 @@ export const INVITE_FILTER = 'org.matrix.msc4155.invite_permission_config';
 export type InviteFate = 'shown' | 'hidden' | 'refused';
 
 /** Globs of one list that are looked at; nobody needs more of them. */
-const MOST_GLOBS = 1_000;
+const MAX_GLOBS = 1_000;
 
 /** The lists of MSC4155 in the order in which they are looked at: those of users before those of servers, and the milder before the stricter. */
 const LISTS: readonly (readonly [name: string, of: 'user' | 'server', fate: InviteFate])[] = [
@@ -67,8 +67,8 @@ const filterIn = (entry: AccountDataEntry): InviteRules => {
     const lists = (isOn ? LISTS : []).flatMap(([name, of, fate]): List[] => {
       const list = (content as Readonly<Record<string, unknown>>)[name];
       const texts = (Array.isArray(list) ? list : [])
-        .slice(0, MOST_GLOBS)
-        .filter((one): one is string => typeof one === 'string' && one.length <= LONGEST_PATTERN);
+        .slice(0, MAX_GLOBS)
+        .filter((one): one is string => typeof one === 'string' && one.length <= MAX_PATTERN_LENGTH);
       return texts.length === 0 ? [] : [{ of, fate, globs: texts.map(parseGlob) }];
     });
     rules = lists.length === 0 ? NO_RULES : new InviteRules(false, lists);

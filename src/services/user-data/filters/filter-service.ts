@@ -12,9 +12,9 @@ import { takeUserTurn } from '#src/storage/user-turn.ts';
 
 const FILTER_ID = /^[0-9]{1,15}$/;
 /** Characters of JSON of one filter. */
-const LONGEST = 65_536;
+const MAX_LENGTH = 65_536;
 /** Filters that are given in full in every request are parsed once, up to this many characters. */
-const LONGEST_CACHED = 4_096;
+const MAX_CACHED_LENGTH = 4_096;
 const CACHE_BYTES = 16 * 1024 * 1024;
 
 /** About what a parsed filter takes in memory, in bytes: its text, the lists, and what is compiled of them. */
@@ -113,7 +113,7 @@ export class FilterService {
       throw new MatrixError('M_NOT_JSON', 'The filter begins like JSON but is not valid JSON.');
     }
     const filter = parseFilter(json);
-    if (parameter.length <= LONGEST_CACHED) this.#inline.set(parameter, filter);
+    if (parameter.length <= MAX_CACHED_LENGTH) this.#inline.set(parameter, filter);
     return filter;
   }
 
@@ -131,5 +131,5 @@ export class FilterService {
 }
 
 const assertNotTooLong = (json: string): void => {
-  if (json.length > LONGEST) throw new MatrixError('M_TOO_LARGE', `A filter has at most ${LONGEST} characters.`);
+  if (json.length > MAX_LENGTH) throw new MatrixError('M_TOO_LARGE', `A filter has at most ${MAX_LENGTH} characters.`);
 };

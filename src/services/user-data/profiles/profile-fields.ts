@@ -3,11 +3,11 @@ import { fitsBytes } from '#src/protocol/identifiers/byte-length.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
 
 /** Bytes of a whole profile as JSON. Client-Server API, `PUT /profile/{userId}/{keyName}`: "the total profile MUST be under 64 KiB". */
-const LARGEST_PROFILE = 65_536;
+const MAX_PROFILE_SIZE = 65_536;
 /** Characters. Members carry the name in every room, so it is bounded apart: a member event has to stay far below 64 KiB. */
-export const LONGEST_NAME = 256;
+export const MAX_NAME_LENGTH = 256;
 /** Bytes. */
-const LONGEST_URL = 1_000;
+const MAX_URL_LENGTH = 1_000;
 
 /** Appendices, "Common Namespaced Identifier Grammar", and the fields that were there before it. */
 const KEY = /^(avatar_url|displayname|m\.tz|[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+)$/;
@@ -39,18 +39,18 @@ export const profileValueIn = (key: string, body: JsonObject): JsonValue | undef
   // Members carry it in every room, and what UTF-8 cannot express cannot be part of an event.
   if (!value.isWellFormed())
     throw new MatrixError('M_INVALID_PARAM', `${key} holds half of a surrogate pair, which UTF-8 cannot express.`);
-  if (key === 'displayname' && value.length > LONGEST_NAME) {
-    throw new MatrixError('M_INVALID_PARAM', `A display name must not be longer than ${LONGEST_NAME} characters.`);
+  if (key === 'displayname' && value.length > MAX_NAME_LENGTH) {
+    throw new MatrixError('M_INVALID_PARAM', `A display name must not be longer than ${MAX_NAME_LENGTH} characters.`);
   }
   // It should be a content URI, but clients and bridges in the field set others. It is never fetched here.
-  if (key === 'avatar_url' && !fitsBytes(value, LONGEST_URL))
-    throw new MatrixError('M_INVALID_PARAM', `avatar_url must not be longer than ${LONGEST_URL} bytes.`);
+  if (key === 'avatar_url' && !fitsBytes(value, MAX_URL_LENGTH))
+    throw new MatrixError('M_INVALID_PARAM', `avatar_url must not be longer than ${MAX_URL_LENGTH} bytes.`);
   return value;
 };
 
 /** @throws MatrixError M_PROFILE_TOO_LARGE */
 export const assertProfileSize = (fields: JsonObject): void => {
-  if (Buffer.byteLength(JSON.stringify(fields)) >= LARGEST_PROFILE) {
+  if (Buffer.byteLength(JSON.stringify(fields)) >= MAX_PROFILE_SIZE) {
     throw new MatrixError('M_PROFILE_TOO_LARGE', 'With this the profile would be 64 KiB or more.');
   }
 };

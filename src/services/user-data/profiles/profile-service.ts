@@ -12,7 +12,7 @@ import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import { releaseNamed } from '#src/storage/media/references.ts';
 import { profileFields, removeProfileField, setProfileField } from '#src/storage/user-data/profiles.ts';
-import { assertProfileKey, assertProfileSize, LONGEST_NAME, profileValueIn } from './profile-fields.ts';
+import { assertProfileKey, assertProfileSize, MAX_NAME_LENGTH, profileValueIn } from './profile-fields.ts';
 import type { RemoteProfiles } from './remote-profiles.ts';
 
 /** A user's profile. */
@@ -47,7 +47,7 @@ export interface ProfileServiceOptions {
   readonly serverName: string;
   readonly remote: RemoteProfiles;
   /** Fields that a profile may have; default 100. */
-  readonly mostFields?: number;
+  readonly maxFields?: number;
   /** Bytes that profiles may take in memory; default 32 MiB. */
   readonly cacheBytes?: number;
 }
@@ -55,9 +55,9 @@ export interface ProfileServiceOptions {
 /** Sets a field of a profile, or removes it, within a transaction. */
 type FieldChange = (tx: Tx, key: string, value: JsonValue | undefined) => Promise<void>;
 
-const MOST_FIELDS = 100;
+const MAX_FIELDS = 100;
 /** Pieces of media that are looked for in one field. */
-const MOST_NAMED = 100;
+const MAX_NAMED = 100;
 const CACHE_BYTES = 32 * 1024 * 1024;
 
 const textOf = (value: JsonValue | undefined): string | undefined => (typeof value === 'string' ? value : undefined);
@@ -75,7 +75,7 @@ export class ProfileService {
   readonly #clock: Clock;
   readonly #serverName: string;
   readonly #remote: RemoteProfiles;
-  readonly #mostFields: number;
+  readonly #maxFields: number;
   readonly #profiles: LiveCache<Profile>;
   readonly #noted: Pick<ProfileChanges, 'mark' | 'published'>;
   readonly #changes = new SerialByKey<string>();
@@ -89,7 +89,7 @@ export class ProfileService {
     this.#clock = options.clock;
     this.#serverName = options.serverName;
     this.#remote = options.remote;
-    this.#mostFields = options.mostFields ?? MOST_FIELDS;
+    this.#maxFields = options.maxFields ?? MAX_FIELDS;
     this.#profiles = new LiveCache({
       name: 'profiles',
       maxSize: options.cacheBytes ?? CACHE_BYTES,
@@ -184,7 +184,7 @@ export class ProfileService {
 
   /** The display name that a user registers with, as far as it can be one, in the transaction that makes the account. */
   async nameNewUser(tx: Tx, userId: string, displayname: string): Promise<void> {
-    const name = displayname.slice(0, LONGEST_NAME).toWellFormed();
+    const name = displayname.slice(0, MAX_NAME_LENGTH).toWellFormed();
     if (name === '') return;
     await setProfileField(tx, userId, 'displayname', JSON.stringify(name));
     tx.afterCommit(() => this.#profiles.forget(userId));
@@ -241,12 +241,12 @@ export class ProfileService {
         if (old !== undefined && value !== undefined && JSON.stringify(old) === JSON.stringify(value)) return;
         const wanted = value === undefined ? others : { ...others, [key]: value };
         if (value !== undefined) assertProfileSize(wanted);
-        if (old === undefined && Object.keys(wanted).length > this.#mostFields)
-          throw new MatrixError('M_TOO_LARGE', `A profile has at most ${this.#mostFields} fields on this server.`);
+        if (old === undefined && Object.keys(wanted).length > this.#maxFields)
+          throw new MatrixError('M_TOO_LARGE', `A profile has at most ${this.#maxFields} fields on this server.`);
         if (value === undefined) await removeProfileField(tx, userId, key);
         else await setProfileField(tx, userId, key, JSON.stringify(value));
         // An image that the user uploaded, and is shown by no longer, goes if nothing else names it.
-        const named = mediaNamedIn(JSON.stringify(old ?? null), this.#serverName, MOST_NAMED);
+        const named = mediaNamedIn(JSON.stringify(old ?? null), this.#serverName, MAX_NAMED);
         await releaseNamed(tx, named, userId, this.#clock.now());
         await this.#noted.mark(tx, userId, key);
         fields = wanted;

@@ -11,7 +11,7 @@ import { RemotePartner } from '#test/support/remote-partner.ts';
 
 const PAT = '@pat:p.test';
 /** Kills at most in each history; they are spread evenly over the steps. */
-const MOST_KILLS = Number(process.env['TSUDOI_TEST_KILLS'] ?? 14);
+const MAX_KILLS = Number(process.env['TSUDOI_TEST_KILLS'] ?? 14);
 
 /** What other servers' transactions bring, and what the partner answers when it is asked for more. */
 interface History {
@@ -193,9 +193,9 @@ describe('a server that receives a transaction and is killed between two steps',
         return steps;
       };
       const halfSteps = 2 * (await run(Infinity));
-      for (let kill = 0; kill < halfSteps; kill += Math.max(1, halfSteps / MOST_KILLS)) await run(Math.floor(kill));
+      for (let kill = 0; kill < halfSteps; kill += Math.max(1, halfSteps / MAX_KILLS)) await run(Math.floor(kill));
       // The last steps are not always as many.
-      expect(kills).to.be.at.least(MOST_KILLS / 2);
+      expect(kills).to.be.at.least(MAX_KILLS / 2);
       await life.end();
     });
 });

@@ -6,7 +6,7 @@ import { receiveRemote, remoteMember } from '../../../support/remote-members.ts'
 const SEND = /^\/_matrix\/federation\/v1\/send\//;
 const PUBLIC = { preset: 'public_chat' };
 /** Milliseconds before a server is tried again that failed and was heard of. */
-const SHORTEST_PAUSE_MS = 5_000;
+const MIN_PAUSE_MS = 5_000;
 
 describe('events for other servers', () => {
   let federation: Federation;
@@ -166,7 +166,7 @@ describe('events for other servers', () => {
     await p.send('a.test', 'GET', '/_matrix/federation/v1/user/devices/@alice:a.test');
     await a.idle();
     // Where the last try has only just failed, the next one is the shortest pause later.
-    await federation.clock.advance(SHORTEST_PAUSE_MS);
+    await federation.clock.advance(MIN_PAUSE_MS);
     await a.idle();
     expect(arrived(p, roomId)).to.deep.equal(['for whoever is back']);
   });

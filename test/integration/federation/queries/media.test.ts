@@ -6,7 +6,7 @@ import type { PartnerAnswer, PartnerRequest, RemotePartner } from '../../../supp
 import { type Fetched, fetchMedia, uploadMedia } from '../../../support/media.ts';
 
 const DOWNLOAD = '/_matrix/federation/v1/media/download/*';
-const LARGEST = 200_000;
+const MAX_SIZE = 200_000;
 
 describe('files of other servers', function () {
   this.timeout(120_000);
@@ -19,7 +19,7 @@ describe('files of other servers', function () {
   before(async () => {
     federation = await startFederation(['a.test', 'b.test'], {
       partners: ['p.test', 'o.test'],
-      server: { config: { media: { maxRemoteBytes: LARGEST } } },
+      server: { config: { media: { maxRemoteBytes: MAX_SIZE } } },
     });
     a = federation.server('a.test');
     b = federation.server('b.test');
@@ -167,11 +167,11 @@ describe('files of other servers', function () {
   });
 
   it('are refused when they are too large, and nothing of them is kept', async () => {
-    answering(() => mixed(Buffer.alloc(LARGEST + 1)));
+    answering(() => mixed(Buffer.alloc(MAX_SIZE + 1)));
     const { status, errcode } = await download('p.test/large');
     expect([status, errcode]).to.deep.equal([502, 'M_TOO_LARGE']);
-    answering(() => mixed(Buffer.alloc(LARGEST)));
-    expect((await download('p.test/largest')).bytes.length).to.equal(LARGEST);
+    answering(() => mixed(Buffer.alloc(MAX_SIZE)));
+    expect((await download('p.test/largest')).bytes.length).to.equal(MAX_SIZE);
     answering(({ response }) => {
       response.writeHead(200, { 'content-type': 'multipart/mixed; boundary=b' });
       response.write('--b\r\n\r\n{}\r\n--b\r\n\r\n');

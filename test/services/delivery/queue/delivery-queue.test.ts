@@ -17,7 +17,7 @@ import { cloneDatabase } from '#test/support/database.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 
 const FIRST_MS = 1_000;
-const LONGEST_MS = 60_000;
+const MAX_MS = 60_000;
 const BATCH = 5;
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const forever = (): Promise<never> => new Promise(() => {});
@@ -55,7 +55,7 @@ class World {
   readonly #gatherMs: number;
   /** How often the source was asked, and progress read and written. */
   readonly asked = { next: 0, read: 0, save: 0 };
-  mostAtOnce = 0;
+  maxAtOnce = 0;
   queue!: DeliveryQueue<number>;
   #process = 0;
   #position = 0;
@@ -126,7 +126,7 @@ class World {
         if (!isAlive()) return forever();
         expect(sending.has(destination), 'two batches at once to one destination').to.equal(false);
         sending.add(destination);
-        this.mostAtOnce = Math.max(this.mostAtOnce, sending.size);
+        this.maxAtOnce = Math.max(this.maxAtOnce, sending.size);
         try {
           return await alive(Promise.resolve(this.#receive(destination, batch)));
         } finally {
@@ -141,7 +141,7 @@ class World {
       concurrency: this.#concurrency,
       batchSize: BATCH,
       firstPauseMs: FIRST_MS,
-      longestPauseMs: LONGEST_MS,
+      maxPauseMs: MAX_MS,
       ...(this.#groupOf === undefined ? {} : { groupOf: this.#groupOf }),
       ...(this.#gatherMs === 0 ? {} : { gather: { ms: this.#gatherMs, timers } }),
     });
@@ -177,7 +177,7 @@ class World {
   }
 
   /** Lets time pass in small steps, so that what waits for each other is done. */
-  async pass(ms: number, step = LONGEST_MS): Promise<void> {
+  async pass(ms: number, step = MAX_MS): Promise<void> {
     for (let passed = 0; passed < ms; passed += step) {
       await this.clock.advance(Math.min(step, ms - passed));
       await this.queue.idle();
@@ -187,7 +187,7 @@ class World {
   /** Lets time pass until nothing waits for it any more. */
   async finish(): Promise<void> {
     await this.settle();
-    for (let i = 0; i < 2_000 && this.clock.pending > 0; i++) await this.pass(LONGEST_MS);
+    for (let i = 0; i < 2_000 && this.clock.pending > 0; i++) await this.pass(MAX_MS);
     expect(this.clock.pending, 'what still waits').to.equal(0);
   }
 
@@ -250,7 +250,7 @@ describe('a queue of deliveries', function () {
           await world.finish();
           for (const name of DESTINATIONS)
             expect(world.arrived.get(name) ?? [], name).to.deep.equal(world.wanted(name));
-          expect(world.mostAtOnce).to.be.at.most(3);
+          expect(world.maxAtOnce).to.be.at.most(3);
         },
       ),
       { numRuns: 60 },
@@ -267,8 +267,8 @@ describe('a queue of deliveries', function () {
     const times = world.attempts.map(({ at }) => at);
     const pauses = times.slice(1).map((at, i) => at - times[i]!);
     for (const [i, pause] of pauses.entries()) {
-      const least = Math.min(FIRST_MS * 2 ** i, LONGEST_MS);
-      expect(pause).to.be.within(least, Math.min(least * 1.25, LONGEST_MS) + 500);
+      const least = Math.min(FIRST_MS * 2 ** i, MAX_MS);
+      expect(pause).to.be.within(least, Math.min(least * 1.25, MAX_MS) + 500);
     }
     world.add('a', 2);
     await world.settle();
@@ -398,7 +398,7 @@ describe('a queue of deliveries', function () {
     world.add('busy', 100);
     for (let i = 0; i < 3_000; i++) world.add(`other ${i}`, 1);
     await world.settle();
-    expect(world.mostAtOnce).to.equal(20);
+    expect(world.maxAtOnce).to.equal(20);
     const order = world.attempts.map(({ destination }) => destination);
     expect(order.filter((one) => one === 'busy')).to.have.length(20);
     // Between two batches of the busy one, everybody else who waits has a turn.
@@ -452,7 +452,7 @@ describe('a queue of deliveries', function () {
           concurrency: 2,
           batchSize: 2,
           firstPauseMs: FIRST_MS,
-          longestPauseMs: LONGEST_MS,
+          maxPauseMs: MAX_MS,
         });
       const first = queueOf();
       await first.start();
@@ -508,7 +508,7 @@ describe('a queue of deliveries', function () {
         concurrency: 1,
         batchSize: 2,
         firstPauseMs: FIRST_MS,
-        longestPauseMs: LONGEST_MS,
+        maxPauseMs: MAX_MS,
       });
     const first = queueOf();
     await first.start();

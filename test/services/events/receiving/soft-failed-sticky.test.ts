@@ -212,7 +212,7 @@ describe('sticky events of other servers', function () {
   after(() => clone.drop());
 
   it('stick from when they were sent, an hour at most, and only so many of one sender', async () => {
-    const world = await syncWorld(clone.database, { mostStickyEvents: 2 });
+    const world = await syncWorld(clone.database, { maxStickyEvents: 2 });
     const room = await makeRoom(world);
     const remote = new RemoteRoom(world, room);
     await world.events.send(room, membership(BOB, BOB, 'join'));

@@ -27,7 +27,7 @@ describe('sticky events in sync', () => {
   after(() => clone.drop());
   beforeEach(async () => {
     clock = new ManualClock(Date.now());
-    world = await syncWorld(clone.database, { clock, mostStickyEvents: 3 });
+    world = await syncWorld(clone.database, { clock, maxStickyEvents: 3 });
     room = await makeRoom(world);
     await world.events.send(room, membership(BOB, BOB, 'join'));
   });
