@@ -25,17 +25,17 @@ import {
 import { takeUserTurn } from '#src/storage/user-turn.ts';
 
 const CANONICAL = 'm.room.canonical_alias';
-/** Servers that are named for a room. */
+/** Servers that an answer names for a room. */
 const MAX_SERVERS = 20;
 
-/** Where an alias leads. */
+/** The room that an alias points to. */
 export interface ResolvedAlias {
   readonly roomId: string;
   /** Servers that are in the room. */
   readonly servers: readonly string[];
 }
 
-/** Who makes an alias, or takes it away. */
+/** The user who creates or deletes an alias. */
 export type AliasMaker = Pick<Requester, 'userId' | 'appservice'>;
 
 export interface AliasServiceOptions {
@@ -56,7 +56,7 @@ export interface AliasServiceOptions {
   readonly policy: PolicyGate;
 }
 
-/** The names of rooms. Client-Server API, "Room aliases". */
+/** Creates, resolves and deletes room aliases. Client-Server API, "Room aliases". */
 export class AliasService {
   readonly #database: Database;
   readonly #rooms: RoomRegistry;
@@ -117,7 +117,7 @@ export class AliasService {
   }
 
   /**
-   * Where an alias leads; undefined when nowhere.
+   * The room that an alias points to; undefined when there is no such alias.
    *
    * @throws MatrixError M_FORBIDDEN, M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT when another server cannot be asked
    */
@@ -132,7 +132,7 @@ export class AliasService {
     };
   }
 
-  /** One of this server's own aliases. An application service may make it, if it is of one of its namespaces. */
+  /** One of this server's own aliases. An application service may create it now, if it is in one of its namespaces. */
   async #ownAlias(alias: string): Promise<Awaited<ReturnType<typeof aliasByName>>> {
     const record = await aliasByName(this.#database, alias);
     if (record !== undefined || !(await this.#queries.aliasExists(alias))) return record;
@@ -140,7 +140,7 @@ export class AliasService {
   }
 
   /**
-   * Where one of this server's aliases leads, for another server.
+   * Resolves one of this server's aliases for another server.
    *
    * @throws MatrixError M_INVALID_PARAM for what is no alias of this server, M_NOT_FOUND
    */
@@ -185,14 +185,14 @@ export class AliasService {
       throw new MatrixError('M_TOO_LARGE', `A room has ${this.#maxPerRoom} aliases at most: delete one first.`);
   }
 
-  /** Whether this server can make such an alias, here or along with a room. */
+  /** Whether an alias has the form of one of this server's. */
   #isOwn(alias: string): boolean {
     const parsed = parseRoomAlias(alias);
     return parsed?.domain === this.#serverName && parsed.localpart !== '';
   }
 
   /**
-   * Takes an alias away: its maker may, and users who may change the room's canonical alias. The latter also takes it out of the
+   * Deletes an alias. Its creator may, and users who may change the room's canonical alias; their request also removes it from the
    * canonical alias event.
    *
    * Those of an exclusive namespace only their application service takes away, and administrators.
@@ -225,7 +225,7 @@ export class AliasService {
     }
   }
 
-  /** Lets all aliases that this server has for a room lead to its successor. @returns the aliases that lead there now */
+  /** Points all aliases that this server has for a room to its successor. @returns the aliases that were moved */
   async move(from: Room, to: Room): Promise<string[]> {
     await moveAliases(this.#database, from.nid, to.nid);
     return aliasesOfRoom(this.#database, to.nid);
@@ -257,7 +257,7 @@ export class AliasService {
     }
   }
 
-  /** The room that an alias leads to; undefined when nowhere, or when that cannot be found out. */
+  /** The room that an alias points to; undefined when there is none, or when that cannot be found out. */
   async #leadsTo(alias: string): Promise<string | undefined> {
     try {
       return (await this.lookUp(alias))?.roomId;

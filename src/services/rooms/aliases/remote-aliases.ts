@@ -9,7 +9,7 @@ type Answer = Awaited<ReturnType<QueriesApi['directory']>>;
 const KNOWN_MS = 30_000;
 const FAILED_MS = 5_000;
 
-/** Finds out where other servers' aliases lead. What they lead to is their word alone: who may enter is decided as for any room. */
+/** Resolves aliases of other servers and caches their answers. An answer grants nothing: whether a user may join is decided as for any room. */
 export class RemoteAliases {
   readonly #api: QueriesApi;
   readonly #answers: TimedCache<Answer>;
@@ -27,7 +27,7 @@ export class RemoteAliases {
   }
 
   /**
-   * Where an alias leads; undefined when its server says that there is none.
+   * The room that an alias points to; undefined when its server says that there is none.
    *
    * @param isFresh asks its server, whatever it said before: a user who goes there should not come to where it led once
    * @throws MatrixError M_FORBIDDEN when its server is not asked by this one; M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT

@@ -41,7 +41,7 @@ export interface RoomRequest {
   readonly name?: string | undefined;
   readonly topic?: string | undefined;
   readonly invite?: readonly string[] | undefined;
-  /** People to invite of whom only an address is known. */
+  /** Invitees who are known only by an address. */
   readonly thirdPartyInvites?: readonly ThirdPartyInviteRequest[] | undefined;
   readonly roomVersion?: string | undefined;
   readonly creationContent?: JsonObject | undefined;
@@ -62,7 +62,7 @@ export interface RoomCreationOptions {
   readonly profiles: ProfileSource;
   readonly logger: Logger;
   readonly remote: Pick<RemoteMembership, 'invite'>;
-  /** Who invites nobody, whatever they ask for. */
+  /** Shadow-banned users: their invites are dropped. */
   readonly shadowBans: ShadowBanned;
   /** Without it nobody can be invited by address. */
   readonly thirdPartyInvites?: ThirdPartyInvites | undefined;
@@ -75,7 +75,7 @@ export interface RoomCreationOptions {
   readonly encrypts: (preset: Preset) => boolean;
 }
 
-/** Makes rooms. */
+/** Creates rooms. Client-Server API, `POST /createRoom`. */
 export class RoomCreationService {
   readonly #events: EventService;
   readonly #serverName: string;
@@ -114,7 +114,7 @@ export class RoomCreationService {
   }
 
   /**
-   * Makes a room with all its first events in one commit; invitations beyond the first hundred follow, and so do those by address, where it
+   * Creates a room with all its first events in one commit; invites beyond the first hundred follow, and so do those by address, where it
    * is not known whose address it is.
    *
    * @throws MatrixError M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE, M_INVALID_ROOM_STATE when the wished-for state contradicts
@@ -220,10 +220,10 @@ export class RoomCreationService {
       },
       ...(alias === undefined ? {} : { alias }),
     });
-    // Signing a thousand events in one turn would keep everybody waiting.
+    // Signing a thousand events in one turn would hold up every other request.
     for (let at = INVITES_AT_ONCE; at < local.length; at += INVITES_AT_ONCE)
       await this.#events.sendAll(room, local.slice(at, at + INVITES_AT_ONCE));
-    // One server that does not answer, or refuses, costs nobody the room.
+    // A server that does not answer, or refuses, does not prevent the room.
     const abroadAtOnce = new Gate(ABROAD_AT_ONCE);
     await Promise.all(
       abroad.map(({ target, content }) => abroadAtOnce.run(() => this.#inviteAbroad(room, creator, target, content))),
@@ -323,7 +323,7 @@ const createContentOf = (
   request: RoomRequest,
   trusted: readonly string[],
 ): JsonObject => {
-  // What the server alone says is not taken from others, in versions without a "creator" neither.
+  // Members that only the server sets are not taken from the request, not even in versions without a "creator".
   const { room_version: _version, creator: _creator, ...content } = request.creationContent ?? {};
   const { type, additional_creators: additional } = content;
   if (type !== undefined && (typeof type !== 'string' || type.includes('\0')))
@@ -344,7 +344,7 @@ const createContentOf = (
   return { ...content, ...(implicitCreator ? {} : { creator }), room_version: version.id };
 };
 
-/** Rooms of the shadow-banned are theirs alone. */
+/** A shadow-banned user's new room has no invites. */
 const withoutInvites = (request: RoomRequest): RoomRequest => ({
   ...request,
   invite: undefined,

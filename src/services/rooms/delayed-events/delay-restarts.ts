@@ -5,7 +5,7 @@ import { type DelayRestart, restartDelayedEvents } from '#src/storage/rooms/dela
 const MAX_AT_ONCE = 500;
 
 /**
- * Lets the time of delayed events begin anew. Clients in calls ask for that every few seconds: what comes while a statement runs is
+ * Restarts the delay of delayed events. Clients in calls ask for that every few seconds: requests that arrive while a statement runs are
  * written together by the next one.
  */
 export class DelayRestarts {

@@ -1,9 +1,9 @@
 import { SerialByKey } from '#src/kernel/serial.ts';
 
-/** One request at a time works on a delayed event. */
+/** A lock for each delayed event: one request at a time works on it. */
 export class DelayTurns {
   readonly #turns = new SerialByKey<string>();
-  /** How many do something to it, or wait for their turn. */
+  /** Delayed event -> requests that work on it or wait for their turn. */
   readonly #busy = new Map<string, number>();
   #touched: Set<string> | undefined;
 

@@ -66,7 +66,7 @@ export interface DelayedEventServiceOptions {
   readonly maxScheduled: number | null;
 }
 
-/** Events that are sent at a later time. MSC4140. */
+/** Schedules events that are sent later, and manages them. MSC4140. */
 export class DelayedEventService {
   readonly #options: DelayedEventServiceOptions;
   readonly #scheduling = new SerialByKey<string>();
@@ -208,7 +208,7 @@ export class DelayedEventService {
     return this.#existing(delayId, userId);
   }
 
-  /** Cancels everything that a user has scheduled: their account is no more. */
+  /** Cancels everything that a user has scheduled: the account is deactivated. */
   async cancelAll(userId: string): Promise<void> {
     await cancelDelayedEventsOf(this.#options.database, userId, this.#options.clock.now());
   }

@@ -24,7 +24,7 @@ export class DelayedManagement {
   /**
    * Sends, cancels or restarts a delayed event.
    *
-   * @param requester undefined: somebody who was told the delay id, as clients in calls tell the relay that notices when they go away
+   * @param requester undefined for a request without an access token: clients in calls give the delay id to the relay that notices when they leave
    * @throws MatrixError M_MISSING_TOKEN, M_INVALID_PARAM (no such action), M_LIMIT_EXCEEDED, and what `DelayedEventService.manage` throws
    */
   async manage(action: string, delayId: string, requester: Requester | undefined): Promise<void> {

@@ -8,7 +8,7 @@ import type { RemoteSpace, SpacesApi } from '#src/remote/federation/spaces-api.t
 
 type Answer = Awaited<ReturnType<SpacesApi['hierarchy']>>;
 
-/** A room, and who told of it. */
+/** A room as another server described it, and that server. */
 export interface ToldRoom extends RemoteSpace {
   readonly server: string;
 }
@@ -20,7 +20,7 @@ const FAILED_MS = 60_000;
 const MAX_ASKED = 3;
 const REMEMBERED_SERVERS = 10_000;
 
-/** What other servers tell of rooms that this one is not in. Each server's word is remembered apart, and counts only for who was led to it. */
+/** What other servers say of rooms that this one is not in. Each server's answer is cached by itself, and used only for requests that name it. */
 export class RemoteRooms {
   readonly #api: SpacesApi;
   readonly #serverName: string;

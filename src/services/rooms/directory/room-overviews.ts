@@ -16,7 +16,7 @@ export class RoomOverviews {
     this.#database = database;
   }
 
-  /** Takes events in: their rooms are written as they are now. */
+  /** Follows events: writes their rooms anew. */
   async take(events: readonly FollowedEvent[]): Promise<void> {
     await this.write(new Set(events.map(({ room }) => room)));
   }
@@ -42,7 +42,7 @@ export const overviewOf = (room: Room): RoomOverviewRow => ({
   stateEvents: room.state.size + room.stateChain.members().size,
 });
 
-/** A text of the state; null where there is none. PostgreSQL's text holds no NUL, and nobody is to fill the list. */
+/** A text of the state; null where there is none. PostgreSQL's text holds no NUL, and its length is bounded. */
 const textOf = (room: Room, type: string, member: string): string | null => {
   const text = room.stateText(type, member)?.replaceAll('\0', '').slice(0, MAX_TEXT_LENGTH).toWellFormed();
   return text === undefined || text === '' ? null : text;

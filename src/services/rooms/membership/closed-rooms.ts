@@ -3,7 +3,7 @@ import type { Database } from '#src/storage/database.ts';
 import { blockedRooms, goneRooms } from '#src/storage/rooms/closed-rooms.ts';
 
 /**
- * The rooms that nobody comes into through this server: administrators blocked them, or they are being deleted. Whoever is in one stays.
+ * The rooms that users of this server cannot join: administrators blocked them, or they are being deleted. Members stay in a blocked room.
  * Few, so that all of them are in memory: joins ask nothing for it.
  */
 export class ClosedRooms {
@@ -16,7 +16,7 @@ export class ClosedRooms {
     this.#database = database;
   }
 
-  /** Reads them. To be called before anybody comes in. */
+  /** Reads them. To be called before the first request. */
   async start(): Promise<void> {
     for (const { roomId, userId } of await blockedRooms(this.#database)) this.#blocked.set(roomId, userId);
     for (const roomId of await goneRooms(this.#database)) this.#gone.add(roomId);
@@ -32,7 +32,7 @@ export class ClosedRooms {
     return this.#gone.has(roomId);
   }
 
-  /** @throws MatrixError M_FORBIDDEN for a room that nobody comes into through this server */
+  /** @throws MatrixError M_FORBIDDEN for a room that is blocked or being deleted */
   assertOpen(roomId: string): void {
     if (this.#blocked.has(roomId)) throw new MatrixError('M_FORBIDDEN', 'This room has been blocked on this server.');
     if (this.#gone.has(roomId))

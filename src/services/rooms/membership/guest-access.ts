@@ -9,7 +9,7 @@ import { guestsAmong } from '#src/storage/accounts/guests.ts';
 import { GUEST_ACCESS, letsGuestsIn } from './guest-rules.ts';
 import type { MembershipService } from './membership-service.ts';
 
-/** A room that stops letting guests in has them removed. */
+/** The job that removes guests from a room that no longer allows them. */
 export const guestsFollowUp: FollowUp = ({ room, state }) =>
   state.some(
     ({ content, stateKey, type }) => type === GUEST_ACCESS && stateKey === '' && content['guest_access'] !== 'can_join',
@@ -25,7 +25,7 @@ export interface GuestAccessOptions {
 }
 
 /**
- * Takes guests out of rooms that do not let them in any more: "If the m.room.guest_access event is changed to stop this from being
+ * Removes guests from rooms that no longer allow them: "If the m.room.guest_access event is changed to stop this from being
  * the case, the server MUST set those users' m.room.member state to leave." Client-Server API, "Guest Access".
  */
 export class GuestAccess {

@@ -39,7 +39,7 @@ export interface MemberProfilesOptions {
   readonly loader: EventLoader;
   readonly events: EventService;
   readonly profiles: ProfileService;
-  /** Whose new names nobody is told. */
+  /** Shadow-banned users: their new names stay out of rooms. */
   readonly shadowBans: ShadowBanned;
   readonly logger: Logger;
 }
@@ -56,7 +56,7 @@ export class MemberProfiles {
   }
 
   /**
-   * Gives every room the profile that the user has now; those that have it already cost a look at it.
+   * Writes the user's current profile into each of their rooms; rooms that have it already are only looked at.
    *
    * @returns false when it was broken off because of the signal
    */
@@ -94,9 +94,9 @@ export class MemberProfiles {
         content: { ...memberContentWith(content, profile), membership: 'join' },
       });
     } catch (err) {
-      // One room that refuses it does not keep the others from hearing of it.
+      // A room that refuses it does not stop the others.
       if (!(err instanceof MatrixError) || err.status >= 500 || err.status === 429) throw err;
-      logger.warn('a room did not take a changed profile', { user_id: userId, room_id: room.roomId, err });
+      logger.warn('a changed profile could not be sent into a room', { user_id: userId, room_id: room.roomId, err });
     }
   }
 }

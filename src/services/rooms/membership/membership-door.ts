@@ -24,7 +24,7 @@ export interface Actor {
   readonly userId: string;
   readonly isGuest?: boolean | undefined;
   readonly isSuspended?: boolean | undefined;
-  /** False for those whom no rate limit holds. */
+  /** False for users who are exempt from rate limits. */
   readonly rateLimited?: boolean | undefined;
   readonly appservice?: AppserviceCaller | undefined;
 }
@@ -34,15 +34,15 @@ export interface MembershipChange {
   /** Whose membership it is: the state key. */
   readonly target: string;
   readonly content: JsonObject;
-  /** An invite that is sent along with it entitles to the join. */
+  /** An invite that is sent together with the join allows it. */
   readonly isInvited?: boolean;
   /** Its token was taken when the request came in. */
   readonly isCounted?: boolean;
-  /** Where it is to happen, in a room that this server does not have. */
+  /** The room id, for a room that this server is not in. */
   readonly roomId?: string;
 }
 
-/** A member event that may be sent, as far as this server is concerned. */
+/** A member event that this server's own rules allow. */
 export type Admitted = Pick<MembershipChange, 'target' | 'content'>;
 
 export interface MembershipDoorOptions {
@@ -52,7 +52,7 @@ export interface MembershipDoorOptions {
   readonly restricted: RestrictedJoins;
   readonly rateLimiter: RateLimiter;
   readonly growth: StateGrowth;
-  /** Without it everybody may be invited. */
+  /** Without it, every user may be invited. */
   readonly invitePermission?: InvitePermission | undefined;
   /** Whether another server can be told of invites of its users. */
   readonly talksTo: (serverName: string) => boolean;
@@ -65,7 +65,7 @@ export interface MembershipDoorOptions {
 }
 
 /**
- * What every member event of a user of this server passes, however it comes: by the endpoints of memberships, as state over HTTP or the
+ * Checks every member event that a user of this server sends, whichever way it comes: by the endpoints of memberships, as state over HTTP or the
  * WebSocket, with a new room, or delayed. The authorization rules come after it.
  */
 export class MembershipDoor {
@@ -79,7 +79,7 @@ export class MembershipDoor {
    * @param room undefined for a room that is about to be made
    * @returns the content that may be sent
    * @throws MatrixError M_BAD_JSON, M_USER_SUSPENDED, M_GUEST_ACCESS_FORBIDDEN, M_INVITE_BLOCKED, M_LIMIT_EXCEEDED, M_TOO_LARGE; M_FORBIDDEN and
-   *   M_UNABLE_TO_GRANT_JOIN for joins that nobody here vouches for
+   *   M_UNABLE_TO_GRANT_JOIN for restricted joins that no user of this server can authorise
    */
   async admit(room: Room | undefined, actor: Actor, change: MembershipChange): Promise<JsonObject> {
     const [admitted] = await this.admitAll(room, actor, [change]);
@@ -161,7 +161,7 @@ export class MembershipDoor {
   }
 
   async #contentOf(room: Room | undefined, actor: Actor, change: MembershipChange): Promise<JsonObject> {
-    // It stands for the word of this server: nobody else may say it.
+    // Only this server sets it: it says that this server authorised the join.
     const { join_authorised_via_users_server: _claimed, ...content } = change.content;
     const { isInvited, target } = change;
     const before = room?.headMembership(target);
@@ -172,11 +172,11 @@ export class MembershipDoor {
   }
 }
 
-/** Whether a user joins who is not in the room. */
+/** Whether this is a join of a user who is not in the room yet. */
 const isComing = (room: Room | undefined, { userId }: Actor, { content, target }: MembershipChange): boolean =>
   target === userId && membershipIn(content) === 'join' && room?.headMembership(target) !== 'join';
 
-/** Whether a membership leads into a room, or on the way there. */
+/** Whether a membership gives access to a room, or is a step towards it. */
 const opens = (room: Room, target: string, membership: Membership): boolean =>
   membership === 'invite' ||
   membership === 'knock' ||
@@ -184,7 +184,7 @@ const opens = (room: Room, target: string, membership: Membership): boolean =>
 
 const BUCKETS = ['invite', 'join'] as const;
 
-/** What the endpoint of such a change is limited by. */
+/** The rate limit of the endpoint of such a change. */
 const bucketOf = (
   room: Room | undefined,
   { userId }: Actor,
@@ -198,4 +198,4 @@ const bucketOf = (
 };
 
 const notTalkedTo = (target: string): MatrixError =>
-  new MatrixError('M_FORBIDDEN', `${target} belongs to another server, to which this one does not talk.`);
+  new MatrixError('M_FORBIDDEN', `${target} belongs to a server that this one does not federate with.`);

@@ -53,13 +53,13 @@ export interface MembershipServiceOptions {
   readonly rooms: RoomRegistry;
   readonly events: EventService;
   readonly aliases: AliasService;
-  /** Lets bridges make users whom somebody is about to invite. */
+  /** Lets application services create a user of theirs who is about to be invited. */
   readonly beforeInvite: (userId: string) => Promise<void>;
   readonly profiles: ProfileSource;
   readonly door: MembershipDoor;
   readonly openness: RoomOpenness;
   readonly remote: RemoteMembership;
-  /** Whose coming and going is seen, and nothing else that they do. */
+  /** Shadow-banned users: only their joins and leaves are visible to others. */
   readonly shadowBans: ShadowBanned;
   readonly wholeState: WholeState;
   readonly noticeInvites: NoticeInvites;
@@ -74,7 +74,7 @@ const OPEN: Readonly<Partial<Record<Membership, string>>> = {
 
 const notFound = (): MatrixError => new MatrixError('M_NOT_FOUND', 'This server does not know the room.');
 
-/** Who comes into rooms and who leaves them. Client-Server API, "Room membership". */
+/** Joins, knocks, invites, leaves, kicks and bans. Client-Server API, "Room membership". */
 export class MembershipService {
   readonly #database: Database;
   readonly #interner: Interner;
@@ -110,7 +110,7 @@ export class MembershipService {
     this.#noticeInvites = options.noticeInvites;
   }
 
-  /** What the invited and the knocking are shown of a room. */
+  /** The stripped state that users who are invited or knock see of a room. */
   strippedStateFor(room: Room, userId: string): Promise<StrippedStateEvent[]> {
     return strippedStateFor(this.#loader, this.#visibility, room, userId);
   }
@@ -154,7 +154,7 @@ export class MembershipService {
       const draft = { ...memberDraft(userId, userId, content), recheck: guestRecheck(requester) };
       await (invite === undefined ? this.#events.send(room, draft) : this.#events.sendAll(room, [invite, draft]));
     } catch (error) {
-      // Nobody of this server may vouch for the user: another server in the room may.
+      // No user of this server can authorise the join: one of another server in the room may.
       if (!(error instanceof MatrixError) || error.errcode !== 'M_UNABLE_TO_GRANT_JOIN') throw error;
       const others = [...servers, ...room.remoteServers()];
       if (room.remoteServers().length === 0) throw error;
@@ -163,7 +163,7 @@ export class MembershipService {
     return true;
   }
 
-  /** The shadow-banned come without a word. */
+  /** A shadow-banned user joins without a reason or other content of their own. */
   #silenced(userId: string, request: JoinRequest): JoinRequest {
     return this.#shadowBans.has(userId) ? { ...request, reason: undefined, content: undefined } : request;
   }
@@ -219,7 +219,7 @@ export class MembershipService {
     if (!isTold && !(await this.#openness.mayKnowOf(room, userId))) throw notInRoom();
   }
 
-  /** Aliases of other servers lead wherever those like, and may be made by who asks. */
+  /** Aliases of other servers can point to any room, and the requester may have created them. */
   #isOwnAlias(roomIdOrAlias: string): boolean {
     return roomIdOrAlias.startsWith('#') && this.#events.isLocal(roomIdOrAlias);
   }
@@ -291,7 +291,7 @@ export class MembershipService {
    * Leaves a room, rejects an invite or takes back a knock. Having left already is fine.
    *
    * @param by `server` where it is not the user's own wish
-   * @throws MatrixError M_FORBIDDEN; M_CANNOT_LEAVE_SERVER_NOTICE_ROOM for invites to what the server has to say
+   * @throws MatrixError M_FORBIDDEN; M_CANNOT_LEAVE_SERVER_NOTICE_ROOM for an invite to the server notices room
    */
   async leave(userId: string, roomId: string, said?: string, by: 'user' | 'server' = 'user'): Promise<void> {
     const reason = this.#shadowBans.has(userId) ? undefined : said;
@@ -371,14 +371,14 @@ export class MembershipService {
   }
 }
 
-/** How a user wants to come into a room. */
+/** How a user asks to join or knock. */
 interface Entry {
   readonly servers: readonly string[];
   readonly signed: SignedInvite | undefined;
   readonly request: JoinRequest;
 }
 
-/** What entitles to a join is said by servers, and not by the joining user. */
+/** The content of a join request without what only servers set. */
 const furtherContent = ({ content = {} }: JoinRequest): JsonObject => {
   const { third_party_invite: _claimed, ...further } = content;
   return further;

@@ -3,7 +3,7 @@ import { isCompliantUserId } from '#src/protocol/identifiers/identifiers.ts';
 import type { Database } from '#src/storage/database.ts';
 import { mutualRooms } from '#src/storage/room-model/room-ids.ts';
 
-/** How many rooms are told at once. */
+/** Rooms of one page. */
 const PAGE = 100;
 const TOKEN = /^m1_([0-9a-z]{1,10})$/;
 

@@ -2,7 +2,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
-/** Invites to the room in which a user is told what the server has to say: they cannot be rejected. Client-Server API, "Server Notices". */
+/** Invites to the server notices room, which cannot be rejected. Client-Server API, "Server Notices". */
 export class NoticeInvites {
   readonly #loader: EventLoader;
   readonly #sender: string | undefined;

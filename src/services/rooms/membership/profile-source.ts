@@ -8,7 +8,7 @@ export interface MemberProfile {
   readonly avatar_url?: string | undefined;
 }
 
-/** Where the names and pictures of users come from. */
+/** Looks up display names and avatars for member events. */
 export interface ProfileSource {
   /** The profile of a user; empty for one that is not known here. */
   profileOf(userId: string): Promise<MemberProfile>;

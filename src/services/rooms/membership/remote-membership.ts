@@ -2,7 +2,7 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
-/** A membership that only another server can give: of a room that this server is not in, or whose members here may not let the user in. */
+/** A join or knock that needs another server: this one is not in the room, or no user of it may authorise the join. */
 export interface RemoteEntry {
   readonly userId: string;
   readonly roomId: string;
@@ -25,7 +25,7 @@ export interface RemoteMembership {
    * @throws MatrixError what the other servers said
    */
   enter(how: 'join' | 'knock', request: RemoteEntry): Promise<boolean>;
-  /** Rejects an invite to, or takes back a knock at, a room that this server is not in. Does so whether or not another server hears of it now. */
+  /** Rejects an invite to, or takes back a knock at, a room that this server is not in. Does so whether or not another server can be reached. */
   leave(room: Room, userId: string, reason: string | undefined): Promise<void>;
   /**
    * Has the invited user's server sign an invite, and stores it.

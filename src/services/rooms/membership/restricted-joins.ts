@@ -11,7 +11,7 @@ const MAX_ALLOWED = 1_000;
 /** The same where another server asks: each of them is read. */
 const MAX_ALLOWED_FOR_SERVERS = 50;
 
-/** Joins that a membership of other rooms entitles to. Client-Server API, "Restricted rooms". */
+/** Decides joins of restricted rooms, which a membership of another room allows. Client-Server API, "Restricted rooms". */
 export class RestrictedJoins {
   readonly #database: Database;
   readonly #rooms: RoomRegistry;
@@ -79,7 +79,7 @@ export class RestrictedJoins {
     return 'not entitled';
   }
 
-  /** A member of this server who may invite: their name stands for the server's word. */
+  /** A member of this server who may invite: `join_authorised_via_users_server` names them. */
   authorisingUser(room: Room): string | undefined {
     const levels = room.powerLevels();
     let best: string | undefined;

@@ -10,7 +10,7 @@ const isSomebodyInvited = (room: Room, serverName: string): boolean => {
   return false;
 };
 
-/** Who may know of rooms that they are not in: the others are told what is told of a room that does not exist. */
+/** Decides which users may know of a room that they are not in. All others get the answer for a room that does not exist. */
 export class RoomOpenness {
   readonly #restricted: RestrictedJoins;
 

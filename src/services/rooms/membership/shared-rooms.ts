@@ -2,7 +2,7 @@ import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { shareRoom } from '#src/storage/room-model/joined-rooms.ts';
 
-/** Which users meet in rooms. */
+/** Finds out whether two users share a room. */
 export class SharedRooms {
   readonly #database: Database;
   readonly #interner: Interner;

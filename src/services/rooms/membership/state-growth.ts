@@ -8,15 +8,15 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 /** The group of `rate_limits`. */
 const BUCKET = 'state_bytes';
 const MEMBER = 'm.room.member';
-/** What a membership may say without being counted: a name, an avatar, a reason. */
+/** Characters of a member event that are not counted: enough for a name, an avatar and a reason. */
 const PLAIN_MEMBERSHIP = 2_048;
-/** What a user counts as who comes into the state of a room without having joined. */
+/** Characters that a new member event of a user who has not joined counts as. */
 const NEW_NAME = 512;
 
-/** Who adds to the state of a room. */
+/** The user who adds to the state of a room. */
 export interface Adder {
   readonly userId: string;
-  /** False for those whom no rate limit holds. */
+  /** False for users who are exempt from rate limits. */
   readonly rateLimited?: boolean | undefined;
 }
 
@@ -27,8 +27,8 @@ interface StateDraft {
 }
 
 /**
- * How much users may add to the state of rooms. Messages are read page by page; the state is read as a whole, by everybody who comes to
- * the room, and stays for good.
+ * Limits how much users may add to the state of rooms. Messages are read page by page; the state is read as a whole, by every user who
+ * joins the room, and is never removed.
  */
 export class StateGrowth {
   readonly #rateLimiter: RateLimiter;

@@ -6,13 +6,13 @@ import type { EventVisibility } from '#src/services/reading/visibility/event-vis
 import type { Room } from '#src/services/room-model/room/room.ts';
 
 const CREATE = 'm.room.create';
-/** Characters of an event that is told of a room to those who are not in it: others say how many rooms those are. */
+/** Characters of an event of stripped state. Other servers can send any number of invites, so each has to be small. */
 const MAX_EVENT_LENGTH = 8_192;
 
 /** Under which name an event that came from another server carries what that server tells of the room. Client-Server API, `UnsignedData`. */
 export const toldStateKey = (membership: 'invite' | 'knock'): string => `${membership}_room_state`;
 
-/** What the server that made an invite, or passed a knock on, told of the room; undefined for events that were made in the room. */
+/** The stripped state that came with an invite or knock from another server; undefined for events of rooms that this server is in. */
 const toldBy = ({ content, unsigned }: Pdu): readonly StrippedStateEvent[] | undefined => {
   const { membership } = content;
   if (membership !== 'invite' && membership !== 'knock') return undefined;
@@ -21,7 +21,7 @@ const toldBy = ({ content, unsigned }: Pdu): readonly StrippedStateEvent[] | und
 };
 
 /**
- * What a user who is invited or knocks is told of a room: its stripped state, their own member event, and that of who invited them.
+ * What a user who is invited or knocks sees of a room: its stripped state, their own member event, and that of the inviter.
  * Of a room that this server is not in, the server that is told it. Client-Server API, "Stripped state".
  */
 export const strippedStateFor = async (

@@ -15,17 +15,17 @@ import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { type HistoryPlace, sentEvents } from '#src/storage/rooms/sent-events.ts';
 
-/** Whose events of a room are to be redacted, by whom, and which. */
+/** Which events of a user in a room are to be redacted, and by which user. */
 export interface RedactionOrder {
   readonly room: Room;
-  /** Whose. */
+  /** The user whose events are redacted. */
   readonly target: string;
-  /** Who redacts: has to be in the room. */
+  /** The user who redacts; has to be in the room. */
   readonly by: string;
   readonly reason?: string | undefined;
-  /** Types of events; all but redactions of one's own, when left out. */
+  /** Types of events; all but the user's own redactions, when left out. */
   readonly types?: readonly string[] | undefined;
-  /** Which of them beside that. */
+  /** Another condition on events. */
   readonly isMeant?: ((event: StoredEvent) => boolean) | undefined;
   /** Milliseconds since the epoch, as the events say. */
   readonly beforeTs?: number | undefined;
@@ -36,20 +36,20 @@ export interface RedactionOrder {
   readonly limit: number;
 }
 
-/** What became of a part of a room's history. */
+/** The result for one part of a room's history. */
 export interface RedactedPart {
   readonly redacted: number;
-  /** How many of them nobody was shown: they were soft-failed. */
+  /** How many of them were soft-failed, so that no client has seen them. */
   readonly softFailed: number;
   /** Events that could not be redacted, and why. */
   readonly failed: ReadonlyMap<string, string>;
   /** Where the next part begins; undefined when there is none. */
   readonly next: HistoryPlace | undefined;
-  /** That there is an event which would have been redacted, had the limit not been reached. */
+  /** True when the limit left an event that would have been redacted. */
   readonly isCut: boolean;
 }
 
-/** What became of one request. MSC4194. */
+/** The result of one request. MSC4194. */
 export interface BulkRedaction {
   readonly redacted: number;
   readonly softFailed: number;
@@ -85,7 +85,7 @@ export class UserRedactions {
     this.#options = options;
   }
 
-  /** One part. @throws MatrixError M_FORBIDDEN when whoever redacts may not redact events of the user there */
+  /** Redacts one part. @throws MatrixError M_FORBIDDEN when the redacting user may not redact events of the user there */
   async redactPart(order: RedactionOrder, signal?: AbortSignal): Promise<RedactedPart> {
     const { database, interner, loader } = this.#options;
     const { by, from, limit, room, target } = order;
@@ -192,7 +192,7 @@ const assertMayRedact = ({ by, room, target }: RedactionOrder): void => {
 /** Whether a redaction would take something away, and the room can do without that. */
 const isWorthIt = (event: StoredEvent, by: string): boolean => {
   const { pdu, room } = event;
-  // Whoever redacts their own redactions is never done.
+  // Redacting one's own redactions would never end.
   if (event.type === 'm.room.redaction' && event.sender === by) return false;
   if (redactionHarm(room.version, pdu) !== undefined) return false;
   const { content: left = {} } = redact(room.version, pdu);

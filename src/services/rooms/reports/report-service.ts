@@ -17,7 +17,7 @@ export interface ReportServiceOptions {
   readonly clock: Clock;
 }
 
-/** What users report to the administrators of this server. Client-Server API, "Reporting Content". */
+/** Takes reports of events, rooms and users to the administrators of this server. Client-Server API, "Reporting Content". */
 export class ReportService {
   readonly #options: ReportServiceOptions;
 
@@ -69,7 +69,7 @@ export class ReportService {
    * "servers MUST NOT restrict user reports based on whether or not the reporting user is joined to any rooms that the reported
    * user is joined to." Since v1.14
    *
-   * @throws MatrixError M_INVALID_PARAM; M_NOT_FOUND for a user of this server who does not exist; whether others do only their servers know
+   * @throws MatrixError M_INVALID_PARAM; M_NOT_FOUND for a user of this server who does not exist; only their own server knows whether remote users do
    */
   async user(reporter: string, userId: string, reason: string): Promise<void> {
     if (!isUserId(userId)) throw new MatrixError('M_INVALID_PARAM', `${userId} is not a user id.`);

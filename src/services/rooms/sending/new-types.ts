@@ -14,7 +14,7 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 export class NewTypes {
   readonly #interner: Interner;
   readonly #rateLimiter: RateLimiter;
-  /** Names that were paid for, and may be on their way into the database. */
+  /** Types that were counted, and may be on their way into the database. */
   readonly #admitted = new LRUCache<string, true>(atMost(1_000));
 
   constructor(options: { readonly interner: Interner; readonly rateLimiter: RateLimiter }) {

@@ -28,10 +28,10 @@ import { notInRoom, type RoomAccess } from '#src/services/reading/access/room-ac
 
 const MEMBER = 'm.room.member';
 
-/** Who sends. The suspended may redact their own events, and send nothing else. Client-Server API, "Account suspension". */
+/** The user who sends. A suspended user may redact their own events, and send nothing else. Client-Server API, "Account suspension". */
 export type Sender = Reader & Actor & SendingClient;
 
-/** What is sent, and into which room. */
+/** An event to send, and its room. */
 export interface SendRequest {
   readonly roomId: string;
   readonly type: string;
@@ -48,7 +48,7 @@ export interface ScheduledRequest extends SendRequest {
   readonly stateKey: string | undefined;
 }
 
-/** Sends what users want to say into rooms. */
+/** Sends message events, state events and redactions of users. Client-Server API, "Sending events to a room". */
 export class RoomSending {
   readonly #access: RoomAccess;
   readonly #events: EventService;
@@ -74,7 +74,7 @@ export class RoomSending {
     readonly newTypes: NewTypes;
     readonly serverName: string;
     readonly actions: UserActions;
-    /** Whose sends look accepted and reach nobody. */
+    /** Shadow-banned users: what they send looks accepted and reaches nobody. */
     readonly shadowBans: ShadowBanned;
     readonly remote: Pick<RemoteMembership, 'invite'>;
     readonly policy: PolicyGate;
@@ -181,9 +181,9 @@ export class RoomSending {
   }
 
   /**
-   * What of a change of state is carried out for its sender: of the shadow-banned that they come and go, and no word of theirs.
+   * What of a state event is sent for its sender: of a shadow-banned user only joins and leaves, without content of their own.
    *
-   * @returns the id of an event that there is not, where nothing is
+   * @returns a made-up event id, where nothing is sent
    */
   async #silenced(sender: Sender, room: Room, request: SendRequest, stateKey: string): Promise<SendRequest | string> {
     const { content, type } = request;
@@ -198,7 +198,7 @@ export class RoomSending {
     return this.#pretend(sender, room, [type, stateKey, JSON.stringify(content)], undefined);
   }
 
-  /** The id that a shadow-banned user is told instead of that of an event: the same for a request that is repeated. */
+  /** The made-up event id for a shadow-banned user: the same for a request that is repeated. */
   async #pretend(sender: Sender, room: Room, what: readonly string[], txn: Transaction | undefined): Promise<string> {
     const key = txn && transactionKey(txn);
     const earlier = key === undefined ? undefined : await this.#events.transactions.answered(key);
@@ -216,7 +216,7 @@ export class RoomSending {
     stateKey: string,
   ): Promise<StoredEvent> {
     const { type } = request;
-    // Of what a user may do in a room that they are not in, their own membership is all.
+    // In a room that they are not in, users may only change their own membership.
     if (type !== MEMBER || stateKey !== sender.userId) assertInside(room, sender);
     else if (!(await this.#openness.mayKnowOf(room, sender.userId))) throw notInRoom();
     if (type !== MEMBER && sender.isSuspended === true) throw userSuspended();
@@ -230,12 +230,12 @@ export class RoomSending {
     if (type === MEMBER && content['membership'] === 'invite' && !this.#events.isLocal(stateKey))
       return this.#remote.invite(room, sender.userId, stateKey, content);
     const recheck = type === MEMBER && content['membership'] === 'join' ? guestRecheck(sender) : stillFits;
-    // Memberships have questions of their own, at the door.
+    // `MembershipDoor` asks about memberships.
     const checked = type === MEMBER ? {} : await this.#checked(sender);
     return this.#events.send(room, { ...draft(sender, { ...request, content }, stateKey), recheck, ...checked });
   }
 
-  /** What the policy of this server asks of all that users send, however it comes. @throws PolicyRefusal; MatrixError M_LIMIT_EXCEEDED */
+  /** Applies the policy of this server to what users send, whichever way it comes. @throws PolicyRefusal; MatrixError M_LIMIT_EXCEEDED */
   async #checked({ userId }: Sender): Promise<Pick<EventDraft, 'check'>> {
     const policy = this.#policy;
     if (!policy.checksEvents) return {};
@@ -257,7 +257,7 @@ export class RoomSending {
     content: JsonObject,
   ): Promise<EventDraft['recheck']> {
     assertContent({ type, stateKey, content }, this.#placeOf(room));
-    // The door has looked at memberships. What the room refuses is told so, and counts for nothing.
+    // `MembershipDoor` has checked memberships. What the room refuses is not counted.
     const isAdded = type !== MEMBER && maySet(room, sender.userId, type, stateKey);
     const recheck = isAdded ? this.#growth.admit(sender, room, { type, stateKey, content }) : undefined;
     if (type === 'm.room.canonical_alias' && stateKey === '') await this.#aliases.checkCanonical(room, content);

@@ -50,7 +50,7 @@ export interface SpaceHierarchyOptions {
   readonly serverName: string;
 }
 
-/** A room that comes next, as far as it is known before anybody looks at it. */
+/** A room that comes next, and what is known of it before it is looked at. */
 interface Ahead {
   readonly roomId: string;
   readonly depth: number;
@@ -60,7 +60,7 @@ interface Ahead {
   readonly via: readonly string[];
   /** What the server that told of its space said of it. */
   readonly told?: RemoteRoomSummary | undefined;
-  /** That server says that there is no way to it. */
+  /** That server says that the room is inaccessible. */
   readonly isInaccessible?: boolean;
 }
 
@@ -68,7 +68,7 @@ interface Ahead {
 interface Seen {
   readonly summary: RoomSummary;
   readonly children: readonly ChildState[];
-  /** Who told of it, where this server is not in it. */
+  /** The server that described it, where this server is not in it. */
   readonly source?: ToldRoom | undefined;
 }
 
@@ -173,7 +173,7 @@ export class SpaceHierarchy {
     }));
   }
 
-  /** A room as the user may see it; undefined when it is not for this user, or nobody tells of it. */
+  /** A room as the user may see it; undefined when it is not open to the user, or no server knows it. */
   async #look(ahead: Ahead, walk: Walk): Promise<Seen | undefined> {
     const { openness, serverName } = this.#options;
     const { room } = ahead;

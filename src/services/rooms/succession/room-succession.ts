@@ -9,7 +9,7 @@ import type { TagService } from '#src/services/user-data/tags/tag-service.ts';
 
 const DIRECT = 'm.direct';
 
-/** What users of this server hear of a room. */
+/** Push rules of users of this server for single rooms. */
 export interface RoomPushRules {
   /** Which of these users have rules of their own; the others have the default ones. */
   withOwnRules(userIds: readonly string[]): Promise<readonly string[]>;
@@ -17,7 +17,7 @@ export interface RoomPushRules {
   copyRoom(userId: string, from: string, to: string): Promise<void>;
 }
 
-/** The successor that a tombstone names gets the rules; a user who joins one gets what they said of the room before it. */
+/** A tombstone copies push rules to the successor that it names; a join carries the user's settings over from the predecessor. */
 export const successionFollowUp: FollowUp = ({ room, state, members }) => {
   const jobs: JobRequest[] = [];
   for (const { content, stateKey, type } of state) {
@@ -47,7 +47,7 @@ export interface RoomSuccessionOptions {
 }
 
 /**
- * Carries what users of this server said of a room over to its successor, wherever the upgrade was made: push rules as soon as the
+ * Carries users' settings for a room over to its successor, whichever server upgraded it: push rules as soon as the
  * old room names its successor, tags, direct chats (and rules made since) when the user joins it. Client-Server API, "Room Upgrades".
  */
 export class RoomSuccession {

@@ -18,7 +18,7 @@ export interface InviteKeysOptions {
   readonly publicBaseUrl: () => string;
 }
 
-/** The keys that stand in the invitations which this server keeps itself. Identity Service API, "Key management". */
+/** The keys in `m.room.third_party_invite` events of invitations that this server stores itself. Identity Service API, "Key management". */
 export class InviteKeys {
   readonly #options: InviteKeysOptions;
 
@@ -26,7 +26,7 @@ export class InviteKeys {
     this.#options = options;
   }
 
-  /** A public key for one invitation. Nobody has its other half: we sign with the long-term key. */
+  /** A public key for one invitation. Its private half is discarded: this server signs with the long-term key. */
   newEphemeralKey(): string {
     return generateSigningKey((count) => this.#options.random.bytes(count)).publicKey;
   }

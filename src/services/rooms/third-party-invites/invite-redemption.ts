@@ -56,7 +56,7 @@ export interface InviteRedemptionOptions {
 }
 
 /**
- * Turns the invitations of an address that this server keeps into invitations of the user to whom it turns out to belong.
+ * Turns invitations of an address that this server stores into invites of the user who binds the address.
  * Client-Server API, "Third-party invites": "it should insert an m.room.member event into the room's graph for that user".
  */
 export class InviteRedemption {

@@ -28,7 +28,7 @@ import { type InviteRedemption, THIRD_PARTY_INVITE } from './invite-redemption.t
 const TOKEN_LENGTH = 40;
 const BUCKET = 'third_party_invite';
 
-/** Whom a user wants to invite. Client-Server API, `POST /rooms/{roomId}/invite` and `invite_3pid` of `POST /createRoom`. */
+/** An invite by address, as a client asks for it. Client-Server API, `POST /rooms/{roomId}/invite` and `invite_3pid` of `POST /createRoom`. */
 export interface ThirdPartyInviteRequest {
   readonly medium?: string | undefined;
   readonly address?: string | undefined;
@@ -54,7 +54,7 @@ export interface ThirdPartyInvitesOptions {
   readonly rooms: RoomRegistry;
   readonly events: EventService;
   readonly membership: MembershipService;
-  /** Whose invites are never made. */
+  /** Shadow-banned users: their invites are dropped. */
   readonly shadowBans: ShadowBanned;
   readonly profiles: ProfileSource;
   readonly keys: InviteKeys;
@@ -71,7 +71,7 @@ export interface ThirdPartyInvitesOptions {
   readonly policy: PolicyGate;
 }
 
-/** Invites people of whom nothing is known but an address. Client-Server API, "Third-party invites". */
+/** Invites people who are known only by an address. Client-Server API, "Third-party invites". */
 export class ThirdPartyInvites {
   readonly #options: ThirdPartyInvitesOptions;
 
@@ -80,7 +80,7 @@ export class ThirdPartyInvites {
   }
 
   /**
-   * Invites the user to whom an address belongs; when nobody is known to own it, leaves an invitation in the room that can be redeemed
+   * Invites the owner of an address; when no account is known to own it, leaves an invitation in the room that can be redeemed
    * once an account does.
    *
    * @throws MatrixError M_FORBIDDEN, M_MISSING_PARAM, M_INVALID_PARAM, M_THREEPID_MEDIUM_NOT_SUPPORTED, M_SERVER_NOT_TRUSTED,

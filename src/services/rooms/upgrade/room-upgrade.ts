@@ -28,7 +28,7 @@ import { fits, levelsBeforeLock, lockedLevels, upgradedJoinRules, upgradedLevels
 const TOMBSTONE = 'm.room.tombstone';
 const CANONICAL_ALIAS = 'm.room.canonical_alias';
 const POWER_LEVELS = 'm.room.power_levels';
-/** What is built at once keeps other requests waiting. */
+/** Bans that are built in one turn of the event loop, which other requests wait for. */
 const BANS_AT_ONCE = 100;
 
 /** State that is said again in the new room, with empty state key. Client-Server API, "Room Upgrades", step 3. */
@@ -56,7 +56,7 @@ export interface RoomUpgradeOptions {
   readonly aliases: AliasService;
   readonly publicRooms: PublicRooms;
   readonly profiles: ProfileSource;
-  /** Who upgrades no rooms, whatever they are told. */
+  /** Shadow-banned users: they get a made-up room id. */
   readonly shadowBans: ShadowBanned;
   readonly logger: Logger;
   readonly policy: PolicyGate;
@@ -78,7 +78,7 @@ export class RoomUpgrade {
   }
 
   /**
-   * As `upgrade`, for a user who asks for it. What the shadow-banned are told is no room.
+   * As `upgrade`, for a request of a user. A shadow-banned user gets the id of a room that does not exist.
    *
    * @returns the id of the new room
    */
@@ -196,7 +196,7 @@ export class RoomUpgrade {
     }
   }
 
-  /** The old room must not lead nowhere: an empty tombstone is none. */
+  /** The old room must not point to a room that does not exist: an empty tombstone counts as none. */
   async #takeTombstoneBack(old: Room, userId: string): Promise<void> {
     await ifAllowed(this.#options.events.send(old, { type: TOMBSTONE, sender: userId, stateKey: '', content: {} }));
   }

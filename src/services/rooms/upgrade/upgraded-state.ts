@@ -109,7 +109,7 @@ export const upgradedLevels = (
   return content;
 };
 
-/** The join rules of an upgraded room; a rule that the version does not know becomes the nearest one that lets nobody else in. */
+/** The join rules of an upgraded room; a rule that the version does not know becomes the nearest one that is no more open. */
 export const upgradedJoinRules = (version: RoomVersion, before: JsonObject | undefined): JsonObject => {
   const rule = before?.['join_rule'];
   if (before === undefined || typeof rule !== 'string' || !fits(version, before)) return { join_rule: 'invite' };

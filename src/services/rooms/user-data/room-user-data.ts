@@ -12,8 +12,8 @@ export interface RoomUserDataOptions {
 }
 
 /**
- * What users keep about rooms: account data and tags. They do so for rooms that they are in, were in, or are invited to; of others they are
- * not even told whether they exist. All of it throws M_INVALID_PARAM for what is no room id, and M_FORBIDDEN for a room that is not theirs.
+ * Account data and tags of users for rooms: those that they are in, were in, or are invited to. For others the answer does
+ * not show whether they exist. All of it throws M_INVALID_PARAM for what is no room id, and M_FORBIDDEN for a room that is not theirs.
  */
 export class RoomUserData {
   readonly #options: RoomUserDataOptions;
