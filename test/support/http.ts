@@ -13,7 +13,7 @@ export const recordedFetch: typeof fetch = async (input, init) => {
   if (notOurs.has(url.origin)) return response;
   const method = init?.method ?? (input instanceof Request ? input.method : 'GET');
   const type = response.headers.get('content-type') ?? '';
-  // Whoever broke the request off does not want to know of its body either.
+  // AllowedUsers broke the request off does not want to know of its body either.
   const text = await response
     .clone()
     .text()

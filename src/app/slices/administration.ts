@@ -1,6 +1,6 @@
 import { Announcements } from '#src/services/admin/notices/announcements.ts';
 import { ServerNotices } from '#src/services/admin/notices/server-notices.ts';
-import { ReportDesk } from '#src/services/admin/reports/report-desk.ts';
+import { ReportReview } from '#src/services/admin/reports/report-review.ts';
 import { Destinations } from '#src/services/admin/servers/destinations.ts';
 import { Statistics } from '#src/services/admin/statistics/statistics.ts';
 import type { Platform } from '../ground/platform.ts';
@@ -17,7 +17,7 @@ import type { Servers } from './servers.ts';
 
 /** What administrators see to that is neither of one user nor of one room. */
 export interface Administration {
-  readonly reportDesk: ReportDesk;
+  readonly reportReview: ReportReview;
   readonly destinations: Destinations;
   readonly statistics: Statistics;
   readonly serverNotices: ServerNotices;
@@ -56,7 +56,7 @@ export function composeAdministration(
   return {
     name: 'administration',
     services: {
-      reportDesk: new ReportDesk({ database, clock, auditLog, events: storedEvents }),
+      reportReview: new ReportReview({ database, clock, auditLog, events: storedEvents }),
       destinations: new Destinations({ database, auditLog, backoff, contacts }),
       statistics: new Statistics(database),
       serverNotices,

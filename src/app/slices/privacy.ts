@@ -1,10 +1,10 @@
 import { join } from 'node:path';
-import { EraseUser } from '#src/services/admin/privacy/erase-user.ts';
+import { UserErasure } from '#src/services/admin/privacy/user-erasure.ts';
 import { ExportFiles } from '#src/services/admin/privacy/export-files.ts';
-import { ExportUser } from '#src/services/admin/privacy/export-user.ts';
+import { UserExports } from '#src/services/admin/privacy/user-exports.ts';
 import { UserArchive } from '#src/services/admin/privacy/user-archive.ts';
-import { RedactUserEvents } from '#src/services/admin/privacy/redact-user-events.ts';
-import { Subjects } from '#src/services/admin/users/subjects.ts';
+import { UserEventRedactions } from '#src/services/admin/privacy/user-event-redactions.ts';
+import { LocalAccounts } from '#src/services/admin/users/local-accounts.ts';
 import type { AnyTaskKind } from '#src/services/admin/tasks/task.ts';
 import type { Timer } from '#src/kernel/timers.ts';
 import type { Platform } from '../ground/platform.ts';
@@ -25,9 +25,9 @@ const CLEAN_EACH_MS = 3_600_000;
 
 /** What is done with all that there is of a user. */
 export interface Privacy {
-  readonly redactUserEvents: RedactUserEvents;
-  readonly eraseUser: EraseUser;
-  readonly exportUser: ExportUser;
+  readonly userEventRedactions: UserEventRedactions;
+  readonly userErasure: UserErasure;
+  readonly userExports: UserExports;
   /** Whether users export their own data themselves. */
   readonly usersExport: boolean;
   /** What of it is a task. */
@@ -49,7 +49,7 @@ export function composePrivacy(
 ): Slice<Privacy> {
   const { accounts, adminTasks: tasks, config, database, deactivation, interner, mediaModeration: media } = below;
   const { rooms, userRedactions, users } = below;
-  const redactUserEvents = new RedactUserEvents({
+  const userEventRedactions = new UserEventRedactions({
     database,
     tasks,
     rooms,
@@ -59,7 +59,7 @@ export function composePrivacy(
   const { auditLog, clock, contents, loader, logger, timers, userReads: reads } = below;
   const { exportLifetimeMs, exportMaxBytes, usersExport } = config.privacy;
   const files = new ExportFiles({ folder: join(config.dataDir, 'exports'), clock, lifetimeMs: exportLifetimeMs });
-  const subjects = new Subjects(users);
+  const localAccounts = new LocalAccounts(users);
   const archive = new UserArchive({
     database,
     interner,
@@ -70,11 +70,11 @@ export function composePrivacy(
     contents,
     serverName: config.serverName,
   });
-  const exportUser = new ExportUser({
+  const userExports = new UserExports({
     database,
     tasks,
     auditLog,
-    subjects,
+    localAccounts,
     archive,
     files,
     now: () => clock.now(),
@@ -84,26 +84,26 @@ export function composePrivacy(
   // It looks what is there: what it did not come to, the next look or the next process does.
   const clean = (): void =>
     void files.clean().catch((err: unknown) => logger.warn('old archives of users could not be deleted', { err }));
-  const eraseUser = new EraseUser({
+  const userErasure = new UserErasure({
     database,
     interner,
     tasks,
-    subjects,
+    localAccounts,
     rooms,
-    redactions: redactUserEvents,
+    redactions: userEventRedactions,
     accounts,
     deactivation,
     media,
-    exports: exportUser,
+    exports: userExports,
   });
   return {
     name: 'privacy',
     services: {
-      redactUserEvents,
-      eraseUser,
-      exportUser,
+      userEventRedactions,
+      userErasure,
+      userExports,
       usersExport,
-      userTasks: [redactUserEvents, eraseUser, exportUser],
+      userTasks: [userEventRedactions, userErasure, userExports],
     },
     start() {
       clean();

@@ -1,4 +1,4 @@
-import { Subjects } from '#src/services/admin/users/subjects.ts';
+import { LocalAccounts } from '#src/services/admin/users/local-accounts.ts';
 import { UserAdministration } from '#src/services/admin/users/user-administration.ts';
 import { UserChanges } from '#src/services/admin/users/user-changes.ts';
 import { UserDevices } from '#src/services/admin/users/user-devices.ts';
@@ -29,14 +29,14 @@ export function composeUserAdministration(
 ): Slice<UserAdministrations> {
   const { accountData, accounts, accountThreepids, auditLog, clock, config, database, devices } = below;
   const { moderation, ownAddresses, profiles, pushers, sessions, users } = below;
-  const subjects = new Subjects(users);
+  const localAccounts = new LocalAccounts(users);
   return {
     name: 'user-administration',
     services: {
       userAdministration: new UserAdministration({
         database,
         clock,
-        subjects,
+        localAccounts,
         users,
         accounts,
         devices,
@@ -48,7 +48,7 @@ export function composeUserAdministration(
       userChanges: new UserChanges({
         database,
         serverName: config.serverName,
-        subjects,
+        localAccounts,
         users,
         accounts,
         threepids: accountThreepids,
@@ -57,12 +57,12 @@ export function composeUserAdministration(
         auditLog,
         tasks: below.adminTasks,
       }),
-      userDevices: new UserDevices({ database, subjects, devices, sessions, auditLog }),
-      userFeatures: new UserFeatures(subjects),
+      userDevices: new UserDevices({ database, localAccounts, devices, sessions, auditLog }),
+      userFeatures: new UserFeatures(localAccounts),
       userListing: new UserListing(database),
       userReads: new UserReads({
         database,
-        subjects,
+        localAccounts,
         devices,
         threepids: accountThreepids,
         profiles,

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { ReportDesk, ReportWithRoom } from '#src/services/admin/reports/report-desk.ts';
+import type { ReportReview, ReportWithRoom } from '#src/services/admin/reports/report-review.ts';
 import { actorOf } from '../actor.ts';
 import { anyObject, empty } from '../client-server/parts/room-schemas.ts';
 import { endpoint } from '../endpoint.ts';
@@ -36,7 +36,7 @@ const bodyOf = (report: ReportWithRoom) => ({
 });
 
 interface Services {
-  readonly reportDesk: ReportDesk;
+  readonly reportReview: ReportReview;
 }
 
 /** Events that users reported. */
@@ -63,9 +63,9 @@ export const eventReportEndpoints = [
       next_token: Type.Optional(Type.Integer()),
     }),
     errcodes: ['M_INVALID_PARAM'],
-    async handler({ reportDesk }: Services, { query }) {
+    async handler({ reportReview }: Services, { query }) {
       const page = pageOf(query);
-      const { reports, total } = await reportDesk.page(
+      const { reports, total } = await reportReview.page(
         { kind: 'event', reporter: query.user_id, roomId: query.room_id, userId: query.event_sender_user_id },
         { ...page, isDescending: query.dir !== 'f' },
       );
@@ -81,8 +81,8 @@ export const eventReportEndpoints = [
     params: reportParams,
     response: Type.Object({ ...shown, event_json: anyObject }),
     errcodes: ['M_INVALID_PARAM', 'M_NOT_FOUND'],
-    async handler({ reportDesk }: Services, { params }) {
-      const { event, report } = await reportDesk.ofEvent(params.report_id);
+    async handler({ reportReview }: Services, { params }) {
+      const { event, report } = await reportReview.ofEvent(params.report_id);
       return { ...bodyOf(report), event_json: event };
     },
   }),
@@ -95,8 +95,8 @@ export const eventReportEndpoints = [
     params: reportParams,
     response: empty,
     errcodes: ['M_INVALID_PARAM', 'M_NOT_FOUND'],
-    async handler({ reportDesk }: Services, { requester, info, params }) {
-      await reportDesk.delete(actorOf(requester, info), params.report_id, 'event');
+    async handler({ reportReview }: Services, { requester, info, params }) {
+      await reportReview.delete(actorOf(requester, info), params.report_id, 'event');
       return {};
     },
   }),

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { RedactUserEvents } from '#src/services/admin/privacy/redact-user-events.ts';
+import type { UserEventRedactions } from '#src/services/admin/privacy/user-event-redactions.ts';
 import { actorOf } from '../actor.ts';
 import { endpoint } from '../endpoint.ts';
 import { OF_ADMINISTRATORS } from './parts/access.ts';
@@ -7,7 +7,7 @@ import { OF_ADMINISTRATORS } from './parts/access.ts';
 const time = Type.Integer();
 
 interface Services {
-  readonly redactUserEvents: RedactUserEvents;
+  readonly userEventRedactions: UserEventRedactions;
 }
 
 /** Redacting all that a user has sent. */
@@ -29,8 +29,8 @@ export const userRedactionAdminEndpoints = [
     }),
     response: Type.Object({ redact_id: Type.String() }),
     errcodes: ['M_INVALID_PARAM', 'M_BAD_JSON', 'M_MISSING_PARAM', 'M_UNKNOWN', 'M_LIMIT_EXCEEDED'],
-    async handler({ redactUserEvents }: Services, { requester, params: { userId }, body, info }) {
-      const id = await redactUserEvents.start({ ...actorOf(requester, info), userId: requester.userId }, userId, {
+    async handler({ userEventRedactions }: Services, { requester, params: { userId }, body, info }) {
+      const id = await userEventRedactions.start({ ...actorOf(requester, info), userId: requester.userId }, userId, {
         rooms: body.rooms,
         reason: body.reason ?? undefined,
         limit: body.limit ?? undefined,
@@ -54,8 +54,8 @@ export const userRedactionAdminEndpoints = [
       error: Type.Optional(Type.String()),
     }),
     errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
-    async handler({ redactUserEvents }: Services, { params: { redactId } }) {
-      const { error, result, status } = await redactUserEvents.find(redactId);
+    async handler({ userEventRedactions }: Services, { params: { redactId } }) {
+      const { error, result, status } = await userEventRedactions.find(redactId);
       const failed = (result['failed_redactions'] ?? {}) as Record<string, string>;
       if (status === 'complete') return { status, failed_redactions: failed };
       if (status === 'cancelled') return { status: 'failed', error: 'It was cancelled.' };

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { ReportDesk, ReportWithRoom } from '#src/services/admin/reports/report-desk.ts';
+import type { ReportReview, ReportWithRoom } from '#src/services/admin/reports/report-review.ts';
 import { actorOf } from '../actor.ts';
 import { empty } from '../client-server/parts/room-schemas.ts';
 import { endpoint } from '../endpoint.ts';
@@ -25,7 +25,7 @@ const bodyOf = (report: ReportWithRoom) => ({
 });
 
 interface Services {
-  readonly reportDesk: ReportDesk;
+  readonly reportReview: ReportReview;
 }
 
 /** Users whom others reported. */
@@ -49,9 +49,9 @@ export const userReportEndpoints = [
       next_token: Type.Optional(Type.Integer()),
     }),
     errcodes: ['M_INVALID_PARAM'],
-    async handler({ reportDesk }: Services, { query }) {
+    async handler({ reportReview }: Services, { query }) {
       const page = pageOf(query);
-      const { reports, total } = await reportDesk.page(
+      const { reports, total } = await reportReview.page(
         { kind: 'user', reporter: query.user_id, about: query.target_user_id },
         { ...page, isDescending: query.dir !== 'f' },
       );
@@ -67,7 +67,7 @@ export const userReportEndpoints = [
     params: reportParams,
     response: shown,
     errcodes: ['M_INVALID_PARAM', 'M_NOT_FOUND'],
-    handler: async ({ reportDesk }: Services, { params }) => bodyOf(await reportDesk.get(params.report_id, 'user')),
+    handler: async ({ reportReview }: Services, { params }) => bodyOf(await reportReview.get(params.report_id, 'user')),
   }),
   endpoint({
     operationId: 'adminDeleteUserReport',
@@ -78,8 +78,8 @@ export const userReportEndpoints = [
     params: reportParams,
     response: empty,
     errcodes: ['M_INVALID_PARAM', 'M_NOT_FOUND'],
-    async handler({ reportDesk }: Services, { requester, info, params }) {
-      await reportDesk.delete(actorOf(requester, info), params.report_id, 'user');
+    async handler({ reportReview }: Services, { requester, info, params }) {
+      await reportReview.delete(actorOf(requester, info), params.report_id, 'user');
       return {};
     },
   }),

@@ -3,9 +3,9 @@ import {
   MAX_NOTE_LENGTH,
   REPORT_KINDS,
   REPORT_STATES,
-  type ReportDesk,
+  type ReportReview,
   type ReportWithRoom,
-} from '#src/services/admin/reports/report-desk.ts';
+} from '#src/services/admin/reports/report-review.ts';
 import { actorOf } from '../actor.ts';
 import { empty } from '../client-server/parts/room-schemas.ts';
 import { endpoint } from '../endpoint.ts';
@@ -51,7 +51,7 @@ const bodyOf = (report: ReportWithRoom) => ({
 });
 
 interface Services {
-  readonly reportDesk: ReportDesk;
+  readonly reportReview: ReportReview;
 }
 
 /** What users reported, events, rooms and users in one list, and who saw to it. */
@@ -75,9 +75,9 @@ export const reportEndpoints = [
     }),
     response: Type.Object({ reports: Type.Array(shown), next_batch: wanted }),
     errcodes: ['M_INVALID_PARAM'],
-    async handler({ reportDesk }: Services, { query }) {
+    async handler({ reportReview }: Services, { query }) {
       const { from, kind, limit = 100, reporter, room_id: roomId, state, user_id: userId } = query;
-      const { next, reports } = await reportDesk.list({ kind, state, reporter, roomId, userId }, limit, from);
+      const { next, reports } = await reportReview.list({ kind, state, reporter, roomId, userId }, limit, from);
       return { reports: reports.map(bodyOf), next_batch: next };
     },
   }),
@@ -90,7 +90,7 @@ export const reportEndpoints = [
     params: reportParams,
     response: shown,
     errcodes: ['M_INVALID_PARAM', 'M_NOT_FOUND'],
-    handler: async ({ reportDesk }: Services, { params }) => bodyOf(await reportDesk.get(params.report_id)),
+    handler: async ({ reportReview }: Services, { params }) => bodyOf(await reportReview.get(params.report_id)),
   }),
   endpoint({
     operationId: 'adminSetReportState',
@@ -105,8 +105,8 @@ export const reportEndpoints = [
     }),
     response: shown,
     errcodes: ['M_INVALID_PARAM', 'M_NOT_FOUND'],
-    handler: async ({ reportDesk }: Services, { requester, info, params, body: { note, state } }) =>
-      bodyOf(await reportDesk.setState(actorOf(requester, info), params.report_id, state, note)),
+    handler: async ({ reportReview }: Services, { requester, info, params, body: { note, state } }) =>
+      bodyOf(await reportReview.setState(actorOf(requester, info), params.report_id, state, note)),
   }),
   endpoint({
     operationId: 'adminDeleteReport',
@@ -117,8 +117,8 @@ export const reportEndpoints = [
     params: reportParams,
     response: empty,
     errcodes: ['M_INVALID_PARAM', 'M_NOT_FOUND'],
-    async handler({ reportDesk }: Services, { requester, info, params }) {
-      await reportDesk.delete(actorOf(requester, info), params.report_id);
+    async handler({ reportReview }: Services, { requester, info, params }) {
+      await reportReview.delete(actorOf(requester, info), params.report_id);
       return {};
     },
   }),

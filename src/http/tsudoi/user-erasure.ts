@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { EraseUser } from '#src/services/admin/privacy/erase-user.ts';
+import type { UserErasure } from '#src/services/admin/privacy/user-erasure.ts';
 import { actorOf } from '../actor.ts';
 import { endpoint } from '../endpoint.ts';
 import { OF_ADMINISTRATORS } from '../synapse-admin/parts/access.ts';
@@ -8,12 +8,12 @@ import { ACCOUNT_ERRORS, userParams } from '../synapse-admin/parts/users.ts';
 const flag = Type.Optional(Type.Boolean());
 
 interface Services {
-  readonly eraseUser: EraseUser;
+  readonly userErasure: UserErasure;
 }
 
 export const userErasureEndpoints = [
   endpoint({
-    operationId: 'eraseUser',
+    operationId: 'userErasure',
     summary: 'Takes away all that there is of a user: a task.',
     method: 'POST',
     path: '/_tsudoi/admin/v1/users/{user_id}/erase',
@@ -23,8 +23,8 @@ export const userErasureEndpoints = [
     bodyOptional: true,
     response: Type.Object({ task_id: Type.String() }),
     errcodes: [...ACCOUNT_ERRORS, 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
-    async handler({ eraseUser }: Services, { params: { user_id: userId }, body, requester, info }) {
-      const id = await eraseUser.start(actorOf(requester, info), userId, {
+    async handler({ userErasure }: Services, { params: { user_id: userId }, body, requester, info }) {
+      const id = await userErasure.start(actorOf(requester, info), userId, {
         redactsEvents: body.redact_events === true,
         redactsProfile: body.redact_profile === true,
         deletesMedia: body.delete_media === true,

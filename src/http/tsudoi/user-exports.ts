@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { ExportUser, UserExport } from '#src/services/admin/privacy/export-user.ts';
+import type { UserExports, UserExport } from '#src/services/admin/privacy/user-exports.ts';
 import { KEEPS_OWN, READS } from '#src/services/accounts/sessions/access-rules.ts';
 import { actorOf } from '../actor.ts';
 import { empty } from '../client-server/parts/room-schemas.ts';
@@ -31,7 +31,7 @@ const oneOf = Type.Object({ user_id: Type.String(), export_id: Type.String() });
 const ERRORS = [...ACCOUNT_ERRORS, 'M_LIMIT_EXCEEDED'] as const;
 
 interface Services {
-  readonly exportUser: ExportUser;
+  readonly userExports: UserExports;
   /** Whether users export their own data themselves. */
   readonly usersExport: boolean;
 }
@@ -46,7 +46,7 @@ const listBody = (exports: readonly UserExport[]): Record<string, unknown> => ({
   })),
 });
 
-const archiveReply = ({ bytes, stream }: Awaited<ReturnType<ExportUser['read']>>, id: string): Reply =>
+const archiveReply = ({ bytes, stream }: Awaited<ReturnType<UserExports['read']>>, id: string): Reply =>
   new Reply({
     stream,
     length: bytes,
@@ -69,7 +69,7 @@ const own = {
 /** Archives of all that there is of a user: made by administrators, or by the users themselves where they may. */
 export const userExportEndpoints = [
   endpoint({
-    operationId: 'exportUser',
+    operationId: 'userExports',
     summary: 'Has an archive made of all that there is of a user: a task.',
     method: 'POST',
     path: ADMIN,
@@ -79,8 +79,8 @@ export const userExportEndpoints = [
     bodyOptional: true,
     response: made,
     errcodes: [...ERRORS, 'M_BAD_JSON'],
-    async handler({ exportUser }: Services, { params: { user_id: userId }, body, requester, info }) {
-      return { export_id: await exportUser.start(actorOf(requester, info), userId, body.with_files !== false) };
+    async handler({ userExports }: Services, { params: { user_id: userId }, body, requester, info }) {
+      return { export_id: await userExports.start(actorOf(requester, info), userId, body.with_files !== false) };
     },
   }),
   endpoint({
@@ -92,8 +92,8 @@ export const userExportEndpoints = [
     params: userParams,
     response: list,
     errcodes: ERRORS,
-    handler: async ({ exportUser }: Services, { params: { user_id: userId } }) =>
-      listBody(await exportUser.list(userId)),
+    handler: async ({ userExports }: Services, { params: { user_id: userId } }) =>
+      listBody(await userExports.list(userId)),
   }),
   endpoint({
     operationId: 'downloadExport',
@@ -105,8 +105,8 @@ export const userExportEndpoints = [
     response: Type.Any(),
     responseType: 'application/zip',
     errcodes: ERRORS,
-    handler: async ({ exportUser }: Services, { params: { export_id: id, user_id: userId }, requester, info }) =>
-      archiveReply(await exportUser.read(actorOf(requester, info), userId, id), id),
+    handler: async ({ userExports }: Services, { params: { export_id: id, user_id: userId }, requester, info }) =>
+      archiveReply(await userExports.read(actorOf(requester, info), userId, id), id),
   }),
   endpoint({
     operationId: 'deleteExport',
@@ -117,8 +117,8 @@ export const userExportEndpoints = [
     params: oneOf,
     response: empty,
     errcodes: ERRORS,
-    async handler({ exportUser }: Services, { params: { export_id: id, user_id: userId }, requester, info }) {
-      await exportUser.delete(actorOf(requester, info), userId, id);
+    async handler({ userExports }: Services, { params: { export_id: id, user_id: userId }, requester, info }) {
+      await userExports.delete(actorOf(requester, info), userId, id);
       return {};
     },
   }),
@@ -137,7 +137,7 @@ export const userExportEndpoints = [
       assertOpen(services);
       const { userId } = requester;
       return {
-        export_id: await services.exportUser.start(actorOf(requester, info), userId, body.with_files !== false),
+        export_id: await services.userExports.start(actorOf(requester, info), userId, body.with_files !== false),
       };
     },
   }),
@@ -152,7 +152,7 @@ export const userExportEndpoints = [
     errcodes: [...ERRORS, 'M_FORBIDDEN'],
     async handler(services: Services, { requester }) {
       assertOpen(services);
-      return listBody(await services.exportUser.list(requester.userId));
+      return listBody(await services.userExports.list(requester.userId));
     },
   }),
   endpoint({
@@ -168,7 +168,7 @@ export const userExportEndpoints = [
     errcodes: [...ERRORS, 'M_FORBIDDEN'],
     async handler(services: Services, { params: { export_id: id }, requester, info }) {
       assertOpen(services);
-      return archiveReply(await services.exportUser.read(actorOf(requester, info), requester.userId, id), id);
+      return archiveReply(await services.userExports.read(actorOf(requester, info), requester.userId, id), id);
     },
   }),
 ];

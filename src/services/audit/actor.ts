@@ -1,4 +1,4 @@
-/** Who administrates, and from where. */
+/** Who performs an administrative action, and from where. */
 export interface Actor {
   /** Full user id; null: the operator at the command line, or the server itself. */
   readonly userId: string | null;
@@ -8,5 +8,5 @@ export interface Actor {
   readonly via: 'http' | 'cli' | 'server';
 }
 
-/** Whoever may run commands on the machine. */
+/** The operator at the command line. */
 export const OPERATOR: Actor = { userId: null, via: 'cli' };

@@ -15,7 +15,7 @@ import type { Actor } from './actor.ts';
 export interface AuditEntry {
   /** `noun.verb`, as in `user.suspend`. */
   readonly action: string;
-  /** To whom or what: a user id, `mxc://` URI, the name of a server ... */
+  /** What it was done to: a user id, `mxc://` URI, the name of a server ... */
   readonly target?: string | undefined;
   readonly roomId?: string | undefined;
   /** The task that will do it. */
@@ -51,8 +51,8 @@ const MAX_VALUE_SIZE = 4_096;
 const ACTION = /^[a-z][a-z_]*\.[a-z][a-z_]*$/;
 
 /**
- * Who did what to whom, when and from where. Entries are added in the transaction of the change itself, so that there is neither a change
- * without its entry nor an entry without its change; the database refuses to change them, and they go with their retention only.
+ * The log of administrative actions. Entries are added in the transaction of the change itself, so that there is neither a change
+ * without its entry nor an entry without its change; the database refuses to change them, and they are deleted only when their retention ends.
  */
 export class AuditLog {
   readonly #database: Database;
@@ -65,7 +65,7 @@ export class AuditLog {
     this.#clock = deps.clock;
   }
 
-  /** Adds an entry, in the transaction of what it tells of. */
+  /** Adds an entry, in the transaction of the action. */
   async record(tx: Tx, actor: Actor, entry: AuditEntry): Promise<void> {
     if (!ACTION.test(entry.action)) throw new Error(`${entry.action} is not noun.verb`);
     tx.afterCommit(() => (this.added += 1));

@@ -31,8 +31,8 @@ export class BatchCommit {
   }
 
   /**
-   * Commits events, streams and what concerns devices, each in one statement. When the connection is lost in the middle, nobody knows
-   * whether the batch was committed: its first event tells. The others are simply written again.
+   * Commits events, streams and what concerns devices, each in one statement. When the connection is lost in between, it is not known
+   * whether the batch was committed: whether its first event is there tells. The other two are simply written again.
    *
    * @param epochs of the shards, as they were claimed
    * @throws StaleEpochError when another process owns one of the shards by now
@@ -69,7 +69,7 @@ export class BatchCommit {
   }
 
   /**
-   * Repeats a write whose fate is unknown until the database is back and says what became of it.
+   * Repeats a write of which it is unknown whether it was committed, until the database is back and answers.
    *
    * @returns undefined when it was committed without an answer
    */

@@ -30,7 +30,7 @@ export interface NotedChangesOptions<Change> {
 }
 
 /**
- * Changes of users that others have to be told of. Each is noted in the transaction that makes it, and gets its position right after the
+ * Changes of users that sync or other servers show to others. Each is noted in the transaction that makes it, and gets its position right after the
  * commit. Nothing is lost between the two: what a killed process left without a position gets it at the next start, and what the writer
  * refused is tried again.
  */

@@ -3,7 +3,7 @@ import type { EventWrite } from '#src/storage/events/event-rows.ts';
 import type { StreamWrite } from '#src/storage/commit/stream-writes.ts';
 import type { DeviceWrite } from '#src/storage/e2ee/device-writes.ts';
 
-/** What is queued for writing: events or streams, and what becomes of those who wait for it. */
+/** A write in the Writer's queue: events or streams, and what settles its caller. */
 export interface Operation {
   /** Positions that the operation took, ascending in each shard. */
   readonly positions: readonly number[];
@@ -18,7 +18,7 @@ export interface Operation {
   readonly revert: () => void;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
-  /** It takes long to write: others are not to wait for it together with themselves. */
+  /** It takes long to write, so it gets a batch of its own. */
   readonly isLarge: boolean;
   /** Its events are in the database already: only the rest is left to write. */
   areEventsWritten: boolean;

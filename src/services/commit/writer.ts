@@ -156,9 +156,9 @@ export class Writer {
 
   /**
    * Queues a write that may be large. Large ones wait until those before them are committed, each has a batch of its own, and parties take
-   * turns: whoever writes little meanwhile waits for one of them, not for all.
+   * turns: a party that writes little meanwhile waits for one of them, not for all.
    *
-   * @param party whose it is
+   * @param party the user or server it is written for
    * @param make takes the positions, in the turn of the event loop in which it is queued
    * @throws MatrixError as `assertAccepting` does, also when too many large ones wait
    */
@@ -201,8 +201,8 @@ export class Writer {
   }
 
   /**
-   * Resolves when everything that the database holds by now is published, too: at once, unless a batch is being committed. For those who
-   * tell what they have read there: what one answer says is there, every later answer has to have.
+   * Resolves when everything that the database holds by now is published, too: at once, unless a batch is being committed. For answers that are
+   * read from the database: what one answer shows, every later one has to show.
    */
   settled(): Promise<void> {
     return this.#committing ?? Promise.resolve();
@@ -245,7 +245,7 @@ export class Writer {
     for (const operation of live) operation.resolve();
   }
 
-  /** Finds the poisonous operation: the others are written all the same. */
+  /** Finds the operation that the database refuses: the others are written. */
   async #writeOneByOne(batch: readonly Operation[], reason: unknown): Promise<void> {
     this.#logger.warn('a batch was refused; writing its operations one by one', {
       err: reason,

@@ -1,5 +1,5 @@
 /**
- * What this server says of itself to clients: the one table behind GET /_matrix/client/versions. docs/decisions/0001-advertised-versions.md
+ * What this server advertises to clients: the one table behind GET /_matrix/client/versions. docs/decisions/0001-advertised-versions.md
  * says why it is as it is.
  */
 

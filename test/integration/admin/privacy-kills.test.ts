@@ -85,7 +85,7 @@ describe('a task about all that there is of a user, whose process is killed', fu
         }
       },
       start: ({ services }, { userId }) =>
-        services.redactUserEvents.start({ userId: '@root:localhost', via: 'http' }, userId, { rooms: [] }),
+        services.userEventRedactions.start({ userId: '@root:localhost', via: 'http' }, userId, { rooms: [] }),
       async assertDone({ services }, { userId }, id, told) {
         const task = await services.adminTasks.get(id);
         expect(task, told).to.deep.include({ status: 'complete' });
@@ -116,7 +116,7 @@ describe('a task about all that there is of a user, whose process is killed', fu
         });
       },
       start: ({ services }, { userId }) =>
-        services.eraseUser.start({ userId: '@root:localhost', via: 'http' }, userId, {
+        services.userErasure.start({ userId: '@root:localhost', via: 'http' }, userId, {
           redactsEvents: true,
           redactsProfile: true,
           deletesMedia: true,
@@ -144,9 +144,9 @@ describe('a task about all that there is of a user, whose process is killed', fu
         });
       },
       start: ({ services }, { userId }) =>
-        services.exportUser.start({ userId: '@root:localhost', via: 'http' }, userId, true),
+        services.userExports.start({ userId: '@root:localhost', via: 'http' }, userId, true),
       async assertDone({ services }, { userId }, id, told) {
-        const [made] = await services.exportUser.list(userId);
+        const [made] = await services.userExports.list(userId);
         expect(made, told).to.deep.include({ id, status: 'complete' });
         const names = await readdir(join(server.folder, 'exports'));
         expect(names, told).to.include(`${id}.zip`).and.to.not.include(`${id}.zip.part`);

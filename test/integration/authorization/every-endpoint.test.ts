@@ -25,7 +25,7 @@ const filter = (more: object = {}): string =>
   encodeURIComponent(JSON.stringify({ room: { include_leave: true, timeline: { limit: 100 }, ...more } }));
 
 /**
- * What each endpoint of a room is asked, by its operation. Whoever asks knows every id and every token there is.
+ * What each endpoint of a room is asked, by its operation. AllowedUsers asks knows every id and every token there is.
  * `reads` may tell what the reader may see; `writes` is refused to everybody who is not in the room.
  */
 const reads = (room: RoomOfSecrets, role: Role): Readonly<Record<string, readonly Request[]>> => {
@@ -125,7 +125,9 @@ const writes = (room: RoomOfSecrets, role: Role): Readonly<Record<string, readon
     ],
     redactEvent: [['PUT', `${path}/redact/${event}/intruding-${role}`, {}]],
     redactEventWithoutTransaction: [['POST', `${path}/redact/${event}`, {}]],
-    redactUserEvents: [['POST', `/_matrix/client/unstable/org.matrix.msc4194${path}/redact/user/${owner.userId}`, {}]],
+    userEventRedactions: [
+      ['POST', `/_matrix/client/unstable/org.matrix.msc4194${path}/redact/user/${owner.userId}`, {}],
+    ],
     inviteUser: [['POST', `${path}/invite`, { user_id: '@nobody-yet:localhost' }]],
     inviteBy3PID: [['POST', `${path}/invite`, { medium: 'email', address: 'somebody@mail.test' }]],
     kick: [['POST', `${path}/kick`, someone]],
@@ -279,7 +281,7 @@ const NEEDS_POWER = new Set([
   'setRoomStateWithKey',
   'redactEvent',
   'redactEventWithoutTransaction',
-  'redactUserEvents',
+  'userEventRedactions',
   'kick',
   'ban',
   'unban',

@@ -17,7 +17,7 @@ export interface DeactivationOptions {
   readonly interner: Interner;
   readonly users: { account(userId: string): Promise<Account | undefined> };
   readonly membership: { leave(userId: string, roomId: string, reason: undefined, by: 'server'): Promise<void> };
-  /** Takes the addresses of a user away, and the invitations that they made of others by theirs. */
+  /** Removes a user's addresses, and the invites by address that they made. */
   readonly addresses: { release(userId: string): Promise<void> };
   /** Has identity servers forget them. */
   readonly binds: { release(userId: string): Promise<void> };
@@ -30,8 +30,8 @@ export interface DeactivationOptions {
 }
 
 /**
- * Does all that the end of an account brings with it. The account itself, its devices and sessions are gone by then, in the commit that
- * made this a job; here it may be broken off anywhere and begun anew. Client-Server API, "Account deactivation".
+ * Does what follows from the deactivation of an account. The account itself, its devices and sessions were changed in the commit that
+ * made this a job; the job may be interrupted anywhere and starts again. Client-Server API, "Account deactivation".
  *
  * Events stay: those of erased users are shown in their redacted form to users who were not in the room then (`EventVisibility`).
  */
@@ -62,7 +62,7 @@ export class Deactivation {
     return true;
   }
 
-  /** Whether the account is at its end still: an administrator may have brought it back, and what is the user's from then on stays. */
+  /** Whether the account is still deactivated: an administrator may have reactivated it, and what the user has from then on stays. */
   async #isOver(userId: string): Promise<boolean> {
     return (await this.#options.users.account(userId))?.deactivated === true;
   }
@@ -77,7 +77,7 @@ export class Deactivation {
       try {
         await membership.leave(userId, roomId, undefined, 'server');
       } catch (err) {
-        // One room that cannot be left must not keep them in the others.
+        // A room that cannot be left does not stop the others.
         logger.warn('a deactivated user could not leave a room', { user_id: userId, room_id: roomId, err });
         if (!(err instanceof MatrixError) || err.status >= 500 || err.status === 429) failures.push(err);
       }

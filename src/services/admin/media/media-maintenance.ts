@@ -8,7 +8,7 @@ import type { Database } from '#src/storage/database.ts';
 
 /** Steps that are done while the administrator waits; the rest is a task. */
 const STEPS_AT_ONCE = 4;
-/** The end of 1970 in milliseconds: whoever gives an earlier time has given seconds. */
+/** The end of 1970 in milliseconds: an earlier time was probably given in seconds. */
 const EARLIEST_MS = 30_000_000_000;
 
 export interface MediaMaintenanceOptions {
@@ -19,7 +19,7 @@ export interface MediaMaintenanceOptions {
   readonly serverName: string;
 }
 
-/** What was done at once. */
+/** What was done before the response. */
 export interface Swept {
   /** The ids of what was deleted; empty where nothing is. */
   readonly deleted: readonly string[];
@@ -34,7 +34,7 @@ type SweepParams = MediaSweep & { readonly after: number };
 // oxlint-disable-next-line typescript/consistent-type-definitions
 type SweepResult = { readonly after: number; readonly count: number };
 
-/** What administrators do with many files at once: the first two thousand while they wait, the others in a task. */
+/** Deletes or quarantines many files at once for administrators: the first two thousand while they wait, the others in a task. */
 export class MediaMaintenance {
   readonly #options: MediaMaintenanceOptions;
   /** The task that resumes a sweep. */
@@ -64,7 +64,7 @@ export class MediaMaintenance {
   }
 
   /**
-   * Deletes this server's media that nobody has asked for since a time, but for what is protected or quarantined.
+   * Deletes this server's media that were not requested since a time, except what is protected or quarantined.
    *
    * @param wish `of`: the server whose media are meant; `before`: milliseconds since the epoch; `largerThan`: bytes; `keepsShown`: whether avatars
    *   of people and rooms and the like stay
@@ -86,7 +86,7 @@ export class MediaMaintenance {
     return this.#sweep({ kind: 'delete_old', ...what }, { action: 'media.delete_old', after: what }, actor);
   }
 
-  /** Deletes what is kept of other servers' media that nobody has asked for since a time. @throws MatrixError M_INVALID_PARAM */
+  /** Deletes cached media of other servers that were not requested since a time. @throws MatrixError M_INVALID_PARAM */
   purgeRemote(before: number, actor: Actor): Promise<Swept> {
     assertMilliseconds(before);
     return this.#sweep({ kind: 'purge_remote', before }, { action: 'media.purge_remote', after: { before } }, actor);

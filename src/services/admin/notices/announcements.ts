@@ -32,7 +32,7 @@ export interface AnnouncementsOptions {
   readonly notices: ServerNotices;
 }
 
-/** Tells all users of the server something, as server notices; as a task, since they may be many. */
+/** Sends a server notice to every user of the server, as a task. */
 export class Announcements implements TaskKind<AnnouncementParams, AnnouncementResult> {
   readonly action = 'send_announcement';
   readonly #options: AnnouncementsOptions;
@@ -70,9 +70,9 @@ export class Announcements implements TaskKind<AnnouncementParams, AnnouncementR
             sent += 1;
           }
         } catch (err) {
-          // One who cannot be told must not keep it from the others.
+          // A user who cannot be notified does not stop the others.
           if (!(err instanceof MatrixError) || err.status >= 500) throw err;
-          logger.warn('a user could not be told of an announcement', { task: id, user_id: userId, err });
+          logger.warn('an announcement could not be sent to a user', { task: id, user_id: userId, err });
           failed += 1;
         }
         last = userId;

@@ -43,7 +43,7 @@ export interface ServerNoticesOptions {
   readonly invitePermission: InvitePermission;
   readonly serverName: string;
   readonly roomVersion: string;
-  /** Of users of whom no app says theirs. */
+  /** The language for users whose client has not set one. */
   readonly language: Language;
   /** `server_notices` of the configuration. */
   readonly config: {
@@ -57,8 +57,8 @@ export interface ServerNoticesOptions {
 }
 
 /**
- * Tells users what the server has to say, each in a room of their own, which clients know by its tag. Client-Server API, "Server Notices".
- * The room is made with the first notice, and used for all further ones; who has left it is invited again.
+ * Sends server notices, to each user in a room of their own that has the tag `m.server_notice`. Client-Server API, "Server Notices".
+ * The room is created with the first notice and used for all further ones; a user who left it is invited again.
  */
 export class ServerNotices {
   readonly #options: ServerNoticesOptions;
@@ -108,7 +108,7 @@ export class ServerNotices {
     });
   }
 
-  /** The same as part of something that is told of elsewhere, at most once for each transaction id. */
+  /** The same as part of another action, which is audited there; at most once for each transaction id. */
   async tell(userId: string, noticeIn: (language: Language) => Notice, scope: string): Promise<string> {
     const txn = { userId: this.#assertEnabled(), deviceId: undefined, scope, txnId: userId };
     const earlier = await this.#options.events.transactions.answered(transactionKey(txn));
@@ -150,7 +150,7 @@ export class ServerNotices {
     return txn === undefined ? (await events.send(room, draft)).eventId : events.sendOnce(room, draft, txn);
   }
 
-  /** Invites a user who is not there, and joins them where that is configured, or where they would not be shown the invite. */
+  /** Invites a user who is not in the room, and joins them where that is configured, or where their invite rules would hide the invite. */
   async #bringIn(room: Room, sender: string, userId: string): Promise<void> {
     const { config, events, invitePermission, membership } = this.#options;
     const before = room.headMembership(userId);
@@ -232,7 +232,7 @@ export class ServerNotices {
     return languageOf(await pushLanguageOf(this.#options.database, userId)) ?? this.#options.language;
   }
 
-  /** Makes the account that sends before anybody else can register its name. */
+  /** Creates the account that sends before a user can register its name. */
   async start(): Promise<void> {
     if (this.sender !== undefined) await this.#ready.get();
   }

@@ -65,12 +65,12 @@ export class ExportFiles {
     if (ID.test(id)) await rm(this.#pathOf(id), { force: true });
   }
 
-  /** Takes away what was begun of an archive. */
+  /** Deletes an unfinished archive. */
   async abandon(id: string): Promise<void> {
     if (ID.test(id)) await rm(`${this.#pathOf(id)}${UNFINISHED}`, { force: true });
   }
 
-  /** Deletes archives whose time is over, and what nobody lived to finish. */
+  /** Deletes expired archives, and those that an earlier process left unfinished. */
   async clean(): Promise<void> {
     const names = await readdir(this.#folder).catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT') return [];

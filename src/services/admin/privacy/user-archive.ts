@@ -37,8 +37,8 @@ const PART = 500;
 const MEDIA_PAGE = 100;
 
 /**
- * All that there is of one user, as a ZIP archive: what the account, its devices and rooms are, as JSON; what the user said, as JSON Lines for each
- * room; the files that they uploaded. It is made while it is read, so that nothing of it stands in memory.
+ * Everything about one user as a ZIP archive: account, devices and rooms as JSON; the user's events as JSON Lines for each
+ * room; the files that they uploaded. It is written while it is read, so that no part of it is held in memory.
  */
 export class UserArchive {
   readonly #options: UserArchiveOptions;
@@ -57,14 +57,14 @@ export class UserArchive {
     const out = zip.outputStream as PassThrough;
     const fail = (error: Error): void => void out.destroy(error);
     zip.on('error', fail);
-    // It may fail before anybody reads it: whoever does is told then.
+    // It may fail before it is read: the reader gets the error then.
     out.on('error', () => undefined);
     signal.addEventListener('abort', () => fail(new Error('the archive was given up')), { once: true });
     const json = (name: string, value: unknown): void =>
       zip.addBuffer(Buffer.from(`${JSON.stringify(value, undefined, 2)}\n`), name);
     const stream = (name: string, open: () => Promise<Readable>): void =>
       zip.addReadStreamLazy(name, {}, (taken) => {
-        // Who reads the archive is told how it ended: it is made anew then.
+        // The reader of the archive gets the error, and the task starts again.
         void open().then(
           // The archive does not look whether it fails.
           (content) => taken(undefined, content.on('error', fail)),

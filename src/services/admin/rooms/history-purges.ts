@@ -12,7 +12,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { positionsById } from '#src/storage/room-model/event-reads.ts';
 
-/** What of a room's history goes. */
+/** Which part of a room's history is purged. */
 export interface HistoryPurgeWish {
   /** What comes before an event. */
   readonly eventId?: string | undefined;
@@ -32,7 +32,7 @@ type Result = { readonly deleted: number };
 
 const PURGE_HISTORY = 'purge_history';
 
-/** Takes the old part of a room's history away. The task of `HistoryPurges`. */
+/** Purges the old part of a room's history. The task of `HistoryPurges`. */
 export const purgeHistoryKind = (options: {
   readonly database: Database;
   readonly rooms: RoomRegistry;
@@ -68,7 +68,7 @@ export interface HistoryPurgesOptions {
   readonly kind: ReturnType<typeof purgeHistoryKind>;
 }
 
-/** Has the old part of a room's history taken away, and tells how far that has come. */
+/** Starts purges of a room's history, and reports their progress. */
 export class HistoryPurges {
   readonly #options: HistoryPurgesOptions;
 
@@ -77,7 +77,7 @@ export class HistoryPurges {
   }
 
   /**
-   * @returns under which id it is done
+   * @returns the id of the task
    * @throws MatrixError M_NOT_FOUND when the room or the event is not here, or nothing is old; M_UNKNOWN (400) for an event of another room;
    *   M_BAD_JSON when it is not said what is old
    */

@@ -14,7 +14,7 @@ export interface RoomBlocksOptions {
   readonly clock: Clock;
 }
 
-/** Closes rooms to whoever wants to come in through this server, known ones and others, and opens them again. */
+/** Blocks rooms, known or not, so that users of this server cannot join them, and unblocks them. */
 export class RoomBlocks {
   readonly #options: RoomBlocksOptions;
 
@@ -35,7 +35,7 @@ export class RoomBlocks {
     told();
   }
 
-  /** The same in a transaction. @returns tells of it, to be called after the commit */
+  /** The same in a transaction. @returns a function to be called after the commit, which publishes the change */
   async change(tx: Tx, actor: Actor, roomId: string, isBlocked: boolean): Promise<() => void> {
     const { audit, clock, closed } = this.#options;
     const userId = actor.userId ?? '';

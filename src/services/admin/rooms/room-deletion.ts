@@ -17,15 +17,15 @@ import {
 
 /** How an administrator wants a room deleted. */
 export interface DeletionWish {
-  /** Who makes the room that everybody is moved to; nobody is moved, when left out. */
+  /** The user who creates the room that members are moved to; none are moved, when left out. */
   readonly newRoomUserId?: string | undefined;
   readonly roomName?: string | undefined;
   readonly message?: string | undefined;
-  /** Whether nobody comes in through this server from now on. */
+  /** Whether the room is blocked: users of this server cannot join it from now on. */
   readonly block?: boolean | undefined;
-  /** Whether everything of it goes; it does, when left out. */
+  /** Whether everything of it is deleted; it is, when left out. */
   readonly purge?: boolean | undefined;
-  /** Whether it goes although users of this server are still in it. */
+  /** Whether it is deleted although users of this server are still in it. */
   readonly forcePurge?: boolean | undefined;
 }
 
@@ -40,7 +40,7 @@ type Params = {
   readonly started_ts: number;
 };
 
-/** A deletion as it is told. */
+/** A deletion as administrators see it. */
 export interface Deletion {
   readonly id: string;
   readonly roomId: string;
@@ -53,7 +53,7 @@ const DELETE_ROOM = 'shutdown_and_purge_room';
 /** Deletions of one room that are told. */
 const MAX_TOLD = 100;
 
-/** Puts everybody out of a room, and deletes it. The task of `RoomDeletions`. */
+/** Removes all local users from a room, and deletes it. The task of `RoomDeletions`. */
 export const deleteRoomKind = (shutdown: RoomShutdown, purge: RoomPurge): TaskKind<Params, ShutdownProgress> => ({
   action: DELETE_ROOM,
   async run(task: Task<Params, ShutdownProgress>, { note, signal }: TaskContext<ShutdownProgress>) {
@@ -81,7 +81,7 @@ export interface RoomDeletionsOptions {
   readonly clock: Clock;
 }
 
-/** Has rooms deleted, and tells how far that has come. */
+/** Starts deletions of rooms, and reports their progress. */
 export class RoomDeletions {
   readonly #options: RoomDeletionsOptions;
 
@@ -90,7 +90,7 @@ export class RoomDeletions {
   }
 
   /**
-   * Has a room shut, and deleted. It is blocked at once, if it is to be.
+   * Shuts down a room and deletes it. If it is to be blocked, it is blocked at once.
    *
    * @returns under which id it is done
    * @throws MatrixError M_INVALID_PARAM, M_UNKNOWN (400) when it is being deleted already

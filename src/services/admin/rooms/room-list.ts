@@ -46,7 +46,7 @@ export interface RoomListPage {
   readonly previous: number | undefined;
 }
 
-/** What administrators are told of one room, beside what the list tells. */
+/** The details of one room, beyond what the list has. */
 export interface RoomDetails extends ListedRoom {
   readonly avatar: string | null;
   readonly topic: string | null;
@@ -86,7 +86,7 @@ export class RoomList {
     return {
       rooms,
       total,
-      // An empty page leads nowhere: it is asked for the sake of the count.
+      // An empty page has no next one: it is asked for the sake of the count.
       next: limit > 0 && offset + limit < total ? offset + limit : undefined,
       previous: offset > 0 ? Math.max(offset - limit, 0) : undefined,
     };

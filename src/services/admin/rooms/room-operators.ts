@@ -22,11 +22,11 @@ export interface RoomOperatorsOptions {
   readonly aliases: Pick<AliasService, 'resolve'>;
   readonly membership: MembershipService;
   readonly users: Pick<UserService, 'account'>;
-  /** Makes one forward extremity of many. */
+  /** Merges the forward extremities of a room. */
   readonly healer: { merge(room: Room): Promise<boolean> };
 }
 
-/** A forward extremity as it is told. */
+/** A forward extremity as administrators see it. */
 export interface ToldExtremity {
   readonly event_id: string;
   /** Which state is the one after it. */
@@ -40,8 +40,8 @@ const POWER_LEVELS = 'm.room.power_levels';
 const USUAL_LEVEL = 100;
 
 /**
- * What administrators do in rooms in the name of users: give power, let somebody in, and bring together what has forked. Each is an event of
- * the room, which is committed by itself: that it was asked for stands in the audit log before it happens.
+ * What administrators do in rooms in the name of users: grant power levels, join users, and merge forward extremities. Each is an event of
+ * the room, which is committed by itself: the entry of the audit log is written before it.
  */
 export class RoomOperators {
   readonly #options: RoomOperatorsOptions;
@@ -147,7 +147,7 @@ export class RoomOperators {
    * what they changed.
    *
    * @returns how many are extremities no more, beyond the one that is left
-   * @throws MatrixError M_NOT_FOUND; M_UNKNOWN (400) where no user of this server may say anything
+   * @throws MatrixError M_NOT_FOUND; M_UNKNOWN (400) where no user of this server may send a message
    */
   async mergeExtremities(actor: Actor, roomIdOrAlias: string): Promise<number> {
     const room = await this.#room(roomIdOrAlias);
@@ -160,7 +160,7 @@ export class RoomOperators {
     });
     if (count <= 1) return 0;
     if (!(await this.#options.healer.merge(room)))
-      throw new MatrixError('M_UNKNOWN', 'No user of this server may say anything in the room.', {}, 400);
+      throw new MatrixError('M_UNKNOWN', 'No user of this server may send messages in the room.', {}, 400);
     return count - 1;
   }
 

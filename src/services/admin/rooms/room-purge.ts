@@ -37,7 +37,7 @@ export interface RoomPurgeOptions {
   readonly remote: { coming(roomId: string): Promise<void> | undefined };
   /** Sends other servers what waits for them of a room. */
   readonly outbound: { settle(room: Room, signal: AbortSignal): Promise<void> };
-  /** What is kept in memory of users, account data of rooms included. */
+  /** Caches of users' data, account data of rooms included. */
   readonly caches: readonly CacheOfUsers[];
   readonly clock: Clock;
   readonly timers: Timers;
@@ -48,16 +48,16 @@ export interface RoomPurgeOptions {
   readonly pauseMs: number;
 }
 
-/** Batches take a share of the time: what they leave belongs to the living. */
+/** Batches take a share of the time: the pause after each is so many times as long as the batch. */
 const PAUSE_PER_WORK = 2;
 /** Numbers of users that are looked through at once. */
 const USERS_AT_ONCE = 20_000;
 const BEFORE_ALL = -Number.MAX_SAFE_INTEGER;
 
 /**
- * Deletes rooms whole. In one commit the room is gone for everybody; what hangs on its number, which no other room ever has, goes after that
- * in small batches, for which nobody waits. It may be broken off anywhere and begun anew. Until nothing is left nobody comes into the room
- * through this server; afterwards it is a room that this server does not know.
+ * Deletes rooms with everything that belongs to them. One commit makes the room unknown to clients; rows that refer to its number, which no
+ * other room ever gets, are deleted after that in small batches. It may be interrupted anywhere and starts again. Until nothing is left users
+ * of this server cannot join the room; afterwards it is a room that this server does not know.
  */
 export class RoomPurge {
   readonly #options: RoomPurgeOptions;
@@ -69,9 +69,9 @@ export class RoomPurge {
   /**
    * Deletes a room, unless users of this server are in it.
    *
-   * @param isForced whether they are put out of it without being told
+   * @param isForced whether they are removed from it without a leave event
    * @returns false when the signal came first
-   * @throws MatrixError M_UNKNOWN (400) while somebody is in it
+   * @throws MatrixError M_UNKNOWN (400) while users of this server are in it
    */
   async purge(roomId: string, isForced: boolean, signal: AbortSignal): Promise<boolean> {
     const { closed, database, logger } = this.#options;
@@ -89,7 +89,7 @@ export class RoomPurge {
     const { closed, outbound, remote, rooms } = this.#options;
     const room = await rooms.heardOf(roomId);
     if (room === undefined) return true;
-    // Whoever asks to come in from now on would be let into what goes.
+    // A join from now on would be a join of a room that is being deleted.
     closed.going(roomId, true);
     try {
       await remote.coming(roomId);
@@ -102,7 +102,7 @@ export class RoomPurge {
     }
   }
 
-  /** From now on nobody finds the room, and whoever holds it finds it empty. */
+  /** From now on the room is not found, and references that others hold to it are to an empty room. */
   async #vanish(room: Room, isForced: boolean): Promise<void> {
     const { caches, database, rooms, stream, writer } = this.#options;
     while (room.isAhead) await writer.nextBatch();

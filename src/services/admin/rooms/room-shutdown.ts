@@ -14,7 +14,7 @@ import { roomsMadeSince } from '#src/storage/rooms/rooms-made.ts';
 /** How a room is to be shut. */
 export interface ShutdownWish {
   readonly roomId: string;
-  /** Who makes the room that everybody is moved to; nobody is moved, when left out. */
+  /** The user who creates the room that members are moved to; none are moved, when left out. */
   readonly newRoomUserId?: string | undefined;
   readonly roomName?: string | undefined;
   readonly message?: string | undefined;
@@ -28,10 +28,10 @@ export type ShutdownResult = {
   readonly new_room_id: string | null;
 };
 
-/** A user on the way out. */
+/** A user who is being removed. */
 type Leaver = { readonly user_id: string; readonly was_joined: boolean };
 
-/** What it notes: the same, and with whom it was busy last. */
+/** Progress as it is stored: the same, and the users who were being removed. */
 export type ShutdownProgress = ShutdownResult & { readonly leaving: readonly Leaver[] };
 
 const NOTHING_DONE: ShutdownProgress = {
@@ -42,13 +42,13 @@ const NOTHING_DONE: ShutdownProgress = {
   leaving: [],
 };
 
-/** What administrators are told of what was noted. */
+/** The result that stored progress amounts to. */
 export const shutdownResult = (noted: Partial<ShutdownProgress>): ShutdownResult => {
   const { leaving: _leaving, ...result } = { ...NOTHING_DONE, ...noted };
   return result;
 };
 
-/** Where a shutdown is done: under which name, since when, and how it notes how far it has come. */
+/** One run of a shutdown: its id, its start, and how it stores its progress. */
 export interface ShutdownRun {
   /** Not the same for any two. */
   readonly id: string;
@@ -71,14 +71,14 @@ export interface RoomShutdownOptions {
 const DEFAULT_NAME = 'Content Violation Notification';
 const DEFAULT_MESSAGE =
   'Sharing illegal content on this server is not permitted and rooms in violation will be blocked.';
-/** In the new room nobody but its maker speaks. */
+/** In the new room only its creator may send messages. */
 const SILENT_LEVEL = -10;
 /** Users who are moved at once. */
 const AT_ONCE = 20;
-/** Under which the create event of a new room says for what it was made, so that a shutdown that is resumed finds it. */
+/** The key under which the create event of the new room names the shutdown, so that a resumed run finds the room. */
 const MADE_FOR = 'io.tsudoi.made_for';
 
-/** Puts the users of this server out of a room, and into another one that says why. What was done already is not done again. */
+/** Removes the users of this server from a room, and joins them to another one that says why. What was done already is not done again. */
 export class RoomShutdown {
   readonly #options: RoomShutdownOptions;
 
@@ -122,7 +122,7 @@ export class RoomShutdown {
     return result;
   }
 
-  /** The room that everybody is moved to: made once, however often this is called. */
+  /** The room that members are moved to: created once, however often this is called. */
   async #successor(wish: ShutdownWish, known: string | null, run: ShutdownRun): Promise<Room | undefined> {
     const { newRoomUserId: userId, roomName } = wish;
     if (userId === undefined) return undefined;
@@ -146,7 +146,7 @@ export class RoomShutdown {
     return roomId === null ? undefined : this.#options.rooms.byId(roomId);
   }
 
-  /** The room that an earlier run made and did not come to note. */
+  /** The room that an earlier run created, when it was killed before it stored that. */
   async #made(userId: string, { id, startedTs }: ShutdownRun): Promise<Room | undefined> {
     const { database, interner, rooms } = this.#options;
     const creator = await interner.findUser(userId);
@@ -169,7 +169,7 @@ export class RoomShutdown {
       await membership.leave(userId, room.roomId, undefined, 'server');
       await membership.forget(userId, room.roomId);
     } catch (err) {
-      logger.warn('a user could not be put out of a room', { user_id: userId, room_id: room.roomId, err });
+      logger.warn('a user could not be removed from a room', { user_id: userId, room_id: room.roomId, err });
       return false;
     }
     if (!wasJoined || successor === undefined) return true;
@@ -203,7 +203,7 @@ export class RoomShutdown {
   }
 }
 
-/** The next who leave: those with whom an earlier run was broken off, then users of this server who are in the room or on the way there. */
+/** The users who are removed next: those of an interrupted run, then local users who are joined, invited or knocking. */
 const leaversOf = (room: Room, { failed_to_kick_users: failed, leaving }: ShutdownProgress): readonly Leaver[] => {
   if (leaving.length > 0) return leaving;
   const tried = new Set(failed);

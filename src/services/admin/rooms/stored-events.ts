@@ -9,7 +9,7 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import type { Database } from '#src/storage/database.ts';
 import { positionsById } from '#src/storage/room-model/event-reads.ts';
 
-/** Events as this server has them, hidden ones too. */
+/** Reads events as they are stored, for administrators; hidden ones too. */
 export class StoredEvents {
   readonly #options: {
     readonly database: Database;

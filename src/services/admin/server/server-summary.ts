@@ -6,7 +6,7 @@ import { countTotals, databaseBytes, outboxState, type Totals } from '#src/stora
 import type { Database } from '#src/storage/database.ts';
 import type { RecentErrors } from '#src/kernel/recent-errors.ts';
 
-/** Milliseconds for which it is not counted again. */
+/** Milliseconds for which counts are cached. */
 const REMEMBERED_MS = 60_000;
 
 export interface ServerSummaryOptions {
@@ -37,7 +37,7 @@ export interface Summary {
   readonly totals: Totals;
 }
 
-/** Sums the server up. */
+/** Puts the summary together. */
 export class ServerSummary {
   readonly #options: ServerSummaryOptions;
   #totals: { readonly until: number; readonly counted: Promise<Totals> } | undefined;

@@ -28,7 +28,7 @@ export interface DestinationsOptions {
     outageOf(destination: string): { readonly since: number; readonly retryAt: number } | undefined;
     reached(destination: string): void;
   };
-  /** Tells all that wait for a server that it is there. */
+  /** Wakes everything that waits for a server. */
   readonly contacts: { heardOf(destination: string): void };
 }
 

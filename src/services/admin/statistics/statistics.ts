@@ -14,7 +14,7 @@ export { MEDIA_USAGE_ORDERS } from '#src/storage/admin/statistics.ts';
 /** Rooms that are named as the largest. */
 const MAX_SIZE = 10;
 
-/** What takes how much space. */
+/** Statistics of the space that users' media and rooms take. */
 export class Statistics {
   readonly #database: Database;
 

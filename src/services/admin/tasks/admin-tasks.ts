@@ -39,10 +39,10 @@ export interface AdminTasksOptions {
   readonly auditLog: AuditLog;
 }
 
-/** What administrators ask for that takes long: it survives the process, says how far it has come, and can be cancelled. */
+/** Long-running work that administrators start: it survives restarts, reports its progress, and can be cancelled. */
 export class AdminTasks {
   readonly #options: AdminTasksOptions;
-  /** Ids of tasks that were cancelled just now, for whoever does them in this process. */
+  /** Ids of tasks that were cancelled just now, for their runner in this process. */
   readonly cancelled = new Signal<string>();
   /** Ids of tasks that ended just now in this process, however they did. */
   readonly ended = new Signal<string>();
@@ -52,7 +52,7 @@ export class AdminTasks {
   }
 
   /**
-   * Has something done, once `tx` is committed, and leaves the entry of it in the audit log.
+   * Starts a task when `tx` is committed, and writes its entry of the audit log.
    *
    * @param wish `resource`: what it is about; tasks of the same are done one after the other. `params` are shown to administrators
    * @returns the task's id

@@ -16,7 +16,7 @@ export interface TaskRunnerOptions {
   readonly kinds: readonly AnyTaskKind[];
 }
 
-/** Does the tasks of administrators. A job calls it. */
+/** Runs the tasks of administrators. A job calls it. */
 export class TaskRunner {
   readonly #options: TaskRunnerOptions;
   readonly #kinds: ReadonlyMap<string, TaskKind>;
@@ -27,7 +27,7 @@ export class TaskRunner {
     if (this.#kinds.size < options.kinds.length) throw new Error('two kinds of tasks have the same action');
   }
 
-  /** Does what there is to do in a lane, one after the other. @returns false when it was broken off because of the signal */
+  /** Runs the tasks of a lane, one after the other. @returns false when it was broken off because of the signal */
   async run(lane: string, signal: AbortSignal): Promise<boolean> {
     const { clock, database } = this.#options;
     while (!signal.aborted) {

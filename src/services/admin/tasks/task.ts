@@ -5,7 +5,7 @@ import type { Tx } from '#src/storage/database.ts';
 
 export { TASK_STATUSES, type TaskStatus } from '#src/storage/admin/admin-tasks.ts';
 
-/** What a kind of task is given of one. */
+/** A task as its kind sees it. */
 export interface Task<Params extends JsonObject = JsonObject, Result extends JsonObject = JsonObject> {
   readonly id: string;
   /** What it is about: a room, a user ... Tasks of the same are done one after the other. */
@@ -55,7 +55,7 @@ export interface TaskKind<Params extends JsonObject = JsonObject, Result extends
   run(task: Task<Params, Result>, context: TaskContext<Result>): Promise<Result | 'interrupted'>;
 }
 
-/** A kind of which is forgotten what it takes and returns. */
+/** A kind of task, whatever its parameters and result. */
 export type AnyTaskKind = Pick<TaskKind, 'action'> & {
   run(task: never, context: never): Promise<JsonObject | 'interrupted'>;
 };

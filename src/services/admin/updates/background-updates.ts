@@ -55,7 +55,7 @@ export interface BackgroundUpdatesOptions {
 }
 
 /**
- * Work on what is stored that nobody waits for: administrators pause all of it for a while, and have derived tables written anew. Paused are
+ * Background work on stored data: administrators pause all of it for a while, or have derived tables rebuilt. Paused are
  * retention, cleaning and updates, on every node, until they are enabled or a node starts.
  */
 export class BackgroundUpdates {

@@ -6,7 +6,7 @@ import { type BackgroundUpdate, stepOver } from './update.ts';
 
 const ROOMS_AT_ONCE = 20;
 
-/** Writes anew by what every room is listed and sorted. */
+/** Rebuilds the table by which administrators list and sort rooms. */
 export const roomOverviewsUpdate = (options: {
   readonly database: Database;
   readonly rooms: Pick<RoomRegistry, 'load'>;

@@ -17,7 +17,7 @@ const ENTRIES_AT_ONCE = 1_000;
 const ROUNDS = ['rooms', 'users', 'entries'] as const;
 type Round = (typeof ROUNDS)[number];
 
-/** Writes the user directory anew: of rooms, of accounts; and takes out who is in neither any more. It can be searched meanwhile. */
+/** Rebuilds the user directory: from rooms, from accounts; and removes users who are in neither any more. It can be searched meanwhile. */
 export const userDirectoryUpdate = (options: {
   readonly database: Database;
   readonly rooms: Pick<RoomRegistry, 'load'>;

@@ -15,7 +15,7 @@ import type { AccountChanges } from '#src/storage/accounts/accounts.ts';
 import type { AdminLoginRecord } from '#src/storage/accounts/admin-logins.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import { crossSigningKeysOf, grantReplacement } from '#src/storage/e2ee/cross-signing-keys.ts';
-import type { Subjects } from './subjects.ts';
+import type { LocalAccounts } from './local-accounts.ts';
 
 /** How fast a user may send; 0 per second: as fast as they like. */
 export interface OwnLimit {
@@ -26,7 +26,7 @@ export interface OwnLimit {
 export interface UserAdministrationOptions {
   readonly database: Database;
   readonly clock: Clock;
-  readonly subjects: Subjects;
+  readonly localAccounts: LocalAccounts;
   readonly users: UserService;
   readonly accounts: AccountService;
   readonly devices: DeviceService;
@@ -48,22 +48,22 @@ export class UserAdministration {
     this.#options = options;
   }
 
-  /** @throws MatrixError M_NOT_FOUND; M_UNKNOWN (400) for users of other servers, or oneself who would be an administrator no longer */
+  /** @throws MatrixError M_NOT_FOUND; M_UNKNOWN (400) for users of other servers, and for administrators who would demote themselves */
   async setAdmin(actor: Actor, userId: string, admin: boolean): Promise<void> {
-    const account = await this.#options.subjects.account(userId);
+    const account = await this.#options.localAccounts.account(userId);
     if (!admin) assertNotSelf(actor, userId, 'You may not demote yourself.');
     await this.#change(actor, account, admin ? 'user.promote' : 'user.demote', { admin });
   }
 
   /**
-   * Ends an account. All else that its end brings with it is a job.
+   * Deactivates an account. What follows from that is a job.
    *
    * @returns whether everything that identity servers were told of the user is taken back
    * @throws MatrixError M_NOT_FOUND; M_UNKNOWN (400) for users of other servers, or oneself
    */
   async deactivate(actor: Actor, userId: string, erase: boolean): Promise<'success' | 'no-support'> {
-    const { accounts, auditLog, database, ownAddresses, subjects } = this.#options;
-    const { deactivated, erased } = await subjects.account(userId);
+    const { accounts, auditLog, database, ownAddresses, localAccounts } = this.#options;
+    const { deactivated, erased } = await localAccounts.account(userId);
     assertNotSelf(actor, userId, 'Administrators do not deactivate their own accounts here: ask another one.');
     if (!deactivated || (erase && !erased))
       await database.write(async (tx) => {
@@ -80,22 +80,22 @@ export class UserAdministration {
 
   /** @throws MatrixError M_NOT_FOUND; M_UNKNOWN (400) for users of other servers, or oneself */
   async suspend(actor: Actor, userId: string, suspended: boolean): Promise<void> {
-    const account = await this.#options.subjects.account(userId);
+    const account = await this.#options.localAccounts.account(userId);
     assertNotSelf(actor, userId, 'Administrators do not suspend themselves.');
     await this.#options.moderation.restrict(actor, account, 'suspended', suspended);
   }
 
   /** Locks an account, or unlocks it. @throws MatrixError M_NOT_FOUND; M_UNKNOWN (400) for users of other servers, or oneself */
   async lock(actor: Actor, userId: string, locked: boolean): Promise<void> {
-    const account = await this.#options.subjects.account(userId);
+    const account = await this.#options.localAccounts.account(userId);
     assertNotSelf(actor, userId, 'Administrators do not lock themselves out.');
     await this.#options.moderation.restrict(actor, account, 'locked', locked);
   }
 
   /** @throws MatrixError M_NOT_FOUND, M_UNKNOWN (400) for users of other servers */
   async shadowBan(actor: Actor, userId: string, shadowBanned: boolean): Promise<void> {
-    const account = await this.#options.subjects.account(userId);
-    // What they call themselves meanwhile is told once they are heard again.
+    const account = await this.#options.localAccounts.account(userId);
+    // Changes of their profile meanwhile are sent once the ban ends.
     const also = (tx: Tx): Promise<void> => (shadowBanned ? Promise.resolve() : tx.enqueue(carryProfile, { userId }));
     await this.#change(actor, account, shadowBanned ? 'user.shadow_ban' : 'user.shadow_unban', { shadowBanned }, also);
   }
@@ -106,8 +106,8 @@ export class UserAdministration {
    * @throws MatrixError M_NOT_FOUND, M_UNKNOWN (400) for users of other servers, M_INVALID_PARAM
    */
   async resetPassword(actor: Actor, userId: string, password: string, logoutDevices: boolean): Promise<void> {
-    const { accounts, auditLog, database, subjects } = this.#options;
-    const account = await subjects.account(userId);
+    const { accounts, auditLog, database, localAccounts } = this.#options;
+    const account = await localAccounts.account(userId);
     if (account.deactivated) throw new MatrixError('M_UNKNOWN', 'This account is deactivated: reactivate it first.');
     const { setIn } = await accounts.passwordByAdmin(password, logoutDevices ? 'others' : 'none');
     await database.write(async (tx) => {
@@ -122,7 +122,7 @@ export class UserAdministration {
 
   /** A limit of the user's own; undefined where there is none. @throws MatrixError M_NOT_FOUND, M_UNKNOWN (400) for users of other servers */
   async rateLimit(userId: string): Promise<OwnLimit | undefined> {
-    const { messagesBurst, messagesPerSecond } = await this.#options.subjects.account(userId);
+    const { messagesBurst, messagesPerSecond } = await this.#options.localAccounts.account(userId);
     return messagesPerSecond === null ? undefined : { perSecond: messagesPerSecond, burst: messagesBurst ?? 0 };
   }
 
@@ -137,7 +137,7 @@ export class UserAdministration {
     userId: string,
     limit: { readonly perSecond?: unknown; readonly burst?: unknown } | undefined,
   ): Promise<OwnLimit | undefined> {
-    const account = await this.#options.subjects.account(userId);
+    const account = await this.#options.localAccounts.account(userId);
     const own = limit && { perSecond: countOf(limit.perSecond), burst: countOf(limit.burst) };
     await this.#change(actor, account, own === undefined ? 'user.default_ratelimit' : 'user.override_ratelimit', {
       messagesPerSecond: own?.perSecond ?? null,
@@ -154,8 +154,8 @@ export class UserAdministration {
    * @throws MatrixError M_NOT_FOUND, for a user without a master key too; M_UNKNOWN (400) for users of other servers
    */
   async allowKeyReplacement(actor: Actor, userId: string): Promise<number> {
-    const { auditLog, clock, database, subjects } = this.#options;
-    subjects.assertLocal(userId);
+    const { auditLog, clock, database, localAccounts } = this.#options;
+    localAccounts.assertLocal(userId);
     const keys = await crossSigningKeysOf(database, [userId]);
     if (!keys.some(({ usage }) => usage === 'master'))
       throw new MatrixError('M_NOT_FOUND', 'User has no master cross-signing key');
@@ -172,15 +172,15 @@ export class UserAdministration {
   }
 
   /**
-   * Makes a session in which the administrator acts as a user, whom it is not shown to.
+   * Creates a session in which the administrator acts as a user; the user's device list does not show it.
    *
    * @param validUntil milliseconds since the epoch; null for ever
    * @returns its access token
    * @throws MatrixError M_NOT_FOUND, M_UNKNOWN (400) for users of other servers, oneself, deactivated accounts, and times that are over
    */
   async logInAs(actor: Actor, userId: string, validUntil: number | null): Promise<string> {
-    const { auditLog, clock, database, sessions, subjects } = this.#options;
-    const account = await subjects.account(userId);
+    const { auditLog, clock, database, sessions, localAccounts } = this.#options;
+    const account = await localAccounts.account(userId);
     const admin = actor.userId;
     if (admin === null) throw new Error('nobody acts as a user at the command line');
     assertNotSelf(actor, userId, 'Cannot use admin API to login as self');
@@ -201,14 +201,14 @@ export class UserAdministration {
 
   /** The sessions in which administrators act as a user. @throws MatrixError M_NOT_FOUND, M_UNKNOWN (400) for users of other servers */
   async adminLogins(userId: string): Promise<readonly AdminLoginRecord[]> {
-    await this.#options.subjects.account(userId);
+    await this.#options.localAccounts.account(userId);
     return this.#options.sessions.adminLogins(userId);
   }
 
   /** Ends such a session. @throws MatrixError M_NOT_FOUND, M_UNKNOWN (400) for users of other servers */
   async endAdminLogin(actor: Actor, userId: string, id: string): Promise<void> {
-    const { auditLog, sessions, subjects } = this.#options;
-    await subjects.account(userId);
+    const { auditLog, sessions, localAccounts } = this.#options;
+    await localAccounts.account(userId);
     const isEnded = await sessions.endAdminLogin(userId, id, (tx, { admin }) =>
       auditLog.record(tx, actor, { action: 'user.end_login_as', target: userId, before: { id, admin } }),
     );
@@ -226,9 +226,9 @@ export class UserAdministration {
     actor: Actor,
     userId: string,
   ): Promise<readonly Device[]> {
-    const { auditLog, database, devices, subjects } = this.#options;
+    const { auditLog, database, devices, localAccounts } = this.#options;
     const found = await devices.whoIs(requester, userId);
-    const isAbout = requester.userId !== userId && (await subjects.find(userId)) !== undefined;
+    const isAbout = requester.userId !== userId && (await localAccounts.find(userId)) !== undefined;
     if (isAbout) await database.write((tx) => auditLog.record(tx, actor, { action: 'user.whois', target: userId }));
     return found;
   }
@@ -239,7 +239,7 @@ export class UserAdministration {
     actor: Actor,
     userId: string,
   ): Promise<readonly Device[]> {
-    if (requester.isAdmin) this.#options.subjects.assertLocal(userId);
+    if (requester.isAdmin) this.#options.localAccounts.assertLocal(userId);
     return this.whoIs(requester, actor, userId);
   }
 

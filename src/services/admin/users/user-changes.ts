@@ -14,7 +14,7 @@ import { type ExternalId, listExternalIds, replaceExternalIds } from '#src/stora
 import type { Database, Tx } from '#src/storage/database.ts';
 import type { ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
 import { USER_TYPES } from '#src/services/accounts/users/user-types.ts';
-import type { Subjects } from './subjects.ts';
+import type { LocalAccounts } from './local-accounts.ts';
 import { assertNotSelf } from './user-administration.ts';
 
 /** The task that erases a user; `privacy/erase-user.ts` does it. */
@@ -40,7 +40,7 @@ export interface UserWish {
 export interface UserChangesOptions {
   readonly database: Database;
   readonly serverName: string;
-  readonly subjects: Subjects;
+  readonly localAccounts: LocalAccounts;
   readonly users: UserService;
   readonly accounts: AccountService;
   readonly threepids: AccountThreepids;
@@ -60,7 +60,7 @@ interface Noted {
   readonly after: Record<string, unknown>;
 }
 
-/** Makes accounts, and makes them what administrators want: all that is wished for, or nothing. */
+/** Creates and changes accounts for administrators: all of a request, or nothing. */
 export class UserChanges {
   readonly #options: UserChangesOptions;
 
@@ -69,7 +69,7 @@ export class UserChanges {
   }
 
   /**
-   * Makes an account what is wished for, or makes it.
+   * Creates an account, or changes it to what is asked for.
    *
    * @returns whether it was made
    * @throws MatrixError M_INVALID_PARAM, M_INVALID_USERNAME, M_BAD_JSON, M_THREEPID_IN_USE, M_THREEPID_MEDIUM_NOT_SUPPORTED,
@@ -77,15 +77,15 @@ export class UserChanges {
    *   (409) for an external id that is another user's
    */
   async put(actor: Actor, userId: string, wish: UserWish): Promise<{ readonly isNew: boolean }> {
-    const { accounts, database, profiles, subjects } = this.#options;
-    subjects.assertLocal(userId);
+    const { accounts, database, profiles, localAccounts } = this.#options;
+    localAccounts.assertLocal(userId);
     assertPossible(actor, userId, wish);
     const { logoutDevices, password } = wish;
     const secret =
       password === undefined
         ? undefined
         : await accounts.passwordByAdmin(password, logoutDevices === false ? 'none' : 'others');
-    const account = await subjects.find(userId);
+    const account = await localAccounts.find(userId);
     const lost = await profiles.changing(userId, (change) =>
       database.writeAgain((tx) =>
         account === undefined
@@ -140,7 +140,10 @@ export class UserChanges {
     if (staysEnded && (wish.threepids ?? []).length > 0)
       throw new MatrixError('M_UNKNOWN', 'This account is deactivated: it has no addresses.');
     if (account.deactivated && wish.deactivated === false && (await this.#options.tasks.isOpen(tx, ERASURE, userId)))
-      throw new MatrixError('M_UNKNOWN', `${userId} is being erased: an account comes back after that, or not at all.`);
+      throw new MatrixError(
+        'M_UNKNOWN',
+        `${userId} is being erased: the account can be reactivated when that is done.`,
+      );
     const noted: Noted = { before: {}, after: {} };
     const lost = await this.#setIds(tx, userId, wish, noted);
     await this.#setProfile(tx, wish, await profiles.profileOf(userId), change, noted);

@@ -4,11 +4,11 @@ import type { Actor } from '#src/services/audit/actor.ts';
 import type { AuditLog } from '#src/services/audit/audit-log.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Database } from '#src/storage/database.ts';
-import type { Subjects } from './subjects.ts';
+import type { LocalAccounts } from './local-accounts.ts';
 
 export interface UserDevicesOptions {
   readonly database: Database;
-  readonly subjects: Subjects;
+  readonly localAccounts: LocalAccounts;
   readonly devices: DeviceService;
   readonly sessions: SessionService;
   readonly auditLog: AuditLog;
@@ -28,8 +28,8 @@ export class UserDevices {
    * @throws MatrixError M_NOT_FOUND, M_UNKNOWN (400) for users of other servers and for deactivated accounts, M_INVALID_PARAM, M_TOO_LARGE
    */
   async create(actor: Actor, userId: string, deviceId: string): Promise<void> {
-    const { auditLog, database, sessions, subjects } = this.#options;
-    const { deactivated } = await subjects.account(userId);
+    const { auditLog, database, sessions, localAccounts } = this.#options;
+    const { deactivated } = await localAccounts.account(userId);
     if (deactivated) throw new MatrixError('M_UNKNOWN', 'This account is deactivated: it has no devices.');
     await database.write(async (tx) => {
       if (!(await sessions.createDeviceIn(tx, userId, deviceId, undefined))) return;
@@ -39,8 +39,8 @@ export class UserDevices {
 
   /** Changes what a device is called; without a name nothing. @throws MatrixError M_NOT_FOUND, M_UNKNOWN (400), M_INVALID_PARAM */
   async rename(actor: Actor, userId: string, deviceId: string, displayName: string | undefined): Promise<void> {
-    const { auditLog, database, devices, subjects } = this.#options;
-    await subjects.account(userId);
+    const { auditLog, database, devices, localAccounts } = this.#options;
+    await localAccounts.account(userId);
     const before = await devices.get(userId, deviceId);
     if (displayName === undefined || before.displayName === displayName) return;
     await database.write(async (tx) => {
@@ -56,8 +56,8 @@ export class UserDevices {
 
   /** Deletes devices, and ends their sessions. Those that are not there are passed over. @throws MatrixError M_NOT_FOUND, M_UNKNOWN (400) */
   async delete(actor: Actor, userId: string, deviceIds: readonly string[]): Promise<void> {
-    const { auditLog, database, sessions, subjects } = this.#options;
-    await subjects.account(userId);
+    const { auditLog, database, sessions, localAccounts } = this.#options;
+    await localAccounts.account(userId);
     const possible = deviceIds.filter((deviceId) => !deviceId.includes('\0'));
     await database.write(async (tx) => {
       const deleted = await sessions.revokeDevicesIn(tx, userId, possible, 'device_deleted');

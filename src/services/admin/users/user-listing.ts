@@ -9,7 +9,7 @@ import { ownerOfAddress } from '#src/storage/accounts/account-threepids.ts';
 import { ownerOfExternalId } from '#src/storage/accounts/external-ids.ts';
 import type { Database } from '#src/storage/database.ts';
 import { thirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
-import { userNotFound } from './subjects.ts';
+import { userNotFound } from './local-accounts.ts';
 
 export type { AccountFilter, AccountOrder } from '#src/storage/accounts/account-pages.ts';
 
@@ -71,7 +71,7 @@ export class UserListing {
     return (await this.page({ userId: term }, page)).users;
   }
 
-  /** Whose an address outside Matrix is. @throws MatrixError M_NOT_FOUND */
+  /** The user that a third-party address belongs to. @throws MatrixError M_NOT_FOUND */
   async ofAddress(medium: string, address: string): Promise<string> {
     const id = thirdPartyId(medium, address);
     const owner = id && (await ownerOfAddress(this.#database, id));
@@ -79,7 +79,7 @@ export class UserListing {
     return owner;
   }
 
-  /** Whom an identity provider knows by an id. @throws MatrixError M_NOT_FOUND */
+  /** The user that an identity provider knows by an id. @throws MatrixError M_NOT_FOUND */
   async ofExternalId(provider: string, externalId: string): Promise<string> {
     const owner = await ownerOfExternalId(this.#database, { provider, externalId });
     if (owner === undefined) throw userNotFound();

@@ -18,9 +18,9 @@ import {
   membershipsOfUser,
 } from '#src/storage/room-model/memberships-of-user.ts';
 import { roomIdsByNid } from '#src/storage/room-model/room-ids.ts';
-import { assertUserId, type Subjects } from './subjects.ts';
+import { assertUserId, type LocalAccounts } from './local-accounts.ts';
 
-/** All that an administrator is told of one account. */
+/** All details of one account, for administrators. */
 export interface UserDetails {
   readonly account: Account;
   readonly displayname: string | undefined;
@@ -42,7 +42,7 @@ export interface AccountDataOfUser {
 
 export interface UserReadsOptions {
   readonly database: Database;
-  readonly subjects: Subjects;
+  readonly localAccounts: LocalAccounts;
   readonly devices: DeviceService;
   readonly threepids: AccountThreepids;
   readonly profiles: ProfileService;
@@ -50,10 +50,10 @@ export interface UserReadsOptions {
   readonly pushers: PusherService;
 }
 
-/** Types of account data that are kept as something of their own. */
+/** Types of account data that are stored in tables of their own. */
 const OWN_FORM: ReadonlySet<string> = new Set(['m.push_rules', 'm.tag']);
 
-/** Tells administrators of users. */
+/** Reads what administrators ask about users. */
 export class UserReads {
   readonly #options: UserReadsOptions;
 
@@ -63,8 +63,8 @@ export class UserReads {
 
   /** @throws MatrixError M_NOT_FOUND, M_INVALID_PARAM, M_UNKNOWN for a user of another server */
   async details(userId: string): Promise<UserDetails> {
-    const { database, profiles, subjects, threepids } = this.#options;
-    const account = await subjects.account(userId);
+    const { database, profiles, localAccounts, threepids } = this.#options;
+    const account = await localAccounts.account(userId);
     const [profile, addresses, externalIds, terms, devices] = await Promise.all([
       profiles.profileOf(userId),
       threepids.list(userId),
@@ -86,17 +86,17 @@ export class UserReads {
 
   /** Whether a local user is an administrator; false where there is no such user. @throws MatrixError M_INVALID_PARAM, M_UNKNOWN */
   async isAdmin(userId: string): Promise<boolean> {
-    const { subjects } = this.#options;
-    subjects.assertLocal(userId);
-    return (await subjects.find(userId))?.admin === true;
+    const { localAccounts } = this.#options;
+    localAccounts.assertLocal(userId);
+    return (await localAccounts.find(userId))?.admin === true;
   }
 
   /** The devices of a user, in the order in which they were made; which of them is a dehydrated one. @throws MatrixError as `details` */
   async devices(
     userId: string,
   ): Promise<{ readonly devices: readonly Device[]; readonly dehydrated: string | undefined }> {
-    const { database, subjects } = this.#options;
-    await subjects.account(userId);
+    const { database, localAccounts } = this.#options;
+    await localAccounts.account(userId);
     const [devices, dehydrated] = await Promise.all([
       this.#options.devices.list(userId),
       findDehydratedDevice(database, userId),
@@ -106,7 +106,7 @@ export class UserReads {
 
   /** @throws MatrixError as `details`, M_NOT_FOUND for an unknown device too */
   async device(userId: string, deviceId: string): Promise<Device> {
-    await this.#options.subjects.account(userId);
+    await this.#options.localAccounts.account(userId);
     return this.#options.devices.get(userId, deviceId);
   }
 
@@ -125,8 +125,8 @@ export class UserReads {
 
   /** Without what the server keeps in a form of its own: push rules and tags. @throws MatrixError as `details` */
   async accountData(userId: string): Promise<AccountDataOfUser> {
-    const { accountData, database, subjects } = this.#options;
-    await subjects.account(userId);
+    const { accountData, database, localAccounts } = this.#options;
+    await localAccounts.account(userId);
     const entries = (await accountData.load(userId)).entries().filter(({ type }) => !OWN_FORM.has(type));
     const roomIds = await roomIdsByNid(database, [...new Set(entries.map(({ roomNid }) => roomNid))]);
     const global: Record<string, JsonObject> = {};
@@ -141,7 +141,7 @@ export class UserReads {
 
   /** @throws MatrixError as `details` */
   async pushers(userId: string): Promise<readonly PusherRecord[]> {
-    await this.#options.subjects.account(userId);
+    await this.#options.localAccounts.account(userId);
     return this.#options.pushers.list(userId);
   }
 

@@ -13,7 +13,7 @@ const PAGE = 500;
 const REFUSALS = 3;
 /** After trouble of our own: the database, or the source. */
 const TROUBLE_MS = 2_000;
-/** Longest pause of a group: one of many finds out soon enough that it is over, and nobody can keep the others from it for long. */
+/** Longest pause of a group: one destination of it soon finds out that it is over, and none can delay the others for long. */
 const MAX_GROUP_PAUSE_MS = 60_000;
 const MAX_PAUSED_GROUPS = 10_000;
 /** Up to so much of a pause is added by chance, so that not all come back at once. */
@@ -39,7 +39,7 @@ export interface DeliveryQueueOptions<Item> {
   readonly maxPauseMs: number;
   /** Milliseconds to wait after so many failures in a row, where they do not simply double. */
   readonly pauseMs?: (failures: number) => number;
-  /** Destinations that share a fate, such as those behind one server. All are of one group when left out. */
+  /** Destinations that fail together, such as pushers of one gateway. All are of one group when left out. */
   readonly groupOf?: (destination: string) => DeliveryGroup;
   /**
    * For how many milliseconds a destination is left alone that a batch has just arrived at, so that what comes meanwhile goes out as one;
@@ -69,7 +69,7 @@ interface Active {
 }
 
 /**
- * Delivers what lies in a source to many destinations: in order to each, at least once, whatever happens to the process. Only how far each
+ * Delivers the items of a source to many destinations: in order to each, at least once, whatever happens to the process. Only how far each
  * has come is written. Destinations take turns, a batch each, some of them at once; one that cannot be reached is left alone for longer and
  * longer pauses, and what one refuses again and again is found by halving and given up, so that it does not block the rest. Groups of
  * destinations take turns as well, and none of them takes all that is done at once. When nothing gets through to a group, all of it is put

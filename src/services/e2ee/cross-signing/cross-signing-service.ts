@@ -29,7 +29,7 @@ export interface CrossSigningUpload extends Readonly<Partial<Record<Member, unkn
   readonly auth?: AuthData | undefined;
 }
 
-/** Who uploads. */
+/** The user who uploads. */
 export interface CrossSigningUploader {
   readonly userId: string;
   readonly deviceId: string | undefined;
@@ -50,7 +50,7 @@ type GivenKey = CrossSigningKey & { readonly usage: CrossSigningUsage };
 
 const FLOWS = [['m.login.password']];
 
-/** Takes the keys with which users vouch for their devices and for each other. Client-Server API, "Cross-signing". */
+/** Stores cross-signing keys, with which users sign their devices and each other. Client-Server API, "Cross-signing". */
 export class CrossSigningService {
   readonly #options: CrossSigningServiceOptions;
 
@@ -103,7 +103,7 @@ export class CrossSigningService {
       const isSigned =
         verifyKey !== undefined && verifyJson(content, userId, `ed25519:${master.publicKey}`, verifyKey, 'lenient');
       if (!isSigned)
-        throw new MatrixError('M_INVALID_SIGNATURE', `${usage}_key is not signed by your master key, or not rightly.`);
+        throw new MatrixError('M_INVALID_SIGNATURE', `${usage}_key has no valid signature by your master key.`);
     }
   }
 
@@ -151,7 +151,7 @@ export class CrossSigningService {
     if (changed.some(({ publicKey }) => devices.has(publicKey)))
       throw new MatrixError('M_FORBIDDEN', 'One of your devices has the public key of one of these keys as its id.');
     const isNewMaster = changed.some(({ usage }) => usage === 'master');
-    // What the old master key vouched for, nobody does any more.
+    // Signatures by the old master key do not count any more.
     const orphaned = isNewMaster
       ? before.filter(({ usage }) => usage !== 'master' && !given.some((key) => key.usage === usage))
       : [];

@@ -41,13 +41,13 @@ interface SignedKey {
   readonly signers: ReadonlyMap<string, VerifyKey>;
 }
 
-/** The keys of everybody whose keys are signed in one request, and of the signer. */
+/** The keys of all users whose keys are signed in one request, and of the signer. */
 interface KnownKeys {
   readonly crossSigning: readonly CrossSigningKeyRecord[];
   readonly devices: readonly DeviceKeysRecord[];
 }
 
-/** Takes signatures of keys, each of which is verified. Client-Server API, `POST /keys/signatures/upload`. */
+/** Verifies and stores uploaded signatures of keys. Client-Server API, `POST /keys/signatures/upload`. */
 export class SignatureUpload {
   readonly #options: SignatureUploadOptions;
 

@@ -34,7 +34,7 @@ export interface DehydratedDevicesOptions {
   readonly inboxes: DeviceInboxes;
 }
 
-/** Devices that receive keys while their user has no other one logged in. MSC3814. */
+/** Dehydrated devices: they receive room keys while their user has no other device logged in. MSC3814. */
 export class DehydratedDevices {
   readonly #options: DehydratedDevicesOptions;
 
@@ -42,7 +42,7 @@ export class DehydratedDevices {
     this.#options = options;
   }
 
-  /** Makes a device in the place of the user's dehydrated device. @throws MatrixError M_INVALID_PARAM, M_TOO_LARGE, M_BAD_JSON */
+  /** Replaces the user's dehydrated device by a new one. @throws MatrixError M_INVALID_PARAM, M_TOO_LARGE, M_BAD_JSON */
   async put(userId: string, device: Dehydration): Promise<void> {
     const { database, clock, sessions, deviceKeys } = this.#options;
     const { device_id: deviceId } = device;

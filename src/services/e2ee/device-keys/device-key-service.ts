@@ -46,7 +46,7 @@ export interface DeviceKeyServiceOptions {
 const noDevice = (): MatrixError =>
   new MatrixError('M_UNKNOWN_DEVICE', 'Keys belong to a device: ask with the access token of one.');
 
-/** Takes the keys that devices publish. Client-Server API, "Uploading keys". */
+/** Stores the keys that devices upload. Client-Server API, "Uploading keys". */
 export class DeviceKeyService {
   readonly #options: DeviceKeyServiceOptions;
 

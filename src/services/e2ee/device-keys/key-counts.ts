@@ -8,7 +8,7 @@ import { countKeys, type KeyCountRecord } from '#src/storage/e2ee/one-time-keys.
 export interface KeyCounts {
   /** Unclaimed one-time keys by algorithm. */
   readonly oneTime: Readonly<Record<string, number>>;
-  /** The algorithms whose fallback key nobody was given yet. */
+  /** The algorithms whose fallback key was not used yet. */
   readonly unusedFallback: readonly string[];
 }
 

@@ -49,9 +49,9 @@ export interface KeyQueryOptions {
   readonly database: Database;
   readonly isLocal: (userId: string) => boolean;
   readonly remote: RemoteKeys;
-  /** What is known of users of other servers without asking these. */
+  /** The device lists of users of other servers that are stored here. */
   readonly lists: Pick<RemoteDeviceLists, 'known' | 'ask'>;
-  /** What tells these who left rooms. */
+  /** The follower that tells these which users left rooms. */
   readonly follower: Pick<EventFollower, 'reached'>;
 }
 
@@ -138,7 +138,7 @@ export class KeyQuery {
         const ask = { server, wanted, timeoutMs, onFailure: (error: unknown) => onFailure(server, error) };
         const [list, others] = [users.filter((user) => listed.has(user)), users.filter((user) => !listed.has(user))];
         if (list.length === 0) return this.#asked(others, ask);
-        // However little patience one user has: the list that is asked for is wanted by all, and says nothing of the server when it is late for one.
+        // Whatever timeout one user asked for: the list is fetched for all, and one user's timeout is no failure of the server.
         const asked = lists.ask(list, DEFAULT_TIMEOUT_MS);
         const found = await this.#options.remote.inTime(server, timeoutMs, asked).catch(ask.onFailure);
         if (!found) return [];
@@ -148,7 +148,7 @@ export class KeyQuery {
     return [here, ...told.flat()];
   }
 
-  /** What a server says of users of whom nothing is kept here. */
+  /** Asks a server for users whose lists are not stored here. */
   async #asked(
     userIds: readonly string[],
     { onFailure, server, timeoutMs, wanted }: Question,
@@ -189,8 +189,8 @@ export class KeyQuery {
   /**
    * The keys of users of this server. Every user who was asked for has an entry, also without any keys.
    *
-   * @param readerId who asks: signatures are theirs to see that nobody else sees; undefined for another server
-   * @param party with whom long queries take turns: the reader, or the server
+   * @param readerId who asks: signatures by them are shown to nobody else; undefined for another server
+   * @param party for which long queries take turns: the reader, or the server
    */
   async local(
     wanted: Readonly<Record<string, readonly string[]>>,

@@ -26,7 +26,7 @@ export const publicKeyOf = ({ keys }: JsonObject): string | undefined => {
 const tooLate = (server: string, timeoutMs: number): MatrixError =>
   new MatrixError('M_CONNECTION_TIMEOUT', `${server} did not answer within ${timeoutMs} ms.`);
 
-/** What this server asks others for on behalf of its users. Server-Server API, "End-to-End Encryption". */
+/** Queries and claims keys of users of other servers. Server-Server API, "End-to-End Encryption". */
 export class RemoteKeys {
   readonly #api: UserKeysApi;
   readonly #timers: Timers;
@@ -84,7 +84,7 @@ export class RemoteKeys {
     return (await this.#within(server, timeoutMs, (signal) => this.#api.claim(server, wanted, signal))).claimed;
   }
 
-  /** What comes of work that another server may hold up, unless it takes too long; it goes on then. @throws MatrixError M_CONNECTION_TIMEOUT */
+  /** The result of work that another server may delay; after the timeout it continues by itself. @throws MatrixError M_CONNECTION_TIMEOUT */
   async inTime<T>(server: string, timeoutMs: number, work: Promise<T>): Promise<T> {
     const late = Promise.withResolvers<never>();
     const timer = this.#timers.after(timeoutMs, () => late.reject(tooLate(server, timeoutMs)));
@@ -95,7 +95,7 @@ export class RemoteKeys {
     }
   }
 
-  /** Asks, and gives up when whoever waits does. @throws MatrixError */
+  /** Asks, and gives up when the requester's timeout is over. @throws MatrixError */
   async #within<A extends { readonly ok: true }>(
     server: string,
     timeoutMs: number,

@@ -13,10 +13,10 @@ import {
   markDeviceChanges,
 } from '#src/storage/e2ee/device-changes.ts';
 
-/** A change of a user's devices or keys: every user who shares a room with them is told, or one user alone. */
+/** A change of a user's devices or keys: shown to every user who shares a room with them, or to one user only. */
 interface DeviceChange {
   readonly userId: string;
-  /** Who alone is told, because only they see what changed: what they signed. */
+  /** The only user to whom it is shown, because only they see what changed: what they signed. */
   readonly seenBy: string | undefined;
 }
 
@@ -33,7 +33,7 @@ export interface DeviceListChangesOptions {
 /** Changes of each shard that are kept in memory. Older ones are read. */
 const KEPT = 4_096;
 
-/** Whose devices or keys changed when. Client-Server API, "Tracking the device list for a user". */
+/** Records when users' devices or keys changed. Client-Server API, "Tracking the device list for a user". */
 export class DeviceListChanges {
   readonly #noted: NotedChanges<DeviceChange>;
   readonly #announced = new Set<string>();

@@ -34,7 +34,7 @@ import { sharingUsers } from '#src/storage/federation/sharing.ts';
 import type { DeviceListChanges } from './device-list-changes.ts';
 
 const RESYNC_MS = 30_000;
-/** Lists that are asked for anew at once, because something is missing in them. */
+/** Lists that are fetched again at the same time, because something is missing in them. */
 const MAX_RESYNCING = 50;
 /** Ids that an update may name as those before it. */
 const MAX_PREVIOUS = 100;
@@ -45,7 +45,7 @@ export interface KnownRemoteKeys {
   readonly keys: RemoteUserKeys;
   /** Users whose list is to be asked for, and kept from then on. */
   readonly wanted: readonly string[];
-  /** Users of whom nothing may be kept: their server is asked whenever a client wants their keys. */
+  /** Users whose lists are not kept, since they share no room with ours: their server is asked whenever a client wants their keys. */
   readonly unknown: readonly string[];
 }
 
@@ -59,8 +59,8 @@ export interface RemoteDeviceListsOptions {
 }
 
 /**
- * The devices of those users of other servers who are in rooms with ours: asked for once, and kept up by what their server tells. A list in
- * which something may be missing is asked for again; users who share no room any more are forgotten, since nobody tells us of their changes.
+ * The device lists of remote users who share a room with ours: fetched once, and kept up to date by `m.device_list_update`. A list in
+ * which something may be missing is fetched again; users who share no room any more are forgotten, since their server no longer sends changes.
  * Server-Server API, "Device Management".
  */
 export class RemoteDeviceLists {
@@ -74,7 +74,7 @@ export class RemoteDeviceLists {
     this.#options = options;
   }
 
-  /** The keys of users of any servers as far as they are here. Nobody is asked, and however many servers there are costs nothing more. */
+  /** The stored keys of users of any servers. No server is asked. */
   async known(userIds: readonly string[]): Promise<KnownRemoteKeys> {
     const { database } = this.#options;
     if (userIds.length === 0) return { keys: NO_KEYS, wanted: [], unknown: [] };
@@ -106,7 +106,7 @@ export class RemoteDeviceLists {
     return { keys, wanted: [], unknown: userIds.filter((userId) => keys.deviceKeys[userId] === undefined) };
   }
 
-  /** Takes an `m.device_list_update` of another server in. Those of users who share no room with ours are dropped. */
+  /** Receives an `m.device_list_update`. Those of users who share no room with ours are dropped. */
   async receiveUpdate(origin: string, content: JsonObject): Promise<void> {
     const { database } = this.#options;
     const { deleted, prev_id: previous = [], stream_id: streamId, user_id: userId } = content;
@@ -126,7 +126,7 @@ export class RemoteDeviceLists {
     if (isMissing) this.#resync(userId);
   }
 
-  /** Takes an `m.signing_key_update` of another server in. */
+  /** Receives an `m.signing_key_update`. */
   async receiveSigningKeys(origin: string, content: JsonObject): Promise<void> {
     const { user_id: userId } = content;
     if (typeof userId !== 'string' || domainOf(userId) !== origin) return;
@@ -143,7 +143,7 @@ export class RemoteDeviceLists {
     if (isMissing) this.#resync(userId);
   }
 
-  /** Follows who leaves rooms: of whom nothing is told any more, nothing is kept. */
+  /** Follows leaves: deletes the lists of users who share no room with ours any more. */
   async take(events: readonly FollowedEvent[]): Promise<void> {
     const { database } = this.#options;
     const left = new Set<string>();
@@ -175,7 +175,7 @@ export class RemoteDeviceLists {
   }
 
   /**
-   * Changes a list that is here, and has it told to those who share a room with the user.
+   * Changes a stored list, and announces it to local users who share a room with the user.
    *
    * @returns whether something is missing in it
    */
@@ -189,7 +189,7 @@ export class RemoteDeviceLists {
       const list = await lockRemoteDeviceList(tx, userId);
       const after = list === undefined ? undefined : await change(tx, list);
       if (after !== undefined && after !== list) await putRemoteDeviceList(tx, after);
-      // What was told already is no news, but for a list that is not here: clients that have it have it from their own question.
+      // An update that was received before is no news, unless the list is not stored here: clients that have it got it by their own query.
       if (list === undefined || after !== list || list.stale) await changes.mark(tx, userId);
       return after?.stale === true;
     });
@@ -207,7 +207,7 @@ export class RemoteDeviceLists {
     );
   }
 
-  /** Asks for a list, and keeps it. @returns whether it could be had */
+  /** Fetches a list, and stores it. @returns false when that failed */
   #ask(userId: string, timeoutMs: number): Promise<boolean> {
     return this.#asking.run(userId, async () => {
       try {
@@ -216,7 +216,7 @@ export class RemoteDeviceLists {
           if (!(await this.#askOnce(userId, timeoutMs))) return false;
           if (this.#outdated.get(userId) !== true) return true;
         }
-        // It changes faster than it can be asked for: the next who wants it asks again.
+        // It changes faster than it can be fetched: the next query fetches it again.
         await markRemoteDeviceListsStale(this.#options.database, [userId]);
         return true;
       } finally {

@@ -56,7 +56,7 @@ export type SessionTexts = ReadonlyMap<string, ReadonlyMap<string, string>>;
 
 const noBackup = (): MatrixError => new MatrixError('M_NOT_FOUND', 'There is no such backup version.');
 
-/** Keeps the keys of rooms for users who lose their devices; only they can read them. Client-Server API, "Server-side key backups". */
+/** Stores encrypted backups of users' room keys. Client-Server API, "Server-side key backups". */
 export class KeyBackupService {
   readonly #options: KeyBackupServiceOptions;
 

@@ -36,7 +36,7 @@ const keyOf = (userId: string, deviceId: string): string => `${userId} ${deviceI
 const sizeOf = ({ messages }: Inbox): number => messages.reduce((sum, { content }) => sum + 64 + content.length, 128);
 
 /**
- * What waits for devices, and is deleted once they say that they have it. Inboxes of devices that sync are in memory, bounded: an empty
+ * To-device messages that wait for devices; they are deleted once the device has acknowledged them. Inboxes of devices that sync are in memory, bounded: an empty
  * one costs a sync nothing. Client-Server API, "Send-to-Device messaging".
  */
 export class DeviceInboxes {
@@ -129,7 +129,7 @@ export class DeviceInboxes {
     this.#inboxes.set(key, inbox);
   }
 
-  /** Forgets what is in memory: the device is gone, or nobody knows what was written. */
+  /** Forgets what is in memory: the device was deleted, or it is unknown what was written. */
   forget(userId: string, deviceId: string): void {
     this.#inboxes.delete(keyOf(userId, deviceId));
   }

@@ -28,7 +28,7 @@ const ALL_DEVICES = '*';
 /** User -> device id or `*` -> content. Client-Server API, `PUT /sendToDevice/{eventType}/{txnId}`. */
 export type DeviceMessages = Readonly<Record<string, Readonly<Record<string, JsonObject>>>>;
 
-/** Who sends. */
+/** The device that sends. */
 export interface DeviceMessageSender extends SendingClient {
   readonly userId: string;
 }
@@ -50,11 +50,11 @@ export interface ToDeviceServiceOptions {
   readonly inboxes: DeviceInboxes;
   readonly isLocal: (userId: string) => boolean;
   readonly remote: RemoteDeviceMessages;
-  /** Whose messages reach their own devices only. */
+  /** Shadow-banned users: their messages reach only their own devices. */
   readonly shadowBans?: ShadowBanned;
 }
 
-/** Passes messages from device to device. Client-Server API, "Send-to-Device messaging". */
+/** Delivers messages between devices. Client-Server API, "Send-to-Device messaging". */
 export class ToDeviceService {
   readonly #options: ToDeviceServiceOptions;
   readonly #transactions: TransactionIds;
@@ -203,7 +203,7 @@ const check = (messages: DeviceMessages): void => {
     throw new MatrixError('M_TOO_LARGE', `One request can send ${MAX_MESSAGES} messages at most.`);
 };
 
-/** A message for all devices of somebody who has thousands is one in the request, and thousands in the database. @throws MatrixError M_TOO_LARGE */
+/** A message for all devices of a user who has thousands is one in the request, and thousands in the database. @throws MatrixError M_TOO_LARGE */
 const checkWritten = (type: string, messages: DeviceMessages, known: readonly { readonly userId: string }[]): void => {
   const devicesOf = new Map<string, number>();
   for (const { userId } of known) devicesOf.set(userId, (devicesOf.get(userId) ?? 0) + 1);

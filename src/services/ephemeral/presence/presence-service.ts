@@ -17,13 +17,13 @@ import { presenceOf, storePresence } from '#src/storage/ephemeral/presence.ts';
 import { isUnavailable } from '#src/storage/failures.ts';
 import { type PresenceContent, type PresenceState, UserPresence } from './user-presence.ts';
 
-/** How often idle and vanished users are looked for. */
+/** How often users are looked for who became idle or offline. */
 const SWEEP_MS = 5_000;
 /** How long changes are gathered before they are written: no user is written more often than that. */
 const STORE_MS = 30_000;
-/** Characters of a status message: it is kept, and told to everybody whom the user shares a room with. */
+/** Characters of a status message: it is stored, and shown to all users who share a room with the user. */
 const MAX_STATUS_LENGTH = 2_048;
-/** Latest changes that can be told without looking through everybody. */
+/** Latest changes that can be listed without looking through all users. */
 const LOG_LENGTH = 4_096;
 
 export interface PresenceServiceOptions {
@@ -32,13 +32,13 @@ export interface PresenceServiceOptions {
   readonly timers: Timers;
   readonly logger: Logger;
   readonly ephemeral: EphemeralCounter;
-  /** Whose states and status messages nobody is told. */
+  /** Shadow-banned users: others do not see their presence. */
   readonly shadowBans?: ShadowBanned;
-  /** Without it nothing is kept, and everybody is offline. */
+  /** False: nothing is kept, and every user is offline. */
   readonly enabled: boolean;
   /** Milliseconds without doing anything after which a user is `unavailable`. */
   readonly idleMs: number;
-  /** Tells what users do. */
+  /** Fires for each action of a user. */
   readonly acted: Subscribable<UserAction>;
   /** Whether two users are in a room together. */
   readonly sharesRoom: (a: string, b: string) => Promise<boolean>;
@@ -46,15 +46,15 @@ export interface PresenceServiceOptions {
   readonly cacheSize?: number;
 }
 
-/** Who is here. Client-Server API, "Presence". Others are told when something that they would see has changed, and only then. */
+/** The presence of users. Client-Server API, "Presence". A change is published only when others would see a difference. */
 export class PresenceService {
   readonly #options: PresenceServiceOptions;
   /** Users known of late, the offline ones included. */
   readonly #known: LRUCache<string, UserPresence>;
-  /** Users who are not offline: those whom time changes. */
+  /** Users who are not offline: their state changes with time. */
   readonly #active = new Map<string, UserPresence>();
   readonly #loading = new OnceByKey<string, UserPresence>();
-  /** Users who are not offline, beyond which other servers are not believed that more are there. */
+  /** Users who are not offline, beyond which further users of other servers are ignored. */
   readonly #maxRemote: number;
   readonly #log: { readonly userId: string; readonly at: number }[] = [];
   /** What runs behind the requests. */
@@ -81,7 +81,7 @@ export class PresenceService {
   /** Users of whom others see something else than at this ephemeral count. */
   changedSince(count: number): readonly string[] {
     const oldest = this.#log[0];
-    // Before the log's beginning everybody who ever changed is told: too much is better than too little.
+    // From before the log's beginning all users who ever changed: too many is better than too few.
     if (oldest !== undefined && oldest.at > count + 1 && this.#log.length >= LOG_LENGTH) {
       return [...this.#known.values()].filter((user) => user.at > count).map((user) => user.userId);
     }
@@ -91,14 +91,14 @@ export class PresenceService {
   }
 
   /**
-   * Tells that a device of a user is there, as its sync says; `offline` means that this does not count. Of several devices the most
+   * Notes the presence that a device's sync sets; `offline` means that the sync does not count. Of several devices the most
    * present one decides.
    *
    * @param waitMs how long the sync may take
    */
   seen(userId: string, presence: PresenceState, deviceId = '', waitMs = 0): void {
     if (!this.#options.enabled) return;
-    // That a client keeps asking is worth no row.
+    // A further sync of a client is not worth a row.
     this.#change(userId, (user, now) => user.seen(presence, deviceId, now, waitMs), false);
   }
 
@@ -143,7 +143,7 @@ export class PresenceService {
     this.#update(user, (now) => user.set(presence, statusMsg, now), true);
   }
 
-  /** Takes in what another server says of its user. */
+  /** Receives the presence of another server's user. */
   receive(userId: string, content: PresenceContent): void {
     if (!this.#options.enabled) return;
     const known = this.#peek(userId);
@@ -157,7 +157,7 @@ export class PresenceService {
     return this.#active.keys();
   }
 
-  /** Says that a user is gone for good, and what they said of themselves with them. */
+  /** Makes a deactivated user offline, and deletes their status message. */
   async leave(userId: string): Promise<void> {
     if (!this.#options.enabled) return;
     const user = await this.#load(userId);
@@ -178,7 +178,7 @@ export class PresenceService {
     return (await this.#load(userId)).content(this.#options.clock.now());
   }
 
-  /** Resolves when all who were seen count as being there, and what is being written is. */
+  /** Resolves when every sync that was noted counts, and what was being written is written. */
   idle(): Promise<void> {
     return this.#ongoing.idle();
   }
@@ -252,7 +252,7 @@ export class PresenceService {
       last_active_ts: lastActive ?? 0,
     }));
     const { database, logger } = this.#options;
-    // What could not be written is said again with the next change; nobody's message depends on it.
+    // What could not be written is written with the next change; no message depends on it.
     const onFailed = (failed: readonly { readonly user_id: string }[], err: unknown): void =>
       logger.warn('presence could not be written', { users: failed.length, first: failed[0]?.user_id, err });
     await writeAll(rows, (some) => storePresence(database, some), isUnavailable, onFailed);

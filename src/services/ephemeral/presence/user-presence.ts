@@ -1,6 +1,6 @@
 export type PresenceState = 'online' | 'unavailable' | 'offline';
 
-/** Content of `m.presence`, and the answer to those who ask. Client-Server API, "Presence". */
+/** Content of `m.presence`, and of the answer to `GET /presence/{userId}/status`. Client-Server API, "Presence". */
 export interface PresenceContent {
   readonly presence: PresenceState;
   readonly status_msg?: string;
@@ -18,7 +18,7 @@ const ACTIVE_MS = 60_000;
 /** Within this time the same things need not be worked out again. */
 const SAME_MS = 10_000;
 
-/** For how long another server is believed, which says again what has not changed after 25 minutes. */
+/** For how long a remote user's presence holds: their server sends it again after 25 minutes. */
 const BELIEVED_MS = 30 * 60_000;
 
 interface Said {
@@ -27,7 +27,7 @@ interface Said {
   readonly until: number;
 }
 
-/** One user's presence: what their devices say together, or what they said themselves since. */
+/** One user's presence: of all their devices together, or as the user set it since. */
 export class UserPresence {
   readonly userId: string;
   /** Ephemeral count of the last change that others see. */
@@ -37,10 +37,10 @@ export class UserPresence {
   #statusMsg: string | undefined;
   #isActive = false;
   #lastActive: number | undefined;
-  /** What each device says that is there; `offline`: it does not want to be counted. */
+  /** What each syncing device sets; `offline`: it does not count. */
   readonly #devices = new Map<string, Said>();
   #own: Said | undefined;
-  /** What the user's server says, when it is another one. */
+  /** What the user's server says, for a remote user. */
   #told: (Said & { readonly isActive: boolean }) | undefined;
 
   /** @param idleMs how long without doing anything makes a user `unavailable` */
@@ -57,7 +57,7 @@ export class UserPresence {
   get statusMsg(): string | undefined {
     return this.#statusMsg;
   }
-  /** Whether another server says how the user is. */
+  /** Whether the presence comes from another server. */
   get isTold(): boolean {
     return this.#told !== undefined;
   }
@@ -65,7 +65,7 @@ export class UserPresence {
     return this.#lastActive;
   }
 
-  /** All that others are told without asking: as long as it stays the same, nothing has to be sent. */
+  /** Everything that is sent to others: as long as it stays the same, nothing has to be sent. */
   get visible(): string {
     return `${this.#state} ${this.#isActive} ${this.#statusMsg ?? ''}`;
   }
@@ -80,7 +80,7 @@ export class UserPresence {
   }
 
   /**
-   * A device syncs. That keeps it there, and is nothing that the user did, unless it comes or says that they are there again.
+   * A device syncs. That keeps it online, and is no action of the user, unless the device is new or becomes `online` again.
    *
    * @param waitMs how long the sync may take
    */
@@ -121,7 +121,7 @@ export class UserPresence {
     return isSame;
   }
 
-  /** The user says how they are, for all devices; null takes the status message away. */
+  /** The user sets their presence, for all devices; null deletes the status message. */
   set(presence: PresenceState, statusMsg: string | null | undefined, now: number): void {
     if (statusMsg !== undefined) this.#statusMsg = statusMsg === null || statusMsg === '' ? undefined : statusMsg;
     this.#devices.clear();
@@ -131,7 +131,7 @@ export class UserPresence {
     this.timePasses(now);
   }
 
-  /** Another server says how its user is, and is believed until it has said nothing for long. */
+  /** Another server sends its user's presence, which holds until it has not been repeated for long. */
   told({ presence, status_msg, last_active_ago, currently_active }: PresenceContent, now: number): void {
     this.#statusMsg = status_msg;
     if (last_active_ago !== undefined) this.#lastActive = Math.max(0, now - last_active_ago);
@@ -139,7 +139,7 @@ export class UserPresence {
     this.timePasses(now);
   }
 
-  /** Works out what holds now. */
+  /** Applies the time that has passed. */
   timePasses(now: number): void {
     if (this.#told !== undefined) {
       const { isActive, state, until } = this.#told;

@@ -37,11 +37,11 @@ export interface TypingServiceOptions {
   readonly timers: Timers;
   readonly ephemeral: EphemeralCounter;
   readonly actions: UserActions;
-  /** Whose typing nobody sees. */
+  /** Shadow-banned users: others do not see them typing. */
   readonly shadowBans?: ShadowBanned;
 }
 
-/** Who is typing where; in memory only. Client-Server API, "Typing Notifications". */
+/** Typing users by room; in memory only. Client-Server API, "Typing Notifications". */
 export class TypingService {
   readonly #rooms: RoomRegistry;
   readonly #timers: Timers;
@@ -50,7 +50,7 @@ export class TypingService {
   readonly #shadowBans: ShadowBanned;
   /** Timers of those who are typing, by room and user. */
   readonly #typing = new Map<number, Map<string, Timer>>();
-  /** What readers see. A room where nobody has typed for long is forgotten: who missed its last change sees no one anyway. */
+  /** What readers see. A room without typing for long is forgotten: a reader who missed its last change sees no one typing anyway. */
   readonly #shown = new CountedCache<number, Shown>('typing', atMost(50_000));
   /** Fires when a user begins or stops to type. */
   readonly changed = new Signal<{ readonly roomNid: number; readonly userId: string; readonly isTyping: boolean }>();
@@ -92,7 +92,7 @@ export class TypingService {
   /**
    * A user of this server begins, continues or stops to type.
    *
-   * @param timeoutMs after how long without word they count as having stopped; at most two minutes
+   * @param timeoutMs after how long without a further request they count as having stopped; at most two minutes
    * @throws MatrixError M_FORBIDDEN when they are not in the room
    */
   async set(userId: string, roomId: string, typing: boolean, timeoutMs: number = DEFAULT_TIMEOUT_MS): Promise<void> {

@@ -46,7 +46,7 @@ export class MissingEvents implements GapCloser {
         continue;
       }
       let reception = await receiver.receive(room, one, isSent ? origin : undefined);
-      // Whoever sends an event has what it comes directly after, and has to give it: without, nothing is built on it.
+      // AllowedUsers sends an event has what it comes directly after, and has to give it: without, nothing is built on it.
       if (reception.outcome === 'missing' && !(isSent && comesAfterOneOf(one, reception.ids)))
         reception = await this.#receiveAt(room, one, reception.ids, origin, signal);
       if (reception.outcome === 'missing' || reception.outcome === 'denied') failed.add(one.eventId);

@@ -33,7 +33,7 @@ export class InvitationMails {
     const invite = await findThirdPartyInvite(database, token);
     if (invite === undefined || invite.claimedBy !== null || invite.medium !== 'email') return;
     const { address, inviter: inviterId, roomId } = invite;
-    // Whoever is invited by many gets a few mails: the other invitations wait for them all the same.
+    // AllowedUsers is invited by many gets a few mails: the other invitations wait for them all the same.
     if (!rateLimiter.take(MAILS, address).ok) return;
     const room = await rooms.byId(roomId);
     const { displayname } = await profiles.profileOf(inviterId);

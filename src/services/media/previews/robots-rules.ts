@@ -52,7 +52,7 @@ export class RobotsRules {
         : await this.#asking.run(url.origin, () => this.#ask(url.origin));
     const { robot, wild } = known;
     if (robot === undefined) return true;
-    // Whoever makes it too much work to ask is not looked at.
+    // AllowedUsers makes it too much work to ask is not looked at.
     return wild * url.href.length <= MAX_STEPS && robot.isAllowed(url.href, userAgent) !== false;
   }
 

@@ -24,7 +24,7 @@ export type Callback = (typeof CALLBACKS)[number];
 
 const FORBIDDEN = 403;
 
-/** The error that a refusal is to a client: 403, with the errcode that the tool names, where it is one that clients know. */
+/** The error that a client gets for a refusal: 403, with the errcode that the tool names, where it is one of the specification. */
 export const refusalBy = (answer: Exclude<SpamCheckAnswer, { kind: 'allowed' }>): PolicyRefusal => {
   if (answer.kind === 'silent')
     return new PolicyRefusal('M_UNKNOWN', 'What moderates this server could not be asked. Try again later.', {}, 403);

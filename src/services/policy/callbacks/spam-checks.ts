@@ -10,12 +10,12 @@ import { type Callback, refusalBy } from './callback.ts';
 import type { PolicyRefusal } from './policy-refusal.ts';
 
 export interface SpamChecksOptions {
-  /** Undefined where nobody is asked. */
+  /** Undefined where no moderation tool is configured. */
   readonly api: Pick<SpamCheckApi, 'ask'> | undefined;
   readonly enabled: readonly Callback[];
-  /** Those that are told, and not waited for. */
+  /** Callbacks that are notified without waiting for the answer. */
   readonly background: readonly Callback[];
-  /** Those that allow what could not be asked about. */
+  /** Callbacks that allow when the tool does not answer. */
   readonly failOpen: readonly Callback[];
   readonly clock: Clock;
   readonly timers: Timers;
@@ -25,7 +25,7 @@ export interface SpamChecksOptions {
 }
 
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
-/** Callbacks that are told and not waited for, at the same time: further ones are not told. */
+/** Notifications without an answer that run at the same time: further ones are dropped. */
 const MAX_IN_BACKGROUND = 1_000;
 const PING_AGAIN_MS = 5_000;
 const PING_ID_LENGTH = 8;
@@ -91,7 +91,7 @@ export class SpamChecks {
     if (this.#enabled.has('ping')) this.#pinging = this.#pingUntilHeard();
   }
 
-  /** Resolves when everybody was told who is told without being waited for. */
+  /** Resolves when all notifications have been sent. */
   idle(): Promise<void> {
     return this.#told.idle();
   }

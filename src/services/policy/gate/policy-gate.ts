@@ -8,7 +8,7 @@ import type { DirectoryRules } from '#src/services/policy/rules/directory-rules.
 import type { ServerList } from '#src/services/policy/rules/server-list.ts';
 import type { YoungAccounts, YoungAction } from '#src/services/policy/rules/young-accounts.ts';
 
-/** What is looked at of who does something. */
+/** What rules look at of the account that acts. */
 export interface PolicyAccount {
   readonly userId: string;
   readonly createdTs: number;
@@ -16,14 +16,14 @@ export interface PolicyAccount {
   readonly appserviceId: string | null;
 }
 
-/** Who may invite, make or publish: everybody, or administrators only; or nobody but them, and nobody at all. */
-export type Whoever = 'all' | 'admins' | 'none';
+/** Who may invite, create or publish: every user, administrators only, or no user. */
+export type AllowedUsers = 'all' | 'admins' | 'none';
 
 /** What the operator has configured. */
 export interface PolicyRules {
   readonly invites: {
     readonly by: 'all' | 'admins';
-    /** Neither invite users of this server others, nor others them. */
+    /** No invites between users of this server and other servers. */
     readonly localOnly: boolean;
     readonly servers: ServerList;
   };
@@ -31,7 +31,7 @@ export interface PolicyRules {
   readonly aliasCreation: DirectoryRules;
   readonly publication: DirectoryRules;
   /** `room.publication` */
-  readonly publicationBy: Whoever;
+  readonly publicationBy: AllowedUsers;
 }
 
 export interface PolicyGateOptions {
@@ -65,9 +65,9 @@ export interface RequestOrigin {
 }
 
 /**
- * What users may do here beyond what rooms allow them: by the rules of the configuration, and by the word of a moderation tool. All that does
- * one of these things asks here, however it comes: HTTP, WebSocket, with a new room, delayed, or from another server. Administrators of this server
- * may do everything.
+ * Decides what users may do here beyond what rooms allow them: by the rules of the configuration, and by asking a moderation tool. Everything
+ * that does one of these things asks here, whichever way it comes: HTTP, WebSocket, with a new room, delayed, or from another server.
+ * Administrators of this server may do everything.
  */
 export class PolicyGate {
   readonly #options: PolicyGateOptions;
@@ -90,7 +90,7 @@ export class PolicyGate {
     await checks.assert('user_may_invite', { inviter, invitee, room_id: roomId });
   }
 
-  /** The same for people of whom only an address is known. */
+  /** The same for people who are known only by an address. */
   async mayInviteByAddress(
     inviter: string,
     { medium, address }: { readonly medium: string; readonly address: string },
@@ -162,7 +162,7 @@ export class PolicyGate {
     await checks.assert('user_may_publish_room', { user_id: userId, room_id: roomId });
   }
 
-  /** Whether what users send has to be checked at all: if not, nothing of it costs anything. */
+  /** Whether what users send has to be checked at all. */
   get checksEvents(): boolean {
     return this.#options.checks.isOn('check_event_for_spam') || this.#isAbout('send');
   }
@@ -245,7 +245,7 @@ export class PolicyGate {
     return users.filter((_user, at) => refusals[at] === undefined);
   }
 
-  /** The account that rules hold; undefined for administrators. */
+  /** The account that rules apply to; undefined for administrators. */
   async #held(userId: string): Promise<PolicyAccount | undefined> {
     const account = await this.#options.accountOf(userId);
     return account === undefined || account.admin ? undefined : account;
@@ -281,7 +281,7 @@ const INVITING = ['invite', 'invite_strangers'] as const;
 /** Users of application services are as old as their bridge. */
 const isBridged = ({ appserviceId }: PolicyAccount): boolean => appserviceId !== null;
 
-/** An event as clients know it, without what servers say to each other in it. */
+/** An event in the format of the Client-Server API, without what only servers need. */
 export const shownEvent = (eventId: string, roomId: string, pdu: Pdu): JsonObject => {
   const { content, origin_server_ts: ts, redacts, sender, state_key: stateKey, type } = pdu;
   return {

@@ -24,7 +24,7 @@ export interface YoungAccountRule {
   readonly limits: readonly { readonly action: YoungAction; readonly perHour: number; readonly burst: number }[];
 }
 
-/** Whom the rules look at. */
+/** The account that the rules look at. */
 export interface AccountAge {
   readonly userId: string;
   /** Milliseconds since the epoch. */
@@ -45,7 +45,7 @@ const SAID: Readonly<Record<YoungAction, string>> = {
   upload: 'upload files',
 };
 
-/** What accounts may not do, or not often, until they have been here for some time. */
+/** Limits what new accounts may do until they have a certain age. */
 export class YoungAccounts {
   readonly #rules: readonly YoungAccountRule[];
   readonly #clock: Clock;

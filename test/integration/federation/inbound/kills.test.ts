@@ -167,7 +167,7 @@ describe('a server that receives a transaction and is killed between two steps',
         if (mortal.isDead) {
           kills += 1;
           life = await server.begin();
-          // Whoever got no answer sends it again.
+          // AllowedUsers got no answer sends it again.
           if (!isAcknowledged) await receive(life, txnId, pdus, edus);
           await life.pass(0);
         }

@@ -25,7 +25,7 @@ export type { ReportFilter, ReportWithRoom } from '#src/storage/rooms/reports.ts
 /** Characters of a note at most; longer ones are refused. */
 export const MAX_NOTE_LENGTH = 2_000;
 
-export interface ReportDeskOptions {
+export interface ReportReviewOptions {
   readonly database: Database;
   readonly clock: Clock;
   readonly auditLog: AuditLog;
@@ -33,11 +33,11 @@ export interface ReportDeskOptions {
   readonly events: { fetch(eventId: string): Promise<JsonObject> };
 }
 
-/** Where administrators see to what users report. */
-export class ReportDesk {
-  readonly #options: ReportDeskOptions;
+/** Lists and resolves reports of users, for administrators. */
+export class ReportReview {
+  readonly #options: ReportReviewOptions;
 
-  constructor(options: ReportDeskOptions) {
+  constructor(options: ReportReviewOptions) {
     this.#options = options;
   }
 
@@ -86,7 +86,7 @@ export class ReportDesk {
     return { report, event };
   }
 
-  /** Notes that a report is seen to, or open again. @param note stays as it is when undefined. @throws MatrixError M_NOT_FOUND */
+  /** Marks a report as resolved, or opens it again. @param note stays as it is when undefined. @throws MatrixError M_NOT_FOUND */
   async setState(actor: Actor, id: number, state: ReportState, note?: string): Promise<ReportWithRoom> {
     const { auditLog, clock, database } = this.#options;
     await database.write(async (tx) => {

@@ -3,7 +3,7 @@ import type { AccountService } from '#src/services/accounts/sessions/account-ser
 import type { Deactivation } from '#src/services/admin/deactivation/deactivation.ts';
 import type { AdminTasks } from '#src/services/admin/tasks/admin-tasks.ts';
 import type { Task, TaskContext, TaskKind } from '#src/services/admin/tasks/task.ts';
-import type { Subjects } from '#src/services/admin/users/subjects.ts';
+import type { LocalAccounts } from '#src/services/admin/users/local-accounts.ts';
 import { ERASURE } from '#src/services/admin/users/user-changes.ts';
 import type { Actor } from '#src/services/audit/actor.ts';
 import type { MediaModeration } from '#src/services/media/media-moderation.ts';
@@ -13,22 +13,22 @@ import { eraseProofs } from '#src/storage/accounts/erasure.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { forgetSendingDevices, type HistoryPlace, roomsWithMembership } from '#src/storage/rooms/sent-events.ts';
-import type { ExportUser } from './export-user.ts';
-import type { RedactionResult, RedactUserEvents } from './redact-user-events.ts';
+import type { UserExports } from './user-exports.ts';
+import type { RedactionResult, UserEventRedactions } from './user-event-redactions.ts';
 
-/** What goes beside all that a deactivation with `erase` takes away. */
+/** What is deleted beyond what a deactivation with `erase` deletes. */
 export interface ErasureWishes {
   /** Redact all that the user has said, as far as rooms allow it. */
   readonly redactsEvents: boolean;
   /** Redact the name and the picture that the user had in rooms. Done in any case with `redactsEvents`. */
   readonly redactsProfile: boolean;
-  /** Delete the user's files at once, whoever shows them. Else they go after their grace, unless others show them. */
+  /** Delete the user's files at once, even if others refer to them. Otherwise they are deleted after their grace period, unless others refer to them. */
   readonly deletesMedia: boolean;
 }
 
 type Params = {
   readonly user_id: string;
-  /** Who redacts where the user is not in the room any more; null for nobody. */
+  /** The user who redacts where the erased user is not in the room any more; null for none. */
   readonly by: string | null;
   readonly rooms: string[];
   readonly redact_events: boolean;
@@ -45,17 +45,17 @@ export type ErasureResult = {
   readonly media_deleted: number;
 };
 
-export interface EraseUserOptions {
+export interface UserErasureOptions {
   readonly database: Database;
   readonly interner: Interner;
   readonly tasks: AdminTasks;
-  readonly subjects: Subjects;
+  readonly localAccounts: LocalAccounts;
   readonly rooms: RoomRegistry;
-  readonly redactions: RedactUserEvents;
+  readonly redactions: UserEventRedactions;
   readonly accounts: AccountService;
   readonly deactivation: Deactivation;
   readonly media: MediaModeration;
-  readonly exports: Pick<ExportUser, 'forget'>;
+  readonly exports: Pick<UserExports, 'forget'>;
 }
 
 const EVENTS = 'events';
@@ -73,14 +73,14 @@ const ALL_MEMBERSHIPS = MEMBERSHIPS.map(membershipCode);
 const NO_LIMIT = Number.MAX_SAFE_INTEGER;
 
 /**
- * Takes away all that there is of a user: a task. First what needs the user still to be in rooms (redactions), then the account with everything
- * that its end brings with it, at last the files. Each step may be done again.
+ * Deletes everything about a user: a task. First what needs the user still to be in rooms (redactions), then the account with everything
+ * that its deactivation brings with it, and last the files. Each step may be repeated.
  */
-export class EraseUser implements TaskKind<Params, ErasureResult> {
+export class UserErasure implements TaskKind<Params, ErasureResult> {
   readonly action = ERASURE.action;
-  readonly #options: EraseUserOptions;
+  readonly #options: UserErasureOptions;
 
-  constructor(options: EraseUserOptions) {
+  constructor(options: UserErasureOptions) {
     this.#options = options;
   }
 
@@ -90,8 +90,8 @@ export class EraseUser implements TaskKind<Params, ErasureResult> {
    * @throws MatrixError M_NOT_FOUND; M_UNKNOWN (400) for users of other servers, oneself, and while it is being done already
    */
   async start(actor: Actor, userId: string, wishes: ErasureWishes): Promise<string> {
-    const { database, subjects, tasks } = this.#options;
-    const { deactivated, erased } = await subjects.account(userId);
+    const { database, localAccounts, tasks } = this.#options;
+    const { deactivated, erased } = await localAccounts.account(userId);
     if (actor.userId === userId)
       throw new MatrixError('M_UNKNOWN', 'Administrators do not erase their own accounts here: ask another one.');
     const params: Params = {
@@ -125,7 +125,7 @@ export class EraseUser implements TaskKind<Params, ErasureResult> {
     { note, signal }: TaskContext<ErasureResult>,
   ): Promise<ErasureResult | 'interrupted'> {
     const { params } = task;
-    const { accounts, database, deactivation, media, subjects } = this.#options;
+    const { accounts, database, deactivation, media, localAccounts } = this.#options;
     const userId = params.user_id;
     const state: { -readonly [K in keyof ErasureResult]: ErasureResult[K] } = {
       steps: [],
@@ -152,7 +152,7 @@ export class EraseUser implements TaskKind<Params, ErasureResult> {
       await finish(EVENTS);
     }
     if (isOpen(ACCOUNT)) {
-      const { deactivated, erased } = await subjects.account(userId);
+      const { deactivated, erased } = await localAccounts.account(userId);
       await database.write(async (tx) => {
         await eraseProofs(tx, userId);
         if (!deactivated || !erased) await accounts.deactivateIn(tx, userId, true);
@@ -160,7 +160,7 @@ export class EraseUser implements TaskKind<Params, ErasureResult> {
       await finish(ACCOUNT);
     }
     if (isOpen(KEPT)) {
-      // The job of the deactivation does the same: whoever comes second finds it done.
+      // The job of the deactivation does the same: the second of the two finds it done.
       if (!(await deactivation.finish(userId, signal))) return 'interrupted';
       await this.#options.exports.forget(userId);
       await finish(KEPT);

@@ -11,7 +11,7 @@ import type { RedactedPart, UserRedactions } from '#src/services/rooms/redaction
 import type { Database } from '#src/storage/database.ts';
 import { roomsWithMembership } from '#src/storage/rooms/sent-events.ts';
 
-/** What of a user's events is to be redacted. */
+/** Which events of a user are to be redacted. */
 export interface RedactionWishes {
   /** Ids; all rooms that the user is in or banned from, when there are none. */
   readonly rooms: readonly string[];
@@ -29,7 +29,7 @@ export type RedactionParams = {
   readonly user_id: string;
   readonly rooms: string[];
   readonly by: string;
-  /** Who redacts where that one is not in the room; null for nobody. */
+  /** The user who redacts where that one is not in the room; null for none. */
   readonly or_by: string | null;
   /** Types of events; null for all that is meant. */
   readonly types: string[] | null;
@@ -49,7 +49,7 @@ export type RedactionResult = {
   readonly next: { readonly topo: number; readonly nid: number } | null;
 };
 
-export interface RedactUserEventsOptions {
+export interface UserEventRedactionsOptions {
   readonly database: Database;
   readonly tasks: AdminTasks;
   readonly rooms: RoomRegistry;
@@ -68,11 +68,11 @@ const THERE = [membershipCode('join'), membershipCode('ban')];
 const MEMBER = 'm.room.member';
 
 /** Redacts what a user has sent, in some rooms or all of them: a task. The room's rules hold: what cannot be redacted is said in its result. */
-export class RedactUserEvents implements TaskKind<RedactionParams, RedactionResult> {
+export class UserEventRedactions implements TaskKind<RedactionParams, RedactionResult> {
   readonly action = 'redact_all_events';
-  readonly #options: RedactUserEventsOptions;
+  readonly #options: UserEventRedactionsOptions;
 
-  constructor(options: RedactUserEventsOptions) {
+  constructor(options: UserEventRedactionsOptions) {
     this.#options = options;
   }
 
@@ -192,6 +192,6 @@ export class RedactUserEvents implements TaskKind<RedactionParams, RedactionResu
   }
 }
 
-/** What was said, and how the user showed themself. The state of the room is what others rely on. */
+/** Messages and the user's own member events. Other state is needed by the room. */
 const isMeant = ({ content, isState, type }: StoredEvent): boolean =>
   type === MEMBER ? content['membership'] === 'join' : !isState;

@@ -1,7 +1,7 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { AdminTasks } from '#src/services/admin/tasks/admin-tasks.ts';
 import type { Task, TaskContext, TaskKind, TaskRecord } from '#src/services/admin/tasks/task.ts';
-import type { Subjects } from '#src/services/admin/users/subjects.ts';
+import type { LocalAccounts } from '#src/services/admin/users/local-accounts.ts';
 import type { Actor } from '#src/services/audit/actor.ts';
 import type { AuditLog } from '#src/services/audit/audit-log.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -28,11 +28,11 @@ export interface UserExport {
   readonly error: string | undefined;
 }
 
-export interface ExportUserOptions {
+export interface UserExportsOptions {
   readonly database: Database;
   readonly tasks: AdminTasks;
   readonly auditLog: AuditLog;
-  readonly subjects: Subjects;
+  readonly localAccounts: LocalAccounts;
   readonly archive: UserArchive;
   readonly files: ExportFiles;
   readonly now: () => number;
@@ -42,12 +42,12 @@ export interface ExportUserOptions {
 
 const MAX_LISTED = 100;
 
-/** Puts all that there is of a user into an archive: a task. A kill in the middle of it leaves nothing, and it is made anew. */
-export class ExportUser implements TaskKind<Params, ExportResult> {
+/** Writes everything about a user into an archive: a task. A kill leaves no partial archive; the task starts again. */
+export class UserExports implements TaskKind<Params, ExportResult> {
   readonly action = 'export_user';
-  readonly #options: ExportUserOptions;
+  readonly #options: UserExportsOptions;
 
-  constructor(options: ExportUserOptions) {
+  constructor(options: UserExportsOptions) {
     this.#options = options;
   }
 
@@ -57,8 +57,8 @@ export class ExportUser implements TaskKind<Params, ExportResult> {
    * @throws MatrixError M_NOT_FOUND; M_UNKNOWN (400) for users of other servers; M_LIMIT_EXCEEDED while another one of the user is being made
    */
   async start(actor: Actor, userId: string, withFiles: boolean): Promise<string> {
-    const { database, subjects, tasks } = this.#options;
-    await subjects.account(userId);
+    const { database, localAccounts, tasks } = this.#options;
+    await localAccounts.account(userId);
     const open = await tasks.list(
       { actions: [this.action], resource: userId, statuses: ['scheduled', 'active'] },
       { limit: 1 },
@@ -126,7 +126,7 @@ export class ExportUser implements TaskKind<Params, ExportResult> {
     await files.delete(id);
   }
 
-  /** Deletes all archives of a user: whoever is erased is not kept in one. */
+  /** Deletes all archives of a user, as part of an erasure. */
   async forget(userId: string): Promise<void> {
     for (const { id } of await this.list(userId)) await this.#options.files.delete(id);
   }

@@ -2,8 +2,8 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import type { Account, UserService } from '#src/services/accounts/users/user-service.ts';
 
-/** Finds whom an administrator asks about. */
-export class Subjects {
+/** Finds the account of the user that an administrator names. */
+export class LocalAccounts {
   readonly #users: UserService;
 
   constructor(users: UserService) {
