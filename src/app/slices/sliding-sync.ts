@@ -5,7 +5,7 @@ import { TimelineReader } from '#src/services/sync/sections/timeline-window.ts';
 import { VisibleTimelines } from '#src/services/sync/sections/visible-timelines.ts';
 import { ConnectionStore } from '#src/services/sync/sliding/connection-store.ts';
 import { LeftRooms } from '#src/services/sync/sliding/left-rooms.ts';
-import { OutsideRooms } from '#src/services/sync/sliding/outside-rooms.ts';
+import { NotJoinedRooms } from '#src/services/sync/sliding/not-joined-rooms.ts';
 import { ProfileUpdates } from '#src/services/sync/sliding/profile-updates.ts';
 import { ResolvedStates } from '#src/services/sync/sliding/resolved-state.ts';
 import { RoomActivity } from '#src/services/sync/sliding/room-activity.ts';
@@ -64,7 +64,7 @@ export function composeSlidingSync(below: SlidingParts): Slice<SlidingSyncing> {
     ephemeral,
     clock,
     activity: new RoomActivity(clock, stream),
-    outsideRooms: new OutsideRooms({ database, rooms, loader, past: below.visibility.past, clock }),
+    notJoinedRooms: new NotJoinedRooms({ database, rooms, loader, past: below.visibility.past, clock }),
     timers,
     logger: below.logger,
     random,

@@ -2,7 +2,7 @@ import { DeviceListDeltas } from '#src/services/sync/device-lists/device-list-de
 import { KeyChanges } from '#src/services/sync/device-lists/key-changes.ts';
 import { LargeSyncs } from '#src/services/sync/engine/large-syncs.ts';
 import { PastStates } from '#src/services/sync/engine/past-states.ts';
-import { PastStays } from '#src/services/sync/engine/past-stays.ts';
+import { RejoinedRooms } from '#src/services/sync/engine/rejoined-rooms.ts';
 import { SyncPlanner } from '#src/services/sync/engine/plan.ts';
 import type { Section } from '#src/services/sync/engine/section.ts';
 import { SyncEngine } from '#src/services/sync/engine/sync-engine.ts';
@@ -129,7 +129,7 @@ export function composeSync(
       loader,
       states,
       past: below.visibility.past,
-      stays: new PastStays({ loader, interner, states }),
+      stays: new RejoinedRooms({ loader, interner, states }),
     }),
     accountData,
     sections: [...moreSections(below), ...sectionsOf(below, states, deltas)],

@@ -6,7 +6,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { SyncUser } from '../engine/sync-user.ts';
 
-/** Whose devices a client has to look at anew, and whose no longer concern it. Client-Server API, `DeviceLists`. */
+/** Users whose devices a client has to query again (`changed`), and whose it may forget (`left`). Client-Server API, `DeviceLists`. */
 export interface DeviceListDelta {
   readonly changed: readonly string[];
   readonly left: readonly string[];
@@ -19,8 +19,8 @@ export interface DeviceListDeltasOptions {
 }
 
 /**
- * Works out, from one row for each user and from who is in which room since when, what device lists of others became of a span: there
- * is no row for each listener. Client-Server API, "Tracking the device list for a user".
+ * Computes `device_lists` of a span from one row for each change and from when users joined and left rooms: there is no row for each
+ * reader. Client-Server API, "Tracking the device list for a user".
  */
 export class DeviceListDeltas {
   readonly #options: DeviceListDeltasOptions;
@@ -29,7 +29,7 @@ export class DeviceListDeltas {
     this.#options = options;
   }
 
-  /** What a user is to be told of the time after `since`, up to `upTo`. */
+  /** The device lists that changed or left for a user after `since`, up to `upTo`. */
   async between(user: SyncUser, since: PositionVector, upTo: PositionVector): Promise<DeviceListDelta> {
     const changes = await this.#options.changes.between(since, upTo);
     const left = await this.#companionsLeft(user, since);
@@ -53,7 +53,7 @@ export class DeviceListDeltas {
           isAlone = false;
         } else if (!isNewHere) left.add(userId);
       }
-      // The user's own other devices share a room with others from now on as well: servers say so, and clients look at them anew.
+      // The user's own other devices share a room with others from now on as well: other servers say so, and clients query them again.
       if (isNewHere && !isAlone) changed.add(user.userId);
     }
     return { changed: [...changed].toSorted(), left: [...left].filter((userId) => !shares(userId)).toSorted() };
@@ -69,7 +69,7 @@ export class DeviceListDeltas {
     if (left.length === 0) return found;
     for (const room of (await rooms.load(left.map(([nid]) => nid))).values()) {
       const own = room.member(user.userId);
-      // Who declined an invite shared nothing.
+      // A user who declined an invite shared no room.
       if (own === undefined || covers(since, await past.joinedUntil(room, own))) continue;
       for (const member of room.members.values()) {
         const isThere = member.membership === 'join' || !covers(since, member.since);
@@ -84,10 +84,10 @@ export class DeviceListDeltas {
 const membersChangedSince = (room: Room, since: PositionVector): Iterable<Member> => {
   const events = room.ring.between(since[room.shard] ?? 0, Infinity);
   const isChanged = (member: Member): boolean => !covers(since, member.since);
-  // Who was there before this server joined has become known, and nothing was told of their devices.
+  // Members from before this server joined have become known, and their devices were not announced yet.
   if (room.fullSince > (since[room.shard] ?? 0))
     return [...room.members.values()].filter((member) => member.membership === 'join' || isChanged(member));
-  // The resolution of a fork gives and takes memberships without an event.
+  // State resolution can change memberships without a new event.
   if (events === undefined || events.some(({ currentState }) => currentState !== undefined))
     return [...room.members.values()].filter(isChanged);
   const userIds = new Set(events.flatMap(({ type, stateKey }) => (type === 'm.room.member' ? (stateKey ?? []) : [])));

@@ -3,7 +3,7 @@ import { decodeSyncToken, type SyncPosition } from '#src/protocol/wire/position.
 import type { SyncUsers } from '../engine/sync-users.ts';
 import type { DeviceListDelta, DeviceListDeltas } from './device-list-deltas.ts';
 
-/** Tells clients that were away whose devices changed. Client-Server API, `GET /keys/changes`. */
+/** Computes which users' devices changed between two syncs. Client-Server API, `GET /keys/changes`. */
 export class KeyChanges {
   readonly #users: SyncUsers;
   readonly #deltas: DeviceListDeltas;

@@ -4,8 +4,8 @@ import { LAST_RANK, type Turns } from '#src/kernel/turns.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 
 /**
- * Computed at once. When everybody comes back together after an outage, more of them would only wait for each other's database connections
- * and hold all of it in memory.
+ * Large syncs that are computed at once. When all clients come back after an outage, more of them would only wait for each other's database
+ * connections, and hold everything in memory.
  */
 const AT_ONCE = 8;
 /** How many of one user may wait; of all together fewer than twice as many. */
@@ -35,7 +35,7 @@ export class LargeSyncs {
     return this.#gate.run({ party: userId, isPreferred: false }, inTurn, tooMany);
   }
 
-  /** For one that goes on for long: lets others have their turn of the event loop, and waits for one that has time for it. */
+  /** For a long one: yields the event loop to other requests, and waits until there is time again. */
   async pause(userId: string): Promise<void> {
     await setImmediate();
     await this.#enter(userId);

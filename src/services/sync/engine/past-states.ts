@@ -3,7 +3,7 @@ import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Database } from '#src/storage/database.ts';
 import { stateAtPositions, stateIdAfter } from '#src/storage/room-model/event-reads.ts';
 
-/** The states that rooms had at positions. */
+/** Reads the states that rooms had at earlier positions. */
 export class PastStates {
   readonly #database: Database;
   readonly #states: StateStore;

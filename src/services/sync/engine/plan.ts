@@ -17,7 +17,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { sentByOthers } from '#src/storage/room-model/event-reads.ts';
 import type { PastStates } from './past-states.ts';
-import type { PastStays } from './past-stays.ts';
+import type { RejoinedRooms } from './rejoined-rooms.ts';
 import type { RoomPlan } from './room-plan.ts';
 import type { SectionRequest } from './section.ts';
 
@@ -27,10 +27,10 @@ export interface PlannerOptions {
   readonly loader: EventLoader;
   readonly states: PastStates;
   readonly past: MembershipPast;
-  readonly stays: PastStays;
+  readonly stays: RejoinedRooms;
 }
 
-/** What is to be told, fixed in one turn of the event loop: everything up to one position, whatever happens while it is read. */
+/** What a response will hold, fixed in one turn of the event loop: everything up to one position, whatever happens while it is read. */
 export interface SyncPlan {
   readonly position: SyncPosition;
   readonly joined: readonly RoomPlan[];
@@ -49,7 +49,7 @@ interface Stay {
   readonly wasKnown: boolean;
 }
 
-/** Chooses the rooms that a response speaks of, and what of each. */
+/** Chooses the rooms of a response, and the stretch of each. */
 export class SyncPlanner {
   readonly #options: PlannerOptions;
 
@@ -60,11 +60,11 @@ export class SyncPlanner {
   /**
    * Runs in one turn of the event loop.
    *
-   * @param changed rooms of which a section has something to tell
+   * @param changed rooms in which a section has news
    */
   plan(request: SectionRequest, position: SyncPosition, changed: ReadonlySet<number>): SyncPlan {
     const { user, since, isInitial, fullState, filter, hasChanged } = request;
-    // A user who takes invites again, or ignores another user no more, is told of the invites that wait for them.
+    // A user who allows invites again, or no longer ignores another user, gets the pending invites.
     const isOpenAgain = [IGNORED_USER_LIST, INVITE_PERMISSION, INVITE_FILTER].some(hasChanged);
     const joined: RoomPlan[] = [];
     const left = new Map<number, Member>();
@@ -73,7 +73,7 @@ export class SyncPlanner {
       if (member.membership === 'join') {
         const room = user.joined.get(nid);
         if (room === undefined || !filter.room(room.roomId)) continue;
-        // Who loads members lazily has the room at once, all others when it is known who is in it.
+        // With lazy loading the room is shown at once, else when its members are known.
         if (room.partial !== undefined && !filter.lazyLoadMembers) continue;
         const isNew =
           isInitial || !covers(since, member.since) || (!filter.lazyLoadMembers && !covers(since, room.fullSince));
@@ -118,8 +118,8 @@ export class SyncPlanner {
   }
 
   /**
-   * Rooms that the user left: they are shown as they were at the leave, whatever became of the user there afterwards. Of a room in
-   * which they were not since the client's position, only that they were turned away, or turned away from it.
+   * Rooms that the user left: they are shown as they were at the leave, whatever happened to the user there afterwards. Of a room in
+   * which they were not joined since the client's position, only their own membership event.
    */
   async #left(plan: SyncPlan, { userId, since, isInitial, fullState, filter }: SectionRequest): Promise<RoomPlan[]> {
     const { loader, past, rooms, states } = this.#options;
@@ -169,7 +169,7 @@ export class SyncPlanner {
     });
   }
 
-  /** Of rooms that the user is not in any more, those that others put them out of: first syncs tell of them until they are forgotten. */
+  /** Of rooms that the user left, those from which they were kicked or banned: initial syncs show them until they are forgotten. */
   async #turnedOut(left: ReadonlyMap<number, Member>): Promise<ReadonlyMap<number, Member>> {
     if (left.size === 0) return left;
     const { database } = this.#options;
@@ -178,7 +178,7 @@ export class SyncPlanner {
     return new Map([...left].filter(([room]) => others.has(room)));
   }
 
-  /** Rooms that the user is invited to, or knocks at; no invites of ignored users, none at all for who wants none. */
+  /** Rooms that the user is invited to, or knocks at; without invites of ignored users, and without those that `m.invite_permission_config` refuses. */
   async #outside(
     { position, outside }: SyncPlan,
     { ignored }: SectionRequest,

@@ -3,7 +3,7 @@ import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StateChain } from '#src/services/room-model/state/state-chain.ts';
 
-/** A room that the response will speak of, as it was when the response was planned. */
+/** A room of a response, as it was when the response was planned. */
 export interface RoomPlan {
   readonly room: Room;
   readonly member: Member;
@@ -23,6 +23,6 @@ export interface RoomPlan {
   readonly outOfBand?: StoredEvent | undefined;
 }
 
-/** Whether it became known in this stretch who is in the room. */
+/** Whether the members of the room became known in this stretch (the end of a partial join). */
 export const isCompleted = ({ room, after, upTo }: Pick<RoomPlan, 'room' | 'after' | 'upTo'>): boolean =>
   room.fullSince > after && room.fullSince <= upTo;

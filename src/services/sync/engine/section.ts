@@ -4,22 +4,22 @@ import type { RoomPlan } from './room-plan.ts';
 import type { SyncFilter } from './sync-filter.ts';
 import type { SyncUser } from './sync-user.ts';
 
-/** Who is to be woken for news. Cheap enough to be called for every commit; who is marked is woken once, after all of it. */
+/** Wakes users for whom there is news. Cheap enough to be called for every commit; a marked user is woken once, after all of it. */
 export interface Waker {
   user(userId: string): void;
-  /** A user for whom other sections may have something else to tell by now, too. */
+  /** A user, in all sections: what other sections show may have changed as well. */
   userForAll(userId: string): void;
-  /** Everybody who is in a room. */
+  /** All members of a room. */
   room(roomNid: number): void;
-  /** A user, and everybody who is in a room with them. */
+  /** A user, and all users who share a room with them. */
   companions(userId: string): void;
 }
 
-/** For whom a response is made, and what they know already. */
+/** The reader of a response, and what their client knows already. */
 export interface SectionRequest {
   readonly user: SyncUser;
   readonly userId: string;
-  /** Undefined for those who read without a device. */
+  /** Undefined for readers without a device. */
   readonly deviceId: string | undefined;
   readonly filter: SyncFilter;
   /**
@@ -35,20 +35,20 @@ export interface SectionRequest {
   readonly fullState: boolean;
   /** The name under which state up to the end of the timeline is wanted; undefined: up to its start, as `state`. */
   readonly stateAfter: string | undefined;
-  /** Whom the user ignores, as of now. Client-Server API, "Ignoring Users". */
+  /** The users that the reader ignores, as of now. Client-Server API, "Ignoring Users". */
   readonly ignored: () => ReadonlySet<string>;
   /** Whether the user has changed one of their global pieces of account data, and the client does not know of it. */
   readonly hasChanged: (type: string) => boolean;
 }
 
-/** What a section has to say, of one room or in general. */
+/** What a section adds to a response, for one room or in general. */
 export interface Part {
   /** Members by name: JSON texts. */
   readonly members?: Readonly<Record<string, string>>;
   /** Events for a list that sections may share, `"<list>":{"events":[…]}`: JSON texts. */
   readonly list?: string;
   readonly events?: readonly string[];
-  /** Worth a response by itself. What is told for completeness only, as counts are, waits for something that is. */
+  /** Worth a response by itself. What is repeated for completeness, such as counts, waits for something that is news. */
   readonly isNews: boolean;
   /**
    * For sections with a `cursor`, in general parts only: not everything fitted, and what came after this position of the user's shard is
@@ -66,9 +66,9 @@ export interface SectionView {
   changedRooms?(upTo: SyncPosition): Iterable<number>;
   /** Makes known what `room` needs of several rooms, in as few statements as for one. */
   prepare?(rooms: readonly RoomPlan[], upTo: SyncPosition): Eventually<void>;
-  /** What is to be told of one room; undefined for nothing. */
+  /** The part of one room; undefined for nothing. */
   room?(plan: RoomPlan, upTo: SyncPosition): Eventually<Part | undefined>;
-  /** What is to be told beside the rooms; undefined for nothing. */
+  /** The part outside of rooms; undefined for nothing. */
   general?(upTo: SyncPosition): Eventually<Part | undefined>;
 }
 

@@ -17,7 +17,7 @@ import type { SyncRequest, SyncResult } from './sync-request.ts';
 import type { EphemeralSource } from './sync-sources.ts';
 import type { SyncUser } from './sync-user.ts';
 import type { SyncUsers } from './sync-users.ts';
-import { NewsWait } from './wait.ts';
+import { SyncWait } from './wait.ts';
 
 /** Rooms that are read together: as many statements for all of them as for one. */
 const ROOMS_AT_ONCE = 100;
@@ -39,11 +39,11 @@ export interface SyncEngineOptions {
 const QUIET = undefined;
 
 /**
- * The engine behind /sync and the WebSocket API: given a position, everything that a user is to be told since then, and the
- * position up to which that is. What there is to tell it asks of sections; how it is written is for encoders. Client-Server API, "Syncing".
+ * The engine behind /sync and the WebSocket API: given a position, it collects everything that is new for a user since then, and the
+ * position up to which that is. Sections know the content, encoders the format. Client-Server API, "Syncing".
  *
- * A message in a room of many concerns all of them at the same moment. So nothing is asked of sections that have no news for a user
- * (`SyncUser`), what is in memory is told in one go, without a promise, and what all are told is made once.
+ * A message in a large room wakes all its members at the same moment. So sections that have no news for a user are not asked
+ * (`SyncUser`), what is in memory is answered without a promise, and what is the same for all members is written once.
  */
 export class SyncEngine {
   readonly #options: SyncEngineOptions;
@@ -80,7 +80,7 @@ export class SyncEngine {
       return result;
     }
     user.hold();
-    const wait = new NewsWait(timers, user, isLarge ? 0 : request.timeout, request.signal);
+    const wait = new SyncWait(timers, user, isLarge ? 0 : request.timeout, request.signal);
     try {
       for (;;) {
         const { version } = user;
@@ -148,7 +148,7 @@ export class SyncEngine {
         encoder.room(room, parts);
         isEmpty = false;
       }
-      // Where all is in memory nobody else would have their turn before the last room.
+      // Where everything is in memory, no other request would run before the last room.
       if (at + ROOMS_AT_ONCE < rooms.length) yield setImmediate();
     }
     const general: SectionPart[] = [];

@@ -2,7 +2,7 @@ import type { SyncPosition } from '#src/protocol/wire/position.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
-/** How many member events we remember having sent to one device. */
+/** Member events that are remembered as sent to one device. */
 const SENT_MEMBERS = 5000;
 /** Answers of late whose positions are remembered, those to all devices together. */
 const ANSWERS = 8;
@@ -46,7 +46,7 @@ interface Told {
   readonly version: number;
 }
 
-/** A user who syncs: which rooms are theirs, and who waits for news. */
+/** A user who syncs: their rooms, and the requests that wait for news. */
 export class SyncUser {
   readonly userId: string;
   /** Room number -> the user's membership; every room they ever had one in. */
@@ -89,13 +89,13 @@ export class SyncUser {
 
   /** Remembers up to where an answer told. */
   told(position: SyncPosition): void {
-    // What was first told up to a position holds: whatever came since is news to somebody who knows no more than that.
+    // The first version of a position holds: whatever came since is news to a client that knows no more than that.
     if (this.versionAt(position) !== undefined) return;
     if (this.#told.length === ANSWERS) this.#told.shift();
     this.#told.push({ position, version: this.#version });
   }
 
-  /** The version that somebody knows who was told up to a position; undefined when that is not remembered. */
+  /** The version that belongs to a position; undefined when that is not remembered. */
   versionAt(position: SyncPosition): number | undefined {
     for (let index = this.#told.length - 1; index >= 0; index--) {
       const told = this.#told[index];
@@ -104,7 +104,7 @@ export class SyncUser {
     return undefined;
   }
 
-  /** Wakes everybody who waits. */
+  /** Wakes all waiting requests. */
   wake(): void {
     for (const waiter of [...this.#waiters]) waiter();
   }

@@ -9,7 +9,7 @@ import { EVERY_SECTION, NO_SECTION, SyncUser } from './sync-user.ts';
 
 /** Users kept although they do not wait. */
 const KEEP_USERS = 10_000;
-/** Users looked at, for every one that comes, to see whether they can be evicted. */
+/** Users that are checked for eviction for each one that is added. */
 const EVICT_LOOKS = 4;
 /** Users woken in one turn of the event loop. */
 const WAKE_SLICE = 200;
@@ -32,7 +32,7 @@ const changesWho = (events: Appended['events'], resolvedMembers: Appended['resol
   (resolvedMembers?.length ?? 0) > 0 ||
   events.some(({ event, member }) => member !== undefined || event.isState || event.currentState !== undefined);
 
-/** The users who sync, and the waking of them: a commit marks them, and they are woken once for all that it brought. */
+/** The users who sync. Commits mark them, and they are woken once for everything that a commit brought. */
 export class SyncUsers implements Waker {
   readonly #database: Database;
   readonly #interner: Interner;
@@ -40,7 +40,7 @@ export class SyncUsers implements Waker {
   readonly #users = new Map<string, UserEntry>();
   readonly #byRoom = new Map<number, Set<SyncUser>>();
   readonly #early = new Map<string, { readonly room: number; readonly member: Member }[]>();
-  /** By section, of how many users who have news for others it is not known yet who those are. */
+  /** By section: users with news for others whose rooms are still being read. */
   readonly #unsure: number[] = [];
   #dirty = new Set<SyncUser>();
   #flushing = false;
@@ -105,7 +105,7 @@ export class SyncUsers implements Waker {
       mark(entry.user);
       return;
     }
-    // Nobody knows yet with whom they share rooms: until then it may be anybody.
+    // Their rooms are still being read: until then any user may share one with them.
     const count = (by: 1 | -1): void => void (this.#unsure[section] = (this.#unsure[section] ?? 0) + by);
     count(1);
     this.open(userId).then(
@@ -113,7 +113,7 @@ export class SyncUsers implements Waker {
         mark(user);
         count(-1);
       },
-      // Whom it concerns stays unknown: nobody is spared the question any more.
+      // The readers stay unknown: from now on every user is asked.
       () => undefined,
     );
   }
@@ -139,7 +139,7 @@ export class SyncUsers implements Waker {
   peek(userId: string): SyncUser | undefined {
     const entry = this.#users.get(userId);
     if (entry?.isReady !== true) return undefined;
-    // Who is in use is not evicted, however long nobody asked for them.
+    // A user in use is not evicted, however long ago they were asked for.
     if (!entry.user.isInUse) this.#touch(userId, entry);
     return entry.user;
   }

@@ -1,8 +1,8 @@
 import type { Timers } from '#src/kernel/timers.ts';
 import type { SyncUser } from './sync-user.ts';
 
-/** Waits for something that a user might be shown, until it is time to answer in any case. */
-export class NewsWait {
+/** Waits for news of a user, until the timeout or the end of the request. */
+export class SyncWait {
   readonly #user: SyncUser;
   readonly #signal: AbortSignal;
   readonly #timer: { cancel(): void } | undefined;
@@ -11,7 +11,7 @@ export class NewsWait {
 
   /**
    * @param timeoutMs how long to wait, all in all; nothing, when 0 or less
-   * @param signal aborted when there is nobody to wait for any more
+   * @param signal aborted when the client is gone or the server drains
    */
   constructor(timers: Timers, user: SyncUser, timeoutMs: number, signal: AbortSignal) {
     this.#user = user;

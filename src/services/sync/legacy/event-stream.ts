@@ -17,7 +17,7 @@ import type { Database } from '#src/storage/database.ts';
 import { newestEvents, roomsOfUser } from '#src/storage/room-model/event-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 
-/** Most events of one room in one answer; who was away for longer reads the rest with /messages. */
+/** Events of one room in one answer; a client that was away for longer reads the rest with /messages. */
 const MAX_EVENTS = 100;
 
 export interface EventStreamOptions {
@@ -53,7 +53,7 @@ export interface StreamChunk {
   readonly chunk: readonly string[];
 }
 
-/** Events of rooms as they come, for clients of old and for those who look into a room without joining it. Client-Server API, "Room Previews". */
+/** Events of rooms as they come, for old clients and for users who peek into a room. Client-Server API, "Room Previews". */
 export class EventStream {
   readonly #options: EventStreamOptions;
   readonly #byRoom = new Map<number, Set<() => void>>();
@@ -180,7 +180,7 @@ export class EventStream {
       for (const [index, { event }] of visible.entries())
         found.push({ ts: event.pdu.origin_server_ts, json: json[index] ?? '{}' });
     }
-    // Rooms count for themselves: between them the time decides. The sort is stable, so that each keeps its own order.
+    // Rooms have orders of their own: between them the time decides. The sort is stable, so that each room keeps its order.
     return (rooms.length === 1 ? found : found.sort((a, b) => a.ts - b.ts)).map(({ json }) => json);
   }
 

@@ -37,7 +37,7 @@ export interface InitialSyncOptions {
 /** A room at one moment: everything that is an event is JSON text. */
 export interface RoomSnapshot {
   readonly roomId: string;
-  /** Undefined for who never was a member. */
+  /** Undefined for a reader who never was a member. */
   readonly membership: Membership | undefined;
   readonly visibility: 'public' | 'private';
   /** Undefined while the user is invited or knocks: then there is only the invite. */
@@ -63,7 +63,7 @@ export class InitialSync {
     this.#options = options;
   }
 
-  /** One room, for its members of now and then, and for everybody when it is world-readable. @throws MatrixError M_FORBIDDEN */
+  /** One room, for present and former members, and for every user when it is world-readable. @throws MatrixError M_FORBIDDEN */
   async room(reader: Reader, roomId: string, limit: number | undefined): Promise<RoomSnapshot> {
     const { room } = await this.#options.access.reading(roomId, reader.userId);
     return this.#snapshot(reader, room, limit, this.#options.stream.now());

@@ -5,7 +5,7 @@ import { membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
 
-/** The member events by which a user is invited to a room, or knocks at it: what they are shown of it before they are in. */
+/** Reads the member events by which a user is invited to a room, or knocks at it. */
 export class Invitations {
   readonly #loader: EventLoader;
   readonly #permission: InvitePermission;

@@ -27,7 +27,7 @@ export interface AccountDataSource {
 
 const LIST = 'account_data';
 
-/** What clients keep here for their user, global and for rooms. Client-Server API, "Client Config". */
+/** Account data, global and of rooms. Client-Server API, "Client Config". */
 export class AccountDataSection implements Section {
   readonly name = 'account_data';
   readonly isQuietUntilWoken = true;
@@ -38,7 +38,7 @@ export class AccountDataSection implements Section {
   }
 
   listen(waker: Waker): void {
-    // It says whom they ignore, what counts as unread, which invitations they want: all of it is told by others.
+    // It decides who is ignored, what counts as unread and which invites are shown: so all sections may have news.
     this.#source.changed.subscribe(({ userId }) => waker.userForAll(userId));
   }
 

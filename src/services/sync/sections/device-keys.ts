@@ -14,8 +14,8 @@ interface Told {
 }
 
 /**
- * How many keys the device has left. Told in every response, also where there are none: clients without any key upload some when they
- * are told so. Client-Server API, "Extensions to /sync" of "End-to-End Encryption".
+ * `device_one_time_keys_count` and `device_unused_fallback_key_types`. They are in every response, also when empty: clients without any
+ * key upload some when they see that. Client-Server API, "Extensions to /sync" of "End-to-End Encryption".
  */
 export class DeviceKeysSection implements Section {
   readonly name = 'device_keys';

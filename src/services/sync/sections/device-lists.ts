@@ -3,7 +3,7 @@ import type { DeviceListChange } from '#src/services/e2ee/device-lists/device-li
 import type { DeviceListDeltas } from '../device-lists/device-list-deltas.ts';
 import type { Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
 
-/** Whose devices to look at anew. Client-Server API, "Extensions to /sync" of "End-to-End Encryption". */
+/** `device_lists`: users whose devices have to be queried again. Client-Server API, "Extensions to /sync" of "End-to-End Encryption". */
 export class DeviceListsSection implements Section {
   readonly name = 'device_lists';
   readonly isQuietUntilWoken = true;

@@ -10,7 +10,7 @@ export interface PresenceSource {
   readonly changed: Subscribable<{ readonly userId: string }>;
 }
 
-/** Who is here, of those with whom the user shares rooms. Client-Server API, "Presence". */
+/** Presence of the users with whom the reader shares rooms. Client-Server API, "Presence". */
 export class PresenceSection implements Section {
   readonly name = 'presence';
   readonly isQuietUntilWoken = true;

@@ -20,7 +20,7 @@ export interface ReceiptSource {
   readonly changed: Subscribable<{ readonly room: Room; readonly receipt: Pick<ReceiptEntry, 'kind' | 'userId'> }>;
 }
 
-/** Up to where everybody has read. Client-Server API, "Receipts". */
+/** Read receipts of rooms. Client-Server API, "Receipts". */
 export class ReceiptsSection implements Section {
   readonly name = 'receipts';
   readonly isQuietUntilWoken = true;

@@ -7,7 +7,7 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
 import type { Interner, Names } from '#src/storage/room-model/interner.ts';
-import { CommonNews } from './common-news.ts';
+import { SharedTimelines } from './shared-timelines.ts';
 import type { EventEncoder, Relations } from './event-encoder.ts';
 import { isCompleted, type RoomPlan } from '../engine/room-plan.ts';
 import { heroesOf, summaryChanged } from './room-summary.ts';
@@ -33,19 +33,19 @@ export interface RoomEventsOptions extends VisibleTimelinesOptions {
 }
 
 /**
- * What comes of the events of rooms: timeline, state and summary. All rooms of a response are read together. Commits wake those who
- * are in their rooms without any section asking for it.
+ * Timeline, state and summary of rooms. All rooms of a response are read together. Commits wake the members of their rooms
+ * without any section asking for it.
  */
 export class RoomEventsSection implements Section {
   readonly name = 'events';
   readonly #options: RoomEventsOptions;
   readonly #timelines: VisibleTimelines;
-  readonly #common: CommonNews;
+  readonly #common: SharedTimelines;
   readonly #drafts = new WeakMap<RoomPlan, SectionDraft>();
 
   constructor(options: RoomEventsOptions) {
     this.#options = options;
-    this.#common = new CommonNews(options);
+    this.#common = new SharedTimelines(options);
     this.#timelines = new VisibleTimelines(options);
   }
 
@@ -110,7 +110,7 @@ export class RoomEventsSection implements Section {
     return parts;
   }
 
-  /** State events as the reader is told them: who is in a room reads nothing for that. */
+  /** State events as the reader may see them: for a present member nothing is read. */
   async #asTold({ room, member, section }: RoomPlan, state: readonly StoredEvent[]): Promise<readonly VisibleEvent[]> {
     if (state.length === 0) return [];
     const { visibility } = this.#options;
@@ -138,7 +138,7 @@ export class RoomEventsSection implements Section {
     if (!filter.lazyLoadMembers) return [...changes.others, ...changes.members];
     const sent = user.sentMembers(request.deviceId ?? '');
     const keep = (userId: string, nid: number): boolean => {
-      // A user who comes back to a room begins anew.
+      // A user who rejoins a room gets all of its state.
       const isRedundant = sent.remember(plan.room.nid, `${plan.member.since} ${userId}`, nid);
       return !isRedundant || plan.isFull || filter.includeRedundantMembers;
     };
@@ -221,12 +221,12 @@ export class RoomEventsSection implements Section {
       members['summary'] = JSON.stringify(summary);
     }
     const isEmpty = !plan.isFull && !isCompleted(plan) && events.length === 0 && state.length === 0 && !window.limited;
-    // Whatever a filter hides of it, the client has to learn that the room is left; unless a resolution ended what was no stay, without an event.
+    // Whatever a filter hides, the client has to learn that the room was left; unless state resolution ended, without an event, a membership that was no join.
     return { members, isNews: !isEmpty || (plan.section === 'leave' && !(plan.onlyLeave && member.event === 0)) };
   }
 }
 
-/** A room, and what is told of it. */
+/** A room, and its part. */
 type TellingOfRoom = readonly [RoomPlan, Part];
 
 /** How many bytes of events a response still has room for. */
@@ -237,7 +237,7 @@ interface ByteBudget {
 /** One response. */
 class RoomEventsView implements SectionView {
   readonly #request: SectionRequest;
-  readonly #common: CommonNews;
+  readonly #common: SharedTimelines;
   readonly #budget: ByteBudget;
   readonly #read: (plans: readonly RoomPlan[], budget: ByteBudget) => Promise<readonly TellingOfRoom[]>;
   #parts: Map<RoomPlan, Part> | undefined;
@@ -245,7 +245,7 @@ class RoomEventsView implements SectionView {
   /** @param read makes the parts of rooms that are told something of their own */
   constructor(
     request: SectionRequest,
-    common: CommonNews,
+    common: SharedTimelines,
     bytes: number,
     read: (plans: readonly RoomPlan[], budget: ByteBudget) => Promise<readonly TellingOfRoom[]>,
   ) {

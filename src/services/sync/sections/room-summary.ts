@@ -3,7 +3,7 @@ import type { VisibleEvent } from '#src/services/reading/visibility/event-visibi
 
 const HEROES = 5;
 
-/** Rooms with more members than this are named by them only when that is all there is: nobody reads such a name. */
+/** The first members of a room by stream ordering that match. */
 const earliest = (room: Room, wanted: (membership: string) => boolean, userId: string): string[] => {
   const found: { readonly userId: string; readonly event: number }[] = [];
   for (const member of room.members.values()) {

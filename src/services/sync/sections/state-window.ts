@@ -4,7 +4,7 @@ import { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { PastStates } from '../engine/past-states.ts';
 import type { TimelineWindow } from './timeline-window.ts';
 
-/** For which stretch of a room the changes of state are wanted. */
+/** The stretch of a room whose changes of state are wanted. */
 export interface StateRequest {
   readonly room: Room;
   /** The client knows the state here; undefined when it knows nothing. */
@@ -17,7 +17,7 @@ export interface StateRequest {
   readonly upToEnd: boolean;
 }
 
-/** State entries that a client has to be told of. */
+/** State entries that a client has to get. */
 export interface StateChanges {
   /** The state from which single members may be looked up (lazy loading). */
   readonly base: StateChain;
@@ -62,7 +62,7 @@ const startState = ({ window, end, upToEnd }: StateRequest): number => {
     : first.state;
 };
 
-/** Taking such an event in may have changed more of the room's state than the event itself says. */
+/** Accepting such an event may have changed more of the room's state than the event itself says. */
 const isOnFork = (event: StoredEvent): boolean => event.currentState !== undefined;
 
 const compare = (request: StateRequest, begin: StateChain, to: StateChain): StateChanges => {

@@ -30,8 +30,8 @@ export interface StickyDelivery {
 }
 
 /**
- * Whatever is sticky and new to the client: what its timeline does not show, once that is filtered, comes in a section of its own. Who has
- * just come to a room is told everything. MSC4354, "Sync API changes".
+ * The sticky events that are new to the client and not in its filtered timeline: they come in a section of their own. A user who has
+ * just joined gets all of them. MSC4354, "Sync API changes".
  */
 export const stickyDeliveries = async <Draft extends StickyDraft>(
   source: StickySource,

@@ -7,7 +7,7 @@ export interface StrippedStateSource {
   strippedStateFor(room: Room, userId: string): Promise<readonly object[]>;
 }
 
-/** What of rooms is told to those who are invited to them, or knock. */
+/** `invite_state` and `knock_state` of rooms. */
 export class StrippedStateSection implements Section {
   readonly name = 'stripped_state';
   readonly isQuietUntilWoken = true;

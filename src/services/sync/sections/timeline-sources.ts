@@ -6,7 +6,7 @@ export type VisibilitySource = Pick<EventVisibility, 'visibleTo' | 'asMember' | 
 
 /** What relates to events of timelines. Client-Server API, "Aggregations of child events". */
 export interface RelationsSource {
-  /** Who relates how to events, by their positions. */
+  /** The relations to events, by their positions. */
   relationsOf(
     targets: readonly { readonly room: Room; readonly event: StoredEvent }[],
   ): Promise<ReadonlyMap<number, readonly { readonly sender: string; readonly relType: string }[]>>;

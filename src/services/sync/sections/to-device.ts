@@ -9,7 +9,7 @@ const MAX = 100;
 
 const NOTHING: SectionView = {};
 
-/** Messages from other devices, each once. No filter concerns them. Client-Server API, "Send-to-Device messaging". */
+/** To-device messages, each once. Filters do not apply to them. Client-Server API, "Send-to-Device messaging". */
 export class ToDeviceSection implements Section {
   readonly name = 'to_device';
   readonly cursor = 't';

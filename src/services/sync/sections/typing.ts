@@ -3,14 +3,14 @@ import type { Subscribable } from '#src/kernel/signal.ts';
 import type { Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
 
 export interface TypingSource {
-  /** Who types, and at which ephemeral count that last changed (0: never). */
+  /** The users who type, and the ephemeral count of the last change (0: never). */
   typingIn(roomNid: number): { readonly users: readonly string[]; readonly at: number };
   /** Who began or stopped to type after an ephemeral count; undefined when that is too long ago to say. */
   changedSince(roomNid: number, count: number): readonly string[] | undefined;
   readonly changed: Subscribable<{ readonly roomNid: number }>;
 }
 
-/** Who is typing. Client-Server API, "Typing Notifications". */
+/** `m.typing` of rooms. Client-Server API, "Typing Notifications". */
 export class TypingSection implements Section {
   readonly name = 'typing';
   readonly isQuietUntilWoken = true;
@@ -26,7 +26,7 @@ export class TypingSection implements Section {
 
   open({ user, sinceCount, isInitial, filter, ignored, hasChanged }: SectionRequest): SectionView {
     const source = this.#source;
-    // A reader who ignores a user no more, or from now on, is told who types of those that they hear now.
+    // When a reader ignores, or no longer ignores, a user, the list of typing users is sent again.
     const isHeardAnew = hasChanged(IGNORED_USER_LIST);
     const hasNews = (nid: number): boolean => {
       const { users, at } = source.typingIn(nid);

@@ -29,7 +29,7 @@ interface RoomTally extends UnreadTally {
 /** Different counts that are remembered as they are told. */
 const KEPT_PARTS = 1_000;
 
-/** How much of a room has not been read. Client-Server API, "Receiving notifications". */
+/** `unread_notifications` of rooms. Client-Server API, "Receiving notifications". */
 export class UnreadSection implements Section {
   readonly name = 'unread';
   readonly #source: UnreadSource;
@@ -42,7 +42,7 @@ export class UnreadSection implements Section {
 
   open({ user, userId, filter, hasChanged }: SectionRequest): SectionView {
     const source = this.#source;
-    // What they mean by unread is another thing now, wherever there may be something that they have not read.
+    // What counts as unread has changed, in every room with unread events.
     const countsAnew = CRITERIA.some(hasChanged);
     const isNewsIn = (room: Room): boolean => countsAnew && source.mayHaveUnread(userId, room);
     const tell = (counts: RoomTally, room: Room): Part => this.#tell(counts, filter.threadCounts, isNewsIn(room));

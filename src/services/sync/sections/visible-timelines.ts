@@ -15,7 +15,7 @@ export interface VisibleTimelinesOptions {
   readonly visibility: VisibilitySource;
   readonly relations: RelationsSource;
   readonly sticky: StickySource;
-  /** How much timelines have at most: each of them, and all of a response together. */
+  /** Bounds of timelines: of each, and of all of a response together. */
   readonly bytes: { readonly timeline: number; readonly response: number };
 }
 

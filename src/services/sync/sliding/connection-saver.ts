@@ -20,8 +20,8 @@ export interface ConnectionSaverOptions {
 }
 
 /**
- * Saves connections behind the requests, so that a process that is killed costs only those a new beginning that had news just before. Who
- * is told something all the time is not saved: each answer is a new position, and the row would be stale at once.
+ * Saves connections behind the requests, so that after a kill only those start anew that had news just before. A connection with constant
+ * news is not saved: each answer is a new position, and the row would be stale at once.
  */
 export class ConnectionSaver {
   readonly #options: ConnectionSaverOptions;

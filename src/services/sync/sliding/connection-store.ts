@@ -45,7 +45,7 @@ export interface NamedConnection {
   readonly connection: Connection;
 }
 
-/** Keeps what connections know while no process runs, so that a restart costs clients nothing. */
+/** Stores connections over a restart, so that clients continue where they were. */
 export class ConnectionStore {
   readonly #database: Database;
   readonly #clock: Clock;
@@ -56,7 +56,7 @@ export class ConnectionStore {
   }
 
   /**
-   * Saves connections, as many as fit, and forgets those for which nobody came back.
+   * Saves connections, as many as fit, and deletes those that were not used again.
    *
    * @param connections the most important first
    * @param maxCharacters of JSON

@@ -1,7 +1,7 @@
 import { bytesOfText } from '#src/kernel/text-bytes.ts';
 import type { PositionVector } from '#src/protocol/wire/position.ts';
 
-/** What a connection was told of a room. */
+/** What was sent of a room on a connection. */
 export interface SentRoom {
   /** Up to where. */
   readonly vector: PositionVector;
@@ -32,15 +32,15 @@ export interface ConnectionState {
   readonly profiles: ToldProfiles | undefined;
 }
 
-/** What a client has of profiles. */
+/** The profiles that a client knows. */
 export interface ToldProfiles {
   /** The fields that it asks for; undefined for all. */
   readonly fields: readonly string[] | undefined;
-  /** Users whose profiles it is still to be told, as whole ones. */
+  /** Users whose whole profiles are still to be sent. */
   readonly due: readonly string[];
 }
 
-/** What an answer adds to what the client knows, once it says that it has it. */
+/** What an answer adds to what the client knows, once the client acknowledges it. */
 export interface ConnectionChange {
   readonly vector: PositionVector;
   readonly count: number;
@@ -56,7 +56,7 @@ const BYTES_OF_ROOM = 256;
 /** Bytes of a reference to a text that something else keeps too. */
 const BYTES_OF_REFERENCE = 8;
 
-/** About how many bytes is what a client named, and who it is still to be told of. */
+/** About how many bytes the names in a client's request and the users still to be sent take. */
 const bytesAsked = ({ state, change }: KeptConnection): number => {
   let bytes = 0;
   for (const known of [state, change]) {

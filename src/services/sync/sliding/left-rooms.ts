@@ -14,7 +14,7 @@ export interface LeftRoomsOptions {
   readonly states: Pick<PastStates, 'at'>;
 }
 
-/** Rooms that a user is not in any more, as they were when they left: nothing of what came later is for them. */
+/** Rooms that a user has left, as they were at the leave: nothing that came later is visible to them. */
 export class LeftRooms {
   readonly #options: LeftRoomsOptions;
 
@@ -22,7 +22,7 @@ export class LeftRooms {
     this.#options = options;
   }
 
-  /** The stretch of a room that is to be told: up to the leave, or nothing but the leave for who was not in it. */
+  /** The stretch of a room to send: up to the leave, or nothing but the leave for a user who was not joined. */
   async plan({ room, member }: ListedRoom, sent: SentRoom | undefined): Promise<RoomPlan> {
     const upTo = Math.max(member.event, member.since);
     const common = { room, member, section: 'leave' as const, isNew: false, end: room.stateChain };

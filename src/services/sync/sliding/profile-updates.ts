@@ -6,13 +6,13 @@ import type { DeviceListDelta } from '../device-lists/device-list-deltas.ts';
 import type { SyncUser } from '../engine/sync-user.ts';
 import type { ToldProfiles } from './connection.ts';
 
-/** Users of whom one answer tells, and bytes of what it tells of them. What is more comes in the next one. */
+/** Users of one answer, and bytes of their profiles. The rest comes in the next one. */
 const MAX_USERS = 200;
 const MAX_BYTES = 1_048_576;
-/** Users who are still to be told of; of those beyond, clients ask themselves. */
+/** Users whose profiles are still to be sent; for those beyond, clients ask themselves. */
 const MAX_DUE = 10_000;
 
-/** What is told of a user's profile; undefined for who shares no room any more. */
+/** What is sent of a user's profile; undefined when they share no room any more. */
 export type ProfileUpdate = { readonly updated: JsonObject; readonly removed: readonly string[] } | undefined;
 
 export interface ProfileAnswer {
@@ -27,14 +27,14 @@ export interface ProfileRequest {
   readonly told: ToldProfiles | undefined;
   readonly since: PositionVector | undefined;
   readonly upTo: PositionVector;
-  /** Users who came into sight with this answer. */
+  /** Users who are in the client's rooms for the first time with this answer. */
   readonly met: Iterable<string>;
-  /** All users in sight: of whom all is told that was not asked for before. */
+  /** All users in the client's rooms: they get the fields that were not asked for before. */
   readonly inSight: () => Iterable<string>;
   readonly left: () => Promise<Pick<DeviceListDelta, 'left'>>;
 }
 
-/** Tells of profiles: whole ones of users who come into sight, afterwards what changes. MSC4262. */
+/** The profiles extension: whole profiles of users who are new to the client, afterwards what changes. MSC4262. */
 export class ProfileUpdates {
   readonly #profiles: Pick<ProfileService, 'profilesOf'>;
   readonly #changes: Pick<ProfileChanges, 'between'>;

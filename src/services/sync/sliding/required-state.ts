@@ -90,7 +90,7 @@ class WishedState {
 /** Of the wishes that are known. */
 const MAX_CHARACTERS = 16_000_000;
 
-/** Which state a room is told of: all that one or several lists and subscriptions want. */
+/** The `required_state` of a room: what one or several lists and subscriptions ask for. */
 export class StateWanted {
   static readonly #known = new LRUCache<string, StateWanted>({
     ...atMost(5_000),
@@ -141,7 +141,7 @@ export interface CombinedWish {
   readonly state: StateWanted;
 }
 
-/** What several wishes for a room come to: the longest timeline, and all the state. */
+/** Combines several requests for a room: the longest timeline, and all the state. */
 export const combined = (wishes: readonly RoomWish[], userId: string): CombinedWish => ({
   timelineLimit: Math.max(...wishes.map(({ timelineLimit }) => timelineLimit)),
   state: StateWanted.of(

@@ -22,7 +22,7 @@ export interface Resolved {
 
 export const NOTHING_RESOLVED: Resolved = { restored: new Set(), removed: new Set() };
 
-/** Finds what the resolution of forks changed: an event may bring older state back, or take some away, that it does not speak of. */
+/** Finds what state resolution changed beside the events themselves: older state may be restored, or state removed. */
 export class ResolvedStates {
   readonly #states: Pick<PastStates, 'at'>;
 

@@ -6,7 +6,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 const LEAST = 1 / 1_024;
 
 /**
- * When something last came to rooms, by which lists are sorted: "based on when the last event in the room was received by the server".
+ * When rooms last received an event, by which lists are sorted: "based on when the last event in the room was received by the server".
  * MSC4186, "Activity ordering".
  */
 export class RoomActivity {
@@ -22,7 +22,7 @@ export class RoomActivity {
     });
   }
 
-  /** Milliseconds since the epoch. Of what came before this process started its senders tell, as far as they do not name the future. */
+  /** Milliseconds since the epoch. For events from before this process started it is `origin_server_ts`, unless that is in the future. */
   of(room: Room): number {
     return this.#at.get(room) ?? Math.min(room.ring.newest?.pdu.origin_server_ts ?? 0, this.#clock.now());
   }

@@ -43,8 +43,8 @@ interface KnownBump {
 const known = new WeakMap<Room, KnownBump>();
 
 /**
- * When a room became recent for the last time, as far as its newest events tell; older than those, when none of them makes it so. Nothing
- * is more recent than now, whatever another server's clock says.
+ * The bump stamp of a room, as far as its newest events tell; older than those, when none of them bumps it. Never later than now,
+ * whatever another server's clock says.
  */
 const bumpOf = (room: Room, now: number): number => {
   const before = known.get(room);

@@ -7,7 +7,7 @@ import type { LeftRooms } from './left-rooms.ts';
 import { StateWanted } from './required-state.ts';
 import type { ListedRoom } from './room-lists.ts';
 
-/** A room that an answer may speak of. */
+/** A room that an answer may hold. */
 export interface WantedRoom {
   readonly listed: ListedRoom;
   readonly timelineLimit: number;
@@ -16,7 +16,7 @@ export interface WantedRoom {
   readonly sent: SentRoom | undefined;
 }
 
-/** The stretch of a room that is to be told. */
+/** The stretch of a room that is to be sent. */
 export interface Span {
   readonly wanted: WantedRoom;
   readonly plan: RoomPlan;
@@ -24,13 +24,13 @@ export interface Span {
   readonly isExpanded: boolean;
 }
 
-/** How much of a room a user has not read. */
+/** A user's unread counts of a room. */
 export interface UnreadCounts {
   readonly notification: number;
   readonly highlight: number;
 }
 
-/** Finds which rooms there may be news of, and from where on they are told. */
+/** Finds the rooms with possible news, and where the answer continues in each. */
 export class RoomSpans {
   readonly #left: Pick<LeftRooms, 'plan'>;
   readonly #unread: UnreadSource;
@@ -40,7 +40,7 @@ export class RoomSpans {
     this.#unread = options.unread;
   }
 
-  /** The rooms of which there may be news, with the stretch of each that is to be told. */
+  /** The rooms with possible news, with the stretch of each that is to be sent. */
   async find(
     rooms: readonly WantedRoom[],
     userId: string,

@@ -17,7 +17,7 @@ import type { SentRoom, ToldProfiles } from './connection.ts';
 import type { ProfileAnswer, ProfileUpdates } from './profile-updates.ts';
 import type { ExtensionWishes, RoomExtensionWish, SlidingRequest } from './sliding-request.ts';
 
-/** What extensions tell; JSON texts. */
+/** The answers of extensions; JSON texts. */
 export interface ExtensionAnswers {
   readonly toDevice?: { readonly nextBatch: string; readonly events: readonly string[] };
   readonly e2ee?: { readonly deviceLists: DeviceListDelta | undefined; readonly counts: KeyCounts };
@@ -27,13 +27,13 @@ export interface ExtensionAnswers {
   };
   /** Room -> content of `m.receipt`. */
   readonly receipts?: ReadonlyMap<string, string>;
-  /** Room -> who types there. */
+  /** Room -> the users who type there. */
   readonly typing?: ReadonlyMap<string, readonly string[]>;
   readonly threadSubscriptions?: { readonly name: string; readonly page: ThreadPage };
   readonly profiles?: { readonly name: string; readonly users: ProfileAnswer['users'] };
 }
 
-/** A room that an answer may speak of. */
+/** A room that an answer may hold. */
 export interface ExtensionRoom {
   readonly room: Room;
   readonly isJoined: boolean;
@@ -41,9 +41,9 @@ export interface ExtensionRoom {
   /** The names of the lists whose windows it is in. */
   readonly lists: readonly string[];
   readonly isSubscribed: boolean;
-  /** Members of whom the answer tells for the first time; undefined for all, where all are wanted. */
+  /** Members who are new to the client with this answer; undefined for all, where all are wanted. */
   readonly met: readonly string[] | undefined;
-  /** Members of whom the client has been told. */
+  /** Members that the client knows. */
   readonly seen: readonly string[] | undefined;
 }
 
@@ -58,7 +58,7 @@ export interface ExtensionSources {
   readonly profileUpdates: ProfileUpdates;
 }
 
-/** From which position to which an answer tells news. */
+/** The span of positions of an answer. */
 export interface ExtensionSpan {
   /** Undefined: the connection knows nothing yet. */
   readonly since: PositionVector | undefined;
@@ -68,7 +68,7 @@ export interface ExtensionSpan {
   readonly profiles: ToldProfiles | undefined;
 }
 
-/** What extensions tell, and what the client knows afterwards. */
+/** The answers of extensions, and what the client knows afterwards. */
 export interface ExtensionsRead extends Pick<ExtensionSpan, 'keys' | 'profiles'> {
   readonly answers: ExtensionAnswers;
   readonly isNews: boolean;
@@ -93,8 +93,8 @@ export class SlidingExtensions {
   }
 
   /**
-   * Does what a request says about its client: deletes the messages that the device has received, and lets the push rules on threads hold
-   * for the user of a client that knows of following threads.
+   * Carries out what a request says about its client: deletes the to-device messages that it has received, and enables the push rules on threads
+   * for a user whose client supports thread subscriptions.
    *
    * @throws MatrixError M_INVALID_PARAM for a token that is none
    */
@@ -112,7 +112,7 @@ export class SlidingExtensions {
       await this.#sources.inboxes.acknowledge(userId, deviceId, Number(match[1]));
   }
 
-  /** What there is to tell, and whether any of it is news. */
+  /** The answers, and whether any of them is news. */
   async read(
     wishes: ExtensionWishes,
     request: Pick<SlidingRequest, 'userId' | 'deviceId'>,
@@ -127,7 +127,7 @@ export class SlidingExtensions {
     let isNews = false;
     let { keys, profiles } = span;
     let delta: Promise<DeviceListDelta> | undefined;
-    /** Whose devices changed, and who shares no room any more. */
+    /** Users whose devices changed, and users who share no room any more. */
     const deltas = (since: PositionVector): Promise<DeviceListDelta> =>
       (delta ??= this.#sources.deltas.between(user, since, span.upTo));
     if (wishes.toDevice !== undefined) {

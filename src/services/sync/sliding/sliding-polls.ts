@@ -9,7 +9,7 @@ import { slidingEncoder } from './sliding-encoder.ts';
 import { parseSlidingBody, type WireForm } from './sliding-request.ts';
 import type { SlidingSync } from './sliding-sync.ts';
 
-/** What stands beside what a connection wants: in the query or in the body, by the form of the API. */
+/** The parameters of a request beside its body; in the stable form they are in the body as well. */
 export interface SlidingPoll {
   readonly form: WireForm;
   readonly pos: string | undefined;
@@ -43,7 +43,7 @@ export class SlidingPolls {
   }
 
   /**
-   * What a connection does not know yet, at once when there is something, else as soon as there is, until the timeout.
+   * Answers with what is new to a connection: at once when there is something, else as soon as there is, until the timeout.
    *
    * @param signal aborts the wait: what there is by then is the answer
    * @returns JSON text of the answer

@@ -16,7 +16,7 @@ import type { SectionDraft, VisibleTimelines } from '../sections/visible-timelin
 import type { SentRoom } from './connection.ts';
 import type { Hero, RoomAnswer } from './room-answer.ts';
 import { RoomSpans, type Span, totals, type UnreadCounts, type WantedRoom } from './room-spans.ts';
-import { isNewsAfter, metIn, removedOf, type StateTold, toldState } from './told-state.ts';
+import { isNewsAfter, newMembersIn, removedOf, type SentState, stateToSend } from './sent-state.ts';
 import type { LeftRooms } from './left-rooms.ts';
 import { NOTHING_RESOLVED, type Resolved, type ResolvedStates } from './resolved-state.ts';
 
@@ -24,12 +24,12 @@ import { NOTHING_RESOLVED, type Resolved, type ResolvedStates } from './resolved
 const CHARACTERS_OF_ENTRY = 10;
 const CHARACTERS_OF_ROOM = 1_000;
 
-/** A room of which an answer tells. */
+/** A room of an answer. */
 export interface ToldRoom {
   readonly answer: RoomAnswer;
-  /** What the client will have been told of it. */
+  /** What the client will know of it. */
   readonly sent: SentRoom;
-  /** Members of whom it is told for the first time; undefined for all, where all are wanted. */
+  /** Members who are new to the client; undefined for all, where all are wanted. */
   readonly met: readonly string[] | undefined;
 }
 
@@ -44,7 +44,7 @@ export interface SlidingRoomsOptions {
   readonly resolved: ResolvedStates;
 }
 
-/** Works out what of its rooms a connection is told. All rooms of an answer are read together. */
+/** Computes the rooms of an answer. All of them are read together. */
 export class SlidingRooms {
   readonly #options: SlidingRoomsOptions;
   readonly #spans: RoomSpans;
@@ -56,9 +56,9 @@ export class SlidingRooms {
   }
 
   /**
-   * The rooms of which there is news, with what the client will have been told of them.
+   * The rooms with news, with what the client will know of them.
    *
-   * @param before the position up to which the connection was told of anything; undefined for nothing
+   * @param before the position up to which the connection knows everything; undefined for nothing
    * @param way is told how many characters were written
    */
   async read(
@@ -78,9 +78,9 @@ export class SlidingRooms {
     const leaves = spans.filter(({ plan }) => plan.section === 'leave');
     const atLeave = await this.#options.left.states(leaves.map(({ plan, wanted }) => ({ plan, state: wanted.state })));
     const resolved = await this.#resolved(spans);
-    const state: StateTold[] = [];
+    const state: SentState[] = [];
     for (const span of spans) {
-      state.push(toldState(span, drafts.get(span), request.userId, atLeave.get(span.plan), resolved.get(span)));
+      state.push(stateToSend(span, drafts.get(span), request.userId, atLeave.get(span.plan), resolved.get(span)));
       await way.after(CHARACTERS_OF_ENTRY * (span.plan.room.state.size + span.plan.room.members.size));
     }
     const heroes = spans.map((span) => {
@@ -141,13 +141,13 @@ export class SlidingRooms {
         lazy,
         ...counts,
       };
-      told.push({ answer, sent, met: metIn(span, lazy, loaded, nids) });
+      told.push({ answer, sent, met: newMembersIn(span, lazy, loaded, nids) });
       await way.after(CHARACTERS_OF_ROOM + (answer.timeline?.length ?? 0));
     }
     return told;
   }
 
-  /** The state that a room is told with, in turns of the event loop where it is much. */
+  /** The state of a room in the answer; large states are written in several turns of the event loop. */
   async #requiredState(
     { plan: { member }, wanted }: Span,
     nids: readonly number[],

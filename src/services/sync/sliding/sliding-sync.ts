@@ -13,12 +13,12 @@ import type { EphemeralSource } from '../engine/sync-sources.ts';
 import type { LargeSyncs } from '../engine/large-syncs.ts';
 import type { SyncUser } from '../engine/sync-user.ts';
 import type { SyncUsers } from '../engine/sync-users.ts';
-import { NewsWait } from '../engine/wait.ts';
+import { SyncWait } from '../engine/wait.ts';
 import { Connection, type ConnectionChange, type ConnectionState, type SentRoom } from './connection.ts';
 import { connectionKey, Connections } from './connections.ts';
 import { ConnectionSaver } from './connection-saver.ts';
 import type { ConnectionStore } from './connection-store.ts';
-import type { OutsideRooms } from './outside-rooms.ts';
+import type { NotJoinedRooms } from './not-joined-rooms.ts';
 import { combined, type CombinedWish } from './required-state.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { RoomActivity } from './room-activity.ts';
@@ -37,7 +37,7 @@ export interface ListAnswer {
   readonly windows: readonly { readonly range: readonly [number, number]; readonly roomIds: readonly string[] }[];
 }
 
-/** What a connection is told. An encoder makes the body of it. */
+/** An answer to a connection. An encoder writes its body. */
 export interface SlidingAnswer {
   readonly pos: string;
   readonly txnId: string | undefined;
@@ -56,7 +56,7 @@ export interface SlidingSyncOptions {
   readonly ephemeral: EphemeralSource;
   readonly clock: Clock;
   readonly activity: RoomActivity;
-  readonly outsideRooms: OutsideRooms;
+  readonly notJoinedRooms: NotJoinedRooms;
   readonly timers: Timers;
   readonly logger: Logger;
   readonly random: Random;
@@ -89,15 +89,15 @@ interface Computed {
   readonly rooms: readonly { readonly answer: RoomAnswer; readonly sent: SentRoom }[];
   readonly extensions: ExtensionAnswers;
   readonly known: Pick<ConnectionState, 'keys' | 'profiles'>;
-  /** Rooms that the client knows, and of which there is nothing to tell. */
+  /** Rooms that the client knows and that have no news. */
   readonly quiet: readonly WantedRoom[];
   readonly end: { readonly vector: PositionVector; readonly count: number };
   readonly isEmpty: boolean;
 }
 
 /**
- * Simplified sliding sync: a client asks for windows on lists of its rooms and for single rooms, and is told of them what it does not
- * know. What each connection knows is kept here. MSC4186.
+ * Simplified sliding sync: a client asks for windows on lists of its rooms and for single rooms, and gets what it does not know yet.
+ * What each connection knows is kept here. MSC4186.
  */
 export class SlidingSync {
   readonly #options: SlidingSyncOptions;
@@ -123,7 +123,7 @@ export class SlidingSync {
    */
   async sync(request: SlidingRequest, encode: SlidingEncoder): Promise<string> {
     const key = connectionKey(request);
-    // "Clients must only have a single active request in-flight at any time per connection": nobody waits for an earlier one any more.
+    // "Clients must only have a single active request in-flight at any time per connection": an earlier one is not waited for any more.
     this.#newest.get(key)?.abort();
     const superseded = new AbortController();
     this.#newest.set(key, superseded);
@@ -148,7 +148,7 @@ export class SlidingSync {
       const user = await users.open(request.userId);
       user.hold();
       const isFirst = connection.state.vector === undefined;
-      const wait = new NewsWait(timers, user, isFirst ? 0 : request.timeout, request.signal);
+      const wait = new SyncWait(timers, user, isFirst ? 0 : request.timeout, request.signal);
       try {
         for (;;) {
           const { version } = user;
@@ -173,7 +173,7 @@ export class SlidingSync {
             });
           const change = changeOf(computed);
           if (computed.isEmpty) {
-            // Nobody reads the answer to a request that was given up, and the next one may ask for more.
+            // The client does not read the answer to an aborted request, and the next one may ask for more.
             const settled = request.signal.aborted ? undefined : connection.settle(change);
             this.#connections.keep(request, connection);
             return write(connection.number, settled);
@@ -217,10 +217,10 @@ export class SlidingSync {
   }
 
   async #compute(user: SyncUser, request: SlidingRequest, state: ConnectionState, way: GiveWay): Promise<Computed> {
-    const { accountData, activity, ephemeral, extensions, outsideRooms, slidingRooms, writer } = this.#options;
+    const { accountData, activity, ephemeral, extensions, notJoinedRooms, slidingRooms, writer } = this.#options;
     const { userId, deviceId } = request;
     const data = accountData.peek(userId) ?? (await accountData.load(userId));
-    const outside = await outsideRooms.find(user, data, request, state);
+    const outside = await notJoinedRooms.find(user, data, request, state);
     const hidden = ignoredBy(data);
     const now = this.#options.clock.now();
     const listed = [
@@ -235,7 +235,7 @@ export class SlidingSync {
     const combinedOf = await combinedWishes(wanted, userId, way);
     // From here to the reading of rooms one turn of the event loop: everything that is told lies before this end.
     const end = { vector: writer.committed(), count: ephemeral.current };
-    // Who came or went while the lists were made is told of it the next time.
+    // Joins and leaves during the computation of lists come with the next answer.
     const all = wanted.filter(({ listed: { member, room } }) => isSameMember(room.member(userId), member));
     const rooms = all.map((one): WantedRoom => {
       const { listed: of, lists: names } = one;
@@ -288,7 +288,7 @@ export class SlidingSync {
   }
 }
 
-/** What the client knows once it has an answer: of quiet rooms it has been told everything, too. */
+/** What the client knows once it has an answer: of rooms without news it knows everything, too. */
 const changeOf = ({ end, known: others, lists, quiet, rooms }: Computed): ConnectionChange => {
   const known = new Map<number, SentRoom>();
   for (const { listed, sent, state } of quiet)
@@ -297,7 +297,7 @@ const changeOf = ({ end, known: others, lists, quiet, rooms }: Computed): Connec
   return { ...end, rooms: known, counts: new Map(lists.map(({ name, count }) => [name, count])), ...others };
 };
 
-/** Of a room that was left, the end is told. */
+/** A room that was left is sent once more, up to the leave. */
 const LEFT: RoomWish = {
   timelineLimit: 20,
   requiredState: { include: [['m.room.member', '$ME']], exclude: [], lazyMembers: false },

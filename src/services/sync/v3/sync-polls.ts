@@ -36,7 +36,7 @@ export class SyncPolls {
   }
 
   /**
-   * What happened since a position, at once when there is something, else as soon as there is, until the timeout.
+   * Answers with what happened since a position: at once when there is something, else as soon as there is, until the timeout.
    *
    * @param signal aborts the wait: what there is by then is the answer
    * @returns JSON text of the answer
@@ -48,7 +48,7 @@ export class SyncPolls {
     const { userId, deviceId } = requester;
     const since = sinceOf(poll.since);
     const timeout = Math.min(Math.max(poll.timeout ?? 0, 0), greatestTimeoutMs);
-    // An administrator who acts as the user shows nobody that the user was there.
+    // An administrator who acts as the user does not make the user appear online.
     if (requester.adminLogin === undefined) presence.seen(userId, poll.presence ?? 'online', deviceId ?? '', timeout);
     const request = {
       userId,

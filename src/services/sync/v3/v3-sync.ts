@@ -19,7 +19,7 @@ const LISTS: Readonly<Record<RoomPlan['section'], readonly string[]>> = {
 
 /** Bodies that are remembered: one message makes as many different ones as its readers have different unread counts and keys. */
 const REMEMBERED = 16;
-/** Rooms and characters of a body that is remembered; larger ones are catch-ups, which are nobody else's. */
+/** Rooms and characters of a body that is remembered; larger ones are catch-ups, which no other client gets. */
 const MAX_ROOMS = 2;
 const MAX_LENGTH = 32 * 1024;
 
@@ -69,7 +69,7 @@ class SharedBodies {
     this.#oldest = (this.#oldest + 1) % REMEMBERED;
   }
 
-  /** The token of a position, written once for all who are told up to there. */
+  /** The token of a position, written once for all responses that end there. */
   token(next: SyncPosition): string {
     if (this.#token?.next !== next) this.#token = { next, text: encodeSyncToken(next) };
     return this.#token.text;

@@ -5,25 +5,25 @@ import { NOTHING_RESOLVED, type Resolved } from './resolved-state.ts';
 import type { StateEntry } from './room-answer.ts';
 import type { Span } from './room-spans.ts';
 
-/** Members whose state was told lazily that are remembered for one room of a connection. */
+/** Lazily loaded members that are remembered for one room of a connection. */
 const MAX_LAZY = 2_000;
 
-/** The state that a room is told with. */
-export interface StateTold {
+/** The state that is sent with a room. */
+export interface SentState {
   /** Positions of the events. */
   readonly nids: readonly number[];
-  /** Members that the client will have been told of lazily: user -> position of the member event. */
+  /** Lazily loaded members that the client will have: user -> position of the member event. */
   readonly lazy: ReadonlyMap<string, number>;
 }
 
-/** Positions of the state events that are to be told, and which members the client will have been told of lazily. */
-export const toldState = (
+/** Positions of the state events that are to be sent, and the lazily loaded members that the client will have. */
+export const stateToSend = (
   { wanted, plan, isInitial }: Span,
   draft: SectionDraft | undefined,
   userId: string,
   atLeave: readonly StoredEvent[] | undefined,
   { restored }: Resolved = NOTHING_RESOLVED,
-): StateTold => {
+): SentState => {
   const { room } = plan;
   const { sent, state } = wanted;
   const lazy = new Map(isInitial ? [] : sent?.lazy);
@@ -88,8 +88,8 @@ export const toldState = (
   return { nids: [...nids].toSorted((a, b) => a - b), lazy };
 };
 
-/** The members of whom a client is told for the first time. */
-export const metIn = (
+/** The members who are new to a client. */
+export const newMembersIn = (
   { wanted: { sent, state }, isInitial }: Span,
   lazy: ReadonlyMap<string, number>,
   loaded: ReadonlyMap<number, StoredEvent>,
@@ -104,7 +104,7 @@ export const metIn = (
   return [...new Set([...joined, ...lazy.keys()])].filter((userId) => before?.has(userId) !== true);
 };
 
-/** What a client is to be told of state that is gone: what it wants of it. */
+/** Of state that was removed, what the client asks for. */
 export const removedOf = (
   { wanted: { state } }: Span,
   { removed }: Resolved = NOTHING_RESOLVED,

@@ -13,7 +13,7 @@ import type { ConnectionState } from './connection.ts';
 import type { ListedRoom } from './room-lists.ts';
 import type { SlidingRequest } from './sliding-request.ts';
 
-export interface OutsideRoomsOptions {
+export interface NotJoinedRoomsOptions {
   readonly database: Database;
   readonly rooms: RoomRegistry;
   readonly loader: EventLoader;
@@ -21,28 +21,28 @@ export interface OutsideRoomsOptions {
   readonly clock: Clock;
 }
 
-/** The rooms of a user that they are not in. */
-export interface Outside {
-  /** Those of their lists: invitations, knocks, and rooms that others put them out of. */
+/** Rooms of a user in which they are not joined. */
+export interface NotJoined {
+  /** Those of their lists: invites, knocks, and rooms from which they were kicked or banned. */
   readonly listed: readonly ListedRoom[];
   /** Those that they left and the client does not know of, or asks for by name. */
   readonly left: readonly ListedRoom[];
 }
 
-const NOTHING: Outside = { listed: [], left: [] };
+const NOTHING: NotJoined = { listed: [], left: [] };
 
 const isOut = ({ membership }: Member): boolean => membership === 'leave' || membership === 'ban';
 
 /**
- * Finds the rooms that a user is not in and is told of. "Rooms the user has been kicked or banned from will always be included in the
+ * Finds the rooms of a user's lists in which they are not joined. "Rooms the user has been kicked or banned from will always be included in the
  * server list", those that they left themselves if the connection has told of them. MSC4186, "Lists".
  */
-export class OutsideRooms {
-  readonly #options: OutsideRoomsOptions;
-  /** Room -> the event that put the user out, and whether others sent it: for users in use. */
+export class NotJoinedRooms {
+  readonly #options: NotJoinedRoomsOptions;
+  /** Room -> the event that removed the user, and whether others sent it: for users in use. */
   readonly #turnedOut = new WeakMap<SyncUser, Map<number, { readonly event: number; readonly byOthers: boolean }>>();
 
-  constructor(options: OutsideRoomsOptions) {
+  constructor(options: NotJoinedRoomsOptions) {
     this.#options = options;
   }
 
@@ -51,7 +51,7 @@ export class OutsideRooms {
     data: UserAccountData,
     { userId, subscriptions }: SlidingRequest,
     state: ConnectionState,
-  ): Promise<Outside> {
+  ): Promise<NotJoined> {
     const byOthers = await this.#byOthers(user);
     const named = await this.#named(user, subscriptions.keys());
     const wanted = [...user.memberships].filter(([nid, member]) => {
@@ -76,7 +76,7 @@ export class OutsideRooms {
     const left: ListedRoom[] = [];
     for (const { room, member } of members) {
       const event = events.get(member.event);
-      // For those who are not in it, a room is as recent as their invitation, their knock, or their leaving.
+      // For a user who is not joined, a room is as recent as their invite, knock or leave.
       const bumpStamp = Math.min(event?.pdu.origin_server_ts ?? 0, clock.now());
       const one = { room, member, bumpStamp, activity: bumpStamp };
       if (member.membership === 'invite') {
@@ -103,7 +103,7 @@ export class OutsideRooms {
     return found;
   }
 
-  /** Rooms that others put the user out of; read once for each of them. */
+  /** Rooms from which the user was kicked or banned; read once for each of them. */
   async #byOthers(user: SyncUser): Promise<ReadonlySet<number>> {
     let known = this.#turnedOut.get(user);
     if (known === undefined) this.#turnedOut.set(user, (known = new Map()));

@@ -12,10 +12,10 @@ import type { SyncFilter } from '../engine/sync-filter.ts';
 import type { EventEncoder } from './event-encoder.ts';
 import { beginOfTimeline } from './timeline-window.ts';
 
-/** How many stretches of a room are remembered: readers who are a message apart do not take turns in having them made anew. */
+/** Stretches of a room that are remembered, so that readers who are a message apart do not evict each other's. */
 const STRETCHES = 4;
 
-/** A stretch of a room's messages, as all who are told it are told it. */
+/** A stretch of a room's messages, in the text that all its readers get. */
 interface Stretch {
   readonly after: number;
   readonly upTo: number;
@@ -32,7 +32,7 @@ interface Stretch {
   readonly part: Part;
 }
 
-export interface CommonNewsOptions {
+export interface SharedTimelinesOptions {
   readonly clock: Clock;
   readonly stream: RoomEventStream;
   readonly encoder: Pick<EventEncoder, 'common'>;
@@ -41,15 +41,15 @@ export interface CommonNewsOptions {
 }
 
 /**
- * What many are told of a room in the same words, because nothing of it depends on who they are: a few messages of others, which came
- * while they were members. It is made once for all of them. Whatever is otherwise (state, gaps, filters, one's own messages, ...) is told
- * to each in their own way.
+ * Timelines that are the same text for many readers, because nothing in them depends on the reader: a few messages of others, which came
+ * while they were members. The text is made once for all of them. Everything else (state, gaps, filters, the reader's own messages ...) is
+ * written for each reader.
  */
-export class CommonNews {
-  readonly #options: CommonNewsOptions;
+export class SharedTimelines {
+  readonly #options: SharedTimelinesOptions;
   readonly #byRoom = new WeakMap<Room, { readonly stretches: Stretch[]; oldest: number }>();
 
-  constructor(options: CommonNewsOptions) {
+  constructor(options: SharedTimelinesOptions) {
     this.#options = options;
     // A redaction changes its event in place: what was written before must not be handed out any more.
     options.stream.on('appended', ({ room, events }) => {
@@ -58,7 +58,7 @@ export class CommonNews {
   }
 
   /**
-   * What a reader is told, if that is what all are told.
+   * The shared text, if it is what this reader gets.
    *
    * @param left how many bytes of events the response has room for
    */
@@ -67,7 +67,7 @@ export class CommonNews {
     const { filter, userId } = request;
     if (plan.section !== 'join' || plan.isFull || plan.isNew || plan.onlyLeave || after < member.since)
       return undefined;
-    // It became known who is in the room.
+    // The members of the room became known.
     if (room.fullSince > after && room.fullSince <= upTo) return undefined;
     if (request.stateAfter !== undefined || !takesAll(filter) || !filter.timelineRoom(room.roomId)) return undefined;
     if (this.#options.sticky.mayHaveAny(room)) return undefined;
@@ -119,7 +119,7 @@ export class CommonNews {
   }
 }
 
-/** Whether an event says something of the room, or of who is in it, may have changed more than it says, or comes after a gap. */
+/** Whether an event is more than a message: it changes state, may have changed more state than it says, or comes after a gap. */
 const isMore = (event: StoredEvent): boolean =>
   event.isState ||
   event.stateKey !== undefined ||
@@ -130,7 +130,7 @@ const isMore = (event: StoredEvent): boolean =>
 const takesAll = ({ federationFormat, needsRelations, reshape, timeline }: SyncFilter): boolean =>
   timeline === undefined && !needsRelations && reshape === undefined && !federationFormat;
 
-/** Whether a device was sent the member events of all senders, and is not told them again. Client-Server API, "Lazy-loading room members". */
+/** Whether a device was sent the member events of all senders, and does not get them again. Client-Server API, "Lazy-loading room members". */
 const knowsSenders = ({ room, member, end }: RoomPlan, request: SectionRequest, stretch: Stretch): boolean => {
   if (request.filter.includeRedundantMembers || end !== stretch.state) return false;
   const sent = request.user.sentMembers(request.deviceId ?? '');

@@ -7,8 +7,8 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { PastStates } from './past-states.ts';
 import type { RoomPlan } from './room-plan.ts';
 
-/** What a client may know of rooms that its user has left, or come back to, from earlier. */
-export class PastStays {
+/** Finds out what a client already knows of rooms that its user has left or rejoined. */
+export class RejoinedRooms {
   readonly #loader: EventLoader;
   readonly #interner: Interner;
   readonly #states: PastStates;
@@ -19,7 +19,7 @@ export class PastStays {
     this.#states = options.states;
   }
 
-  /** Whether a state has a user as joined. */
+  /** Whether a user is joined in a state. */
   async isJoinedIn(room: Room, userId: string, state: StateChain | undefined): Promise<boolean> {
     const key = { type: 'm.room.member', stateKey: userId };
     const skey = (await this.#interner.find({ stateKeys: [key] })).peekStateKey(key.type, key.stateKey);
@@ -28,7 +28,7 @@ export class PastStays {
     return event !== undefined && membershipIn(event.content) === 'join';
   }
 
-  /** A user who left and came back since then is told what happened in the meantime, and not once more what they know. */
+  /** For rooms that a user left and rejoined since then: the response continues from what the client knows, instead of starting anew. */
   async resumed(userId: string, joined: readonly RoomPlan[], since: PositionVector): Promise<readonly RoomPlan[]> {
     const returned: RoomPlan[] = [];
     for (const one of joined) {
