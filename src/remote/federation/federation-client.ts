@@ -223,7 +223,7 @@ export class FederationClient {
     const verdict = verdictOn(destination);
     if (verdict === 'disabled') return federationFailure('disabled', destination, 'This server does not federate.');
     if (verdict === 'denied')
-      return federationFailure('denied', destination, `This server does not talk to ${destination}.`);
+      return federationFailure('denied', destination, `This server does not federate with ${destination}.`);
     if (destination === serverName)
       return federationFailure('denied', destination, 'This server does not ask itself over the network.');
     const waitMs = backoff.waitMs(destination, isUrgent === true);

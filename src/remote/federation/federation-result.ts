@@ -5,7 +5,7 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 export type FederationFailureKind =
   /** This server does not federate. */
   | 'disabled'
-  /** This server does not talk to that one: its lists, or an address in its own network. */
+  /** This server does not federate with that one: its lists, or an address in its own network. */
   | 'denied'
   /** Nobody can be reached there, or nobody was lately and it is too early to try again. */
   | 'unreachable'
@@ -69,7 +69,7 @@ export const matrixErrorOf = (failure: FederationFailure): MatrixError => {
   const { destination, errcode, error, kind, status } = failure;
   switch (kind) {
     case 'disabled':
-      return new MatrixError('M_FORBIDDEN', 'This server does not talk to other servers.');
+      return new MatrixError('M_FORBIDDEN', 'This server does not federate with other servers.');
     case 'denied':
       return new MatrixError('M_FORBIDDEN', error);
     case 'timeout':

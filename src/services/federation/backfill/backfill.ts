@@ -31,7 +31,7 @@ export interface BackfillOptions {
   readonly history: Pick<HistoryApi, 'backfill' | 'eventByTime'>;
   readonly fetcher: RoomFetcher;
   readonly past: PastReceiver;
-  /** Accepts what is newer than all that is here. */
+  /** Receives events that are newer than everything stored here. */
   readonly gaps: GapCloser;
   readonly stream: RoomEventStream;
   readonly clock: Clock;
@@ -72,15 +72,15 @@ interface Pause {
 }
 
 /**
- * Fetches the history of rooms from before what is here: when a user reads that far, and a little of it behind the requests a while after a
- * room was joined, or a gap stayed. Server-Server API, "Backfilling and retrieving missing events".
+ * Fetches events of rooms that are older than what is stored here: when a user reads that far, and a little of it in the background a while after a
+ * room was joined, or a gap stayed open. Server-Server API, "Backfilling and retrieving missing events".
  */
 export class Backfill implements PastSource {
   readonly #options: BackfillOptions;
   readonly #turns = new SerialByKey<number>();
   readonly #background = new Gate(BACKGROUND);
   readonly #running = new Set<Promise<void>>();
-  /** Rooms that are filled in a while. */
+  /** Rooms that will be backfilled in the background. */
   readonly #waiting = new Map<number, Timer>();
   readonly #pauses = new LRUCache<number, Pause>(atMost(REMEMBERED_ROOMS));
   readonly #looks = new LRUCache<number, { readonly count: number; readonly until: number }>(atMost(REMEMBERED_ROOMS));
@@ -104,7 +104,7 @@ export class Backfill implements PastSource {
   }
 
   async isOpen(room: Room): Promise<boolean> {
-    // Where nobody else is nobody has more of it.
+    // Where no other server is in the room, none has more of it.
     if (room.remoteServers().length === 0) return false;
     return hasBackwardExtremities(this.#options.database, room.nid);
   }
@@ -166,7 +166,7 @@ export class Backfill implements PastSource {
     }
   }
 
-  /** Users who ask for events that nobody has must not make this server ask others as often as they like. */
+  /** Limits how often users who ask for unknown events make this server ask others. */
   #mayLook(roomNid: number): boolean {
     const now = this.#options.clock.now();
     const before = this.#looks.get(roomNid);
@@ -238,7 +238,7 @@ export class Backfill implements PastSource {
     return false;
   }
 
-  /** Accepts what a server gave, with the state where it does not join on to what is here. */
+  /** Accepts what a server returned, with the state where it does not connect to what is here. */
   async #receive(room: Room, events: readonly IdentifiedPdu[], server: string): Promise<number> {
     const { fetcher, past } = this.#options;
     const given = new Set(events.map(({ eventId }) => eventId));
@@ -273,14 +273,14 @@ export class Backfill implements PastSource {
   }
 
   /**
-   * Whether an event is on its way to this server, and was only asked for before it came. Stored as one of the past it would be in nobody's
-   * timeline, and a user who learns of an id early could keep an event from everybody here.
+   * Whether an event is on its way to this server, and was only requested before it arrived. Stored as an old event it would be in no
+   * timeline, and a user who learns an id early could hide an event from all users here.
    */
   async #isNews(room: Room, { pdu }: IdentifiedPdu): Promise<boolean> {
     return pdu.depth >= room.headDepth || (await this.#options.fetcher.hasLive(room, referencedIds(pdu.prev_events)));
   }
 
-  /** What of an answer to `ids` lies in the past: a server could else keep others' new events from everybody here by answering with them. */
+  /** The events of an answer that lie before `ids`: otherwise a server could hide others' new events by answering with them. */
   async #pastOf(
     room: Room,
     events: readonly IdentifiedPdu[],

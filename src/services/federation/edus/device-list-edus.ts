@@ -36,7 +36,7 @@ const RETRY_MS = 1_000;
 const USERS_AT_ONCE = 100;
 /** Notes for a server and a user that are written at once, and of so many users at least one. */
 const NOTES_AT_ONCE = 5_000;
-/** Deleted devices of a user of which it is remembered that others were told. */
+/** Deleted devices of a user that are remembered as announced to other servers. */
 const KEPT_DELETED = 100;
 /** Stands for the cross-signing keys of a user. */
 const CROSS_SIGNING = '';
@@ -85,13 +85,13 @@ interface Keys {
 }
 
 /**
- * Tells other servers of each device of our users that changed, in order: each update names the one before it, so that who missed one
- * notices. What changed is worked out once for each change, from what was told last; of each server it is noted which users it is still to
- * be told of. Server-Server API, "Device Management".
+ * Sends `m.device_list_update` for each changed device of local users, in order: each update names the one before it, so that a server that
+ * missed one notices. What changed is computed once for each change, from what was sent last; for each server the users are stored whose
+ * updates it has not got yet. Server-Server API, "Device Management".
  */
 export class DeviceListEdus implements EduSource {
   readonly #options: DeviceListEdusOptions;
-  /** Servers that may be to be told of users. */
+  /** Servers for which updates may wait. */
   readonly #waiting = new Set<string>();
   /** Users whose devices changed. */
   readonly #changed = new Set<string>();
@@ -131,7 +131,7 @@ export class DeviceListEdus implements EduSource {
   /** The devices of a user of this server; undefined for others. */
   async devicesOf(userId: string): Promise<UserDevices | undefined> {
     if (!this.#options.isLocal(userId)) return undefined;
-    // A change while we read is told of afterwards, with a greater number than this one.
+    // A change while we read is sent afterwards, with a greater stream id than this one.
     const streamId = await newestDeviceStreamId(this.#options.database, userId);
     const { devices, master, selfSigning } = (await this.#keysOf([userId]))(userId);
     return {
@@ -147,7 +147,7 @@ export class DeviceListEdus implements EduSource {
     };
   }
 
-  /** Has servers told of all devices of users of this server: they share a room with these, and were not told what changed. */
+  /** Has all devices of local users sent to servers that share a room with them, and did not get their updates. */
   async tell(userIds: readonly string[], destinations: readonly string[]): Promise<void> {
     const { allows, database, wake } = this.#options;
     const allowed = destinations.filter((server) => allows(server));
@@ -163,7 +163,7 @@ export class DeviceListEdus implements EduSource {
     }
   }
 
-  /** Tells the servers of a room, which a user of this one has joined, of all the user's devices. */
+  /** Sends all devices of a user to the servers of a room that they have joined. */
   async shareWith(roomNid: number, userId: string): Promise<void> {
     await this.tell([userId], await this.#options.servers.broughtBy(roomNid, userId));
   }
@@ -194,7 +194,7 @@ export class DeviceListEdus implements EduSource {
 
   async #read(destination: string, limit: number): Promise<TakenEdus> {
     const { database } = this.#options;
-    // Of some users there may be nothing to tell any more: others wait behind them.
+    // For some users there may be nothing to send any more: others wait behind them.
     for (;;) {
       const lists = await nextDestinationDeviceLists(database, destination, Math.min(limit, USERS_AT_ONCE));
       if (lists.length === 0) return NO_EDUS;
@@ -212,7 +212,7 @@ export class DeviceListEdus implements EduSource {
     const identity: string[] = [];
     const told = new Map<string, number>(lists.map(({ userId, after }) => [userId, after]));
     const previous = new Map<string, number>(told);
-    // Those that are gone as well: a server that is told of all devices may know them, from before or from what arrived without an answer.
+    // Deleted devices as well: a server that is sent all devices may know them, from before or from a transaction whose answer was lost.
     for (const row of rows) {
       if (edus.length >= limit) break;
       const { deviceId, streamId, userId } = row;
@@ -232,7 +232,7 @@ export class DeviceListEdus implements EduSource {
 
   /** What is noted is a number for each user. */
   away(): void {
-    // Nothing goes.
+    // Nothing is dropped.
   }
 
   async forget(destination: string): Promise<void> {
@@ -275,7 +275,7 @@ export class DeviceListEdus implements EduSource {
     this.#reached = committed;
   }
 
-  /** Those of some users of whom there is something to tell: a device without keys, such as a bot's, is nothing to other servers. */
+  /** The users with something to send: a device without keys, such as a bot's, does not concern other servers. */
   async #withNews(userIds: readonly string[]): Promise<readonly string[]> {
     const told = await toldDevicesAfter(
       this.#options.database,
@@ -286,7 +286,7 @@ export class DeviceListEdus implements EduSource {
     return userIds.filter((userId) => changesOf(before.get(userId) ?? [], keysOf(userId)).length > 0);
   }
 
-  /** Works out what changed of a user's devices, and whom that is told. */
+  /** Computes what changed of a user's devices, and for which servers the update waits. */
   async #publish(userId: string, sharing: readonly string[]): Promise<void> {
     const { allows, database, servers, wake } = this.#options;
     const destinations = sharing.filter((server) => allows(server));
@@ -308,7 +308,7 @@ export class DeviceListEdus implements EduSource {
       this.#waiting.add(destination);
       wake(destination);
     }
-    // A server that came to share a room meanwhile found nothing to be told.
+    // A server that began to share a room meanwhile found nothing to be sent.
     if (known.length > 0) return;
     const now = (await servers.of([userId]))(userId);
     await this.tell(
@@ -329,7 +329,7 @@ export class DeviceListEdus implements EduSource {
   }
 }
 
-/** What differs from what was told last, with stream ids that go on from there. */
+/** What differs from what was sent last, with stream ids that continue from there. */
 const changesOf = (before: readonly ToldDevice[], { devices, master, selfSigning }: Keys): ToldDevice[] => {
   const known = new Map(before.map((device) => [device.deviceId, device]));
   let streamId = Math.max(0, ...before.map((device) => device.streamId));

@@ -20,7 +20,7 @@ export interface EduReceptionOptions {
   readonly presence: PresenceEdus | undefined;
 }
 
-/** Takes in the EDUs of other servers. What makes no sense, or is not that server's to say, is dropped. Server-Server API, "EDUs". */
+/** Receives the EDUs of other servers. What is malformed, or about users of a third server, is dropped. Server-Server API, "EDUs". */
 export class EduReception {
   /** By `edu_type`. */
   readonly handlers: EduHandlers;

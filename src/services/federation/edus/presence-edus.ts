@@ -15,7 +15,7 @@ import type { SharingServers } from './sharing-servers.ts';
 
 /** For so long changes are gathered. */
 const GATHER_MS = 1_000;
-/** What has not changed is said again, since it is believed for half an hour only. */
+/** Unchanged presence is sent again, since other servers let it expire after half an hour. */
 const AGAIN_MS = 25 * 60_000;
 const USERS_AT_ONCE = 200;
 const MAX_WAITING = 1_000;
@@ -37,7 +37,7 @@ export interface PresenceEdusOptions {
   readonly wake: (destination: string) => void;
 }
 
-/** Who is here, both ways. Made where the operator wants it. Server-Server API, "Presence". */
+/** Sends and receives `m.presence`. Exists where the configuration enables it. Server-Server API, "Presence". */
 export class PresenceEdus implements EduSource {
   readonly #options: PresenceEdusOptions;
   readonly #waiting = new NewestItems<{ readonly userId: string }>(MAX_WAITING);
@@ -68,7 +68,7 @@ export class PresenceEdus implements EduSource {
     });
   }
 
-  /** Takes an `m.presence` of another server in, in as far as it is of users of its who are in a room with one of ours. */
+  /** Receives an `m.presence`: what is about users of the origin who share a room with local users. */
   async receive(origin: string, content: JsonObject): Promise<void> {
     const { database, presence } = this.#options;
     const push = Array.isArray(content['push']) ? content['push'].slice(0, MAX_RECEIVED) : [];
@@ -83,7 +83,7 @@ export class PresenceEdus implements EduSource {
     for (const [userId, parsed] of said) if (sharing.has(userId)) presence.receive(userId, parsed);
   }
 
-  /** A server takes part in a room from now on: it is told who of this one is here. */
+  /** A server has joined a room: it is sent the presence of local members. */
   joined(room: Room, serverName: string): void {
     const { presence, isLocal, wake } = this.#options;
     let told = 0;

@@ -11,7 +11,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import { NewestItems } from '#src/services/federation/outbound/newest-items.ts';
 
-/** For so long receipts are gathered: who reads a room message by message is told of a few times. */
+/** For so long receipts are gathered: a user who reads message by message causes few EDUs. */
 const GATHER_MS = 150;
 const MAX_WAITING = 1_000;
 /** Of a server that cannot be reached. */
@@ -34,7 +34,7 @@ export interface ReceiptEdusOptions {
   readonly wake: (destination: string) => void;
 }
 
-/** Up to where users have read, both ways. Private receipts are nobody else's. Server-Server API, "Receipts". */
+/** Sends and receives `m.receipt`. Private receipts are not sent. Server-Server API, "Receipts". */
 export class ReceiptEdus implements EduSource {
   readonly #options: ReceiptEdusOptions;
   readonly #waiting = new NewestItems<Told>(MAX_WAITING);
@@ -53,7 +53,7 @@ export class ReceiptEdus implements EduSource {
     options.receipts.changed.subscribe(({ room, receipt }) => this.#changed(room, receipt));
   }
 
-  /** Takes an `m.receipt` of another server in, in as far as it is of joined users of its and the rooms' ACLs allow it. */
+  /** Receives an `m.receipt`: what is about joined users of the origin, in rooms whose ACLs allow the origin. */
   async receive(origin: string, content: JsonObject): Promise<void> {
     let left = MAX_RECEIVED;
     for (const [roomId, kinds] of Object.entries(content)) {

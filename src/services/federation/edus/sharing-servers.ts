@@ -4,7 +4,7 @@ import { roomsOfUsers } from '#src/storage/federation/sharing.ts';
 
 const NONE: ReadonlySet<string> = new Set();
 
-/** Which other servers have users who are in rooms with users of this one. */
+/** Finds the servers that share rooms with local users. */
 export class SharingServers {
   readonly #database: Database;
   readonly #rooms: RoomRegistry;

@@ -31,8 +31,8 @@ export interface ToDeviceOutboxOptions {
 }
 
 /**
- * Messages for devices of other servers' users: on disk from before their sender is answered until they have arrived, in order to each
- * server, and before the events that are decrypted with what they bring. Server-Server API, "Send-to-device messaging".
+ * To-device messages for users of other servers: stored from before their sender is answered until they have arrived, in order to each
+ * server, and sent before the events that are decrypted with their keys. Server-Server API, "Send-to-device messaging".
  */
 export class ToDeviceOutbox implements EduSource, RemoteDeviceMessages {
   readonly #options: ToDeviceOutboxOptions;
@@ -118,9 +118,9 @@ export class ToDeviceOutbox implements EduSource, RemoteDeviceMessages {
     };
   }
 
-  /** Whatever they are to decrypt waits as well. */
+  /** Nothing is dropped: the events that they decrypt wait as well. */
   away(): void {
-    // Nothing goes.
+    // Nothing is dropped.
   }
 
   async forget(destination: string): Promise<void> {

@@ -7,9 +7,9 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import { NewestItems } from '#src/services/federation/outbound/newest-items.ts';
 
-/** Who types for long is told of again, since other servers believe it only for so long. */
+/** Long typing is sent again, since other servers let it expire. */
 const AGAIN_MS = 25_000;
-/** For so long it is believed of users of other servers. */
+/** After so long typing of remote users expires. */
 const BELIEVED_MS = 60_000;
 const MAX_WAITING = 200;
 
@@ -27,7 +27,7 @@ export interface TypingEdusOptions {
   readonly wake: (destination: string) => void;
 }
 
-/** Who types, both ways. Server-Server API, "Typing Notifications". */
+/** Sends and receives `m.typing`. Server-Server API, "Typing Notifications". */
 export class TypingEdus implements EduSource {
   readonly #options: TypingEdusOptions;
   readonly #waiting = new NewestItems<Typing>(MAX_WAITING);
@@ -40,7 +40,7 @@ export class TypingEdus implements EduSource {
     options.typing.changed.subscribe(({ roomNid, userId, isTyping }) => this.#changed(roomNid, userId, isTyping));
   }
 
-  /** Takes an `m.typing` of another server in. What is of no joined user of its, or from a server that the room's ACL denies, is dropped. */
+  /** Receives an `m.typing`. It is dropped when the user is no joined user of the origin, or the room's ACL denies the origin. */
   async receive(origin: string, content: JsonObject): Promise<void> {
     const { rooms, typing } = this.#options;
     const { room_id: roomId, user_id: userId, typing: isTyping } = content;
@@ -66,7 +66,7 @@ export class TypingEdus implements EduSource {
     });
   }
 
-  /** Nobody cares who typed a minute ago. */
+  /** Typing from a minute ago does not matter any more. */
   away(destination: string): void {
     this.#waiting.forget(destination);
   }

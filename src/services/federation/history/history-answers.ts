@@ -46,7 +46,7 @@ const MAX_TIMES = 400;
 const FURTHEST = Number.MAX_SAFE_INTEGER;
 
 /**
- * Tells other servers of the history of rooms that both are in. Events that the asking server may not see are told as redacted copies.
+ * Answers other servers' requests for the history of rooms that both are in. Events that the requesting server may not see are redacted copies.
  * Server-Server API, "Backfilling and retrieving missing events", "Retrieving events", "Room State Resolution".
  */
 export class HistoryAnswers {
@@ -161,7 +161,7 @@ export class HistoryAnswers {
     throw new MatrixError('M_NOT_FOUND', `There is no event ${dir === 'f' ? 'after' : 'before'} this time.`);
   }
 
-  /** A room that both servers are in. Of others nobody is told whether they exist. @throws MatrixError M_FORBIDDEN */
+  /** A room that both servers are in. For all others the answer is the same as for one that does not exist. @throws MatrixError M_FORBIDDEN */
   async #room(origin: string, roomId: string): Promise<Room> {
     const room = await this.#options.rooms.byId(roomId);
     if (room === undefined) throw notInRoom();
@@ -188,11 +188,11 @@ export class HistoryAnswers {
   ): Promise<{ readonly state: readonly number[]; readonly authChain: readonly number[] }> {
     let event = await this.#eventOf(room, eventId);
     if (room.partial !== undefined && event.nid >= room.partial.join) {
-      // Most of them are whole soon; whoever asks would else have to come again, or to do with another server's word.
+      // Most of them are complete soon; otherwise the requesting server would have to ask again, or ask another server.
       if (!(await this.#options.whole.within(room, PATIENCE_MS)))
         throw new MatrixError(
           'ORG.MATRIX.MSC3895_UNABLE_DUE_TO_PARTIAL_STATE',
-          'This server has not been told yet who is in the room. Ask another one.',
+          'This server does not know the full state of the room yet. Ask another one.',
         );
       event = await this.#eventOf(room, eventId);
     }

@@ -25,7 +25,7 @@ const MEMBER = 'm.room.member';
 /** Users of a server whose memberships are looked at: those who are joined now come first. */
 const MAX_USERS = 500;
 
-/** What other servers may see of events. Server-Server API, "Backfilling and retrieving missing events"; Client-Server API, "Room History Visibility". */
+/** Decides which events other servers may see. Server-Server API, "Backfilling and retrieving missing events"; Client-Server API, "Room History Visibility". */
 export class ServerVisibility {
   readonly #options: ServerVisibilityOptions;
 
@@ -33,7 +33,7 @@ export class ServerVisibility {
     this.#options = options;
   }
 
-  /** The PDUs of events as a server of the room is given them, as JSON text: what it may not see as redacted copies. */
+  /** The PDUs of events as a server of the room gets them, as JSON text: what it may not see as redacted copies. */
   async texts(room: Room, serverName: string, events: readonly StoredEvent[]): Promise<string[]> {
     const hidden = await this.#hidden(room, serverName, events);
     return events.map((event) => (hidden.has(event.nid) ? event.redactedCopy().json : event.json));

@@ -3,7 +3,7 @@ import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { Database } from '#src/storage/database.ts';
 import { latestStateResets } from '#src/storage/federation/state-resets.ts';
 
-/** What an administrator is told of a state reset. */
+/** A state reset as administrators see it. */
 export interface ToldStateReset {
   readonly room_id: string;
   /** The event with which the fork came. */
@@ -20,7 +20,7 @@ export interface ToldStateReset {
 
 const MAX = 100;
 
-/** Where the resolution of forks took back what states of rooms said, for administrators. */
+/** Lists state resets, for administrators: where state resolution returned to older state. */
 export class StateResets {
   readonly #database: Database;
 

@@ -2,10 +2,10 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 
 /**
- * What of an EDU's content a server may say in the rooms that it is about. "ACLs MUST be applied ... typing, receipts". Server-Server API,
+ * The content of an EDU without rooms whose server ACL denies the origin. "ACLs MUST be applied ... typing, receipts". Server-Server API,
  * "Server Access Control Lists".
  *
- * @param most rooms that are looked at; what is said of others is dropped
+ * @param most rooms that are looked at; what is about others is dropped
  * @returns undefined where nothing is left
  */
 export const allowedContent = async (

@@ -1,11 +1,11 @@
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 
 /**
- * Does what an EDU says.
+ * Processes an EDU.
  *
- * @param origin the server that sent it, which is known to be it
+ * @param origin the server that sent it, authenticated
  * @param content as it came: nothing of it was checked
- * @throws MatrixError for content that makes no sense; that is noted, and the others of its transaction are done all the same
+ * @throws MatrixError for malformed content; that is logged, and the others of its transaction are processed
  */
 export type EduHandler = (origin: string, content: JsonObject) => Promise<void>;
 

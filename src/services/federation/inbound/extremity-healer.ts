@@ -18,18 +18,18 @@ export interface ExtremityHealerOptions {
 
 /** From so many forward extremities on a room is healed. */
 const MANY = 10;
-/** For so long others have the time to do it, by saying something. */
+/** For so long a message of a user may do it first. */
 const PATIENCE_MS = 60_000;
 /** Members who are tried: some may not send. */
 const MAX_SENDERS = 5;
 const MAX_ROOMS = 1_000;
-/** What other servers send for the same. No client shows it. */
+/** The event type that Synapse sends for the same. Clients do not show it. */
 const DUMMY = 'org.matrix.dummy_event';
 
 /**
- * Merges the forward extremities of rooms where nobody does so by saying something: an event of a local member comes after all of them. Many
- * of them make every resolution dear, here and on all other servers. Nothing of it is kept: where the process ended meanwhile, the next event
- * of the room begins it anew, and without one nothing is resolved.
+ * Merges the forward extremities of rooms where no message does so: it sends an event of a local member that comes after all of them. Many
+ * extremities make every state resolution expensive, here and on all other servers. Nothing of it is stored: after a restart the next event
+ * of the room starts it again, and without one nothing has to be resolved.
  */
 export class ExtremityHealer {
   readonly #options: ExtremityHealerOptions;
@@ -54,7 +54,7 @@ export class ExtremityHealer {
     const running = this.#heal(roomNid)
       .catch((err: unknown) => {
         if (!this.#closing.signal.aborted)
-          this.#options.logger.warn('a room with forks was not healed', { err, room: roomNid });
+          this.#options.logger.warn('the forward extremities of a room could not be merged', { err, room: roomNid });
       })
       .finally(() => {
         this.#waiting.delete(roomNid);
@@ -72,7 +72,7 @@ export class ExtremityHealer {
     await this.merge(room);
   }
 
-  /** Merges the forward extremities of a room at once. @returns false when no local member may say anything */
+  /** Merges the forward extremities of a room at once. @returns false when no local member may send it */
   async merge(room: Room): Promise<boolean> {
     for (const sender of sendersIn(room)) if (await this.#send(room, sender)) return true;
     return false;

@@ -5,7 +5,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 const REMEMBERED = 10_000;
 const REMEMBERED_MS = 300_000;
 
-/** Events that no server gave, or that could not be accepted for want of what they are built on: nobody has them asked for again at once. */
+/** Events that no server returned, or whose prev or auth events are missing: they are not requested again at once. */
 export class MissedEvents {
   readonly #clock: Clock;
   readonly #until = new LRUCache<string, number>(atMost(REMEMBERED));

@@ -22,7 +22,7 @@ const MAX_IN_GAP = 150;
 const MAX_BRANCHES = 5;
 
 /**
- * Finds what remote events need that is not here: first the events that lie between them and what is here; where these do not join on to it,
+ * Fetches what a remote event needs that is not here: first the events between it and what is here; where these do not connect,
  * the state at the gap. Server-Server API, "Backfilling and retrieving missing events".
  */
 export class MissingEvents implements GapCloser {
@@ -56,7 +56,7 @@ export class MissingEvents implements GapCloser {
     return last;
   }
 
-  /** The events between one and what is here, as far as they can be had. */
+  /** The events between one and what is here, as far as a server returns them. */
   async #between(
     room: Room,
     event: IdentifiedPdu,

@@ -59,7 +59,7 @@ export class RoomFetcher {
     return [...chosen].filter((name) => name !== serverName && room.allowsServer(name)).slice(0, most);
   }
 
-  /** Asks one server after the other until one has an answer that is of use. */
+  /** Asks one server after the other until one has a useful answer. */
   async ask<T>(
     servers: readonly string[],
     question: (server: string) => Promise<Asked<T>>,
@@ -74,7 +74,7 @@ export class RoomFetcher {
     return undefined;
   }
 
-  /** Those events of an answer that are good and of the room; what is not is as if it had not been sent. */
+  /** The valid events of an answer that are of the room; the others are dropped. */
   async verified(room: Room, pdus: readonly JsonObject[]): Promise<readonly IdentifiedPdu[]> {
     const verdicts = await this.#options.verifier.verify(room.version, pdus);
     const good = new Map<string, IdentifiedPdu>();
@@ -97,7 +97,7 @@ export class RoomFetcher {
     return answer === undefined ? [] : this.verified(room, answer);
   }
 
-  /** Which of these events nothing can be built on: they are not here, or without what lies before them. */
+  /** The events that no event can be built on: they are not here, or are outliers. */
   unusable(room: Room, ids: readonly string[]): Promise<readonly string[]> {
     return this.#without(room, ids, (flags) => (flags & EVENT_FLAGS.outlier) === 0);
   }

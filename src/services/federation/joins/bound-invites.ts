@@ -10,7 +10,7 @@ import type { MembershipApi } from '#src/remote/federation/membership-api.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import type { ExchangedInvites } from './exchanged-invites.ts';
 
-/** An invitation that waited for whoever would bind an address. */
+/** An invitation that waited for its address to be bound. */
 export interface BoundInvite {
   readonly mxid: string;
   readonly roomId: string;
@@ -29,12 +29,12 @@ export interface BoundInvitesOptions {
 }
 
 const MAX_INVITES = 50;
-/** The group of limits for what makes this server ask another one in the name of somebody who is not known. */
+/** The rate limit for unauthenticated requests that make this server ask another one. */
 const ASKING = 'unknown_server';
 
 /**
- * Turns invitations of an address into invitations of the user who has bound it, when an identity server tells of them. Anybody can say so:
- * whether it is true, the inviter's server sees by the signature. Server-Server API, `PUT /3pid/onbind`.
+ * Turns invitations of an address into invites of the user who has bound it, when an identity server reports them. The request is not
+ * authenticated: the inviter's server checks the signature. Server-Server API, `PUT /3pid/onbind`.
  */
 export class BoundInvites {
   readonly #options: BoundInvitesOptions;
@@ -44,7 +44,7 @@ export class BoundInvites {
   }
 
   /**
-   * @param network who tells, for limits
+   * @param network of the client, for rate limits
    * @throws MatrixError M_NOT_FOUND when it is no user of this server; M_INVALID_PARAM, M_TOO_LARGE, M_LIMIT_EXCEEDED
    */
   async bound(userId: string, invites: readonly BoundInvite[], network: string): Promise<void> {

@@ -15,11 +15,11 @@ export interface CompletedRoomsOptions {
   readonly toldDevices: Pick<DeviceListEdus, 'tell'>;
 }
 
-/** How the state of a room came to be whole. */
+/** The end of a partial join. */
 export interface Completion {
   /** Position of the join. */
   readonly after: number;
-  /** Servers in the room that were told nothing since the join. */
+  /** Servers in the room that were sent nothing since the join. */
   readonly servers: readonly string[];
 }
 
@@ -27,9 +27,9 @@ export interface Completion {
 const AT_ONCE = 100;
 
 /**
- * What follows for a room whose memberships have become known after it was joined without them: events that were refused by what was only
- * believed are accepted, lists of devices are dropped of users who turned out not to be there, and servers are told of devices that had not been
- * known to be there. All of it can be done again.
+ * What follows when the full state of a partially joined room is known: events that were rejected by provisional state are
+ * accepted, device lists of users who turned out not to be members are dropped, and servers that had not been known are sent the devices of
+ * local members. All of it may be repeated.
  */
 export class CompletedRooms {
   readonly #options: CompletedRoomsOptions;

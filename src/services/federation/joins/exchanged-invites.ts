@@ -18,8 +18,8 @@ export interface ExchangedInvitesOptions {
 }
 
 /**
- * Turns invites by address of our users into invites of those to whom the addresses turn out to belong, when the invited user's server asks
- * for it: it is not in the room. Server-Server API, `PUT /exchange_third_party_invite`.
+ * Turns invites by address that local users made into invites of the owner of the address, when the owner's server asks for
+ * it: that server is not in the room. Server-Server API, `PUT /exchange_third_party_invite`.
  */
 export class ExchangedInvites {
   readonly #options: ExchangedInvitesOptions;
@@ -28,7 +28,7 @@ export class ExchangedInvites {
     this.#options = options;
   }
 
-  /** @throws MatrixError M_NOT_FOUND, M_INVALID_PARAM, M_FORBIDDEN when the invite is revoked, or not signed by whom the room names */
+  /** @throws MatrixError M_NOT_FOUND, M_INVALID_PARAM, M_FORBIDDEN when the invite is revoked, or not signed by a key that the room names */
   async exchange(origin: string, roomId: string, event: JsonObject): Promise<void> {
     const { events, invitePermission, remote, rooms } = this.#options;
     const { content, sender, state_key: target, type } = event;

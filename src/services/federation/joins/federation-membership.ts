@@ -108,14 +108,14 @@ export class FederationMembership implements RemoteMembership {
     if (room?.isHere !== true) return true;
     // Whether they are banned is known where the state is whole.
     if (room.isResident) return how === 'join' && room.partial !== undefined;
-    // Everybody here has left. Where nobody else was, the room is what this server has of it.
+    // All local members have left. Where no other server was in the room, its copy here is the whole room.
     return room.remoteServers().length > 0 || room.member(userId)?.membership === 'invite';
   }
 
   async enter(how: 'join' | 'knock', entry: RemoteEntry): Promise<boolean> {
     const isDone = await this.#enter(how, entry);
     const room = how === 'join' ? await this.#options.rooms.heardOf(entry.roomId) : undefined;
-    // Where there is little to be told, it is here when the user is.
+    // The state of a small room is often here by the time the user is.
     if (room !== undefined) await this.#options.fullStates.attempt(room);
     return isDone;
   }
@@ -128,7 +128,7 @@ export class FederationMembership implements RemoteMembership {
       const wasResident = room?.isResident === true;
       const member = await this.#memberEvent(room, entry.userId);
       const servers = this.#candidates(entry.roomId, entry.servers, room, member);
-      // Nobody can be asked: for the user it is as if there were no such room.
+      // No server can be asked: for the user it is as if there were no such room.
       if (servers.length === 0) throw notInRoom();
       await this.#exchange(entry);
       const known = wasResident ? room.version : undefined;
@@ -180,8 +180,8 @@ export class FederationMembership implements RemoteMembership {
   }
 
   /**
-   * Tells other servers of an invite that was rejected while none of them could be reached. Who is refused has nothing to leave any more: the
-   * invite was taken back, or the room is gone.
+   * Sends the rejection of an invite that was made while no other server could be reached. A refusal means that there is nothing to leave any
+   * more: the invite was revoked, or the room is gone.
    *
    * @throws MatrixError when it has to be tried again
    */
@@ -201,7 +201,7 @@ export class FederationMembership implements RemoteMembership {
   async invite(room: Room, sender: string, target: string, content: JsonObject): Promise<StoredEvent> {
     const { api, events, policies, policy, receiver, signer, verifier } = this.#options;
     const server = domainOf(target) ?? '';
-    if (!policy.allows(server)) throw new MatrixError('M_FORBIDDEN', `This server does not talk to ${server}.`);
+    if (!policy.allows(server)) throw new MatrixError('M_FORBIDDEN', `This server does not federate with ${server}.`);
     if (!room.allowsServer(server))
       throw new MatrixError('M_FORBIDDEN', `The server ACL of the room denies ${server}, to which ${target} belongs.`);
     const template = await events.template(room, memberDraft(sender, target, content));
@@ -264,7 +264,7 @@ export class FederationMembership implements RemoteMembership {
   /**
    * Asks servers one after the other.
    *
-   * @param named those of them that somebody named: others are asked only where none of these says anything
+   * @param named those that the client, an invite or a knock named: others are asked only where none of these answers
    * @throws MatrixError what one of them said, or why none could be asked
    */
   async #tryEach<T>(servers: readonly string[], attempt: (server: string) => Promise<T>, named = servers): Promise<T> {
@@ -348,7 +348,7 @@ export class FederationMembership implements RemoteMembership {
   ): Promise<boolean> {
     const { api, bounds, fullStates, imports, omitsMembers, outsideRooms } = this.#options;
     const known = await this.#options.rooms.heardOf(roomId);
-    // Who is in the room already has its state: nothing of the answer is wanted but that the join stands.
+    // A server that is in the room already has its state: of the answer only the acceptance of the join matters.
     const wantsPart = omitsMembers && (known?.isResident !== true || known.partial !== undefined);
     const sent = await api.sendJoin(
       server,
@@ -375,7 +375,7 @@ export class FederationMembership implements RemoteMembership {
     return true;
   }
 
-  /** Leaves a room that let its user in, and is not brought here: for the other servers its user would stay in it. */
+  /** Leaves a room whose join was accepted but could not be completed here: for the other servers the user would stay in it. */
   async #takeBack(server: string, room: Room, userId: string): Promise<void> {
     const { roomId, version } = room;
     try {

@@ -52,8 +52,8 @@ interface Task {
 }
 
 /**
- * Fetches what was left out of the state of rooms when they were joined: from one server after the other, again and again with growing pauses,
- * over restarts, until the room is whole or nobody here is in it any more. MSC3902.
+ * Fetches the rest of the state of partially joined rooms: from one server after the other, again and again with growing pauses,
+ * over restarts, until the state is complete or no local user is in the room any more. MSC3902.
  */
 export class FullStates {
   readonly #options: FullStatesOptions;
@@ -66,7 +66,7 @@ export class FullStates {
     this.#options = options;
     options.stream.on('appended', ({ room }) => {
       if (room.partial === undefined || room.isResident) return;
-      // Nobody tells a server that is not in the room.
+      // A server that is not in the room gets no answer.
       this.#tasks.get(room.nid)?.stop.abort();
       room.endWaiting();
     });
@@ -195,7 +195,7 @@ export class FullStates {
     const [last, ...others] = room.partial?.before ?? [];
     if (last === undefined || others.length > 0) return undefined;
     const ids = await history.stateIds(server, room.roomId, last);
-    // Of who does not answer, or answers nonsense, nothing more is to be had now. What is too long to be read as a whole may be read as a stream.
+    // From a server that does not answer, or answers nonsense, nothing more can be had now. What is too long to be read as a whole may be read as a stream.
     if (!ids.ok && ids.kind !== 'refused' && ids.kind !== 'too_large') throw new Error(ids.error);
     if (!ids.ok || signal.aborted) return undefined;
     // Some tell the state after it.

@@ -27,7 +27,7 @@ export interface AnsweredState {
   readonly member: { readonly userId: string; readonly membership: Membership } | undefined;
 }
 
-/** What a server told of a room that was joined through it; every event verified by itself. */
+/** The answer of `send_join`; every event in it verified by itself. */
 export interface JoinAnswer {
   /** By id; the state and what authorises it. */
   readonly events: ReadonlyMap<string, AnsweredEvent>;
@@ -49,8 +49,8 @@ export interface JoinedRoom {
 }
 
 /**
- * Reads the answer of `send_join` while it arrives. What is badly signed or malformed is dropped, as if it had not been sent: rooms of many
- * years have state whose signatures nobody can check any more.
+ * Reads the answer of `send_join` while it arrives. What is badly signed or malformed is dropped, as if it had not been sent: old rooms
+ * have state whose signatures cannot be checked any more.
  */
 export class JoinAnswerReader {
   readonly #verifier: EventVerifier;

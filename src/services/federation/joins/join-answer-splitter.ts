@@ -48,8 +48,8 @@ const CLOSE_OBJECT = 0x7d;
 const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 
 /**
- * Cuts the answer of `send_join` into its events while it arrives, so that it never stands in memory as a whole. The JSON of each part is
- * left to be parsed by who takes it. An answer of version 1 of the endpoint, which stands in a list after its status, is cut the same way.
+ * Cuts the answer of `send_join` into its events while it arrives, so that it is never in memory as a whole. The caller
+ * parses the JSON of each part. An answer of version 1 of the endpoint, which stands in a list after its status, is cut the same way.
  *
  * @throws BadAnswerError
  */

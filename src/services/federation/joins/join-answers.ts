@@ -22,7 +22,7 @@ export interface JoinAnswersOptions {
 }
 
 /**
- * What a server that joined a room is told of it: the state before the join, and all that authorises it. Written as it is read, so that a
+ * Writes the answer of `send_join`: the state before the join, and its auth chain. It is streamed while it is read, so that a
  * room of any size takes no memory. Server-Server API, `PUT /send_join`.
  */
 export class JoinAnswers {
@@ -59,7 +59,7 @@ export class JoinAnswers {
     };
   }
 
-  /** The state without memberships, but with those whom a nameless room is named after. */
+  /** The state without memberships, except those of the heroes of a room without a name. */
   async #withoutMembers(room: Room, state: StateChain, join: StoredEvent): Promise<readonly number[]> {
     const nids = [...state.others().events];
     const isNamed = [...room.state].some(
@@ -141,7 +141,7 @@ const ALIAS = stateMapKey('m.room.canonical_alias', '');
 
 const everythingIn = (state: StateChain): readonly number[] => [...state.others().events, ...state.members().events];
 
-/** A stored event for another server: what was told of a room along with an invite is for its user only. */
+/** A stored event for another server: stripped state that came with an invite is for its user only. */
 const federationJson = (json: string): string => {
   if (!json.includes('"unsigned":')) return json;
   const { unsigned: _unsigned, ...pdu } = JSON.parse(json) as JsonObject;

@@ -6,7 +6,7 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 /** Servers that are asked for one membership. */
 const MAX = 20;
 
-/** What is known of where a room is. */
+/** What is known of the servers in a room. */
 export interface CandidateSources {
   readonly roomId: string;
   /** Servers that the client names. */
@@ -17,8 +17,8 @@ export interface CandidateSources {
 }
 
 /**
- * The servers that may be in a room, those first that are most likely to let the user in: whom the client names, who invited, whom an invite
- * tells of, whom this server knew there when it was in the room itself, and whose name the room has.
+ * The servers that may be in a room, the most likely to accept the join first: those that the client names, the inviter's, those in the stripped
+ * state of an invite, those that were there when this server was in the room itself, and the one in the room id.
  */
 export const candidatesFor = (
   { roomId, named, room, member }: CandidateSources,

@@ -4,12 +4,12 @@ import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { tailRow } from '#src/services/room-model/room/tail-row.ts';
 
-/** Memberships that are written in one statement: what others write waits for it. */
+/** Memberships that are written in one statement, for which other writes wait. */
 const AT_ONCE = 500;
 
 /**
- * Writes memberships that another server told of a room, a few hundred at a time, before the room's state has them. What a broken-off attempt
- * leaves of them is written over by the next one.
+ * Writes memberships of a remote room, a few hundred at a time, before the room's state has them. What an interrupted attempt
+ * leaves is overwritten by the next one.
  */
 export class MembersAhead {
   readonly #writer: Writer;

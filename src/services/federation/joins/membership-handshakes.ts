@@ -19,7 +19,7 @@ import { notValid } from './not-valid.ts';
 
 const MEMBER = 'm.room.member';
 
-/** Who wants to take a membership, and what their server understands. */
+/** A user who asks for a membership, and the room versions of their server. */
 export interface MakeRequest {
   readonly origin: string;
   readonly roomId: string;
@@ -56,8 +56,8 @@ export interface MembershipHandshakesOptions {
 }
 
 /**
- * Lets users of servers that are not in a room join it, leave it (decline an invite, take back a knock), or knock at it: they are given a
- * template, and what they make of it is accepted in their name. Server-Server API, "Joining Rooms", "Leaving Rooms", "Knocking upon a room".
+ * Lets users of servers that are not in a room join it, leave it (reject an invite, revoke a knock), or knock at it: their server gets a
+ * template, and sends back the signed event, which is accepted. Server-Server API, "Joining Rooms", "Leaving Rooms", "Knocking upon a room".
  */
 export class MembershipHandshakes {
   readonly #options: MembershipHandshakesOptions;
@@ -108,14 +108,14 @@ export class MembershipHandshakes {
     const authorisedBy = this.#authorisedHere(how, room, request.event);
     if (authorisedBy !== undefined) {
       const authorising = await this.#authorise(room, userId);
-      // Whom the template named may have lost the right to invite meanwhile; the authorization rules look at whom the event names.
+      // The user that the template named may have lost the right to invite meanwhile; the authorization rules look at the one in the event.
       if (authorising === undefined && !room.isJoined(userId) && room.member(userId)?.membership !== 'invite')
         throw new MatrixError('M_FORBIDDEN', 'Joins of this room are not authorised by its members.');
     }
     const pdu = authorisedBy === undefined ? request.event : signed(room, request.event, signer);
     const [verified] = await verifier.verify(room.version, [pdu]);
     if (verified?.ok !== true) throw notValid('The event', verified);
-    // Of an event whose content is not what was hashed, the redacted form would be accepted: another one than its sender meant.
+    // An event whose content does not match its hash would be accepted in redacted form: not what its sender meant.
     if (!hasRightContentHash(room.version, pdu)) throw invalid('The content of the event is not what its hash says.');
     if (verified.event.eventId !== eventId) throw invalid(`The event's id is ${verified.event.eventId}.`);
     const reception = await receiver.receive(room, verified.event, origin, true);
@@ -125,7 +125,7 @@ export class MembershipHandshakes {
       case 'known': {
         const event = await this.#options.events.find(room, eventId);
         if (event === undefined) throw invalid('The event is known, and is none of this room.');
-        // That it is here does not say that it was let in, nor that it still holds.
+        // That it is stored does not mean that it was allowed, nor that it is still current.
         if ((event.flags & HIDDEN_FLAGS) !== 0 || room.headMembership(userId) !== how)
           throw new MatrixError('M_FORBIDDEN', 'The room did not allow this event, or it does not hold any more.');
         return { room, event, isAuthorised: authorisedBy !== undefined };
@@ -137,7 +137,7 @@ export class MembershipHandshakes {
     }
   }
 
-  /** A room that this server is in, to which there is a way, and in which the origin may take part. @throws MatrixError M_NOT_FOUND, M_FORBIDDEN */
+  /** A room that this server is in and may hand out, and whose ACL allows the origin. @throws MatrixError M_NOT_FOUND, M_FORBIDDEN */
   async #room(how: Handshake, roomId: string, origin: string): Promise<Room> {
     if (how !== 'leave') this.#options.closed.assertOpen(roomId);
     const room = await this.#options.rooms.byId(roomId);
@@ -147,7 +147,7 @@ export class MembershipHandshakes {
     return room;
   }
 
-  /** The user of this server whom a join names as the one who authorised it; undefined for everything else. */
+  /** The local user that a join names in `join_authorised_via_users_server`; undefined for everything else. */
   #authorisedHere(how: Handshake, room: Room, { content }: JsonObject): string | undefined {
     const authorising = isJsonObject(content) ? content['join_authorised_via_users_server'] : undefined;
     const applies = how === 'join' && room.version.auth.restrictedJoins && typeof authorising === 'string';
@@ -155,7 +155,7 @@ export class MembershipHandshakes {
   }
 
   /**
-   * Who authorises the join of a remote user; undefined when nobody needs to. Server-Server API, "Restricted rooms".
+   * The local user who authorises the join of a remote user; undefined when that is not needed. Server-Server API, "Restricted rooms".
    *
    * @throws MatrixError M_FORBIDDEN, M_UNABLE_TO_AUTHORISE_JOIN, M_UNABLE_TO_GRANT_JOIN
    */
@@ -188,7 +188,7 @@ export class MembershipHandshakes {
 const invalid = (message: string): MatrixError => new MatrixError('M_INVALID_PARAM', message);
 
 /**
- * Whose membership it is. "The receiving server MUST apply certain validation before accepting the event."
+ * The user whose membership it is. "The receiving server MUST apply certain validation before accepting the event."
  *
  * @throws MatrixError M_INVALID_PARAM
  */
@@ -212,12 +212,12 @@ const signed = (room: Room, event: JsonObject, signer: PduSigner): JsonObject =>
 };
 
 /**
- * Who else is in the room, and who is banned from it, is not known before. Other servers ask the next one after the error code that says that
- * this server is not in the room, and after no other.
+ * In a partially joined room members and bans are not known yet. Only the error code for "not in the room" makes other servers
+ * ask the next one.
  *
  * @throws MatrixError M_NOT_FOUND
  */
 const assertIsWhole = ({ partial }: Room): void => {
   if (partial === undefined) return;
-  throw new MatrixError('M_NOT_FOUND', 'This server has not been told yet who is in the room. Ask another one.');
+  throw new MatrixError('M_NOT_FOUND', 'This server does not know the full state of the room yet. Ask another one.');
 };

@@ -5,7 +5,7 @@ import type { Database } from '#src/storage/database.ts';
 import { deleteOutsideRoom, unusedOutsideRooms } from '#src/storage/federation/outside-rooms.ts';
 
 const DAY_MS = 86_400_000;
-/** Days for which it is remembered that an invite was declined: clients that were away that long begin anew. */
+/** Days for which rejected invites are remembered: clients that were away for longer start with an initial sync. */
 const KEPT_DAYS = 90;
 const ROOMS_AT_ONCE = 200;
 
@@ -16,7 +16,7 @@ export interface OutsideCleanerOptions {
   readonly clock: Clock;
 }
 
-/** Forgets rooms of other servers of which nothing is left but invites that were declined long ago: whoever invites could make any number. */
+/** Deletes remote rooms of which only invites are left that were rejected long ago: other servers can create any number of them. */
 export class OutsideCleaner {
   readonly #options: OutsideCleanerOptions;
 

@@ -21,14 +21,14 @@ import { positionsById } from '#src/storage/room-model/event-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { OutsideRooms } from './outside-rooms.ts';
 
-/** A membership of a user of this server in a room that this server is not in. */
+/** An out-of-band membership: of a local user in a room that this server is not in. */
 export interface OutsideMembership {
   readonly roomId: string;
   readonly version: RoomVersion;
   readonly event: IdentifiedPdu;
-  /** What is told of the room; nothing for a leave. */
+  /** Stripped state of the room; empty for a leave. */
   readonly state: readonly StrippedStateEvent[];
-  /** What has to be done because of it. */
+  /** Jobs that are committed with it. */
   readonly jobs?: readonly JobRequest[];
 }
 
@@ -44,9 +44,9 @@ export interface OutsideMembershipsOptions {
 }
 
 /**
- * Keeps invites to, knocks at, and the end of both in rooms that this server is not in. Their events are outliers, each with what was told
- * of the room; sync shows them to the user whose membership they are. What the room's history makes of them is known once the server
- * joins the room.
+ * Stores out-of-band memberships: invites to, knocks at, and the end of both in rooms that this server is not in. Their events are outliers,
+ * each with the stripped state that came with it; sync shows them to the user. Whether the room's history has accepted them is known once
+ * the server joins the room.
  */
 export class OutsideMemberships {
   readonly #options: OutsideMembershipsOptions;
@@ -68,12 +68,12 @@ export class OutsideMemberships {
     });
   }
 
-  /** Who made someone's present membership. */
+  /** The sender of a present membership. */
   async senderOf(room: Room, member: Member): Promise<string | undefined> {
     return (await this.eventOf(room, member))?.sender;
   }
 
-  /** The event of a membership, with what was told of the room along with it. */
+  /** The event of a membership, with its stripped state. */
   async eventOf(room: Room, member: Member): Promise<StoredEvent | undefined> {
     return member.event === 0 ? undefined : this.#options.loader.one(room, member.event);
   }
@@ -174,7 +174,7 @@ export class OutsideMemberships {
   }
 }
 
-/** The event with what was told of its room, where clients are told it too. Nothing else of what came as `unsigned` is kept. */
+/** The event with the stripped state in `unsigned`, as clients get it. Nothing else of its `unsigned` is kept. */
 const withTold = (pdu: Pdu, state: readonly StrippedStateEvent[]): Pdu => {
   const { unsigned: _unsigned, ...rest } = pdu;
   const { membership } = pdu.content;

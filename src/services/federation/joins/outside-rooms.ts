@@ -8,11 +8,11 @@ import type { Database } from '#src/storage/database.ts';
 import { addOutsideRoom } from '#src/storage/federation/outside-rooms.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 
-/** What is known of a room of another server. */
+/** What is known of a remote room. */
 export interface OutsideRoom {
   readonly roomId: string;
   readonly version: RoomVersion;
-  /** Who made it, or, where that is not known, anybody who is in it. */
+  /** Its creator, or, where that is not known, any member. */
   readonly creator: string;
   readonly roomType: unknown;
 }
@@ -24,7 +24,7 @@ export interface OutsideRoomsOptions {
   readonly clock: Clock;
 }
 
-/** Gives rooms of other servers a row of their own, before anything of them can be stored. */
+/** Creates the row of a remote room, before anything of it can be stored. */
 export class OutsideRooms {
   readonly #options: OutsideRoomsOptions;
   readonly #appearing = new SerialByKey<string>();

@@ -24,7 +24,7 @@ import { toldState } from './told-state.ts';
 import { notValid } from './not-valid.ts';
 
 const MEMBER = 'm.room.member';
-/** Invites to rooms of other servers that wait for one user: a server that sends more is told so. */
+/** Pending invites to remote rooms of one user: further ones are refused. */
 const MAX_WAITING = 1_000;
 
 /** An invite of a user of this server, as another server sends it. */
@@ -35,14 +35,14 @@ export interface ReceivedInvite {
   /** Undefined in version 1 of the endpoint: then it is one of the first two. */
   readonly version: string | undefined;
   readonly event: JsonObject;
-  /** What is told of the room. */
+  /** `invite_room_state`. */
   readonly state: JsonValue | undefined;
 }
 
 export interface ReceivedInvitesOptions {
   readonly database: Database;
   readonly users: Pick<UserService, 'account'>;
-  /** Lets bridges make users whom somebody is about to invite. */
+  /** Lets application services create a user of theirs who is about to be invited. */
   readonly beforeInvite: (userId: string) => Promise<void>;
   readonly closed: Pick<ClosedRooms, 'assertOpen'>;
   readonly rooms: RoomRegistry;
@@ -55,7 +55,7 @@ export interface ReceivedInvitesOptions {
   readonly logger: Logger;
 }
 
-/** Takes invites of our users from other servers: checks them, signs them, and shows them. Server-Server API, "Inviting to a room". */
+/** Receives invites of local users from other servers: checks, signs and stores them. Server-Server API, "Inviting to a room". */
 export class ReceivedInvites {
   readonly #options: ReceivedInvitesOptions;
 
@@ -88,7 +88,7 @@ export class ReceivedInvites {
     await invitePermission.assertInvitable(target, event.pdu.sender);
     await this.#checkState(version, invite);
     const signed = countersigned(version, { ...event.pdu }, signer);
-    // Of a room that this server is in it hears by a transaction, as everybody does.
+    // The invite to a room that this server is in arrives by a transaction as well.
     if (room?.isResident !== true) {
       const state = toldState(invite.state, version);
       await outside.store({ roomId, version, event: { eventId: event.eventId, pdu: signed as Pdu }, state });
@@ -97,8 +97,8 @@ export class ReceivedInvites {
   }
 
   /**
-   * Takes an event of a room that this server is not in: the end of an invite, or of a knock. Only who invited may take an invite back, and only
-   * servers of which the room tells that they are in it may refuse a knock, for nobody here can tell who else might.
+   * Receives an event of a room that this server is not in: the end of an invite, or of a knock. Only the inviter's server may revoke an invite,
+   * and only servers that the stripped state names may refuse a knock: which others are in the room is not known here.
    *
    * @returns why it is of no use here; undefined when it was taken
    */
@@ -122,7 +122,7 @@ export class ReceivedInvites {
     return undefined;
   }
 
-  /** Whether a server is in a room as far as was told along with a knock, or by the room's name. */
+  /** Whether a server is in a room, by the stripped state of a knock or by the room id. */
   async #isOfRoom(room: Room, member: Member, origin: string): Promise<boolean> {
     const { outside, signer } = this.#options;
     const knock = await outside.eventOf(room, member);
@@ -159,14 +159,14 @@ export class ReceivedInvites {
     if (user.deactivated) throw new MatrixError('M_FORBIDDEN', `${target} has left this server.`);
     if (room?.isResident === true) return;
     if ((await pendingInvites(database, target, MAX_WAITING)) >= MAX_WAITING) {
-      throw new MatrixError('M_LIMIT_EXCEEDED', `${target} has more invites than they can answer.`, {
+      throw new MatrixError('M_LIMIT_EXCEEDED', `${target} has too many pending invites.`, {
         retry_after_ms: 3_600_000,
       });
     }
   }
 
   /**
-   * Checks what is told of the room: "SHOULD ... if the m.room.create event is missing", "events fail a signature check", "does not reside in
+   * Checks `invite_room_state`: "SHOULD ... if the m.room.create event is missing", "events fail a signature check", "does not reside in
    * the same room". Servers in the field send stripped events still, which say nothing that could be checked.
    *
    * @throws MatrixError M_INVALID_PARAM in rooms whose id is the hash of their create event; in others it is logged only
@@ -175,7 +175,11 @@ export class ReceivedInvites {
     const fault = await this.#stateFault(version, roomId, state);
     if (fault === undefined) return;
     if (version.roomIdIsCreateHash) throw invalid(`invite_room_state ${fault}.`);
-    this.#options.logger.info('an invite tells of its room what cannot be checked', { origin, room_id: roomId, fault });
+    this.#options.logger.info('the stripped state of an invite could not be verified', {
+      origin,
+      room_id: roomId,
+      fault,
+    });
   }
 
   async #stateFault(version: RoomVersion, roomId: string, state: JsonValue | undefined): Promise<string | undefined> {

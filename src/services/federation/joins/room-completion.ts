@@ -30,7 +30,7 @@ import { ToldBase } from './told-base.ts';
 const MEMBER = 'm.room.member';
 /** Events that are judged again, and rows of states that are looked at, without a pause. */
 const AT_ONCE = 200;
-/** Servers that are told of devices because they turned out to be in a room; others hear of them with the next change. */
+/** Servers that are sent devices because they turned out to be in a room; others get them with the next change. */
 const MAX_TOLD = 1_000;
 
 export interface RoomCompletionOptions {
@@ -45,7 +45,7 @@ export interface RoomCompletionOptions {
   readonly members: MembersAhead;
 }
 
-/** What is found out by judging again what was accepted since the join. */
+/** The result of judging again what was accepted since the join. */
 interface Judged {
   /** Up to where events have been judged. */
   upTo: number;
@@ -55,8 +55,8 @@ interface Judged {
 }
 
 /**
- * Makes the state of a room whole that was joined without its memberships, once these have been told. All states since the join get them, and
- * what was accepted since by what was known is judged again. Server-Server API, "Checks performed on receipt of a PDU".
+ * Completes a partially joined room once its full state is known. All states since the join get the missing memberships, and
+ * events that were accepted since by provisional state are judged again. Server-Server API, "Checks performed on receipt of a PDU".
  */
 export class RoomCompletion {
   readonly #options: RoomCompletionOptions;
@@ -67,7 +67,7 @@ export class RoomCompletion {
 
   /**
    * @param answer the state before the join
-   * @throws BadAnswerError when it contradicts what was told with the join
+   * @throws BadAnswerError when it contradicts the answer of the join
    */
   async complete(room: Room, join: StoredEvent, answer: JoinAnswer): Promise<void> {
     const { imports, states, writer } = this.#options;
@@ -95,7 +95,7 @@ export class RoomCompletion {
     });
   }
 
-  /** Everybody whom the state names, and those who were believed to be members and are not. */
+  /** All members in the state, and users who were provisionally taken for members and are none. */
   async #membersOf(room: Room, { join }: PartialState, entries: ToldEntries): Promise<readonly Member[]> {
     const { events, imports } = this.#options;
     const names = await imports.namesOf(entries);
@@ -113,7 +113,7 @@ export class RoomCompletion {
     return [...told, ...believed.map((member): Member => ({ ...member, membership: 'leave', event: 0 }))];
   }
 
-  /** Judges what came since the join by the state before it, as it is known now. */
+  /** Judges the events since the join by the full state before it. */
   async #judge(room: Room, base: ToldBase, judged: Judged): Promise<void> {
     const { database, loader, states } = this.#options;
     for (;;) {
@@ -177,7 +177,7 @@ export class RoomCompletion {
     const heard = new Set(room.remoteServers());
     const unheard = new Set([
       ...serversOf(joined).filter((server) => !partial.servers.has(server)),
-      // Whom an event drove out that is rejected now.
+      // Users who were kicked or banned by an event that is rejected now.
       ...serversOf(changes.members.filter(({ membership }) => membership === 'join')).filter(
         (server) => !heard.has(server),
       ),
@@ -242,8 +242,8 @@ export class RoomCompletion {
   }
 
   /**
-   * The forward extremities without those that are rejected now: in their place what these came after, where nothing else comes after it. Other
-   * servers are not given rejected events, and could not receive what is built on one.
+   * The forward extremities without those that are rejected now: in their place their prev events, where nothing else comes after them. Other
+   * servers do not get rejected events, and could not receive an event that is built on one.
    */
   async #extremities(
     room: Room,
@@ -291,7 +291,7 @@ export class RoomCompletion {
     }
   }
 
-  /** What of the room's present state is by rejected events: it is again what it was before them. */
+  /** The entries of the present state that rejected events set: they become again what they were before. */
   async #changes(room: Room, { replaced }: Judged): Promise<ResolvedChanges> {
     const { events, interner, loader } = this.#options;
     const state = new Map<string, StateSlot | undefined>();
@@ -327,7 +327,7 @@ export class RoomCompletion {
 const serversOf = (members: readonly Member[]): readonly string[] =>
   members.flatMap(({ local, userId }) => (local ? [] : (domainOf(userId) ?? [])));
 
-/** Whether nothing that happened since the join says what a user is. */
+/** Whether no event since the join has set a user's membership. */
 const isNews = (room: Room, { event, userId }: Member): boolean => {
   const known = room.headState(MEMBER, userId)?.nid ?? 0;
   return known < (room.partial?.join ?? 0) && known !== event;

@@ -60,7 +60,7 @@ export interface RoomImportOptions {
   readonly maxStateBytes: number;
 }
 
-/** The state that another server told, by position. */
+/** The state of the answer, by position. */
 interface ToldState {
   readonly changes: readonly StateChange[];
   readonly slots: ReadonlyMap<string, StateSlot>;
@@ -68,8 +68,8 @@ interface ToldState {
 }
 
 /**
- * Makes a room that this server is not in what another server told of it. State and auth chain are stored as outliers first, a few hundred at
- * a time, and so are memberships; the room becomes what they say in the commit of the join, or not at all. What a broken-off import left is found by the next one.
+ * Imports a room from the answer of `send_join`. State and auth chain are stored as outliers first, a few hundred at
+ * a time, and so are memberships; they become the room's state in the commit of the join, or not at all. What an interrupted import stored is found by the next one.
  */
 export class RoomImport {
   readonly #options: RoomImportOptions;
@@ -81,7 +81,7 @@ export class RoomImport {
   /**
    * @param via the server that answered
    * @returns the join; undefined when a user of this server came into the room meanwhile
-   * @throws BadAnswerError when the join does not stand by the state that was told
+   * @throws BadAnswerError when the join is not allowed by the state of the answer
    * @throws MatrixError M_RESOURCE_LIMIT_EXCEEDED when the room is too large for this server; M_FORBIDDEN when the user is banned from it
    */
   async import(
@@ -121,7 +121,7 @@ export class RoomImport {
     }
   }
 
-  /** Says what the room is: of an invite that was all this server knew too little. */
+  /** Sets the room's version, creator and type: with an invite only, not all of them were known. */
   async #settleRoom(room: Room, version: RoomVersion, { events, state }: JoinAnswer): Promise<void> {
     const { database, interner } = this.#options;
     const create = events.get(state.get(CREATE)?.eventId ?? '');
@@ -145,7 +145,7 @@ export class RoomImport {
     room.turnedOut(version, roomType ?? undefined);
   }
 
-  /** Where the told state lies that was accepted: what its auth events do not allow is left out. */
+  /** Positions of the accepted state of the answer: what its auth events do not allow is left out. */
   async entriesOf(room: Room, joinId: string, { state }: Pick<JoinAnswer, 'state'>): Promise<ToldEntries> {
     const told = new Map<string, AnsweredState>();
     for (const one of state.values()) if (one.eventId !== joinId) told.set(one.eventId, one);
@@ -246,7 +246,7 @@ export class RoomImport {
         forgotten: before?.membership === membership && before.forgotten,
       });
     }
-    // Users who were something in the room by what this server had of it, and are nothing by what it is now.
+    // Users with a membership in what this server had of the room, and none in what it is now.
     for (const member of room.members.values())
       if (!isTold.has(member.userId) && member.event !== 0)
         members.push({ ...member, membership: 'leave', event: 0, since: 0 });
@@ -254,7 +254,7 @@ export class RoomImport {
     return { changes, slots, members };
   }
 
-  /** Writes the join, and with it what the room is. What has to be read is read first: positions are given out and queued in one turn. */
+  /** Writes the join together with the room's state. What has to be read is read first: positions are given out and queued in one turn. */
   async #write(
     room: Room,
     join: IdentifiedPdu,
@@ -270,7 +270,7 @@ export class RoomImport {
     const skey = names.stateKey(MEMBER, userId);
     const replaced = entries.get(skey);
     const earlier = verdict.ok || replaced === undefined ? undefined : await loader.one(room, replaced);
-    // The server that answered does not know better, but the user is told what it is.
+    // The server that answered does not know of the ban, but the user gets the reason.
     if (earlier !== undefined && membershipIn(earlier.content) === 'ban')
       throw new MatrixError('M_FORBIDDEN', 'You are banned from this room.');
     if (!verdict.ok) throw new BadAnswerError(`The join is not allowed by the state that was told: ${verdict.reason}.`);
@@ -279,7 +279,7 @@ export class RoomImport {
     const places = await positionsById(database, authIds.map(eventIdBytes));
     const auth = places.filter((place) => place.room === room.nid).map((place) => place.nid);
     const [ours, others] = [true, false].map((wanted) => told.members.filter(({ local }) => local === wanted));
-    // Nobody sees them before the room is here. In one statement with the join, so many would hold up all other writes.
+    // They are not visible before the room is here. In one statement with the join, so many would hold up all other writes.
     await ahead.write(room, others ?? []);
 
     const statePos = writer.allocate(room.shard);
@@ -377,7 +377,7 @@ export class RoomImport {
   }
 }
 
-/** Where a told state event lies, and whose membership it is. */
+/** The position of a state event of the answer, and the user whose membership it is. */
 export interface ToldEntry {
   readonly nid: number;
   readonly skey: number;
@@ -385,7 +385,7 @@ export interface ToldEntry {
 }
 export type ToldEntries = readonly ToldEntry[];
 
-/** Servers in a room of which this server is told at most. */
+/** Servers that an answer may name. */
 const MAX_SERVERS = 20_000;
 
 /** Events in an order in which each comes after its auth events. Those that name each other in a circle come last. */
@@ -410,10 +410,10 @@ const authFirst = (events: ReadonlyMap<string, AnsweredEvent>): readonly Answere
   return [...ordered.values()];
 };
 
-/** Whether the room says that it is the successor of another one: what the user said of that one holds for this one too. */
+/** Whether the room says that it is the successor of another one: the user's settings for that one are carried over to this one. */
 const hasPredecessor = ({ slots }: ToldState): boolean => isJsonObject(slots.get(CREATE)?.event.content['predecessor']);
 
-/** What is remembered of a state that is not whole, or that an earlier one of the room was not. */
+/** The rows of a partial state, also of an earlier one of the room. */
 const partialRowsOf = (room: Room, partial: PartialState | undefined): readonly PartialRoomRow[] => {
   if (partial !== undefined) return [partialRowOf(room.nid, partial)];
   const wasPartial = room.partial !== undefined || room.fullSince > 0;

@@ -7,12 +7,12 @@ import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
-/** State events that are kept of what is told of a room, and bytes of all of them together. */
+/** Events of stripped state that are kept, and bytes of all of them together. */
 const MAX_EVENTS = 100;
 const MAX_BYTES = 32_768;
 
 /**
- * What another server tells of a room along with an invite or a knock, as clients are shown it. What is no state event, or too much, is left
+ * The stripped state that another server sends with an invite or a knock, as clients get it. What is no state event, or too much, is left
  * out. Client-Server API, "Stripped state".
  */
 export const toldState = (state: JsonValue | undefined, version: RoomVersion): readonly StrippedStateEvent[] => {
@@ -49,10 +49,10 @@ const sizeOf = (event: StrippedStateEvent): number => {
 };
 
 /**
- * What this server tells of a room to the server of a user who is invited, or knocks: whole PDUs, so that it can be checked. Server-Server
+ * The state that this server sends to the server of a user who is invited, or knocks: whole PDUs, so that it can be verified. Server-Server
  * API, `invite_room_state`, `knock_room_state`.
  *
- * @param member the member event of whom to tell beside: who invites
+ * @param member the inviter's member event, which is added
  */
 export const describedState = (room: Room, member: StoredEvent | undefined): readonly JsonObject[] => {
   const events = STRIPPED_STATE_TYPES.flatMap((type) => room.stateEvent(type) ?? []);

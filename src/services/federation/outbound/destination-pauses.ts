@@ -1,6 +1,6 @@
 const SECOND = 1_000;
 const FIRST_MS = SECOND;
-/** Nobody who comes back within the first quarter of an hour waits longer for their mail. */
+/** The longest pause within the first quarter of an hour. */
 const SHORT_MS = 20 * SECOND;
 const SHORT_PAUSES = 50;
 export const MAX_PAUSE_MS = 3_600 * SECOND;

@@ -5,7 +5,7 @@ import type { Deliveries, Delivery } from '#src/storage/delivery/deliveries.ts';
 const AT_ONCE = 500;
 
 /**
- * How often in a row servers could not be reached. What they are still to be sent is kept elsewhere, so that a server that keeps up costs no
+ * Stores how often in a row servers could not be reached. What waits for them is stored by `PendingRooms`, so that a server that keeps up needs no
  * row; changes of many are written together.
  */
 export class DestinationProgress implements DeliveryProgress {
@@ -62,12 +62,12 @@ export class DestinationProgress implements DeliveryProgress {
     await this.#saving.ask({ ...delivery, position: 0, batchEnd: null });
   }
 
-  /** A server was reached, or is to be sent nothing any more. */
+  /** A server was reached, or nothing waits for it any more. */
   async forget(destination: string): Promise<void> {
     if (this.#failing.delete(destination)) await this.#forgetting.ask(destination);
   }
 
-  /** Everybody is tried once when the process starts; who fails again waits as long as before. */
+  /** Every server is tried once when the process starts; one that fails again waits as long as before. */
   async unfinished(after: string, limit: number): Promise<readonly Delivery[]> {
     const page = await this.#deliveries.unfinished(after, limit);
     for (const delivery of page) this.#failing.set(delivery.destination, delivery);

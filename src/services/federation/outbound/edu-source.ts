@@ -9,29 +9,29 @@ export interface Edu {
 /** EDUs that are on their way in a transaction. */
 export interface TakenEdus {
   readonly edus: readonly Edu[];
-  /** What makes those among them the same that must arrive once: two transactions with the same are the same. */
+  /** Identifies the EDUs among them that must arrive once: two transactions with the same identity are the same. */
   readonly identity: readonly string[];
-  /** More wait behind these that events have to wait for: what they are decrypted with. */
+  /** More EDUs wait behind these that have to arrive before events: the keys that decrypt them. */
   readonly holdsEventsBack: boolean;
   /** They arrived: they need not be kept any more. */
   delivered(): Promise<void>;
 }
 
-/** Where EDUs come from. */
+/** A source of EDUs. */
 export interface EduSource {
   /**
    * Whether something may wait for a destination: true as long as `take` may still give something, also while what was taken has not arrived,
    * and after `take` or `delivered` failed. On false it is forgotten how often the destination could not be reached, and nothing more is asked
-   * for until somebody wakes it.
+   * for until it is woken.
    */
   has(destination: string): boolean;
   /** EDUs that wait for a destination, in order, and so many at most. Those that do not arrive are taken again. */
   take(destination: string, limit: number): Promise<TakenEdus>;
   /** Destinations of which something was kept by earlier processes. */
   kept?(): Promise<readonly string[]>;
-  /** A destination could not be reached several times: what will not matter any more goes. */
+  /** A destination could not be reached several times: what will not matter any more is dropped. */
   away(destination: string): void;
-  /** A destination is no more, or shares nothing with this server any more. */
+  /** A destination is gone, or shares no room with this server any more. */
   forget(destination: string): Promise<void> | void;
 }
 

@@ -10,7 +10,7 @@ export interface EventAudienceOptions {
   readonly stream: RoomEventStream;
   readonly pending: PendingRooms;
   readonly isLocal: (userId: string) => boolean;
-  /** Whether this server talks to that one. */
+  /** Whether this server federates with that one. */
   readonly allows: (serverName: string) => boolean;
   /** Something waits for these servers. */
   readonly wake: (destinations: Iterable<string>) => void;
@@ -26,14 +26,14 @@ export interface EventAudienceOptions {
   readonly maySticky: (room: Room) => boolean;
 }
 
-/** Of whom a server hears that a membership of theirs ended before they were in the room, or that they may not come. */
+/** Memberships whose end is sent to the user's server, even if it is not in the room. */
 const HEARS_OF_END: ReadonlySet<string> = new Set(['join', 'invite', 'knock']);
 
 const NOBODY: ReadonlyMap<string, number> = new Map();
 
 /**
- * Which servers are sent which events: those that take part in the room before or after it. A message costs one note for its room, however
- * many servers there are; they are looked through when their time comes, for all messages until then.
+ * Decides which servers get an event: those in the room before or after it. A message costs one note for its room, however
+ * many servers there are; servers are looked through later, for all messages until then.
  * Server-Server API, "Transactions"; "Room events ... sent to all servers in the room".
  */
 export class EventAudience {
@@ -86,8 +86,8 @@ export class EventAudience {
   }
 
   /**
-   * Works out what is to be sent of a room's events after a position, some of which the process before may have sent already. A server
-   * that has left meanwhile is sent that it did, and nothing else: what it may know of the rest, nothing says any more.
+   * Computes what is to be sent of a room's events after a position, some of which the process before may have sent already. A server
+   * that has left meanwhile is sent its leave, and nothing else: what it may see of the rest is not known any more.
    */
   recall(room: Room, after: number): void {
     const since = new Map<string, number>();
@@ -125,7 +125,7 @@ export class EventAudience {
     const ours = events.filter(({ event }) => isOurs(event, this.#options.isLocal));
     const [first] = ours;
     const last = ours.at(-1);
-    // By the state of a room other servers say who may come into it, and do what there.
+    // Other servers authorise events by the state of the room.
     const isUrgent = ours.some(({ event }) => event.isState);
     if (comings.joined.size > 0 || comings.left.size > 0) {
       this.#spreadBefore(room, comings.joined, comings.left.keys());
@@ -160,14 +160,14 @@ export class EventAudience {
     this.#add(room, before, unspread.first - 1, unspread.newest, unspread.isUrgent);
   }
 
-  /** The last of a server's users left with an event: that one is the last that it is sent. */
+  /** The last of a server's users left: their leave is the last event that it is sent. */
   #leave(room: Room, server: string, nid: number, ours: readonly CommittedEvent[]): void {
     const [first] = ours;
     if (first !== undefined && first.event.nid <= nid) this.#end(room, server, nid, first.event.nid - 1);
     else if (this.#options.pending.isOpen(server, room.nid)) this.#end(room, server, nid, nid);
   }
 
-  /** "leave/kick/ban" of those who were not in the room, or no more: their server hears of that, and of nothing else. */
+  /** "leave/kick/ban" of users who were not in the room, or no longer: their server gets that event, and nothing else. */
   #tellTargets(room: Room, events: readonly CommittedEvent[], left: ReadonlyMap<string, number> = NOBODY): void {
     for (const { event, member } of events) {
       if (member === undefined || member.after.local || !isOurs(event, this.#options.isLocal)) continue;
@@ -179,7 +179,7 @@ export class EventAudience {
     }
   }
 
-  /** A server takes part in a room after a position: of what came before it is sent what is sticky. MSC4354. */
+  /** A server is in a room from a position on: of what came before, it is sent the sticky events. MSC4354. */
   #join(room: Room, server: string, at: number): void {
     const { allows, joined, maySticky, pending, wake } = this.#options;
     joined(room, server);

@@ -42,7 +42,7 @@ export interface EventsToSendOptions {
   readonly clock: Clock;
 }
 
-/** Reads what waits for a server: out of memory for rooms in use, and of rooms that are not, without making them. */
+/** Reads the events that wait for a server: from memory for rooms in use, and from the database for others. */
 export class EventsToSend {
   readonly #options: EventsToSendOptions;
   readonly #pages: OwnEventPages;

@@ -38,44 +38,44 @@ import { EventsToSend } from './events-to-send.ts';
 import { bodyOf, MAX_EDUS, MAX_PDUS, type OutboundTransaction, transactionId } from './outbound-transaction.ts';
 import { PendingRooms } from './pending-rooms.ts';
 
-/** Under which it remembers how far it came, and in logs and metrics. */
+/** Its name in stored cursors, logs and metrics. */
 const NAME = 'federation';
 const PAGE = 500;
-/** How long it may be unknown to the database what was sent, and what was not. */
+/** How long progress may stay unwritten. */
 const KEEP_MS = 1_000;
-/** The same, when nothing that happened concerns other servers. */
+/** The same, when nothing since concerns other servers. */
 const KEEP_IDLE_MS = 60_000;
-/** How long what is left of a room that goes is waited for, and how often is looked. */
+/** How long the last events of a room that is being deleted are waited for, and how often is looked. */
 const MAX_SETTLING_MS = 30_000;
 const SETTLING_MS = 100;
-/** What is being sent gets so long when the server stops. */
+/** Time for transactions under way when the server stops. */
 const CLOSE_MS = 3_000;
-/** And attempts to reach those of whom nothing is known: mostly they are looked for in vain, and the next process tries again. */
+/** The same for attempts to reach servers that were never reached: most of them fail, and the next process tries again. */
 const CLOSE_UNKNOWN_MS = 500;
-/** After a transaction, what comes for its server so soon goes out together: milliseconds that nobody who reads along notices. */
+/** After a transaction, what comes for its server so soon goes out together: milliseconds that readers do not notice. */
 const GATHER_MS = 100;
 /** A transaction that failed so often is no longer held in memory, and put together anew when it is tried again. */
 const HELD_FAILURES = 3;
 /** After so many failures in a row, about a minute, a server was away for long. */
 const LONG_FAILURES = 7;
-/** After so many, more than a quarter of an hour, it is looked whether it has to do with this server at all. */
+/** After so many, more than a quarter of an hour, it is checked whether it shares any room with this server. */
 const GONE_FAILURES = 52;
-/** Of the servers that are sent to at once, those of which nothing is known take this part at most. */
+/** The largest share of concurrent transactions that servers take which were never reached. */
 const SHARE_OF_UNKNOWN = 0.6;
 /**
- * Those that could not be reached last have places of their own beside these, so many for each place. Most of them are connections that nobody
- * answers, which take little and long.
+ * Servers that could not be reached last have places of their own beside these, so many for each place. Most of these are connections without
+ * an answer, which cost little and take long.
  */
 const PLACES_OF_FAILING = 1.25;
 /** Servers of which it is remembered that they were reached last. */
 const MAX_PROVEN = 20_000;
 const TIMEOUTS = { acceptMs: 10_000, headersMs: 60_000, totalMs: 90_000 };
-/** The first try is a short one: of a thousand servers nobody knows how many are dead, and the others come after these. */
+/** The first attempt is short: many of a thousand unknown servers may be dead, and the others wait behind them. */
 const TIMEOUTS_OF_UNKNOWN = { ...TIMEOUTS, acceptMs: 5_000 };
 const TIMEOUTS_OF_FAILING = { acceptMs: 5_000, headersMs: 20_000, totalMs: 30_000 };
-/** Who is tried once in a while is waited for longer. */
+/** A server that is tried once in a while gets more time. */
 const TIMEOUTS_OF_GONE = { ...TIMEOUTS_OF_FAILING, acceptMs: 10_000 };
-/** After trouble of our own. */
+/** The pause after an error of this server itself. */
 const TROUBLE_MS = 2_000;
 /** Answers name the events that were refused. */
 const MAX_ANSWER_BYTES = 262_144;
@@ -94,9 +94,9 @@ export interface FederationOutboundOptions {
   /** Says that something other than events waits for a server. */
   readonly woken: Subscribable<string>;
   readonly isLocal: (userId: string) => boolean;
-  /** Whether this server talks to that one. */
+  /** Whether this server federates with that one. */
   readonly allows: (serverName: string) => boolean;
-  /** A server takes part in a room from now on. */
+  /** A server has joined a room. */
   readonly joined: (room: Room, serverName: string) => void;
   readonly clock: Clock;
   readonly timers: Timers;
@@ -107,15 +107,15 @@ export interface FederationOutboundOptions {
   readonly concurrency: number;
 }
 
-/** What is to be sent to a server. It is put together when there is a connection to it, and held until it arrived. */
+/** A transaction for a server. It is put together when there is a connection to the server, and held until it has arrived. */
 interface Sending {
   readonly position: number;
   transaction: OutboundTransaction | undefined;
 }
 
 /**
- * Sends other servers what happens here: events in order, what is to be decrypted with them before, at least once, and each transaction under
- * an id by which it is recognised. Server-Server API, "Transactions".
+ * Sends transactions to other servers: events in order, to-device messages before the events that they decrypt, at least once, and each transaction
+ * under an id by which it is recognised. Server-Server API, "Transactions".
  *
  * What waits is a position for each server and room. It is written once in a while, and only of servers that have not kept up: what came
  * after that is worked out again from the events themselves.
@@ -131,11 +131,11 @@ export class FederationOutbound {
   readonly #keeping: Background;
   /** What was put together and has not arrived, by destination. */
   readonly #held = new Map<string, Sending>();
-  /** Ends attempts to reach those that could not be reached last, for which nobody waits when the server stops. */
+  /** Ends attempts to reach servers that could not be reached last; they are not waited for when the server stops. */
   readonly #trying = new AbortController();
   /** The same for servers of which nothing is known. */
   readonly #asking = new AbortController();
-  /** Servers that were reached last: they wait for none of those that take long to fail. */
+  /** Servers that were reached last: they do not wait for servers that take long to fail. */
   readonly #proven = new LRUCache<string, true>(atMost(MAX_PROVEN));
   #lastTurn: Promise<void> = Promise.resolve();
   /** Servers that are back after long. */
@@ -291,7 +291,7 @@ export class FederationOutbound {
     await this.#keeping.idle();
   }
 
-  /** Sends what waits to those who can be reached, begins nothing new then, and breaks off what takes long. */
+  /** Sends what waits to servers that can be reached, begins nothing new then, and aborts what takes long. */
   async drain(): Promise<void> {
     await this.#spreading.close();
     this.#audience.spread();
@@ -311,9 +311,12 @@ export class FederationOutbound {
     try {
       await this.#keep();
     } catch (err) {
-      this.#options.logger.warn('what was sent to other servers of late is worked out again by the next process', {
-        err,
-      });
+      this.#options.logger.warn(
+        'progress of sending to other servers could not be stored; the next process computes it again',
+        {
+          err,
+        },
+      );
     }
   }
 
@@ -415,7 +418,7 @@ export class FederationOutbound {
       return { kind: 'later', afterMs: TROUBLE_MS };
     }
     const { transaction } = sending;
-    // What an answer says is no matter: it arrived, and what was refused of it is refused again.
+    // The content of an answer does not matter: the transaction arrived, and a refused event would be refused again.
     if (result.ok || result.kind === 'too_large') {
       this.#held.delete(destination);
       this.#proven.set(destination, true);
@@ -442,7 +445,7 @@ export class FederationOutbound {
     return { path: `/_matrix/federation/v1/send/${encodeURIComponent(transaction.id)}`, body: transaction.body };
   }
 
-  /** A turn of the event loop for each transaction: what is signed for hundreds of servers at once must not hold anybody up. */
+  /** A turn of the event loop for each transaction: signing for hundreds of servers at once must not hold up requests. */
   #turn(): Promise<void> {
     const turn = this.#lastTurn.then(() => setImmediate());
     this.#lastTurn = turn;

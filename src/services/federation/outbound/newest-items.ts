@@ -5,7 +5,7 @@ export interface TakenItems<Item> {
   delivered(but?: ReadonlySet<Item>): void;
 }
 
-/** What waits for each of many destinations, of each kind the newest only, and so many kinds at most: the oldest go. In memory only. */
+/** Items that wait for each of many destinations: the newest for each key, and so many keys at most; the oldest are dropped. In memory only. */
 export class NewestItems<Item> {
   readonly #items = new Map<string, Map<string, Item>>();
   readonly #most: number;

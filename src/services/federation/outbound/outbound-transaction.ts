@@ -6,14 +6,14 @@ import type { Edu } from './edu-source.ts';
 export const MAX_PDUS = 50;
 export const MAX_EDUS = 100;
 
-/** What one server sends another at once. */
+/** A transaction to be sent. */
 export interface OutboundTransaction {
   readonly id: string;
   /** Its body in Canonical JSON. */
   readonly body: string;
   /** It holds as much as it may: more may wait. */
   readonly isFull: boolean;
-  /** Everything in it arrived, or is given up. */
+  /** Called when everything in it has arrived, or is given up. */
   delivered(): Promise<void>;
 }
 
@@ -22,7 +22,7 @@ export interface OutboundTransaction {
  * receiver. With another id it brings what the receiver recognises by itself: events by their ids, messages by theirs.
  *
  * @param identity of what has to arrive
- * @param otherwise the id of a transaction that has nothing of the kind
+ * @param otherwise the id of a transaction without such content
  */
 export const transactionId = (identity: readonly string[], otherwise: () => string): string =>
   identity.length === 0 ? otherwise() : hash('sha256', JSON.stringify(identity), 'base64url').slice(0, 32);

@@ -2,8 +2,8 @@ import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
 /**
- * Whether this server sends an event to the others in its room: it is of one of its users, or of another server's whom it let in, or out.
- * With which of ours it came into a room (`afterGap`), those who were there tell the others.
+ * Whether this server sends an event to the others in its room: it is of a local user, or a join or leave of a remote user that was made through this server.
+ * The join with which this server entered the room (`afterGap`) is sent by the server that it joined through.
  */
 export const isOurs = (event: StoredEvent, isLocal: (userId: string) => boolean): boolean =>
   (event.flags & (HIDDEN_FLAGS | EVENT_FLAGS.afterGap)) === 0 &&

@@ -8,7 +8,7 @@ export interface PendingSpan {
   /** The newest one that is known to be waiting. */
   newest: number;
   /**
-   * The server came into the room, and is first to be sent our events of before that are sticky still: those after this one, up to `after`.
+   * The server joined the room, and first gets our earlier events that are still sticky: those after this one, up to `after`.
    * Undefined when it has them.
    */
   stickyAfter: number | undefined;
@@ -38,8 +38,8 @@ const MAX_ROOMS = 1_000_000;
 const keyOf = (destination: string, room: number): string => `${room} ${destination}`;
 
 /**
- * Which rooms' events which servers are still to be sent, as positions: what waits for a server that is away takes as much for one event
- * as for a million. Nothing is known of servers that have everything.
+ * The rooms with unsent events of each server, as positions: what waits for a server that is away takes as much space for one event
+ * as for a million. A server that has everything has no entry.
  */
 export class PendingRooms {
   /** Destination -> room -> spans, ascending and apart. Rooms are in the order in which they are sent. */
@@ -171,7 +171,7 @@ export class PendingRooms {
     return [...this.#pending].flatMap(([destination, rooms]) => (rooms.has(room) ? destination : []));
   }
 
-  /** Nobody is to be sent anything of a room any more. */
+  /** Nothing of a room is to be sent any more. */
   forgetRoom(room: number): void {
     for (const destination of this.waitingFor(room)) {
       const rooms = this.#pending.get(destination);
@@ -200,7 +200,7 @@ export class PendingRooms {
     return { taken, replaced, rows };
   }
 
-  /** What was taken could not be kept, or nobody knows. */
+  /** What was taken could not be stored, or that is unknown. */
   putBack({ taken }: PendingChanges): void {
     for (const { destination, room } of taken) {
       this.#kept.add(keyOf(destination, room));

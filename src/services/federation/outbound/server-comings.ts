@@ -1,7 +1,7 @@
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { Appended, MemberChange } from '#src/services/events/stream/room-event-stream.ts';
 
-/** Which servers began or ended to take part in a room by what was committed, and with which event. */
+/** The servers that joined or left a room by what was committed, and with which event. */
 export interface ServerComings {
   readonly joined: ReadonlyMap<string, number>;
   readonly left: ReadonlyMap<string, number>;
@@ -16,7 +16,7 @@ interface Balance {
   lastLeave: number;
 }
 
-/** Works out which other servers came or went; the room is as it is after all of it. Costs nothing where no membership changed. */
+/** Computes which other servers joined or left; the room is as it is after all of it. Costs nothing where no membership changed. */
 export const serverComings = ({ room, events, resolvedMembers = [] }: Appended): ServerComings => {
   let balances: Map<string, Balance> | undefined;
   const count = ({ before, after }: MemberChange, nid: number): void => {
@@ -24,7 +24,7 @@ export const serverComings = ({ room, events, resolvedMembers = [] }: Appended):
     const is = after.membership === 'join';
     if (was === is || after.local) return;
     const server = domainOf(after.userId);
-    // Of servers that were in the room before this one it is not known yet who else is there.
+    // In a partially joined room it is not known yet which other members such a server has.
     if (server === undefined || room.partial?.servers.has(server) === true) return;
     let balance = balances?.get(server);
     if (balance === undefined)

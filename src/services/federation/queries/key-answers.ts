@@ -9,7 +9,7 @@ export interface KeyAnswersOptions {
 }
 
 /**
- * Hands keys of this server's users to other servers: what everybody may see of them. "Requested users must be local to the receiving homeserver":
+ * Answers other servers' queries and claims of local users' keys, with what every user may see. "Requested users must be local to the receiving homeserver":
  * others are left out. Server-Server API, "End-to-End Encryption".
  */
 export class KeyAnswers {

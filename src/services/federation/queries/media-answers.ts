@@ -32,7 +32,7 @@ export interface MixedAnswer {
 
 const BOUNDARY_LENGTH = 32;
 
-/** Hands this server's files to other servers. Server-Server API, "Content Repository". */
+/** Serves this server's media to other servers. Server-Server API, "Content Repository". */
 export class MediaAnswers {
   readonly #options: MediaAnswersOptions;
 

@@ -6,16 +6,16 @@ export class PublicRoomsAnswers {
   readonly #publicRooms: PublicRooms;
   readonly #isOpen: boolean;
 
-  /** @param options.isOpen whether the list is told at all */
+  /** @param options.isOpen whether the list is shown to other servers */
   constructor(options: { readonly publicRooms: PublicRooms; readonly isOpen: boolean }) {
     this.#publicRooms = options.publicRooms;
     this.#isOpen = options.isOpen;
   }
 
-  /** "just those listed on the receiving homeserver's directory". @throws MatrixError M_FORBIDDEN where it is not told, M_INVALID_PARAM */
+  /** "just those listed on the receiving homeserver's directory". @throws MatrixError M_FORBIDDEN where it is not shown, M_INVALID_PARAM */
   async list(query: Omit<PublicRoomsQuery, 'server'>): Promise<PublicRoomsPage> {
     if (!this.#isOpen)
-      throw new MatrixError('M_FORBIDDEN', 'This server does not tell other servers of its public rooms.');
+      throw new MatrixError('M_FORBIDDEN', 'This server does not show its public rooms to other servers.');
     return this.#publicRooms.list(query);
   }
 }

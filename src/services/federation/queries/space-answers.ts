@@ -7,7 +7,7 @@ import { childrenOf, type ChildState } from '#src/services/rooms/spaces/space-ch
 import type { Database } from '#src/storage/database.ts';
 import { roomNidsOf } from '#src/storage/room-model/room-ids.ts';
 
-/** Children of one space that another server is told of. */
+/** Children of one space in an answer. */
 const MAX_CHILDREN = 500;
 
 export interface SpaceAnswersOptions {
@@ -17,14 +17,14 @@ export interface SpaceAnswersOptions {
   readonly serverName: string;
 }
 
-/** What another server is told of a space; members are named as on the wire. */
+/** The answer for a space; members are named as on the wire. */
 export interface SpaceAnswer {
   readonly room: RoomSummary & { readonly children_state: readonly ChildState[] };
   readonly children: readonly RoomSummary[];
   readonly inaccessible_children: readonly string[];
 }
 
-/** Tells other servers of spaces and rooms that some of their users may join or read. Server-Server API, `GET /hierarchy/{roomId}`. */
+/** Describes spaces and rooms that some user of the asking server may join or read. Server-Server API, `GET /hierarchy/{roomId}`. */
 export class SpaceAnswers {
   readonly #options: SpaceAnswersOptions;
 
@@ -32,7 +32,7 @@ export class SpaceAnswers {
     this.#options = options;
   }
 
-  /** @throws MatrixError M_NOT_FOUND for a room that this server is not in, or to which the asking one has no way */
+  /** @throws MatrixError M_NOT_FOUND for a room that this server is not in, or that is not open to the asking one */
   async answer(origin: string, roomId: string, suggestedOnly: boolean): Promise<SpaceAnswer> {
     const { database, openness, rooms } = this.#options;
     const room = await rooms.byId(roomId);

@@ -18,7 +18,7 @@ export class WholeState {
     if (await this.within(room, MAX_MS)) return;
     throw new MatrixError(
       'M_UNKNOWN',
-      'This server has not been told yet who is in the room. Try again in a moment.',
+      'This server does not know the full state of the room yet. Try again in a moment.',
       {},
       503,
     );

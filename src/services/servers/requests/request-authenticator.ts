@@ -51,7 +51,7 @@ export class RequestAuthenticator {
   /**
    * The server that has signed a request.
    *
-   * @throws MatrixError M_UNAUTHORIZED when it is not signed by the server that it names; M_FORBIDDEN when this server does not talk to that
+   * @throws MatrixError M_UNAUTHORIZED when it is not signed by the server that it names; M_FORBIDDEN when this server does not federate with that
    *   one; M_LIMIT_EXCEEDED
    */
   async authenticate(request: SignedRequest): Promise<{ readonly serverName: string }> {
@@ -62,7 +62,7 @@ export class RequestAuthenticator {
     if (first === undefined)
       throw unauthorized('The request is not signed: it needs an Authorization header X-Matrix.');
     const { origin } = first;
-    if (!policy.allows(origin)) throw new MatrixError('M_FORBIDDEN', `This server does not talk to ${origin}.`);
+    if (!policy.allows(origin)) throw new MatrixError('M_FORBIDDEN', `This server does not federate with ${origin}.`);
     await this.#verify(request, origin, signatures);
     contacts.heardOf(origin);
     return { serverName: origin };
