@@ -87,7 +87,7 @@ export const redactionEndpoints = [
   }),
   // MSC4194.
   endpoint({
-    operationId: 'userEventRedactions',
+    operationId: 'redactUserEvents',
     summary: 'Redacts the newest events that a user has sent into a room',
     method: 'POST',
     path: '/_matrix/client/unstable/org.matrix.msc4194/rooms/{roomId}/redact/user/{userId}',

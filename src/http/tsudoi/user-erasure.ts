@@ -13,7 +13,7 @@ interface Services {
 
 export const userErasureEndpoints = [
   endpoint({
-    operationId: 'userErasure',
+    operationId: 'eraseUser',
     summary: 'Takes away all that there is of a user: a task.',
     method: 'POST',
     path: '/_tsudoi/admin/v1/users/{user_id}/erase',

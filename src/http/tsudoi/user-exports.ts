@@ -69,7 +69,7 @@ const own = {
 /** Archives of all that there is of a user: made by administrators, or by the users themselves where they may. */
 export const userExportEndpoints = [
   endpoint({
-    operationId: 'userExports',
+    operationId: 'exportUser',
     summary: 'Has an archive made of all that there is of a user: a task.',
     method: 'POST',
     path: ADMIN,

@@ -132,8 +132,8 @@ const USERS: Readonly<Record<string, Prepare>> = {
   adminRedactUserEvents: toUser((userId) => `/_synapse/admin/v1/user/${userId}/redact`, 'user.redact', {
     body: { rooms: [] },
   }),
-  userErasure: toUser((userId) => `/_tsudoi/admin/v1/users/${userId}/erase`, 'user.erase', { body: {} }),
-  userExports: toUser((userId) => `/_tsudoi/admin/v1/users/${userId}/exports`, 'user.export', { body: {} }),
+  eraseUser: toUser((userId) => `/_tsudoi/admin/v1/users/${userId}/erase`, 'user.erase', { body: {} }),
+  exportUser: toUser((userId) => `/_tsudoi/admin/v1/users/${userId}/exports`, 'user.export', { body: {} }),
   deleteExport: async (server) => {
     const path = `/_tsudoi/admin/v1/users/${await userOf(server)}/exports`;
     const { export_id: id } = await server.must('admin-root', 'POST', path, {});
