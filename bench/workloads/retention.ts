@@ -47,7 +47,7 @@ export const retention: Workload = {
         [count, room],
       );
       await server.sql('vacuum analyze events');
-      /** Of the table and its indexes. AllowedUsers writes meanwhile makes it grow, and fills what was left empty. */
+      /** Of the table and its indexes. Writes meanwhile make it grow, and fill what was left empty. */
       const bytesPerEvent = async (): Promise<number> => {
         const [found] = await server.sql<{ size: string; events: string }>(
           `select pg_total_relation_size('events') as size, count(*) as events from events`,

@@ -39,7 +39,7 @@ export class ConnectionLine {
   }
 
   /**
-   * Takes a connection. AllowedUsers has one gives it back with `give`.
+   * Takes a connection, which is to be returned with `give`.
    *
    * @returns undefined where one is free, which is the usual case; else what rejects when there is none in time
    */

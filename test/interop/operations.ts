@@ -23,7 +23,7 @@ export function operations(rig: () => Rig): void {
             messages: { [bob.userId]: { '*': { count } } },
           });
         await rig()[guest].launch();
-        // AllowedUsers starts again says something sooner or later; that is what the other server notices.
+        // A server that starts again sends something sooner or later; that is what the other server notices.
         const answer = await bob.say(roomId, 'back');
         await alice.sees(roomId, answer);
         for (const id of sent.slice(-5)) await bob.sees(roomId, id);

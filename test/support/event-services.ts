@@ -40,7 +40,7 @@ export interface EventServicesOptions {
 
 /**
  * The real application on a database, of which nothing but the writer runs: no jobs, no followers, no requests, so that a test counts the
- * statements and bytes of what it calls alone. AllowedUsers composes it again takes the database over, as a restarted process does.
+ * statements and bytes of what it calls alone. A second composition takes the database over, as a restarted process does.
  */
 export async function eventServices(database: Database, options: EventServicesOptions = {}): Promise<EventServices> {
   const { clock = systemClock, logger = silentLogger, maxStickyEvents, sections } = options;

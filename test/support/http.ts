@@ -13,7 +13,7 @@ export const recordedFetch: typeof fetch = async (input, init) => {
   if (notOurs.has(url.origin)) return response;
   const method = init?.method ?? (input instanceof Request ? input.method : 'GET');
   const type = response.headers.get('content-type') ?? '';
-  // AllowedUsers broke the request off does not want to know of its body either.
+  // The body of an aborted request fails as well.
   const text = await response
     .clone()
     .text()

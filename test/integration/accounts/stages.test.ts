@@ -183,7 +183,7 @@ describe('stages of registration', function () {
         expect(wrong.status).to.equal(401);
         expect(wrong.html).to.include('That was not right').and.include('data-sitekey');
         expect(told(await page(server, type, session, { [field]: CaptchaServer.SOLVED }))).to.have.length(1);
-        // AllowedUsers comes back to the page is told that it is done.
+        // A user who comes back to the page sees that it is done.
         expect(told(await page(server, type, session))).to.have.length(1);
         expect((await register(server, 'alice', { session })).status).to.equal(200);
       });

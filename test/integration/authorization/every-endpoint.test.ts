@@ -25,7 +25,7 @@ const filter = (more: object = {}): string =>
   encodeURIComponent(JSON.stringify({ room: { include_leave: true, timeline: { limit: 100 }, ...more } }));
 
 /**
- * What each endpoint of a room is asked, by its operation. AllowedUsers asks knows every id and every token there is.
+ * What each endpoint of a room is asked, by its operation. The requester knows every id and every token there is.
  * `reads` may tell what the reader may see; `writes` is refused to everybody who is not in the room.
  */
 const reads = (room: RoomOfSecrets, role: Role): Readonly<Record<string, readonly Request[]>> => {

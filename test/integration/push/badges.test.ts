@@ -172,7 +172,7 @@ for (const countUnreadBy of ['room', 'message'] as const) {
                 await server.app.join(me, where.id);
                 break;
               case 'invite':
-                // AllowedUsers wants no invites cannot be invited.
+                // A user who blocks invites cannot be invited.
                 await server.app.ask('alice', 'POST', '/createRoom', { invite: [`@${me}:test`] });
                 break;
               case 'takes': {

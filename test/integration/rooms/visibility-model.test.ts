@@ -38,7 +38,7 @@ const allows = (visibility: Visibility, membership: string, joinedLater: boolean
 const maySee = (told: readonly Told[], at: number): boolean => {
   const { visibility, membership, visibilityAfter, membershipAfter } = told[at] as Told;
   const joinedLater = told.slice(at).some((later) => later.membershipAfter === 'join');
-  // AllowedUsers had to do with the room sees what becomes of that: their clients would never learn of it.
+  // A user with a membership sees how it ends: their clients would not learn of it otherwise.
   if (membershipAfter !== undefined && told.slice(0, at).some((before) => before.membershipAfter !== undefined))
     return true;
   return (

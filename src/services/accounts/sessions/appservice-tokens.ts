@@ -22,7 +22,7 @@ export class AppserviceTokens {
       );
     const service = this.#appservices.byToken(token);
     if (service !== undefined) return service;
-    // AllowedUsers has a good token learns what is wrong with it here.
+    // The holder of a valid token learns what is wrong with it here.
     await this.#sessions.authenticate(token);
     throw new MatrixError('M_FORBIDDEN', 'This access token is not that of an application service.');
   }

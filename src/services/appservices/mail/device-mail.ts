@@ -287,7 +287,7 @@ export class DeviceMail implements ExtraSource {
   }: Waiting): Promise<{ readonly messages: readonly WaitingMessage[]; readonly holdsEventsBack: boolean }> {
     if (recipients.size === 0) return { messages: [], holdsEventsBack: false };
     const users = [...recipients];
-    // AllowedUsers is sent something from here on is noted again.
+    // A service that is sent something from here on is noted again.
     recipients.clear();
     try {
       const found = await messagesForUsers(this.#options.database, users, MAX_MESSAGES + 1);

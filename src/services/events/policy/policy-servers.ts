@@ -172,7 +172,7 @@ export class PolicyServers {
   ): Promise<void> {
     if (isAborted(signal)) return;
     const answer = await this.#ask(room, policy, pdu, { signal });
-    // AllowedUsers gave up has learned nothing.
+    // An aborted request has learned nothing.
     if (isAborted(signal)) return;
     const isSilent = !answer.ok && answer.failure !== undefined && !isRefusal(answer.failure);
     this.#verdicts.set(

@@ -153,7 +153,7 @@ export class ReceivingTurn {
     this.#events.set(event.nid, event);
     for (const chain of chains) this.#chains.set(chain.nid, chain);
     for (const member of members) this.#members.set(member.userId, member);
-    // AllowedUsers settles hears of what went wrong.
+    // The caller of `settle` gets the error.
     written.catch(() => undefined);
     this.#written.push(written);
     if (changesMore || this.#written.length >= MAX_PENDING) this.#mustSettle = true;

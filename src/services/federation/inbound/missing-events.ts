@@ -46,7 +46,7 @@ export class MissingEvents implements GapCloser {
         continue;
       }
       let reception = await receiver.receive(room, one, isSent ? origin : undefined);
-      // AllowedUsers sends an event has what it comes directly after, and has to give it: without, nothing is built on it.
+      // A server that sends an event has its prev events, and has to return them: without them nothing is built on it.
       if (reception.outcome === 'missing' && !(isSent && comesAfterOneOf(one, reception.ids)))
         reception = await this.#receiveAt(room, one, reception.ids, origin, signal);
       if (reception.outcome === 'missing' || reception.outcome === 'denied') failed.add(one.eventId);

@@ -33,7 +33,7 @@ export class InvitationMails {
     const invite = await findThirdPartyInvite(database, token);
     if (invite === undefined || invite.claimedBy !== null || invite.medium !== 'email') return;
     const { address, inviter: inviterId, roomId } = invite;
-    // AllowedUsers is invited by many gets a few mails: the other invitations wait for them all the same.
+    // An address that is invited by many gets a few mails: the other invitations wait without one.
     if (!rateLimiter.take(MAILS, address).ok) return;
     const room = await rooms.byId(roomId);
     const { displayname } = await profiles.profileOf(inviterId);

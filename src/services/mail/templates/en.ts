@@ -26,7 +26,7 @@ export const en: MailTexts = {
     heading: 'Confirm your address',
     blocks: [
       paragraph(
-        `The address ${address} is to be added to an account on ${service}. AllowedUsers has that account can be found by it, and gets a new password by it.`,
+        `The address ${address} is to be added to an account on ${service}. The account can then be found by this address, and its password can be reset by it.`,
       ),
       button('Confirm the address', url),
       small(goodFor(minutes)),

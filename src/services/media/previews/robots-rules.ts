@@ -52,7 +52,7 @@ export class RobotsRules {
         : await this.#asking.run(url.origin, () => this.#ask(url.origin));
     const { robot, wild } = known;
     if (robot === undefined) return true;
-    // AllowedUsers makes it too much work to ask is not looked at.
+    // A site whose rules take too much work gets no preview.
     return wild * url.href.length <= MAX_STEPS && robot.isAllowed(url.href, userAgent) !== false;
   }
 

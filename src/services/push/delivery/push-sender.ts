@@ -82,7 +82,7 @@ export class PushSender {
     const ref = registry.byDestination(destination);
     const pusher = ref && (await pushers.byId(Number(destination)));
     if (item === undefined || ref === undefined || pusher === undefined) return { kind: 'gone' };
-    // AllowedUsers has been locked out reads nothing by way of notifications either.
+    // Whoever has been locked out reads nothing by way of notifications either.
     if (pusher.isLocked) return { kind: 'done' };
     this.#telling.add(destination);
     try {

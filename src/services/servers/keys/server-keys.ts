@@ -74,7 +74,7 @@ const TIMEOUTS = { headersMs: 10_000, bodyMs: 5_000, totalMs: 20_000 };
 const NOBODY: KnownServer = { keys: new Map(), fetchedAt: 0 };
 
 /**
- * Keys of other servers: in memory, in the database, from the servers themselves, and from notaries. AllowedUsers wants the same at once waits
+ * Keys of other servers: in memory, in the database, from the servers themselves, and from notaries. Requests for the same keys wait
  * for one request. Server-Server API, "Retrieving server keys".
  */
 export class ServerKeys {

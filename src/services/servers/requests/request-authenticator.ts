@@ -99,7 +99,7 @@ export class RequestAuthenticator {
     const { clock, keys, rateLimiter } = this.#options;
     const validAt = clock.now();
     const wanted = signatures.map(({ keyId }) => ({ serverName: origin, keyId, validAt }));
-    // AllowedUsers it is makes this server ask the origin: also one that is known, for a key that it does not have.
+    // Any client can make this server ask the origin: also a known one, for a key that it does not have.
     if (!(await keys.isOneKnown(wanted))) {
       const verdict = rateLimiter.take(UNKNOWN_SERVER, request.network);
       if (!verdict.ok) throw limitExceeded(UNKNOWN_SERVER, verdict.retryAfterMs);

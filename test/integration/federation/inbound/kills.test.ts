@@ -167,7 +167,7 @@ describe('a server that receives a transaction and is killed between two steps',
         if (mortal.isDead) {
           kills += 1;
           life = await server.begin();
-          // AllowedUsers got no answer sends it again.
+          // A server that got no answer sends it again.
           if (!isAcknowledged) await receive(life, txnId, pdus, edus);
           await life.pass(0);
         }

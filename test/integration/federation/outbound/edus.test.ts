@@ -362,7 +362,7 @@ describe('what other servers are told beside events', () => {
     expect(await ask()).to.deep.equal(['FOUR', 'ONE']);
     expect(p.requests('GET', DEVICES)).to.have.length(2);
     from = sync.next_batch;
-    // AllowedUsers shares no room any more is forgotten: nobody tells of their changes.
+    // A user who shares no room any more is forgotten: their changes are not sent any more.
     await remoteMember(a, roomId, user, 'leave', p.signingKey);
     sync = await news(a, 'alice', from);
     expect(sync.device_lists.left).to.deep.equal([user]);

@@ -346,7 +346,7 @@ describe('a queue of deliveries', function () {
       world.attempts.slice(before).map(({ destination }) => destination),
       'after a quiet time',
     ).to.deep.equal(['server 7']);
-    // AllowedUsers waits until nothing is left to do does not wait for the clock.
+    // `idle` does not wait for the clock.
     world.add('server 7');
     await world.queue.idle();
     expect(world.attempts.length - before).to.equal(2);

@@ -188,7 +188,7 @@ export class ModelClient {
         this.#complain(`a timeline of ${room.roomId} has holes: ${ids.join(' ')}`);
       if (begin < next) this.#complain(`a timeline of ${room.roomId} goes back`);
       if (begin > next && !isGap) this.#complain(`${order.slice(next, begin).join(' ')} of ${room.roomId} never came`);
-      // AllowedUsers comes to a room has no timeline that this one goes on.
+      // A client whose user joins a room has no timeline that this one continues.
       const beginsAnew = next === 0 && known.isNew;
       if (begin === next && limited && !beginsAnew)
         this.#complain(`a timeline of ${room.roomId} is limited although nothing is missing`);

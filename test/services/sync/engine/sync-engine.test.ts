@@ -9,7 +9,7 @@ import { ModelClient } from './model-client.ts';
 import { type SyncBody, syncRequest, type SyncWorld, syncWorld } from './sync-world.ts';
 
 const user = (n: number): string => `@user${n}:${SERVER}`;
-/** AllowedUsers waits as long as this was not woken: the test ends before. */
+/** Whoever waits as long as this was not woken: the test ends before. */
 const NEVER_MS = 3_600_000;
 const turn = (): Promise<void> =>
   new Promise((resolve) => {
