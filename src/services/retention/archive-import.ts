@@ -28,8 +28,8 @@ interface Line {
 
 /**
  * Puts archived events back into their rooms. What is there already stays as it is, so that an archive can be read again after a
- * failure. Events stand in the states they stood in, where these can still be read, and in the room's oldest one otherwise: what that
- * one says of later than the event is not taken for true at the event by those who decide who sees it.
+ * failure. Events get the states that they had, where these can still be read, and the room's oldest one otherwise: history visibility
+ * does not use what in that state is newer than the event.
  *
  * Purges of the room wait meanwhile, and remote events are accepted between two batches: they may name what comes back.
  */
@@ -87,7 +87,7 @@ export class ArchiveImport {
     return standings.size;
   }
 
-  /** @returns where those stand that were not there */
+  /** @returns the positions of those that were not there */
   async #write(room: Room, lines: readonly Line[]): Promise<ReadonlyMap<number, EventStanding>> {
     const interner = this.#interner;
     const names = await interner.ensure({

@@ -31,7 +31,7 @@ export interface HistoryPurgeOptions {
   readonly batchSize: number;
   /** Milliseconds between two batches at least; slow batches are followed by longer pauses. */
   readonly pauseMs: number;
-  /** Where events go before they are deleted; nowhere when left out. */
+  /** The archive into which events are written before they are deleted; none when left out. */
   readonly archive?: RoomArchive | undefined;
 }
 
@@ -42,12 +42,12 @@ export interface PurgeOutcome {
   readonly isDone: boolean;
 }
 
-/** Batches take a share of the time: what they leave belongs to the living. */
+/** Batches take a share of the time: the pause after each is so many times as long as the batch. */
 const PAUSE_PER_WORK = 2;
 const NEVER = new AbortController().signal;
 
 /**
- * Takes the old part of a room's history away while the room is in use: events from before a time, with the mentions, search texts
+ * Purges the old part of a room's history while the room is in use: events from before a time, with the mentions, search texts
  * and states that belong to them alone. What stays: the newest event and the forward extremities; everything that the current state
  * or the state at a kept event names, and the auth events behind that (hidden as outliers where they are old themselves, since
  * without them a fork could not be resolved as other servers resolve it).
@@ -55,8 +55,8 @@ const NEVER = new AbortController().signal;
  * The newest of the old ones go first, so that whatever is still there is there with its state: a remote event may be built
  * on it at any time. Such events are accepted between two steps, never during one, and each step keeps what they need.
  *
- * Each event is judged by its own time, so that one with a forged time takes none along. Backward extremities are not made of what
- * is gone: it was purged on purpose and is not to be fetched again.
+ * Each event is judged by its own time, so that one with a forged time does not affect others. Purged events do not become backward
+ * extremities: they are not to be fetched again.
  */
 export class HistoryPurge {
   readonly #options: HistoryPurgeOptions;

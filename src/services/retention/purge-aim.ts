@@ -3,7 +3,7 @@ import type { TopologicalPosition } from '#src/protocol/wire/position.ts';
 import type { Database } from '#src/storage/database.ts';
 import { localUsersAmong, type PurgeScanRecord } from '#src/storage/retention/purges.ts';
 
-/** Which events of a room a purge is to take away. */
+/** Which events of a room are to be purged. */
 export interface PurgeWish {
   /** Those that were sent before a time, in milliseconds since the epoch. */
   readonly beforeTs?: number | undefined;

@@ -1,8 +1,8 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 
-/** How long this server keeps what is said; milliseconds. */
+/** How long this server keeps events; milliseconds. */
 export interface RetentionLimits {
-  /** For rooms that do not say; null for ever. */
+  /** For rooms without a policy of their own; null for ever. */
   readonly defaultMaxLifetimeMs: number | null;
   readonly allowedMinLifetimeMs: number;
   /** Null: as long as rooms want. */
@@ -21,7 +21,7 @@ const lifetime = (value: JsonValue | undefined): number | undefined =>
 export const lifetimeIn = (content: JsonObject | undefined, limits: RetentionLimits): number | undefined => {
   const wanted = lifetime(content?.['max_lifetime']);
   const least = lifetime(content?.['min_lifetime']) ?? 0;
-  // Says two things at once, and so nothing.
+  // A contradictory policy counts as none.
   const isSensible = wanted === undefined || wanted >= least;
   const { defaultMaxLifetimeMs, allowedMinLifetimeMs, allowedMaxLifetimeMs } = limits;
   if (wanted === undefined || !isSensible) {
@@ -30,7 +30,7 @@ export const lifetimeIn = (content: JsonObject | undefined, limits: RetentionLim
   return Math.min(Math.max(wanted, allowedMinLifetimeMs), allowedMaxLifetimeMs ?? Infinity);
 };
 
-/** What clients learn of the limits. MSC1763, in the form of its endpoint `/retention/configuration`. */
+/** The limits as clients see them. MSC1763, in the form of its endpoint `/retention/configuration`. */
 export interface RetentionConfiguration {
   readonly policies: Readonly<Record<string, { readonly max_lifetime: number }>>;
   readonly limits: { readonly max_lifetime?: { readonly min?: number; readonly max?: number } };

@@ -20,7 +20,7 @@ export interface RetentionServiceOptions {
   readonly logger: Logger;
 }
 
-/** Carries out how long rooms and this server keep events: `m.room.retention` and the server's own limits. */
+/** Purges events by the retention policies of rooms (`m.room.retention`) and the server's own limits. MSC1763. */
 export class RetentionService {
   readonly #options: RetentionServiceOptions;
 
@@ -33,7 +33,7 @@ export class RetentionService {
     const { database, interner, limits, clock } = this.#options;
     const key = { type: 'm.room.retention', stateKey: '' };
     const names = await interner.find({ stateKeys: [key] });
-    // No room says it, as long as the name is unknown: the server's own limits hold all the same.
+    // While the name of the event type is unknown, no room has a policy: the server's own limits apply.
     const skey = names.peekStateKey(key.type, key.stateKey) ?? 0;
     let count = 0;
     for (let after = 0; !signal.aborted;) {
@@ -55,14 +55,14 @@ export class RetentionService {
     return count;
   }
 
-  /** Lets a room's old events go. @returns whether it came to its end */
+  /** Purges a room's old events. @returns whether it came to its end */
   async purgeRoom(nid: number, beforeTs: number, signal: AbortSignal): Promise<boolean> {
     const { database, rooms, purge, logger } = this.#options;
     const room = await rooms.byNid(nid);
     if (room === undefined) return true;
     const { deleted, isDone } = await purge.purgeHistory(room, beforeTs, signal);
     if (isDone && deleted > 0) {
-      logger.info('old events of a room are gone', { room: room.roomId, events: deleted });
+      logger.info('old events of a room were purged', { room: room.roomId, events: deleted });
       await database.write((tx) => tx.enqueue(returnSpace, {}));
     }
     return isDone;

@@ -12,7 +12,7 @@ import {
   vacuum,
 } from '#src/storage/rooms/space.ts';
 
-/** A table that has become smaller by this share has indexes that are worth writing anew. */
+/** A table that has become smaller by this share has indexes that are worth rebuilding. */
 const REBUILD_SHARE = 0.2;
 /** Bytes under which nothing is worth the work. */
 const SMALL = 1024 * 1024;
@@ -27,9 +27,9 @@ export interface SpaceReturnerOptions {
 }
 
 /**
- * Gives the operating system back what purges have left empty. VACUUM alone cuts a table only where its end is empty, and what is
+ * Returns disk space that purges have freed to the operating system. VACUUM alone cuts a table only where its end is empty, and what is
  * purged lies at its beginning: so the rows at the end are moved into the free places in front first, a few pages at a time, and
- * the table stays open to everybody (VACUUM FULL would lock it).
+ * the table is not locked (as VACUUM FULL would).
  */
 export class SpaceReturner {
   readonly #options: SpaceReturnerOptions;

@@ -17,7 +17,7 @@ import { trimPushDeliveries, trimPushes } from '#src/storage/push/pushes.ts';
 import { deleteUnclaimedInvites } from '#src/storage/rooms/third-party-invites.ts';
 
 const DAY_MS = 86_400_000;
-/** Days for which an invited address is kept when nobody turns out to own it. */
+/** Days for which an invited address is kept that is not bound to any account. */
 const UNCLAIMED_DAYS = 365;
 /** Days for which it is remembered that a mail was sent: longer than its job lives. */
 const MAIL_DAYS = 14;
@@ -53,10 +53,11 @@ export interface StreamCleanerOptions {
 }
 
 /**
- * Owns what streams leave behind: transaction ids that no client will repeat any more, exceptions from notifications that lie
- * behind their users' read positions, the rows of sticky events that have expired, messages for devices that never come to fetch
- * them, those for servers that never come back, announced uploads that never came, what is remembered of transactions of other servers, old entries of the audit log, tasks of administrators that have ended, pushes that were sent or given up, addresses that were invited and that nobody has claimed for a year, addresses that nobody validated in time, logins as others whose time is over, and what is remembered of mails
- * that were sent. The outbox empties itself by being handed over.
+ * Deletes old rows of stream tables: transaction ids that no client will repeat any more, exceptions from notifications
+ * before their users' read positions, expired sticky events, to-device messages that were never fetched, and those for servers that never came
+ * back, uploads that were announced and never came, remembered transactions of other servers, old entries of the audit log, finished tasks of
+ * administrators, pushes that were sent or given up, invited addresses that were not bound for a year, addresses that were not validated in time,
+ * expired logins of administrators as users, and the log of mails that were sent. The outbox is emptied by handing over its jobs.
  */
 export class StreamCleaner {
   readonly #options: StreamCleanerOptions;

@@ -30,7 +30,7 @@ import { flagsOfVerdict, type NotificationClassifier } from './notification-clas
 import { type PreparedRedaction, prepareRedaction } from './redacting.ts';
 import { relationOf, StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
-/** An event that is ready to be written, and what the room becomes by it. */
+/** An event that is ready to be written, and what it changes in the room. */
 export interface PreparedEvent {
   readonly event: StoredEvent;
   readonly row: EventRow;
@@ -193,7 +193,7 @@ export class EventBuilder {
     let flags = draft.stateKey === undefined ? 0 : EVENT_FLAGS.state;
     flags |= flagsOfVerdict(notification);
     if (relation?.relType === 'm.thread') flags |= EVENT_FLAGS.threaded;
-    // In the name of another server's user: what an identity server signed, redeemed here.
+    // The sender is a remote user: a third-party invite, signed by an identity server, that is redeemed here.
     if (domainOf(draft.sender) !== this.#signer.serverName) flags |= EVENT_FLAGS.sentOn;
     const state = room.head.chain.nid;
     const nid = this.#writer.allocate(room.shard);
@@ -234,7 +234,7 @@ export class EventBuilder {
       member,
       memberRow: member === undefined ? undefined : memberRow(room, member),
       mentions: notification.exceptions.map(({ userId, kind }) => ({
-        // Those who are not there yet are whom the event is about.
+        // A state key that has no member yet is the user that the event is about.
         user: room.member(userId)?.user ?? names.user(userId),
         room: room.nid,
         pos: nid,

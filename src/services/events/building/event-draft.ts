@@ -27,8 +27,8 @@ export interface EventDraft {
    */
   readonly recheck?: ((room: Room) => void) | undefined;
   /**
-   * Asked once before the event is written, with the event as it is going to be. Meanwhile the room goes on; where it goes too far the event is
-   * built anew after that, with another id.
+   * Called once before the event is written, with the event as it will be. The room is not locked meanwhile; when it changes too much the event
+   * is built again afterwards, with another id.
    *
    * @throws MatrixError when it must not be written
    */
@@ -41,7 +41,7 @@ export interface EventDraft {
 export interface Transaction {
   readonly userId: string;
   readonly deviceId: string | undefined;
-  /** Who it is that has no device; undefined for devices, and for what the server itself sends. */
+  /** The sender that has no device (an application service's user); undefined for devices, and for what the server itself sends. */
   readonly client?: string | undefined;
   /** The endpoint with its path parameters but the transaction id. */
   readonly scope: string;

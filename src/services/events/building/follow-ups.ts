@@ -26,12 +26,12 @@ export interface StateStep {
   readonly redacted: readonly StoredEvent[];
 }
 
-/** What must happen because of such a change: arithmetic on what is in memory. */
+/** Computes the jobs that such a change makes necessary, from what is in memory. */
 export type FollowUp = (step: StateStep) => readonly JobRequest[];
 
 /**
- * What must happen because of events: jobs, which are written in the statement that writes the events. So they are there if and only if
- * the events are, whenever the process ends. (What is derived from events follows them by a cursor instead; caches listen to the stream.)
+ * Jobs that events make necessary, written in the statement that writes the events. So they exist if and only if the events do, whenever
+ * the process ends. (What is derived from events follows them by a cursor instead; caches listen to the stream.)
  */
 export class FollowUps {
   readonly #all: readonly FollowUp[];

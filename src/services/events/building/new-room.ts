@@ -14,7 +14,7 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { EventBuilder } from './event-builder.ts';
 import type { EventDraft } from './event-draft.ts';
 
-/** What a new room is made of. */
+/** A room to be created. */
 export interface NewRoom {
   readonly version: RoomVersion;
   readonly creator: string;
@@ -33,7 +33,7 @@ export interface NewRoom {
 /** What is written of a new room along with its first events. */
 export type NewRoomRows = Pick<EventWrite, 'rooms' | 'aliases'>;
 
-/** A room that nobody knows of yet. */
+/** A room before its first event is written. */
 export interface FoundedRoom {
   readonly room: Room;
   /** Its first events, in order. */
@@ -112,7 +112,7 @@ export class RoomFounder {
     return `!${this.#options.random.string(18)}:${this.#options.serverName}`;
   }
 
-  /** Where the room id is the hash of `m.room.create`, the same wish within the same millisecond would be the same room. */
+  /** Where the room id is the hash of `m.room.create`, the same request within the same millisecond would give the same room. */
   #creationTime(): number {
     this.#lastCreation = Math.max(this.#options.clock.now(), this.#lastCreation + 1);
     return this.#lastCreation;

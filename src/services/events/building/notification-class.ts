@@ -6,15 +6,15 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 export const MENTION_KINDS = { silent: 0, notify: 1, highlight: 2 } as const;
 export type MentionKind = (typeof MENTION_KINDS)[keyof typeof MENTION_KINDS];
 
-/** Whom an event notifies. */
+/** The users that an event notifies. */
 export interface NotificationVerdict {
   /** Notifies every member who has only the default rules. */
   readonly notifies: boolean;
   /** Highlights for every such member. */
   readonly highlightsAll: boolean;
-  /** Said in a thread, and notifies those who follow it whatever its class is. */
+  /** An event of a thread, which notifies users who follow the thread, whatever its class is. */
   readonly notifiesFollowers: boolean;
-  /** Those for whom it is otherwise; local members only. */
+  /** Local members whose notification differs. */
   readonly exceptions: readonly { readonly userId: string; readonly kind: MentionKind }[];
 }
 
@@ -26,13 +26,13 @@ export interface ClassifiedEvent {
   readonly state_key?: string;
 }
 
-/** The flags of an event that say whom it notifies. */
+/** The flags of an event that hold its notification class. */
 export const flagsOfVerdict = ({ notifies, highlightsAll, notifiesFollowers }: NotificationVerdict): number =>
   (notifies ? EVENT_FLAGS.notifies : 0) |
   (highlightsAll ? EVENT_FLAGS.highlightsAll : 0) |
   (notifiesFollowers ? EVENT_FLAGS.notifiesFollowers : 0);
 
-/** Decides once, when an event is made, whom it notifies. */
+/** Decides once, when an event is created, which users it notifies. */
 export interface NotificationClassifier {
   /**
    * Reads what `classify` needs to know about the room's local members, for these events; costs nothing once it is known.

@@ -15,7 +15,7 @@ export interface PreparedRedaction {
   readonly apply: () => void;
 }
 
-/** What a redaction does to the event that it names; undefined when it does not apply, or the event is redacted already. */
+/** Prepares a redaction of the event that it names; undefined when it does not apply, or the event is redacted already. */
 export const prepareRedaction = (
   room: Room,
   redaction: StoredEvent,

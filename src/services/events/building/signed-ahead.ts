@@ -3,7 +3,7 @@ import { MAX_EXTREMITIES, type RoomHead } from '#src/services/room-model/room/bu
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
-/** Where events are built: what they come after, and when. */
+/** What events are built on: their prev events, the state, and the time. */
 export interface Ground {
   readonly head: RoomHead;
   readonly depth: number;
@@ -31,8 +31,8 @@ export const newcomers = (now: RoomHead, { head }: Ground): readonly StoredEvent
   now.extremities.filter((event) => !head.extremities.includes(event));
 
 /**
- * Whether events can still be built there: nothing of it was taken back, and the state is the one from which they were authorised. Other events
- * may have come, as long as the room has not too many branches with that of these.
+ * Whether events can still be built on it: nothing of it was rolled back, and the state that authorised them has not changed. Other events
+ * may have come, as long as the room does not get too many forward extremities.
  */
 export const isStill = (room: Room, ground: Ground): boolean =>
   room.generation === ground.generation &&

@@ -21,7 +21,7 @@ export const transactionKey = (txn: Transaction): string => {
 };
 
 /**
- * Transactions of late: what was answered, or is about to be. Which device sent which event, the event itself says.
+ * Recent transactions and their event ids. Which device sent an event is stored with the event.
  * Client-Server API, "Transaction identifiers".
  */
 export class TransactionIds {

@@ -23,7 +23,7 @@ export interface PolicyServersOptions {
   readonly clock: Clock;
 }
 
-/** What a policy server says of an event of another server. */
+/** The verdict of a policy server on a remote event. */
 export type PolicyVerdict =
   /** With its signature. */
   { readonly isRecommended: true; readonly pdu: Pdu } | { readonly isRecommended: false; readonly reason: string };
@@ -235,7 +235,7 @@ const errorOf = (failure: FederationFailure): MatrixError => {
   if (errcode === 'M_LIMIT_EXCEEDED')
     return new MatrixError(errcode, error, { retry_after_ms: retryAfterMs ?? COME_AGAIN_MS });
   if (!isRefusal(failure)) return matrixErrorOf(failure);
-  // Other errcodes speak of the request that this server made. To a client they would speak of its own.
+  // Other errcodes are about the request of this server. A client would take them for its own.
   return errcode === undefined || errcode === 'M_FORBIDDEN'
     ? new MatrixError('M_FORBIDDEN', error)
     : new MatrixError('M_FORBIDDEN', `The policy server ${failure.destination} did not sign the event: ${error}`);

@@ -15,7 +15,7 @@ const ASKING = 32;
 const CHECK = 'check_event_for_spam';
 
 /**
- * What is asked about events of other servers before they come into their rooms: the room's policy server, and the moderation tool of this
+ * Checks remote events before they are accepted, by the room's policy server and the moderation tool of this
  * server. What either refuses is soft-failed.
  */
 export class ReceivedChecks {

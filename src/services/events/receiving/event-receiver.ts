@@ -47,11 +47,11 @@ export interface EventReceiverOptions {
   readonly classifier: NotificationClassifier;
   readonly events: EventService;
   readonly clock: Clock;
-  /** What policy servers and the moderation tool say of events. Left out: nobody is asked. */
+  /** Policy servers and the moderation tool. Left out: no checks. */
   readonly policies?: Pick<ReceivedChecks, 'mayConcern' | 'prepare' | 'verdictOn'>;
   /** Redactions that came before what they redact. Left out: there are none. */
   readonly lateRedactions?: Pick<LateRedactions, 'await' | 'of'>;
-  /** Told when the resolution of a fork took back what a room's state said: joins, or power levels. */
+  /** Called on a state reset: state resolution undid joins or power levels. */
   readonly onReset?: (room: Room, event: StoredEvent, reset: StateReset) => void;
 }
 
@@ -438,8 +438,8 @@ export class EventReceiver {
   }
 
   /**
-   * The forward extremities that an event with these prev_events takes the place of. Soft-failed and rejected events are none
-   * themselves: what comes after one comes after what that one was built on, unless its state was told and not worked out from that.
+   * The forward extremities that an event with these prev_events replaces. Soft-failed and rejected events are none
+   * themselves: what comes after one comes after its prev_events, unless its state came from another server and was not computed from them.
    */
   async #superseded(turn: ReceivingTurn, prev: readonly StoredEvent[]): Promise<ReadonlySet<number>> {
     const found = new Set(prev.map((event) => event.nid));
@@ -523,14 +523,14 @@ const namedIds = (room: Room, { eventId, pdu }: IdentifiedPdu): readonly string[
 /** Whether an event cannot be built on: it is not here, or nothing is known of what lies before it. */
 const isMissing = (place: Place | undefined): boolean => place === undefined || isOutlier(place);
 
-/** Whether nobody is shown the event, and the state after it comes from the states after all that it was built on. */
+/** Whether the event is hidden from clients, and the state after it comes from the states after all its prev_events. */
 const isHidden = ({ flags }: StoredEvent): boolean =>
   (flags & (EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed)) !== 0 && (flags & EVENT_FLAGS.afterGap) === 0;
 
 /** What becomes of an event that may be a redaction. */
 interface JudgedRedaction {
   readonly verdict: Verdict;
-  /** It is not shown because of what it names, however its sender is allowed to send it. */
+  /** It is hidden because of what it names, although its sender may send it. */
   readonly isHeldBack?: boolean;
   /** What it is carried out on. */
   readonly target?: StoredEvent | undefined;

@@ -25,8 +25,8 @@ const REDACTION = 'm.room.redaction';
 const NEVER_SHOWN = EVENT_FLAGS.rejected | EVENT_FLAGS.outlier;
 
 /**
- * Redactions that came before what they redact: servers send events in an order of their own, and the past comes last. Which rooms have any is
- * known, so that all others cost nothing. Room versions, "Handling redactions".
+ * Redactions that arrived before what they redact: other servers send events in any order, and backfilled ones last. It is known which rooms have
+ * any, so that all others cost nothing. Room versions, "Handling redactions".
  */
 export class LateRedactions {
   readonly #options: LateRedactionsOptions;
@@ -61,14 +61,14 @@ export class LateRedactions {
       const target = byId.get(id.toString('latin1'));
       const event = redactions.get(redaction);
       if (target === undefined || event === undefined || (event.flags & NEVER_SHOWN) !== 0) continue;
-      // What a user sends who may not redact the event takes nothing away from others, however early it came.
+      // A redaction by a user who may not redact the event does not redact it, however early it came.
       if (!redactionApplies(room.version, identified(event), target, room.powerLevels())) continue;
       found.set(target.eventId, [...(found.get(target.eventId) ?? []), event]);
     }
     return found;
   }
 
-  /** Carries out what redactions say of events that came later, or that came before them out of the past; again where it was done. */
+  /** Applies redactions to events that arrived later, or were backfilled before them; may be repeated. */
   async settle(room: Room, events: readonly StoredEvent[]): Promise<void> {
     const { database, loader } = this.#options;
     for (const event of events) {
@@ -112,7 +112,7 @@ export class LateRedactions {
           if (!isHidden) return;
           loader.peek(redaction.nid)?.accept();
           room.show(redaction, position);
-          // Nobody is told of what came out of the past.
+          // Backfilled events are not published.
           stream.publish(redaction.nid > 0 ? { kind: 'revealed', room, event: redaction } : { kind: 'restored', room });
         },
       });

@@ -42,8 +42,8 @@ interface Batch {
 }
 
 /**
- * Accepts events from before a room's live history: what is backfilled. They are judged by their auth events and by the state before them,
- * stand before everything that is live, and change nothing of what the room is now.
+ * Accepts backfilled events: those from before a room's live history. They are judged by their auth events and by the state before them,
+ * get positions before everything that is live, and do not change the room's current state.
  */
 export class PastReceiver {
   readonly #options: PastReceiverOptions;

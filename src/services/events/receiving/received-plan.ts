@@ -31,7 +31,7 @@ import type { LateRedactions } from './late-redactions.ts';
 import { prepareRedaction, type PreparedRedaction } from '#src/services/events/building/redacting.ts';
 import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
-/** What taking an event in does to its room, worked out without positions. */
+/** What accepting an event changes in its room, computed without positions. */
 export interface ReceivedPlan {
   readonly incoming: IdentifiedPdu;
   /** Of the event, and of the changes that it makes. */
@@ -68,7 +68,7 @@ export interface ReceivedPlan {
   readonly redaction: (event: StoredEvent) => PreparedRedaction | undefined;
   /** What it redacts, where that is not here. */
   readonly awaitedRedaction: string | undefined;
-  /** What redacts it, and came before it. */
+  /** Redactions of it that arrived before it. */
   readonly redactedBy: StoredEvent | undefined;
   /** When it stops being sticky, in milliseconds since the epoch; undefined when it does not stick. */
   readonly stickyUntil: number | undefined;
@@ -83,13 +83,13 @@ interface Tools {
   readonly events: EventService;
   readonly clock: Clock;
   readonly lateRedactions?: Pick<LateRedactions, 'await'>;
-  /** Told when the resolution of a fork took back what a room's state said. */
+  /** Called on a state reset. */
   readonly onReset?: (room: Room, event: StoredEvent, reset: StateReset) => void;
 }
 
 const NOBODY: NotificationVerdict = { notifies: false, highlightsAll: false, notifiesFollowers: false, exceptions: [] };
 
-/** Rooms with so few members notify otherwise than others: who joins or leaves counts for the next event. */
+/** In rooms with so few members the default push rules depend on the number of members, so joins and leaves count for the next event. */
 const FEW_MEMBERS = 4;
 
 /**
@@ -132,7 +132,7 @@ export const queueReceived = (
   if (plan.isAfterEvent) current = after;
   else if (changes.length > 0) current = stateAfterChanges(present, allocate(), changes);
 
-  // Nobody here was in a room of which nothing was here.
+  // A room of which nothing was stored had no local members.
   const notification = plan.isAccepted && room.stateId !== 0 ? classifier.classify(room, pdu) : NOBODY;
   let { flags } = plan;
   flags |= flagsOfVerdict(notification);
@@ -222,7 +222,7 @@ export const queueReceived = (
       const members = resolved.members.map((member) => ({ before: room.member(member.userId), after: member }));
       for (const chain of fresh) tools.states.remember(chain);
       if (plan.awaitedRedaction !== undefined) tools.lateRedactions?.await(room.nid);
-      // Nobody is shown what it said; what is stored of it follows.
+      // Its content is hidden at once; the stored event is redacted with the write.
       const late =
         plan.redactedBy === undefined ? undefined : prepareRedaction(room, plan.redactedBy, event, room.powerLevels());
       late?.apply();
@@ -267,7 +267,7 @@ export const queueReceived = (
   return { event, written };
 };
 
-/** How the changes look to those who have something to do because of them. */
+/** The changes as follow-ups see them. */
 const stepOf = (
   turn: ReceivingTurn,
   { state, members }: ResolvedChanges,

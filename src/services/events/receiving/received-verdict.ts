@@ -9,7 +9,7 @@ import type { StateBefore } from './received-state.ts';
 import { checkAgainst } from '#src/services/events/resolution/state-check.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
-/** What becomes of a remote event. */
+/** The verdict on a remote event. */
 export type Verdict =
   | { readonly kind: 'accepted' }
   | { readonly kind: 'soft-failed' | 'rejected'; readonly reason: string };
@@ -19,7 +19,7 @@ export type Verdict =
  * otherwise it is rejected", "based on the current state of the room, otherwise it is 'soft failed'".
  *
  * @param create the room's `m.room.create`, if it is here
- * @param claimed what the event says of memberships that are not known: in a room whose state is not whole
+ * @param claimed memberships by the event's own auth events, where they are not known: in a room with partial state
  */
 export const judgeReceived = async (
   options: Parameters<typeof checkAgainst>[0],

@@ -12,7 +12,7 @@ import type { StateEntries, StateMerger } from '#src/services/events/resolution/
 import type { Database } from '#src/storage/database.ts';
 import { ReceivedStates } from './received-state.ts';
 
-/** Where an event lies that is here, or on its way into the database. */
+/** The position of an event that is stored, or on its way into the database. */
 export interface Place {
   readonly nid: number;
   readonly flags: number;
@@ -25,7 +25,7 @@ export interface ReceivingTurnOptions {
   readonly merger: StateMerger;
 }
 
-/** What an event that was queued for writing leaves for those after it. */
+/** What later events have to know of an event that was queued for writing. */
 export interface QueuedEvent {
   readonly event: StoredEvent;
   readonly chains: readonly StateChain[];
@@ -105,7 +105,7 @@ export class ReceivingTurn {
     return this.#inOtherRooms.has(eventIdBytes(eventId).toString('latin1'));
   }
 
-  /** Lets an event that was stored without its ancestors be as if it were not here. */
+  /** Treats an outlier as if it were not stored. */
   forget(eventId: string): void {
     this.#places.delete(eventId);
   }

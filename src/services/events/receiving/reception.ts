@@ -1,6 +1,6 @@
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
-/** What became of an event that was not made here. */
+/** The result of receiving a remote event. */
 export type Reception =
   | { readonly outcome: 'accepted'; readonly event: StoredEvent }
   | { readonly outcome: 'soft-failed' | 'rejected'; readonly event: StoredEvent; readonly reason: string }

@@ -2,7 +2,7 @@ import { redactionApplies } from '#src/protocol/auth/redactions.ts';
 import { type IdentifiedPdu, redactionTarget } from '#src/protocol/events/pdu.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
-/** Why a redaction that the rules allow is not shown. */
+/** Why a redaction that the rules allow is hidden from clients. */
 export interface HeldBack {
   readonly reason: string;
   /** The event that is not here yet, with which it will be judged again. */

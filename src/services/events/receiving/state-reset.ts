@@ -2,9 +2,9 @@ import type { ResolvedChanges, Room } from '#src/services/room-model/room/room.t
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 
-/** What the resolution of a fork took back. */
+/** What state resolution undid. */
 export interface StateReset {
-  /** Those who were joined, and are not any more by what is older, or by nothing. */
+  /** Users who were joined, and whose membership is an older one now, or none. */
   readonly members: readonly string[];
   /** The power levels are older ones, or none. */
   readonly power: boolean;
@@ -13,8 +13,8 @@ export interface StateReset {
 const POWER = stateMapKey('m.room.power_levels', '');
 
 /**
- * Whether a change of a room's state takes back what events said, without one that says so: a member who was joined is not by an event that is
- * older than the join, or the power levels are those of before. What bans and kicks do, which are newer, is none.
+ * Whether a change of a room's state is a state reset: a member who was joined is not any more by an event that is
+ * older than the join, or the power levels are older ones again. Bans and kicks, which are newer, are none.
  *
  * @param own position of the event that is accepted
  */
@@ -35,5 +35,5 @@ export const stateResetOf = (
   return gone.length === 0 && !power ? undefined : { members: gone.map(({ userId }) => userId), power };
 };
 
-/** What came as a part of the state at a gap lies before all positions, however new it is: of that nobody can say. */
+/** An event that came as part of the state at a gap has a position before all others, however new it is: its age is not known. */
 const isOlder = (nid: number, than: number): boolean => nid >= 0 && nid < than;

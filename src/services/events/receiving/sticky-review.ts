@@ -32,7 +32,7 @@ export interface StickyReviewOptions {
  */
 export class StickyReview {
   readonly #options: StickyReviewOptions;
-  /** By what of the room's state an event was judged the last time. */
+  /** The entries of the room's state by which an event was judged the last time. */
   readonly #basis = new WeakMap<StoredEvent, string>();
 
   constructor(options: StickyReviewOptions) {
@@ -63,7 +63,7 @@ export class StickyReview {
     return policies?.mayConcern(room) !== true || policies.isSigned(room, event.pdu);
   }
 
-  /** What of the room's state an event depends on. */
+  /** The entries of the room's state that an event depends on. */
   async #basisOf(room: Room, event: StoredEvent): Promise<string> {
     const { interner } = this.#options;
     const keys = authEventKeysFor(room.version, event.pdu).map(([type, stateKey]) => ({ type, stateKey }));

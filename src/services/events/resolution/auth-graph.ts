@@ -2,7 +2,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { authEdges, authEdgesOf } from '#src/storage/room-model/event-reads.ts';
 
-/** Which event names which as its auth events, by position. */
+/** Auth events of events, by position. */
 export type AuthEdges = ReadonlyMap<number, readonly number[]>;
 
 interface Graph {
@@ -11,8 +11,8 @@ interface Graph {
 }
 
 /**
- * Which state events of a room name which as their auth events: the whole graph, in memory once a room has had a conflict. What is stored
- * later under an earlier position (history of other servers, or out of an archive) is read when it is reached.
+ * The graph of the auth events of a room's state events, in memory once a room has had a conflict. What is stored
+ * later under an earlier position (backfilled, or restored from an archive) is read when it is reached.
  */
 export class AuthGraphs {
   readonly #database: Database;

@@ -1,4 +1,4 @@
-/** Who names whom as auth events, by positions: those of `nids[i]` are `edges[offsets[i]]` up to before `edges[offsets[i + 1]]`. */
+/** Auth events by positions: those of `nids[i]` are `edges[offsets[i]]` up to before `edges[offsets[i + 1]]`. */
 export interface PackedEdges {
   readonly nids: Float64Array;
   readonly offsets: Int32Array;

@@ -76,4 +76,4 @@ export class ResolutionThread {
   }
 }
 
-const hasEnded = (): Error => new Error('the thread that resolves forks has ended');
+const hasEnded = (): Error => new Error('the thread of state resolution has ended');

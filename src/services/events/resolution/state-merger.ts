@@ -95,7 +95,7 @@ export class StateMerger {
     }));
   }
 
-  /** The auth chains of all events of these states: who names whom, and everything that they reach. */
+  /** The auth chains of all events of these states: the edges, and every event that they reach. */
   async #chains(
     room: Room,
     states: Iterable<Iterable<number>>,

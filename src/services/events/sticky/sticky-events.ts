@@ -12,7 +12,7 @@ import type { Database } from '#src/storage/database.ts';
 import { stickyOfRooms, stickyRooms } from '#src/storage/events/sticky-events.ts';
 import { StickyView } from './sticky-view.ts';
 
-/** Unexpired sticky events of one sender in one room, when nobody says otherwise. */
+/** Default for unexpired sticky events of one sender in one room. */
 const MAX_PER_SENDER = 100;
 /** For how large a sticky event is taken, in characters: a sender of larger ones has fewer. Those of calls have about 3000. */
 const USUAL_SIZE = 10_240;
@@ -103,7 +103,7 @@ export class StickyEvents {
   }
 
   /**
-   * Lets a user send sticky events, unless that would be more of theirs at once than a room may be made to show.
+   * Admits sticky events of a user, up to the limit for a sender in a room.
    *
    * @returns to be called when the events are written, or will not be
    * @throws MatrixError M_LIMIT_EXCEEDED with `retry_after_ms`: then one of them has expired
@@ -138,7 +138,7 @@ export class StickyEvents {
     return release;
   }
 
-  /** Whether a sender has as many as may stick: what comes from them is an ordinary event then. */
+  /** Whether a sender has reached the limit: further events of theirs are ordinary ones. */
   async isFull(room: Room, sender: string): Promise<boolean> {
     await this.#loadAll(room);
     return this.#isTooMuch(this.#ofSender(room, sender, this.#clock.now()));
@@ -149,7 +149,7 @@ export class StickyEvents {
     return own.length + pending >= this.#maxPerSender || size >= this.#maxPerSender * USUAL_SIZE;
   }
 
-  /** Hears of a sticky event that was committed just now. */
+  /** Adds a sticky event that was committed just now. */
   committed(room: Room, entry: StickyEntry): void {
     this.#rooms.add(room.nid);
     room.sticky?.add(entry);

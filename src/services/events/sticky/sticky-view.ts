@@ -27,7 +27,7 @@ export class StickyView {
   /** Those with `after` < position <= `upTo`, in that order. */
   between(after: number, upTo: number): readonly StoredEvent[] {
     const found: StoredEvent[] = [];
-    // Most answers are for those who know all but the last.
+    // Most answers are for clients that know all but the last.
     const { delivered } = this.#snapshot;
     for (let index = delivered.length - 1; index >= 0; index--) {
       const entry = delivered[index];
@@ -43,7 +43,7 @@ export class StickyView {
   }
 }
 
-/** What was redacted since is sticky no more. */
+/** A redacted event is not sticky any more. */
 const isSticky = ({ event }: StickyEntry): boolean => event.stickyDuration !== undefined;
 
 /** Sticky events that have not expired. MSC4354. */

@@ -1,7 +1,7 @@
 import { Tally } from '#src/kernel/tally.ts';
 import type { RoomEventStream } from './room-event-stream.ts';
 
-/** Counts the events that are committed, by whose users have sent them. */
+/** Counts the events that are committed, by whether local or remote users have sent them. */
 export class EventCounts {
   readonly counts = new Tally('local', 'remote');
 

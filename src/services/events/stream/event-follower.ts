@@ -24,7 +24,7 @@ import type { RoomEventStream } from './room-event-stream.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
 const RETRY_MS = 1_000;
-/** How long it may be unknown to the database that events were looked at that are nothing to a follower. */
+/** How long the cursor may stay unwritten while only events pass that do not concern the follower. */
 const UNSAVED_MS = 60_000;
 const ROOMS_AT_ONCE = 100;
 
@@ -39,7 +39,7 @@ export interface EventFollowerOptions {
   readonly timers: Timers;
   readonly logger: Logger;
   readonly metrics: Metrics;
-  /** Under which it remembers how far it came. */
+  /** The name of its cursor. */
   readonly name: string;
   /** The types of events that it processes; all when left out. */
   readonly types?: readonly string[];
@@ -49,11 +49,11 @@ export interface EventFollowerOptions {
   readonly wantsRoom?: (room: Room) => boolean;
   /** Whether it processes memberships of rooms that this server is not in, too: invites of its users. */
   readonly takesOutOfBand?: boolean;
-  /** Whether what was committed before it existed is nothing to it. */
+  /** True: it does not process what was committed before it existed. */
   readonly startsNow?: boolean;
   /**
-   * Takes events in, those of a room in order. Hears some of them again after a failure or a crash, and must not mind. An event at which
-   * it fails comes again later, and does not keep the others waiting.
+   * Processes events, those of a room in order. Gets some of them again after a failure or a crash, so it has to be idempotent. An event at which
+   * it fails comes again later, and does not hold up the others.
    */
   readonly take: (events: readonly FollowedEvent[]) => Promise<void>;
   /** Milliseconds for which events are gathered; default 200. */
@@ -65,8 +65,8 @@ export interface EventFollowerOptions {
 }
 
 /**
- * Takes committed events in behind the writer's back, in batches: what is derived from events is complete a moment later, however
- * the process ends. What was not processed is found by the position up to which everything was, and what could not be by itself.
+ * Processes committed events after the writer, in batches: what is derived from events is complete a moment later, however
+ * the process ends. What was not processed is found by the cursor; events that failed are stored apart (`EventsSetAside`).
  */
 export class EventFollower {
   readonly #options: EventFollowerOptions;
@@ -87,7 +87,7 @@ export class EventFollower {
   #isCatchingUp = true;
   #isUnsaved = false;
   #timer: Timer | undefined;
-  /** Whether the timer waits for nothing but to say how far it came. */
+  /** Whether the timer is only to write the cursor. */
   #isPatient = false;
   #retryTimer: Timer | undefined;
   readonly #background: Background;
@@ -193,7 +193,7 @@ export class EventFollower {
       await this.#drain();
       if (this.#isUnsaved) await this.#reach(this.#heard);
     } catch (err) {
-      this.#options.logger.warn('what was not processed will be by the next process', {
+      this.#options.logger.warn('a follower could not process everything before the stop; the next process continues', {
         follower: this.#options.name,
         err,
       });

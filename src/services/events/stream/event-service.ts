@@ -34,7 +34,7 @@ import { TransactionIds, transactionKey } from '#src/services/events/building/tr
 import { type FollowUp, FollowUps, type StateStep } from '#src/services/events/building/follow-ups.ts';
 import type { RoomEventStream } from './room-event-stream.ts';
 
-/** How often an event is built anew when the ground under it moved. */
+/** How often an event is built again when the room's head changed meanwhile. */
 const BUILD_ATTEMPTS = 100;
 /** How often a policy server is asked to sign the same when the state of the room changes meanwhile. */
 const SIGNING_ATTEMPTS = 10;
@@ -47,7 +47,7 @@ export interface EventServiceOptions {
   readonly rooms: RoomRegistry;
   readonly writer: Writer;
   readonly stream: RoomEventStream;
-  /** What must happen because of events, beside what they themselves bring about. */
+  /** Jobs that events make necessary. */
   readonly followUps: readonly FollowUp[];
   readonly classifier: NotificationClassifier;
   readonly signer: PduSigner;
@@ -55,19 +55,19 @@ export interface EventServiceOptions {
   readonly random: Random;
   /** Asks policy servers for their signatures. Left out: no room uses one. */
   readonly policies?: Pick<PolicyServers, 'inLine' | 'mayConcern' | 'policyFor' | 'signed'>;
-  /** Is told of rooms in which redactions wait for what they redact. */
+  /** Redactions that wait for what they redact. */
   readonly onAwaitedRedaction?: (roomNid: number) => void;
   /** Unexpired sticky events that a sender may have in a room. */
   readonly maxStickyEvents?: number;
 }
 
-/** Events that were built before they are written, since others are asked about them. */
+/** Events that were built before they are written, since a policy server or the moderation tool is asked about them. */
 interface EventsAhead extends PlannedEvents {
   /** The policy server that has signed them, if one had to. */
   readonly policy?: RoomPolicy;
 }
 
-/** Makes, authorises and stores the events that users of this server send. */
+/** Builds, authorises and stores the events that local users send. */
 export class EventService {
   readonly #database: Database;
   readonly #loader: EventLoader;
@@ -155,7 +155,7 @@ export class EventService {
   }
 
   /**
-   * Makes a room: its row, alias and first events in one commit.
+   * Creates a room: its row, alias and first events in one commit.
    *
    * @throws MatrixError M_FORBIDDEN when an event is refused, M_ROOM_IN_USE when the alias was taken in the meantime
    */
@@ -239,7 +239,7 @@ export class EventService {
       }
       const ahead =
         planned === undefined || policy === undefined ? planned : await this.#signAhead(room, policy, planned);
-      // While remote events are accepted, everybody gets in line.
+      // While remote events are accepted, all senders wait in line.
       const queued = room.turns.isTaken
         ? await room.turns.exclusively(() => this.#queue(room, drafts, true, transaction, extra, ahead))
         : await this.#queue(room, drafts, false, transaction, extra, ahead);
@@ -264,9 +264,9 @@ export class EventService {
   }
 
   /**
-   * Builds the events before they are written, so that others can be asked about them. Meanwhile the room goes on.
+   * Builds the events before they are written, so that others can be asked about them. The room is not locked meanwhile.
    *
-   * @returns undefined when the ground moved, or when they say what is there already
+   * @returns undefined when the room's head changed, or when they are state that is there already
    */
   async #planAhead(room: Room, drafts: readonly EventDraft[]): Promise<PlannedEvents | undefined> {
     const plan = async (): Promise<PlannedEvents | undefined> => {
@@ -281,7 +281,7 @@ export class EventService {
     if (event !== undefined) await check?.(event, room.roomId);
   }
 
-  /** Has the room's policy server sign the events, before they are sent to anybody. */
+  /** Has the room's policy server sign the events, before they are sent to any server. */
   async #signAhead(room: Room, policy: RoomPolicy, { events: planned, ground }: PlannedEvents): Promise<EventsAhead> {
     const events: BuiltPdu[] = [];
     for (const event of planned) events.push((await this.#policies?.signed(room, event)) ?? event);
@@ -290,11 +290,11 @@ export class EventService {
 
   /**
    * Builds the events on the room's head and queues them for writing. What has to be read first is read before: building itself
-   * is one turn of the event loop, so that nobody comes between an event and the head that it is built on.
+   * is one turn of the event loop, so that nothing comes between an event and the head that it is built on.
    *
    * @param isInLine whether the caller has the room for itself
    * @param ahead the events, where they were built before, and as the room's policy server has signed them
-   * @returns undefined when the ground moved meanwhile; otherwise what resolves to the events once they are written, or to
+   * @returns undefined when the room's head changed meanwhile; otherwise what resolves to the events once they are written, or to
    *   undefined when another request has just written the same
    */
   async #queue(
@@ -362,7 +362,7 @@ export class EventService {
   }
 
   /**
-   * What another server is to complete and sign, so that it can be accepted on the room's head of now: a PDU without hashes, signatures and
+   * The template of an event for another server to complete and sign, on the room's present head: a PDU without hashes, signatures and
    * event id. Server-Server API, "Joining Rooms".
    *
    * @throws MatrixError M_FORBIDDEN when the authorization rules would refuse the event
@@ -381,7 +381,7 @@ export class EventService {
     return this.#followUps.jobs(step, this.#clock.now(), more);
   }
 
-  /** What a redaction redacts may come while it is written: then nobody else would find that the two belong together. */
+  /** The target of a redaction may arrive while the redaction is written: the job finds that the two belong together. */
   #awaiting(room: Room, prepared: readonly PreparedEvent[]): readonly JobRequest[] {
     const events = prepared.flatMap(({ awaited, event }) => (awaited === undefined ? [] : event.nid));
     return events.length === 0 ? [] : [requestJob(settleArrivals, { room: room.nid, events })];
@@ -436,7 +436,7 @@ export class EventService {
     return recent ?? this.#loader.byId(room, eventId);
   }
 
-  /** The clock by which events are made, for those who say how old they are. */
+  /** The clock by which events are created, for computing their age. */
   get clock(): Clock {
     return this.#clock;
   }

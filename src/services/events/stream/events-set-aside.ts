@@ -34,8 +34,8 @@ export interface EventsSetAsideOptions {
 }
 
 /**
- * Takes events in for a follower, whatever some of them are like: those at which it fails are set aside and tried again later, apart from
- * the others, which do not wait for them. What fails again and again is tried at each start only.
+ * Passes events to a follower, and sets aside those at which it fails: they are tried again later, and the others do not wait for them.
+ * What fails again and again is tried at each start only.
  */
 export class EventsSetAside {
   readonly #options: EventsSetAsideOptions;
@@ -56,7 +56,7 @@ export class EventsSetAside {
     return this.#retryAt;
   }
 
-  /** Makes everything due that was ever set aside: another version of the server may know what to do with it. */
+  /** Makes everything due that was ever set aside: a newer version of the server may be able to process it. */
   async start(): Promise<void> {
     const { clock, database, name } = this.#options;
     await retryEventsSetAside(database, name, clock.now());
@@ -64,7 +64,7 @@ export class EventsSetAside {
   }
 
   /**
-   * Takes events in, or sets them aside, in order. Those that fail are found by halving.
+   * Processes events in order, or sets them aside. Those that fail are found by halving.
    *
    * @throws what the database throws when the fault is its own
    */

@@ -1,7 +1,7 @@
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
-/** A committed event as a follower is given it. */
+/** A committed event as a follower gets it. */
 export interface FollowedEvent {
   readonly room: Room;
   readonly event: StoredEvent;

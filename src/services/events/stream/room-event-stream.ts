@@ -15,7 +15,7 @@ export interface MemberChange {
 export interface CommittedEvent {
   readonly event: StoredEvent;
   readonly member: MemberChange | undefined;
-  /** Those for whom it notifies otherwise than its class says. */
+  /** Users whose notification differs from the event's class. */
   readonly mentions: readonly Pick<MentionRow, 'user' | 'kind'>[];
   /** Events that came before it relate to it. */
   readonly wasAwaited?: boolean;
@@ -49,11 +49,11 @@ export interface Restored {
   readonly room: Room;
 }
 
-/** The state of a room is whole that was joined before all of it was told. */
+/** The full state of a partially joined room is known. */
 export interface Completed {
   readonly kind: 'completed';
   readonly room: Room;
-  /** Servers in the room of which this one was not told when it joined: they were sent nothing since. */
+  /** Servers in the room that the answer of the join did not name: they were sent nothing since. */
   readonly servers: readonly string[];
   /** Position of the join. */
   readonly join: number;

@@ -25,7 +25,7 @@ import { classUnder, DEFAULT_USER_RULES, type UserRules } from '#src/services/pu
 import type { Database } from '#src/storage/database.ts';
 import { RoomNames } from './room-names.ts';
 
-/** The members of a room whose rules have to be asked about every event. */
+/** The members of a room whose push rules have to be evaluated for every event. */
 interface Audience {
   /** The room's `membersVersion` of which it is. */
   readonly members: number;
@@ -33,13 +33,13 @@ interface Audience {
   readonly generation: number;
   /** The cheapest rules first. */
   readonly personal: ReadonlyMap<string, UserRules>;
-  /** Display names of those whose own rules ask for them. */
+  /** Display names of members whose own rules ask for them. */
   readonly names: ReadonlyMap<string, string>;
 }
 
 /**
  * Steps that the rules of a room's members may take for one event. Each member has an equal share, and what one leaves of it is for those
- * whose rules cost more. For whom the share does not suffice, the event is what it is for everybody with default rules.
+ * whose rules cost more. For a member whose share does not suffice, the event has the class of the default rules.
  */
 export const MAX_STEPS = 2_000_000;
 /** Steps in which the names of members are looked for in one event. */
@@ -70,7 +70,7 @@ const notificationLevels = (levels: PowerLevels): Readonly<Record<string, number
   return record;
 };
 
-/** The text of an event in which names are looked for: none where the event says itself whom it mentions. */
+/** The text of an event in which names are looked for: none where the event has `m.mentions`. */
 const textWithNames = (event: Pick<ClassifiedEvent, 'content'>): string | undefined => {
   const { body } = event.content;
   return typeof body === 'string' && !saysWhomItMentions(event) ? body : undefined;
@@ -91,8 +91,8 @@ export interface NotificationRulesOptions {
 }
 
 /**
- * Decides whom an event notifies: its class by the default rules, once for everybody, and those of this server's members for
- * whom their own rules, or their being named, make it different.
+ * Computes which users an event notifies: its class by the default rules, once for all, and the local members for
+ * whom their own rules, or a mention, make a difference.
  */
 export class NotificationRules implements NotificationClassifier {
   readonly #pushRules: PushRuleService;
@@ -126,7 +126,7 @@ export class NotificationRules implements NotificationClassifier {
     return Promise.all([audience, names]).then(() => this.#prepareThreads(room, threaded));
   }
 
-  /** Reads which threads those follow who are asked about events in threads, and whose rules ask for that. */
+  /** Reads the thread subscriptions of members whose rules ask for them. */
   #prepareThreads(room: Room, events: readonly Pick<ClassifiedEvent, 'content'>[]): Promise<void> | undefined {
     const asked = new Set<string>();
     const ask = (userId: string): void => {
@@ -159,7 +159,7 @@ export class NotificationRules implements NotificationClassifier {
     return this.#ask(members, (rules) => this.#put(room, made, rules));
   }
 
-  /** Looks at those who have changed, or whose rules have. */
+  /** Looks at members who have changed, or whose rules have. */
   #renew(room: Room, audience: Audience, changed: ReadonlySet<string>): Promise<void> | undefined {
     const made = this.#now(room);
     const members = [...changed].filter((userId) => {
@@ -251,7 +251,7 @@ export class NotificationRules implements NotificationClassifier {
       highlightsAll: eventClass === 'highlight',
       notifiesFollowers: forFollowers,
     };
-    // Nobody has to be asked about most messages.
+    // For most messages no member has to be evaluated.
     if (named === undefined && personal.size === 0) return { ...forAll, exceptions: NO_EXCEPTIONS };
     const asked = new Map<string, UserRules>([...(named ?? []), ...personal]);
     asked.delete(event.sender);
@@ -279,7 +279,7 @@ export class NotificationRules implements NotificationClassifier {
     return { ...forAll, exceptions };
   }
 
-  /** Whether a named user is one of ours and in the room, or invited by this very event. */
+  /** Whether a mentioned user is local and in the room, or invited by this very event. */
   #isConcerned(room: Room, event: ClassifiedEvent, userId: string): boolean {
     if (!this.#isLocal(userId)) return false;
     return (event.type === 'm.room.member' && event.state_key === userId) || room.headMembership(userId) === 'join';

@@ -30,7 +30,7 @@ const isHere = (member: Member | undefined): member is Member => member?.local =
 
 const textIn = (value: JsonValue | undefined): string | undefined => (typeof value === 'string' ? value : undefined);
 
-/** Knows the names of this server's members of rooms. They are read when first asked for, and follow each change of a member. */
+/** Caches the names of local members of rooms. They are read when first asked for, and follow each change of a member. */
 export class RoomNames {
   readonly #database: Database;
   readonly #loader: EventLoader;

@@ -20,7 +20,7 @@ export interface MissedMessage {
 /** At once: a mail shows no more. */
 const MAX = 100;
 
-/** What users were notified of and have not read: rooms that they muted and users whom they ignore are not in it. */
+/** Lists unread messages that notified a user, for digests by mail: without muted rooms and ignored users. */
 export class MissedMessages {
   readonly #list: NotificationList;
   readonly #rooms: RoomRegistry;

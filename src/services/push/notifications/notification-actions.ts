@@ -7,13 +7,13 @@ import { MENTION_KINDS } from '#src/services/events/building/notification-class.
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
-/** Who was notified: their name in the room is what rules may look for. */
+/** The user who was notified: rules may look for their name in the room. */
 export interface NotifiedUser {
   readonly userId: string;
   readonly displayName: string | undefined;
 }
 
-/** What a user's rules say of an event today; undefined when the budget was spent before. */
+/** The verdict of a user's present rules on an event; undefined when the budget was spent before. */
 export const verdictFor = (
   room: Room,
   event: StoredEvent,
@@ -42,8 +42,8 @@ export const verdictFor = (
 };
 
 /**
- * What a user's rules do for an event that notified them. Whether it highlighted was noted when it was made; where the rules say the
- * same today, and the budget suffices to find out, theirs are the actions.
+ * The actions for an event that notified a user. Whether it highlighted was stored when it was created; where the present rules agree, and
+ * the budget suffices to evaluate them, the actions are theirs.
  *
  * @param exception what the event is for the user, where that is not what its class says
  */

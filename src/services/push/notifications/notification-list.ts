@@ -55,7 +55,7 @@ export interface NotificationPage {
   readonly next: string | undefined;
 }
 
-/** What users were notified of. Client-Server API, "Listing notifications". */
+/** Lists the events that notified a user. Client-Server API, "Listing notifications". */
 export class NotificationList {
   readonly #options: NotificationListOptions;
 

@@ -24,7 +24,7 @@ export const newestFirst = (records: readonly NotifyingRecord[], take: number): 
     for (const from of streams) {
       const record = from.stream[from.next];
       if (record === undefined) continue;
-      // What says that it is older than what came before it holds nothing up.
+      // A timestamp that is older than the one before it is ignored.
       const ts = Math.max(record.ts, from.stream[from.next + 1]?.ts ?? record.ts);
       if (best === undefined || ts > best.ts) best = { from, record, ts };
     }
@@ -35,7 +35,7 @@ export const newestFirst = (records: readonly NotifyingRecord[], take: number): 
   return taken;
 };
 
-/** Up to which positions what comes after these notifications lies. */
+/** The positions from which the page after these notifications continues. */
 export const upToAfter = (upTo: PositionVector, taken: readonly NotifyingRecord[]): PositionVector => {
   const rest = [...upTo];
   for (const { nid } of taken) {

@@ -6,21 +6,21 @@ import type { Database } from '#src/storage/database.ts';
 import { pushersPage, type PusherRecord } from '#src/storage/push/pushers.ts';
 
 const PAGE = 1_000;
-/** Changes that are remembered, for those who keep something of the pushers of many users. */
+/** Changes that are remembered, for caches of the pushers of many users. */
 const REMEMBERED_CHANGES = 1_000;
 
-/** What has to be known of a pusher for every event: the rest is read when it is told of one. */
+/** What is needed of a pusher for every event: the rest is read when something is sent to it. */
 export interface PusherRef {
   /** Its id as the name of a destination. */
   readonly destination: string;
   readonly userId: string;
   readonly deviceId: string | null;
   readonly enabled: boolean;
-  /** Its place among the pushes: what came up to there is no matter of its. */
+  /** Its place in the push log: what came before does not concern it. */
   readonly since: number;
   /** When it was made or enabled, in milliseconds; 0 for those that were there when the process started. */
   readonly sinceTs: number;
-  /** Scheme, host and port of its push gateway; empty for what has none. */
+  /** Scheme, host and port of its push gateway; empty for pushers without one. */
   readonly gateway: string;
   /** Whether it wants to know how much is unread (MSC4076). */
   readonly wantsCounts: boolean;
@@ -58,15 +58,15 @@ const refOf = (pusher: PusherRecord, sinceTs: number): PusherRef => {
   };
 };
 
-/** Who has HTTP pushers. All of them are in memory, a few words each, so that an event in a room without any costs nothing. */
+/** All HTTP pushers, in memory, a few words each, so that an event in a room without any costs nothing. */
 export class PusherRegistry {
   readonly #database: Database;
   readonly #clock: Clock;
   readonly #byDestination = new Map<string, PusherRef>();
   readonly #byUser = new Map<string, readonly PusherRef[]>();
-  /** How much is unread, as pushers were told last; those that were told of nothing are left out. */
+  /** The unread count that was last sent to each pusher; those that were sent none are left out. */
   readonly #told = new Map<string, number>();
-  /** Whose pushers changed, the latest last. */
+  /** Users whose pushers changed, the latest last. */
   readonly #changes = new RecentChanges<string>(REMEMBERED_CHANGES);
 
   constructor(database: Database, clock: Clock, accounts: AccountStream) {
@@ -101,7 +101,7 @@ export class PusherRegistry {
     return this.#changes.version;
   }
 
-  /** Whose pushers changed after a version; undefined when that is too long ago to say. */
+  /** Users whose pushers changed after a version; undefined when that is too long ago. */
   changedSince(version: number): readonly string[] | undefined {
     return this.#changes.since(version);
   }
@@ -127,7 +127,7 @@ export class PusherRegistry {
     return this.#byUser.size;
   }
 
-  /** How much is unread, as a pusher was told last. */
+  /** The unread count that was last sent to a pusher. */
   toldOf(destination: string): number {
     return this.#told.get(destination) ?? 0;
   }
@@ -155,7 +155,7 @@ export class PusherRegistry {
     this.#changes.note(ref.userId);
   }
 
-  /** Takes out one that is no more. */
+  /** Removes a deleted pusher. */
   remove(destination: string): void {
     const ref = this.#byDestination.get(destination);
     if (ref === undefined) return;

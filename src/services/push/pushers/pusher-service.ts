@@ -40,20 +40,20 @@ export interface PusherRequest {
   readonly data?: JsonObject | undefined;
   /** Leaves those of other users with the same application and pushkey. */
   readonly append: boolean;
-  /** Whether it is told of anything (MSC3881). */
+  /** Whether it is enabled (MSC3881). */
   readonly enabled: boolean;
 }
 
 /** A kind of pusher, such as `http`. */
 export interface PusherKind {
   readonly name: string;
-  /** Whether it stays when the device that made it is logged out: what it tells does not show there. */
+  /** Whether it stays when the device that created it is logged out, as e-mail pushers do. */
   readonly outlivesDevice?: boolean;
-  /** @throws MatrixError for a pusher of this kind that cannot be */
+  /** @throws MatrixError for an invalid pusher of this kind */
   check(requester: Requester, pusher: CheckedPusher): Promise<void> | void;
 }
 
-/** A pusher that has all that the specification wants of every kind. */
+/** A pusher with all members that the specification requires. */
 export interface CheckedPusher extends Omit<
   PusherRequest,
   'kind' | 'append' | 'data' | 'profileTag' | 'appDisplayName' | 'deviceDisplayName' | 'lang'
@@ -74,7 +74,7 @@ export interface PusherServiceOptions {
   readonly most: number;
 }
 
-/** Where users want to be told of notifications. Client-Server API, "Push Notifications". */
+/** Creates, changes and deletes pushers. Client-Server API, "Push Notifications". */
 export class PusherService {
   readonly #database: Database;
   readonly #clock: Clock;
@@ -97,7 +97,7 @@ export class PusherService {
     return pushersOf(this.#database, userId);
   }
 
-  /** One of any user's; undefined when it is no more. */
+  /** A pusher of any user; undefined when it was deleted. */
   byId(id: number): Promise<KnownPusher | undefined> {
     return pusherById(this.#database, id);
   }
@@ -143,7 +143,7 @@ export class PusherService {
     });
   }
 
-  /** Takes one away because its push gateway says that it is no more. Push Gateway API, `rejected`. */
+  /** Deletes a pusher whose pushkey its gateway has rejected. Push Gateway API, `rejected`. */
   async remove(id: number): Promise<void> {
     await this.#database.write(async (tx) => {
       await deletePusherById(tx, id);
@@ -189,7 +189,7 @@ const checkedPusher = (request: PusherRequest): CheckedPusher => {
 };
 
 /**
- * Pushers that have a push gateway told. Where deliveries may go to, the rules for outbound requests say.
+ * The kind `http`: pushers with a push gateway. The rules for outbound requests decide which gateways are allowed.
  *
  * @param allowHttp whether plain HTTP will do
  */

@@ -1,8 +1,8 @@
 import type { Clock } from '#src/kernel/clock.ts';
 
 /**
- * Marks receipts of users whose pushers have to be told how much is unread afterwards. A mark is kept in the commit of the receipt, and taken
- * away when it was looked at: no two are the same.
+ * Marks receipts of users whose pushers have to be sent the new unread count. A mark is written in the commit of the receipt, and deleted
+ * when it was processed: no two are the same.
  */
 export class CountMarks {
   readonly #clock: Clock;
@@ -15,7 +15,7 @@ export class CountMarks {
     this.#isMarked = isMarked;
   }
 
-  /** The mark of a receipt; undefined where nobody has to be told. */
+  /** The mark of a receipt; undefined for users without such pushers. */
   next(userId: string): number | undefined {
     if (!this.#isMarked(userId)) return undefined;
     this.#last = Math.max(this.#last + 1, this.#clock.now() * 1_000);

@@ -17,11 +17,11 @@ export interface ReadMarkerServiceOptions {
   readonly accountData: AccountDataService;
   readonly threads: Threads;
   readonly actions: UserActions;
-  /** Whose receipts are their own only. */
+  /** Shadow-banned users: their receipts become private. */
   readonly shadowBans: ShadowBanned;
 }
 
-/** What a user of this server says about what they have read: receipts, and the fully read marker. */
+/** Sets receipts and fully read markers of local users. Client-Server API, "Receipts", "Fully read markers". */
 export class ReadMarkerService {
   readonly #rooms: RoomRegistry;
   readonly #events: EventService;
@@ -100,7 +100,7 @@ export class ReadMarkerService {
     ]);
   }
 
-  /** What the shadow-banned have read nobody is told. */
+  /** A shadow-banned user's receipts are shown to nobody else. */
   #kindFor(userId: string, kind: ReceiptKind): ReceiptKind {
     return this.#shadowBans.has(userId) ? 'm.read.private' : kind;
   }
@@ -108,7 +108,7 @@ export class ReadMarkerService {
   async #joinedRoom(userId: string, roomId: string): Promise<Room> {
     const room = await this.#rooms.byId(roomId);
     if (room?.isJoined(userId) === true) return room;
-    throw new MatrixError('M_FORBIDDEN', 'Only those who are in a room can say what they have read there.');
+    throw new MatrixError('M_FORBIDDEN', 'Only members of a room can set receipts and read markers there.');
   }
 
   async #event(room: Room, eventId: string): Promise<StoredEvent> {

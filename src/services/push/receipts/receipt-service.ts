@@ -14,7 +14,7 @@ import { MAIN_THREAD, type ReadPositions, type Receipt, RoomReceipts, slotOf } f
 export interface ReceiptChanged {
   readonly room: Room;
   readonly receipt: Receipt;
-  /** The mark that was kept for those who tell how much is unread, if one was. */
+  /** The mark for pushers that are sent unread counts, if there is one. */
   readonly mark: number | undefined;
 }
 
@@ -38,7 +38,7 @@ const RECEIPT_BYTES = 400;
 
 const kindOf = (code: number): ReceiptKind => (code === RECEIPT_KINDS['m.read.private'] ? 'm.read.private' : 'm.read');
 
-/** Receipts: up to where everybody has read. Rooms in use are in memory. */
+/** Stores and caches receipts. Those of rooms in use are in memory. Client-Server API, "Receipts". */
 export class ReceiptService {
   readonly #database: Database;
   readonly #interner: Interner;
@@ -124,7 +124,7 @@ export class ReceiptService {
     return (await this.forRoom(room)).readPositions(userId);
   }
 
-  /** The receipt that has to make room for one more in a thread: the one that is furthest back. */
+  /** The receipt in a thread that is deleted for a new one: the oldest. */
   #oldestOfTooMany(receipts: RoomReceipts, userId: string): Receipt | undefined {
     if (receipts.size < this.#maxThreads) return undefined;
     const inThreads = receipts.inThreads(userId);
@@ -133,7 +133,7 @@ export class ReceiptService {
   }
 
   /**
-   * Takes a receipt in. One that is there already, or that would move backwards, is not written.
+   * Stores a receipt. One that is there already, or that would move backwards, is not written.
    *
    * @param thread undefined for a receipt that is not threaded; else `main` or the id of the thread's root
    * @param ts milliseconds since the epoch; now when left out

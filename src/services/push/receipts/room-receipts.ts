@@ -1,6 +1,6 @@
 import type { ReceiptKind } from '#src/storage/commit/stream-writes.ts';
 
-/** Up to where a user has read. */
+/** A receipt of a user. */
 export interface Receipt {
   readonly userId: string;
   readonly kind: ReceiptKind;
@@ -56,12 +56,12 @@ export class RoomReceipts {
     return this.#count;
   }
 
-  /** Everybody's receipts, private ones included: what is shown to whom is for `visibleTo` to say. */
+  /** The receipts of all users, private ones included; `visibleTo` filters them for a reader. */
   all(): Receipt[] {
     return [...this.#byUser.values()].flatMap((slots) => [...slots.values()]);
   }
 
-  /** Receipts as this user may see them: everybody's public ones and their own private ones. */
+  /** Receipts as this user may see them: all public ones and their own private ones. */
   visibleTo(userId: string): Receipt[] {
     return this.all().filter((receipt) => isVisible(receipt, userId));
   }
@@ -104,7 +104,7 @@ export class RoomReceipts {
     );
   }
 
-  /** Up to where the user has read threads of which no receipt is kept any more. */
+  /** The position up to which threads without a stored receipt count as read. */
   floorOf(userId: string): number {
     return this.#floors.get(userId) ?? 0;
   }
@@ -113,7 +113,7 @@ export class RoomReceipts {
     this.#floors.set(userId, Math.max(position, this.floorOf(userId)));
   }
 
-  /** Takes a receipt out that is not kept any longer. */
+  /** Removes a receipt that is not kept any longer. */
   remove(receipt: Receipt): void {
     const slots = this.#byUser.get(receipt.userId);
     if (slots?.get(slotOf(receipt))?.pos !== receipt.pos) return;
@@ -121,7 +121,7 @@ export class RoomReceipts {
     this.#count--;
   }
 
-  /** Takes out all receipts of a user. */
+  /** Removes all receipts of a user. */
   forget(userId: string): void {
     this.#count -= this.#byUser.get(userId)?.size ?? 0;
     this.#byUser.delete(userId);
@@ -146,7 +146,7 @@ export class RoomReceipts {
     }
   }
 
-  /** Says that everything up to now came from the database in one go, in which the order of earlier changes is lost. */
+  /** To be called after loading from the database, which does not keep the order of earlier changes. */
   loaded(): void {
     this.#log.length = 0;
     this.#floor = this.#latest;

@@ -35,7 +35,7 @@ const relationsOf = async (
   return { root: undefined, path };
 };
 
-/** Knows which events are roots of threads. */
+/** Finds out which events are roots of threads. */
 export interface Threads {
   hasReplies(room: Room, root: StoredEvent): Promise<boolean>;
 }

@@ -45,7 +45,7 @@ import { DEFAULT_USER_RULES, userRules, type UserRules } from './user-rules.ts';
 
 const TYPE = 'm.push_rules';
 const CACHE_BYTES = 64 * 1024 * 1024;
-/** Changes of rules that are remembered, for those who keep something of the rules of many users. */
+/** Changes of rules that are remembered, for caches of the rules of many users. */
 const REMEMBERED_CHANGES = 1_000;
 
 export interface PushRuleQuota {
@@ -59,7 +59,7 @@ export interface PushRuleServiceOptions {
   readonly database: Database;
   readonly interner: Interner;
   readonly writer: Writer;
-  /** Whether messages that do not say whom they mention are looked through for names. */
+  /** Whether messages without `m.mentions` are looked through for names. */
   readonly legacyMentions?: boolean;
   /** Whether all that is encrypted is pushed, unless its room is silenced (MSC4028). */
   readonly encryptedEvents?: boolean;
@@ -70,7 +70,7 @@ export interface PushRuleServiceOptions {
 }
 
 interface Known {
-  /** Undefined for who has changed nothing. */
+  /** Undefined for a user who has changed nothing. */
   readonly kept: KeptRules | undefined;
   readonly rules: UserRules;
 }
@@ -78,7 +78,7 @@ interface Known {
 const UNCHANGED: Known = { kept: undefined, rules: DEFAULT_USER_RULES };
 
 /**
- * The push rules of this server's users, a row for each. Clients are also told of them as account data, whose position is the one of the
+ * The push rules of local users, a row for each rule. Clients get them as account data too, whose position is the one of the
  * latest change. Client-Server API, "Push Rules".
  */
 export class PushRuleService implements ServedType {
@@ -92,7 +92,7 @@ export class PushRuleService implements ServedType {
   readonly #users: LiveCache<Known>;
   readonly #compiledDefaults = new LRUCache<string, CompiledRuleset>(atMost(5_000));
   readonly #changes = new SerialByKey<string>();
-  /** Who changed their rules, the latest last. */
+  /** Users who changed their rules, the latest last. */
   #changedUsers: string[] = [];
   #generation = 0;
   /** Fires once a change of a user's rules is committed and in effect. */
@@ -119,7 +119,7 @@ export class PushRuleService implements ServedType {
     return this.#generation;
   }
 
-  /** Who changed their rules after a generation; undefined when that is too long ago to say. */
+  /** Users who changed their rules after a generation; undefined when that is too long ago. */
   changedSince(generation: number): readonly string[] | undefined {
     const count = this.#generation - generation;
     if (count > this.#changedUsers.length) return undefined;

@@ -16,17 +16,17 @@ import { PUSH_RULE_KINDS, type PushRule, type PushRuleset } from '#src/protocol/
 import { findRule } from '#src/protocol/push/rule-editing.ts';
 
 /**
- * What a user hears of a room, as far as it can be said without looking at each event:
- * `all` what the events' class says, `mentions` only what concerns everybody in particular (`@room`) and what names the user,
- * `muted` nothing.
+ * How a user is notified of a room, as far as it does not depend on each event:
+ * `all`: by the events' class; `mentions`: only by `@room` and mentions of the user;
+ * `muted`: not at all.
  */
 export type RoomMode = 'all' | 'mentions' | 'muted';
 
-/** The same of a thread; `followed`: everything that no rule before the ones on threads silences. */
+/** The same for a thread; `followed`: everything that no rule before the ones on threads silences. */
 export type ThreadMode = RoomMode | 'followed';
 
 /**
- * What an event of this class means for a user with this mode, unless something else is noted for them.
+ * The class of an event for a user with this mode, unless an exception is stored for them.
  *
  * @param notifiesFollowers whether the event notifies those who follow its thread whatever its class is
  */
@@ -42,14 +42,14 @@ export const classUnder = (
 
 /** A user's push rules, made ready to be asked. */
 export interface UserRules {
-  /** Whether the rules have to be asked about every event: the mode does not say it all. Users whom an event names are asked anyway. */
+  /** Whether the rules have to be evaluated for every event, since the mode does not say it all. For users whom an event mentions they are in any case. */
   readonly isPersonal: boolean;
   /** Whether rules of the user's own ask for the name that they have in the room. */
   readonly needsDisplayName: boolean;
   modeIn(roomId: string): RoomMode;
   /** Whether the rules ask which threads the user follows. */
   readonly asksForThreads: boolean;
-  /** What the user hears of threads of a room that they follow, or do not follow. */
+  /** The modes for threads of a room that the user follows, or does not follow. */
   threadModeIn(roomId: string, isFollowed: boolean): ThreadMode;
   /** The rules themselves; parsed when first asked for. */
   readonly compiled: CompiledRuleset;
@@ -57,7 +57,7 @@ export interface UserRules {
   readonly compiledForPushes: CompiledRuleset;
 }
 
-/** The rules of everybody who has changed nothing; who is named by an event is asked with those that name the user. */
+/** The rules of users who have changed nothing; for a mentioned user they are evaluated with those that contain the user's name. */
 export const DEFAULT_USER_RULES: UserRules = {
   isPersonal: false,
   needsDisplayName: false,

@@ -16,20 +16,20 @@ export interface FollowedThreadsOptions {
   readonly interner: Interner;
   readonly writer: Writer;
   readonly pushRules: Pick<PushRuleService, 'enable'>;
-  /** Threads of which is kept what a user decided about them. */
+  /** Thread subscriptions that are stored for a user. */
   readonly most: number;
   /** Bytes that users may take in memory. */
   readonly cacheBytes: number;
 }
 
-/** What becomes of a thread. */
+/** A change of a thread subscription. */
 export type ThreadChange = Pick<ThreadDecision, 'automatic' | 'at'>;
 
 /**
- * Which threads users follow, the same for all their devices. MSC4306.
+ * Users' thread subscriptions, the same for all their devices. MSC4306.
  *
- * The push rules on threads hold for who has begun to follow threads: as long as no client of theirs knows of it, everything in threads
- * notifies as it does otherwise.
+ * The push rules on threads are enabled with a user's first request about subscriptions: until then events in threads
+ * notify as others do.
  */
 export class FollowedThreads {
   readonly #options: FollowedThreadsOptions;

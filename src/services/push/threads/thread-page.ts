@@ -1,6 +1,6 @@
 import type { ThreadDecision, UserThreads } from './user-threads.ts';
 
-/** What became of threads, as clients are told: room -> root -> JSON value. MSC4308. */
+/** Changed thread subscriptions, as clients get them: room -> root -> JSON value. MSC4308. */
 export interface ThreadPage {
   readonly subscribed: ReadonlyMap<
     string,

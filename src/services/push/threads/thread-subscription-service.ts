@@ -18,7 +18,7 @@ export interface ThreadSubscriptionServiceOptions {
   readonly followed: FollowedThreads;
 }
 
-/** Lets users follow threads, and leave them. MSC4306, and MSC4308 for clients that were away. */
+/** Subscribes users to threads and unsubscribes them. MSC4306, and MSC4308 for clients that were away. */
 export class ThreadSubscriptionService {
   readonly #options: ThreadSubscriptionServiceOptions;
 

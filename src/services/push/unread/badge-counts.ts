@@ -37,7 +37,7 @@ export interface BadgeCountsOptions {
 }
 
 /**
- * The number on the badge of an application: how much a user has not read in all their rooms, and how many invitations wait. It is
+ * The number on an application's badge: a user's unread counts of all rooms, and pending invites. It is
  * counted once, and then only where something happened.
  */
 export class BadgeCounts {
@@ -79,7 +79,7 @@ export class BadgeCounts {
       for (let at = 0; at < touched.length; at += ROOMS_AT_ONCE)
         await this.#count(userId, badge, touched.slice(at, at + ROOMS_AT_ONCE));
     } catch (error) {
-      // Nobody knows what was counted.
+      // It is unknown what was counted.
       this.#badges.delete(userId);
       throw error;
     }

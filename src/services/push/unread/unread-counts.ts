@@ -47,7 +47,7 @@ const rootOf = (room: Room, record: UnreadRecord): string | undefined => {
   return content === undefined ? undefined : relationOf(content)?.eventId;
 };
 
-/** What is unread for a user in a room, and by what it is decided how much they hear of it. */
+/** A user's unread events in a room, and the rules that decide which of them count. */
 interface Unread {
   readonly state: UnreadState;
   readonly rules: UserRules;
@@ -61,7 +61,7 @@ const inThread = ({ rules, threads, room }: Unread, root: string): Hearing => he
 const countOf = (unread: Unread, end: number): RoomUnread =>
   unread.state.count(end, mainOf(unread), (root) => inThread(unread, root));
 
-/** What a user hears of a thread: what was said before they followed it notifies them as it did then. */
+/** How a user is notified of a thread: events from before the subscription notify them as they did then. */
 const hearingOf = (rules: UserRules, threads: UserThreads | undefined, room: Room, root: string): Hearing => {
   const decision = threads?.of(room.nid, root);
   const others = rules.threadModeIn(room.roomId, false);
@@ -83,10 +83,10 @@ export interface UnreadCountsOptions {
 }
 
 /**
- * How much each user has not read. Client-Server API, "Receiving notifications".
+ * Unread counts of users. Client-Server API, "Receiving notifications".
  *
- * A message writes nothing here: what a user has not read is counted when they ask, from what they were last told and the room's
- * newest events in memory; only who was away for long, or asks for the first time, costs a query.
+ * A message writes nothing here: counts are computed when they are asked for, from the last ones and the room's
+ * newest events in memory; only for a user who was away for long, or asks for the first time, the database is read.
  */
 export class UnreadCounts {
   readonly #database: Database;
@@ -174,7 +174,7 @@ export class UnreadCounts {
     return (nid) => known.state.has(nid, main, (root) => inThread(known, root));
   }
 
-  /** What is unread for a user up to a position, and what they hear of it; undefined for who is not in the room. */
+  /** A user's unread events up to a position, and the rules that apply; undefined when they are not in the room. */
   async #stateOf(userId: string, room: Room, end: number): Promise<Unread | undefined> {
     const user = this.#interner.peekUser(userId) ?? (await this.#interner.userNid(userId));
     for (let attempt = 0; attempt < LOAD_ATTEMPTS; attempt++) {
@@ -294,7 +294,7 @@ export class UnreadCounts {
     }
     if (fresh.size > 0) {
       const done = this.#read(user, fresh, ranges, ignored);
-      // In reach of those who note exceptions while it is read: nothing that is committed meanwhile is missed.
+      // Registered before it is read, so that exceptions that are committed meanwhile are noted.
       for (const { room, state } of fresh.values()) this.#loading.set(keyOf(room, user), { state, done });
       waitFor.add(done);
     }

@@ -26,7 +26,7 @@ const encode = (nid: number, reason: number): number => nid * 8 + reason;
 const nidOf = (entry: number): number => Math.floor(entry / 8);
 const reasonOf = (entry: number): number => entry % 8;
 
-/** What a user hears of a thread: as `mode` says from a position on, and as `before` says of what came earlier. */
+/** How a user is notified of a thread: by `mode` from a position on, and by `before` of earlier events. */
 export interface Hearing {
   readonly mode: ThreadMode;
   /** Position of the last event to which `before` applies; 0 for none. */
@@ -37,7 +37,7 @@ export interface Hearing {
 const MODES: readonly ThreadMode[] = ['all', 'mentions', 'muted', 'followed'];
 const HEARINGS = new Map(MODES.map((mode): [ThreadMode, Hearing] => [mode, { mode }]));
 
-/** The same as `mode` says, whenever it was said. */
+/** By `mode` at every position. */
 export const hearingWith = (mode: ThreadMode): Hearing => HEARINGS.get(mode) ?? { mode };
 
 /** By mode, which reasons notify and which of them highlight. */
@@ -64,7 +64,7 @@ export class UnreadList {
     return this.#entries.length;
   }
 
-  /** Adds an event that came after all that are here, unless it is nothing to the user. */
+  /** Adds an event that came after all that are here, unless it does not notify the user. */
   add(nid: number, eventClass: NotificationClass, exception: MentionKind | undefined, notifiesFollowers = false): void {
     let reason: number;
     if (exception === undefined) {
@@ -102,7 +102,7 @@ export class UnreadList {
     return totals;
   }
 
-  /** Whether an event is here, and notifies who hears so much. */
+  /** Whether an event is here, and notifies the user. */
   has(nid: number, { mode, since = 0, before = mode }: Hearing): boolean {
     const entry = this.#entries[this.#firstAfter(nid) - 1];
     const reason = entry === undefined || nidOf(entry) !== nid ? undefined : REASONS[reasonOf(entry)];

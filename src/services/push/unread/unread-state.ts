@@ -28,15 +28,15 @@ export const classOfFlags = (flags: number): NotificationClass =>
   (flags & EVENT_FLAGS.notifies) === 0 ? 'none' : (flags & EVENT_FLAGS.highlightsAll) === 0 ? 'notify' : 'highlight';
 
 /**
- * What one user has not read in one room, up to a position. Everything at or before the user's joining counts as read, and
- * who sends something in a thread (or the main timeline) has read it up to there.
+ * One user's unread events in one room, up to a position. Everything at or before the user's join counts as read, and
+ * by sending into a thread (or the main timeline) a user has read it up to there.
  */
 export class UnreadState {
   /** Position at which the user joined. */
   readonly since: number;
   /** Up to where it was read from the database. */
   readonly loadedUpTo: number;
-  /** Whose events do not count. */
+  /** Users whose events do not count. */
   readonly ignored: ReadonlySet<string>;
   readonly #main = new UnreadList();
   readonly #threads = new Map<string, UnreadList>();
@@ -112,7 +112,7 @@ export class UnreadState {
     return { notification, highlight, threads };
   }
 
-  /** Whether an event notifies the user, who hears so much of it, and is not read. */
+  /** Whether an event notifies the user, and is not read. */
   has(nid: number, main: Hearing, inThread: (root: string) => Hearing): boolean {
     if (this.#main.has(nid, main)) return true;
     for (const [root, list] of this.#threads) if (list.has(nid, inThread(root))) return true;
