@@ -265,6 +265,8 @@ const configSchema = section({
     create_room: limit,
     new_type: limit,
     state_bytes: limit,
+    remote_state_bytes: limit,
+    joined_state_bytes: limit,
     report: limit,
     sync: limit,
     bulk_redaction: limit,

@@ -6,6 +6,7 @@ import type { EduHandlers } from '#src/services/federation/inbound/edu-handlers.
 import { ExtremityHealer } from '#src/services/federation/inbound/extremity-healer.ts';
 import { InboundQueue } from '#src/services/federation/inbound/inbound-queue.ts';
 import { InboundTransactions } from '#src/services/federation/inbound/inbound-transactions.ts';
+import { StatePace } from '#src/services/federation/inbound/state-pace.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
@@ -13,6 +14,7 @@ import type { Events } from './events.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { FederationHistory } from './federation-history.ts';
 import type { FederationJoins } from './federation-joins.ts';
+import type { Outside } from './outside.ts';
 import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Servers } from './servers.ts';
@@ -33,6 +35,7 @@ export function composeFederationInbound(
     EventStreaming &
     FederationHistory &
     FederationJoins &
+    Pick<Outside, 'rateLimiter'> &
     RoomModel &
     Reading &
     Servers & { readonly eduHandlers?: EduHandlers },
@@ -47,6 +50,7 @@ export function composeFederationInbound(
     receiver,
     gaps,
     policies: below.receivedChecks,
+    pace: new StatePace({ rateLimiter: below.rateLimiter, logger, metrics }),
     isAway: (name) => below.backoff.outageOf(name) !== undefined,
     ...work,
   });

@@ -118,6 +118,7 @@ export function composeFederationJoins(
     imports,
     answers,
     fullStates,
+    rateLimiter,
     gaps: below.missingEvents,
     omitsMembers: fasterJoins,
     signer,

@@ -70,6 +70,7 @@ export function composeSlidingSync(below: SlidingParts): Slice<SlidingSyncing> {
     random,
     accountData,
     slidingRooms: new SlidingRooms({
+      mostBytes: below.config.sync.maxResponseBytes,
       loader,
       filters: new SyncFilters({ usual: greatest, greatest }),
       timelines,

@@ -117,6 +117,7 @@ export function composeSync(
   const deltas = new DeviceListDeltas({ changes: below.deviceListChanges, rooms, past: below.visibility.past });
   const largeSyncs = new LargeSyncs(below.turns);
   const syncEngine = new SyncEngine({
+    mostBytes: config.sync.maxResponseBytes,
     largeSyncs,
     users: syncUsers,
     writer,

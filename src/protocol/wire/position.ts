@@ -49,12 +49,26 @@ export interface EphemeralPosition {
   readonly count: number;
 }
 
+/** Rooms of which less was told than of others: those with a number above `after`, up to where the next such part begins. */
+export interface RoomsBehind {
+  readonly after: number;
+  /** Up to where they were told; before everything when the client knows nothing of them. */
+  readonly since: PositionVector;
+  /** All of their state is wanted, whatever the client knows. */
+  readonly fullState: boolean;
+}
+
+/** How many parts of the rooms may have been told up to different positions. */
+export const MAX_ROOMS_BEHIND = 8;
+
 /** A point in everything that sync shows. */
 export interface SyncPosition {
   readonly vector: PositionVector;
   readonly ephemeral: EphemeralPosition;
   /** Streams of which less was told than the vector says, by a lower-case letter each: positions up to which they were told. */
   readonly behind?: Readonly<Record<string, number>>;
+  /** Rooms of which less was told, since not all fitted into the answer; by `after`, the smallest first. */
+  readonly rooms?: readonly RoomsBehind[];
 }
 
 const encodeVector = (vector: PositionVector): string => {
@@ -98,9 +112,11 @@ const decodeInteger = (text: string): number | undefined => {
 };
 
 /** The token for a sync position (`next_batch`). Opaque to clients; the leading letter and digit name kind and version. */
-export const encodeSyncToken = ({ vector, ephemeral, behind }: SyncPosition): string => {
+export const encodeSyncToken = ({ vector, ephemeral, behind, rooms }: SyncPosition): string => {
   let token = `s1_${encodeVector(vector)}_${ephemeral.run}.${ephemeral.count.toString(36)}`;
   for (const letter in behind) token += `.${letter}${behind[letter]?.toString(36)}`;
+  for (const { after, since, fullState } of rooms ?? [])
+    token += `~${fullState ? 'f' : 'p'}${after.toString(36)}_${encodeVector(since)}`;
   return token;
 };
 
@@ -131,21 +147,36 @@ export const decodeSlidingToken = (pos: string): { readonly run: string; readonl
 export const decodeSyncToken = (text: string): SyncPosition | undefined => {
   // "A `pos` token can be used in `/messages` and `/relations` APIs, in the same way as a `next_batch`". MSC4186.
   const token = SLIDING.exec(text)?.[3] ?? text;
-  const match = /^s1_([A-Za-z0-9_-]+)_([a-z0-9]+)\.([a-z0-9]+)((?:\.[a-z][a-z0-9]+)*)$/.exec(token);
+  const [whole = '', ...parts] = token.split('~');
+  const match = /^s1_([A-Za-z0-9_-]+)_([a-z0-9]+)\.([a-z0-9]+)((?:\.[a-z][a-z0-9]+)*)$/.exec(whole);
   if (match === null) return undefined;
   const [, vectorText = '', run = '', count = '', rest = ''] = match;
   const vector = decodeVector(vectorText);
   const counted = decodeInteger(count);
-  if (vector === undefined || counted === undefined) return undefined;
+  const rooms = parts.length === 0 ? undefined : roomsBehindOf(parts);
+  if (vector === undefined || counted === undefined || (parts.length > 0 && rooms === undefined)) return undefined;
   const ephemeral = { run, count: counted };
-  if (rest === '') return { vector, ephemeral };
+  if (rest === '') return { vector, ephemeral, ...(rooms === undefined ? {} : { rooms }) };
   const behind: Record<string, number> = {};
   for (const text of rest.slice(1).split('.')) {
     const position = decodeInteger(text.slice(1));
     if (position === undefined) return undefined;
     behind[text.charAt(0)] = position;
   }
-  return { vector, ephemeral, behind };
+  return { vector, ephemeral, behind, ...(rooms === undefined ? {} : { rooms }) };
+};
+
+const roomsBehindOf = (parts: readonly string[]): readonly RoomsBehind[] | undefined => {
+  const rooms: RoomsBehind[] = [];
+  for (const part of parts) {
+    const [, kind, number = '', vector = ''] = /^([fp])([a-z0-9]+)_([A-Za-z0-9_-]+)$/.exec(part) ?? [];
+    const after = decodeInteger(number);
+    const since = decodeVector(vector);
+    const isInOrder = after !== undefined && after > (rooms.at(-1)?.after ?? -1);
+    if (since === undefined || !isInOrder || rooms.length === MAX_ROOMS_BEHIND) return undefined;
+    rooms.push({ after, since, fullState: kind === 'f' });
+  }
+  return rooms;
 };
 
 /** A place between two events of one room's topological order: just before (`/messages` backwards reads below it) the event named. */

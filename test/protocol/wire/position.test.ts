@@ -6,6 +6,7 @@ import {
   decodeSyncToken,
   encodeRoomToken,
   encodeSyncToken,
+  MAX_ROOMS_BEHIND,
   ORIGIN,
   positionOf,
   SHARDS,
@@ -54,6 +55,30 @@ describe('positions', () => {
 const behind = fc.dictionary(fc.constantFrom('a', 'd', 'z'), fc.nat(), { minKeys: 1, noNullPrototype: true });
 
 describe('sync tokens', () => {
+  it('say after the round trip which rooms were told up to where, in order and no more than may be', () => {
+    const part = fc.record({
+      after: fc.nat(2 ** 31),
+      since: fc.oneof(vector, fc.constant(ORIGIN)),
+      fullState: fc.boolean(),
+    });
+    const parts = fc.uniqueArray(part, { selector: ({ after }) => after, minLength: 1, maxLength: MAX_ROOMS_BEHIND });
+    fc.assert(
+      fc.property(vector, ephemeral, parts, fc.option(behind, { nil: undefined }), (seen, count, unordered, others) => {
+        const rooms = unordered.toSorted((one, other) => one.after - other.after);
+        const position = { vector: seen, ephemeral: count, rooms, ...(others === undefined ? {} : { behind: others }) };
+        const token = encodeSyncToken(position);
+        expect(decodeSyncToken(token)).to.deep.equal(position);
+        expect(decodeURIComponent(token)).to.equal(token);
+        const last = rooms.at(-1)!;
+        expect(decodeSyncToken(encodeSyncToken({ ...position, rooms: [...rooms, last] }))).to.equal(undefined);
+        const many = Array.from({ length: MAX_ROOMS_BEHIND + 1 }, (_, after) => ({ ...last, after }));
+        expect(decodeSyncToken(encodeSyncToken({ ...position, rooms: many }))).to.equal(undefined);
+        for (const bad of ['~', '~p', '~p1_', '~x1_AAAA', '~p1_AAAA', `~p${'z'.repeat(14)}_AAAA`])
+          expect(decodeSyncToken(`${encodeSyncToken({ vector: seen, ephemeral: count })}${bad}`)).to.equal(undefined);
+      }),
+    );
+  });
+
   it('say the same after the round trip', () => {
     fc.assert(
       fc.property(vector, ephemeral, (seen, count) => {

@@ -13,6 +13,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { isOfDatabase } from '#src/storage/failures.ts';
 import { finishEvents, finishEventsOfRoom, nextEvents, waitingEvents } from '#src/storage/federation/inbound.ts';
+import type { StatePace } from './state-pace.ts';
 
 /** An event that was acknowledged and is not in its room yet. */
 export interface WaitingEvent {
@@ -37,6 +38,7 @@ export interface InboundQueueOptions {
   readonly receiver: Pick<EventReceiver, 'receiveMany'>;
   readonly gaps: GapCloser;
   readonly policies: Pick<ReceivedChecks, 'mayConcern' | 'prepare'>;
+  readonly pace: StatePace;
   /** Whether a server could not be reached when it was asked the last time. */
   readonly isAway: (serverName: string) => boolean;
   readonly clock: Clock;
@@ -143,9 +145,20 @@ export class InboundQueue {
   /** Whether a server has to wait with more events: for one of these rooms, or in all. */
   isFull(origin: string, rooms: Iterable<number>): boolean {
     if ((this.#counts.get(origin) ?? 0) >= MAX_PER_ORIGIN) return true;
-    for (const room of rooms)
-      if ((this.#lines.get(room)?.counts.get(origin) ?? 0) >= MAX_PER_ORIGIN_AND_ROOM) return true;
+    for (const room of rooms) if (this.#isFullOf(origin, room) && !this.#options.pace.isSlowed(room)) return true;
     return false;
+  }
+
+  /**
+   * Whether a room whose events wait for long has no place for more of a server. That must not keep back what it sends to other rooms; what is
+   * missing is asked for when the next event comes that has a place.
+   */
+  isClogged(origin: string, room: number): boolean {
+    return this.#options.pace.isSlowed(room) && this.#isFullOf(origin, room);
+  }
+
+  #isFullOf(origin: string, room: number): boolean {
+    return (this.#lines.get(room)?.counts.get(origin) ?? 0) >= MAX_PER_ORIGIN_AND_ROOM;
   }
 
   /** Takes events that have just been written into the line. */
@@ -211,11 +224,13 @@ export class InboundQueue {
 
   #letGo(room: number, line: RoomLine): void {
     const isOver = line.running === undefined && line.aside.size === 0 && line.held.length === 0 && !line.hasMore;
-    if (isOver && this.#lines.get(room) === line) this.#lines.delete(room);
+    if (!isOver || this.#lines.get(room) !== line) return;
+    this.#lines.delete(room);
+    this.#options.pace.forget(room);
   }
 
   async #run(roomNid: number, line: RoomLine): Promise<void> {
-    const { logger, rooms, timers } = this.#options;
+    const { logger, pace, rooms, timers } = this.#options;
     const { signal } = this.#closing;
     while (!signal.aborted && (line.held.length > 0 || line.hasMore)) {
       try {
@@ -224,8 +239,13 @@ export class InboundQueue {
           await this.#forget(roomNid, line);
           return;
         }
-        const batch = await this.#next(room, line);
-        const done = await this.#receive(room, line, batch);
+        const pauseMs = pace.pauseMs(room);
+        if (pauseMs > 0) {
+          await timers.sleep(Math.min(pauseMs, MAX_PAUSE_MS), signal);
+          continue;
+        }
+        const batch = await this.#next(room, line, pace.isTight(room) ? 1 : BATCH);
+        const done = await pace.counting(room, () => this.#receive(room, line, batch));
         if (signal.aborted) return;
         await this.#finish(line, batch, done);
       } catch (err) {
@@ -247,11 +267,11 @@ export class InboundQueue {
   }
 
   /** The next events of a room: held ones, or read ones. */
-  async #next(room: Room, line: RoomLine): Promise<readonly WaitingEvent[]> {
-    if (line.held.length > 0) return line.held.slice(0, BATCH);
-    const records = await nextEvents(this.#options.database, room.nid, line.lastSeq, BATCH);
+  async #next(room: Room, line: RoomLine, most: number): Promise<readonly WaitingEvent[]> {
+    if (line.held.length > 0) return line.held.slice(0, most);
+    const records = await nextEvents(this.#options.database, room.nid, line.lastSeq, most);
     line.lastSeq = records.at(-1)?.seq ?? line.lastSeq;
-    if (records.length < BATCH) line.hasMore = false;
+    if (records.length < most) line.hasMore = false;
     return records.filter(({ seq }) => !line.isAside(seq)).map((record) => waitingEvent(room, record));
   }
 
@@ -327,16 +347,22 @@ export class InboundQueue {
 
   /** Ends when none is left, or their server is away. */
   async #runAside(room: Room, line: RoomLine, aside: Aside): Promise<void> {
-    const { clock, database, logger, timers } = this.#options;
+    const { clock, database, logger, pace, timers } = this.#options;
     const { signal } = this.#closing;
     const { seqs } = aside;
     for (let [next] = seqs; next !== undefined && !signal.aborted; [next] = seqs) {
       const [seq, until] = next;
       try {
+        const pauseMs = pace.pauseMs(room);
+        if (pauseMs > 0) {
+          await timers.sleep(Math.min(pauseMs, MAX_PAUSE_MS), signal);
+          continue;
+        }
         const [record] = await nextEvents(database, room.nid, seq - 1, 1);
         if (record?.seq === seq) {
           const waiting = waitingEvent(room, record);
-          const isOver = await this.#receiveAfterGap(room, waiting, clock.monotonic() >= until);
+          const isLast = clock.monotonic() >= until;
+          const isOver = await pace.counting(room, () => this.#receiveAfterGap(room, waiting, isLast));
           if (signal.aborted || !isOver) return;
           await this.#remove(line, [waiting]);
           aside.pauseMs = MIN_PAUSE_MS;

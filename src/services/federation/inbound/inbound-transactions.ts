@@ -66,6 +66,8 @@ const KEYS_AT_ONCE = 8;
 const REMEMBERED = 2_000;
 /** When a server is asked to come again that has sent more than could be received. */
 const COME_AGAIN_MS = 2_000;
+/** What is said of events for which their room has no place, since its state grows too fast. */
+const CLOGGED = 'Events of this room wait for long, and no more have a place.';
 
 /** An event of a room that this server is in, or why it is none. */
 type Judged =
@@ -140,8 +142,9 @@ export class InboundTransactions {
         if (one.eventId !== undefined) results[one.eventId] = { error: one.error };
         continue;
       }
-      good.set(one.event.eventId, one);
-      results[one.event.eventId] = {};
+      const isClogged = queue.isClogged(origin, one.room.nid);
+      if (!isClogged) good.set(one.event.eventId, one);
+      results[one.event.eventId] = isClogged ? { error: CLOGGED } : {};
     }
     if (
       good.size > 0 &&

@@ -1,5 +1,6 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
+import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { Random } from '#src/kernel/random.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
@@ -25,6 +26,7 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { ClosedRooms } from '#src/services/rooms/membership/closed-rooms.ts';
 import { notInRoom } from '#src/services/reading/access/room-access.ts';
+import { JOINED_STATE_BYTES } from '#src/services/rooms/membership/membership-door.ts';
 import type { RemoteEntry, RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';
 import { memberDraft } from '#src/services/rooms/membership/membership-service.ts';
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
@@ -62,6 +64,8 @@ export interface FederationMembershipOptions {
   /** What the answer of `send_join` may have at most. */
   readonly bounds: AnswerBounds;
   readonly answers: JoinAnswerReader;
+  /** What the states of rooms that users bring here have is counted. */
+  readonly rateLimiter: Pick<RateLimiter, 'charge'>;
   /** Fetches what was left out of an answer. */
   readonly fullStates: FullStates;
   /** Finds what lies between an event and what is here. */
@@ -371,6 +375,7 @@ export class FederationMembership implements RemoteMembership {
       throw error;
     }
     if (imported === undefined) return false;
+    this.#options.rateLimiter.charge(JOINED_STATE_BYTES, built.pdu.sender, room.stateBytes());
     if (room.partial !== undefined) fullStates.begin(room);
     return true;
   }

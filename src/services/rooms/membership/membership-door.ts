@@ -1,5 +1,6 @@
 import type { AppserviceCaller } from '#src/services/accounts/sessions/requester.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { contentFault } from '#src/protocol/content/content-rules.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
@@ -18,6 +19,8 @@ import type { RestrictedJoins } from './restricted-joins.ts';
 import type { StateGrowth } from './state-growth.ts';
 
 const MEMBER = 'm.room.member';
+/** The group of `rate_limits` that counts what a user's joins bring here from other servers. */
+export const JOINED_STATE_BYTES = 'joined_state_bytes';
 
 /** A user of this server who changes a membership: their own or another user's. */
 export interface Actor {
@@ -112,6 +115,12 @@ export class MembershipDoor {
     return Promise.all(
       changes.map(async (change) => ({ target: change.target, content: await this.#contentOf(room, actor, change) })),
     );
+  }
+
+  /** Whether a user may have another room of other servers brought here, by joining it. @throws MatrixError M_LIMIT_EXCEEDED */
+  assertMayBring({ userId, rateLimited }: Pick<Actor, 'userId' | 'rateLimited'>): void {
+    const verdict = this.#options.rateLimiter.check(JOINED_STATE_BYTES, userId);
+    if (!verdict.ok && rateLimited !== false) throw limitExceeded(JOINED_STATE_BYTES, verdict.retryAfterMs);
   }
 
   #assertAllowed(room: Room | undefined, { userId, isGuest, isSuspended }: Actor, change: MembershipChange): void {

@@ -246,6 +246,7 @@ export class MembershipService {
     const { userId } = requester;
     // Whether a room lets guests in is known once one is in it.
     if (requester.isGuest) throw notInRoom();
+    if (how === 'join') this.#door.assertMayBring(requester);
     const profile = await this.#profiles.profileOf(userId);
     const content = await this.#door.admit(undefined, requester, {
       target: userId,

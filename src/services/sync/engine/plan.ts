@@ -61,8 +61,14 @@ export class SyncPlanner {
    * Runs in one turn of the event loop.
    *
    * @param changed rooms in which a section has news
+   * @param isMeant which rooms to include, by number; all when left out
    */
-  plan(request: SectionRequest, position: SyncPosition, changed: ReadonlySet<number>): SyncPlan {
+  plan(
+    request: SectionRequest,
+    position: SyncPosition,
+    changed: ReadonlySet<number>,
+    isMeant?: (nid: number) => boolean,
+  ): SyncPlan {
     const { user, since, isInitial, fullState, filter, hasChanged } = request;
     // A user who allows invites again, or no longer ignores another user, gets the pending invites.
     const isOpenAgain = [IGNORED_USER_LIST, INVITE_PERMISSION, INVITE_FILTER].some(hasChanged);
@@ -70,6 +76,7 @@ export class SyncPlanner {
     const left = new Map<number, Member>();
     const outside = new Map<number, Member>();
     for (const [nid, member] of user.memberships) {
+      if (isMeant?.(nid) === false) continue;
       if (member.membership === 'join') {
         const room = user.joined.get(nid);
         if (room === undefined || !filter.room(room.roomId)) continue;

@@ -2,13 +2,21 @@ import { Tally } from '#src/kernel/tally.ts';
 import { setImmediate } from 'node:timers/promises';
 import { type Eventually, isPromise, perform, type Steps } from '#src/kernel/steps.ts';
 import type { Timers } from '#src/kernel/timers.ts';
-import { covers, ORIGIN, type PositionVector, shardOfName, type SyncPosition } from '#src/protocol/wire/position.ts';
+import {
+  covers,
+  MAX_ROOMS_BEHIND,
+  ORIGIN,
+  type PositionVector,
+  type RoomsBehind,
+  shardOfName,
+  type SyncPosition,
+} from '#src/protocol/wire/position.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
 import type { UserAccountData } from '#src/services/user-data/account-data/user-account-data.ts';
 import { ignoredBy } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { LargeSyncs } from './large-syncs.ts';
-import type { SyncPlanner } from './plan.ts';
+import type { SyncPlan, SyncPlanner } from './plan.ts';
 import type { RoomPlan } from './room-plan.ts';
 import type { Part, Section, SectionRequest, SectionView } from './section.ts';
 import type { SectionPart, SyncEncoder } from './sync-encoder.ts';
@@ -21,6 +29,11 @@ import { SyncWait } from './wait.ts';
 
 /** Rooms that are read together: as many statements for all of them as for one. */
 const ROOMS_AT_ONCE = 100;
+/** About how many bytes a member event takes, and how many of a room are told that the client knows. */
+const BYTES_OF_MEMBER = 500;
+const BYTES_OF_KNOWN_ROOM = 16_384;
+/** Stands for counts of another run of the process: nothing that was ephemeral is known. */
+const NOTHING_EPHEMERAL = { run: '0', count: 0 };
 
 export interface SyncEngineOptions {
   readonly users: SyncUsers;
@@ -33,6 +46,17 @@ export interface SyncEngineOptions {
   readonly largeSyncs: LargeSyncs;
   /** In the order in which they are written. */
   readonly sections: readonly Section[];
+  /** Bytes of rooms after which an answer ends: the other rooms come with the next one. */
+  readonly mostBytes: number;
+}
+
+/** Rooms that are told from one position on: by number, above `from` and up to `to`. */
+interface Stretch {
+  readonly from: number;
+  readonly to: number;
+  readonly common: SectionRequest;
+  readonly views: (SectionView | undefined)[];
+  readonly plan: SyncPlan;
 }
 
 /** No section at this place of the list was opened: it has no news. */
@@ -73,7 +97,7 @@ export class SyncEngine {
   *#sync<Body>(request: SyncRequest, encoder: () => SyncEncoder<Body>): Steps<SyncResult<Body>> {
     const { largeSyncs, timers, users } = this.#options;
     const user = users.peek(request.userId) ?? ((yield users.open(request.userId)) as SyncUser);
-    const isLarge = request.since === undefined || request.fullState;
+    const isLarge = request.since === undefined || request.since.rooms !== undefined || request.fullState;
     if (!isLarge && request.timeout <= 0) {
       const result = yield* this.#compute(user, request, encoder());
       this.counts.add(result.isEmpty ? 'empty' : 'news');
@@ -108,7 +132,7 @@ export class SyncEngine {
   }
 
   *#compute<Body>(user: SyncUser, request: SyncRequest, encoder: SyncEncoder<Body>): Steps<SyncResult<Body>> {
-    const { accountData, planner, sections } = this.#options;
+    const { accountData, sections } = this.#options;
     const { userId, since } = request;
     const data = accountData.peek(userId) ?? ((yield accountData.load(userId)) as UserAccountData);
     const common = this.#requestOf(user, request, data);
@@ -119,37 +143,30 @@ export class SyncEngine {
       // What woke while others read is asked as well.
       reading = this.#open(views, common, since, known);
     }
+    const behind: { readonly common: SectionRequest; readonly views: (SectionView | undefined)[] }[] = [];
+    for (const rooms of since?.rooms ?? []) {
+      const earlier = this.#requestOf(user, earlierRequest(request, rooms), data);
+      const opened: (SectionView | undefined)[] = sections.map(() => QUIET);
+      const reading = this.#open(opened, earlier, undefined, undefined);
+      if (reading !== undefined) yield reading;
+      behind.push({ common: earlier, views: opened });
+    }
     // One turn of the event loop from here to the plan: everything that is told lies before this end.
     const end = this.#endNow();
-    const changed = changedRooms(views, end);
-    const plan = planner.plan(common, end, changed);
+    const stretches = this.#stretches({ common, views }, behind, since?.rooms, end);
     user.told(end);
 
-    const planned = planner.rooms(plan, common, data);
-    const rooms = isPromise(planned) ? ((yield planned) as readonly RoomPlan[]) : planned;
     let isEmpty = true;
-    for (let at = 0; at < rooms.length; at += ROOMS_AT_ONCE) {
-      const some = rooms.length <= ROOMS_AT_ONCE ? rooms : rooms.slice(at, at + ROOMS_AT_ONCE);
-      for (const view of views) {
-        const preparing = view?.prepare?.(some, end);
-        if (preparing !== undefined) yield preparing;
-      }
-      for (const room of some) {
-        const parts: SectionPart[] = [];
-        let hasNews = false;
-        for (let index = 0; index < views.length; index++) {
-          const answer = views[index]?.room?.(room, end);
-          const part = isPromise(answer) ? ((yield answer) as Part | undefined) : answer;
-          if (part === undefined) continue;
-          parts.push({ section: nameOf(sections, index), part });
-          if (part.isNews) hasNews = true;
-        }
-        if (!hasNews) continue;
-        encoder.room(room, parts);
-        isEmpty = false;
-      }
-      // Where everything is in memory, no other request would run before the last room.
-      if (at + ROOMS_AT_ONCE < rooms.length) yield setImmediate();
+    let left = this.#options.mostBytes;
+    let rest: readonly RoomsBehind[] | undefined;
+    for (const [index, stretch] of stretches.entries()) {
+      const told = yield* this.#tell(stretch, data, end, encoder, left, this.#mayCut(index, stretches.length));
+      if (told.hasNews) isEmpty = false;
+      left -= told.bytes;
+      const isLast = index === stretches.length - 1;
+      if (told.cutAfter === undefined && (left > 0 || isLast)) continue;
+      rest = behindAfter(stretches, index, told.cutAfter ?? stretch.to);
+      break;
     }
     const general: SectionPart[] = [];
     for (let index = 0; index < views.length; index++) {
@@ -160,8 +177,87 @@ export class SyncEngine {
       if (part.isNews) isEmpty = false;
     }
     encoder.general(general);
-    const next = withCursors(end, sections, general);
-    return { body: encoder.end(next), next, isEmpty: isEmpty && !common.isInitial };
+    const next = withCursors(end, sections, general, rest);
+    // Who was told a part of the rooms does not wait for the others, or to hear that there are none left.
+    const isPart = rest !== undefined || since?.rooms !== undefined;
+    return { body: encoder.end(next), next, isEmpty: isEmpty && !common.isInitial && !isPart };
+  }
+
+  /** What is planned in one turn of the event loop: all rooms from one position on, for almost everybody. */
+  #stretches(
+    first: Pick<Stretch, 'common' | 'views'>,
+    behind: readonly Pick<Stretch, 'common' | 'views'>[],
+    rooms: readonly RoomsBehind[] | undefined,
+    end: SyncPosition,
+  ): readonly Stretch[] {
+    const { planner } = this.#options;
+    const { common, views } = first;
+    if (rooms === undefined) {
+      const plan = planner.plan(common, end, changedRooms(views, end));
+      return [{ common, views, plan, from: 0, to: Infinity }];
+    }
+    const bounds = [0, ...rooms.map(({ after }) => after), Infinity];
+    return [first, ...behind].map((part, index): Stretch => {
+      const [from = 0, to = Infinity] = bounds.slice(index, index + 2);
+      const isMeant = (nid: number): boolean => nid > from && nid <= to;
+      const plan = planner.plan(part.common, end, changedRooms(part.views, end), isMeant);
+      return { ...part, plan, from, to };
+    });
+  }
+
+  /** A cut in the first stretch makes one more of them, any other one does not. */
+  #mayCut(index: number, stretches: number): boolean {
+    return index > 0 || stretches <= MAX_ROOMS_BEHIND;
+  }
+
+  /**
+   * Tells the rooms of a stretch, in the order of their numbers where they might be too many.
+   *
+   * @param most bytes after which it ends, where it may
+   * @returns the room after which it ended, where there are more
+   */
+  *#tell<Body>(
+    { common, plan, views }: Stretch,
+    data: UserAccountData,
+    end: SyncPosition,
+    encoder: SyncEncoder<Body>,
+    most: number,
+    mayCut: boolean,
+  ): Steps<{ readonly hasNews: boolean; readonly bytes: number; readonly cutAfter: number | undefined }> {
+    const { planner, sections } = this.#options;
+    const planned = planner.rooms(plan, common, data);
+    const unordered = isPromise(planned) ? ((yield planned) as readonly RoomPlan[]) : planned;
+    const rooms = unordered.length > 1 ? unordered.toSorted((a, b) => a.room.nid - b.room.nid) : unordered;
+    let hasNews = false;
+    let bytes = 0;
+    for (let at = 0; at < rooms.length;) {
+      const some = rooms.length === 1 ? rooms : takeTogether(rooms, at, common, most - bytes);
+      at += some.length;
+      for (const view of views) {
+        const preparing = view?.prepare?.(some, end);
+        if (preparing !== undefined) yield preparing;
+      }
+      for (const room of some) {
+        const parts: SectionPart[] = [];
+        let isNews = false;
+        for (let index = 0; index < views.length; index++) {
+          const answer = views[index]?.room?.(room, end);
+          const part = isPromise(answer) ? ((yield answer) as Part | undefined) : answer;
+          if (part === undefined) continue;
+          parts.push({ section: nameOf(sections, index), part });
+          if (part.isNews) isNews = true;
+        }
+        if (!isNews) continue;
+        encoder.room(room, parts);
+        hasNews = true;
+        if (rooms.length > 1) for (const { part } of parts) bytes += lengthOf(part);
+      }
+      if (at === rooms.length) break;
+      if (mayCut && bytes >= most) return { hasNews, bytes, cutAfter: rooms[at - 1]?.room.nid };
+      // Where all is in memory nobody else would have their turn before the last room.
+      yield setImmediate();
+    }
+    return { hasNews, bytes, cutAfter: undefined };
   }
 
   #endNow(): SyncPosition {
@@ -247,11 +343,59 @@ const nameOf = (sections: readonly Section[], index: number): string => (section
 const lowered = (vector: PositionVector, shard: number, position: number): PositionVector =>
   vector.with(shard, Math.min(vector[shard] ?? 0, position));
 
-/** The end of a response, with where the sections continue that could not tell everything. */
+/** The same request for rooms of which less was told. */
+const earlierRequest = (request: SyncRequest, { fullState, since }: RoomsBehind): SyncRequest => {
+  const isNew = since.every((position, shard) => position === ORIGIN[shard]);
+  return {
+    ...request,
+    since: isNew ? undefined : { vector: since, ephemeral: NOTHING_EPHEMERAL },
+    fullState: fullState || request.fullState,
+  };
+};
+
+/** What was told of less than the others, when an answer ends in a stretch after the room with this number. */
+const behindAfter = (stretches: readonly Stretch[], index: number, after: number): readonly RoomsBehind[] => {
+  const untold = stretches.slice(index).map(({ common, from }, place): RoomsBehind => ({
+    after: place === 0 ? after : from,
+    since: common.since,
+    fullState: common.fullState,
+  }));
+  // Of a stretch that was told to its end nothing is left.
+  return stretches[index]?.to === after ? untold.slice(1) : untold;
+};
+
+/** The rooms that are read together from a place on: those of which no more is told than about as much as may be, and one in any case. */
+const takeTogether = (
+  rooms: readonly RoomPlan[],
+  at: number,
+  { filter, fullState }: SectionRequest,
+  most: number,
+): readonly RoomPlan[] => {
+  let weight = 0;
+  let to = at;
+  while (to < rooms.length && to < at + ROOMS_AT_ONCE) {
+    const { isFull, room } = rooms[to] as RoomPlan;
+    const members = filter.lazyLoadMembers ? 0 : BYTES_OF_MEMBER * room.members.size;
+    weight += isFull || fullState ? room.stateBytes() + members : BYTES_OF_KNOWN_ROOM;
+    if (weight > most && to > at) break;
+    to += 1;
+  }
+  return rooms.slice(at, to);
+};
+
+const lengthOf = ({ events = [], members = {} }: Part): number => {
+  let length = 0;
+  for (const name in members) length += members[name]?.length ?? 0;
+  for (const event of events) length += event.length;
+  return length;
+};
+
+/** The end of a response, with where the sections continue that could not tell everything, and the rooms that did not fit. */
 const withCursors = (
   end: SyncPosition,
   sections: readonly Section[],
   general: readonly SectionPart[],
+  rooms: readonly RoomsBehind[] | undefined,
 ): SyncPosition => {
   let behind: Record<string, number> | undefined;
   for (const { section, part } of general) {
@@ -259,5 +403,6 @@ const withCursors = (
     const cursor = sections.find(({ name }) => name === section)?.cursor;
     if (cursor !== undefined) (behind ??= {})[cursor] = part.until;
   }
-  return behind === undefined ? end : { ...end, behind };
+  if (behind === undefined && rooms === undefined) return end;
+  return { ...end, ...(behind === undefined ? {} : { behind }), ...(rooms === undefined ? {} : { rooms }) };
 };

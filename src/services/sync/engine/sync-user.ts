@@ -145,5 +145,6 @@ const isSame = (one: SyncPosition, other: SyncPosition): boolean => {
   if (one === other) return true;
   if (one.ephemeral.count !== other.ephemeral.count || one.ephemeral.run !== other.ephemeral.run) return false;
   if (one.behind !== undefined || other.behind !== undefined) return false;
+  if (one.rooms !== undefined || other.rooms !== undefined) return false;
   return one.vector === other.vector || one.vector.every((position, shard) => position === other.vector[shard]);
 };

@@ -20,6 +20,8 @@ import { isNewsAfter, newMembersIn, removedOf, type SentState, stateToSend } fro
 import type { LeftRooms } from './left-rooms.ts';
 import { NOTHING_RESOLVED, type Resolved, type ResolvedStates } from './resolved-state.ts';
 
+/** About how many bytes a member event has. */
+const BYTES_OF_MEMBER = 500;
 /** Looking at an entry of a room's state, and what else there is to do for a room, take as long as writing so many characters. */
 const CHARACTERS_OF_ENTRY = 10;
 const CHARACTERS_OF_ROOM = 1_000;
@@ -34,6 +36,8 @@ export interface ToldRoom {
 }
 
 export interface SlidingRoomsOptions {
+  /** Bytes of states of an answer. */
+  readonly mostBytes: number;
   readonly loader: EventLoader;
   readonly filters: SyncFilters;
   readonly timelines: VisibleTimelines;
@@ -56,7 +60,8 @@ export class SlidingRooms {
   }
 
   /**
-   * The rooms with news, with what the client will know of them.
+   * The rooms with news, with what the client will know of them. If their states exceed the size of an answer, only the first of these rooms: the
+   * others stay as they are, and come with a later answer.
    *
    * @param before the position up to which the connection knows everything; undefined for nothing
    * @param way is told how many characters were written
@@ -68,10 +73,12 @@ export class SlidingRooms {
     end: { readonly vector: PositionVector; readonly count: number },
     isDirect: (room: Room) => boolean,
     way: GiveWay,
-  ): Promise<ToldRoom[]> {
-    const { unread } = this.#options;
-    const spans = await this.#spans.find(rooms, request.userId, end.vector, isDirect);
-    if (spans.length === 0) return [];
+  ): Promise<{ readonly told: readonly ToldRoom[]; readonly untold: ReadonlySet<Room> }> {
+    const { mostBytes, unread } = this.#options;
+    const found = await this.#spans.find(rooms, request.userId, end.vector, isDirect);
+    if (found.length === 0) return { told: [], untold: NONE };
+    const spans = await firstOf(found, request.userId, mostBytes, way);
+    const untold = new Set(found.slice(spans.length).map(({ plan }) => plan.room));
     const drafts = await this.#drafts(spans, request);
     const joined = spans.filter(({ plan }) => plan.section === 'join').map(({ plan }) => plan.room);
     if (joined.length > 1) await unread.load(request.userId, joined);
@@ -144,7 +151,7 @@ export class SlidingRooms {
       told.push({ answer, sent, met: newMembersIn(span, lazy, loaded, nids) });
       await way.after(CHARACTERS_OF_ROOM + (answer.timeline?.length ?? 0));
     }
-    return told;
+    return { told, untold };
   }
 
   /** The state of a room in the answer; large states are written in several turns of the event loop. */
@@ -297,4 +304,29 @@ const heroOf = (room: Room, userId: string, loaded: ReadonlyMap<number, StoredEv
     return typeof value === 'string' ? value : undefined;
   };
   return { userId, displayname: text('displayname'), avatarUrl: text('avatar_url') };
+};
+
+const NONE: ReadonlySet<Room> = new Set();
+
+/** The first rooms whose states have about as many bytes as an answer has, and one in any case. */
+const firstOf = async (
+  spans: readonly Span[],
+  userId: string,
+  most: number,
+  way: GiveWay,
+): Promise<readonly Span[]> => {
+  if (spans.length === 1) return spans;
+  let bytes = 0;
+  // All states that are smaller fit together: it is not looked at how much of them is told.
+  const small = most / spans.length;
+  for (const [index, span] of spans.entries()) {
+    if (bytes >= most) return spans.slice(0, index);
+    const { room } = span.plan;
+    if (span.plan.section !== 'join' || room.stateBytes() + BYTES_OF_MEMBER * room.members.size < small) continue;
+    const nids = new Set(toldState(span, undefined, userId, undefined).nids);
+    for (const { event } of room.state.values()) if (nids.delete(event.nid)) bytes += event.json.length;
+    bytes += BYTES_OF_MEMBER * nids.size;
+    await way.after(CHARACTERS_OF_ENTRY * (room.state.size + room.members.size));
+  }
+  return spans;
 };

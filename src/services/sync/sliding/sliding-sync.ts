@@ -242,7 +242,7 @@ export class SlidingSync {
       const { timelineLimit, state: stateWanted } = combinedOf.get(one) ?? combined(one.wishes, userId);
       return { listed: of, timelineLimit, state: stateWanted, lists: names, sent: state.rooms.get(of.room.nid) };
     });
-    const told = await slidingRooms.read(
+    const { told, untold } = await slidingRooms.read(
       rooms,
       { user, userId, deviceId, ignored: () => hidden },
       state.vector,
@@ -281,7 +281,9 @@ export class SlidingSync {
       rooms: told,
       extensions: extended.answers,
       known: { keys: extended.keys, profiles: extended.profiles },
-      quiet: rooms.filter(({ listed: { room }, sent }) => sent !== undefined && !toldRooms.has(room)),
+      quiet: rooms.filter(
+        ({ listed: { room }, sent }) => sent !== undefined && !toldRooms.has(room) && !untold.has(room),
+      ),
       end,
       isEmpty: state.vector !== undefined && told.length === 0 && !extended.isNews && !hasOtherCounts,
     };

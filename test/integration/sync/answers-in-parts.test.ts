@@ -1,0 +1,216 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { decodeSyncToken } from '#src/protocol/wire/position.ts';
+import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
+
+const MOST_BYTES = 150_000;
+const SIZE = 40_000;
+/** What one room has beside its large state, and what is no room. */
+const SLACK = 30_000;
+
+/** A client: it takes what answers say, as clients do. */
+class Client {
+  readonly #server: InProcessServer;
+  readonly #user: string;
+  readonly #filter = encodeURIComponent(JSON.stringify({ room: { timeline: { limit: 100 } } }));
+  readonly joined = new Map<string, { readonly state: Map<string, string>; readonly events: string[] }>();
+  readonly left = new Set<string>();
+  readonly invites = new Set<string>();
+  token: string | undefined;
+  /** Rooms of each answer, and its bytes. */
+  readonly answers: { readonly rooms: number; readonly bytes: number }[] = [];
+
+  constructor(server: InProcessServer, user: string) {
+    this.#server = server;
+    this.#user = user;
+  }
+
+  /** One request. */
+  async sync(more = ''): Promise<Json> {
+    const since = this.token === undefined ? '' : `&since=${encodeURIComponent(this.token)}`;
+    const answer = await this.#server.must(this.#user, 'GET', `/sync?filter=${this.#filter}${since}${more}`);
+    const { invite = {}, join = {}, leave = {} } = answer.rooms ?? {};
+    this.answers.push({ rooms: Object.keys(join).length, bytes: JSON.stringify(answer).length });
+    for (const [roomId, room] of Object.entries<Json>(join)) {
+      const known = this.joined.get(roomId);
+      if (known !== undefined && room.timeline.limited === true) known.events.length = 0;
+      const { events, state } = known ?? { state: new Map<string, string>(), events: [] };
+      for (const event of room.state?.events ?? []) state.set(`${event.type} ${event.state_key}`, event.event_id);
+      for (const event of room.timeline?.events ?? []) {
+        events.push(event.event_id);
+        if (event.state_key !== undefined) state.set(`${event.type} ${event.state_key}`, event.event_id);
+      }
+      this.joined.set(roomId, { state, events });
+      this.left.delete(roomId);
+      this.invites.delete(roomId);
+    }
+    for (const roomId of Object.keys(invite)) this.invites.add(roomId);
+    for (const roomId of Object.keys(leave)) {
+      this.joined.delete(roomId);
+      this.invites.delete(roomId);
+      this.left.add(roomId);
+    }
+    this.token = answer.next_batch;
+    return answer;
+  }
+
+  get isBehind(): boolean {
+    return decodeSyncToken(this.token ?? '')?.rooms !== undefined;
+  }
+
+  /** Until all was told that there is by now. */
+  async catchUp(): Promise<void> {
+    do await this.sync();
+    while (this.isBehind);
+  }
+}
+
+describe('a user whose rooms have more state than fits into an answer', function () {
+  this.timeout(120_000);
+  let server: InProcessServer;
+  let count = 0;
+
+  before(async () => {
+    server = await InProcessServer.start({ config: { sync: { maxResponseBytes: MOST_BYTES } } });
+  });
+  after(() => server.stop());
+
+  const name = (what: string): string => `exempt-${what}${(count += 1)}`;
+  const largeRoom = async (owner: string): Promise<string> => {
+    const roomId = await server.room(owner, { preset: 'public_chat' });
+    await server.must(owner, 'PUT', `/rooms/${roomId}/state/org.large/k`, { text: 'x'.repeat(SIZE) });
+    return roomId;
+  };
+  /** The client knows of its rooms what the server does. */
+  const assertKnowsAll = async (user: string, client: Client): Promise<void> => {
+    const rooms = (await server.must(user, 'GET', '/joined_rooms')).joined_rooms as string[];
+    expect([...client.joined.keys()]).to.have.members(rooms);
+    for (const roomId of rooms) {
+      const known = client.joined.get(roomId);
+      const state = (await server.must(user, 'GET', `/rooms/${roomId}/state`)) as Json[];
+      expect(Object.fromEntries(known?.state ?? [])).to.deep.equal(
+        Object.fromEntries(state.map((event) => [`${event.type} ${event.state_key}`, event.event_id])),
+      );
+      const { chunk } = await server.must(user, 'GET', `/rooms/${roomId}/messages?dir=b&limit=100`);
+      const newest = (chunk as Json[]).map((event) => event.event_id as string).toReversed();
+      expect(known?.events).to.deep.equal(newest.slice(-(known?.events.length ?? 0)));
+      expect(known?.events.length).to.be.greaterThan(0);
+    }
+  };
+
+  it('is told of them in several answers, each of which has an end, and of all of them', async () => {
+    const user = name('user');
+    const rooms: string[] = [];
+    for (let index = 0; index < 12; index += 1) rooms.push(await largeRoom(user));
+    const client = new Client(server, user);
+    await client.catchUp();
+    await assertKnowsAll(user, client);
+    expect(client.answers.length).to.be.within(3, 12);
+    for (const { bytes } of client.answers) expect(bytes).to.be.lessThan(MOST_BYTES + SIZE + SLACK);
+    // Then it waits for news as always.
+    const started = server.clock.monotonic();
+    const waiting = client.sync('&timeout=5000');
+    await server.say(user, rooms[0] ?? '', 'news');
+    expect((await waiting).rooms.join[rooms[0] ?? ''].timeline.events).to.have.length(1);
+    expect(server.clock.monotonic()).to.equal(started);
+    await assertKnowsAll(user, client);
+  });
+
+  it('is told so after an absence, with full_state, after a restart, and by the WebSocket API’s kind of position', async () => {
+    const user = name('user');
+    const first = await server.room(user);
+    const client = new Client(server, user);
+    await client.catchUp();
+    for (let index = 0; index < 9; index += 1) await largeRoom(user);
+    await client.sync();
+    expect(client.isBehind).to.equal(true);
+    await server.restart();
+    await client.catchUp();
+    await assertKnowsAll(user, client);
+    await server.must(user, 'POST', `/rooms/${first}/leave`, {});
+    await client.sync('&full_state=true');
+    expect(client.isBehind).to.equal(true);
+    const before = client.answers.length;
+    await client.catchUp();
+    await assertKnowsAll(user, client);
+    expect(client.left.has(first)).to.equal(true);
+    const told = client.answers.slice(before - 1).reduce((sum, { rooms }) => sum + rooms, 0);
+    expect(told).to.equal(9);
+  });
+
+  it('loses nothing that happens between these answers, whatever it is', async () => {
+    const step = fc.constantFrom('say', 'state', 'new', 'leave', 'return', 'invite', 'sync', 'sync');
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.tuple(step, fc.nat(11)), { minLength: 8, maxLength: 14 }), async (steps) => {
+        const user = name('user');
+        const host = name('host');
+        const rooms: string[] = [];
+        for (let index = 0; index < 8; index += 1) {
+          const roomId = await largeRoom(host);
+          rooms.push(roomId);
+          await server.join(user, roomId);
+        }
+        const client = new Client(server, user);
+        await client.sync();
+        for (const [what, which] of steps) {
+          const room = rooms[which % rooms.length] ?? '';
+          if (what === 'say') await server.say(host, room, 'words');
+          else if (what === 'state')
+            await server.must(host, 'PUT', `/rooms/${room}/state/org.large/k${which}`, { text: 'y'.repeat(SIZE) });
+          else if (what === 'new') {
+            const roomId = await largeRoom(host);
+            rooms.push(roomId);
+            await server.join(user, roomId);
+          } else if (what === 'leave') await server.must(user, 'POST', `/rooms/${room}/leave`, {});
+          else if (what === 'return') await server.join(user, room);
+          else if (what === 'invite') {
+            const roomId = await server.room(host);
+            const { userId } = await server.session(user);
+            await server.must(host, 'POST', `/rooms/${roomId}/invite`, { user_id: userId });
+          } else await client.sync();
+        }
+        await client.catchUp();
+        await client.catchUp();
+        await assertKnowsAll(user, client);
+        const { userId } = await server.session(user);
+        for (const roomId of client.left)
+          expect((await server.ask(user, 'GET', `/rooms/${roomId}/joined_members`)).status, userId).to.equal(403);
+      }),
+      { numRuns: Number(process.env['SYNC_PARTS_RUNS'] ?? 6) },
+    );
+  });
+
+  it('is told of them in several answers of sliding sync, and of what happened meanwhile in those that are still to come', async () => {
+    const user = name('user');
+    const rooms: string[] = [];
+    for (let index = 0; index < 12; index += 1) rooms.push(await largeRoom(user));
+    const path = '/_matrix/client/unstable/org.matrix.simplified_msc3575/sync?timeout=0';
+    const wish = { lists: { all: { ranges: [[0, 99]], timeline_limit: 5, required_state: [['*', '*']] } } };
+    const texts = new Map<string, Set<string>>();
+    let pos = '';
+    let answers = 0;
+    for (;;) {
+      const answer = await server.must(user, 'POST', `${path}${pos}`, wish);
+      expect(answer.lists.all.count).to.equal(12);
+      expect(JSON.stringify(answer).length).to.be.lessThan(MOST_BYTES + 2 * SIZE + 12 * SLACK);
+      pos = `&pos=${answer.pos}`;
+      const told = Object.entries<Json>(answer.rooms ?? {});
+      if (told.length === 0) break;
+      answers += 1;
+      for (const [roomId, room] of told) {
+        const known = texts.get(roomId) ?? new Set();
+        for (const event of [...(room.required_state ?? []), ...(room.timeline ?? [])]) known.add(event.event_id);
+        texts.set(roomId, known);
+      }
+      if (answers < 3) for (const roomId of rooms) await server.say(user, roomId, `words ${answers}`);
+      expect(answers).to.be.lessThan(20);
+    }
+    expect(answers).to.be.at.least(3);
+    for (const roomId of rooms) {
+      const state = (await server.must(user, 'GET', `/rooms/${roomId}/state`)) as Json[];
+      const { chunk } = await server.must(user, 'GET', `/rooms/${roomId}/messages?dir=b&limit=2`);
+      for (const event of [...state, ...(chunk as Json[])])
+        expect([...(texts.get(roomId) ?? [])]).to.include(event.event_id);
+    }
+  });
+});
