@@ -254,7 +254,7 @@ export class SyncEngine {
       }
       if (at === rooms.length) break;
       if (mayCut && bytes >= most) return { hasNews, bytes, cutAfter: rooms[at - 1]?.room.nid };
-      // Where all is in memory nobody else would have their turn before the last room.
+      // Where everything is in memory, no other request would run before the last room.
       yield setImmediate();
     }
     return { hasNews, bytes, cutAfter: undefined };

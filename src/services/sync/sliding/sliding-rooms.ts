@@ -323,7 +323,7 @@ const firstOf = async (
     if (bytes >= most) return spans.slice(0, index);
     const { room } = span.plan;
     if (span.plan.section !== 'join' || room.stateBytes() + BYTES_OF_MEMBER * room.members.size < small) continue;
-    const nids = new Set(toldState(span, undefined, userId, undefined).nids);
+    const nids = new Set(stateToSend(span, undefined, userId, undefined).nids);
     for (const { event } of room.state.values()) if (nids.delete(event.nid)) bytes += event.json.length;
     bytes += BYTES_OF_MEMBER * nids.size;
     await way.after(CHARACTERS_OF_ENTRY * (room.state.size + room.members.size));
