@@ -3,7 +3,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { CloseName } from './close-codes.ts';
 import type { WebSocketDependencies } from './dependencies.ts';
 
-/** How a socket ends whose token is not, or no longer, good. */
+/** How a socket with an invalid token is closed. */
 export const closeNameOf = (error: MatrixError): CloseName => {
   switch (error.errcode) {
     case 'M_USER_LOCKED':

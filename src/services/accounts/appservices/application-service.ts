@@ -9,11 +9,11 @@ export interface Namespace {
 /** An application service, as it is registered. Application Service API, "Registration". */
 export interface ApplicationService {
   readonly id: string;
-  /** Where it is sent what happens, without a slash at the end; null: nowhere. */
+  /** The base URL of its API, without a slash at the end; null: nothing is sent to it. */
   readonly url: string | null;
-  /** SHA-256 of its `as_token`, in base64url: what it proves itself with is not kept. */
+  /** SHA-256 of its `as_token`, in base64url: the token itself is not stored. */
   readonly asTokenHash: string;
-  /** With which this server proves itself to it. */
+  /** The token by which it authenticates this server. */
   readonly hsToken: string;
   /** User id of `sender_localpart`. */
   readonly sender: string;

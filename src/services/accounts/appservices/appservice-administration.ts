@@ -11,7 +11,7 @@ import { type Appservices, DATABASE } from './appservices.ts';
 import { readRegistration, RegistrationConflict, RegistrationProblem, withoutToken } from './registration.ts';
 import type { AppserviceSenders } from './senders.ts';
 
-/** For what is said of a registration that an administrator sends. */
+/** The source in error messages for a registration that an administrator sends. */
 const GIVEN = 'that was sent';
 
 export interface AppserviceAdministrationDependencies {
@@ -23,7 +23,7 @@ export interface AppserviceAdministrationDependencies {
   readonly auditLog: AuditLog;
 }
 
-/** What administrators do with the registrations of application services while the server runs: theirs are kept in the database. */
+/** Adds, replaces and removes registrations of application services at run time; these are stored in the database. */
 export class AppserviceAdministration {
   readonly #deps: AppserviceAdministrationDependencies;
   readonly #turns = new SerialByKey<'change'>();
@@ -65,7 +65,7 @@ export class AppserviceAdministration {
   }
 
   /**
-   * Takes a registration away. The users that the service made stay.
+   * Removes a registration. The users that the service created stay.
    *
    * @throws MatrixError M_NOT_FOUND, M_INVALID_PARAM for one of a file
    */
@@ -153,7 +153,7 @@ function assertNotOfFile({ id, source }: ApplicationService): void {
     );
 }
 
-/** What is wrong with a registration, for whoever sent it. */
+/** The error of a registration, for the administrator who sent it. */
 const asMatrixError = (error: unknown): unknown =>
   error instanceof RegistrationProblem || error instanceof RegistrationConflict
     ? new MatrixError('M_INVALID_PARAM', error.message)

@@ -6,17 +6,17 @@ import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import type { ApplicationService } from './application-service.ts';
 import type { Appservices } from './appservices.ts';
 
-/** What services said to the question whether there is somebody, or something, of that name. */
+/** Answers of services to whether a user or alias exists. */
 type Verdict = 'there' | 'unknown' | 'unreachable';
 
-/** How long it is believed that there is nothing of a name, and that a service cannot be reached. */
+/** How long the answers "does not exist" and "unreachable" are cached. */
 const UNKNOWN_MS = 60_000;
 const UNREACHABLE_MS = 10_000;
 const REMEMBERED = 10_000;
 /** "If the homeserver does not receive a response to this request, the homeserver should retry several times before timing out." */
 const TRIES = 2;
 const TIMEOUTS = { headersMs: 5_000, bodyMs: 2_000, totalMs: 6_000 };
-/** Questions to one service at once. Each of them is somebody who waits. */
+/** Questions to one service at once. A request waits for each of them. */
 const MAX_AT_ONCE = 32;
 
 export interface AppserviceQueriesDependencies {
@@ -27,7 +27,7 @@ export interface AppserviceQueriesDependencies {
 }
 
 /**
- * Asks application services for users and aliases of their namespaces that are not there yet: they make those that they want, before they
+ * Asks application services for users and aliases of their namespaces that do not exist yet: they create those that they want, before they
  * answer. Application Service API, "Querying".
  */
 export class AppserviceQueries {
@@ -41,7 +41,7 @@ export class AppserviceQueries {
       name: 'appservice_answers',
       clock: deps.clock,
       maxSize: REMEMBERED,
-      // What is there is found without asking; if it is not, whoever said so has to be asked again.
+      // What exists is found without asking; if it was deleted, the service has to be asked again.
       lifetimeMs: (verdict) => (verdict === 'there' ? 0 : verdict === 'unknown' ? UNKNOWN_MS : UNREACHABLE_MS),
     });
     deps.appservices.changed.subscribe(() => this.#verdicts.clear());
@@ -59,7 +59,7 @@ export class AppserviceQueries {
     return (await this.#isThere(appservices.interestedInUser(userId), 'users', userId)) && users.exists(userId);
   }
 
-  /** Lets a service make a user whom somebody is about to invite. One that cannot be asked is not waited for again. */
+  /** Lets a service create a user who is about to be invited. A service that cannot be reached is not waited for again. */
   async beforeInvite(userId: string): Promise<void> {
     if (this.#deps.appservices.interestedInUser(userId).length === 0) return;
     try {

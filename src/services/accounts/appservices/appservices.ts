@@ -39,7 +39,7 @@ export interface RegistrationsChanged {
   readonly removed: readonly string[];
 }
 
-/** How many users, aliases and rooms it is remembered of who is interested in them. */
+/** Users, aliases and rooms whose interested services are cached. */
 const REMEMBERED = 20_000;
 /** The `source` of registrations that administrators added. */
 export const DATABASE = 'database';
@@ -63,7 +63,7 @@ export class Appservices {
     this.#deps = deps;
   }
 
-  /** Other registrations are in force: tells which. Heard in the turn in which they come into force, the first ones included. */
+  /** Fires when registrations change, in the turn in which they come into force, the first ones included. */
   get changed(): Subscribable<RegistrationsChanged> {
     return this.#changed;
   }
@@ -102,7 +102,7 @@ export class Appservices {
     return this.#byToken.size === 0 ? undefined : this.#byToken.get(hashOfToken(token));
   }
 
-  /** Those for which a user is theirs: their sender, or a local user of a namespace. */
+  /** The services that a user belongs to: as their sender, or as a local user of a namespace. */
   interestedInUser(userId: string): readonly ApplicationService[] {
     return this.#interested(this.#users, userId, (service) => this.isUserOf(service, userId));
   }
@@ -112,7 +112,7 @@ export class Appservices {
     return this.#interested(this.#aliases, alias, ({ namespaces }) => isIn(namespaces.aliases, alias));
   }
 
-  /** Those that have a room in a namespace, by its id alone: whose users or aliases are there, the caller asks for those. */
+  /** Those that have a room in a namespace, by its id alone; the caller asks for its users and aliases. */
   interestedInRoom(roomId: string): readonly ApplicationService[] {
     return this.#interested(this.#rooms, roomId, ({ namespaces }) => isIn(namespaces.rooms, roomId));
   }
@@ -122,7 +122,7 @@ export class Appservices {
     return userId === sender || (domainOf(userId) === this.#deps.serverName && isIn(namespaces.users, userId));
   }
 
-  /** The service that has a user for itself alone: as its sender, or in an exclusive namespace. */
+  /** The service to which a user belongs exclusively: as its sender, or by an exclusive namespace. */
   ownerOfUser(userId: string): ApplicationService | undefined {
     if (domainOf(userId) !== this.#deps.serverName) return undefined;
     return this.interestedInUser(userId).find(
@@ -130,7 +130,7 @@ export class Appservices {
     );
   }
 
-  /** The service that has an alias for itself alone. */
+  /** The service to which an alias belongs exclusively. */
   ownerOfAlias(alias: string): ApplicationService | undefined {
     return this.interestedInAlias(alias).find(({ namespaces }) => isExclusiveIn(namespaces.aliases, alias));
   }

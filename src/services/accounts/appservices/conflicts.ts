@@ -3,7 +3,7 @@ import { sampleOf } from './namespace-pattern.ts';
 
 const named = ({ id, source }: ApplicationService): string => `${id} (${source})`;
 
-/** Something that two lists of namespaces keep for themselves both. */
+/** A value that is in exclusive namespaces of both lists. */
 function commonOf(ours: readonly Namespace[], theirs: readonly Namespace[]): string | undefined {
   const samplesOf = (namespaces: readonly Namespace[]): string[] =>
     namespaces.flatMap(({ exclusive, pattern }) => (exclusive ? (sampleOf(pattern) ?? []) : []));
@@ -14,7 +14,7 @@ function commonOf(ours: readonly Namespace[], theirs: readonly Namespace[]): str
 }
 
 /**
- * Why two registrations cannot be there at once; undefined where they can. "Each `as_token` and `id` MUST be unique per application service
+ * Why two registrations conflict; undefined when they do not. "Each `as_token` and `id` MUST be unique per application service
  * [...]. The homeserver MUST enforce this." Exclusive namespaces are compared by examples of what they hold.
  */
 export function conflictOf(one: ApplicationService, other: ApplicationService): string | undefined {

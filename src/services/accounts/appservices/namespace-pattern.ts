@@ -40,8 +40,8 @@ export async function readPattern(source: string): Promise<NamespacePattern> {
 const CLASS = /\[\^?(?:\\.|\](?=[^[]*\])|[^\]\\])(?:\\.|[^\]\\])*\]/g;
 
 /**
- * Something that the pattern matches, made by reading it simply; undefined where that does not lead to one. By it two patterns are found
- * that have something in common.
+ * An example that the pattern matches, built by a simple reading of it; undefined where that fails. It serves to find patterns
+ * that overlap.
  */
 export function sampleOf(pattern: NamespacePattern): string | undefined {
   const simple = pattern.source

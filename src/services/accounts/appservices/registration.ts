@@ -4,7 +4,7 @@ import { parseUserId } from '#src/protocol/identifiers/identifiers.ts';
 import type { ApplicationService, Namespace } from './application-service.ts';
 import { readPattern } from './namespace-pattern.ts';
 
-/** A registration cannot be used. The message says which, and all that is wrong with it. */
+/** A registration is invalid. The message names it, and everything that is wrong with it. */
 export class RegistrationProblem extends Error {
   constructor(source: string, problems: readonly string[]) {
     super(`The application service registration ${source} cannot be used: ${problems.join('; ')}.`);
@@ -12,7 +12,7 @@ export class RegistrationProblem extends Error {
   }
 }
 
-/** Two registrations cannot be there at once. The message says why. */
+/** Two registrations conflict. The message says why. */
 export class RegistrationConflict extends Error {
   override readonly name = 'RegistrationConflict';
 }

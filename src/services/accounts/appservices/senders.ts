@@ -6,7 +6,7 @@ import type { Database } from '#src/storage/database.ts';
 import type { ApplicationService } from './application-service.ts';
 import type { Appservices } from './appservices.ts';
 
-/** The users as whom application services act when they do not say otherwise: they have an account without registering it. */
+/** The accounts of application services' senders (`sender_localpart`), which exist without being registered. */
 export class AppserviceSenders {
   readonly #database: Database;
   readonly #logger: Logger;
@@ -25,7 +25,7 @@ export class AppserviceSenders {
     this.#users = deps.users;
   }
 
-  /** Makes those that are missing. */
+  /** Creates those that are missing. */
   async ensure(): Promise<void> {
     for (const service of this.#appservices.all()) await this.#ensure(service);
   }

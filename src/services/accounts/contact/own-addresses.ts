@@ -31,7 +31,7 @@ export type UnbindResult = 'success' | 'no-support';
 
 const FLOWS = [['m.login.password']];
 
-/** What users do with the addresses of their own accounts. Client-Server API, "Account administrative contact information". */
+/** Adds, binds and removes the third-party addresses of users' own accounts. Client-Server API, "Account administrative contact information". */
 export class OwnAddresses {
   readonly #options: OwnAddressesOptions;
 
@@ -96,7 +96,7 @@ export class OwnAddresses {
   }
 
   /**
-   * Takes an address from the requester's account. What identity servers make of that, they say; the address is gone in any case.
+   * Removes an address from the requester's account, whether or not identity servers unbind it.
    *
    * @throws MatrixError M_INVALID_PARAM
    */
@@ -133,7 +133,7 @@ export class OwnAddresses {
     return results.every((result) => result === 'success') ? 'success' : 'no-support';
   }
 
-  /** The same for an account that has come to its end: nothing stays noted. */
+  /** The same for a deactivated account: nothing stays noted. */
   async release(userId: string): Promise<void> {
     await this.unbindAll(userId);
     await forgetBinds(this.#options.database, userId);

@@ -24,7 +24,7 @@ export interface PasswordClaim {
   readonly [member: string]: unknown;
 }
 
-/** Whom a claim names: by user id or localpart, or by an address outside Matrix (undefined: one that nobody can have). */
+/** The user that a claim names: by user id or localpart, or by a third-party address (undefined: an impossible one). */
 export type Claimant = { readonly user: string } | { readonly address: ThirdPartyId | undefined };
 
 const NOBODY: Claimant = { address: undefined };
@@ -36,10 +36,10 @@ export interface CredentialsDependencies {
   readonly serverName: string;
 }
 
-/** From where a password comes. */
+/** The request that a password came with. */
 export interface Attempt {
   readonly address: string;
-  /** The user whose access token came with it: nobody else can use up their attempts. */
+  /** The user whose access token came with it: others cannot use up their attempts. */
   readonly sessionOf?: string | undefined;
 }
 
@@ -48,7 +48,7 @@ const OF_ACCOUNT_AND_ADDRESS = 'login';
 const OF_ADDRESS = 'login_address';
 const OF_ACCOUNT = 'login_account';
 
-/** Says whether a password is a user's. */
+/** Checks passwords, and limits failed attempts. */
 export class Credentials {
   readonly #deps: CredentialsDependencies;
 
@@ -57,7 +57,7 @@ export class Credentials {
   }
 
   /**
-   * Whose account a claim is about. Client-Server API, "Identifier types".
+   * The user that a claim is about. Client-Server API, "Identifier types".
    *
    * @throws MatrixError M_UNKNOWN for a type of identifier that is not known, M_MISSING_PARAM
    */
@@ -103,7 +103,7 @@ export class Credentials {
    * Checks a password. Unknown, deactivated and wrong are told apart neither by words nor by time. A hash made with an older cost is renewed.
    *
    * Only failures count: of an account from one network; of a network, whichever accounts; and of an account from networks where it is not
-   * in use. So nobody locks the owner of an account out from where they are, and nobody guesses from many places at once for long.
+   * in use. So an attacker cannot lock the owner out of the network that they use, and cannot guess for long from many networks at once.
    *
    * @param claimed what `resolve` found for `claimant`
    * @returns the account, or undefined when there is none or the password is not its own

@@ -38,7 +38,7 @@ export interface PasswordHasherOptions {
 
 /**
  * argon2id, computed on libuv's thread pool: the event loop never waits for a hash. Only so many run at once, or logins would take the
- * threads and cores that everything else needs. The others wait in a line in which networks take turns, and who is known goes first.
+ * threads and cores that everything else needs. The others wait in a line in which networks take turns, and known users go first.
  */
 export class PasswordHasher {
   readonly #argon2: Argon2;

@@ -28,7 +28,7 @@ export class DeviceActivity {
 
   constructor(deps: DeviceActivityDependencies) {
     this.#deps = deps;
-    // What a kill loses of it is up to a minute of when devices were last seen.
+    // A kill loses up to a minute of these times.
     this.#timer = deps.timers.every(deps.intervalMs ?? 60_000, () => void this.flush());
   }
 
@@ -50,7 +50,7 @@ export class DeviceActivity {
     return this.#pending.get(keyOf(userId, deviceId));
   }
 
-  /** Writes what was seen since the last time. A failure is logged: what it lost is of no great worth. */
+  /** Writes what was seen since the last time. A failure is logged: what it loses does not matter much. */
   flush(): Promise<void> {
     const sightings = [...this.#pending.values()];
     this.#pending = new Map();

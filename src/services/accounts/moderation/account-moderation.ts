@@ -6,7 +6,7 @@ import type { Actor } from '#src/services/audit/actor.ts';
 import type { AuditLog } from '#src/services/audit/audit-log.ts';
 import type { Database } from '#src/storage/database.ts';
 
-/** What an administrator may do to an account without ending it. */
+/** Restrictions that an administrator can put on an account. */
 export type Restriction = 'locked' | 'suspended';
 
 const ACTIONS = {
@@ -42,7 +42,7 @@ export class AccountModeration {
     await this.restrict(actor, await this.#subject(admin.userId, userId), restriction, value);
   }
 
-  /** Restricts any account. What is so already leaves no entry. */
+  /** Restricts any account. No change leaves no entry in the audit log. */
   async restrict(actor: Actor, account: Account, restriction: Restriction, value: boolean): Promise<void> {
     const { userId } = account;
     if (account[restriction] === value) return;

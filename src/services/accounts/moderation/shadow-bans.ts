@@ -3,14 +3,14 @@ import type { AccountStream } from '#src/services/accounts/stream/account-stream
 import { shadowBannedUsers } from '#src/storage/accounts/accounts.ts';
 import type { Database } from '#src/storage/database.ts';
 
-/** Whose sends look accepted and reach nobody. */
+/** Shadow-banned users: what they send looks accepted and reaches no other user. */
 export interface ShadowBanned {
   has(userId: string): boolean;
 }
 
 export const NOBODY_SHADOW_BANNED: ShadowBanned = { has: () => false };
 
-/** The users whom administrators have shadow-banned: few, and in memory all of them. */
+/** The users that administrators have shadow-banned; all of them are in memory, since they are few. */
 export class ShadowBans implements ShadowBanned {
   readonly #database: Database;
   readonly #userIds = new Set<string>();
@@ -23,7 +23,7 @@ export class ShadowBans implements ShadowBanned {
     });
   }
 
-  /** Learns of those who were banned before this process. To be called before any request is served. */
+  /** Loads them. To be called before any request is served. */
   async start(): Promise<void> {
     for (const userId of await shadowBannedUsers(this.#database)) this.#userIds.add(userId);
   }
@@ -33,7 +33,7 @@ export class ShadowBans implements ShadowBanned {
   }
 }
 
-/** What stands for an id that was never given out: the same for the same parts, so that a client that repeats a request gets the same answer. */
+/** The digest for a made-up id: the same for the same parts, so that a client that repeats a request gets the same answer. */
 export const pretendedDigest = (...parts: readonly string[]): Buffer =>
   createHash('sha256')
     .update(JSON.stringify(['shadow', ...parts]))

@@ -34,7 +34,7 @@ export class OpenIdTokens {
     return { token, expiresIn: LIFETIME_MS / 1000 };
   }
 
-  /** Whose token this is; undefined when it is none, has expired, or the account cannot be used any more. */
+  /** The user of a token; undefined when it is invalid or expired, or the account cannot be used any more. */
   userOf(token: string): Promise<string | undefined> {
     return userOfOpenIdToken(this.#database, hashOf(token), this.#clock.now());
   }

@@ -6,7 +6,7 @@ import type { AccountStream } from '#src/services/accounts/stream/account-stream
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import type { Registration, RegistrationService } from './registration-service.ts';
 
-/** Makes the first administrator of a new server, by a link that is shown where the server starts. */
+/** Registers the first administrator of a new server, by a link that is shown when the server starts. */
 export class FirstAdmin {
   readonly #users: UserService;
   readonly #registration: RegistrationService;
@@ -24,7 +24,7 @@ export class FirstAdmin {
     this.#users = deps.users;
     this.#registration = deps.registration;
     this.#random = deps.random;
-    // The link stands in the log: it does not come back to life when an administrator goes.
+    // The link is in the log: it does not become valid again when the administrator is deactivated.
     deps.stream.on('registered', ({ account }) => {
       if (account.admin) this.#end();
     });
@@ -63,7 +63,7 @@ export class FirstAdmin {
 
   /** Makes the administrator. @throws MatrixError M_FORBIDDEN, and what `registerByAdmin` throws */
   register(token: string, username: string, password: string, ip: string): Promise<Registration> {
-    // One after the other: of two who have the link only the first becomes administrator.
+    // One after the other: of two requests with the link only the first creates the administrator.
     return this.#registrations.run(null, async () => {
       await this.check(token);
       const actor = { userId: null, ip, via: 'http' } as const;

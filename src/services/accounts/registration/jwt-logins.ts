@@ -30,7 +30,7 @@ export interface JwtLoginsDependencies {
 
 const MAX_TOKEN_LENGTH = 8_192;
 
-const refused = (why: string): MatrixError => new MatrixError('M_FORBIDDEN', `This token is not good: ${why}.`);
+const refused = (why: string): MatrixError => new MatrixError('M_FORBIDDEN', `This token is not valid: ${why}.`);
 
 /** The key by which tokens are checked. @throws Error for a text that is none */
 const jwtKeyOf = ({ algorithm, key }: Pick<JwtOptions, 'algorithm' | 'key'>): KeyObject =>
@@ -47,7 +47,7 @@ export class JwtLogins {
     this.#key = jwtKeyOf(deps.options);
   }
 
-  /** Whose token this is. @throws MatrixError M_FORBIDDEN, M_USER_DEACTIVATED, M_EXCLUSIVE */
+  /** The user of a token. @throws MatrixError M_FORBIDDEN, M_USER_DEACTIVATED, M_EXCLUSIVE */
   async redeem(token: string): Promise<{ readonly userId: string; readonly locked: boolean }> {
     const { options, registration, serverName, users } = this.#deps;
     const claims = await this.#claimsOf(token);

@@ -51,7 +51,7 @@ export interface RegistrationOptions {
   readonly hasTerms?: boolean;
 }
 
-/** Who keeps profiles. */
+/** Stores the profile of a new user. */
 export interface NewProfiles {
   /** Gives a user the display name that the request wants, as far as it can be one, in the transaction that makes their account. */
   nameNewUser(tx: Tx, userId: string, displayname: string): Promise<void>;
@@ -121,7 +121,7 @@ const TOKEN_STAGE = 'm.login.registration_token';
 const LOWERCASE = 'abcdefghijklmnopqrstuvwxyz0123456789';
 const GENERATED_LENGTH = 12;
 
-/** Makes accounts. Client-Server API, "Account registration" of the legacy API. */
+/** Registers accounts. Client-Server API, "Account registration" of the legacy API. */
 export class RegistrationService {
   readonly #deps: RegistrationServiceDependencies;
   readonly #key: Buffer;
@@ -180,7 +180,7 @@ export class RegistrationService {
     };
   }
 
-  /** Whether a request asks for nothing but what was done. */
+  /** Whether a request repeats the one that was carried out. */
   #repeats(
     { deviceId, displayName, inhibitLogin, password, refreshable, username }: RegistrationRequest,
     done: Wishes,
@@ -261,7 +261,7 @@ export class RegistrationService {
     });
   }
 
-  /** Makes an account as far as the network that it is for may have more of them. What fails does not count. */
+  /** Creates an account, within the limit of its network. Failures do not count. */
   async #counted<T>(ip: string, make: () => Promise<T>): Promise<T> {
     const { rateLimiter } = this.#deps;
     const network = networkOf(ip);
@@ -276,7 +276,7 @@ export class RegistrationService {
   }
 
   /**
-   * Makes an account that an administrator wants, whatever the rules for strangers.
+   * Creates an account for an administrator, without the rules for registration.
    *
    * @throws MatrixError M_USER_IN_USE, M_INVALID_USERNAME, M_INVALID_PARAM; M_WEAK_PASSWORD for a password of the user's own
    */
@@ -313,7 +313,7 @@ export class RegistrationService {
   }
 
   /**
-   * The account of a user whom another service has authenticated; a new one, without a password, where there is none.
+   * The account of a user who was authenticated by another service; a new one, without a password, where there is none.
    *
    * @throws MatrixError M_EXCLUSIVE, M_INVALID_USERNAME
    */

@@ -7,7 +7,7 @@ import type { Requester } from './requester.ts';
  */
 export type AccessRule = 'allowed' | 'refused' | { readonly allowed: string } | { readonly refused: string };
 
-/** What every endpoint, and every method of the WebSocket API, that an account calls says of itself. */
+/** Which accounts may call an endpoint, or a method of the WebSocket API. */
 export interface AccessRules {
   /** Client-Server API, "Guest Access": what that section does not list is refused. */
   readonly guests: AccessRule;

@@ -18,8 +18,8 @@ const HEADER = Buffer.from('{"alg":"EdDSA","typ":"JWT"}').toString('base64url');
 const SIGNATURE_BYTES = 64;
 
 /**
- * Access tokens as JSON Web Tokens (RFC 7519) signed with EdDSA (RFC 8037). They are opaque to clients. What they say is only half of the
- * truth: the session must still be there.
+ * Access tokens as JSON Web Tokens (RFC 7519) signed with EdDSA (RFC 8037). They are opaque to clients. A good signature is not
+ * enough: the session must still exist.
  */
 export class AccessTokens {
   readonly #privateKey: KeyObject;
@@ -55,7 +55,7 @@ export class AccessTokens {
     if (end < 0 || token.length > 4096 || !token.startsWith(`${HEADER}.`)) return undefined;
     const written = token.slice(end + 1);
     const signature = Buffer.from(written, 'base64url');
-    // Decoding forgives what is no part of the alphabet, and bits that nobody needs: a token has one spelling and no other.
+    // Decoding ignores characters outside the alphabet, and unused bits: a token is valid in one spelling only.
     if (signature.length !== SIGNATURE_BYTES || signature.toString('base64url') !== written) return undefined;
     if (!verify(null, Buffer.from(token.slice(0, end)), this.#publicKey, signature)) return undefined;
     const payload = JSON.parse(Buffer.from(token.slice(HEADER.length + 1, end), 'base64url').toString()) as Record<

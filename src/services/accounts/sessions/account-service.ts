@@ -33,7 +33,7 @@ export interface AccountServiceDependencies {
 const PASSWORD_FLOWS = [['m.login.password']];
 const RESET_FLOWS = [[EMAIL_STAGE]];
 
-/** What a new password is to be, and what becomes of the devices. */
+/** A change of password, and whether devices are logged out. */
 export interface PasswordChange {
   readonly newPassword: string;
   readonly logoutDevices: boolean;
@@ -41,7 +41,7 @@ export interface PasswordChange {
   readonly ip: string;
 }
 
-/** What users do to their own accounts. Client-Server API, "Password management", "Account deactivation". */
+/** Changes passwords and deactivates accounts. Client-Server API, "Password management", "Account deactivation". */
 export class AccountService {
   readonly #deps: AccountServiceDependencies;
 
@@ -110,7 +110,7 @@ export class AccountService {
   async #giveNewPassword(tx: Tx, userId: string, passwordHash: string, logoutDevices: boolean): Promise<void> {
     const { sessions, users } = this.#deps;
     const account = await users.account(userId);
-    // Its end takes its addresses away a moment later.
+    // The job of a deactivation removes its addresses a moment later.
     if (account === undefined || account.deactivated)
       throw new MatrixError('M_NOT_FOUND', 'No account of this server has that address.');
     if (account.locked)
@@ -181,8 +181,8 @@ export class AccountService {
   }
 
   /**
-   * Makes an account unusable for ever: sessions end, the password goes, and nobody else gets its name. All else that its end brings with
-   * it is a job.
+   * Deactivates an account for ever: sessions end, the password is deleted, and its name is never given out again. What else follows
+   * is a job.
    *
    * @throws MatrixError M_NOT_FOUND
    */

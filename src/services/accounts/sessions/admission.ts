@@ -10,7 +10,7 @@ import type { Asserted, Requester } from './requester.ts';
 const REFUSED = 'refused';
 /** The group that counts what requests cost: milliseconds of a core, by user where there is one, else by network. */
 const WORK = 'work';
-/** Up to these parts of what they may spend, users are of the ranks in which they go before others. */
+/** Users below these parts of their budget have the ranks that go first. */
 const RANKS = [0.001, 0.01, 0.05];
 
 const rankOf = (used: number): number => {
@@ -64,7 +64,7 @@ export class Admission {
   }
 
   /**
-   * Takes a token of a group.
+   * Takes a token of a rate limit.
    *
    * @param key a user, a server or a network
    * @throws MatrixError M_LIMIT_EXCEEDED, also when earlier requests have cost too much; asking in vain costs too
@@ -85,7 +85,7 @@ export class Admission {
     throw limitExceeded(bucket, verdict.retryAfterMs);
   }
 
-  /** Makes a key pay for what its request has cost. What is cheap is paid with the token. */
+  /** Charges a key for what its request has cost. Cheap requests are paid with their token. */
   charge(key: string, { cost }: Work): void {
     if (cost >= 1) this.#limiter.charge(WORK, key, cost);
   }
@@ -113,7 +113,7 @@ export class Admission {
   }
 
   /**
-   * Lets in what no account answers for and no other group limits: what is refused before it is known what it asks for, preflights, probes.
+   * Limits requests without an account that no other limit covers: those refused before routing, preflights, probes.
    *
    * @throws MatrixError M_LIMIT_EXCEEDED
    */
@@ -123,8 +123,8 @@ export class Admission {
   }
 
   /**
-   * Says whose token this is. One that is not known yet costs a signature check and a statement: it is paid for by the network it comes
-   * from until it has proved good.
+   * Authenticates an access token. An unknown one costs a signature check and a statement, which its network pays for until the token
+   * has proved valid.
    *
    * @throws MatrixError M_LIMIT_EXCEEDED, M_MISSING_TOKEN, and as `authenticate` does
    */

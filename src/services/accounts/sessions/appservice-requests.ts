@@ -29,7 +29,7 @@ const cannotActAs = (): MatrixError =>
 const notRegistered = (): MatrixError =>
   new MatrixError('M_FORBIDDEN', 'Application service has not registered this user: register it first.');
 
-/** As whom application services act. Application Service API, "Identity assertion". */
+/** Finds the user that a request of an application service acts as. Application Service API, "Identity assertion". */
 export class AppserviceRequests {
   readonly #deps: AppserviceRequestsDependencies;
   readonly #devices = new LiveCache<{ readonly isThere: boolean }>({
@@ -45,7 +45,7 @@ export class AppserviceRequests {
   }
 
   /**
-   * As whom a service asks. Users and devices that were asked for before cost no statement.
+   * The requester of a request. Users and devices that were asked for before cost no statement.
    *
    * @param allow `locked`: for logging out
    * @throws MatrixError M_FORBIDDEN (not a user of its own, or not registered), M_UNKNOWN_DEVICE, M_USER_LOCKED, M_USER_DEACTIVATED,
@@ -66,7 +66,7 @@ export class AppserviceRequests {
       userId,
       deviceId,
       isGuest: account.isGuest,
-      // A namespace for everybody is there to bridge what administrators write, not to administrate in their name.
+      // A namespace that includes administrators serves to bridge their messages, not to administrate in their name.
       isAdmin: account.admin && isOwnUser,
       isSuspended: account.suspended,
       rateLimited: service.rateLimited && userId !== service.sender && !account.rateLimitExempt,

@@ -3,7 +3,7 @@ import type { ApplicationService } from '#src/services/accounts/appservices/appl
 import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
 import type { SessionService } from './session-service.ts';
 
-/** Says which application service asks for something that only they may ask for. */
+/** Authenticates requests that only application services may send. */
 export class AppserviceTokens {
   readonly #appservices: Appservices;
   readonly #sessions: SessionService;

@@ -3,7 +3,7 @@ import type { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/at-most.ts';
 import type { Requester } from './requester.ts';
 
-/** A token that was verified, and what it is worth as long as nothing changes. */
+/** A verified token, and its requester as long as nothing changes. */
 export interface LiveToken {
   readonly requester: Requester;
   readonly userId: string;

@@ -28,15 +28,15 @@ export interface LoginRequest extends PasswordClaim {
   readonly acceptLanguage?: string | undefined;
 }
 
-/** Of a login by an application service: whom, and on which device. */
+/** A login by an application service: the user and the device. */
 type AppserviceLogin = PasswordClaim & Pick<LoginRequest, 'deviceId' | 'displayName' | 'refreshable'>;
 
-/** Who is logged in, by what they have shown. */
+/** The user who logs in, proved by their credentials. */
 interface Proof {
   readonly userId: string;
   readonly locked: boolean;
   readonly passwordHash?: string | null;
-  /** Takes away what is good for one login, in the transaction of that login. */
+  /** Spends a credential that is valid for one login, in the transaction of that login. */
   readonly spend?: (tx: Tx) => Promise<void>;
 }
 
@@ -44,7 +44,7 @@ interface Proof {
 export interface ProvedLogins {
   /** The type of login. */
   readonly type: string;
-  /** Whose token this is. @throws MatrixError M_FORBIDDEN, M_USER_DEACTIVATED, M_EXCLUSIVE */
+  /** The user of a token. @throws MatrixError M_FORBIDDEN, M_USER_DEACTIVATED, M_EXCLUSIVE */
   redeem(token: string): Promise<{ readonly userId: string; readonly locked: boolean }>;
 }
 
@@ -54,7 +54,7 @@ const OF_ADDRESS = 'login_address';
 /** The group of `rate_limits` that counts logins of an account: only clients that know the password use it up. */
 const SUCCESSES = 'login_success';
 
-/** Logging in. Client-Server API, "Login" of the legacy API. */
+/** Logs users in. Client-Server API, "Login" of the legacy API. */
 export class LoginService {
   readonly #credentials: Credentials;
   readonly #sessions: SessionService;

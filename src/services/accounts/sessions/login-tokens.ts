@@ -58,7 +58,7 @@ export class LoginTokens {
     });
   }
 
-  /** Whose token this is. @throws MatrixError M_FORBIDDEN when it is none, was used or has expired; M_USER_DEACTIVATED */
+  /** The user of a token. @throws MatrixError M_FORBIDDEN when it is invalid, was used or has expired; M_USER_DEACTIVATED */
   async accountOf(token: string): Promise<{ readonly userId: string; readonly locked: boolean }> {
     const { database, clock, users } = this.#deps;
     const found = await findLoginToken(database, hashOf(token));
@@ -76,4 +76,4 @@ export class LoginTokens {
 }
 
 const notGood = (): MatrixError =>
-  new MatrixError('M_FORBIDDEN', 'This login token is not, or no longer, good: ask for a new one.');
+  new MatrixError('M_FORBIDDEN', 'This login token is not valid, or not any more: ask for a new one.');

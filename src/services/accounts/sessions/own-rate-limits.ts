@@ -3,10 +3,10 @@ import type { AccountStream } from '#src/services/accounts/stream/account-stream
 import { accountsWithOwnLimits } from '#src/storage/accounts/accounts.ts';
 import type { Database } from '#src/storage/database.ts';
 
-/** The group of limits that is another one for some users. */
+/** The rate limit that administrators can set for single users. */
 const BUCKET = 'message';
 
-/** How fast some users may send, instead of what the configuration says. */
+/** Rate limits of single users, in place of the configured one. */
 export class OwnRateLimits {
   readonly #database: Database;
   readonly #rateLimiter: RateLimiter;
@@ -28,7 +28,7 @@ export class OwnRateLimits {
       this.#apply(userId, messagesPerSecond, messagesBurst);
   }
 
-  /** Those whom no limit holds have no bucket to begin with. */
+  /** Users who are exempt have no bucket to begin with. */
   #apply(userId: string, perSecond: number | null, burst: number | null): void {
     const limit = perSecond === null || perSecond === 0 ? undefined : { perSecond, burst: Math.max(burst ?? 1, 1) };
     this.#rateLimiter.setOwn(BUCKET, userId, limit);

@@ -3,7 +3,7 @@ import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import type { Requester } from './requester.ts';
 
 /**
- * Takes tokens of a user out of a bucket: all or none. Those whom no limit holds lose nothing.
+ * Takes tokens of a user out of a bucket: all or none. Exempt users lose nothing.
  *
  * @param count how many; one, when left out
  * @throws MatrixError M_LIMIT_EXCEEDED

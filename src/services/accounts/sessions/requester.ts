@@ -1,6 +1,6 @@
 import type { ApplicationService } from '#src/services/accounts/appservices/application-service.ts';
 
-/** As whom an application service wants to act. For requests of others it means nothing. Application Service API, "Identity assertion". */
+/** The user and device that an application service asserts. Ignored in requests of others. Application Service API, "Identity assertion". */
 export interface Asserted {
   /** Left out: as its sender. */
   readonly userId?: string | undefined;
@@ -10,11 +10,11 @@ export interface Asserted {
 /** The application service that sends a request in a user's name. */
 export interface AppserviceCaller {
   readonly service: ApplicationService;
-  /** Whether the user is there for the service: its sender, made by it, or of an exclusive namespace. Others have an owner of their own. */
+  /** Whether the user belongs to the service: its sender, created by it, or of an exclusive namespace. Others have an owner of their own. */
   readonly isOwnUser: boolean;
 }
 
-/** Who sends a request, as the access token says. */
+/** The sender of a request, by the access token. */
 export interface Requester {
   /** Full user id. */
   readonly userId: string;
@@ -24,21 +24,21 @@ export interface Requester {
   readonly isAdmin: boolean;
   /** Suspended by an administrator: may do little but read. Client-Server API, "Account suspension". */
   readonly isSuspended?: boolean | undefined;
-  /** The session in which an administrator acts as the user: not the user's own doing. */
+  /** The session in which an administrator acts as the user. */
   readonly adminLogin?: { readonly id: string; readonly admin: string } | undefined;
-  /** Exempt from rate limits (application services, users whom an admin exempted). */
+  /** Exempt from rate limits (application services, users that an administrator exempted). */
   readonly rateLimited: boolean;
   readonly appservice?: AppserviceCaller | undefined;
 }
 
-/** What is looked at of who sends, to tell those apart who act as the same user without a device. */
+/** What distinguishes senders that act as the same user without a device. */
 export type SendingClient = Pick<Requester, 'deviceId' | 'adminLogin'> & {
   readonly appservice?: { readonly service: Pick<ApplicationService, 'id'> } | undefined;
 };
 
 /**
- * Names who sends without a device, so that transaction ids are each one's own: an application service, or an administrator who acts as the user.
- * Undefined for devices, whose ids say it. Client-Server API, "Transaction identifiers".
+ * Names a sender without a device, so that each has transaction ids of its own: an application service, or an administrator who acts as the user.
+ * Undefined for devices, which have ids. Client-Server API, "Transaction identifiers".
  */
 export const deviceless = ({ adminLogin, appservice, deviceId }: SendingClient): string | undefined => {
   if (deviceId !== undefined) return undefined;

@@ -11,8 +11,8 @@ export interface SessionKey {
 export const makeSessionKey = (): SessionKey => generateKeyPairSync('ed25519');
 
 /**
- * Reads the key that signs access tokens (PEM, PKCS #8), or makes it with mode 0600. Who loses it logs everybody out; who has it and the
- * database can act as any user. Servers that start at once on one file agree on one key.
+ * Reads the key that signs access tokens (PEM, PKCS #8), or creates it with mode 0600. Losing it logs all users out; with it and the
+ * database one can act as any user. Servers that start at once on one file agree on one key.
  *
  * @param path usually `session.key` in the data directory
  * @throws if the file is there but is no Ed25519 key
@@ -29,7 +29,7 @@ export const openSessionKey = async (path: string): Promise<SessionKey> => {
   let pem = await read();
   if (pem === undefined) {
     const made = makeSessionKey().privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
-    // Written aside and linked into place: the file is never there half written, and who comes second finds the first one's.
+    // Written aside and linked into place: the file is never there half written, and the second process finds that of the first.
     const aside = `${path}.${process.pid}.new`;
     await writePrivateFile(aside, made, 'wx');
     await link(aside, path).catch((error: NodeJS.ErrnoException) => {

@@ -11,7 +11,7 @@ interface Poll {
   readonly controller: AbortController;
 }
 
-/** The long-polls that wait: each ends with its session, so that nothing more is told and the client learns at once that it is logged out. */
+/** The long-polls that wait: each ends with its session, so that no more data is sent and the client learns at once that it is logged out. */
 export class SessionPolls {
   readonly #byUser = new Map<string, Set<Poll>>();
 

@@ -100,7 +100,7 @@ const noticeOf = (
 const hashOf = (refreshToken: string): Buffer => createHash('sha256').update(refreshToken).digest();
 
 /**
- * Sessions: which access and refresh tokens are good, and whose. Client-Server API, "Using access tokens", "Refreshing access tokens",
+ * Creates, refreshes and ends sessions, and authenticates access tokens. Client-Server API, "Using access tokens", "Refreshing access tokens",
  * "Soft logout".
  */
 export class SessionService {
@@ -129,10 +129,10 @@ export class SessionService {
   }
 
   /**
-   * Whose token this is. A token that was seen before costs no statement.
+   * The requester of a token. A token that was seen before costs no statement.
    *
    * @param allow `locked`: for logging out, which locked accounts may do
-   * @param asserted as whom an application service acts, where the token is one's
+   * @param asserted the user that an application service acts as
    * @throws MatrixError M_UNKNOWN_TOKEN, with `soft_logout` when the token has expired but its session has not; M_USER_LOCKED; of
    *   application services M_FORBIDDEN and M_UNKNOWN_DEVICE too
    */
@@ -251,7 +251,7 @@ export class SessionService {
         expiresInMs: this.#lifetimeMs,
       };
     });
-    if (tokens === undefined) throw unknownToken('This refresh token is not, or no longer, good: log in again.');
+    if (tokens === undefined) throw unknownToken('This refresh token is not valid, or not any more: log in again.');
     return tokens;
   }
 

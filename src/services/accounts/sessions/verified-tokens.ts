@@ -18,7 +18,7 @@ export class VerifiedTokens {
   readonly #loading = new OnceByKey<string, LiveToken>();
   /** Sessions that were asked for and are not there any more. */
   readonly #ended = new LRUCache<string, true>(atMost(10_000));
-  /** Counts what makes verified tokens worthless, so that what was read before it is not remembered after it. */
+  /** Counts invalidations, so that what was read before one is not remembered after it. */
   #epoch = 0;
 
   readonly #accountsExpire: boolean;
@@ -36,7 +36,7 @@ export class VerifiedTokens {
   }
 
   /**
-   * Whose token this is. A token that was seen before costs no statement.
+   * The requester of a token. A token that was seen before costs no statement.
    *
    * @param allow `locked`: for logging out, which locked accounts may do, and expired ones
    * @throws MatrixError M_UNKNOWN_TOKEN, with `soft_logout` when the token has expired but its session has not; M_USER_LOCKED,

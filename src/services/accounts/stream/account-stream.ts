@@ -59,8 +59,8 @@ export interface DeviceChanged {
 export type AccountEvent = Registered | AccountChanged | Deactivated | SessionEnded | AdminLoginEnded | DeviceChanged;
 
 /**
- * The stream of accounts: the service that changes one publishes it here, after the commit and in its turn. Only caches, and those who hold
- * connections open, listen; what must happen because of it is a job that is committed with it.
+ * The stream of accounts: the service that changes one publishes it here, after the commit and in its turn. Only caches and open
+ * connections listen; what must happen because of it is a job that is committed with it.
  */
 export class AccountStream extends EventStream<AccountEvent> {
   constructor(logger: Logger) {

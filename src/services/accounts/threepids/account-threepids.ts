@@ -26,7 +26,7 @@ export interface AccountThreepidsOptions {
   readonly most: number;
 }
 
-/** Which addresses outside Matrix belong to which accounts. An address belongs to one account at most. */
+/** The third-party addresses of accounts. An address belongs to one account at most. */
 export class AccountThreepids {
   readonly #options: AccountThreepidsOptions;
 
@@ -39,7 +39,7 @@ export class AccountThreepids {
     return this.#options.database.read((tx) => listAccountThreepids(tx, userId));
   }
 
-  /** Takes all addresses from an account that has come to its end, and forgets whom its user has invited by theirs. */
+  /** Removes all addresses of a deactivated account, and the invites by address that its user made. */
   async release(userId: string): Promise<void> {
     await this.#options.database.write(async (tx) => {
       await deleteAccountThreepids(tx, userId);
@@ -49,8 +49,8 @@ export class AccountThreepids {
   }
 
   /**
-   * Makes these the addresses of an account. The caller answers for their being the user's own. What waited for one of them, an
-   * invitation into a room, is redeemed.
+   * Sets the addresses of an account. The caller has verified that they are the user's own. Invitations that waited for one of them
+   * are redeemed.
    *
    * @throws MatrixError M_NOT_FOUND, M_INVALID_PARAM, M_THREEPID_MEDIUM_NOT_SUPPORTED, M_THREEPID_IN_USE
    */
@@ -84,7 +84,7 @@ export class AccountThreepids {
     return lost;
   }
 
-  /** Takes an address from an account, and what is sent to it with that. One that the account does not have is fine. */
+  /** Removes an address from an account, and e-mail pushers to it. One that the account does not have is fine. */
   async remove(userId: string, id: ThirdPartyId): Promise<void> {
     await this.#options.database.write(async (tx) => {
       await deleteAccountThreepid(tx, userId, id);
@@ -93,8 +93,8 @@ export class AccountThreepids {
   }
 
   /**
-   * Gives an address that was found to be the user's own to their account; having it already is fine. Invitations that wait for its owner
-   * are theirs with that, and are redeemed soon after the commit.
+   * Adds a validated address to an account; having it already is fine. Invitations that wait for its owner
+   * are redeemed soon after the commit.
    *
    * @param validatedTs when it was found to be the user's; now, when left out
    * @throws MatrixError M_THREEPID_IN_USE, M_TOO_LARGE

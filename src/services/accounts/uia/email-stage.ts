@@ -11,7 +11,7 @@ export const EMAIL_STAGE = 'm.login.email.identity';
 /** The operations for which an address authenticates a user, and what it is validated for then. */
 const PURPOSES: Readonly<Record<string, ValidationPurpose>> = { register: 'register', changePassword: 'reset' };
 
-/** What an address has to be validated for to prove somebody for an operation; undefined where it proves nobody. */
+/** What an address has to be validated for to authenticate an operation; undefined for operations without this stage. */
 export const purposeOf = (operation: string): ValidationPurpose | undefined =>
   Object.hasOwn(PURPOSES, operation) ? PURPOSES[operation] : undefined;
 

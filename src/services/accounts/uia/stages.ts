@@ -12,7 +12,7 @@ export interface AuthData {
 export interface StageContext {
   /** What is asked for, by its operationId. */
   readonly operation: string;
-  /** Who must authenticate; undefined where that is nobody yet. */
+  /** The user who must authenticate; undefined where there is none yet. */
   readonly userId: string | undefined;
   readonly ip: string;
 }

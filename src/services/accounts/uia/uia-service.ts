@@ -42,7 +42,7 @@ export interface UiaRequest {
   /** Target and parameters that must be the same in every request of a session. */
   readonly parameters?: readonly unknown[];
   readonly flows: readonly Flow[];
-  /** Who must authenticate; undefined where that is nobody yet. */
+  /** The user who must authenticate; undefined where there is none yet. */
   readonly userId?: string | undefined;
   /**
    * The device that asks, where what it asks for may be granted on the strength of an authentication a short while ago. Never for changing
@@ -60,7 +60,7 @@ export interface StageView {
   readonly operation: string;
   readonly isCompleted: boolean;
   readonly params: Readonly<Record<string, unknown>>;
-  /** Who must authenticate; undefined where that is nobody yet. */
+  /** The user who must authenticate; undefined where there is none yet. */
   readonly userId: string | undefined;
 }
 

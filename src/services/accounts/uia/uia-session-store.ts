@@ -7,7 +7,7 @@ export interface UiaSession {
   readonly id: string;
   /** The request it is for: operation, target and the parameters that must not change, as a digest. */
   readonly request: string;
-  /** Who must authenticate; undefined where that is nobody yet (registration). */
+  /** The user who must authenticate; undefined where there is none yet (registration). */
   readonly userId: string | undefined;
   /** The operation that it is for, and the ways to authenticate for that which the client was told. */
   readonly operation: string;

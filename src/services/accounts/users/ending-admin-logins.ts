@@ -3,9 +3,9 @@ import { deleteAdminLoginsOf } from '#src/storage/accounts/admin-logins.ts';
 import type { Tx } from '#src/storage/database.ts';
 
 /**
- * Ends the sessions in which an administrator acts as others, who is one no longer or whose sessions are not to be trusted.
+ * Ends the sessions in which an administrator acts as others, when they are demoted or their sessions are not to be trusted.
  *
- * @param asUserToo those in which others act as this user, too: the account has come to its end
+ * @param asUserToo those in which others act as this user, too: the account was deactivated
  */
 export const endAdminLogins = async (
   tx: Tx,

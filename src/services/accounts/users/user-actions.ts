@@ -8,7 +8,7 @@ export interface UserAction {
 }
 
 /**
- * What users do by themselves, as opposed to what their clients ask for without them. "A pro-active event may be sending a message to a
+ * Publishes actions of users, as opposed to requests that their clients make by themselves. "A pro-active event may be sending a message to a
  * room". Client-Server API, "Last active ago".
  */
 export class UserActions {

@@ -24,7 +24,7 @@ export interface UserServiceDependencies {
   readonly clock: Clock;
   readonly stream: AccountStream;
   readonly serverName: string;
-  /** Lists who gets an account in the user directory. Resolves to false when a job has to. */
+  /** Lists a new user in the user directory. Resolves to false when a job has to. */
   readonly listNew: (tx: Tx, userId: string) => Promise<boolean>;
   /** Milliseconds for which new accounts are good; null, the default, for ever. */
   readonly validityMs?: number | null;
@@ -74,7 +74,7 @@ export class UserService {
     return read.account;
   }
 
-  /** Whether there is an account with this id, deactivated ones included: their names are never given out again. */
+  /** Whether an account with this id exists, deactivated ones included: their names are never given out again. */
   async exists(userId: string): Promise<boolean> {
     return (await this.account(userId)) !== undefined;
   }

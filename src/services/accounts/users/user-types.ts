@@ -1,2 +1,2 @@
-/** What an account may be beside a person's. */
+/** Types of accounts that are not a person's. */
 export const USER_TYPES: readonly string[] = ['bot', 'support'];

@@ -9,7 +9,7 @@ export interface AddressPolicy {
   readonly deniedDomains: readonly string[];
 }
 
-/** Looks at mail addresses before anything is sent to them. */
+/** Checks mail addresses before anything is sent to them. */
 export class AddressRules {
   readonly #allowed: readonly Glob[] | undefined;
   readonly #denied: readonly Glob[];

@@ -37,7 +37,7 @@ export interface TokenRequest {
   readonly acceptLanguage?: string | undefined;
   /** Where it comes from. */
   readonly ip: string;
-  /** Who is logged in; undefined for strangers. */
+  /** The user who is logged in; undefined for requests without an access token. */
   readonly userId?: string | undefined;
 }
 
@@ -63,7 +63,7 @@ export interface AddressValidationOptions {
   readonly rules: AddressRules;
   readonly nextLinks: NextLinks;
   readonly linkTokens: LinkTokens;
-  /** Of mails to those who say nothing of theirs. */
+  /** The language of mails to users whose client does not name one. */
   readonly language: Language;
   /** Whether this server sends mail at all. */
   readonly isEnabled: boolean;
@@ -88,7 +88,7 @@ const VALIDATED_MS = 86_400_000;
 const hashOf = (clientSecret: string): Buffer => createHash('sha256').update(clientSecret).digest();
 
 /**
- * Finds out whether mail addresses belong to the users who name them. Client-Server API, `POST .../email/requestToken`; Identity Service API,
+ * Validates mail addresses: whether they belong to the users who name them. Client-Server API, `POST .../email/requestToken`; Identity Service API,
  * "Establishing associations".
  */
 export class AddressValidation {
@@ -148,7 +148,7 @@ export class AddressValidation {
   }
 
   /**
-   * As `request`, for a client that knows nothing of mail: somebody is before the page of a stage. The secret is that of the session of
+   * As `request`, for the fallback page of a stage. The secret is that of the session of
    * user-interactive authentication.
    */
   requestOnPage(

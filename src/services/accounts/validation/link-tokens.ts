@@ -3,7 +3,7 @@ import { createHmac, hkdfSync, type KeyObject, timingSafeEqual } from 'node:cryp
 const LENGTH = 32;
 
 /**
- * Tokens of the links in mails. Each is derived from what it is for and a key that is not in the database: nothing that could be stolen is
+ * Tokens of the links in mails. Each is derived from its purpose and a key that is not in the database: no token is
  * stored, and a mail that is sent again has the same link.
  */
 export class LinkTokens {

@@ -33,7 +33,7 @@ export class AccountValidity {
     this.#options = options;
   }
 
-  /** Gives accounts that were made before there was any such thing their time. May be broken off, and begun anew. */
+  /** Sets the expiry of accounts from before validity was enabled. May be interrupted and starts again. */
   async start(): Promise<void> {
     const { clock, database, periodMs } = this.#options;
     if (periodMs === null) return;
@@ -98,7 +98,7 @@ export class AccountValidity {
     const { clock, database, periodMs, users } = this.#options;
     const account = await users.account(userId);
     if (account === undefined || !this.#matches(account, token) || periodMs === null)
-      throw new MatrixError('M_FORBIDDEN', 'This link is not, or no longer, good.');
+      throw new MatrixError('M_FORBIDDEN', 'This link is not valid, or not any more.');
     const expiresTs = clock.now() + periodMs;
     await database.write((tx) => users.change(tx, userId, { expiresTs }));
     return expiresTs;
