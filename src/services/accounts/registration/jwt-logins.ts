@@ -4,6 +4,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import { nameOfNewAccount } from '#src/services/accounts/users/usernames.ts';
 import type { Account, UserService } from '#src/services/accounts/users/user-service.ts';
+import { userDeactivated } from '#src/services/accounts/users/account-errors.ts';
 import type { RegistrationService } from './registration-service.ts';
 
 /** `jwt.*` of the configuration. */
@@ -109,5 +110,5 @@ const nameOf = (subject: string, serverName: string): string => {
 };
 
 const assertUsable = ({ deactivated }: Pick<Account, 'deactivated'>): void => {
-  if (deactivated) throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated.');
+  if (deactivated) throw userDeactivated();
 };

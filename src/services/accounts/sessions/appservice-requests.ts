@@ -8,7 +8,12 @@ import type { Account, UserService } from '#src/services/accounts/users/user-ser
 import type { Database } from '#src/storage/database.ts';
 import { findDevice } from '#src/storage/accounts/devices.ts';
 import type { Asserted, Requester } from './requester.ts';
-import { accountExpired, userLocked } from './token-errors.ts';
+import {
+  accountExpired,
+  notRegistered,
+  userDeactivated,
+  userLocked,
+} from '#src/services/accounts/users/account-errors.ts';
 
 export interface AppserviceRequestsDependencies {
   readonly appservices: Appservices;
@@ -25,9 +30,6 @@ const REMEMBERED_DEVICES = 20_000;
 
 const cannotActAs = (): MatrixError =>
   new MatrixError('M_FORBIDDEN', 'This application service cannot act as that user: it is in none of its namespaces.');
-
-const notRegistered = (): MatrixError =>
-  new MatrixError('M_FORBIDDEN', 'Application service has not registered this user: register it first.');
 
 /** Finds the user that a request of an application service acts as. Application Service API, "Identity assertion". */
 export class AppserviceRequests {
@@ -75,7 +77,7 @@ export class AppserviceRequests {
   }
 
   #assertUsable(account: Account, now: number, allow: 'locked' | undefined): void {
-    if (account.deactivated) throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated.');
+    if (account.deactivated) throw userDeactivated();
     if (allow === 'locked') return;
     if (account.locked) throw userLocked();
     if (this.#deps.accountsExpire && !account.admin && (account.expiresTs ?? Infinity) <= now) throw accountExpired();

@@ -12,7 +12,12 @@ import { candidateUserIds } from '#src/services/accounts/users/usernames.ts';
 import type { Tx } from '#src/storage/database.ts';
 import type { LoginTokens } from './login-tokens.ts';
 import type { NewSession, SessionService } from './session-service.ts';
-import { userLocked, wrongPassword } from './token-errors.ts';
+import {
+  notRegistered,
+  userDeactivated,
+  userLocked,
+  wrongPassword,
+} from '#src/services/accounts/users/account-errors.ts';
 
 export interface LoginRequest extends PasswordClaim {
   readonly type: string;
@@ -146,9 +151,8 @@ export class LoginService {
       );
     assertUserOf(this.#appservices, service, userId);
     const account = await this.#users.account(userId);
-    if (account === undefined)
-      throw new MatrixError('M_FORBIDDEN', 'Application service has not registered this user: register it first.');
-    if (account.deactivated) throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated.');
+    if (account === undefined) throw notRegistered();
+    if (account.deactivated) throw userDeactivated();
     if (account.locked) throw userLocked();
     const { deviceId, displayName, refreshable } = request;
     return this.#sessions.createSession({ userId, deviceId, displayName, refreshable });

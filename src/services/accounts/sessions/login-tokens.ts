@@ -7,6 +7,7 @@ import type { UiaService } from '#src/services/accounts/uia/uia-service.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import { findLoginToken, insertLoginToken, takeLoginToken } from '#src/storage/accounts/proof-tokens.ts';
+import { userDeactivated } from '#src/services/accounts/users/account-errors.ts';
 import type { Requester } from './requester.ts';
 
 /** "`120000` (2 minutes) is recommended as a default." */
@@ -64,8 +65,7 @@ export class LoginTokens {
     const found = await findLoginToken(database, hashOf(token));
     if (found === undefined || found.expiresTs <= clock.now()) throw notGood();
     const account = await users.account(found.userId);
-    if (account === undefined || account.deactivated)
-      throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated.');
+    if (account === undefined || account.deactivated) throw userDeactivated();
     return { userId: account.userId, locked: account.locked };
   }
 

@@ -1,7 +1,7 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { Requester } from './requester.ts';
-import { unknownToken, userLocked } from './token-errors.ts';
+import { unknownToken, userLocked } from '#src/services/accounts/users/account-errors.ts';
 
 const sessionEnded = (): MatrixError => unknownToken('The session of this access token has ended.');
 

@@ -39,7 +39,7 @@ import type { AppserviceRequests } from './appservice-requests.ts';
 import type { Asserted, Requester } from './requester.ts';
 import type { SessionKey } from './session-key.ts';
 import type { NewSession, RefreshedTokens, SessionRequest } from './session-types.ts';
-import { unknownToken, userLocked, wrongPassword } from './token-errors.ts';
+import { unknownToken, userLocked, wrongPassword } from '#src/services/accounts/users/account-errors.ts';
 import { VerifiedTokens } from './verified-tokens.ts';
 
 export type { NewSession, RefreshedTokens, SessionRequest } from './session-types.ts';

@@ -7,7 +7,7 @@ import { confirmGeneration, findAdminSession, findSession } from '#src/storage/a
 import type { AccessTokenClaims, AccessTokens } from './access-token.ts';
 import { LiveSessions, type LiveToken } from './live-sessions.ts';
 import type { Requester } from './requester.ts';
-import { accountExpired, unknownToken, userLocked } from './token-errors.ts';
+import { accountExpired, unknownToken, userLocked } from '#src/services/accounts/users/account-errors.ts';
 
 /** Access tokens, verified against the database once and remembered for as long as nothing changes. */
 export class VerifiedTokens {

@@ -17,6 +17,7 @@ import {
 import { deleteAllMailPushers, deleteMailPushers } from '#src/storage/push/pushers.ts';
 import { claimThirdPartyInvites, deleteThirdPartyInvitesOf } from '#src/storage/rooms/third-party-invites.ts';
 import { takeUserTurn } from '#src/storage/user-turn.ts';
+import { accountNotFound } from '#src/services/accounts/users/account-errors.ts';
 
 export interface AccountThreepidsOptions {
   readonly database: Database;
@@ -56,8 +57,7 @@ export class AccountThreepids {
    */
   async replace(userId: string, wanted: readonly { medium: string; address: string }[]): Promise<void> {
     const account = await this.#options.users.account(userId);
-    if (account === undefined || account.deactivated)
-      throw new MatrixError('M_NOT_FOUND', 'There is no such account on this server.');
+    if (account === undefined || account.deactivated) throw accountNotFound();
     await this.#options.database.write((tx) => this.replaceIn(tx, userId, wanted));
   }
 

@@ -15,6 +15,7 @@ import {
 } from '#src/storage/accounts/accounts.ts';
 import { endAdminLogins } from './ending-admin-logins.ts';
 import type { LocalName } from './usernames.ts';
+import { accountNotFound } from './account-errors.ts';
 
 /** An account of this server. */
 export type Account = AccountRecord;
@@ -118,8 +119,7 @@ export class UserService {
    * @throws MatrixError M_NOT_FOUND
    */
   async change(tx: Tx, userId: string, changes: AccountChanges): Promise<void> {
-    if (!(await updateAccount(tx, userId, changes)))
-      throw new MatrixError('M_NOT_FOUND', 'There is no such account on this server.');
+    if (!(await updateAccount(tx, userId, changes))) throw accountNotFound();
     if (changes.deactivated !== undefined || changes.isGuest !== undefined) await tx.enqueue(listUser, { userId });
     if (
       changes.deactivated === true ||

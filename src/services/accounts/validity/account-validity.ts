@@ -6,6 +6,7 @@ import type { AuditLog } from '#src/services/audit/audit-log.ts';
 import type { LinkTokens } from '#src/services/accounts/validation/link-tokens.ts';
 import { giveExpiry } from '#src/storage/accounts/account-expiry.ts';
 import type { Database } from '#src/storage/database.ts';
+import { accountNotFound } from '#src/services/accounts/users/account-errors.ts';
 
 export interface AccountValidityOptions {
   readonly database: Database;
@@ -113,6 +114,6 @@ export class AccountValidity {
   async #account(userId: string): Promise<Account> {
     const account = await this.#options.users.account(userId);
     if (account !== undefined && !account.deactivated) return account;
-    throw new MatrixError('M_NOT_FOUND', 'There is no such account on this server.');
+    throw accountNotFound();
   }
 }

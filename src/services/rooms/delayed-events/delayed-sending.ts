@@ -8,6 +8,7 @@ import { type Writer, WriterOverloadedError } from '#src/services/commit/writer.
 import type { Account } from '#src/services/accounts/users/user-service.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type DelayedEventRecord, finaliseDelayedEvent } from '#src/storage/rooms/delayed-events.ts';
+import { userDeactivated, userLocked } from '#src/services/accounts/users/account-errors.ts';
 
 /** What is later than this is late because of the server: it was down, or its database. */
 const LATE_MS = 5_000;
@@ -52,9 +53,8 @@ export class DelayedSending {
   }
 
   #assertAllowed(record: DelayedEventRecord, account: Account | undefined): void {
-    if (account?.deactivated === true)
-      throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated.');
-    if (account?.locked === true) throw new MatrixError('M_USER_LOCKED', 'This account is locked.');
+    if (account?.deactivated === true) throw userDeactivated();
+    if (account?.locked === true) throw userLocked();
     if (!this.#isLimited(record, account)) return;
     const verdict = this.#options.rateLimiter.take('message', record.user_id);
     if (!verdict.ok)

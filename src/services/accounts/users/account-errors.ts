@@ -18,3 +18,13 @@ export const userLocked = (): MatrixError =>
 
 /** The answer to a password that is none of the user's, whether there is such a user or not. */
 export const wrongPassword = (): MatrixError => new MatrixError('M_FORBIDDEN', 'User name or password is wrong.');
+
+export const userDeactivated = (): MatrixError =>
+  new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated.');
+
+/** The answer to an application service that names a user of its namespaces who has no account. */
+export const notRegistered = (): MatrixError =>
+  new MatrixError('M_FORBIDDEN', 'Application service has not registered this user: register it first.');
+
+export const accountNotFound = (): MatrixError =>
+  new MatrixError('M_NOT_FOUND', 'There is no such account on this server.');
