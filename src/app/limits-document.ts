@@ -212,6 +212,11 @@ const FIXED: readonly (readonly [string, string, string])[] = [
     '20 of a device; `cache.sliding_sync_bytes` of all, of which a room takes 256',
     '400 `M_UNKNOWN_POS`: the client begins again',
   ],
+  [
+    'users of whose profiles one answer of sync tells, and bytes of that',
+    '200, 1 MiB and one profile; 10000 wait for the next answers',
+    'the others come with the next ones',
+  ],
   ['events that relate to a redacted one and are redacted with it', '1000, the newest', 'the others stay'],
   ['users of one /keys/query, and devices of each', '10000, 1000', '413 `M_TOO_LARGE`'],
   ['nesting of JSON', '256', '400 `M_BAD_JSON`'],

@@ -6,7 +6,6 @@ import { VisibleTimelines } from '#src/services/sync/sections/visible-timelines.
 import { ConnectionStore } from '#src/services/sync/sliding/connection-store.ts';
 import { LeftRooms } from '#src/services/sync/sliding/left-rooms.ts';
 import { NotJoinedRooms } from '#src/services/sync/sliding/not-joined-rooms.ts';
-import { ProfileUpdates } from '#src/services/sync/sliding/profile-updates.ts';
 import { ResolvedStates } from '#src/services/sync/sliding/resolved-state.ts';
 import { RoomActivity } from '#src/services/sync/sliding/room-activity.ts';
 import { SlidingExtensions } from '#src/services/sync/sliding/sliding-extensions.ts';
@@ -15,7 +14,6 @@ import { SlidingSync } from '#src/services/sync/sliding/sliding-sync.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { PushRules } from './push-rules.ts';
-import type { Users } from './users.ts';
 import { type Sync, type SyncParts, timelineBytes } from './sync.ts';
 
 /** Sync for clients that look at a part of their rooms. */
@@ -27,10 +25,7 @@ export interface SlidingSyncing {
 export type SlidingParts = Pick<Platform, 'random' | 'logger'> &
   SyncParts &
   Pick<PushRules, 'followedThreads'> &
-  Pick<Users, 'profileChanges'> &
-  Pick<Sync, 'deviceListDeltas' | 'largeSyncs' | 'syncUsers'> & {
-    readonly profiles: Pick<Users['profiles'], 'profilesOf'>;
-  };
+  Pick<Sync, 'deviceListDeltas' | 'largeSyncs' | 'profileUpdates' | 'syncUsers'>;
 
 export function composeSlidingSync(below: SlidingParts): Slice<SlidingSyncing> {
   const { accountData, clock, config, database, ephemeral, events, loader, random, rooms, stream } = below;
@@ -41,7 +36,7 @@ export function composeSlidingSync(below: SlidingParts): Slice<SlidingSyncing> {
     keyCounts,
     largeSyncs,
     profileChanges,
-    profiles,
+    profileUpdates,
     receipts,
     syncUsers,
     timers,
@@ -92,7 +87,7 @@ export function composeSlidingSync(below: SlidingParts): Slice<SlidingSyncing> {
       typing,
       followedThreads,
       profileChanges,
-      profileUpdates: new ProfileUpdates(profiles, profileChanges),
+      profileUpdates,
     }),
     store: new ConnectionStore(database, clock),
     largeSyncs,

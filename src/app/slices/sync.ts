@@ -8,11 +8,13 @@ import type { Section } from '#src/services/sync/engine/section.ts';
 import { SyncEngine } from '#src/services/sync/engine/sync-engine.ts';
 import { SyncFilters } from '#src/services/sync/engine/sync-filter.ts';
 import { SyncUsers } from '#src/services/sync/engine/sync-users.ts';
+import { ProfileUpdates } from '#src/services/sync/profiles/profile-updates.ts';
 import { AccountDataSection } from '#src/services/sync/sections/account-data.ts';
 import { DeviceKeysSection } from '#src/services/sync/sections/device-keys.ts';
 import { DeviceListsSection } from '#src/services/sync/sections/device-lists.ts';
 import { EventEncoder } from '#src/services/sync/sections/event-encoder.ts';
 import { PresenceSection } from '#src/services/sync/sections/presence.ts';
+import { ProfilesSection } from '#src/services/sync/sections/profiles.ts';
 import { ReceiptsSection } from '#src/services/sync/sections/receipts.ts';
 import { RoomEventsSection } from '#src/services/sync/sections/room-events.ts';
 import { StateReader } from '#src/services/sync/sections/state-window.ts';
@@ -35,6 +37,7 @@ import type { Push } from './push.ts';
 import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
 import type { UserData } from './user-data.ts';
+import type { Users } from './users.ts';
 
 /** What clients follow: /sync and the WebSocket API. */
 export interface Sync {
@@ -45,14 +48,18 @@ export interface Sync {
   readonly syncUsers: SyncUsers;
   readonly keyChanges: KeyChanges;
   readonly deviceListDeltas: DeviceListDeltas;
+  readonly profileUpdates: ProfileUpdates;
 }
 
 /** What the sections of sync are made of. */
 export type SyncParts = Pick<Platform, 'clock' | 'database' | 'timers'> & {
-  readonly config: Pick<Platform['config'], 'cache' | 'sync'>;
+  readonly config: Pick<Platform['config'], 'cache' | 'serverName' | 'sync'>;
   readonly membership: StrippedStateSource;
 } & Commit &
-  Pick<UserData, 'accountData'> &
+  Pick<Users, 'profileChanges'> & { readonly profiles: Pick<Users['profiles'], 'profilesOf'> } & Pick<
+    UserData,
+    'accountData'
+  > &
   RoomModel &
   EventStreaming &
   Pick<Events, 'events'> &
@@ -75,7 +82,12 @@ export const timelineBytes = ({ sync }: Pick<Platform['config'], 'sync'>): { tim
  *
  * @param states those that rooms had at positions
  */
-const sectionsOf = (below: SyncParts, states: PastStates, deltas: DeviceListDeltas): readonly Section[] => {
+const sectionsOf = (
+  below: SyncParts,
+  states: PastStates,
+  deltas: DeviceListDeltas,
+  updates: ProfileUpdates,
+): readonly Section[] => {
   const { clock, database, events, interner, loader, stream } = below;
   const encoder = new EventEncoder(clock, stream);
   const roomEvents = new RoomEventsSection({
@@ -102,6 +114,7 @@ const sectionsOf = (below: SyncParts, states: PastStates, deltas: DeviceListDelt
     new PresenceSection(below.presence),
     new ToDeviceSection(below.inboxes, below.toDevice.arrived),
     new DeviceListsSection(deltas, below.deviceListChanges.changed),
+    new ProfilesSection({ updates, changed: below.profileChanges.changed, deltas, timelines: roomEvents }),
     new DeviceKeysSection(below.keyCounts),
   ];
 };
@@ -115,6 +128,7 @@ export function composeSync(
   const syncUsers = new SyncUsers({ database, interner, rooms, stream });
   const states = new PastStates(database, below.states);
   const deltas = new DeviceListDeltas({ changes: below.deviceListChanges, rooms, past: below.visibility.past });
+  const profileUpdates = new ProfileUpdates(below.profiles, below.profileChanges, config.serverName);
   const largeSyncs = new LargeSyncs(below.turns);
   const syncEngine = new SyncEngine({
     mostBytes: config.sync.maxResponseBytes,
@@ -133,11 +147,19 @@ export function composeSync(
       stays: new RejoinedRooms({ loader, interner, states }),
     }),
     accountData,
-    sections: [...moreSections(below), ...sectionsOf(below, states, deltas)],
+    sections: [...moreSections(below), ...sectionsOf(below, states, deltas, profileUpdates)],
   });
   const keyChanges = new KeyChanges(syncUsers, deltas);
   return {
     name: 'sync',
-    services: { largeSyncs, syncEngine, sync: new V3Sync(syncEngine), syncUsers, keyChanges, deviceListDeltas: deltas },
+    services: {
+      largeSyncs,
+      syncEngine,
+      sync: new V3Sync(syncEngine),
+      syncUsers,
+      keyChanges,
+      deviceListDeltas: deltas,
+      profileUpdates,
+    },
   };
 }

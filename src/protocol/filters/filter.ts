@@ -48,4 +48,6 @@ export interface Filter {
   readonly presence: EventFilter;
   readonly accountData: EventFilter;
   readonly room: RoomFilter;
+  /** Fields of profiles of which it is told what they are, and when they change; absent: none. MSC4429. */
+  readonly profileFields?: readonly string[];
 }

@@ -14,6 +14,9 @@ const MAX_WILDCARDS = 100;
 /** Each of them may be looked for in each event. */
 const MAX_FIELDS = 500;
 
+/** The name that MSC4429 gives it until it is accepted. */
+const PROFILE_FIELDS = 'org.matrix.msc4429.profile_fields';
+
 type Json = Readonly<Record<string, unknown>>;
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
@@ -32,7 +35,10 @@ export function parseFilter(json: unknown): Filter {
   if (eventFormat !== 'client' && eventFormat !== 'federation') {
     throw new MatrixError('M_INVALID_PARAM', '"event_format" of a filter must be "client" or "federation".');
   }
+  const profiles = member(filter, PROFILE_FIELDS, '');
+  const profileFields = strings(profiles, 'ids', `${PROFILE_FIELDS}.`, MAX_FIELDS) ?? [];
   return {
+    ...(profileFields.length === 0 ? {} : { profileFields }),
     ...(eventFields === undefined ? {} : { eventFields }),
     eventFormat,
     presence: parseEventFilter(member(filter, 'presence', ''), 'presence.'),

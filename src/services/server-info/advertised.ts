@@ -50,8 +50,9 @@ const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
   'org.matrix.simplified_msc3575': true,
   // Following threads: its endpoints and push rules, and its part of sliding sync with the list beside it (MSC4308).
   'org.matrix.msc4306': true,
-  // Profiles in sliding sync.
+  // Profiles in sliding sync, and in /sync.
   'org.matrix.msc4262': true,
+  'org.matrix.msc4429': true,
   // Redactions of an event and what relates to it.
   'org.matrix.msc3912': true,
   // Redactions of all that a user has sent into a room.

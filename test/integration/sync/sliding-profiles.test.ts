@@ -123,6 +123,18 @@ describe('profiles in sliding sync', function () {
     expect(users(await sync(list(), pos))[bob.userId]).to.equal(null);
   });
 
+  it('name what was taken away of who comes into sight anew, from whom the client may have it', async () => {
+    await server.room(alice, bob);
+    const { pos } = await sync(list());
+    await remove(bob, 'org.example.pronouns');
+    await server.room(alice, bob);
+    await server.idle();
+    expect(users(await sync(list(), pos))[bob.userId]).to.deep.equal({
+      updated: { displayname: 'ボブ' },
+      removed: ['org.example.pronouns'],
+    });
+  });
+
   it('of many users come in several answers, each at once after the other', async () => {
     const room = await server.room(alice);
     const others: string[] = [];

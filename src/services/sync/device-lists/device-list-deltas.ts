@@ -34,29 +34,18 @@ export class DeviceListDeltas {
     const changes = await this.#options.changes.between(since, upTo);
     const left = await this.#companionsLeft(user, since);
     // From here on nothing waits: everything is as of one moment.
-    const rooms = [...user.joined.values()];
-    const shares = (userId: string): boolean => userId === user.userId || rooms.some((room) => room.isJoined(userId));
-    const changed = new Set<string>();
+    const companions = companionsOf(user, since, left);
+    const changed = new Set(companions.came);
     for (const { userId, seenBy } of changes) {
-      if (seenBy === undefined ? shares(userId) : seenBy === user.userId) changed.add(userId);
+      if (seenBy === undefined ? user.shares(userId) : seenBy === user.userId) changed.add(userId);
     }
-    for (const room of rooms) {
-      if (covers(since, room.lastPosition)) continue;
-      const own = room.member(user.userId);
-      const isNewHere = own !== undefined && !covers(since, own.since);
-      const members = isNewHere ? room.members.values() : membersChangedSince(room, since);
-      let isAlone = true;
-      for (const { userId, membership } of members) {
-        if (userId === user.userId) continue;
-        if (membership === 'join') {
-          changed.add(userId);
-          isAlone = false;
-        } else if (!isNewHere) left.add(userId);
-      }
-      // The user's own other devices share a room with others from now on as well: other servers say so, and clients query them again.
-      if (isNewHere && !isAlone) changed.add(user.userId);
-    }
-    return { changed: [...changed].toSorted(), left: [...left].filter((userId) => !shares(userId)).toSorted() };
+    return { changed: [...changed].toSorted(), left: companions.left.toSorted() };
+  }
+
+  /** Who came to share a room with a user after `since`, the user among them where they came to others, and who shares none any more. */
+  async companions(user: SyncUser, since: PositionVector): Promise<Companions> {
+    const left = await this.#companionsLeft(user, since);
+    return companionsOf(user, since, left);
   }
 
   /** Those who were in rooms that the user has left since then, whether they are there yet or left afterwards. */
@@ -79,6 +68,35 @@ export class DeviceListDeltas {
     return found;
   }
 }
+
+/** Who came to share a room with a user, and who shares none any more. */
+export interface Companions {
+  readonly came: ReadonlySet<string>;
+  readonly left: readonly string[];
+}
+
+/** @param left who may share no room any more */
+const companionsOf = (user: SyncUser, since: PositionVector, left: ReadonlySet<string>): Companions => {
+  const came = new Set<string>();
+  const gone = new Set(left);
+  for (const room of user.joined.values()) {
+    if (covers(since, room.lastPosition)) continue;
+    const own = room.member(user.userId);
+    const isNewHere = own !== undefined && !covers(since, own.since);
+    const members = isNewHere ? room.members.values() : membersChangedSince(room, since);
+    let isAlone = true;
+    for (const { userId, membership } of members) {
+      if (userId === user.userId) continue;
+      if (membership === 'join') {
+        came.add(userId);
+        isAlone = false;
+      } else if (!isNewHere) gone.add(userId);
+    }
+    // The user's own other devices share a room with others from now on as well: other servers say so, and clients query them again.
+    if (isNewHere && !isAlone) came.add(user.userId);
+  }
+  return { came, left: [...gone].filter((userId) => !user.shares(userId)) };
+};
 
 /** The members of a room who came or went after a position. Looks at all members only where the room's newest events do not tell. */
 const membersChangedSince = (room: Room, since: PositionVector): Iterable<Member> => {

@@ -29,6 +29,8 @@ export interface SectionRequest {
   readonly since: PositionVector;
   /** The same for what is counted in memory; 0 when it knows nothing of this run of the process. */
   readonly sinceCount: number;
+  /** For sections that keep a rest: the number of the one that the client is to be sent next; 0 for one of another run of the process. */
+  readonly rest?: number | undefined;
   /** The client knows nothing at all. */
   readonly isInitial: boolean;
   /** The client wants the whole state of its rooms, known or not. */
@@ -52,7 +54,7 @@ export interface Part {
   readonly isNews: boolean;
   /**
    * For sections with a `cursor`, in general parts only: not everything fitted, and what came after this position of the user's shard is
-   * for the next response, whose `since` is this position.
+   * for the next response, whose `since` is this position. For those that keep a rest it is the number of that, greater than 0.
    */
   readonly until?: number;
 }
@@ -81,6 +83,8 @@ export interface Section {
   readonly name: string;
   /** One lower-case letter, its own in sync tokens: for sections whose response is bounded, and so may end before the others. */
   readonly cursor?: string;
+  /** Its responses end before the others by what it keeps in memory for the next one (`Part.until`, `SectionRequest.rest`), not by a position. */
+  readonly keepsRest?: true;
   /**
    * What it tells changes by nothing but what it wakes for, account data, and who is in which room: it is asked only when there was one
    * of these since the client's position. Its `open` neither notes nor deletes anything.

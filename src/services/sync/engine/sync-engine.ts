@@ -314,13 +314,23 @@ export class SyncEngine {
       const isQuiet = section.isQuietUntilWoken === true && known !== undefined;
       if (isQuiet && !users.mayHaveNews(common.user, index, known)) continue;
       const behind = section.cursor === undefined ? undefined : since?.behind?.[section.cursor];
-      const view = section.open(
-        behind === undefined ? common : { ...common, since: lowered(common.since, shardOfName(common.userId), behind) },
-      );
+      const view = section.open(behind === undefined ? common : this.#behind(common, section, since, behind));
       if (isPromise(view)) (reading ??= []).push(view.then((opened) => (views[index] = opened)));
       else views[index] = view;
     }
     return reading === undefined ? undefined : Promise.all(reading);
+  }
+
+  /** The request for a section of which less was told than of the others. */
+  #behind(
+    common: SectionRequest,
+    { keepsRest }: Section,
+    since: SyncPosition | undefined,
+    behind: number,
+  ): SectionRequest {
+    if (keepsRest === true)
+      return { ...common, rest: since?.ephemeral.run === this.#options.ephemeral.run ? behind : 0 };
+    return { ...common, since: lowered(common.since, shardOfName(common.userId), behind) };
   }
 }
 

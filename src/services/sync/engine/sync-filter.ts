@@ -37,6 +37,8 @@ export interface SyncFilter {
   /** Undefined: whole events in the usual format, which can be shared between readers. */
   readonly reshape: ((event: Record<string, unknown>) => Record<string, unknown>) | undefined;
   readonly federationFormat: boolean;
+  /** Fields of profiles that are told; undefined: none. */
+  readonly profileFields: ReadonlySet<string> | undefined;
 }
 
 const RESTRICTIONS = [
@@ -99,5 +101,6 @@ const compile = (source: Filter, limits: TimelineLimits): SyncFilter => {
     threadCounts: room.timeline.unreadThreadNotifications,
     reshape: source.eventFields === undefined ? undefined : compileEventFields(source.eventFields),
     federationFormat: source.eventFormat === 'federation',
+    profileFields: source.profileFields === undefined ? undefined : new Set(source.profileFields),
   };
 };

@@ -67,6 +67,13 @@ export class SyncUser {
     this.userId = userId;
   }
 
+  /** Whether they are in a room with somebody, or are that user. */
+  shares(userId: string): boolean {
+    if (userId === this.userId) return true;
+    for (const room of this.joined.values()) if (room.isJoined(userId)) return true;
+    return false;
+  }
+
   /** Changes whenever something happened that the user might be shown. */
   get version(): number {
     return this.#version;

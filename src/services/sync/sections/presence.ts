@@ -38,7 +38,7 @@ export class PresenceSection implements Section {
     const subjects = new Set<string>();
     const rooms = [...user.joined.values()];
     for (const userId of source.changedSince(isInitial ? 0 : sinceCount)) {
-      if (userId === user.userId || rooms.some((room) => room.isJoined(userId))) subjects.add(userId);
+      if (user.shares(userId)) subjects.add(userId);
     }
     // Users who have just come together in a room learn of each other.
     if (!isInitial) {

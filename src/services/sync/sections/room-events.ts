@@ -42,6 +42,8 @@ export class RoomEventsSection implements Section {
   readonly #timelines: VisibleTimelines;
   readonly #common: SharedTimelines;
   readonly #drafts = new WeakMap<RoomPlan, SectionDraft>();
+  /** Senders in rooms whose timelines are shared. */
+  readonly #senders = new WeakMap<RoomPlan, readonly string[]>();
 
   constructor(options: RoomEventsOptions) {
     this.#options = options;
@@ -54,9 +56,15 @@ export class RoomEventsSection implements Section {
     return this.#drafts.get(plan);
   }
 
+  /** The users whom a reader sees in a room's timeline and summary, once that was prepared; for clients that ask for profiles. */
+  seenIn(plan: RoomPlan, userId: string): Iterable<string> {
+    const draft = this.#drafts.get(plan);
+    return draft === undefined ? (this.#senders.get(plan) ?? []) : membersWanted(draft, userId);
+  }
+
   open(request: SectionRequest): SectionView {
     if (request.isInitial || request.fullState) request.user.forgetSentMembers(request.deviceId ?? '');
-    return new RoomEventsView(request, this.#common, this.#options.bytes.response, (plans, budget) =>
+    return new RoomEventsView(request, this.#common, this.#senders, this.#options.bytes.response, (plans, budget) =>
       this.#read(plans, request, budget),
     );
   }
@@ -238,19 +246,25 @@ interface ByteBudget {
 class RoomEventsView implements SectionView {
   readonly #request: SectionRequest;
   readonly #common: SharedTimelines;
+  readonly #senders: WeakMap<RoomPlan, readonly string[]>;
   readonly #budget: ByteBudget;
   readonly #read: (plans: readonly RoomPlan[], budget: ByteBudget) => Promise<readonly TellingOfRoom[]>;
   #parts: Map<RoomPlan, Part> | undefined;
 
-  /** @param read makes the parts of rooms that are told something of their own */
+  /**
+   * @param senders notes the senders in rooms whose timelines are shared
+   * @param read makes the parts of the other rooms
+   */
   constructor(
     request: SectionRequest,
     common: SharedTimelines,
+    senders: WeakMap<RoomPlan, readonly string[]>,
     bytes: number,
     read: (plans: readonly RoomPlan[], budget: ByteBudget) => Promise<readonly TellingOfRoom[]>,
   ) {
     this.#request = request;
     this.#common = common;
+    this.#senders = senders;
     this.#budget = { bytes };
     this.#read = read;
   }
@@ -265,6 +279,7 @@ class RoomEventsView implements SectionView {
       else {
         this.#budget.bytes -= news.bytes;
         (this.#parts ??= new Map()).set(plan, news.part);
+        if (this.#request.filter.profileFields !== undefined) this.#senders.set(plan, news.senders);
       }
     }
     return others === undefined ? undefined : this.#prepareOthers(others);

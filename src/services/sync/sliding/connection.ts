@@ -1,5 +1,6 @@
 import { bytesOfText } from '#src/kernel/text-bytes.ts';
 import type { PositionVector } from '#src/protocol/wire/position.ts';
+import type { DueProfile } from '../profiles/profile-updates.ts';
 
 /** What was sent of a room on a connection. */
 export interface SentRoom {
@@ -37,7 +38,7 @@ export interface ToldProfiles {
   /** The fields that it asks for; undefined for all. */
   readonly fields: readonly string[] | undefined;
   /** Users whose whole profiles are still to be sent. */
-  readonly due: readonly string[];
+  readonly due: readonly DueProfile[];
 }
 
 /** What an answer adds to what the client knows, once the client acknowledges it. */
@@ -63,7 +64,8 @@ const bytesAsked = ({ state, change }: KeptConnection): number => {
     if (known === undefined) continue;
     for (const name of known.counts.keys()) bytes += name.length;
     for (const field of known.profiles?.fields ?? []) bytes += field.length;
-    bytes += (known.profiles?.due.length ?? 0) * BYTES_OF_REFERENCE;
+    for (const due of known.profiles?.due ?? [])
+      bytes += (typeof due === 'string' ? 1 : 1 + due.length) * BYTES_OF_REFERENCE;
   }
   return bytes;
 };

@@ -1,5 +1,5 @@
 import { threadMembers } from '#src/services/push/threads/thread-page.ts';
-import type { ProfileUpdate } from './profile-updates.ts';
+import type { ProfileUpdate } from '../profiles/profile-updates.ts';
 import type { ExtensionAnswers } from './sliding-extensions.ts';
 import type { Hero, RoomAnswer, StateEntry } from './room-answer.ts';
 import type { ListAnswer, SlidingAnswer } from './sliding-sync.ts';

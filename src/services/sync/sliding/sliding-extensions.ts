@@ -11,10 +11,10 @@ import type { DeviceListDelta, DeviceListDeltas } from '../device-lists/device-l
 import type { Waker } from '../engine/section.ts';
 import type { SyncUser } from '../engine/sync-user.ts';
 import { receiptContent } from '#src/services/push/receipts/receipt-content.ts';
+import type { ProfileAnswer, ProfileUpdates } from '../profiles/profile-updates.ts';
 import type { ReceiptSource } from '../sections/receipts.ts';
 import type { TypingSource } from '../sections/typing.ts';
 import type { SentRoom, ToldProfiles } from './connection.ts';
-import type { ProfileAnswer, ProfileUpdates } from './profile-updates.ts';
 import type { ExtensionWishes, RoomExtensionWish, SlidingRequest } from './sliding-request.ts';
 
 /** The answers of extensions; JSON texts. */
@@ -179,19 +179,21 @@ export class SlidingExtensions {
     }
     if (wishes.profiles !== undefined) {
       const { name, fields } = wishes.profiles;
-      const { since, upTo } = span;
+      const { profiles: told, since, upTo } = span;
       const inSight = chosen(wishes.profiles, rooms);
-      const { users, told } = await this.#sources.profileUpdates.read({
+      const { users, due } = await this.#sources.profileUpdates.read({
         user,
-        fields,
-        told: span.profiles,
-        since,
+        wants: (field) => fields === undefined || fields.includes(field),
+        whole: [
+          ...(told?.due ?? []),
+          ...inSight.flatMap(({ room, met }) => met ?? joinedIn(room)),
+          ...(isWider(fields, told) ? inSight.flatMap(({ room, seen }) => seen ?? joinedIn(room)) : []),
+        ],
+        since: told === undefined ? undefined : since,
         upTo,
-        met: inSight.flatMap(({ room, met }) => met ?? joinedIn(room)),
-        inSight: () => inSight.flatMap(({ room, seen }) => seen ?? joinedIn(room)),
         left: () => (since === undefined ? Promise.resolve({ left: [] }) : deltas(since)),
       });
-      profiles = told;
+      profiles = { fields, due };
       if (users.size > 0) {
         answers.profiles = { name, users };
         isNews = true;
@@ -236,8 +238,17 @@ export class SlidingExtensions {
   }
 }
 
+/** Users of this server who are in a room. */
 const joinedIn = (room: Room): string[] =>
-  Array.from(room.members.values()).flatMap(({ userId, membership }) => (membership === 'join' ? [userId] : []));
+  Array.from(room.members.values()).flatMap(({ userId, local, membership }) =>
+    local && membership === 'join' ? [userId] : [],
+  );
+
+/** Whether a client asks for fields of profiles that it was not told of before. */
+const isWider = (fields: readonly string[] | undefined, told: ToldProfiles | undefined): boolean =>
+  told === undefined ||
+  (told.fields !== undefined &&
+    (fields === undefined || fields.some((field) => told.fields?.includes(field) === false)));
 
 /** The rooms that an extension is to tell of. */
 const chosen = (

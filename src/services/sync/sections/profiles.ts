@@ -1,0 +1,204 @@
+import { GiveWay } from '#src/kernel/give-way.ts';
+import type { Subscribable } from '#src/kernel/signal.ts';
+import { covers, ORIGIN, type PositionVector } from '#src/protocol/wire/position.ts';
+import type { DeviceListDeltas } from '../device-lists/device-list-deltas.ts';
+import type { Part, Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
+import type { SyncUser } from '../engine/sync-user.ts';
+import type { DueProfile, ProfileAnswer, ProfileUpdates } from '../profiles/profile-updates.ts';
+import type { RoomEventsSection } from './room-events.ts';
+
+/** The name that MSC4429 gives it until it is accepted. */
+const USERS = 'org.matrix.msc4429.users';
+
+/** Users whose profiles a device is remembered to have been sent. */
+const MAX_SENT = 2_000;
+/** Rests kept for one device, so that an answer that got lost can be given again. */
+const MAX_RESTS = 4;
+/** Members of rooms that are looked at in one turn of the event loop. */
+const MEMBERS_AT_ONCE = 20_000;
+
+const NOTHING: SectionView = {};
+
+const isCovered = (since: PositionVector, vector: PositionVector): boolean =>
+  vector.every((position) => covers(since, position));
+
+/** The profiles that one device was sent, as far as that is remembered. */
+class SentProfiles {
+  /** The fields asked for last, since the answer that ends here; before it others were. */
+  #fields: ReadonlySet<string>;
+  #asked: PositionVector = ORIGIN;
+  #before: ReadonlySet<string>;
+  /** For devices that load members lazily: user -> position of the answer that had the whole profile, the oldest first. */
+  readonly #sent = new Map<string, PositionVector>();
+  readonly #rests = new Map<number, readonly DueProfile[]>();
+
+  constructor(fields: ReadonlySet<string>) {
+    this.#fields = fields;
+    this.#before = fields;
+  }
+
+  /** The fields that a device has that acknowledged everything up to `since`. */
+  fields(since: PositionVector): ReadonlySet<string> {
+    return isCovered(since, this.#asked) ? this.#fields : this.#before;
+  }
+
+  /** Notes which fields the answer from `since` to `upTo` has. */
+  ask(fields: ReadonlySet<string>, since: PositionVector, upTo: PositionVector): void {
+    const before = this.fields(since);
+    if (before === this.#fields && fields.symmetricDifference(before).size === 0) return;
+    this.#before = before;
+    this.#fields = fields;
+    this.#asked = upTo;
+  }
+
+  get users(): Iterable<string> {
+    return this.#sent.keys();
+  }
+
+  /** Whether a device has a user's profile that acknowledged everything up to `since`. */
+  has(userId: string, since: PositionVector): boolean {
+    const told = this.#sent.get(userId);
+    return told !== undefined && isCovered(since, told);
+  }
+
+  add(userId: string, upTo: PositionVector): void {
+    this.#sent.delete(userId);
+    this.#sent.set(userId, upTo);
+    if (this.#sent.size > MAX_SENT) this.#sent.delete(this.#sent.keys().next().value as string);
+  }
+
+  /** Forgets a profile that the device is told to remove. */
+  delete(userId: string): void {
+    this.#sent.delete(userId);
+  }
+
+  /** Undefined when it is not remembered. */
+  rest(number: number): readonly DueProfile[] | undefined {
+    return this.#rests.get(number);
+  }
+
+  keep(number: number, rest: readonly DueProfile[]): void {
+    this.#rests.set(number, rest);
+    if (this.#rests.size > MAX_RESTS) this.#rests.delete(this.#rests.keys().next().value as number);
+  }
+}
+
+export interface ProfilesSectionOptions {
+  readonly updates: ProfileUpdates;
+  readonly changed: Subscribable<{ readonly userId: string }>;
+  readonly deltas: Pick<DeviceListDeltas, 'companions'>;
+  /** Says which users the reader sees. */
+  readonly timelines: Pick<RoomEventsSection, 'seenIn'>;
+}
+
+/**
+ * The profile fields that a client asks for: those of all users with whom it shares rooms, or, where it loads members lazily, of those whose
+ * events it is sent; afterwards what changes. MSC4429.
+ */
+export class ProfilesSection implements Section {
+  readonly name = 'profiles';
+  readonly cursor = 'p';
+  readonly keepsRest = true;
+  readonly #options: ProfilesSectionOptions;
+  readonly #devices = new WeakMap<SyncUser, Map<string, SentProfiles>>();
+  #rests = 0;
+
+  constructor(options: ProfilesSectionOptions) {
+    this.#options = options;
+  }
+
+  listen(waker: Waker): void {
+    this.#options.changed.subscribe(({ userId }) => waker.companions(userId));
+  }
+
+  open(request: SectionRequest): SectionView {
+    const fields = request.filter.profileFields;
+    if (fields === undefined) return NOTHING;
+    const { filter, userId } = request;
+    const seen = new Set<string>();
+    return {
+      room: (plan) => {
+        if (filter.lazyLoadMembers && plan.section === 'join')
+          for (const name of this.#options.timelines.seenIn(plan, userId)) seen.add(name);
+        return undefined;
+      },
+      general: ({ vector }) => this.#part(request, fields, seen, vector),
+    };
+  }
+
+  /** @param seen users whom this answer shows, for a client that loads members lazily */
+  async #part(
+    request: SectionRequest,
+    fields: ReadonlySet<string>,
+    seen: ReadonlySet<string>,
+    upTo: PositionVector,
+  ): Promise<Part | undefined> {
+    const { filter, fullState, isInitial, since, user } = request;
+    const { deltas, updates } = this.#options;
+    const isAnew = isInitial || fullState;
+    const sent = this.#sentTo(user, request.deviceId ?? '', fields, isAnew);
+    const isWider = !fields.isSubsetOf(sent.fields(since));
+    const { came, left } = isInitial ? { came: [], left: [] } : await deltas.companions(user, since);
+    const rest = request.rest === undefined ? [] : sent.rest(request.rest);
+    const whole: DueProfile[] = [...(rest ?? [])];
+    if (rest === undefined || (!filter.lazyLoadMembers && (isAnew || isWider)))
+      whole.push(...(await companionsOf(user)));
+    if (filter.lazyLoadMembers) {
+      if (isAnew) whole.push(user.userId);
+      if (isWider) whole.push(...sent.users);
+      for (const userId of seen) if (!sent.has(userId, since)) whole.push(userId);
+    } else whole.push(...came);
+    sent.ask(fields, since, upTo);
+    for (const userId of left) sent.delete(userId);
+    const { due, users } = await updates.read({
+      user,
+      wants: (field) => fields.has(field),
+      whole,
+      since: isInitial ? undefined : since,
+      upTo,
+      left: () => Promise.resolve({ left }),
+    });
+    if (filter.lazyLoadMembers) {
+      const later = new Set(due.map(userOf));
+      for (const userId of whole.map(userOf)) if (!later.has(userId)) sent.add(userId, upTo);
+    }
+    if (users.size === 0 && due.length === 0) return undefined;
+    const members = { [USERS]: textOf(users) };
+    if (due.length === 0) return { members, isNews: true };
+    this.#rests += 1;
+    sent.keep(this.#rests, due);
+    return { members, isNews: true, until: this.#rests };
+  }
+
+  #sentTo(user: SyncUser, deviceId: string, fields: ReadonlySet<string>, isAnew: boolean): SentProfiles {
+    let devices = this.#devices.get(user);
+    if (devices === undefined) this.#devices.set(user, (devices = new Map()));
+    let sent = isAnew ? undefined : devices.get(deviceId);
+    if (sent === undefined) devices.set(deviceId, (sent = new SentProfiles(fields)));
+    return sent;
+  }
+}
+
+const userOf = (due: DueProfile): string => (typeof due === 'string' ? due : due[0]);
+
+/** The user, and the users of this server with whom they share rooms. */
+const companionsOf = async (user: SyncUser): Promise<Iterable<string>> => {
+  const found = new Set([user.userId]);
+  const way = new GiveWay(MEMBERS_AT_ONCE);
+  for (const room of user.joined.values()) {
+    for (const { userId, local, membership } of room.members.values())
+      if (local && membership === 'join') found.add(userId);
+    const turn = way.after(room.members.size);
+    if (turn !== undefined) await turn;
+  }
+  return found;
+};
+
+/** A removed field is null, and so is the whole profile of a user who shares no room any more. */
+const textOf = (users: ProfileAnswer['users']): string => {
+  const texts = [...users].map(([userId, update]) => {
+    const fields = update && { ...update.updated, ...Object.fromEntries(update.removed.map((field) => [field, null])) };
+    return `${JSON.stringify(userId)}:{"profile_updates":${JSON.stringify(fields ?? null)}}`;
+  });
+  return `{${texts.join(',')}}`;
+};
