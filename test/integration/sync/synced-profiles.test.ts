@@ -181,8 +181,9 @@ describe('profiles in /sync', function () {
   });
 
   it('are all told to who asks for more fields, or for the full state', async () => {
-    await server.room(alice, bob);
+    const room = await server.room(alice, bob);
     const first = await sync();
+    await say(bob, room);
     const second = await next(first.next_batch, { fields: [STATUS, 'displayname'] });
     expect(updates(second)[bob.userId]).to.include({ displayname: 'ボブ' });
     // The answer may have got lost.

@@ -22,6 +22,9 @@ const NOTHING: SectionView = {};
 const isCovered = (since: PositionVector, vector: PositionVector): boolean =>
   vector.every((position) => covers(since, position));
 
+const isSubset = (some: ReadonlySet<string>, all: ReadonlySet<string>): boolean =>
+  [...some].every((field) => all.has(field));
+
 /** The profiles that one device was sent, as far as that is remembered. */
 class SentProfiles {
   /** The fields asked for last, since the answer that ends here; before it others were. */
@@ -45,7 +48,7 @@ class SentProfiles {
   /** Notes which fields the answer from `since` to `upTo` has. */
   ask(fields: ReadonlySet<string>, since: PositionVector, upTo: PositionVector): void {
     const before = this.fields(since);
-    if (before === this.#fields && fields.symmetricDifference(before).size === 0) return;
+    if (before === this.#fields && before.size === fields.size && isSubset(fields, before)) return;
     this.#before = before;
     this.#fields = fields;
     this.#asked = upTo;
@@ -137,7 +140,7 @@ export class ProfilesSection implements Section {
     const { deltas, updates } = this.#options;
     const isAnew = isInitial || fullState;
     const sent = this.#sentTo(user, request.deviceId ?? '', fields, isAnew);
-    const isWider = !fields.isSubsetOf(sent.fields(since));
+    const isWider = !isSubset(fields, sent.fields(since));
     const { came, left } = isInitial ? { came: [], left: [] } : await deltas.companions(user, since);
     const rest = request.rest === undefined ? [] : sent.rest(request.rest);
     const whole: DueProfile[] = [...(rest ?? [])];
