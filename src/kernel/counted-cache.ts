@@ -88,7 +88,7 @@ const alive = (name: string): readonly Counted[] => {
   return found;
 };
 
-/** . */
+/** Registers the metrics of all caches of this process, those included that are made later. */
 export const measureCaches = (metrics: Metrics): void => {
   const values = (
     kind: 'gauge' | 'counter',

@@ -18,13 +18,28 @@ export interface UnreadRecord {
 }
 
 /** So many of the newest events of a room are looked through: what is unread before them counts where it mentions the user. */
-const MAX_EVENTS = 2_000;
-const MAX_MENTIONS = 1_000;
+export const MAX_EVENTS = 2_000;
+/** So many of those mentions. */
+export const MAX_MENTIONS = 1_000;
 
 const COLUMNS = `e.room, e.nid, e.sender, e.flags, root.event_id as root_id,
      case when root.event_id is null then ${ofThreaded('e', 'json')} end as json, m.kind`;
 const JOINED = `${joinRelated('e')}
    left join events root on root.room = e.room and root.nid = ${ofThreaded('e', 'rel')}`;
+
+/** Mentions of the user ($1) at or before the `floor` of a room, in `u`; `$5` is the type of memberships. */
+const OLDER_MENTIONS = `
+   select ${COLUMNS} from u
+   cross join lateral (
+     select * from mention x where u.floor > u.after and x.user_nid = $1 and x.room = u.room and x.pos > u.after and x.pos <= u.floor and x.kind <> 0
+     order by x.pos desc limit ${MAX_MENTIONS}
+   ) m
+   join events e on e.room = m.room and e.nid = m.pos
+   ${JOINED}
+   where e.flags & ${HIDDEN_FLAGS} = 0 and e.sender <> $1 and e.redacted_by is null and not exists (
+     select 1 from events o where o.room = m.room and o.nid > m.pos and o.nid <= u.floor and o.sender = $1 and o.type <> $5
+       and o.flags & ${EVENT_FLAGS.threaded} = e.flags & ${EVENT_FLAGS.threaded}
+   )`;
 
 const UNREAD = sql(
   'unread_events',
@@ -43,18 +58,7 @@ const UNREAD = sql(
    where e.flags & ${HIDDEN_FLAGS} = 0
      and case when e.sender = $1 then e.type <> $5
          else e.redacted_by is null and (e.flags & ${EVENT_FLAGS.notifies | EVENT_FLAGS.notifiesFollowers} <> 0 or m.kind is not null) end
-   union all
-   select ${COLUMNS} from u
-   cross join lateral (
-     select * from mention x where u.floor > u.after and x.user_nid = $1 and x.room = u.room and x.pos > u.after and x.pos <= u.floor and x.kind <> 0
-     order by x.pos desc limit ${MAX_MENTIONS}
-   ) m
-   join events e on e.room = m.room and e.nid = m.pos
-   ${JOINED}
-   where e.flags & ${HIDDEN_FLAGS} = 0 and e.sender <> $1 and e.redacted_by is null and not exists (
-     select 1 from events o where o.room = m.room and o.nid > m.pos and o.nid <= u.floor and o.sender = $1 and o.type <> $5
-       and o.flags & ${EVENT_FLAGS.threaded} = e.flags & ${EVENT_FLAGS.threaded}
-   )
+   union all ${OLDER_MENTIONS}
    order by room, nid`,
 );
 
@@ -76,4 +80,66 @@ export const unreadEvents = (
     ranges.map((range) => range.after),
     ranges.map((range) => range.upTo),
     memberType,
+  ]);
+
+/** An event of a room, as far as anybody's unread counts depend on it. */
+export interface WindowRecord extends Omit<UnreadRecord, 'kind'> {
+  readonly is_member: boolean;
+  readonly is_redacted: boolean;
+}
+
+/** Newest first in the statement, so that the index on the room's positions ends it. */
+const WINDOW = sql(
+  'unread_window',
+  `select e.room, e.nid, e.sender, e.flags, e.type = $3 as is_member, e.redacted_by is not null as is_redacted,
+     root.event_id as root_id, case when root.event_id is null then ${ofThreaded('e', 'json')} end as json
+   from (
+     select * from events o where o.room = $1 and o.nid > $4 and o.nid <= $2 order by o.nid desc limit ${MAX_EVENTS}
+   ) e
+   ${JOINED}
+   order by e.nid`,
+);
+
+/**
+ * The newest events of a room with `after` < position <= `upTo`, `MAX_EVENTS` at most, in order of position, those included that clients
+ * are not shown.
+ *
+ * @param memberType the integer of `m.room.member`
+ */
+export const unreadWindow = (
+  database: Database,
+  { room, after, upTo }: { readonly room: number; readonly after: number; readonly upTo: number },
+  memberType: number,
+): Promise<WindowRecord[]> => database.query<WindowRecord>(WINDOW, [room, upTo, memberType, after]);
+
+const MENTIONS = sql(
+  'unread_mentions',
+  `with u as materialized (
+     select * from unnest($2::int[], $3::bigint[], $4::bigint[], $6::bigint[]) r(room, after, up_to, floor)
+   )
+   select m.room, m.pos as nid, 0 as sender, 0 as flags, null::bytea as root_id, null as json, m.kind
+   from u join mention m on m.user_nid = $1 and m.room = u.room and m.pos > u.floor and m.pos <= u.up_to
+   union all ${OLDER_MENTIONS}
+   order by room, nid`,
+);
+
+/**
+ * The user's exceptions from the class of events with `floor` < position <= `upTo`, of which nothing but position and kind is told, and what
+ * mentions them with `after` < position <= `floor`, whole; in order of position.
+ *
+ * @param memberType the integer of `m.room.member`
+ */
+export const unreadMentions = (
+  database: Database,
+  user: number,
+  ranges: readonly { readonly room: number; readonly after: number; readonly upTo: number; readonly floor: number }[],
+  memberType: number,
+): Promise<UnreadRecord[]> =>
+  database.query<UnreadRecord>(MENTIONS, [
+    user,
+    ranges.map((range) => range.room),
+    ranges.map((range) => range.after),
+    ranges.map((range) => range.upTo),
+    memberType,
+    ranges.map((range) => range.floor),
   ]);

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import { UnreadCounts } from '#src/services/push/unread/unread-counts.ts';
 import type { RoomUnread } from '#src/services/push/unread/unread-state.ts';
 import { World } from './world.ts';
 
@@ -26,6 +27,8 @@ describe('unread counts', () => {
 
   const counts = async (userId: string, room: Room): Promise<ReturnType<typeof plain>> =>
     plain(await world.services.unread.counts(userId, room, world.services.writer.committedIn(room.shard)));
+  /** Reads once for all users what is unread in a room, however little it is, and forgets all the time what it has counted. */
+  const forgetfulCounts = (): UnreadCounts => new UnreadCounts({ ...world.services, cacheSize: 60, sharedFrom: 1 });
   const mention = (userId: string): { 'm.mentions': { user_ids: string[] } } => ({
     'm.mentions': { user_ids: [userId] },
   });
@@ -237,6 +240,7 @@ describe('unread counts', () => {
       },
     );
     const users = [ALICE, BOB, CAROL];
+    const forgetful = forgetfulCounts();
     // Carol has a rule of her own: it makes exceptions in both directions.
     await world.services.pushRules.put(
       CAROL,
@@ -305,6 +309,8 @@ describe('unread counts', () => {
         };
         const check = async (userId: string): Promise<void> => {
           expect(await counts(userId, room), userId).to.deep.equal(naive(userId));
+          const position = world.services.writer.committedIn(room.shard);
+          expect(plain(await forgetful.counts(userId, room, position)), userId).to.deep.equal(naive(userId));
         };
         for (const one of steps) {
           if (one.do === 'ask') await check(users[one.by]!);
@@ -384,6 +390,44 @@ describe('unread counts', () => {
       }),
       { numRuns: 40 },
     );
+  });
+
+  it('is read once for all who are away where much of a room is unread, but for what mentions them', async () => {
+    const names = Array.from({ length: 12 }, (_, i) => `@away${i}:test`);
+    const room = await world.room(ALICE, [BOB]);
+    for (const name of names) await world.join(room, name);
+    await world.say(room, ALICE, 'long ago', mention(names[3]!));
+    const message = { type: 'm.room.message', sender: ALICE, content: { msgtype: 'm.text', body: 'more' } };
+    const say = async (count: number): Promise<void> => {
+      for (let i = 0; i < count; i += 100)
+        await world.services.events.sendAll(
+          room,
+          Array.from({ length: 100 }, () => message),
+        );
+    };
+    await say(2_100);
+    expect((await counts(names[0]!, room)).main).to.deep.equal([2_000, 0]);
+    const statements = await world.app.statementNames(async () => {
+      for (const name of names.slice(1))
+        expect((await counts(name, room)).main, name).to.deep.equal(name === names[3] ? [2_001, 1] : [2_000, 0]);
+    });
+    const timesOf = (name: string): number => statements.filter((one) => one === name).length;
+    expect(timesOf('unread_window')).to.equal(1);
+    expect(timesOf('unread_events')).to.equal(0);
+    // Much more has come than the room keeps in memory.
+    await say(300);
+    await world.say(room, ALICE, 'hello', mention(names[5]!));
+    const later = await world.app.statementNames(async () => {
+      for (const name of names) {
+        const [notification, highlight] = (await counts(name, room)).main;
+        expect(notification, name).to.be.within(2_000, 2_250 + 1);
+        expect(highlight, name).to.equal([names[3], names[5]].includes(name) ? 1 : 0);
+      }
+    });
+    expect(later.filter((name) => name.startsWith('unread'))).to.deep.equal([]);
+    await world.say(room, names[1]!, 'I have read it');
+    await world.say(room, ALICE, 'good');
+    expect((await counts(names[1]!, room)).main).to.deep.equal([1, 0]);
   });
 
   it('misses nothing that comes while it reads', async () => {

@@ -97,10 +97,13 @@ export class PendingPushes implements DeliverySource<PushItem> {
     return pending?.gap?.isRecorded === true && !pending.isReading;
   }
 
-  /** Whether what comes for a pusher is kept in memory: nothing has to be read from the log first, or it is being read. */
+  /**
+   * Whether what comes for a pusher is kept in memory: nothing has to be read from the log first, or it is being read, and it is not so much
+   * that came meanwhile that it has to be read again.
+   */
   takes(destination: string): boolean {
     const pending = this.#pending.get(destination);
-    return pending?.gap === undefined || pending.isReading;
+    return pending?.gap === undefined || (pending.isReading && !pending.hasOverflown);
   }
 
   /** Whether something may wait for a pusher that is not in memory. */

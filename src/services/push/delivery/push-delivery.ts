@@ -52,7 +52,7 @@ import { PushLog } from './push-log.ts';
 import { PushProgress } from './push-progress.ts';
 import type { PushRecipients } from './push-recipients.ts';
 import type { PushSender } from './push-sender.ts';
-import { type PushFacts, RecentPushes } from './recent-pushes.ts';
+import { type PushFacts, RecentPushes, type SettledUpTo } from './recent-pushes.ts';
 import { type LogPage, Ripening, type Unripe } from './ripening.ts';
 
 const FIRST_PAUSE_MS = 1_000;
@@ -326,7 +326,14 @@ export class PushDelivery {
     if (listeners.length === 0) return;
     const { recipients } = this.#options;
     const facts = recipients.factsOf(event);
-    const users = listeners.flatMap(({ userId, isSettled }) => (isSettled(event.nid, facts) ? [] : [userId]));
+    const takes = (destination: string): boolean => this.#pending.takes(destination);
+    const users: string[] = [];
+    for (const { destinations, isSettled, settledUpTo, userId } of listeners) {
+      if (event.nid <= settledUpTo[facts.toldIf] && facts.exceptions.size === 0) continue;
+      // They may have got more than they take by what was handed out before.
+      if (destinations.some(takes) && !isSettled(event.nid, facts)) users.push(userId);
+    }
+    if (users.length === 0) return;
     const usual: PendingPush = { position, at, item: { kind: 'event', room, event, exception: undefined } };
     for (const { pusher, exception } of recipients.of(room, event, users))
       this.#add(
@@ -400,12 +407,15 @@ export class PushDelivery {
     const found: PushOfUser[] = [];
     for (const push of this.#recent.ofUser(user, after, upTo)) found.push({ ...push, kind: null });
     for (const [nid, room] of await this.#recentRoomsOf(userId, user, after)) {
-      const isSettled = room === undefined ? undefined : this.#settledIn(room, userId);
-      let ofRoom = 0;
-      for (const push of this.#recent.ofRoom(nid, after, upTo)) {
-        if (isSettled?.(push.event ?? 0, push) === true) continue;
-        found.push({ ...push, kind: push.exceptions.get(user) ?? null });
-        if ((ofRoom += 1) === limit) break;
+      const settled = room && this.#settledUpTo(room, userId);
+      const isSettled = room && this.#settledIn(room, userId);
+      for (const pushes of this.#recent.ofRoom(nid, after, upTo, settled)) {
+        let unsettled = 0;
+        for (const push of pushes) {
+          if (isSettled?.(push.event ?? 0, push) === true) continue;
+          found.push({ ...push, kind: push.exceptions.get(user) ?? null });
+          if ((unsettled += 1) === limit) break;
+        }
       }
     }
     return found.toSorted((one, other) => one.pos - other.pos).slice(0, limit);
@@ -425,6 +435,14 @@ export class PushDelivery {
     }
     const loaded = await rooms.load(recent);
     return new Map([...loaded].filter(([, room]) => isIn(room.member(userId)?.membership)));
+  }
+
+  /** Up to which event of a room a user need not be told of any that does not mention them, as far as that is known already. */
+  #settledUpTo(room: Room, userId: string): SettledUpTo {
+    const { pushRules, unread } = this.#options;
+    const upTo = unread.countedFrom(userId, room);
+    const rules = pushRules.peek(userId);
+    return { unread: upTo, 'unread-of-all': rules !== undefined && hearsAllOf(rules, room) ? upTo : 0, asked: 0 };
   }
 
   /**
@@ -497,9 +515,16 @@ export class PushDelivery {
     const { recipients, registry } = this.#options;
     const listeners: Listener[] = [];
     const said = lastSaidIn(room);
-    for (const userId of recipients.audienceOf(room))
-      if (registry.of(userId).some(({ destination }) => this.#pending.takes(destination)))
-        listeners.push({ userId, isSettled: this.#settledIn(room, userId, said) });
+    for (const userId of recipients.audienceOf(room)) {
+      const destinations = registry.of(userId).map(({ destination }) => destination);
+      if (destinations.some((destination) => this.#pending.takes(destination)))
+        listeners.push({
+          userId,
+          destinations,
+          settledUpTo: this.#settledUpTo(room, userId),
+          isSettled: this.#settledIn(room, userId, said),
+        });
+    }
     return listeners;
   }
 
@@ -587,6 +612,8 @@ type IsSettled = (nid: number, facts: Pick<PushFacts, 'toldIf' | 'isInMain'>) =>
 /** A user who is told of events of a room. */
 interface Listener {
   readonly userId: string;
+  readonly destinations: readonly string[];
+  readonly settledUpTo: SettledUpTo;
   readonly isSettled: IsSettled;
 }
 

@@ -8,7 +8,11 @@ const REMEMBERED = 20_000;
  * What says that a user who is in the room is to be told of an event: that it is `unread`, the same for those who hear `all` of the room, or
  * more than that.
  */
-export type ToldIf = 'unread' | 'unread-of-all' | 'asked';
+export type ToldIf = (typeof TOLD_IF)[number];
+const TOLD_IF = ['unread', 'unread-of-all', 'asked'] as const;
+
+/** By what a push depends on, up to which event a user need not be told of any that is for them what its class says. */
+export type SettledUpTo = Readonly<Record<ToldIf, number>>;
 
 /** What is known of an event for all who may be told of it. */
 export interface PushFacts {
@@ -19,13 +23,16 @@ export interface PushFacts {
   readonly exceptions: ReadonlyMap<number, MentionKind>;
 }
 
+/** Pushes of a room, in order: first by what those depend on that are in the order of their events, too, and mean the same for everybody. */
+type RoomPushes = Readonly<Record<ToldIf | 'others', RecentPush[]>>;
+
 /** A push that was put into the log a short while ago. */
 export interface RecentPush extends PushRecord, PushFacts {}
 
 /** The newest pushes, a few numbers each: what waits for those who are behind is found here, and only what is older is read from the log. */
 export class RecentPushes {
   #log: RecentPush[] = [];
-  readonly #byRoom = new Map<number, RecentPush[]>();
+  readonly #byRoom = new Map<number, RoomPushes>();
   readonly #byUser = new Map<number, RecentPush[]>();
   #floor = 0;
   #isMissingSome = false;
@@ -61,12 +68,21 @@ export class RecentPushes {
 
   /** Rooms with pushes after a place, by their numbers. */
   roomsAfter(position: number): number[] {
-    return [...this.#byRoom].flatMap(([room, pushes]) => ((pushes.at(-1)?.pos ?? 0) > position ? [room] : []));
+    const isAfter = (pushes: readonly RecentPush[]): boolean => (pushes.at(-1)?.pos ?? 0) > position;
+    return [...this.#byRoom].flatMap(([room, kinds]) => (Object.values(kinds).some(isAfter) ? [room] : []));
   }
 
-  /** Pushes of a room with `after` < place <= `upTo`, in order. */
-  ofRoom(room: number, after: number, upTo: number): Iterable<RecentPush> {
-    return between(this.#byRoom.get(room) ?? [], after, upTo);
+  /**
+   * Pushes of a room with `after` < place <= `upTo`, in several lists that are in order each. Those that are settled by where their events are
+   * are passed over without being looked at.
+   */
+  ofRoom(room: number, after: number, upTo: number, settled?: SettledUpTo): readonly Iterable<RecentPush>[] {
+    const kinds = this.#byRoom.get(room);
+    if (kinds === undefined) return [];
+    return [
+      ...TOLD_IF.map((toldIf) => between(kinds[toldIf], after, upTo, settled?.[toldIf])),
+      between(kinds.others, after, upTo),
+    ];
   }
 
   /** The same that say that something else is unread for a user. */
@@ -75,19 +91,31 @@ export class RecentPushes {
   }
 
   #index(push: RecentPush): void {
-    const [index, key] = push.room === null ? [this.#byUser, push.user_nid] : [this.#byRoom, push.room];
-    if (key === null) return;
-    const known = index.get(key);
-    if (known === undefined) index.set(key, [push]);
-    else known.push(push);
+    if (push.room === null) {
+      if (push.user_nid === null) return;
+      const known = this.#byUser.get(push.user_nid);
+      if (known === undefined) this.#byUser.set(push.user_nid, [push]);
+      else known.push(push);
+      return;
+    }
+    let kinds = this.#byRoom.get(push.room);
+    if (kinds === undefined) {
+      kinds = { unread: [], 'unread-of-all': [], asked: [], others: [] };
+      this.#byRoom.set(push.room, kinds);
+    }
+    const alike = kinds[push.toldIf];
+    const isInOrder = (push.event ?? 0) > (alike.at(-1)?.event ?? 0);
+    (isInOrder && push.exceptions.size === 0 ? alike : kinds.others).push(push);
   }
 }
 
-function* between(pushes: readonly RecentPush[], after: number, upTo: number): Generator<RecentPush> {
+/** @param afterEvent where they are in the order of their events, too: those of events up to this position are left out */
+function* between(pushes: readonly RecentPush[], after: number, upTo: number, afterEvent = 0): Generator<RecentPush> {
   let start = 0;
   for (let end = pushes.length; start < end;) {
     const middle = (start + end) >>> 1;
-    if ((pushes[middle]?.pos ?? 0) <= after) start = middle + 1;
+    const push = pushes[middle];
+    if (push !== undefined && (push.pos <= after || (push.event ?? Infinity) <= afterEvent)) start = middle + 1;
     else end = middle;
   }
   for (let at = start; at < pushes.length; at++) {

@@ -3,11 +3,10 @@ import { LRUCache } from 'lru-cache';
 import { CountedCache } from '#src/kernel/counted-cache.ts';
 import { atMost } from '#src/kernel/at-most.ts';
 import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
-import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { MENTION_KINDS, type MentionKind } from '#src/services/events/building/notification-class.ts';
-import { relationOf, type StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { UserRules } from '#src/services/push/rules/user-rules.ts';
 import type { FollowedThreads } from '#src/services/push/threads/followed-threads.ts';
 import type { UserThreads } from '#src/services/push/threads/user-threads.ts';
@@ -17,9 +16,11 @@ import type { ReceiptService } from '#src/services/push/receipts/receipt-service
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
-import { unreadEvents, type UnreadRecord } from '#src/storage/push/unread.ts';
+import { MAX_EVENTS, unreadEvents, unreadMentions, type UnreadRecord } from '#src/storage/push/unread.ts';
+import { rootOfRecord } from './root-of-record.ts';
 import { type Hearing, hearingWith } from './unread-list.ts';
 import { type RoomUnread, UnreadState } from './unread-state.ts';
+import { UnreadWindows, type WindowEvent } from './unread-windows.ts';
 
 const MEMBER = 'm.room.member';
 const NOTHING: RoomUnread = { notification: 0, highlight: 0, threads: new Map() };
@@ -39,13 +40,30 @@ const isSameSet = (one: ReadonlySet<string>, other: ReadonlySet<string>): boolea
 
 const keyOf = (room: Pick<Room, 'nid'>, user: number): string => `${room.nid} ${user}`;
 
-/** Id of the root of the thread that an event is in. */
-const rootOf = (room: Room, record: UnreadRecord): string | undefined => {
-  if (record.root_id !== null) return eventIdText(room.version, record.root_id);
-  if (record.json === null) return undefined;
-  const { content } = JSON.parse(record.json) as Partial<Pick<StoredEvent['pdu'], 'content'>>;
-  return content === undefined ? undefined : relationOf(content)?.eventId;
-};
+/** A user whose events are counted. */
+interface Reader {
+  readonly userId: string;
+  readonly state: UnreadState;
+  /** What an event is to them otherwise than its class says. */
+  readonly exceptionOf: (nid: number) => MentionKind | undefined;
+}
+
+const readerOf = (userId: string, state: UnreadState): Reader => ({
+  userId,
+  state,
+  exceptionOf: (nid) => state.exceptionOf(nid),
+});
+
+/** Whether an event may be one that a user has not read, or by which they have read others. */
+const mayCount = (
+  { flags, nid, sender }: Pick<StoredEvent, 'flags' | 'nid' | 'sender'>,
+  { exceptionOf, userId }: Reader,
+): boolean =>
+  sender === userId ||
+  (flags & (EVENT_FLAGS.notifies | EVENT_FLAGS.notifiesFollowers)) !== 0 ||
+  exceptionOf(nid) !== undefined;
+
+const isUnsure = (event: WindowEvent, reader: Reader): boolean => event.unsure !== undefined && mayCount(event, reader);
 
 /** A user's unread events in a room, and the rules that decide which of them count. */
 interface Unread {
@@ -69,6 +87,27 @@ const hearingOf = (rules: UserRules, threads: UserThreads | undefined, room: Roo
   return { mode: rules.threadModeIn(room.roomId, true), since: decision.at, before: others };
 };
 
+/** Positions in a room between which something may be unread. */
+interface Range {
+  readonly room: number;
+  readonly after: number;
+  readonly upTo: number;
+}
+
+/** A state that is being read. */
+interface Fresh {
+  readonly room: Room;
+  readonly state: UnreadState;
+}
+
+/** A part of a room's events that is in memory for all users. */
+interface Shared extends Range {
+  readonly into: Fresh;
+  readonly events: readonly WindowEvent[];
+  /** The position before the first of the events. */
+  readonly floor: number;
+}
+
 export interface UnreadCountsOptions {
   readonly database: Database;
   readonly interner: Interner;
@@ -80,6 +119,8 @@ export interface UnreadCountsOptions {
   readonly ignoredUsers: IgnoredUsers;
   /** Unread events kept in memory, for all users and rooms together; default 4 million (about 10 bytes each). */
   readonly cacheSize?: number;
+  /** From how many unread events of a room on they are read once for all users; default 256. */
+  readonly sharedFrom?: number;
 }
 
 /**
@@ -97,11 +138,13 @@ export class UnreadCounts {
   readonly #followed: Pick<FollowedThreads, 'peek' | 'load'>;
   readonly #ignored: IgnoredUsers;
   readonly #states: LRUCache<string, UnreadState>;
+  readonly #windows: UnreadWindows;
   readonly #loading = new Map<string, { readonly state: UnreadState; readonly done: Promise<void> }>();
   /** The threads of events that are in one, or in none, by what they relate to. */
   readonly #threads = new WeakMap<StoredEvent, { readonly root: string | undefined }>();
-  /** Position of each room's last redaction or other change of its past: what was read before it may count what is not there any more. */
-  readonly #redacted = new LRUCache<number, number>(atMost(100_000));
+  /** Redactions and other changes of the past of rooms so far, and by room, which was the last: what was read before it may be another by now. */
+  #changes = 0;
+  readonly #changed = new LRUCache<number, number>(atMost(100_000));
 
   constructor(options: UnreadCountsOptions) {
     this.#database = options.database;
@@ -117,6 +160,7 @@ export class UnreadCounts {
       'parts',
     );
     const { stream } = options;
+    this.#windows = new UnreadWindows(options);
     stream.on('appended', ({ room, events }) => {
       for (const { event, mentions } of events) {
         for (const { user, kind } of mentions) {
@@ -124,11 +168,11 @@ export class UnreadCounts {
           for (const state of [this.#states.peek(key), this.#loading.get(key)?.state])
             state?.note(event.nid, asKind(kind));
         }
-        if (event.type === 'm.room.redaction') this.#redacted.set(room.nid, event.nid);
+        if (event.type === 'm.room.redaction') this.#changed.set(room.nid, (this.#changes += 1));
       }
     });
     const reread = ({ room }: { readonly room: Room }): undefined => {
-      this.#redacted.set(room.nid, room.lastPosition);
+      this.#changed.set(room.nid, (this.#changes += 1));
     };
     stream.on('revealed', reread);
     stream.on('purged', reread);
@@ -165,13 +209,30 @@ export class UnreadCounts {
 
   /** The same of any event, if all that it takes is in memory; undefined where something has to be read, or the user is not in the room. */
   peekUnread(userId: string, room: Room): ((nid: number) => boolean) | undefined {
-    const user = this.#interner.peekUser(userId);
-    const ignored = this.#ignored.peek(userId);
-    if (user === undefined || ignored === undefined) return undefined;
-    const known = this.#peek(userId, user, room, room.lastPosition, ignored);
+    const known = this.#peekAll(userId, room);
     if (known === undefined) return undefined;
     const main = mainOf(known);
     return (nid) => known.state.has(nid, main, (root) => inThread(known, root));
+  }
+
+  /**
+   * Position up to which no event of a room counts as unread for a user but those that mention them, as far as that is known without counting:
+   * they have read it, or so much came after it.
+   */
+  countedFrom(userId: string, room: Room): number {
+    const user = this.#interner.peekUser(userId);
+    const ignored = this.#ignored.peek(userId);
+    const known = user === undefined ? undefined : this.#states.peek(keyOf(room, user));
+    const isKnown = known !== undefined && ignored !== undefined && this.#isValid(known, room, userId, ignored);
+    return Math.max(isKnown ? known.readUpTo : 0, this.#windows.countedFrom(room));
+  }
+
+  /** What is unread for a user by now, if all that it takes is in memory. */
+  #peekAll(userId: string, room: Room): Unread | undefined {
+    const user = this.#interner.peekUser(userId);
+    const ignored = this.#ignored.peek(userId);
+    if (user === undefined || ignored === undefined) return undefined;
+    return this.#peek(userId, user, room, room.lastPosition, ignored);
   }
 
   /** A user's unread events up to a position, and the rules that apply; undefined when they are not in the room. */
@@ -183,8 +244,7 @@ export class UnreadCounts {
       const rules = this.#pushRules.peek(userId) ?? (await this.#pushRules.rulesOf(userId));
       if (rules.asksForThreads && this.#followed.peek(userId) === undefined) await this.#followed.load(userId);
       const ignored = await this.#ignored.of(userId);
-      const unsure = this.#unsure(this.#states.get(keyOf(room, user)), room, userId, end);
-      for (const event of unsure) this.#threads.set(event, { root: await threadOf(this.#events, room, event) });
+      await this.#settle(this.#states.get(keyOf(room, user)), room, userId, end);
       const known = this.#peek(userId, user, room, end, ignored);
       if (known !== undefined) return known;
       await this.#load(userId, user, [room]);
@@ -234,32 +294,45 @@ export class UnreadCounts {
 
   #isValid(state: UnreadState, room: Room, userId: string, ignored: ReadonlySet<string>): boolean {
     if (state.since !== room.member(userId)?.since || !isSameSet(state.ignored, ignored)) return false;
-    return state.loadedUpTo >= (this.#redacted.get(room.nid) ?? 0);
+    return state.readAt >= (this.#changed.get(room.nid) ?? 0);
   }
 
-  /** What has come since and counts, and is in a thread perhaps: what it relates to tells. */
-  #unsure(state: UnreadState | undefined, room: Room, userId: string, upTo: number): readonly StoredEvent[] {
-    if (state === undefined || upTo <= state.cursor) return [];
-    return (room.ring.between(state.cursor, upTo) ?? []).filter(
-      (event) => this.#needsThread(event, state, userId) && !this.#threads.has(event),
-    );
+  /** Finds out of what has come since in which thread it is, where that matters to the user and what it relates to tells. */
+  async #settle(state: UnreadState | undefined, room: Room, userId: string, upTo: number): Promise<void> {
+    if (state === undefined || upTo <= state.cursor) return;
+    const recent = room.ring.between(state.cursor, upTo);
+    if (recent === undefined) {
+      const shared = this.#windows.since(room, state.cursor, upTo);
+      return shared && this.#settleShared(shared, readerOf(userId, state), room);
+    }
+    for (const event of recent)
+      if (this.#isUnsure(event, userId, state))
+        this.#threads.set(event, { root: await threadOf(this.#events, room, event) });
   }
 
-  #needsThread(event: StoredEvent, state: UnreadState, userId: string): boolean {
-    if ((event.flags & EVENT_FLAGS.threaded) !== 0) return false;
-    const counts =
-      event.sender === userId ||
-      (event.flags & (EVENT_FLAGS.notifies | EVENT_FLAGS.notifiesFollowers)) !== 0 ||
-      state.exceptionOf(event.nid) !== undefined;
-    return counts && event.relation !== undefined;
+  async #settleShared(events: readonly WindowEvent[], reader: Reader, room: Room): Promise<void> {
+    for (const event of events) {
+      if (!isUnsure(event, reader)) continue;
+      const whole = await this.#events.find(room, event.unsure ?? '');
+      event.root = whole && (await threadOf(this.#events, room, whole));
+      event.unsure = undefined;
+    }
   }
 
-  /** Adds what has come since; false when the room's events in memory do not reach back that far, or tell too little. */
+  #isUnsure(event: StoredEvent, userId: string, state: UnreadState): boolean {
+    if ((event.flags & EVENT_FLAGS.threaded) !== 0 || event.relation === undefined) return false;
+    return mayCount(event, readerOf(userId, state)) && !this.#threads.has(event);
+  }
+
+  /** Adds what has come since; false when the events in memory do not reach back that far, or tell too little. */
   #catchUp(state: UnreadState, room: Room, userId: string, upTo: number): boolean {
     if (upTo <= state.cursor) return true;
     const events = room.ring.between(state.cursor, upTo);
-    if (events === undefined) return false;
-    if (events.some((event) => this.#needsThread(event, state, userId) && !this.#threads.has(event))) return false;
+    if (events === undefined) {
+      const since = this.#windows.since(room, state.cursor, upTo);
+      return since !== undefined && this.#addShared(since, readerOf(userId, state), upTo);
+    }
+    if (events.some((event) => this.#isUnsure(event, userId, state))) return false;
     for (const event of events) {
       const own = event.sender === userId;
       if ((own && event.type === MEMBER) || state.ignored.has(event.sender)) continue;
@@ -276,8 +349,8 @@ export class UnreadCounts {
   }
 
   async #load(userId: string, user: number, rooms: readonly Room[]): Promise<void> {
-    const fresh = new Map<number, { readonly room: Room; readonly state: UnreadState }>();
-    const ranges: { room: number; after: number; upTo: number }[] = [];
+    const fresh = new Map<number, Fresh>();
+    const ranges: Range[] = [];
     const waitFor = new Set<Promise<void>>();
     const ignored = await this.#ignored.of(userId);
     for (const room of rooms) {
@@ -288,12 +361,12 @@ export class UnreadCounts {
       }
       const since = room.member(userId)?.since ?? 0;
       const upTo = room.lastPosition;
-      fresh.set(room.nid, { room, state: new UnreadState(since, upTo, ignored) });
+      fresh.set(room.nid, { room, state: new UnreadState(since, upTo, ignored, this.#changes) });
       const read = this.#receipts.peek(room)?.readPositions(userId).unthreaded ?? 0;
       ranges.push({ room: room.nid, after: Math.max(since, read), upTo });
     }
     if (fresh.size > 0) {
-      const done = this.#read(user, fresh, ranges, ignored);
+      const done = this.#read(userId, user, fresh, ranges, ignored);
       // Registered before it is read, so that exceptions that are committed meanwhile are noted.
       for (const { room, state } of fresh.values()) this.#loading.set(keyOf(room, user), { state, done });
       waitFor.add(done);
@@ -302,30 +375,100 @@ export class UnreadCounts {
   }
 
   async #read(
+    userId: string,
     user: number,
-    fresh: ReadonlyMap<number, { readonly room: Room; readonly state: UnreadState }>,
-    ranges: Parameters<typeof unreadEvents>[2],
+    fresh: ReadonlyMap<number, Fresh>,
+    ranges: readonly Range[],
     ignored: ReadonlySet<string>,
   ): Promise<void> {
     try {
-      const { database, interner } = { database: this.#database, interner: this.#interner };
-      const types = await interner.find({ types: [MEMBER] });
-      const records = await unreadEvents(database, user, ranges, types.peekType(MEMBER) ?? 0);
-      const names = await interner.named({ users: ignored.size > 0 ? records.map((record) => record.sender) : [] });
-      for (const record of records) {
-        const into = fresh.get(record.room);
-        if (into === undefined || (ignored.size > 0 && ignored.has(names.userName(record.sender)))) continue;
-        into.state.add({
-          nid: record.nid,
-          own: record.sender === user,
-          flags: record.flags,
-          root: rootOf(into.room, record),
-          exception: record.kind === null ? undefined : asKind(record.kind),
-        });
+      const shared: Shared[] = [];
+      for (const range of ranges) {
+        const into = fresh.get(range.room);
+        const window = into && (await this.#windows.of(into.room, range.after));
+        if (window === undefined || into === undefined) continue;
+        const events = window.between(range.after, range.upTo, MAX_EVENTS);
+        shared.push({ ...range, into, events, floor: (events[0]?.nid ?? range.upTo + 1) - 1 });
       }
+      const isShared = new Set(shared.map(({ room }) => room));
+      const alone = ranges.filter(({ room }) => !isShared.has(room));
+      if (alone.length > 0) await this.#readAlone(user, fresh, alone, ignored);
+      if (shared.length > 0) await this.#readShared(userId, user, fresh, shared, ignored);
       for (const { room, state } of fresh.values()) this.#states.set(keyOf(room, user), state);
     } finally {
       for (const { room } of fresh.values()) this.#loading.delete(keyOf(room, user));
     }
+  }
+
+  /** Reads for one user what has come since they read something. */
+  async #readAlone(
+    user: number,
+    fresh: ReadonlyMap<number, Fresh>,
+    ranges: readonly Range[],
+    ignored: ReadonlySet<string>,
+  ): Promise<void> {
+    const records = await unreadEvents(this.#database, user, ranges, await this.#memberType());
+    const byRoom = Map.groupBy(records, ({ room }) => room);
+    for (const { room } of fresh.values()) this.#windows.note(room, byRoom.get(room.nid) ?? []);
+    await this.#addRecords(user, fresh, records, ignored);
+  }
+
+  /** Takes what has come since from what is in memory for all users, and reads what means something else to this one. */
+  async #readShared(
+    userId: string,
+    user: number,
+    fresh: ReadonlyMap<number, Fresh>,
+    shared: readonly Shared[],
+    ignored: ReadonlySet<string>,
+  ): Promise<void> {
+    const records = await unreadMentions(this.#database, user, shared, await this.#memberType());
+    const floors = new Map(shared.map(({ room, floor }) => [room, floor]));
+    const isOlder = ({ room, nid }: UnreadRecord): boolean => nid <= (floors.get(room) ?? 0);
+    await this.#addRecords(user, fresh, records.filter(isOlder), ignored);
+    // Positions are those of one room each.
+    const exceptions = new Map<number, MentionKind>();
+    for (const record of records) if (!isOlder(record)) exceptions.set(record.nid, asKind(record.kind ?? 0));
+    for (const { events, into, upTo } of shared) {
+      const reader = { userId, state: into.state, exceptionOf: (nid: number) => exceptions.get(nid) };
+      await this.#settleShared(events, reader, into.room);
+      this.#addShared(events, reader, upTo);
+    }
+  }
+
+  /** Adds events that are in memory for all users; false when it is not known of all of them in which thread they are. */
+  #addShared(events: readonly WindowEvent[], reader: Reader, upTo: number): boolean {
+    const { exceptionOf, state, userId } = reader;
+    if (events.some((event) => isUnsure(event, reader))) return false;
+    for (const { nid, sender, flags, isMember, isRedacted, root } of events) {
+      const own = sender === userId;
+      if (own ? isMember : isRedacted || state.ignored.has(sender)) continue;
+      state.add({ nid, own, flags, root, exception: exceptionOf(nid) });
+    }
+    state.moveTo(upTo);
+    return true;
+  }
+
+  async #addRecords(
+    user: number,
+    fresh: ReadonlyMap<number, Fresh>,
+    records: readonly UnreadRecord[],
+    ignored: ReadonlySet<string>,
+  ): Promise<void> {
+    const names = await this.#interner.named({ users: ignored.size > 0 ? records.map((record) => record.sender) : [] });
+    for (const record of records) {
+      const into = fresh.get(record.room);
+      if (into === undefined || (ignored.size > 0 && ignored.has(names.userName(record.sender)))) continue;
+      into.state.add({
+        nid: record.nid,
+        own: record.sender === user,
+        flags: record.flags,
+        root: rootOfRecord(into.room, record),
+        exception: record.kind === null ? undefined : asKind(record.kind),
+      });
+    }
+  }
+
+  async #memberType(): Promise<number> {
+    return (await this.#interner.find({ types: [MEMBER] })).peekType(MEMBER) ?? 0;
   }
 }

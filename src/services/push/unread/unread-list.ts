@@ -1,5 +1,6 @@
 import type { NotificationClass } from '#src/protocol/push/default-class.ts';
 import { MENTION_KINDS, type MentionKind } from '#src/services/events/building/notification-class.ts';
+import { MAX_EVENTS, MAX_MENTIONS } from '#src/storage/push/unread.ts';
 import { classUnder, type ThreadMode } from '#src/services/push/rules/user-rules.ts';
 
 /** How much is unread. */
@@ -12,6 +13,9 @@ export interface UnreadCount {
 const REASONS = ['class', 'classHighlight', 'notify', 'highlight', 'followers'] as const;
 const NONE: readonly number[] = REASONS.map(() => 0);
 
+/** Whether it is so for this user, and not by what the event is for all. */
+const isException = (reason: number): boolean => REASONS[reason] === 'notify' || REASONS[reason] === 'highlight';
+
 /** What the reasons amount to under a mode: a user's exceptions hold under every one. */
 const contribution = (reason: (typeof REASONS)[number], mode: ThreadMode): NotificationClass => {
   // What notifies everybody comes last in the rules: whatever it is, it notifies those who follow its thread.
@@ -20,6 +24,12 @@ const contribution = (reason: (typeof REASONS)[number], mode: ThreadMode): Notif
   if (reason === 'classHighlight') return classUnder(mode, 'highlight');
   return reason;
 };
+
+/** So many of the newest entries are kept, and of those before them, so many that mention the user: the same as is read from the database. */
+const MAX = MAX_EVENTS;
+const MAX_OLDER = MAX_MENTIONS;
+/** How many more there may be until the others are dropped in one go. */
+const SLACK = 250;
 
 /** Positions are whole numbers below 2^50: three more bits for the reason fit. */
 const encode = (nid: number, reason: number): number => nid * 8 + reason;
@@ -59,9 +69,16 @@ const sum = (totals: readonly number[], mode: ThreadMode, others?: UnreadCount):
 export class UnreadList {
   #entries: number[] = [];
   readonly #totals = [...NONE];
+  #bound = MAX + SLACK;
 
   get size(): number {
     return this.#entries.length;
+  }
+
+  /** Position before the first event that is unread. */
+  get upToFirst(): number {
+    const [first] = this.#entries;
+    return first === undefined ? Infinity : nidOf(first) - 1;
   }
 
   /** Adds an event that came after all that are here, unless it does not notify the user. */
@@ -76,6 +93,15 @@ export class UnreadList {
     }
     this.#entries.push(encode(nid, reason));
     this.#totals[reason] = (this.#totals[reason] ?? 0) + 1;
+    if (this.#entries.length >= this.#bound) this.#drop();
+  }
+
+  /** Drops what is too old to count. */
+  #drop(): void {
+    const older = this.#entries.slice(0, -MAX).filter((entry) => isException(reasonOf(entry)));
+    this.#entries = [...older.slice(-MAX_OLDER), ...this.#entries.slice(-MAX)];
+    this.#bound = this.#entries.length + SLACK;
+    for (const [reason, count] of this.#totalsOf(0, this.#entries.length).entries()) this.#totals[reason] = count;
   }
 
   /** Forgets everything up to this position: it has been read. */

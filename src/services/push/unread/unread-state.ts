@@ -34,8 +34,8 @@ export const classOfFlags = (flags: number): NotificationClass =>
 export class UnreadState {
   /** Position at which the user joined. */
   readonly since: number;
-  /** Up to where it was read from the database. */
-  readonly loadedUpTo: number;
+  /** How many changes of the past there had been in any room when it was read. */
+  readonly readAt: number;
   /** Users whose events do not count. */
   readonly ignored: ReadonlySet<string>;
   readonly #main = new UnreadList();
@@ -45,10 +45,10 @@ export class UnreadState {
   /** The user's exceptions for events that were committed since this state is in memory and not looked at yet. */
   readonly #exceptions = new Map<number, MentionKind>();
 
-  constructor(since: number, cursor: number, ignored: ReadonlySet<string>) {
+  constructor(since: number, cursor: number, ignored: ReadonlySet<string>, readAt: number) {
     this.since = since;
     this.ignored = ignored;
-    this.loadedUpTo = cursor;
+    this.readAt = readAt;
     this.#cursor = cursor;
   }
 
@@ -60,6 +60,13 @@ export class UnreadState {
     let size = 8 + this.#main.size + this.#exceptions.size;
     for (const list of this.#threads.values()) size += 8 + list.size;
     return size;
+  }
+
+  /** Position up to which nothing is unread, in the main timeline or a thread. */
+  get readUpTo(): number {
+    let upTo = Math.min(this.#cursor, this.#main.upToFirst);
+    for (const list of this.#threads.values()) upTo = Math.min(upTo, list.upToFirst);
+    return upTo;
   }
 
   /** Notes what was decided for the user when the event was made. */

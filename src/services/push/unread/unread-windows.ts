@@ -1,0 +1,223 @@
+import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Database } from '#src/storage/database.ts';
+import { MAX_EVENTS, unreadWindow } from '#src/storage/push/unread.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import { rootOfRecord } from './root-of-record.ts';
+
+const MEMBER = 'm.room.member';
+/** Rooms of which events are in memory for this: 300 kB each at most. */
+const MAX_ROOMS = 32;
+/** Rooms of which it is remembered that much is unread in them. */
+const MAX_BUSY = 1_000;
+/** So many events that are unread for one user are better read once for all users. */
+const MANY = 256;
+
+/** An event of a room as it counts for anybody. */
+export interface WindowEvent {
+  readonly nid: number;
+  readonly sender: string;
+  readonly flags: number;
+  readonly isMember: boolean;
+  readonly isRedacted: boolean;
+  /** Id of the root of the thread that it is in; undefined in the main timeline. */
+  root: string | undefined;
+  /** Its id while it is not known in which thread it is: what it relates to tells. */
+  unsure: string | undefined;
+}
+
+/** The newest events of a room, as far as unread counts depend on them. */
+class UnreadWindow {
+  /** Every event after this position is here. */
+  #floor: number;
+  /** Whether so many events come after the floor that none before it count. */
+  #isFull: boolean;
+  #events: WindowEvent[] = [];
+
+  constructor(floor: number, isFull: boolean) {
+    this.#floor = floor;
+    this.#isFull = isFull;
+  }
+
+  /** Whether everything is here that may count for a user who has read up to this position, but for what mentions them. */
+  covers(after: number): boolean {
+    return this.#isFull || after >= this.#floor;
+  }
+
+  /** Whether every event after this position is here. */
+  reaches(after: number): boolean {
+    return after >= this.#floor;
+  }
+
+  /** Adds an event that came after all that are here. */
+  add(event: WindowEvent): void {
+    this.#events.push(event);
+    if (this.#events.length < 2 * MAX_EVENTS) return;
+    this.#floor = this.#events[MAX_EVENTS - 1]?.nid ?? 0;
+    this.#isFull = true;
+    this.#events = this.#events.slice(MAX_EVENTS);
+  }
+
+  /** Position before the events that count, if there are so many that not all of them do; else 0. */
+  get countedFrom(): number {
+    const first = this.#events.at(-MAX_EVENTS);
+    return first === undefined ? 0 : first.nid - 1;
+  }
+
+  /** Events with `after` < position <= `upTo`, in order; `most` of them at most, the newest. */
+  between(after: number, upTo: number, most = Infinity): readonly WindowEvent[] {
+    const end = firstAfter(this.#events, upTo);
+    return this.#events.slice(Math.max(firstAfter(this.#events, after), end - most), end);
+  }
+}
+
+const firstAfter = (events: readonly WindowEvent[], nid: number): number => {
+  let start = 0;
+  for (let end = events.length; start < end;) {
+    const middle = (start + end) >>> 1;
+    if ((events[middle]?.nid ?? 0) <= nid) start = middle + 1;
+    else end = middle;
+  }
+  return start;
+};
+
+const windowEventOf = (event: StoredEvent): WindowEvent => {
+  const { eventId, flags, nid, redactedBecause, relation, sender, threadRoot: root, type } = event;
+  const unsure = root === undefined && relation !== undefined ? eventId : undefined;
+  return { nid, sender, flags, isMember: type === MEMBER, isRedacted: redactedBecause !== undefined, root, unsure };
+};
+
+interface Loading {
+  /** What was appended since. */
+  readonly events: WindowEvent[];
+  readonly done: Promise<UnreadWindow | undefined>;
+  isOutdated: boolean;
+}
+
+export interface UnreadWindowsOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly stream: RoomEventStream;
+  readonly sharedFrom?: number;
+}
+
+/**
+ * The newest events of rooms in which much is unread, read once for all users: where hundreds of members are away, each of them would have the
+ * same thousands of rows read whenever something is pushed to them, or when they come back.
+ */
+export class UnreadWindows {
+  readonly #database: Database;
+  readonly #interner: Interner;
+  readonly #sharedFrom: number;
+  readonly #windows = new CountedCache<number, UnreadWindow>('unread_windows', atMost(MAX_ROOMS));
+  readonly #loading = new Map<number, Loading>();
+  /** By room, a position after which there are many events. */
+  readonly #busyAfter = new LRUCache<number, number>(atMost(MAX_BUSY));
+
+  constructor({ database, interner, sharedFrom = MANY, stream }: UnreadWindowsOptions) {
+    this.#database = database;
+    this.#interner = interner;
+    this.#sharedFrom = sharedFrom;
+    stream.on('appended', ({ room, events }): undefined => {
+      const window = this.#windows.peek(room.nid);
+      const loading = this.#loading.get(room.nid);
+      if (window === undefined && loading === undefined) return;
+      for (const { event } of events) {
+        // What was read may be redacted by now.
+        if (event.type === 'm.room.redaction') return this.#drop(room);
+        if ((event.flags & HIDDEN_FLAGS) !== 0 || event.nid <= 0) continue;
+        const noted = windowEventOf(event);
+        window?.add(noted);
+        loading?.events.push(noted);
+      }
+    });
+    const drop = ({ room }: { readonly room: Room }): undefined => this.#drop(room);
+    stream.on('revealed', drop);
+    stream.on('purged', drop);
+    stream.on('restored', drop);
+    stream.on('deleted', drop);
+  }
+
+  /** Says which events of a room were read for one user, in order. */
+  note(room: Room, records: readonly { readonly nid: number }[]): void {
+    const first = records.at(-this.#sharedFrom);
+    if (first !== undefined) this.#busyAfter.set(room.nid, first.nid - 1);
+  }
+
+  /** Events of a room with `after` < position <= `upTo`, from memory; undefined where not all of them are there. */
+  since(room: Room, after: number, upTo: number): readonly WindowEvent[] | undefined {
+    const window = this.#windows.peek(room.nid);
+    return window?.reaches(after) === true ? window.between(after, upTo) : undefined;
+  }
+
+  /** Position in a room after which events count as unread, as far as it is known; else 0. */
+  countedFrom(room: Room): number {
+    return this.#windows.peek(room.nid)?.countedFrom ?? 0;
+  }
+
+  /**
+   * The room's newest events, as far as they may count for a user who has read up to a position: from memory, or read where that is less than
+   * to read them for the user alone; undefined where it is not.
+   */
+  async of(room: Room, after: number): Promise<UnreadWindow | undefined> {
+    const known = this.#windows.get(room.nid);
+    if (known !== undefined) return known.covers(after) ? known : undefined;
+    const loading = this.#loading.get(room.nid);
+    if (loading === undefined && after > (this.#busyAfter.get(room.nid) ?? -1)) return undefined;
+    const window = await (loading?.done ?? this.#load(room, after));
+    return window?.covers(after) === true ? window : undefined;
+  }
+
+  /** Undefined where it was outdated before it was read. */
+  #load(room: Room, after: number): Promise<UnreadWindow | undefined> {
+    const events: Loading['events'] = [];
+    const read = async (): Promise<UnreadWindow | undefined> => {
+      try {
+        const window = await this.#read(room, after);
+        if (loading.isOutdated) return undefined;
+        for (const event of events) window.add(event);
+        this.#windows.set(room.nid, window);
+        return window;
+      } finally {
+        this.#loading.delete(room.nid);
+      }
+    };
+    const loading: Loading = { events, done: read(), isOutdated: false };
+    this.#loading.set(room.nid, loading);
+    return loading.done;
+  }
+
+  async #read(room: Room, after: number): Promise<UnreadWindow> {
+    // What is appended from now on is added to it afterwards.
+    const upTo = room.lastPosition;
+    const types = await this.#interner.find({ types: [MEMBER] });
+    const records = await unreadWindow(this.#database, { room: room.nid, after, upTo }, types.peekType(MEMBER) ?? 0);
+    const names = await this.#interner.named({ users: records.map((record) => record.sender) });
+    const isFull = records.length >= MAX_EVENTS;
+    const window = new UnreadWindow(isFull ? (records[0]?.nid ?? 0) - 1 : after, isFull);
+    for (const record of records) {
+      if ((record.flags & HIDDEN_FLAGS) !== 0) continue;
+      window.add({
+        nid: record.nid,
+        sender: names.userName(record.sender),
+        flags: record.flags,
+        isMember: record.is_member,
+        isRedacted: record.is_redacted,
+        root: rootOfRecord(room, record),
+        unsure: undefined,
+      });
+    }
+    return window;
+  }
+
+  #drop(room: Room): undefined {
+    this.#windows.delete(room.nid);
+    const loading = this.#loading.get(room.nid);
+    if (loading !== undefined) loading.isOutdated = true;
+  }
+}
