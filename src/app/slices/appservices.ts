@@ -4,8 +4,8 @@ import { AppserviceLog } from '#src/services/appservices/delivery/appservice-log
 import { AppserviceTransactions } from '#src/services/appservices/delivery/appservice-transactions.ts';
 import { Interest } from '#src/services/appservices/interest/interest.ts';
 import { TransactionTransport } from '#src/services/appservices/delivery/transaction-transport.ts';
-import { DeviceMail } from '#src/services/appservices/mail/device-mail.ts';
-import { EphemeralMail } from '#src/services/appservices/mail/ephemeral-mail.ts';
+import { DeviceExtras } from '#src/services/appservices/extras/device-extras.ts';
+import { EphemeralExtras } from '#src/services/appservices/extras/ephemeral-extras.ts';
 import { UserInterest } from '#src/services/appservices/interest/user-interest.ts';
 import { AppservicePing } from '#src/services/appservices/ping/appservice-ping.ts';
 import { ThirdPartyLookups } from '#src/services/appservices/lookups/third-party-lookups.ts';
@@ -82,7 +82,7 @@ export function composeAppservices(
     },
   });
   const wake = (id: string): void => appserviceTransactions.wake(id);
-  const deviceMail = new DeviceMail({
+  const deviceExtras = new DeviceExtras({
     database,
     appservices,
     interest,
@@ -96,7 +96,7 @@ export function composeAppservices(
     wake,
     logger,
   });
-  const ephemeralMail = new EphemeralMail({
+  const ephemeralExtras = new EphemeralExtras({
     appservices,
     interest,
     userInterest,
@@ -114,7 +114,7 @@ export function composeAppservices(
     appservices,
     log,
     events: new AppserviceEvents({ rooms, loader, stripped: membership, appservices, clock, logger }),
-    extras: [deviceMail, ephemeralMail],
+    extras: [deviceExtras, ephemeralExtras],
     received: (messages) => inboxes.received(messages),
     sender: new TransactionTransport(api, sockets),
     sockets,
@@ -132,7 +132,7 @@ export function composeAppservices(
     lagMs: LAG_MS,
     wantsRoom: (room) => appservices.all().some((service) => receives(service)) && interest.mayConcern(room),
     async take(batch) {
-      await deviceMail.note(batch);
+      await deviceExtras.note(batch);
       await appserviceTransactions.take(batch);
     },
   });
@@ -146,21 +146,21 @@ export function composeAppservices(
     },
     async start() {
       await appserviceTransactions.open();
-      await deviceMail.start((id) => log.peek(id)?.delivery.devices ?? undefined);
+      await deviceExtras.start((id) => log.peek(id)?.delivery.devices ?? undefined);
       await appserviceTransactions.start();
       await follower.start();
     },
     async idle() {
       await follower.idle();
-      await deviceMail.idle();
-      await ephemeralMail.idle();
+      await deviceExtras.idle();
+      await ephemeralExtras.idle();
       await appserviceTransactions.idle();
     },
     drain: () => appserviceTransactions.drain(),
     async close() {
       await close();
-      await deviceMail.close();
-      await ephemeralMail.close();
+      await deviceExtras.close();
+      await ephemeralExtras.close();
       await appserviceOutbound.close();
     },
   };

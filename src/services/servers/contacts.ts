@@ -3,7 +3,7 @@ import type { Logger } from '#src/kernel/logger.ts';
 /** Called with the name of a server; neither waits nor fails. */
 export type ContactListener = (serverName: string) => void;
 
-/** Tells that another server was heard of: it has sent a request that it signed, so it is there. */
+/** Publishes that another server was heard of: it has sent a signed request, so it is up. */
 export class Contacts {
   readonly #logger: Logger;
   readonly #listeners: ContactListener[] = [];

@@ -5,16 +5,16 @@ import { type Glob, globMatches, parseGlob } from '#src/protocol/matching/glob.t
 export interface ServerPolicyOptions {
   /** Whether this server federates at all. */
   readonly enabled: boolean;
-  /** Servers to talk to, `*` as wildcard; null: all. */
+  /** Servers to federate with, `*` as wildcard; null: all. */
   readonly allow: readonly string[] | null;
-  /** Servers never to talk to, `*` as wildcard. */
+  /** Servers never to federate with, `*` as wildcard. */
   readonly deny: readonly string[];
 }
 
-/** What this server does about another one. */
+/** Whether this server federates with another one. */
 export type ServerVerdict = 'allowed' | 'denied' | 'disabled';
 
-/** With which servers this one talks, in either direction. */
+/** Decides which servers this one federates with, in either direction. */
 export class ServerPolicy {
   readonly #enabled: boolean;
   readonly #allow: readonly Glob[] | undefined;
@@ -26,7 +26,7 @@ export class ServerPolicy {
     this.#deny = deny.map((pattern) => parseGlob(fold(pattern)));
   }
 
-  /** Whether this server talks to that one. What is no server name is denied. */
+  /** Whether this server federates with that one. Invalid server names are denied. */
   verdictOn(serverName: string): ServerVerdict {
     if (!this.#enabled) return 'disabled';
     if (!isServerName(serverName)) return 'denied';

@@ -8,7 +8,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Logged } from './service-log.ts';
 
-/** Tells what somebody who is invited or knocks is told of a room. */
+/** Reads the stripped state of a room for a user who is invited or knocks. */
 export interface StrippedStates {
   strippedStateFor(room: Room, userId: string): Promise<readonly object[]>;
 }
@@ -23,8 +23,8 @@ export interface AppserviceEventsOptions {
 }
 
 /**
- * Writes events as application services read them: as clients do, with their room, how old they are, and what their users are told of rooms
- * that they are invited to. What was redacted meanwhile is so here, too. Application Service API, `ClientEvent`.
+ * Writes events for application services: in the client format, with their room and age, and for invites of their users the stripped
+ * state. Events that were redacted meanwhile are redacted here, too. Application Service API, `ClientEvent`.
  */
 export class AppserviceEvents {
   readonly #options: AppserviceEventsOptions;
@@ -33,7 +33,7 @@ export class AppserviceEvents {
     this.#options = options;
   }
 
-  /** The JSON text of each event; undefined for those that are no more. */
+  /** The JSON text of each event; undefined for deleted ones. */
   async write(service: ApplicationService, logged: readonly Logged[]): Promise<(string | undefined)[]> {
     const found = await this.#load(logged.filter(({ known }) => known === undefined));
     const now = this.#options.clock.now();
@@ -82,7 +82,7 @@ export class AppserviceEvents {
     const { stateKey: userId, type } = event;
     if (type !== 'm.room.member' || userId === undefined || !appservices.isUserOf(service, userId)) return undefined;
     const { membership } = event.content;
-    // Of one that is over nothing has to be told.
+    // An invite or knock that has ended has no stripped state.
     if ((membership !== 'invite' && membership !== 'knock') || room.member(userId)?.event !== event.nid)
       return undefined;
     const state = await stripped.strippedStateFor(room, userId);

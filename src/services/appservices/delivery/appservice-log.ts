@@ -16,9 +16,9 @@ import { followerCursors } from '#src/storage/events/event-followers.ts';
 import type { Interest } from '../interest/interest.ts';
 import { type Logged, ServiceLog } from './service-log.ts';
 
-/** Under which it is kept up to which events the logs have everything. */
+/** The name of the cursor up to which the logs hold all events. */
 const LOGGED = 'appservices_log';
-/** Characters of what names the transactions of a service. */
+/** Characters of the prefix of a service's transaction ids. */
 const RUN_LENGTH = 10;
 
 export interface AppserviceLogOptions {
@@ -27,14 +27,14 @@ export interface AppserviceLogOptions {
   readonly interest: Pick<Interest, 'of'>;
   /** Whether anything is kept for a service. */
   readonly receives: (service: ApplicationService) => boolean;
-  /** Events that wait for one service at most: the oldest go. */
+  /** Events that wait for one service at most: the oldest are dropped. */
   readonly maxWaiting: number;
-  /** So many events that waited for a service were dropped, since it was away for too long. */
+  /** Called when events that waited for a service were dropped, since it was unreachable for too long. */
   readonly dropped: (service: string, events: number) => void;
 }
 
 /**
- * Which events application services are to be sent, in which order: decided when an event comes, and kept as its position in a row that it
+ * The log of events for each application service, in order: an event is assigned when it comes, and stored as its position in a row that it
  * shares with those that came with it.
  */
 export class AppserviceLog {
@@ -73,7 +73,7 @@ export class AppserviceLog {
   }
 
   /**
-   * Appends events to the logs of those who are interested in them. They may come again, and are appended once.
+   * Appends events to the logs of interested services. They may come again, and are appended once.
    *
    * @returns the services that have news
    */
@@ -108,7 +108,7 @@ export class AppserviceLog {
     return [...found.keys()];
   }
 
-  /** Keeps nothing of what waits for a service. */
+  /** Drops everything that waits for a service. */
   async clear(service: string): Promise<void> {
     const log = this.#services.get(service);
     if (log === undefined || log.waiting === 0) return;
@@ -116,7 +116,7 @@ export class AppserviceLog {
     log.dropUpTo(log.end);
   }
 
-  /** Keeps nothing of services that are no more. */
+  /** Deletes the logs of services that are not registered any more. */
   async forget(services: readonly string[]): Promise<void> {
     for (const service of services) this.#services.delete(service);
     await forgetAppserviceDeliveries(this.#options.database, services);

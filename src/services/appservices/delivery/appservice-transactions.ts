@@ -50,18 +50,18 @@ const MAX_PAUSE_MS = 300_000;
 const GATHER_MS = 50;
 /** Services that are sent to at once. */
 const CONCURRENCY = 50;
-/** What is being sent gets so long when the server stops. */
+/** Time for transactions under way when the server stops. */
 const CLOSE_MS = 3_000;
 /** A transaction that failed so often is no longer held in memory, and put together anew when it is tried again. */
 const HELD_FAILURES = 3;
-/** A service to which nothing leads is left alone until it opens a WebSocket. */
+/** The pause for a service without a URL and an open WebSocket; opening one ends it. */
 const NOWHERE_MS = 3_600_000;
 
-/** How it stands with what a service is sent. */
+/** The state of a service's transactions. */
 export interface AppserviceState {
   /** Events that wait. */
   readonly waiting: number;
-  /** How often in a row it could not be sent something. */
+  /** How many transactions in a row failed. */
   readonly failures: number;
   /** When it is tried again, in milliseconds. */
   readonly retryAt: number | null;
@@ -107,7 +107,7 @@ export class AppserviceTransactions {
   readonly #held = new Map<string, Held>();
   /** Events that a service is sent at once, where that is fewer than usual: it refused more. */
   readonly #most = new Map<string, number>();
-  /** Services whose transaction is given up in favour of smaller ones. */
+  /** Services whose transaction is replaced by smaller ones. */
   readonly #splitting = new Set<string>();
   /** Why the last transaction of a service did not arrive. */
   readonly #failures = new Map<string, string>();
@@ -205,19 +205,19 @@ export class AppserviceTransactions {
     }
   }
 
-  /** Says that something beside events waits for a service. */
+  /** Wakes the delivery to a service, since something beside events waits for it. */
   wake(id: string): void {
     if (this.#isOpen) this.#queue.wake(id);
   }
 
-  /** Says that a service is there: if it could not be reached before, it can be now. */
+  /** Notes that a service was heard of: if it could not be reached before, it is tried now. */
   inContact(id: string): void {
     if (!this.#isOpen) return;
     this.#queue.inContact(id);
     this.#queue.wake(id);
   }
 
-  /** How it stands with what a service is sent. */
+  /** The state of a service's transactions. */
   stateOf(id: string): AppserviceState {
     const log = this.#options.log.peek(id);
     const { failure = null, failures = 0, retryAt = null, successTs = null } = log?.delivery ?? {};
@@ -264,14 +264,14 @@ export class AppserviceTransactions {
     if (removed.length > 0) await log.forget(removed);
     // Its queue finds out that nothing is left, and forgets how far it was.
     for (const id of removed) this.#queue.inContact(id);
-    // Nothing piles up for whom nothing leads to.
+    // Nothing piles up for a service that cannot receive anything.
     for (const service of appservices.all()) if (!receives(service)) await log.clear(service.id);
   }
 
   readonly #progress: DeliveryProgress = {
     read: (id) => Promise.resolve(this.#deliveryOf(id)),
     save: (delivery) => this.#save(delivery),
-    // Everybody is tried once when the process starts; who fails again waits as long as before.
+    // Every service is tried once when the process starts; one that fails again waits as long as before.
     unfinished: (after) =>
       Promise.resolve(
         this.#ids(after).flatMap((id) => {

@@ -18,7 +18,7 @@ const MAX_HELD = 1_000;
 /** Rows of the log that are read at once. */
 const ROWS = 2;
 
-/** What one application service is to be sent: where it is, and the newest events of its log. */
+/** The log of one application service: how far it was sent, and its newest events. */
 export class ServiceLog {
   delivery: AppserviceDelivery;
   /** Place of the newest event. */
@@ -55,7 +55,7 @@ export class ServiceLog {
       this.#end += 1;
       this.#newest.push({ ...event, place: this.#end });
     }
-    // Who is that far behind reads it back.
+    // A service that is that far behind is sent what is read from the database.
     if (this.#newest.length > MAX_HELD) this.#newest = [];
   }
 
@@ -75,7 +75,7 @@ export class ServiceLog {
     return found.length > 0 ? found : this.#read.filter((event) => event.place <= upTo).slice(0, limit);
   }
 
-  /** Looks no further back than to a place: what came before is no more. @returns how many events that are */
+  /** Drops everything before a place. @returns how many events that are */
   dropUpTo(place: number): number {
     const before = Math.max(this.delivery.done, this.#floor);
     this.#floor = Math.max(this.#floor, place);

@@ -27,8 +27,8 @@ export interface InterestOptions {
 }
 
 /**
- * Which application services are interested in which rooms and events: they have the room, one of its aliases or one of its members in a
- * namespace, or sent the event, or it is about a user of theirs. Application Service API, "Registration".
+ * Finds the application services that are interested in rooms and events: those with the room, one of its aliases or one of its members in a
+ * namespace, and those whose user sent the event or is its state key. Application Service API, "Registration".
  */
 export class Interest {
   readonly #options: InterestOptions;
@@ -42,7 +42,7 @@ export class Interest {
     });
   }
 
-  /** Whether events of a room may be of interest to anybody, as far as that is known without looking at all its members. */
+  /** Whether events of a room may be of interest to any service, as far as that is known without looking at all its members. */
   mayConcern(room: Room): boolean {
     const { appservices } = this.#options;
     if (appservices.interestedInRoom(room.roomId).length > 0 || this.#usesAliases) return true;
@@ -51,7 +51,7 @@ export class Interest {
     return !isCurrent || known.users.size > 0;
   }
 
-  /** Who is interested in a room as it is now: for what passes in it. */
+  /** The services interested in a room as it is now, for ephemeral events. */
   async now(rooms: Iterable<Room>): Promise<ReadonlyMap<Room, ReadonlySet<ApplicationService>>> {
     const all = [...new Set(rooms)];
     const byAlias = await this.#byAliases(all);
@@ -67,7 +67,7 @@ export class Interest {
     );
   }
 
-  /** Who is to be sent each of these events, in the same order. */
+  /** The services that get each of these events, in the same order. */
   async of(events: readonly FollowedEvent[]): Promise<(readonly ApplicationService[])[]> {
     const byAlias = await this.#byAliases(new Set(events.map(({ room }) => room)));
     const found: (readonly ApplicationService[])[] = [];

@@ -8,7 +8,7 @@ import type { Interest } from './interest.ts';
 /** Rooms of a user that are looked at, the newest first. */
 const MAX_ROOMS = 500;
 
-/** Which services are interested in users: they have them in a namespace, or are interested in a room of theirs. */
+/** Finds the services that are interested in users: those with them in a namespace, or interested in a room of theirs. */
 export class UserInterest {
   readonly #database: Database;
   readonly #appservices: Pick<Appservices, 'interestedInUser'>;

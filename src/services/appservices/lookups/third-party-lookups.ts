@@ -26,7 +26,7 @@ interface ProtocolInstance {
   readonly instance_id: string;
 }
 
-/** How long it is believed what a service says of a protocol, and that it does not say anything. */
+/** How long a service's answer about a protocol is cached, and that it gave none. */
 const METADATA_MS = 3_600_000;
 const SILENCE_MS = 60_000;
 const TIMEOUTS = { headersMs: 5_000, bodyMs: 5_000, totalMs: 8_000 };
@@ -86,7 +86,7 @@ export class ThirdPartyLookups {
     return this.#search(`location/${encodeURIComponent(protocol)}`, this.#speaking(protocol), fields, isLocation);
   }
 
-  /** Who a Matrix user is on other networks. */
+  /** A Matrix user's identities on other networks. */
   usersOf(userId: string): Promise<JsonObject[]> {
     return this.#search('user', this.#bridging(), { userid: userId }, isUser);
   }

@@ -10,11 +10,11 @@ const TIMEOUTS = { headersMs: 10_000, bodyMs: 5_000, totalMs: 20_000 };
 export interface AppservicePingOptions {
   readonly api: Pick<ApplicationServicesApi, 'request'>;
   readonly clock: Clock;
-  /** A service is there: what could not be sent to it before can be now. */
+  /** Called when a service answered: what could not be sent to it before can be now. */
   readonly inContact: (id: string) => void;
 }
 
-/** Looks whether this server reaches an application service. Application Service API, "Pinging". */
+/** Tests whether this server can reach an application service. Application Service API, "Pinging". */
 export class AppservicePing {
   readonly #options: AppservicePingOptions;
 

@@ -7,16 +7,16 @@ export interface TakenExtras {
   readonly members: JsonObject;
   readonly messages?: readonly CarriedMessage[];
   readonly holdsEventsBack?: boolean;
-  /** Positions up to which it tells of changes of devices, by shard. */
+  /** Positions up to which it holds changes of devices, by shard. */
   readonly told?: readonly number[];
   /** Whether it is worth a transaction of its own. */
   readonly isNews: boolean;
 }
 
-/** Where what transactions carry beside events comes from. */
+/** A source of what transactions carry beside events. */
 export interface ExtraSource {
-  /** Takes what waits for a service: it is kept with the transaction from now on. Undefined when there is nothing. */
+  /** Takes what waits for a service: it is stored with the transaction from now on. Undefined when there is nothing. */
   take(service: ApplicationService): Promise<TakenExtras | undefined>;
-  /** A service is no more. */
+  /** A service is not registered any more. */
   forget(service: string): void;
 }

@@ -1,14 +1,14 @@
 import type { ApplicationService } from '#src/services/accounts/appservices/application-service.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 
-/** A message that arrives with a transaction, and is deleted when it did. */
+/** A to-device message of a transaction, which is deleted when the transaction has arrived. */
 export interface CarriedMessage {
   readonly userId: string;
   readonly deviceId: string;
   readonly pos: number;
 }
 
-/** What a transaction carries beside events. It is kept until it arrived, so that it is the same however often it is sent. */
+/** What a transaction carries beside events. It is stored until it has arrived, so that it is the same however often it is sent. */
 export interface Extras {
   /** Members of the transaction's body. */
   readonly members: JsonObject;
@@ -17,7 +17,7 @@ export interface Extras {
   readonly holdsEventsBack: boolean;
   /** Whether it is worth a transaction without events. */
   readonly isNews: boolean;
-  /** Positions up to which it tells of changes of devices, by shard. */
+  /** Positions up to which it holds changes of devices, by shard. */
   readonly told?: readonly number[];
 }
 
@@ -43,17 +43,17 @@ export const bodyOf = (events: readonly string[], members: JsonObject): string =
   return `{"events":[${events.join(',')}]${more === '{}' ? '' : `,${more.slice(1, -1)}`}}`;
 };
 
-/** What became of a transaction. */
+/** The result of sending a transaction. */
 export type Sent =
   | { readonly kind: 'arrived' }
   /** It did not arrive; not to be tried before so many milliseconds, when the service said so. */
   | { readonly kind: 'failed'; readonly reason: string; readonly afterMs?: number | undefined }
-  /** The service is there, and says that something is wrong with what it was sent. */
+  /** The service answered that the content is wrong. */
   | { readonly kind: 'refused'; readonly reason: string }
-  /** Nothing leads to it at present. */
+  /** It has no URL and no open WebSocket at present. */
   | { readonly kind: 'nowhere' };
 
-/** What sends a transaction to a service. */
+/** Sends a transaction to a service. */
 export interface TransactionSender {
   send(service: ApplicationService, transaction: AppserviceTransaction, signal: AbortSignal): Promise<Sent>;
 }

@@ -40,7 +40,7 @@ export const digestContent = (missed: readonly UnreadMessage[], frame: DigestFra
   });
 };
 
-/** A room without a name is called after who wrote last. */
+/** A room without a name is named after the sender of its last message. */
 const roomName = (messages: readonly UnreadMessage[]): string => {
   const last = messages.at(-1);
   if (last === undefined) return '';

@@ -20,7 +20,7 @@ import {
 import { digestContent } from './digest-content.ts';
 import type { DigestPusher, DigestPushers, UnreadMessage, UnreadSource } from './ports.ts';
 
-/** Where the link of the mail leads by which it is ended: `?pusher=...&token=...` */
+/** The path of the unsubscribe link: `?pusher=...&token=...` */
 export const UNSUBSCRIBE_PATH = '/_tsudoi/email/unsubscribe';
 
 /** `email.digests` */
@@ -49,9 +49,9 @@ const PAGE = 500;
 const TOKEN_PURPOSE = 'unsubscribe';
 
 /**
- * Tells users by mail of messages that they have not read, where they asked for that by a pusher of the kind `email`. A message is waited
- * with, in case that it is read; then all that is unread goes into one mail. The rooms in it rest, the longer the more often they were told
- * of, and begin anew after a calm time.
+ * Mails users their unread messages, where they have a pusher of the kind `email`. A message waits for a while, in case that it is
+ * read; then everything unread goes into one mail. The rooms in it pause, the longer the more often they were in a mail,
+ * and the pause is reset after a calm time.
  */
 export class DigestService {
   readonly #options: DigestServiceOptions;
@@ -60,7 +60,7 @@ export class DigestService {
     this.#options = options;
   }
 
-  /** Makes a job of each pusher in whose rooms something is new. @returns false when it was broken off because of the signal */
+  /** Enqueues a job for each pusher with news in its rooms. @returns false when it was interrupted by the signal */
   async look(signal: AbortSignal): Promise<boolean> {
     const { database } = this.#options;
     for (let after = 0; ;) {
@@ -93,10 +93,10 @@ export class DigestService {
     const { toldTs, pendingTs } = (await digestState(database, id)) ?? { toldTs: pusher.createdTs, pendingTs: null };
     const rests = new Map((await digestRooms(database, id)).map((room) => [room.roomId, room]));
     const now = this.#options.clock.now();
-    // Times are as senders say: what claims to come later is told then, and does not keep back what comes until then.
+    // Timestamps are those of senders: a message from the future is mailed then, and does not hold back others until then.
     const missed = (await unread.of(pusher.userId, toldTs)).filter(({ ts }) => ts <= now);
     if (pendingTs === null && !missed.some((message) => this.#isDue(message, rests))) return;
-    // What is told is settled before it is sent: a mail that is sent again is the same mail.
+    // The content is stored before it is sent: a mail that is sent again is the same mail.
     const upTo = await beginDigest(
       database,
       id,
@@ -133,8 +133,8 @@ export class DigestService {
   }
 
   /**
-   * The address of the user's own that the pusher names, in the form in which it was validated: the mailbox that is written in another way
-   * may be somebody else's. Undefined when it is not theirs any more, or the account cannot be used.
+   * The user's address that the pusher names, in the form in which it was validated: in another spelling it may be another person's
+   * mailbox. Undefined when it is not theirs any more, or the account cannot be used.
    */
   async #addressOf({ pushkey, userId }: DigestPusher): Promise<string | undefined> {
     const { database, users } = this.#options;

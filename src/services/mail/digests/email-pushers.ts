@@ -6,7 +6,7 @@ import type { Database } from '#src/storage/database.ts';
 const APP_ID = 'm.email';
 
 /**
- * Looks at pushers of the kind `email`: "If the kind is "email", this is the email address to send notifications to"; it has to be one of
+ * Checks pushers of the kind `email`: "If the kind is "email", this is the email address to send notifications to"; it has to be one of
  * the user's own.
  */
 export class EmailPushers {

@@ -1,6 +1,6 @@
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 
-/** A message that a user has not read, as a digest is given it. */
+/** An unread message, as a digest gets it. */
 export interface UnreadMessage {
   readonly roomId: string;
   readonly roomName: string | undefined;
@@ -12,13 +12,13 @@ export interface UnreadMessage {
   readonly ts: number;
 }
 
-/** Who knows what users have not read. */
+/** Lists unread messages of users. */
 export interface UnreadSource {
   /** What came after a time, the oldest first, in a bounded number. */
   of(userId: string, since: number): Promise<readonly UnreadMessage[]>;
 }
 
-/** Who keeps the pushers. */
+/** Reads and deletes pushers. */
 export interface DigestPushers {
   byId(id: number): Promise<DigestPusher | undefined>;
   remove(id: number): Promise<void>;

@@ -16,10 +16,10 @@ export interface InvitationMailsOptions {
   readonly rateLimiter: RateLimiter;
 }
 
-/** The group of `rate_limits` that counts mails to one address, whoever caused them. */
+/** The group of `rate_limits` that counts all mails to one address. */
 const MAILS = 'mail_address';
 
-/** The mails to people who were invited by their addresses. They never asked for anything: what others call themselves is no advertisement. */
+/** The mails to people who were invited by address. They did not ask for mail, so names of others must not carry advertisements. */
 export class InvitationMails {
   readonly #options: InvitationMailsOptions;
 
@@ -27,7 +27,7 @@ export class InvitationMails {
     this.#options = options;
   }
 
-  /** Tells an invitee. An invitation that was revoked or redeemed meanwhile needs no mail. @throws Error when it is to be tried again */
+  /** Mails an invitee. An invitation that was revoked or redeemed meanwhile needs no mail. @throws Error when it is to be tried again */
   async send(token: string): Promise<void> {
     const { database, languages, profiles, rateLimiter, rooms, sender } = this.#options;
     const invite = await findThirdPartyInvite(database, token);

@@ -21,7 +21,7 @@ export interface ExpiryNoticesOptions {
   readonly noticeMs: number;
 }
 
-/** Tells users by mail that their accounts are about to expire, with a link by which they go on. */
+/** Mails users whose accounts are about to expire, with a link that renews the account. */
 export class ExpiryNotices {
   readonly #options: ExpiryNoticesOptions;
 
@@ -29,7 +29,7 @@ export class ExpiryNotices {
     this.#options = options;
   }
 
-  /** Makes a job of each account that is to be told. @returns false when it was broken off because of the signal */
+  /** Enqueues a job for each such account. @returns false when it was interrupted by the signal */
   async look(signal: AbortSignal): Promise<boolean> {
     const { clock, database, noticeMs } = this.#options;
     const now = clock.now();

@@ -23,7 +23,7 @@ export interface LoginNoticesOptions {
   readonly sender: MailSender;
 }
 
-/** Tells users by mail of logins to their account. */
+/** Mails users about logins on new devices. */
 export class LoginNotices {
   readonly #options: LoginNoticesOptions;
 

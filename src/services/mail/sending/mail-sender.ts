@@ -22,7 +22,7 @@ export interface Mail {
   readonly unsubscribeUrl?: string;
 }
 
-/** Who sends, and in whose name. */
+/** The sender of mails: transport, address and name. */
 export interface SenderOptions {
   readonly database: Database;
   readonly clock: Clock;
@@ -38,7 +38,7 @@ export interface SenderOptions {
   readonly publicBaseUrl: () => string;
 }
 
-/** Sends mails of jobs: as often as it is asked to, and each one once, as far as SMTP lets a sender know. */
+/** Sends mails for jobs: each one once, however often it is called, as far as SMTP allows. */
 export class MailSender {
   readonly #options: SenderOptions;
   readonly #count: Counter;
@@ -69,7 +69,7 @@ export class MailSender {
   }
 
   /**
-   * Sends a mail unless it was sent before. Between its being taken and that being noted lies one statement: a process that is killed there sends it
+   * Sends a mail unless it was sent before. Between its acceptance and the note of that is one statement: a process that is killed there sends it
    * once more, under the same Message-ID. What is refused for good is given up.
    *
    * @throws Error when it is to be tried again

@@ -1,15 +1,15 @@
 import { type Language, languageOf } from '#src/kernel/language.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
 
-/** Account data in which users say in which language the server speaks to them: `{"language": "ja"}`. */
+/** Account data in which users choose the language of the server's messages: `{"language": "ja"}`. */
 const LANGUAGE_TYPE = 'org.tsudoi.language';
 
-/** In which languages users are written to. */
+/** Finds the language for mails and notices to a user. */
 export class UserLanguages {
   readonly #accountData: Pick<AccountDataService, 'get'>;
   readonly #usual: Language;
 
-  /** @param usual for those of whom nothing is known */
+  /** @param usual for users who have not chosen one */
   constructor(accountData: Pick<AccountDataService, 'get'>, usual: Language) {
     this.#accountData = accountData;
     this.#usual = usual;

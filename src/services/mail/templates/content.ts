@@ -20,7 +20,7 @@ export type Block =
       readonly more: string;
     };
 
-/** What a mail says, in one language. */
+/** The content of a mail, in one language. */
 export interface MailContent {
   readonly subject: string;
   /** What mail programs show beside the subject. */
@@ -29,7 +29,7 @@ export interface MailContent {
   readonly blocks: readonly Block[];
   /** Why it was sent. */
   readonly reason: string;
-  /** Where it can be ended that there are such mails. */
+  /** The link that unsubscribes from such mails. */
   readonly unsubscribe?: { readonly label: string; readonly url: string };
 }
 

@@ -2,7 +2,7 @@ import { Html, markup } from '#src/kernel/html.ts';
 import type { Language } from '#src/kernel/language.ts';
 import type { Block, MailContent, ShownMessage } from './content.ts';
 
-/** What stands around the content of every mail. */
+/** What surrounds the content of every mail. */
 export interface Frame {
   readonly language: Language;
   /** What the mail calls this server. */
@@ -12,7 +12,7 @@ export interface Frame {
 
 const FONT = 'font-family:system-ui,-apple-system,Segoe UI,Roboto,Hiragino Sans,Noto Sans JP,Meiryo,sans-serif';
 
-// Programs that know no dark mode, or no style sheets, show what stands in the attributes.
+// Mail programs without dark mode, or without style sheets, use the attributes.
 const STYLE = new Html(`
 :root{color-scheme:light dark;supported-color-schemes:light dark}
 @media (prefers-color-scheme:dark){

@@ -1,6 +1,6 @@
 import type { Block, MailContent } from './content.ts';
 
-/** What every mail knows. */
+/** What the text of every mail is given. */
 export interface MailFacts {
   /** What the mail calls this server. */
   readonly service: string;
@@ -45,7 +45,7 @@ export interface DigestFacts extends MailFacts {
   readonly userId: string;
   /** The room that the mail is about, where it is one alone. */
   readonly room: string | undefined;
-  /** Who wrote, where it is one person alone. */
+  /** The sender, where there is only one. */
   readonly sender: string | undefined;
   readonly rooms: readonly Block[];
   readonly unsubscribeUrl: string;

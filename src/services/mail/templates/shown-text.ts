@@ -1,6 +1,6 @@
 /** Control characters, and characters that change the direction of text. */
 const INVISIBLE = /[\p{Cc}\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]+/gu;
-/** What mail programs make a link of. */
+/** What mail programs turn into a link. */
 const LINK = /(:\/\/|\bwww\.|\b[\w-]+\.[a-z]{2,}(\/|:\d|$))/i;
 /** A dot that may be in a domain. Some names have such a one too: they stay, and no link is made of what a word joiner parts. */
 const DOT = /(?<=[\p{L}\p{N}])\.(?=\p{L}{2,})/gu;
@@ -25,5 +25,5 @@ export const shownName = (name: string | undefined, instead: string): string => 
   return shown === '' || LINK.test(shown) ? oneLine(instead, 255) : shown.replace(DOT, '.\u2060');
 };
 
-/** The text of a message, as it stands in a mail. */
+/** The text of a message, as a mail shows it. */
 export const shownLine = (text: string): string => oneLine(text, MAX_LINE_LENGTH);

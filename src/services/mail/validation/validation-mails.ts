@@ -8,7 +8,7 @@ import { ownerOfAddress } from '#src/storage/accounts/account-threepids.ts';
 import type { ValidationRecord } from '#src/storage/accounts/threepid-validations.ts';
 import type { Database } from '#src/storage/database.ts';
 
-/** Where the link of the mail leads: `?sid=...&token=...` */
+/** The path of the confirmation link: `?sid=...&token=...` */
 export const CONFIRM_PATH = '/_tsudoi/email/confirm';
 
 export interface ValidationMailsOptions {
@@ -28,7 +28,7 @@ export class ValidationMails {
   }
 
   /**
-   * Sends the mail of an attempt. Who asked was told nothing of whose the address is: here it is decided what its owner is told.
+   * Sends the mail of an attempt. The response does not tell whether the address belongs to an account: only its owner learns it, here.
    *
    * @throws Error when it is to be tried again
    */

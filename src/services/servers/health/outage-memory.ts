@@ -22,10 +22,10 @@ const WRITE_AFTER_MS = 10_000;
 /** Shorter outages are not worth a row: after a restart the server is simply tried. */
 const WORTH_MS = 60_000;
 const MAX_REMEMBERED = 20_000;
-/** What nobody has tried for so long is forgotten. */
+/** Outages of servers that were not tried for so long are forgotten. */
 const FORGET_MS = 7 * 24 * 3_600_000;
 
-/** Keeps over restarts which servers could not be reached: a server with a thousand dead neighbours does not knock at all of them anew. */
+/** Stores over restarts which servers could not be reached, so that a restart does not try a thousand dead ones again. */
 export class OutageMemory {
   readonly #options: OutageMemoryOptions;
   readonly #changes = new Map<string, Outage | undefined>();
@@ -38,7 +38,7 @@ export class OutageMemory {
     this.#options = options;
   }
 
-  /** Tells what an earlier process knew. */
+  /** Loads what an earlier process knew. */
   async start(backoff: DestinationBackoff): Promise<void> {
     const { clock, database } = this.#options;
     await sweepServerOutages(database, clock.now() - FORGET_MS);

@@ -9,7 +9,7 @@ import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { signaturesOf } from '#src/protocol/signing/json-signatures.ts';
 import type { ServerKeys, WantedKey } from './server-keys.ts';
 
-/** An event whose format, signatures and hash are good; or why it is none. */
+/** An event with valid format, signatures and hash; or why it is invalid. */
 export type VerifiedPdu =
   | { readonly ok: true; readonly event: IdentifiedPdu }
   | {

@@ -25,7 +25,7 @@ const MAX_KEYS = 50;
 const ASKING = 'unknown_server';
 
 /**
- * Vouches for keys of other servers: tells what they have published, with the signature of this server beside theirs. Server-Server API,
+ * Acts as a notary: answers with keys that other servers have published, with the signature of this server beside theirs. Server-Server API,
  * "Querying Keys Through Another Server".
  */
 export class KeyNotary {
@@ -36,7 +36,7 @@ export class KeyNotary {
   }
 
   /**
-   * What servers have said of their keys. Those that cannot be asked and of which nothing is known are left out.
+   * The published keys of servers. Servers that cannot be asked and are not known are left out.
    *
    * @param network who asks, for limits: beyond them is told what is known
    * @param validUntil until when keys should be valid of which nothing else is said; now when left out

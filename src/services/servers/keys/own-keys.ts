@@ -17,12 +17,12 @@ export interface OwnKeysOptions {
   readonly clock: Clock;
 }
 
-/** For so long others may use what they are told, in milliseconds. */
+/** `valid_until_ts` of the answer, in milliseconds from now. */
 const VALIDITY_MS = 24 * 3_600_000;
-/** What is told is made again after so many milliseconds. */
+/** The answer is made again after so many milliseconds. */
 const RENEW_MS = 3_600_000;
 
-/** The keys of this server, as others are told of them. */
+/** The signing keys of this server, and how they are published. */
 export class OwnKeys {
   readonly #options: OwnKeysOptions;
   #published: { readonly text: string; readonly at: number } | undefined;

@@ -37,7 +37,7 @@ export interface ServerKeysOptions {
   readonly database: Database;
   readonly client: Pick<FederationClient, 'request'>;
   readonly own: OwnKeys;
-  /** Whether this server talks to that one. */
+  /** Whether this server federates with that one. */
   readonly allows: (serverName: string) => boolean;
   /** Servers that are asked for keys of servers that do not answer themselves. */
   readonly notaries: readonly string[];
@@ -140,7 +140,7 @@ export class ServerKeys {
     );
   }
 
-  /** Whether one of the keys is here, without anybody outside being asked. */
+  /** Whether one of the keys is known, without asking another server. */
   async isOneKnown(wanted: readonly WantedKey[]): Promise<boolean> {
     const servers = new Map<string, KnownServer>();
     await this.#load([...new Set(wanted.map(({ serverName }) => serverName))], servers);
@@ -148,11 +148,11 @@ export class ServerKeys {
   }
 
   /**
-   * What a server answered last about each of its keys, for others to be told: asked anew when a key is wanted that is not known, or not
+   * A server's last answer about each of its keys, for the notary: requested again when a key is wanted that is not known, or not
    * valid for long enough. Answers are canonical JSON.
    *
    * @param wanted until when each key should be valid, by key id; empty: all keys, until `validAt`
-   * @param mayAsk whether the server may be asked for whoever wants to know
+   * @param mayAsk whether the server may be asked on behalf of the client
    */
   async answersOf(
     serverName: string,
@@ -216,7 +216,7 @@ export class ServerKeys {
     notaries: readonly string[],
   ): Promise<KnownServer> {
     const now = this.#options.clock.now();
-    // Nobody's key is valid for longer.
+    // A key is never valid for longer.
     const isWorth = missing.some(({ keyId, validAt }) => {
       if (validAt > now + MAX_VALIDITY_MS) return false;
       const key = known.keys.get(keyId);
@@ -283,7 +283,7 @@ export class ServerKeys {
     this.#failures.delete(serverName);
   }
 
-  /** Keeps what an answer says. @returns the reason why it is not believed, or all that is known now */
+  /** Stores the keys of an answer. @returns why it is refused, or all that is known now */
   async #take(serverName: string, answer: JsonObject, isFromNotary = false): Promise<KnownServer | string> {
     const { clock, database } = this.#options;
     const now = clock.now();
@@ -349,7 +349,7 @@ export class ServerKeys {
     return latest;
   }
 
-  /** Believes a notary what it has signed, about the server that it was asked for, if that server has signed it too. */
+  /** Accepts an answer of a notary that it has signed, about the server that was asked for, if that server has signed it too. */
   async #takeFromNotary(notary: string, serverName: string, result: FederationResult): Promise<void> {
     const { logger } = this.#options;
     const told = result.ok ? result.body['server_keys'] : undefined;
@@ -364,14 +364,14 @@ export class ServerKeys {
         : 'it is not signed by the notary';
       this.#outcomes.inc({ outcome: typeof taken === 'string' ? 'notary_bad_answer' : 'notary_ok' });
       if (typeof taken === 'string')
-        logger.info('a notary told keys that are not believed', { notary, server: serverName, reason: taken });
+        logger.info('the answer of a notary was refused', { notary, server: serverName, reason: taken });
     }
   }
 
   async #isSignedBy(notary: string, answer: JsonObject): Promise<boolean> {
     const ids = [...signaturesOf(answer, notary).keys()].slice(0, MAX_ANSWERS);
     const validAt = this.#options.clock.now();
-    // What a notary says of another one is not what makes that one believed.
+    // A notary's own keys are not accepted from another notary.
     const keys = await this.#lookUp(
       ids.map((keyId) => ({ serverName: notary, keyId, validAt })),
       [],
@@ -382,7 +382,7 @@ export class ServerKeys {
     });
   }
 
-  /** Keys that are used are renewed before they expire, while nobody waits for it. */
+  /** Keys in use are renewed before they expire, in the background. */
   #refreshEarly(serverName: string, known: KnownServer): void {
     // Keys that could not be renewed are asked for when they are needed.
     if (this.#isHalfOver(known)) void this.#fetch(serverName, known).catch(() => undefined);
@@ -403,7 +403,7 @@ const goodKey = ({ keys }: KnownServer, { keyId, validAt }: WantedKey): VerifyKe
   return key !== undefined && key.validUntil >= validAt ? key.verifyKey : undefined;
 };
 
-/** Whether what a server says of a key now takes the place of what it said before: what is good is not overwritten by what is worse. */
+/** Whether an answer about a key replaces an earlier one: a better one is kept. */
 const isBetter = (before: KnownKey | undefined, key: PublishedKey, now: number): boolean =>
   before === undefined ||
   // A key that was retired stays so: it would be good for less time than was said, if for more.
@@ -411,7 +411,7 @@ const isBetter = (before: KnownKey | undefined, key: PublishedKey, now: number):
   (key.isOld && !before.isOld) ||
   before.validUntil < now;
 
-/** Only the server itself can say that a key is another one. */
+/** Only the server itself can replace a key by another one. */
 const isSameKey = (a: PublishedKey, b: PublishedKey): boolean =>
   Buffer.compare(a.verifyKey.bytes, b.verifyKey.bytes) === 0;
 

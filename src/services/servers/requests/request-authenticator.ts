@@ -13,7 +13,7 @@ import type { Contacts } from '../contacts.ts';
 import type { ServerKeys } from '../keys/server-keys.ts';
 import type { ServerPolicy } from '../server-policy.ts';
 
-/** A request of which is not known yet who sends it. */
+/** A request that is not authenticated yet. */
 export interface SignedRequest {
   readonly method: string;
   /** Path and query as they were sent. */
@@ -37,10 +37,10 @@ export interface RequestAuthenticatorOptions {
 
 /** A server signs with a key or two. */
 const MAX_SIGNATURES = 8;
-/** The group of limits for requests by keys that are not known: each of them makes this server ask somebody. */
+/** The rate limit for requests with unknown keys: each of them makes this server ask another one. */
 const UNKNOWN_SERVER = 'unknown_server';
 
-/** Says which server sends a request. Server-Server API, "Request Authentication". */
+/** Authenticates requests of other servers. Server-Server API, "Request Authentication". */
 export class RequestAuthenticator {
   readonly #options: RequestAuthenticatorOptions;
 

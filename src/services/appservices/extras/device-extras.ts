@@ -22,11 +22,11 @@ const PAGE = 500;
 const MAX_MESSAGES = 100;
 const MAX_USERS = 500;
 const MAX_DEVICES = 100;
-/** Devices of its sender of which a service is told once it is sent something. */
+/** Devices of its sender whose key counts a service gets with its first transaction. */
 const MAX_PER_SENDER = 20;
 /** Users whose change is looked at in one go. */
 const USERS_AT_ONCE = 200;
-/** Members of a room of whom a service is told when a user of its joins. */
+/** Members of a room that a service gets as changed users when a user of its joins. */
 const MAX_COMPANIONS = 1_000;
 
 /** What waits for one service. */
@@ -34,15 +34,15 @@ interface Waiting {
   /** Users of its for whose devices messages may wait. */
   readonly recipients: Set<string>;
   readonly changed: Set<string>;
-  /** Those who may share no room with a user of its any more. */
+  /** Users who may share no room with a user of its any more. */
   readonly left: Set<string>;
   /** Devices whose keys became more or fewer, by user. */
   readonly counts: Map<string, Set<string>>;
-  /** It was not told of its sender's keys by this process. */
+  /** This process has not sent it the key counts of its sender yet. */
   isNew: boolean;
 }
 
-export interface DeviceMailOptions {
+export interface DeviceExtrasOptions {
   readonly database: Database;
   readonly appservices: Pick<Appservices, 'all' | 'changed' | 'interestedInUser' | 'isUserOf' | 'ownerOfUser'>;
   readonly interest: Pick<Interest, 'now'>;
@@ -59,20 +59,20 @@ export interface DeviceMailOptions {
 }
 
 /**
- * What users of application services encrypt and decrypt with: messages for their devices, whose devices changed, and how many keys are
- * left (MSC2409, MSC3202, MSC4203). Messages are those for users whom a service has for itself alone: others may have clients of their own,
- * and are sent theirs there.
+ * What application services need for encryption: to-device messages, changed device lists, and key counts
+ * (MSC2409, MSC3202, MSC4203). Messages are those for users that belong to a service exclusively: others may have clients of their own,
+ * and get theirs there.
  */
-export class DeviceMail implements ExtraSource {
-  readonly #options: DeviceMailOptions;
+export class DeviceExtras implements ExtraSource {
+  readonly #options: DeviceExtrasOptions;
   readonly #waiting = new Map<string, Waiting>();
   #changes: DeviceListChange[] = [];
-  /** Up to where changes of devices were looked at, by shard. */
+  /** Positions up to which changes of devices were processed, by shard. */
   #told: number[] = [];
   readonly #looking: Background;
   #wantsScan = false;
 
-  constructor(options: DeviceMailOptions) {
+  constructor(options: DeviceExtrasOptions) {
     this.#options = options;
     const { accountStream, appservices, changes, counts, logger, toDevice } = options;
     this.#looking = new Background(
@@ -159,7 +159,7 @@ export class DeviceMail implements ExtraSource {
     };
   }
 
-  /** Notes who came into rooms with users of services, and who left. */
+  /** Notes joins and leaves in rooms with users of services. */
   async note(events: readonly FollowedEvent[]): Promise<void> {
     if (!this.#hasListeners) return;
     const moves = events.filter(({ event, room }) => event.type === 'm.room.member' && room.isEncrypted);
@@ -287,7 +287,7 @@ export class DeviceMail implements ExtraSource {
   }: Waiting): Promise<{ readonly messages: readonly WaitingMessage[]; readonly holdsEventsBack: boolean }> {
     if (recipients.size === 0) return { messages: [], holdsEventsBack: false };
     const users = [...recipients];
-    // A service that is sent something from here on is noted again.
+    // What is added from here on is noted again.
     recipients.clear();
     try {
       const found = await messagesForUsers(this.#options.database, users, MAX_MESSAGES + 1);
@@ -300,7 +300,7 @@ export class DeviceMail implements ExtraSource {
     }
   }
 
-  /** Of these users those who share no room with a user of the service's. */
+  /** Those of these users who share no room with a user of the service. */
   async #goneFor(service: ApplicationService, userIds: readonly string[]): Promise<string[]> {
     if (userIds.length === 0) return [];
     const interested = await this.#options.userInterest.of(userIds);

@@ -15,25 +15,25 @@ import type { Interest } from '../interest/interest.ts';
 import type { ExtraSource, TakenExtras } from '../transactions/extra-source.ts';
 import type { UserInterest } from '../interest/user-interest.ts';
 
-/** For so long news are gathered. */
+/** How long changes are gathered. */
 const GATHER_MS = 50;
-/** News that are gathered at most: what comes beyond is told with the next change. */
+/** Changes that are gathered at most: further ones are sent with the next change. */
 const MAX_GATHERED = 10_000;
 const USERS_AT_ONCE = 200;
-/** Things that wait for a service, each the newest of its kind: beyond them the oldest go. */
+/** Items that wait for a service, each the newest of its kind: beyond that the oldest are dropped. */
 const MAX_WAITING = 1_000;
 /** Receipts of a room that wait for a service. */
 const MAX_RECEIPTS = 1_000;
 /** Events of one transaction. */
 const MAX_TAKEN = 100;
 
-/** Something of which only the newest matters. */
+/** An item of which only the newest matters. */
 type Item =
   | { readonly kind: 'typing'; readonly room: Room }
   | { readonly kind: 'receipts'; readonly room: Room; readonly receipts: Map<string, Receipt> }
   | { readonly kind: 'presence'; readonly userId: string };
 
-export interface EphemeralMailOptions {
+export interface EphemeralExtrasOptions {
   readonly appservices: Pick<Appservices, 'all' | 'isUserOf'>;
   readonly interest: Pick<Interest, 'now'>;
   readonly userInterest: UserInterest;
@@ -48,9 +48,9 @@ export interface EphemeralMailOptions {
   readonly logger: Logger;
 }
 
-/** What passes in rooms: who types, who has read up to where, and who is there. Application Service API, "Pushing ephemeral data". */
-export class EphemeralMail implements ExtraSource {
-  readonly #options: EphemeralMailOptions;
+/** Ephemeral data: typing, receipts and presence. Application Service API, "Pushing ephemeral data". */
+export class EphemeralExtras implements ExtraSource {
+  readonly #options: EphemeralExtrasOptions;
   readonly #waiting = new Map<string, Map<string, Item>>();
   #typed = new Set<number>();
   #receipts = new Map<string, { readonly room: Room; readonly receipt: Receipt }>();
@@ -58,7 +58,7 @@ export class EphemeralMail implements ExtraSource {
   readonly #telling: Background;
   #timer: Timer | undefined;
 
-  constructor(options: EphemeralMailOptions) {
+  constructor(options: EphemeralExtrasOptions) {
     this.#options = options;
     this.#telling = new Background(
       'ephemeral news for application services',
