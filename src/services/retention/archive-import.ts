@@ -108,8 +108,8 @@ export class ArchiveImport {
         if (restored.has(nid)) standings.set(nid, { state, flags, currentState });
       }
       if (standings.size > 0) {
-        room.cameBack(standings);
-        this.#loader.cameBack(standings);
+        room.attachRestored(standings);
+        this.#loader.attachRestored(standings);
       }
       return standings;
     } catch (error) {

@@ -151,8 +151,8 @@ export class HistoryPurge {
     const goneNids = new Set(gone.map((record) => record.nid));
     const detachedNids = new Set(detached.map((record) => record.nid));
     // A caller that had the room read anew meanwhile holds another object.
-    for (const held of new Set([room, rooms.peek(room.nid) ?? room])) held.letGo(goneNids, detachedNids);
-    loader.letGo(goneNids, detachedNids);
+    for (const held of new Set([room, rooms.peek(room.nid) ?? room])) held.removePurged(goneNids, detachedNids);
+    loader.removePurged(goneNids, detachedNids);
     stream.publish({ kind: 'purged', room });
     return gone;
   }

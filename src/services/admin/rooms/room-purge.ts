@@ -95,15 +95,15 @@ export class RoomPurge {
       await remote.coming(roomId);
       await outbound.settle(room, signal);
       if (signal.aborted) return false;
-      await room.turns.rewritePast(() => room.turns.exclusively(() => this.#vanish(room, isForced)));
+      await room.turns.rewritePast(() => room.turns.exclusively(() => this.#deleteAtOnce(room, isForced)));
       return true;
     } finally {
-      if (!room.isGone) closed.going(roomId, false);
+      if (!room.isDeleted) closed.going(roomId, false);
     }
   }
 
   /** From now on the room is not found, and references that others hold to it are to an empty room. */
-  async #vanish(room: Room, isForced: boolean): Promise<void> {
+  async #deleteAtOnce(room: Room, isForced: boolean): Promise<void> {
     const { caches, database, rooms, stream, writer } = this.#options;
     while (room.isAhead) await writer.nextBatch();
     if (room.isResident && !isForced)
@@ -111,7 +111,7 @@ export class RoomPurge {
     await database.write((tx) => vanishRoom(tx, room.nid));
     const localUsers = [...room.members.values()].flatMap(({ local, userId }) => (local ? userId : []));
     rooms.discard(room);
-    room.vanish();
+    room.empty();
     stream.publish({ kind: 'deleted', room, localUsers });
     for (const cache of caches) for (const userId of localUsers) cache.forget(userId);
     // What was on its way to the database by then goes with the rest.
@@ -131,7 +131,7 @@ export class RoomPurge {
     const areEventsGone = await this.#batches(signal, async () => {
       const gone = await purgeEventsAfter(database, room, after, batchSize);
       after = gone.reduce((latest, nid) => Math.max(latest, nid), after);
-      loader.letGo(new Set(gone), new Set());
+      loader.removePurged(new Set(gone), new Set());
       return gone.length;
     });
     if (!areEventsGone) return false;

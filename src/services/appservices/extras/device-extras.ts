@@ -10,7 +10,7 @@ import type { DeviceListChange, DeviceListChanges } from '#src/services/e2ee/dev
 import type { ToDeviceService } from '#src/services/e2ee/to-device/to-device-service.ts';
 import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
 import { membershipIn } from '#src/services/room-model/room/membership.ts';
-import { messagesForUsers, usersWithMessages, type WaitingMessage } from '#src/storage/appservices/mail.ts';
+import { messagesForUsers, usersWithMessages, type WaitingMessage } from '#src/storage/appservices/extras.ts';
 import type { Database } from '#src/storage/database.ts';
 import { devicesOfUsers } from '#src/storage/e2ee/to-device.ts';
 import type { Interest } from '../interest/interest.ts';

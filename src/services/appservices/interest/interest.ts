@@ -5,7 +5,7 @@ import type { EventLoader } from '#src/services/room-model/event/event-loader.ts
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { membershipIn } from '#src/services/room-model/room/membership.ts';
-import { aliasesOfRooms } from '#src/storage/appservices/mail.ts';
+import { aliasesOfRooms } from '#src/storage/appservices/extras.ts';
 import type { Database } from '#src/storage/database.ts';
 
 /** Users of a room that are a service's. */

@@ -1,7 +1,7 @@
 import type { ApplicationService } from '#src/services/accounts/appservices/application-service.ts';
 import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
-import { newestRoomsOfUsers } from '#src/storage/appservices/mail.ts';
+import { newestRoomsOfUsers } from '#src/storage/appservices/extras.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Interest } from './interest.ts';
 

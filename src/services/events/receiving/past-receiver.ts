@@ -203,8 +203,8 @@ export class PastReceiver {
     if (awaitedRedactions.length > 0) this.#options.lateRedactions.await(room.nid);
     for (const chain of batch.chains) states.remember(chain);
     if (batch.standings.size === 0) return;
-    loader.cameBack(batch.standings);
-    room.cameBack(batch.standings);
+    loader.attachRestored(batch.standings);
+    room.attachRestored(batch.standings);
   }
 }
 

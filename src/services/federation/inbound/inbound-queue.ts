@@ -218,11 +218,11 @@ export class InboundQueue {
     line.running = doing(new Work('receive events'), () => this.#run(room, line)).finally(() => {
       line.running = undefined;
       if (line.held.length > 0 || line.hasMore) this.#wake(room, line);
-      else this.#letGo(room, line);
+      else this.#dropIfEmpty(room, line);
     });
   }
 
-  #letGo(room: number, line: RoomLine): void {
+  #dropIfEmpty(room: number, line: RoomLine): void {
     const isOver = line.running === undefined && line.aside.size === 0 && line.held.length === 0 && !line.hasMore;
     if (!isOver || this.#lines.get(room) !== line) return;
     this.#lines.delete(room);
@@ -335,7 +335,7 @@ export class InboundQueue {
       aside.running = undefined;
       if (aside.seqs.size === 0) line.aside.delete(origin);
       else if (!this.#closing.signal.aborted) this.#wakeLater(room, line, origin, aside);
-      this.#letGo(room.nid, line);
+      this.#dropIfEmpty(room.nid, line);
     });
   }
 

@@ -142,7 +142,7 @@ export class RoomImport {
       creator: await interner.userNid(sender),
       roomType,
     });
-    room.turnedOut(version, roomType ?? undefined);
+    room.identify(version, roomType ?? undefined);
   }
 
   /** Positions of the accepted state of the answer: what its auth events do not allow is left out. */
@@ -214,7 +214,7 @@ export class RoomImport {
       if (told === undefined) continue;
       const json = canonicalJson(JSON.parse(told.json.toString('utf8')), 'lenient');
       await settleOutsideEvent(database, { room: room.nid, nid, json, auth: told.auth.map(eventIdBytes) });
-      loader.letGo(new Set([nid]), new Set());
+      loader.removePurged(new Set([nid]), new Set());
     }
   }
 

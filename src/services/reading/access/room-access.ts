@@ -17,11 +17,11 @@ export interface RoomView {
   readonly isCurrent: boolean;
 }
 
-/** What those are told who ask for a room that they are not in: they do not learn whether it exists. */
+/** The answer for a room that the user is not in, which does not tell whether it exists. */
 export const notInRoom = (): MatrixError =>
   new MatrixError('M_FORBIDDEN', 'You are not in this room, or it does not exist.');
 
-/** Who may read what of a room at all. Single events are judged by `EventVisibility`. */
+/** Decides which users may read a room, and up to where. Single events are judged by `EventVisibility`. */
 export class RoomAccess {
   readonly #rooms: RoomRegistry;
   readonly #loader: EventLoader;
@@ -43,7 +43,7 @@ export class RoomAccess {
   /**
    * A room in which the requester wants to do something.
    *
-   * @throws MatrixError M_FORBIDDEN when it is not known: who is not in a room does not learn whether it exists
+   * @throws MatrixError M_FORBIDDEN when it is not known: the answer does not tell whether it exists
    */
   async known(roomId: string): Promise<Room> {
     const room = this.#rooms.peekById(roomId) ?? (await this.#rooms.byId(roomId));

@@ -8,7 +8,7 @@ import type { RoomAccess, RoomView } from './room-access.ts';
 const all = (_room: Room, _userId: string, events: readonly StoredEvent[]): Promise<VisibleEvent[]> =>
   Promise.resolve(events.map((event) => ({ event, membership: undefined })));
 
-/** What administrators see: every event, whoever they are in the room. */
+/** The visibility for administrators: every event, whatever their membership. */
 export const EVERYTHING_VISIBLE: Pick<EventVisibility, 'asState' | 'maySee' | 'seesAll' | 'visibleTo'> = {
   asState: all,
   visibleTo: all,
@@ -16,7 +16,7 @@ export const EVERYTHING_VISIBLE: Pick<EventVisibility, 'asState' | 'maySee' | 's
   seesAll: () => true,
 };
 
-/** Lets administrators read every room as it is now, also where nobody of this server is left. They do learn whether a room exists. */
+/** Lets administrators read every room as it is now, also without local members. They do learn whether a room exists. */
 export class UnrestrictedAccess implements Pick<RoomAccess, 'joined' | 'known' | 'reading'> {
   readonly #rooms: Pick<RoomRegistry, 'byId'>;
 

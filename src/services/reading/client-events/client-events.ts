@@ -4,19 +4,19 @@ import type { StickySource } from '#src/services/events/sticky/sticky-view.ts';
 import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
-/** For whom events are written. */
+/** The reader that events are written for. */
 export interface Reader {
   readonly userId: string;
   readonly deviceId: string | undefined;
 }
 
-/** Adds up what relates to events. Client-Server API, "Aggregations of child events". */
+/** Aggregates relations of events. Client-Server API, "Aggregations of child events". */
 export interface BundledAggregations {
   /** Position of an event -> JSON text of its `m.relations`, for those events that have any. */
   bundle(room: Room, reader: Reader, events: readonly StoredEvent[]): Promise<ReadonlyMap<number, string>>;
 }
 
-/** Writes events as clients read them. */
+/** Writes events in the format of the Client-Server API. */
 export class ClientEvents {
   readonly #clock: Clock;
   readonly #aggregations: BundledAggregations | undefined;

@@ -47,7 +47,7 @@ export class EventByTime {
    */
   async nearest(roomId: string, userId: string, ts: number, dir: 'f' | 'b'): Promise<StoredEvent> {
     const room = await this.#access.joined(roomId, userId);
-    // Asked before anything is read: somebody else may fetch what is missing meanwhile.
+    // Asked before anything is read: another request may fetch what is missing meanwhile.
     const isOpen = await this.#past.isOpen(room);
     const local = await this.#nearestHere(room, userId, ts, dir);
     const remote = isOpen && local?.ts !== ts ? await this.#nearestThere(room, userId, ts, dir) : undefined;
@@ -87,7 +87,7 @@ export class EventByTime {
         if (nearest !== undefined) return nearest.event;
       }
     }
-    // Of a long past that is not for them nothing is left but what came since they joined: all of that is.
+    // A long history that they may not see is skipped: they may see everything since they joined.
     const since = room.member(userId)?.since ?? FURTHEST;
     const query = { ...common, from: start, to: sign * FURTHEST, since, limit: 1 };
     const [place] = scanned < MAX_SCANNED ? [] : await eventsByTime(this.#database, dir, query);

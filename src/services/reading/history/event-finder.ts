@@ -7,13 +7,13 @@ import type { PastSource } from './past-source.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { isWorldReadable } from '#src/services/reading/access/room-access.ts';
 
-/** Finds events by their ids for those who may see them. */
+/** Finds events by id, if the reader may see them. */
 export class EventFinder {
   readonly #events: EventService;
   readonly #visibility: Pick<EventVisibility, 'seesAll' | 'visibleTo'>;
   readonly #past: Pick<PastSource, 'find'> | undefined;
 
-  /** @param past where events come from that are not here, for those who are in the room */
+  /** @param past fetches events that are not here, for members of the room */
   constructor(
     events: EventService,
     visibility: Pick<EventVisibility, 'seesAll' | 'visibleTo'>,

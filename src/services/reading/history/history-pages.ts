@@ -25,7 +25,7 @@ const MAX_SCANNED = 4000;
 
 /** How often more of a room's history is fetched for one page. */
 const MAX_FILLED = 3;
-/** Of rooms of which nothing is fetched: what is here is all that is told. */
+/** For reading without fetching: only what is stored here. */
 export const NO_PAST: PastSource = {
   isOpen: () => Promise.resolve(false),
   fill: () => Promise.resolve(false),
@@ -105,7 +105,7 @@ export class HistoryPages {
   /** A page. Backwards, what is missing of the room's history is fetched from other servers where the page comes to it. */
   async read(request: PageRequest): Promise<HistoryPage> {
     const { dir, from, limit, room } = request;
-    // Asked before anything is read: somebody else may fetch what is missing meanwhile.
+    // Asked before anything is read: another request may fetch what is missing meanwhile.
     const isOpen = dir === 'b' && limit > 0 && (await this.#past.isOpen(room));
     let filled = await this.#read(request);
     if (!isOpen) return filled;

@@ -47,7 +47,7 @@ export interface EventContext {
   readonly state: readonly string[];
 }
 
-/** Reads what was said in rooms. */
+/** Reads the history of rooms. Client-Server API, "Getting events for a room". */
 export class History {
   readonly #access: Pick<RoomAccess, 'known' | 'reading'>;
   readonly #finder: EventFinder;
@@ -118,7 +118,7 @@ export class History {
     };
   }
 
-  /** What stands around an event. @throws MatrixError M_NOT_FOUND when it is not there or not for this reader, M_FORBIDDEN */
+  /** An event with those before and after it. @throws MatrixError M_NOT_FOUND when it is not there or not for this reader, M_FORBIDDEN */
   async context(
     roomId: string,
     reader: Reader,

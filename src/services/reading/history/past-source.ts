@@ -1,6 +1,6 @@
 import type { Room } from '#src/services/room-model/room/room.ts';
 
-/** Where the history of a room comes from that is not here: other servers. */
+/** Fetches history that is not stored here from other servers. */
 export interface PastSource {
   /** Whether something is missing before what is here of a room. */
   isOpen(room: Room): Promise<boolean>;

@@ -10,14 +10,14 @@ import { REL, type RelatedEvent } from './related-events.ts';
 import type { RelationIndex, RelationTarget } from './relation-index.ts';
 import { editsOf, isReplacement } from './replacements.ts';
 
-/** Whom a user does not want to hear. Client-Server API, "Ignoring Users". */
+/** The users that a user ignores. Client-Server API, "Ignoring Users". */
 export type IgnoredUsers = (userId: string) => Promise<ReadonlySet<string>>;
 
 /** How aggregations are written. */
 export interface BundleForm {
   /** Events within aggregations tell their room, as the events around them do. */
   readonly withRoomId: boolean;
-  /** Whom the reader ignores, when that is at hand already. */
+  /** The users that the reader ignores, when that is known already. */
   readonly ignored?: ReadonlySet<string> | undefined;
 }
 
@@ -60,10 +60,10 @@ export interface AggregationsOptions {
   readonly maxBytes: number;
 }
 
-/** Adds up what relates to events, for each reader. Client-Server API, "Aggregations of child events". */
+/** Aggregates relations of events, for each reader. Client-Server API, "Aggregations of child events". */
 export class Aggregations implements BundledAggregations {
   readonly #options: AggregationsOptions;
-  /** What was written last for members of a room for whom nothing of it is their own. */
+  /** The texts that were written last for members of a room, where nothing in them depends on the reader. */
   readonly #shared = new WeakMap<Room, SharedBundles>();
 
   constructor(options: AggregationsOptions) {
@@ -179,7 +179,7 @@ export class Aggregations implements BundledAggregations {
     const bundles = new Map<number, string>();
     for (const draft of drafts) {
       const parts: string[] = [];
-      // An edit of an erased user says nothing to those who were not there.
+      // An edit by an erased user is empty for readers who were not in the room.
       if (draft.edit !== undefined && isReplacement(visible.get(draft.edit.nid)?.event ?? draft.edit))
         parts.push(`"${REL.replace}":${write(draft.edit)}`);
       if (draft.latest !== undefined) {
@@ -199,7 +199,7 @@ export class Aggregations implements BundledAggregations {
     return bundles;
   }
 
-  /** Related events that the reader may see, without those of users whom they ignore. */
+  /** Related events that the reader may see, without those of ignored users. */
   async #shown(
     room: Room,
     { userId }: Reader,

@@ -17,7 +17,7 @@ const NOTHING: readonly RelatedEvent[] = [];
 
 /** What is known of a room. */
 interface Horizon {
-  /** Whatever relates to events after this position was committed under our eyes: where there is no entry, nothing does. */
+  /** Relations to events after this position were all seen by this process: where there is no entry, there is none. */
   floor: number;
   newest: number;
   /** Counts the changes of relations. */
@@ -50,7 +50,7 @@ export interface RelationTarget {
 }
 
 /**
- * Knows which events relate to which. What is committed is heard of; only what was there before is read, for many events in one
+ * The index of relations between events. It listens to commits; only what was there before is read, for many events in one
  * statement, and stays in memory. For timelines of new events that nothing relates to, this costs nothing at all.
  */
 export class RelationIndex {
@@ -182,7 +182,7 @@ export class RelationIndex {
       const entry: Entry = { room: room.nid, horizon, nid: event.nid, related: [], isComplete: false };
       return { room: room.nid, entry, isStale: false };
     });
-    // In reach of #onCommitted while it is read: a commit in the meantime is in one of the two, or in both. A caller that reads the same
+    // Registered for #onCommitted while it is read: a commit in the meantime is in one of the two, or in both. A caller that reads the same
     // event at the same time takes over; the earlier reader's entry does not hear any more, and is not kept.
     for (const [index, { event }] of targets.entries()) this.#loading.set(event.eventId, loads[index] as Loading);
     const current = (index: number): boolean => this.#loading.get(targets[index]?.event.eventId ?? '') === loads[index];

@@ -12,7 +12,7 @@ import { positionsById } from '#src/storage/room-model/event-reads.ts';
 import { REL } from './related-events.ts';
 import type { RelationIndex } from './relation-index.ts';
 
-/** Which relations users may send. */
+/** Checks relations of events that users send. */
 export class RelationRules {
   readonly #database: Database;
   readonly #events: EventService;

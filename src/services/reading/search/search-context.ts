@@ -16,7 +16,7 @@ export interface HistoricProfile {
   readonly avatar_url?: string;
 }
 
-/** What stands around a result; events are JSON texts. */
+/** The events around a result, as JSON texts. */
 export interface SearchContext {
   readonly start: string;
   readonly end: string;
@@ -26,7 +26,7 @@ export interface SearchContext {
   readonly profiles: ReadonlyMap<string, HistoricProfile> | undefined;
 }
 
-/** Reads what stands around the results of a search. */
+/** Reads the events around the results of a search. */
 export class SearchContexts {
   readonly #access: RoomAccess;
   readonly #pages: HistoryPages;

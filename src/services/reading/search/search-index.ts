@@ -23,7 +23,7 @@ const REDACTION = 'm.room.redaction';
 /** The types of events that change what can be found. */
 export const INDEXED_TYPES = [...Object.values(TYPE_OF_KEY), REDACTION, ENCRYPTION];
 
-/** What can be found where. Texts of encrypted rooms are not in it. */
+/** Maintains the full-text index of events. Texts of encrypted rooms are not in it. */
 export class SearchIndex {
   readonly #database: Database;
 
@@ -31,7 +31,7 @@ export class SearchIndex {
     this.#database = database;
   }
 
-  /** Takes events in; those that are in already stay. */
+  /** Indexes events; those that are indexed already stay. */
   async take(events: readonly FollowedEvent[]): Promise<void> {
     const rows: SearchDocRow[] = [];
     const redacted: Buffer[] = [];

@@ -268,7 +268,7 @@ export class SearchPages {
       const visible = await this.#visible(request.userId, room, await this.#wanted(request, room, inRoom));
       for (const one of visible) {
         const { nid: event, ts } = one.event;
-        // Those who are not shown what it says must not find it by that.
+        // Readers who may not see its content must not find it by that.
         if (one.isReduced === true && !answers(request.query, one.event)) continue;
         found.set(event, { room, visible: one, rank: ranks.get(event) ?? 0, ts, event });
       }

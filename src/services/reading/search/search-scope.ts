@@ -18,7 +18,7 @@ export interface SearchableRoom {
 const MAX_UPGRADES = 50;
 const JOIN = membershipCode('join');
 
-/** In which rooms the requester may search: those in which they are or were. */
+/** Finds the rooms that the requester may search: those of which they are or were a member. */
 export class SearchScopes {
   readonly #database: Database;
   readonly #interner: Interner;
@@ -73,7 +73,7 @@ export class SearchScopes {
     return found;
   }
 
-  /** Any text of a request's JSON may come here; PostgreSQL's text holds no NUL. */
+  /** Any string of a request may come here; PostgreSQL's text holds no NUL. */
   async #nidsOf(roomIds: readonly string[]): Promise<readonly number[]> {
     const possible = roomIds.filter((roomId) => !roomId.includes('\0'));
     return possible.length === 0 ? [] : roomNidsOf(this.#database, possible);

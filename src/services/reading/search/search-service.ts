@@ -154,7 +154,7 @@ export class SearchService {
       ...(filter.notRooms === undefined ? {} : { notRooms: filter.notRooms }),
       ...(group?.key === 'room_id' ? { only: group.value } : {}),
     });
-    // Which rooms are wanted, the scope says: it knows of predecessors, too.
+    // The scope has chosen the rooms, predecessors included.
     const { rooms: _rooms, notRooms: _notRooms, ...others } = filter;
     const predicate = compileEventFilter(senders === undefined ? others : { ...others, senders });
     const types = new Set((request.keys ?? SEARCH_KEYS).map((key) => TYPE_OF_KEY[key]));
@@ -168,7 +168,7 @@ export class SearchService {
       types: request.keys === undefined ? undefined : [...types].flatMap((type) => names.peekType(type) ?? []),
       wanted: ((event, relations) =>
         types.has(event.type) &&
-        // State of users who are ignored is state all the same.
+        // State events of ignored users are included.
         !(event.type === MESSAGE && event.sender !== undefined && ignored.has(event.sender)) &&
         predicate(event, relations)) as typeof predicate,
       needsRelations: needsRelations(filter),

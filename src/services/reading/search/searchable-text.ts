@@ -24,7 +24,7 @@ const plainTopic = (content: JsonObject): string => {
   return isJsonObject(plain) ? textOf(plain['body']) : '';
 };
 
-/** What of an event can be found; empty when nothing can. */
+/** The searchable text of an event; empty when there is none. */
 export const searchableText = (type: string, content: JsonObject): string => {
   if (type === 'm.room.message') return textOf(content['body']);
   if (type === 'm.room.name') return textOf(content['name']);

@@ -62,7 +62,7 @@ export class RoomState {
     this.#states = options.states;
   }
 
-  /** All state events; for who has left, those of when they did. */
+  /** All state events; for a user who has left, those of when they did. */
   async all(roomId: string, userId: string): Promise<StoredEvent[]> {
     const view = await this.#whole(roomId, userId);
     if (!view.isCurrent) return this.eventsOf(view.room, view.state);
@@ -84,7 +84,7 @@ export class RoomState {
     return told.event;
   }
 
-  /** What a user may read of a room, once it is known who is in it. */
+  /** What a user may read of a room, once its full state is known. */
   async #whole(roomId: string, userId: string): Promise<RoomView> {
     const view = await this.#access.reading(roomId, userId);
     if (view.room.whenFull() === undefined) return view;
@@ -123,7 +123,7 @@ export class RoomState {
     return events.filter((event) => wanted(membershipIn(event.content)));
   }
 
-  /** The members who are in the room, for who is in it too. @throws MatrixError M_FORBIDDEN */
+  /** The joined members, for a joined user. @throws MatrixError M_FORBIDDEN */
   async joinedMembers(roomId: string, userId: string): Promise<StoredEvent[]> {
     const room = await this.#access.joined(roomId, userId);
     await this.#wholeState.of(room);
@@ -134,7 +134,7 @@ export class RoomState {
     );
   }
 
-  /** State events as a reader is told them. */
+  /** State events as a reader may see them. */
   told(room: Room, userId: string, events: readonly StoredEvent[]): Promise<VisibleEvent[]> {
     return this.#visibility.asState(room, userId, events);
   }
@@ -182,7 +182,7 @@ export class RoomState {
     return id === room.stateId ? room.stateChain : this.#states.get(id);
   }
 
-  /** The state at an event, as far as the reader may know it: for who has left, never a later one than that of when they did. */
+  /** The state at an event, as far as the reader may see it: for a user who has left, never a later one than that of when they did. */
   at(view: RoomView, event: StoredEvent): Promise<StateChain> | StateChain {
     return view.isCurrent || event.nid <= view.upTo ? this.chain(view.room, event.stateAfter) : view.state;
   }

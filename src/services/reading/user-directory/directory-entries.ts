@@ -25,12 +25,12 @@ import {
 const CHECKED_AT_ONCE = 500;
 
 const MEMBER = 'm.room.member';
-/** Members of a room who are listed when it comes here. */
+/** Members of a room who are listed when this server joins it. */
 const MAX_LISTED = 20_000;
 /** Characters of a name. */
 const MAX_NAME_LENGTH = 256;
 
-/** The types of events that change whom the directory shows. */
+/** The types of events that change the user directory. */
 export const DIRECTORY_TYPES = [MEMBER, 'm.room.join_rules', 'm.room.history_visibility'];
 
 export interface DirectoryEntriesOptions {
@@ -43,8 +43,8 @@ export interface DirectoryEntriesOptions {
 }
 
 /**
- * Keeps the entries of the user directory what accounts, profiles and rooms say. The names of this server's users come from their profiles: what
- * they call themselves in one room is that room's business. Those of others come from the rooms that are open to everybody.
+ * Updates the user directory from accounts, profiles and rooms. The names of local users come from their profiles, not from single rooms.
+ * Those of remote users come from public rooms.
  */
 export class DirectoryEntries {
   readonly #options: DirectoryEntriesOptions;
@@ -60,7 +60,7 @@ export class DirectoryEntries {
     profiles.changed.subscribe(({ userId }) => this.#outdated.add(userId));
   }
 
-  /** Takes events in: which rooms are open to everybody, and which users of other servers there are. */
+  /** Follows events: which rooms are public, and which remote users are in them. */
   async take(events: readonly FollowedEvent[]): Promise<void> {
     const rooms = new Map<number, boolean>();
     const remote = new Map<string, DirectoryUserRow>();
@@ -74,7 +74,7 @@ export class DirectoryEntries {
       if (member?.local === true && isFirstHere(room, member)) entered.add(room);
       // "they SHOULD NOT forward such user IDs to clients when referenced outside the context of an event."
       if (member?.membership !== 'join' || member.local || !isCompliantUserId(stateKey)) continue;
-      // What another server's user is called in an open room everybody may read; in a closed one it is the room's business.
+      // The name of a remote user in a public room is public; in another room it is not.
       if (isOpen(room) && event.content['membership'] === 'join')
         remote.set(stateKey, rowOf(member.user, stateKey, { local: false, ...shownNames(event.content) }));
       else unnamed.set(stateKey, rowOf(member.user, stateKey, { local: false, displayName: null, avatarUrl: null }));
@@ -88,12 +88,12 @@ export class DirectoryEntries {
     for (const room of entered) await this.#listMembers(room);
   }
 
-  /** Lists the users of other servers who are in a room, which were not known when it came here. */
+  /** Lists the remote members of a room, which were not known when this server joined it. */
   listMembers(room: Room): Promise<void> {
     return this.#listMembers(room);
   }
 
-  /** Lists the users of other servers who were in a room before anybody of this one was: their joins never came by. */
+  /** Lists the remote users who were in a room before this server joined: it has not seen their joins. */
   async #listMembers(room: Room): Promise<void> {
     const { database, loader } = this.#options;
     const members = [...room.members.values()].filter(
@@ -109,7 +109,7 @@ export class DirectoryEntries {
     }
   }
 
-  /** Writes a user as account and profile say, or takes the user out. */
+  /** Writes the entry of a user from account and profile, or removes it. */
   async list(userId: string): Promise<void> {
     this.#outdated.delete(userId);
     await this.#write([userId]);
@@ -121,7 +121,7 @@ export class DirectoryEntries {
     await this.#write(userIds);
   }
 
-  /** Writes anew whether everybody may find the members of a room, and lists those of other servers. */
+  /** Writes whether every user may find the members of a room, and lists the remote ones. */
   async listRoom(room: Room): Promise<void> {
     let isFound: boolean;
     do {
@@ -132,7 +132,7 @@ export class DirectoryEntries {
     await this.#listMembers(room);
   }
 
-  /** Brings up to date what changed since: the jobs that do so come a moment later. */
+  /** Writes entries that changed, before the jobs that would do so. */
   async catchUp(): Promise<void> {
     if (this.#outdated.size === 0) return;
     const userIds = [...this.#outdated].slice(0, CHECKED_AT_ONCE);
@@ -162,11 +162,11 @@ export class DirectoryEntries {
   }
 }
 
-/** Whether a member of this server is the only one of it in a room of others: the room has just come here. */
+/** Whether a local user is the only one in a room of remote users: this server has just joined it. */
 const isFirstHere = (room: Room, { membership, userId }: Member): boolean =>
   membership === 'join' && room.remoteServers().length > 0 && room.joinedServers().get(domainOf(userId) ?? '') === 1;
 
-/** Whether everybody may find the members of a room. */
+/** Whether every user may find the members of a room. */
 const isOpen = (room: Room): boolean =>
   room.stateText('m.room.join_rules', 'join_rule') === 'public' || isWorldReadable(room);
 

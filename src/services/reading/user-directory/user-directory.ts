@@ -21,12 +21,12 @@ export interface DirectoryUser {
 export interface UserDirectoryOptions {
   readonly database: Database;
   readonly entries: Pick<DirectoryEntries, 'catchUp'>;
-  /** What tells the entries of rooms. */
+  /** The follower that updates the entries of rooms. */
   readonly follower: Pick<EventFollower, 'reached'>;
-  /** Whom of those who were found nobody is to see. */
+  /** Shadow-banned users, who are left out. */
   readonly policy: Pick<PolicyGate, 'shownTo'>;
   readonly enabled: boolean;
-  /** Whether every user of this server is found by everybody. */
+  /** Whether every local user can be found by every user. */
   readonly searchAllUsers: boolean;
 }
 

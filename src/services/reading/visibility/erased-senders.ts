@@ -2,7 +2,7 @@ import type { AccountStream } from '#src/services/accounts/stream/account-stream
 import type { Database } from '#src/storage/database.ts';
 import { erasedUsers } from '#src/storage/accounts/accounts.ts';
 
-/** Whose events are not shown as they were sent to those who were not there. */
+/** Erased users: readers who were not in the room get their events in redacted form. */
 export interface ErasedSenders {
   /** Whether there are any. */
   readonly isEmpty: boolean;
@@ -11,7 +11,7 @@ export interface ErasedSenders {
 
 export const NOBODY_ERASED: ErasedSenders = { isEmpty: true, has: () => false };
 
-/** The users of this server who had "their content erased as much as possible": few, and in memory all of them. */
+/** The local users who had "their content erased as much as possible"; all of them are in memory, since they are few. */
 export class ErasedUsers implements ErasedSenders {
   readonly #database: Database;
   readonly #userIds = new Set<string>();
@@ -23,7 +23,7 @@ export class ErasedUsers implements ErasedSenders {
     });
   }
 
-  /** Learns of those who were erased before this process. To be called before any request is served. */
+  /** Loads them. To be called before any request is served. */
   async start(): Promise<void> {
     for (const userId of await erasedUsers(this.#database)) this.#userIds.add(userId);
   }

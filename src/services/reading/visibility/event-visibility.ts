@@ -21,9 +21,9 @@ const MEMBER = 'm.room.member';
 export interface VisibleEvent {
   readonly event: StoredEvent;
   readonly membership: Membership | undefined;
-  /** The state that the event replaced is nothing that the user may know: `prev_content` and its like are left out. */
+  /** The user may not see the state that the event replaced: `prev_content` and the like are left out. */
   readonly hidesPrevious?: boolean;
-  /** It tells this user less than it tells others: its text is not theirs. */
+  /** It is reduced for this user: the text for others must not be used. */
   readonly isReduced?: boolean;
 }
 
@@ -31,7 +31,7 @@ export interface VisibleEvent {
 type WasJoined = (position: number) => boolean;
 
 /**
- * Who may see which events of a room, and what of them. Client-Server API, "Room History Visibility".
+ * Decides which events of a room a user may see, and in which form. Client-Server API, "Room History Visibility".
  *
  * Events of users whose content was erased are shown in their redacted form to users who were not in the room then: "any users (or servers)
  * which join the room after the erasure request are served redacted copies of the events sent by this account". What makes up the room as
@@ -69,11 +69,11 @@ export class EventVisibility {
    * The events that a user may see, in the order given. Costs no statement for what came while they were in the room, nor for
    * history that was always open to all members; everything else is judged by the states at the events, read all at once.
    *
-   * What arrives while a user is in the room is for them, even where its sender did not know of them yet: that is why positions
+   * Events that arrive while a user is in the room are visible to them, even where the sender did not know of them yet: that is why positions
    * decide first, and states only where positions do not.
    */
   async visibleTo(room: Room, userId: string, wanted: readonly StoredEvent[]): Promise<VisibleEvent[]> {
-    // What the database has and the room has not is being published: it is nobody's yet, or other answers would not have it any more.
+    // An event that the database has and the room does not have yet is being published: it is not visible yet, since other answers would not have it.
     const events = wanted.some(({ nid }) => nid > room.lastPosition)
       ? wanted.filter(({ nid }) => nid <= room.lastPosition)
       : wanted;
@@ -87,7 +87,7 @@ export class EventVisibility {
     return this.#reduced(room, visible, (position) => position > 0 && past?.at(position) === 'join');
   }
 
-  /** Events of the time in which the reader is a member. What comes before that they were not there for. */
+  /** Events from the time in which the reader is a member. */
   asMember(room: Room, member: Member, events: readonly StoredEvent[]): VisibleEvent[] {
     const { membership, since } = member;
     return this.#reduced(
@@ -98,8 +98,8 @@ export class EventVisibility {
   }
 
   /**
-   * State events as a user is told them who may read the room's state: all of them, in the order given, whether they could see them
-   * when they were sent or not. What they replaced is told who was there, or could have been.
+   * State events for a user who may read the room's state: all of them, in the order given, whether or not the user could see them
+   * when they were sent. What they replaced is shown to users who were, or could have been, there.
    */
   async asState(room: Room, userId: string, events: readonly StoredEvent[]): Promise<VisibleEvent[]> {
     const member = room.member(userId);
@@ -131,7 +131,7 @@ export class EventVisibility {
     );
   }
 
-  /** What is left of events when those of erased users are shown. State stays as long as it is in force: it is the room's. */
+  /** The events with those of erased users reduced. Current state is not reduced: it belongs to the room. */
   #reduced(room: Room, visible: VisibleEvent[], wasJoined: WasJoined): VisibleEvent[] {
     if (this.#erased.isEmpty || !visible.some(({ event }) => this.#isOfErased(event))) return visible;
     const isHidden = (event: StoredEvent | undefined): event is StoredEvent =>
@@ -246,7 +246,7 @@ export class EventVisibility {
           event.type === VISIBILITY && event.stateKey === '' ? parseHistoryVisibility(event.content) : undefined,
         membershipAfter,
       });
-      // A user who leaves sees that: without it their client would never learn of it.
+      // A user sees their own leave: without it their client would not learn of it.
       if (sees || sticky?.ttl(event) !== undefined || (isOwn && membership !== undefined))
         verdicts[index] = { event, membership: membershipAfter ?? membership ?? 'leave' };
     }

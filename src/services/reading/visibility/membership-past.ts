@@ -27,7 +27,7 @@ class MembershipPeriods {
   }
 }
 
-/** When a user was what in a room, read off the chain of their member events. */
+/** Finds a user's past memberships of a room by the chain of their member events. */
 export class MembershipPast {
   readonly #loader: EventLoader;
   /** Position of the member event -> until when its user had been joined. Both never change. */
@@ -41,7 +41,7 @@ export class MembershipPast {
   async of(room: Room, member: Member, reach?: number): Promise<MembershipPeriods> {
     const periods: { from: number; membership: Membership }[] = [{ from: member.since, membership: member.membership }];
     const first = await this.#loader.one(room, member.since);
-    // A fork that was resolved gives and takes memberships without an event of theirs: then the chain of events does not tell.
+    // State resolution changes memberships without a new event: then the chain of events does not tell.
     let event = first?.type === 'm.room.member' && first.stateKey === member.userId ? first : undefined;
     const goesOn = (step: number, at: number): boolean =>
       step < STEPS || (reach !== undefined && at > reach && step < JOIN_STEPS);

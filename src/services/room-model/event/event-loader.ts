@@ -27,23 +27,23 @@ export class EventLoader {
     return this.#cache.get(nid);
   }
 
-  /** Takes an event in that was just written. */
+  /** Adds an event that was just written. */
   remember(event: StoredEvent): void {
     this.#cache.set(event.nid, event);
   }
 
-  /** Forgets deleted events, and detaches those that are only kept for the state. */
-  letGo(gone: ReadonlySet<number>, detached: ReadonlySet<number>): void {
+  /** Removes purged events, and detaches those that are only kept for the state. */
+  removePurged(gone: ReadonlySet<number>, detached: ReadonlySet<number>): void {
     for (const nid of gone) this.#cache.delete(nid);
     for (const nid of detached) this.#cache.get(nid)?.detach();
   }
 
-  /** Says that old events are back, by their positions. */
-  cameBack(restored: ReadonlyMap<number, EventStanding>): void {
+  /** Attaches restored events again, by their positions. */
+  attachRestored(restored: ReadonlyMap<number, EventStanding>): void {
     for (const [nid, standing] of restored) this.#cache.peek(nid)?.attach(standing);
   }
 
-  /** Lets no event show the content of these deleted ones, whose place it took. */
+  /** Removes the content of these purged events from `prev_content` of the events that replaced them. */
   forgetPrevious(gone: ReadonlySet<number>): void {
     for (const event of this.#cache.values()) {
       if (event.previous !== undefined && gone.has(event.previous.nid)) event.previous = undefined;

@@ -4,7 +4,7 @@ import type { Names } from '#src/storage/room-model/interner.ts';
 import { eventIdBytes } from './event-ids.ts';
 import { relationOf, type StoredEventParts } from './stored-event.ts';
 
-/** What an event names of its room's history, by position. */
+/** What an event refers to in its room's history, by position. */
 export interface EventLinks {
   readonly prev: readonly number[];
   readonly auth: readonly number[];

@@ -1,4 +1,4 @@
-/** What is kept with an event of how it was sent: the device, and the transaction id that it gave. Text that a database takes. */
+/** The column `sent_by` of an event: the device that sent it, and its transaction id, as text that PostgreSQL accepts. */
 export const sentByOf = ({
   deviceId,
   txnId,

@@ -16,7 +16,7 @@ export interface EventRoom {
   readonly version: RoomVersion;
 }
 
-/** Where an event stands in its room's history. */
+/** The place of an event in its room's history. */
 export interface EventStanding {
   /** Id of the state before it. */
   readonly state: number;
@@ -47,7 +47,7 @@ export interface StoredEventParts {
 }
 
 /**
- * An event that lies in the database (or is on its way there). Parsed and serialised for clients at most once, and only when
+ * An event that is stored in the database (or on its way there). Parsed and serialised for clients at most once, and only when
  * they are read.
  */
 export class StoredEvent {
@@ -152,12 +152,12 @@ export class StoredEvent {
     return stickyDurationOf(this.pdu);
   }
 
-  /** What it relates to, as `m.relates_to` says. Client-Server API, "Relationship types". */
+  /** Its relation, by `m.relates_to`. Client-Server API, "Relationship types". */
   get relation(): { readonly relType: string; readonly eventId: string } | undefined {
     return relationOf(this.content);
   }
 
-  /** Id of the event that the thread begins with which this one is said in; undefined outside of threads. */
+  /** Id of the root of the thread that the event is in; undefined outside of threads. */
   get threadRoot(): string | undefined {
     return (this.flags & EVENT_FLAGS.threaded) === 0 ? undefined : this.relation?.eventId;
   }
@@ -170,7 +170,7 @@ export class StoredEvent {
     this.#redactedBecause = because;
   }
 
-  /** The event as it would be after a redaction, for those who are not shown what it says. Nothing is redacted. */
+  /** The event as it would be after a redaction, for readers who may not see its content. Nothing is redacted. */
   redactedCopy(): StoredEvent {
     const { room, nid, topo, eventId, state, flags, replaces, currentState } = this;
     const json = canonicalJson(redact(room.version, this.pdu), 'lenient');
@@ -189,8 +189,8 @@ export class StoredEvent {
   }
 
   /**
-   * The history around the event is gone: it is kept for the sake of the state, hidden, and stands in no state. (In a later one it would
-   * show to those who left by it what was decided after them.)
+   * The history around the event was purged: it is kept for the sake of the state, hidden, and without a state before it. (A later state
+   * would show to users who left by it what was decided after them.)
    */
   detach(): void {
     this.#state = 0;
@@ -198,7 +198,7 @@ export class StoredEvent {
     this.#currentState = undefined;
   }
 
-  /** The history around the event is back. */
+  /** The history around the event was restored. */
   attach({ state, flags, currentState }: EventStanding): void {
     this.#state = state;
     this.#flags = flags;
@@ -210,7 +210,7 @@ export class StoredEvent {
     this.#flags &= ~EVENT_FLAGS.softFailed;
   }
 
-  /** It was accepted by what was known of the room's state, and is not allowed by all of it. */
+  /** It was accepted by a partial state, and is not allowed by the full one. */
   reject(): void {
     this.#flags = (this.#flags | EVENT_FLAGS.rejected) & ~EVENT_FLAGS.state;
   }
@@ -239,7 +239,7 @@ export class StoredEvent {
   }
 
   /**
-   * The event as a client reads it.
+   * The event in the format of the Client-Server API.
    *
    * @param reader what depends on who asks, and when (`now`, in milliseconds since the epoch): the age, their membership at the event, the transaction id if their device sent it, the delay id
    *   if they did, bundled aggregations (JSON text of `m.relations`), how many milliseconds it is still sticky, whether what it replaced
@@ -256,7 +256,7 @@ export class StoredEvent {
       readonly stickyTtl?: number | undefined;
       readonly hidesPrevious?: boolean | undefined;
       readonly strippedState?: string | undefined;
-      /** It is shown as what redacted another event: without what redacted it in turn, since such a chain has no end. */
+      /** It is shown as `redacted_because` of another event: without its own, since such a chain has no end. */
       readonly isReason?: boolean | undefined;
     },
     withRoomId: boolean,
@@ -281,23 +281,23 @@ export class StoredEvent {
     return `${text},"unsigned":{${unsigned}}}`;
   }
 
-  /** The loader's way of saying by what a stored event was redacted. */
+  /** Sets the redaction of a stored event; for the loader. */
   setRedactedBecause(event: StoredEvent): void {
     this.#redactedBecause = event;
   }
 }
 
 /**
- * For how many milliseconds an event has been there. Never negative, whatever the clock of its server says, and always an integer that
+ * The age of an event in milliseconds. Never negative, whatever the clock of its server says, and always an integer that
  * JSON can carry. Client-Server API, "Room event format", `unsigned.age`.
  */
 export const ageOf = ({ origin_server_ts: ts }: Pick<Pdu, 'origin_server_ts'>, now: number): number =>
   Math.min(Math.max(0, now - ts), Number.MAX_SAFE_INTEGER);
 
 /**
- * For how long a text with ages in it is handed out again, in milliseconds: what is shared between all members of a room is so written
- * once for all of them. Clients use ages to leave out what is minutes old (calls that nobody waits in any more), or to work out how wrong a
- * clock is; the way of the answer takes about as long.
+ * For how long a text with ages in it is reused, in milliseconds, so that it is written once for all members of a room.
+ * Clients use ages to ignore what is minutes old (such as calls), or to estimate the error of a
+ * clock; the network takes about as long.
  */
 const SHARED_TEXT_MS = 1_000;
 
@@ -312,7 +312,7 @@ const contentForClients = (version: RoomVersion, pdu: Pdu): JsonObject => {
   return target === undefined ? pdu.content : { ...pdu.content, redacts: target };
 };
 
-/** What is longer, or no text at all, is the name of no type: types of relations are named as those of events are. */
+/** A relation type has at most as many bytes as an event type; anything else is none. */
 const isRelType = (value: JsonValue | undefined): value is string =>
   typeof value === 'string' && value.length <= MAX_KEY_LENGTH && !value.includes('\0') && value.isWellFormed();
 

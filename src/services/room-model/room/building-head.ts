@@ -3,8 +3,8 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 import type { StateChain, StateChange } from '#src/services/room-model/state/state-chain.ts';
 
 /**
- * Forward extremities that a room keeps at most. An event that would be one more does not count for the room's state until something is built
- * on it that takes the place of another one: were one dropped for it, whoever makes enough forks of the room's past would take back all that
+ * Forward extremities that a room keeps at most. An event that would be one more does not count for the room's state until an event that is built
+ * on it replaces another one: if one were dropped for it, a server that makes enough forks of the room's past could undo everything that
  * came after.
  */
 export const MAX_EXTREMITIES = 20;
@@ -34,7 +34,7 @@ export class BuildingHead {
   get depth(): number {
     return this.#depth;
   }
-  /** Changes whenever the head was dropped: what was built on it before is worth nothing. */
+  /** Changes whenever the head was dropped: what was built on it before is stale. */
   get generation(): number {
     return this.#generation;
   }

@@ -5,7 +5,7 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 const MAX_REMEMBERED = 2_000;
 const MAX_NAME_LENGTH = 255;
 
-/** A room's `m.room.server_acl`, read anew only when another one stands in the state, or when it was redacted. */
+/** A room's `m.room.server_acl`, compiled again only when the state has another one, or when it was redacted. */
 export class CompiledAcl {
   #from: StoredEvent | undefined;
   #json = '';
@@ -16,7 +16,7 @@ export class CompiledAcl {
   /**
    * Whether a server may take part, by what is the room's ACL now.
    *
-   * @param from the state event; undefined where there is none: then everybody may
+   * @param from the state event; undefined where there is none: then every server may
    */
   allows(from: StoredEvent | undefined, serverName: string): boolean {
     if (from !== this.#from || (from?.json ?? '') !== this.#json) {

@@ -40,7 +40,7 @@ export class EventRing {
     return this.#events;
   }
 
-  /** Takes events out that are in the database no more, or hidden there: what is asked for again is the same without them. */
+  /** Removes events that were deleted, or are hidden from now on. */
   remove(nids: ReadonlySet<number>): void {
     this.#events = this.#events.filter((event) => !nids.has(event.nid));
     this.#bytes = bytesOf(this.#events);

@@ -1,7 +1,7 @@
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { Member } from './membership.ts';
 
-/** The servers that take part in a room: those that have a joined member. Kept up by each change, without looking at the other members. */
+/** The servers in a room: those that have a joined member. Updated by each change, without looking at the other members. */
 export class JoinedServers {
   /** How many members of each server are joined. */
   readonly #counts = new Map<string, number>();
@@ -16,13 +16,13 @@ export class JoinedServers {
     return this.#counts;
   }
 
-  /** All but this one. The same array as long as no server comes or goes. */
+  /** All but this one. The same array as long as no server joins or leaves. */
   get remote(): readonly string[] {
     this.#remote ??= [...this.#counts.keys()].filter((serverName) => serverName !== this.#own);
     return this.#remote;
   }
 
-  /** A member takes the place of what they were before. */
+  /** Replaces a user's earlier membership. */
   replace(before: Member | undefined, after: Member): void {
     if (before?.membership === 'join' && after.membership === 'join') return;
     if (before !== undefined) this.#count(before, -1);

@@ -2,13 +2,13 @@ import { JoinedServers } from './joined-servers.ts';
 import { RecentChanges } from '#src/kernel/recent-changes.ts';
 import type { Member } from './membership.ts';
 
-/** Changes that are remembered, for those who keep something of many members. */
+/** Changes that are remembered, for caches of many members. */
 const REMEMBERED_CHANGES = 64;
 
-/** Everybody who is or was a member of a room, as committed. */
+/** The committed memberships of a room, past ones included. */
 export class MemberTable {
   readonly #members: Map<string, Member>;
-  /** Who changed, the latest last. */
+  /** Users whose membership changed, the latest last. */
   readonly #changes = new RecentChanges<string>(REMEMBERED_CHANGES);
   /** Made when it is first asked for, and kept up from then on: most rooms are nobody else's. */
   #servers: JoinedServers | undefined;
@@ -55,7 +55,7 @@ export class MemberTable {
     return this.#changes.version;
   }
 
-  /** Who changed after a version; undefined when that is too long ago to say. */
+  /** Users whose membership changed after a version; undefined when that is too long ago. */
   changedSince(version: number): readonly string[] | undefined {
     return this.#changes.since(version);
   }
@@ -74,7 +74,7 @@ export class MemberTable {
     this.#changes.note(member.userId);
   }
 
-  /** Nobody is or was a member. */
+  /** Removes all memberships. */
   clear(): void {
     this.#servers = undefined;
     this.#joined = this.#invited = this.#localJoined = this.#remote = 0;

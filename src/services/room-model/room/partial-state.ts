@@ -1,13 +1,13 @@
 /**
- * What is known of a room whose state was not told as a whole when it was joined: everything but memberships, until these have come.
+ * The partial state of a room: everything but memberships, until these have been fetched.
  * Server-Server API, `PUT /send_join`, `omit_members`.
  */
 export interface PartialState {
-  /** Id of the state before the join, as far as it was told. */
+  /** Id of the state before the join, as far as it is known. */
   readonly state: number;
   /** Position of the join. */
   readonly join: number;
-  /** The server that told it. */
+  /** The server that the room was joined through. */
   readonly via: string;
   /** The servers in the room before the join. */
   readonly servers: ReadonlySet<string>;

@@ -79,7 +79,7 @@ export class RoomRegistry {
   async heardOf(roomId: string): Promise<Room | undefined> {
     const known = this.#nids.get(roomId);
     if (known !== undefined) return this.byNid(known);
-    // Any text of a request's JSON may come here; PostgreSQL's text holds no NUL.
+    // Any string of a request may come here; PostgreSQL's text holds no NUL.
     if (roomId.includes('\0') || this.#unknown.has(roomId)) return undefined;
     const record = await roomById(this.#database, roomId);
     // It may have been made while we asked.
@@ -103,7 +103,7 @@ export class RoomRegistry {
   /** The room if it is in memory. */
   peek(nid: number): Room | undefined {
     const room = this.#alive.get(nid)?.deref();
-    // What was evicted and is used all the same is among those in use again.
+    // A room that was evicted while in use is registered again.
     if (room !== undefined && this.#recent.get(nid) === undefined) this.#recent.set(nid, room);
     return room;
   }
@@ -137,12 +137,12 @@ export class RoomRegistry {
     return found;
   }
 
-  /** Says that there is a row of a room by now. */
+  /** Notes that the row of a room exists from now on. */
   appeared(roomId: string): void {
     this.#unknown.delete(roomId);
   }
 
-  /** Makes a room that is about to be written the one that everybody gets who finds its row before its publication. */
+  /** Registers a room that is about to be written, so that a caller who finds its row before its publication gets the same object. */
   announce(room: Room): void {
     this.#unknown.delete(room.roomId);
     this.#alive.set(room.nid, new WeakRef(room));
@@ -157,7 +157,7 @@ export class RoomRegistry {
     this.#recent.set(room.nid, room);
   }
 
-  /** Says that there is more of a room by now: what it weighed when it came says little after a while. */
+  /** Notes that a room has grown, so that it is weighed again. */
   grown(room: Room): void {
     if (room.hasGrown) this.#recent.set(room.nid, room);
   }

@@ -1,26 +1,26 @@
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 
-/** Who works on a room when: those who want it for themselves take turns, and so do those who rewrite its past. */
+/** Locks of a room: exclusive callers take turns, and so do those that rewrite its past. */
 export class RoomTurns {
-  /** Resolves when everybody who wanted the room for themselves so far has had it. */
+  /** Resolves when all exclusive callers so far are done. */
   #last: Promise<void> = Promise.resolve();
   #waiting = 0;
   readonly #past = new SerialByKey<'past'>();
 
   #areOver = false;
 
-  /** Whether the room is no more. */
+  /** Whether the room was deleted. */
   get areOver(): boolean {
     return this.#areOver;
   }
 
-  /** Whether a caller has the room exclusively, or waits for it: those who build on the head get in line. */
+  /** Whether a caller has the room exclusively, or waits for it: then building on the head waits in line. */
   get isTaken(): boolean {
     return this.#waiting > 0;
   }
 
-  /** Keeps everybody from building on the head while `work` runs. Calls take their turns in the order in which they came. */
+  /** Runs `work` while nothing is built on the head. Calls take their turns in order. */
   async exclusively<T>(work: () => Promise<T>): Promise<T> {
     this.#waiting++;
     try {
@@ -31,7 +31,7 @@ export class RoomTurns {
   }
 
   /**
-   * Keeps exclusive callers waiting, while all others still build on the head: for work on its past,
+   * Runs `work` while exclusive callers wait, and events can still be built on the head: for work on the room's past,
    * which remote events may be built on.
    */
   async besidesHead<T>(work: () => Promise<T>): Promise<T> {
@@ -47,12 +47,12 @@ export class RoomTurns {
     }
   }
 
-  /** Lets nobody work on the room after whoever does now: it is no more. Who comes later is told so with M_NOT_FOUND. */
+  /** Ends the locks of a deleted room after the work that holds them. Later calls fail with M_NOT_FOUND. */
   close(): void {
     this.#areOver = true;
   }
 
-  /** One after the other: those who take old events away, or bring them back. It may take hours, and nobody else waits for it. */
+  /** Runs purges and restores one after the other. They may take hours, and nothing else waits for them. */
   rewritePast<T>(work: () => Promise<T>): Promise<T> {
     return this.#past.run('past', work);
   }

@@ -16,7 +16,7 @@ import type { StickySet } from './sticky-set.ts';
 
 const CREATE = stateMapKey('m.room.create', '');
 
-/** Stands for the create event of a room that this server has only heard of: nobody has power there by it. */
+/** Stands for the create event of a room that this server knows only by an invite or knock: it gives no user power. */
 const UNKNOWN_CREATE: Pdu = {
   type: 'm.room.create',
   sender: '',
@@ -35,7 +35,7 @@ export interface StateSlot {
   readonly event: StoredEvent;
 }
 
-/** How the resolution of a fork changed a room's state. */
+/** How state resolution changed a room's state. */
 export interface ResolvedChanges {
   /** By `stateMapKey`; undefined takes the entry out. */
   readonly state: ReadonlyMap<string, StateSlot | undefined>;
@@ -56,7 +56,7 @@ export interface RoomParts {
   readonly members: Map<string, Member>;
   readonly ring: EventRing;
   readonly partial?: PartialState | undefined;
-  /** Since when the state is whole that was not told as a whole at first; 0 for most rooms. */
+  /** The position at which a partial state became complete; 0 for most rooms. */
   readonly fullSince?: number;
 }
 
@@ -75,7 +75,7 @@ export class Room implements EventRoom {
   /** Listed in the room directory. */
   isPublic: boolean;
   readonly ring: EventRing;
-  /** Who has the room for themselves, and who rewrites its past. */
+  /** Its locks. */
   readonly turns = new RoomTurns();
   /** Its sticky events, once they were asked for. */
   sticky: StickySet | undefined;
@@ -91,7 +91,7 @@ export class Room implements EventRoom {
   #depth: number;
   #partial: PartialState | undefined;
   #fullSince: number;
-  /** Made when somebody waits for the state. */
+  /** Made when a request waits for the full state. */
   #full: PromiseWithResolvers<void> | undefined;
   #partialServers: { readonly joined: readonly string[]; readonly all: readonly string[] } | undefined;
 
@@ -129,15 +129,15 @@ export class Room implements EventRoom {
   get roomType(): string | undefined {
     return this.#roomType;
   }
-  /** Whether this server has, or had, the room's state; otherwise it has only heard of it, by an invite or a knock. */
+  /** Whether this server has, or had, the room's state; otherwise it knows the room only by an invite or a knock. */
   get isHere(): boolean {
     return this.#state.has(CREATE);
   }
   /** Whether it was deleted. */
-  get isGone(): boolean {
+  get isDeleted(): boolean {
     return this.turns.areOver;
   }
-  /** Whether a user of this server is in the room: only then other servers tell what happens in it. */
+  /** Whether a local user is joined: only then do other servers send its events. */
   get isResident(): boolean {
     return this.#members.localJoined > 0;
   }
@@ -181,24 +181,24 @@ export class Room implements EventRoom {
   hasServer(serverName: string): boolean {
     return this.#members.servers.counts.has(serverName) || this.#partial?.servers.has(serverName) === true;
   }
-  /** Which memberships are not known yet; undefined for rooms whose state is here as a whole. */
+  /** The partial state; undefined for rooms whose full state is known. */
   get partial(): PartialState | undefined {
     return this.#partial;
   }
-  /** Since when the state is whole that was not told as a whole at first; 0 for most rooms. */
+  /** The position at which a partial state became complete; 0 for most rooms. */
   get fullSince(): number {
     return this.#fullSince;
   }
-  /** Resolves when the state is whole; undefined when it is, or nobody here is in the room any more, so that nobody tells it. */
+  /** Resolves when the full state is known; undefined when it is, or when no local user is joined any more, so that it cannot be fetched. */
   whenFull(): Promise<void> | undefined {
     if (this.#partial === undefined || !this.isResident) return undefined;
     return (this.#full ??= Promise.withResolvers<void>()).promise;
   }
-  /** Whether it is known what a user is in the room: always, but in one whose state is not whole. */
+  /** Whether a user's membership is known: always, except with a partial state. */
   knowsMember(userId: string): boolean {
     return this.#partial === undefined || (this.#members.get(userId)?.event ?? 0) !== 0;
   }
-  /** Whether a user is joined, or may be for all that is known. */
+  /** Whether a user is joined, or may be by a partial state. */
   mayBeJoined(userId: string): boolean {
     if (this.isJoined(userId)) return true;
     return !this.knowsMember(userId) && this.#partial?.servers.has(domainOf(userId) ?? '') === true;
@@ -207,7 +207,7 @@ export class Room implements EventRoom {
   get hasRemoteMembers(): boolean {
     return this.#members.remote > 0;
   }
-  /** Everybody who is or was a member. */
+  /** All present and past memberships. */
   get members(): ReadonlyMap<string, Member> {
     return this.#members.all;
   }
@@ -215,7 +215,7 @@ export class Room implements EventRoom {
   get membersVersion(): number {
     return this.#members.version;
   }
-  /** Whose membership, name or avatar changed after a version; undefined when that is too long ago to say. */
+  /** Users whose membership, name or avatar changed after a version; undefined when that is too long ago. */
   membersChangedSince(version: number): readonly string[] | undefined {
     return this.#members.changedSince(version);
   }
@@ -274,7 +274,7 @@ export class Room implements EventRoom {
   get headDepth(): number {
     return this.#building.depth;
   }
-  /** Changes whenever the head was dropped: what was built on it before is worth nothing. */
+  /** Changes whenever the head was dropped: what was built on it before is stale. */
   get generation(): number {
     return this.#building.generation;
   }
@@ -372,7 +372,7 @@ export class Room implements EventRoom {
     for (const member of changes.members) this.#members.set(member);
   }
 
-  /** Shows an event of earlier that was hidden as soft-failed. @param position the room's newest, by which that is told */
+  /** Reveals an earlier event that was hidden as soft-failed. @param position the room's newest, at which sync shows it */
   show(event: StoredEvent, position: number): void {
     for (const held of this.#held()) if (held.nid === event.nid) held.accept();
     event.accept();
@@ -390,11 +390,11 @@ export class Room implements EventRoom {
   }
 
   /**
-   * Makes the room what another server told of it, with a join on top. What this server had of it before, if it was in it once, is not its
-   * state any more.
+   * Replaces the room's state by that of a `send_join` answer, with the join on top. What this server had of it before, from an earlier
+   * membership, is not its state any more.
    *
-   * @param members everybody whose membership changes by it
-   * @param partial what of the state was not told
+   * @param members the memberships that change by it
+   * @param partial what of the state is missing
    */
   applyImport(
     event: StoredEvent,
@@ -432,7 +432,7 @@ export class Room implements EventRoom {
     this.#grown += event.size;
   }
 
-  /** Makes memberships known of which nothing was told before. @param position the room's newest, by which that is told */
+  /** Adds memberships that were missing in the partial state. @param position the room's newest, at which sync shows them */
   applyMembers(position: number, members: readonly Member[]): void {
     this.#lastPosition = position;
     this.#grown += members.length * BYTES_OF_MEMBER;
@@ -440,10 +440,10 @@ export class Room implements EventRoom {
   }
 
   /**
-   * Says that the state is whole: who waits for it resumes.
+   * Completes a partial state: requests that wait for it resume.
    *
-   * @param head the same as before, with the whole state
-   * @param rejected positions of events that the whole state does not allow
+   * @param head the same as before, with the full state
+   * @param rejected positions of events that the full state does not allow
    */
   applyFull(position: number, head: RoomHead, changes: ResolvedChanges, rejected: ReadonlySet<number>): void {
     this.#partial = undefined;
@@ -461,25 +461,25 @@ export class Room implements EventRoom {
     this.endWaiting();
   }
 
-  /** Lets those go on who wait for the whole state: it is here, or nobody will tell it. */
+  /** Resumes requests that wait for the full state: it is here, or cannot be fetched any more. */
   endWaiting(): void {
     this.#full?.resolve();
     this.#full = undefined;
   }
 
-  /** Says what the room is, of which too little was known when this server first heard of it. */
-  turnedOut(version: RoomVersion, roomType: string | undefined): void {
+  /** Sets version and type of a room, which were not fully known from an invite or knock. */
+  identify(version: RoomVersion, roomType: string | undefined): void {
     this.#version = version;
     this.#roomType = roomType;
   }
 
-  /** Sets a membership by an event that is no part of the room's history as this server has it: an invite, a knock, or the end of one. */
+  /** Sets an out-of-band membership: an invite, a knock, or the end of one, which is no part of the history that this server has. */
   applyOutside(position: number, member: Member): void {
     this.#lastPosition = position;
     this.#members.set(member);
   }
 
-  /** Something was written under a position that changes nothing of what the room is. */
+  /** Advances the position by a write that does not change the room. */
   moved(position: number): void {
     this.#lastPosition = position;
   }
@@ -488,8 +488,8 @@ export class Room implements EventRoom {
     this.#members.set(member);
   }
 
-  /** Says that old events were deleted, and others detached that are only kept for the state. */
-  letGo(gone: ReadonlySet<number>, detached: ReadonlySet<number>): void {
+  /** Removes purged events, and detaches others that are only kept for the state. */
+  removePurged(gone: ReadonlySet<number>, detached: ReadonlySet<number>): void {
     for (const event of this.#held()) if (detached.has(event.nid)) event.detach();
     this.ring.remove(gone);
     this.ring.remove(detached);
@@ -497,8 +497,8 @@ export class Room implements EventRoom {
     this.sticky?.remove(detached);
   }
 
-  /** Says that old events are back, by their positions. */
-  cameBack(restored: ReadonlyMap<number, EventStanding>): void {
+  /** Attaches restored events again, by their positions. */
+  attachRestored(restored: ReadonlyMap<number, EventStanding>): void {
     for (const event of this.#held()) {
       const standing = restored.get(event.nid);
       if (standing !== undefined) event.attach(standing);
@@ -506,15 +506,15 @@ export class Room implements EventRoom {
     this.ring.readAgain(Math.max(...restored.keys()));
   }
 
-  /** Lets no event of the room show the content of these deleted ones, whose place it took. */
+  /** Removes the content of these purged events from `prev_content` of the events that replaced them. */
   forgetPrevious(gone: ReadonlySet<number>): void {
     for (const event of this.#held()) {
       if (event.previous !== undefined && gone.has(event.previous.nid)) event.previous = undefined;
     }
   }
 
-  /** The room is deleted: whoever still holds this finds nothing in it, and can build nothing on it. */
-  vanish(): void {
+  /** Empties the object of a deleted room: references that others still hold find nothing in it, and nothing can be built on it. */
+  empty(): void {
     this.#committed = { extremities: [], chain: StateChain.EMPTY };
     this.#depth = 0;
     this.#building.dropTo(this.#committed, 0);

@@ -20,12 +20,12 @@ export interface StickySnapshot {
   readonly until: number;
 }
 
-/** The sticky events of one room that have not expired. A redacted one is sticky no more. */
+/** The sticky events of one room that have not expired. A redacted one is not sticky any more. */
 export class StickySet {
   readonly #entries = new Map<number, StickyEntry>();
   #snapshot: StickySnapshot | undefined;
 
-  /** Takes one in, or says anew how it stands with one. */
+  /** Adds or updates one. */
   add(entry: StickyEntry): void {
     this.#entries.set(entry.event.nid, entry);
     this.#snapshot = undefined;

@@ -1,7 +1,7 @@
 import type { RoomTailRow } from '#src/storage/events/event-rows.ts';
 import type { Room } from './room.ts';
 
-/** The tail of a room whose head stays as it is, where something is written under a new position. */
+/** The row of a room whose head does not change, for a write under a new position. */
 export const tailRow = ({ head, headDepth, nid }: Room, position: number): RoomTailRow => ({
   room: nid,
   extremities: head.extremities.map((event) => event.nid),

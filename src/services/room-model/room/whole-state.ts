@@ -5,7 +5,7 @@ import type { Room } from './room.ts';
 /** Milliseconds for which a request waits for the rest of a room's state. */
 const MAX_MS = 60_000;
 
-/** Lets requests wait that need all memberships of a room, while another server has not told them yet. */
+/** Makes requests that need all memberships of a room wait while its state is partial. */
 export class WholeState {
   readonly #timers: Timers;
 
@@ -13,7 +13,7 @@ export class WholeState {
     this.#timers = timers;
   }
 
-  /** Resolves when the state of a room is whole. @throws MatrixError M_UNKNOWN (503) when that takes too long */
+  /** Resolves when the full state of a room is known. @throws MatrixError M_UNKNOWN (503) when that takes too long */
   async of(room: Room): Promise<void> {
     if (await this.within(room, MAX_MS)) return;
     throw new MatrixError(
@@ -29,7 +29,7 @@ export class WholeState {
     if (!room.knowsMember(userId)) await this.of(room);
   }
 
-  /** @returns whether the state is whole in so many milliseconds */
+  /** @returns whether the full state is known within so many milliseconds */
   async within(room: Room, ms: number): Promise<boolean> {
     const full = room.whenFull();
     if (full === undefined) return true;

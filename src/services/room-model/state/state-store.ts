@@ -29,7 +29,7 @@ export class StateStore {
     this.#cache.set(chain.nid, chain);
   }
 
-  /** Says that states are not what they were: they are read again. */
+  /** Forgets states that were rewritten: they are read again. */
   forget(ids: Iterable<number>): void {
     for (const id of ids) this.#cache.delete(id);
   }

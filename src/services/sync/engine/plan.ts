@@ -130,7 +130,7 @@ export class SyncPlanner {
    */
   async #left(plan: SyncPlan, { userId, since, isInitial, fullState, filter }: SectionRequest): Promise<RoomPlan[]> {
     const { loader, past, rooms, states } = this.#options;
-    const told = isInitial && !filter.includeLeave ? await this.#turnedOut(plan.left) : plan.left;
+    const told = isInitial && !filter.includeLeave ? await this.#kickedOrBanned(plan.left) : plan.left;
     const loaded = [...(await rooms.load([...told.keys()])).values()].filter((room) => {
       // Only the room knows that it was forgotten just now. The leave is still told to who has not seen it.
       const member = room.member(userId);
@@ -177,7 +177,7 @@ export class SyncPlanner {
   }
 
   /** Of rooms that the user left, those from which they were kicked or banned: initial syncs show them until they are forgotten. */
-  async #turnedOut(left: ReadonlyMap<number, Member>): Promise<ReadonlyMap<number, Member>> {
+  async #kickedOrBanned(left: ReadonlyMap<number, Member>): Promise<ReadonlyMap<number, Member>> {
     if (left.size === 0) return left;
     const { database } = this.#options;
     const places = [...left].map(([room, member]) => ({ room, nid: member.event }));

@@ -40,7 +40,10 @@ const isOut = ({ membership }: Member): boolean => membership === 'leave' || mem
 export class NotJoinedRooms {
   readonly #options: NotJoinedRoomsOptions;
   /** Room -> the event that removed the user, and whether others sent it: for users in use. */
-  readonly #turnedOut = new WeakMap<SyncUser, Map<number, { readonly event: number; readonly byOthers: boolean }>>();
+  readonly #kickedOrBanned = new WeakMap<
+    SyncUser,
+    Map<number, { readonly event: number; readonly byOthers: boolean }>
+  >();
 
   constructor(options: NotJoinedRoomsOptions) {
     this.#options = options;
@@ -105,8 +108,8 @@ export class NotJoinedRooms {
 
   /** Rooms from which the user was kicked or banned; read once for each of them. */
   async #byOthers(user: SyncUser): Promise<ReadonlySet<number>> {
-    let known = this.#turnedOut.get(user);
-    if (known === undefined) this.#turnedOut.set(user, (known = new Map()));
+    let known = this.#kickedOrBanned.get(user);
+    if (known === undefined) this.#kickedOrBanned.set(user, (known = new Map()));
     const out = [...user.memberships].filter(([, member]) => isOut(member) && !member.forgotten);
     const unknown = out.filter(([nid, member]) => known.get(nid)?.event !== member.event);
     if (unknown.length > 0) {

@@ -17,7 +17,7 @@ export interface AccountDataQuotaOptions {
 
 const REMEMBERED_USERS = 20_000;
 
-/** How much account data users may have. What makes it less is always allowed. */
+/** Limits users' account data. Reducing it is always allowed. */
 export class AccountDataQuota {
   readonly #database: Database;
   readonly #interner: Interner;

@@ -31,7 +31,7 @@ export interface AccountDataChanged {
   readonly type: string;
 }
 
-/** A type of global account data that every user has, and that the server keeps in a form of its own. */
+/** A type of global account data that every user has, and that is stored in a table of its own. */
 export interface ServedType {
   readonly type: string;
   /** How it is shown to a user, as JSON text. */
@@ -55,7 +55,7 @@ export interface AccountDataServiceOptions {
 export type Tags = ReadonlyMap<string, string>;
 
 /**
- * Account data: what clients keep here for their user, global and for rooms. All that users have who are in use is in memory; of others
+ * Stores account data, global and of rooms. Client-Server API, "Client Config". All of a user in use is in memory; of others
  * single pieces.
  */
 export class AccountDataService {
@@ -97,7 +97,7 @@ export class AccountDataService {
     }
   }
 
-  /** Forgets a user of whom nothing is kept any more. */
+  /** Forgets an erased user. */
   forget(userId: string): void {
     this.#users.forget(userId);
     this.#pieces.forgetAll((key) => key.startsWith(`${userId} `));

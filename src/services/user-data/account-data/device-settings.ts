@@ -1,9 +1,9 @@
 import type { AccountDataService } from './account-data-service.ts';
 
-/** What clients keep of how a device of their user notifies them, by its id. MSC3890, and the form that clients use today. */
+/** Types of account data for the notification settings of a device, with its id as suffix. MSC3890, and the form that clients use today. */
 const SETTINGS_OF_DEVICE = ['m.local_notification_settings', 'org.matrix.msc3890.local_notification_settings'];
 
-/** Empties what account data says of devices that are no more, and so tells the user's clients. */
+/** Empties the account data of deleted devices, so that sync tells the user's clients. */
 export const forgetSettingsOf = async (
   accountData: Pick<AccountDataService, 'update'>,
   userId: string,

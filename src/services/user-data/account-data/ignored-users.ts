@@ -11,7 +11,7 @@ const NOBODY: ReadonlySet<string> = new Set();
 const parsed = new WeakMap<AccountDataEntry, ReadonlySet<string>>();
 
 /**
- * Whether those who ignore these users are spared an event of a room. "the client will no longer receive events sent by that user, with
+ * Whether an event of a room is hidden from a reader who ignores these users. "the client will no longer receive events sent by that user, with
  * the exception of state events". Client-Server API, "Ignoring Users".
  */
 export const isIgnored = (
@@ -19,7 +19,7 @@ export const isIgnored = (
   ignored: ReadonlySet<string>,
 ): boolean => !event.isState && ignored.has(event.sender);
 
-/** Whom a user ignores, by their account data: the same set as long as they do not change it. Nobody can ignore themselves. */
+/** The users that a user ignores, by their account data: the same set as long as they do not change it. Ignoring oneself has no effect. */
 export const ignoredBy = (data: Pick<UserAccountData, 'userId' | 'entry'>): ReadonlySet<string> =>
   ignoredIn(data.userId, data.entry(0, IGNORED_USER_LIST));
 
@@ -40,8 +40,8 @@ const ignoredIn = (userId: string, entry: AccountDataEntry | undefined): Readonl
 const numbers = new WeakMap<ReadonlySet<string>, Promise<readonly number[]>>();
 
 /**
- * The numbers of ignored users, for statements. Who came to exist since the list was first used may be missing: what is read is to be asked
- * about with `isIgnored`, too. Lists may name thousands who do not exist, so that they are not looked up each time.
+ * The numbers of ignored users, for statements. Users who became known since the list was first used may be missing: the result has to be filtered
+ * with `isIgnored`, too. Lists may name thousands who do not exist, so they are not looked up each time.
  */
 export const numbersOf = (
   ignored: ReadonlySet<string>,
@@ -56,7 +56,7 @@ export const numbersOf = (
   return looking;
 };
 
-/** Whom users ignore. Client-Server API, "Ignoring Users". */
+/** Reads the users that a user ignores. Client-Server API, "Ignoring Users". */
 export class IgnoredUsers {
   readonly #accountData: Pick<AccountDataService, 'peekEntry' | 'entry'>;
 
@@ -64,13 +64,13 @@ export class IgnoredUsers {
     this.#accountData = accountData;
   }
 
-  /** The users whom this one ignores, if that is in memory. */
+  /** The users that this one ignores, if that is in memory. */
   peek(userId: string): ReadonlySet<string> | undefined {
     const known = this.#accountData.peekEntry(userId, 0, IGNORED_USER_LIST);
     return known === undefined ? undefined : ignoredIn(userId, known ?? undefined);
   }
 
-  /** The users whom this one ignores. */
+  /** The users that this one ignores. */
   async of(userId: string): Promise<ReadonlySet<string>> {
     const known = this.#accountData.peekEntry(userId, 0, IGNORED_USER_LIST);
     const entry = known === undefined ? await this.#accountData.entry(userId, 0, IGNORED_USER_LIST) : known;

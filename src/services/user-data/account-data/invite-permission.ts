@@ -9,10 +9,10 @@ export const INVITE_PERMISSION = 'm.invite_permission_config';
 /** MSC4155, under the name that clients have for it. */
 export const INVITE_FILTER = 'org.matrix.msc4155.invite_permission_config';
 
-/** What becomes of an invite: the invitee is shown it, or never hears of it, or it cannot be made. */
+/** The verdict on an invite: it is shown to the invitee, hidden from them, or refused. */
 export type InviteFate = 'shown' | 'hidden' | 'refused';
 
-/** Globs of one list that are looked at; nobody needs more of them. */
+/** Globs of one list that are evaluated. */
 const MAX_GLOBS = 1_000;
 
 /** The lists of MSC4155 in the order in which they are looked at: those of users before those of servers, and the milder before the stricter. */
@@ -31,7 +31,7 @@ interface List {
   readonly globs: readonly Glob[];
 }
 
-/** From whom a user takes invites. */
+/** Whose invites a user accepts. */
 export class InviteRules {
   /** Whether nobody may invite the user. */
   readonly refusesAll: boolean;
@@ -84,13 +84,13 @@ const rulesIn = (permission: AccountDataEntry | undefined, filter: AccountDataEn
 };
 
 /**
- * From whom a user takes invites, by their account data: the same rules as long as they do not change it. Client-Server API, "Invite
+ * The rules for invites of a user, by their account data: the same as long as they do not change it. Client-Server API, "Invite
  * permission"; MSC4155.
  */
 export const inviteRulesOf = (data: Pick<UserAccountData, 'entry'>): InviteRules =>
   rulesIn(data.entry(0, INVITE_PERMISSION), data.entry(0, INVITE_FILTER));
 
-/** Who lets themselves be invited, and by whom. */
+/** Decides whether a user may be invited by another one. */
 export class InvitePermission {
   readonly #accountData: Pick<AccountDataService, 'peekEntry' | 'entry'>;
   readonly #isLocal: (userId: string) => boolean;

@@ -1,14 +1,14 @@
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 
-/** The account data of a room in which its tags are told. Client-Server API, "Room Tagging". */
+/** The type of room account data that holds tags. Client-Server API, "Room Tagging". */
 export const TAG_TYPE = 'm.tag';
 
 /** `m.tag` without anything but tags. */
 const NO_TAGS = '{"tags":{}}';
 
 /**
- * Takes an `m.tag` apart that a client wrote as account data: tags with what is said of each, as JSON text, and the rest. Clients may
- * write anything there: what is no tag stays where it is.
+ * Splits an `m.tag` that a client wrote as account data into tags, as JSON texts, and the rest. Clients may
+ * write anything there: what is no tag stays in the rest.
  */
 export const takeTagsOut = (content: JsonObject): { readonly tags: Map<string, string>; readonly rest: string } => {
   const { tags } = content;
@@ -35,7 +35,7 @@ export const putTagsIn = (rest: string, tags: ReadonlyMap<string, string>): stri
   return `{"tags":{${members.join(',')}}${text === '{}' ? '' : `,${text.slice(1, -1)}`}}`;
 };
 
-/** The rest of an `m.tag` to which tags are added one by one: who takes the last one away is shown none. */
+/** The rest of an `m.tag` to which tags are added one by one: without the last tag the content is empty. */
 export const restForTags = (rest: string | undefined): string => {
   if (rest === undefined || rest === NO_TAGS) return NO_TAGS;
   const content = JSON.parse(rest) as JsonObject;

@@ -47,7 +47,7 @@ interface HeldEntry {
 
 export const IGNORED_USER_LIST = 'm.ignored_user_list';
 
-/** Memory that a content takes, in bytes. Who is ignored is kept as a set beside the text, once it was asked about. */
+/** Memory that a content takes, in bytes. Ignored users are kept as a set beside the text, once they were asked for. */
 export const weightOf = (type: string, json: string): number =>
   bytesOfText(json) * (type === IGNORED_USER_LIST ? 4 : 1);
 
@@ -83,7 +83,7 @@ export class UserAccountData {
     return ENTRY_BYTES + this.#weight;
   }
 
-  /** Everything, types that the server gives every user included. */
+  /** All entries, including types that every user has. */
   entries(): readonly AccountDataEntry[] {
     return [...this.#global.values(), ...this.#ofRooms.values()].map(({ entry }) => entry);
   }
@@ -111,7 +111,7 @@ export class UserAccountData {
     } else this.#set({ roomNid, type, json: content, pos }, weightOf(type, content));
   }
 
-  /** Sets how a piece is shown that the server keeps in a form of its own, from the change with its position on. */
+  /** Sets the entry of a type that is stored in a table of its own, from the change with its position on. */
   serve(entry: ServedEntry): void {
     if ((this.entry(entry.roomNid, entry.type)?.pos ?? -1) <= entry.pos) this.#replace(entry, 0);
   }

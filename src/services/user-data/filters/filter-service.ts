@@ -27,7 +27,7 @@ export interface FilterQuota {
   readonly bytes: number;
 }
 
-/** Filters that users stored, or give in full. Client-Server API, "Filtering". */
+/** Stores filters, and parses those of requests. Client-Server API, "Filtering". */
 export class FilterService {
   readonly #database: Database;
   readonly #interner: Interner;
@@ -55,7 +55,7 @@ export class FilterService {
     this.#quota = quota;
   }
 
-  /** Forgets a user of whom nothing is kept any more. */
+  /** Forgets an erased user. */
   forget(userId: string): void {
     for (const key of this.#stored.keys()) if (key.startsWith(`${userId} `)) this.#stored.delete(key);
   }

@@ -22,7 +22,7 @@ export interface ProfileChangesOptions {
   readonly logger: Logger;
 }
 
-/** Which fields of whose profiles changed when. */
+/** Records when which fields of users' profiles changed. */
 export class ProfileChanges {
   readonly #noted: NotedChanges<Omit<ProfileChangeRow, 'pos'>>;
   /** Fires once a change is committed and has its position. */

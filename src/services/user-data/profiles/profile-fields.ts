@@ -42,7 +42,7 @@ export const profileValueIn = (key: string, body: JsonObject): JsonValue | undef
   if (key === 'displayname' && value.length > MAX_NAME_LENGTH) {
     throw new MatrixError('M_INVALID_PARAM', `A display name must not be longer than ${MAX_NAME_LENGTH} characters.`);
   }
-  // It should be a content URI, but clients and bridges in the field set others. It is never fetched here.
+  // It should be a content URI, but clients and bridges set others. It is never fetched here.
   if (key === 'avatar_url' && !fitsBytes(value, MAX_URL_LENGTH))
     throw new MatrixError('M_INVALID_PARAM', `avatar_url must not be longer than ${MAX_URL_LENGTH} bytes.`);
   return value;

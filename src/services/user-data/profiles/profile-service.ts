@@ -23,14 +23,14 @@ export interface Profile {
   readonly fields: JsonObject;
 }
 
-/** Name or avatar are what they are now: the ones that did not change, too. */
+/** A changed name or avatar. Both are the present values, also the unchanged one. */
 export interface ProfileChanged {
   readonly userId: string;
   readonly displayname: string | undefined;
   readonly avatarUrl: string | undefined;
 }
 
-/** Who asks for a change. */
+/** The requester of a change. */
 export interface ProfileEditor {
   readonly userId: string;
   readonly isAdmin: boolean;
@@ -41,7 +41,7 @@ export interface ProfileServiceOptions {
   readonly database: Database;
   /** Notes which fields change. */
   readonly changes: Pick<ProfileChanges, 'mark' | 'published'>;
-  /** Whether this server has an account of this name; who makes accounts for bridges may be asked for it. @throws MatrixError M_CONNECTION_TIMEOUT */
+  /** Whether this server has an account of this name; an application service may be asked to create it. @throws MatrixError M_CONNECTION_TIMEOUT */
   readonly accountExists: (userId: string) => Promise<boolean>;
   readonly clock: Clock;
   readonly serverName: string;
@@ -68,7 +68,7 @@ const profileFrom = (fields: JsonObject): Profile => ({
   fields,
 });
 
-/** Profiles: this server's users change theirs here, those of others are asked for. Client-Server API, "Profiles". */
+/** Profiles: stores those of local users, and fetches those of others. Client-Server API, "Profiles". */
 export class ProfileService {
   readonly #database: Database;
   readonly #accountExists: (userId: string) => Promise<boolean>;
@@ -118,7 +118,7 @@ export class ProfileService {
   /**
    * What every client may see of a user's profile.
    *
-   * @throws MatrixError M_INVALID_PARAM for what is no user id; M_NOT_FOUND for users whom their server does not have; M_FORBIDDEN,
+   * @throws MatrixError M_INVALID_PARAM for what is no user id; M_NOT_FOUND for users that do not exist on their server; M_FORBIDDEN,
    *   M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT when another server cannot be asked
    */
   async read(userId: string): Promise<Profile> {
@@ -128,7 +128,7 @@ export class ProfileService {
     return this.readOwn(userId);
   }
 
-  /** The profile of any user, to be shown with them: an empty one where nothing can be found out. */
+  /** The profile of any user, for display: an empty one when it cannot be fetched. */
   async known(userId: string): Promise<Profile> {
     if (domainOf(userId) === this.#serverName) return this.profileOf(userId);
     try {
@@ -139,13 +139,13 @@ export class ProfileService {
     }
   }
 
-  /** What everybody may see of the profile of a user of this server. @throws MatrixError M_NOT_FOUND, M_CONNECTION_TIMEOUT (a bridge) */
+  /** The public profile of a local user. @throws MatrixError M_NOT_FOUND, M_CONNECTION_TIMEOUT (a bridge) */
   async readOwn(userId: string): Promise<Profile> {
     const profile = await this.profileOf(userId);
     if (Object.keys(profile.fields).length > 0) return profile;
     if (!(await this.#accountExists(userId)))
       throw new MatrixError('M_NOT_FOUND', 'Profile not found: this server has no such user.');
-    // A bridge may have made the user when it was asked.
+    // An application service may have created the user when it was asked.
     return this.profileOf(userId);
   }
 
@@ -190,7 +190,7 @@ export class ProfileService {
     tx.afterCommit(() => this.#profiles.forget(userId));
   }
 
-  /** Forgets a user of whom nothing is kept any more. Rooms are not told: the user has left them. */
+  /** Forgets an erased user. Nothing is sent to rooms: the user has left them. */
   forget(userId: string): void {
     this.#profiles.forget(userId);
     this.changed.emit({ userId, displayname: undefined, avatarUrl: undefined });
@@ -213,7 +213,7 @@ export class ProfileService {
   }
 
   /**
-   * Changes names and avatars within a transaction of somebody else's, who answers for their being allowed. Changes of one profile wait for
+   * Changes names and avatars within a transaction of the caller, who has checked that they are allowed. Changes of one profile wait for
    * each other.
    *
    * @param work opens the transaction; `change` sets a field, or removes it: an empty text, or null

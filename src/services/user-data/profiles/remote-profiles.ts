@@ -7,16 +7,16 @@ import type { QueriesApi } from '#src/remote/federation/queries-api.ts';
 
 type Answer = Awaited<ReturnType<QueriesApi['profile']>>;
 
-/** Milliseconds for which a profile is believed, the answer that there is none, and a failure. */
+/** Milliseconds for which a profile is cached, the answer that there is none, and a failure. */
 const KNOWN_MS = 300_000;
 const MISSING_MS = 60_000;
 const FAILED_MS = 15_000;
 
-/** Profiles of other servers' users: asked for when somebody wants to see them, and remembered for a while. */
+/** Fetches profiles of remote users on demand, and caches them. */
 export class RemoteProfiles {
   readonly #api: QueriesApi;
   readonly #answers: TimedCache<Answer>;
-  /** What was told last: it is better than nothing when a server cannot be reached. */
+  /** The last answers: used when a server cannot be reached. */
   readonly #told: TimedCache<JsonObject>;
 
   /** @param options `cacheBytes` in memory: for what servers answered, and for what of it is better than nothing */
@@ -46,7 +46,7 @@ export class RemoteProfiles {
   }
 
   /**
-   * What a user's server tells of them.
+   * The profile of a user, as their server answers.
    *
    * @throws MatrixError M_NOT_FOUND when it knows no such user; M_FORBIDDEN when it does not tell, or is not asked by this one; M_CONNECTION_FAILED,
    *   M_CONNECTION_TIMEOUT

@@ -1,7 +1,7 @@
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
 
-/** Tags that users give their rooms: told as account data of the room, kept one by one. Client-Server API, "Room Tagging". */
+/** Tags of rooms: shown as account data of the room, stored one by one. Client-Server API, "Room Tagging". */
 export class TagService {
   readonly #accountData: AccountDataService;
 
