@@ -38,6 +38,7 @@ export function composePeeking(
     timers,
   });
   const initialSync = new InitialSync({
+    maxBytes: below.config.sync.maxResponseBytes,
     database,
     interner,
     rooms,

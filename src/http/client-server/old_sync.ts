@@ -32,7 +32,7 @@ export const oldSyncEndpoints = [
       presence: Type.Array(anyObject),
       account_data: Type.Array(anyObject),
     }),
-    errcodes: ['M_LIMIT_EXCEEDED'],
+    errcodes: ['M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
     async handler({ initialSync }: Services, { requester, query }) {
       const all = await initialSync.all(requester, query.limit, query.archived ?? false);
       const rooms: string[] = [];

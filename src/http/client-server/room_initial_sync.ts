@@ -21,7 +21,7 @@ export const roomInitialSyncEndpoints = [
     params: roomParams,
     query: Type.Object({ limit: Type.Optional(Type.Integer({ minimum: 0 })) }),
     response: roomSnapshot,
-    errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_TOO_LARGE', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
     async handler({ initialSync }: Services, { requester, params: { roomId }, query }): Promise<Reply> {
       return jsonReply(snapshotMembers(await initialSync.room(requester, roomId, query.limit)));
     },

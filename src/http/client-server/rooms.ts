@@ -3,7 +3,7 @@ import { READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { History } from '#src/services/reading/history/history.ts';
 import type { RoomState } from '#src/services/reading/state/room-state.ts';
 import { endpoint, Reply } from '../endpoint.ts';
-import { anyObject, clientEvent, jsonList, jsonReply, roomParams } from './parts/room-schemas.ts';
+import { anyObject, clientEvent, jsonAnswer, roomParams } from './parts/room-schemas.ts';
 
 const membership = Type.Optional(
   Type.Union([
@@ -50,8 +50,7 @@ export const roomsEndpoints = [
     response: Type.Array(clientEvent),
     errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
     async handler({ roomState }: Services, { requester, params: { roomId } }) {
-      const events = await roomState.all(roomId, requester.userId);
-      return new Reply({ json: jsonList(await roomState.writeOf(roomId, requester.userId, events)) });
+      return jsonAnswer(await roomState.allJson(roomId, requester.userId));
     },
   }),
   endpoint({
@@ -89,8 +88,7 @@ export const roomsEndpoints = [
     errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ roomState }: Services, { requester, params: { roomId }, query }) {
       const wanted = { at: query.at, membership: query.membership, notMembership: query.not_membership };
-      const events = await roomState.members(roomId, requester.userId, wanted);
-      return jsonReply({ chunk: jsonList(await roomState.writeOf(roomId, requester.userId, events)) });
+      return jsonAnswer(await roomState.membersJson(roomId, requester.userId, wanted));
     },
   }),
   endpoint({
@@ -115,15 +113,7 @@ export const roomsEndpoints = [
     }),
     errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
     async handler({ roomState }: Services, { requester, params: { roomId } }) {
-      const members = await roomState.joinedMembers(roomId, requester.userId);
-      const joined = members.map(({ stateKey = '', content: { displayname, avatar_url: avatarUrl } }) => [
-        stateKey,
-        {
-          display_name: typeof displayname === 'string' ? displayname : null,
-          avatar_url: typeof avatarUrl === 'string' ? avatarUrl : null,
-        },
-      ]);
-      return { joined: Object.fromEntries(joined) as Record<string, unknown> };
+      return jsonAnswer(await roomState.joinedMembersJson(roomId, requester.userId));
     },
   }),
 ];

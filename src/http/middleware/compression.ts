@@ -1,5 +1,6 @@
 import { promisify } from 'node:util';
-import { constants, gzip, zstdCompress } from 'node:zlib';
+import type { Transform } from 'node:stream';
+import { constants, createGzip, createZstdCompress, gzip, zstdCompress } from 'node:zlib';
 
 const gzipAsync = promisify(gzip);
 const zstdAsync = promisify(zstdCompress);
@@ -20,8 +21,13 @@ export const chooseEncoding = (acceptEncoding: string | undefined): Encoding | u
   return weight('gzip') > 0 ? 'gzip' : undefined;
 };
 
+const ZSTD = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
+const GZIP = { level: constants.Z_BEST_SPEED };
+
 /** Compresses on a thread of the pool, not on the event loop. Levels favour speed: bodies are made for one reader. */
 export const compress = (body: string | Buffer, encoding: Encoding): Promise<Buffer> =>
-  encoding === 'zstd'
-    ? zstdAsync(body, { params: { [constants.ZSTD_c_compressionLevel]: 1 } })
-    : gzipAsync(body, { level: constants.Z_BEST_SPEED });
+  encoding === 'zstd' ? zstdAsync(body, ZSTD) : gzipAsync(body, GZIP);
+
+/** The same for what comes as a stream. */
+export const compressor = (encoding: Encoding): Transform =>
+  encoding === 'zstd' ? createZstdCompress(ZSTD) : createGzip(GZIP);

@@ -6,7 +6,7 @@ import type { AnswerHead } from './answer-head.ts';
 import { Reply } from './reply.ts';
 import { endsConnection } from '#src/services/accounts/sessions/admission.ts';
 import { noRoom } from './body.ts';
-import { chooseEncoding, compress } from './compression.ts';
+import { chooseEncoding, compress, compressor } from './compression.ts';
 import { type Leaving, SMALL_ANSWER, writeBody } from './outgoing.ts';
 import { sendStream, STREAM_BYTES } from './stream-reply.ts';
 
@@ -49,8 +49,14 @@ export class Responder {
       return;
     }
     if (reply.stream !== undefined) {
+      // A stream of unknown length is JSON that is too long to be one text.
+      const isCompressible = reply.length === undefined && COMPRESSIBLE.test(reply.contentType);
+      const encoding = isCompressible ? chooseEncoding(res.req.headers['accept-encoding']) : undefined;
+      if (isCompressible) head.set('Vary', 'Accept-Encoding');
+      if (encoding !== undefined) head.set('Content-Encoding', encoding);
+      const encoder = encoding === undefined ? undefined : compressor(encoding);
       try {
-        await sendStream(res, head, reply, reply.stream, this.#leaving);
+        await sendStream(res, head, reply, reply.stream, this.#leaving, encoder);
       } finally {
         held.release();
       }

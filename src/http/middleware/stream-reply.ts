@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
-import type { Readable } from 'node:stream';
+import type { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Deadline } from '#src/kernel/deadlines.ts';
 import type { AnswerHead } from './answer-head.ts';
@@ -39,6 +39,7 @@ const watch = (res: ServerResponse, { deadlines, timeoutMs }: Leaving): (() => v
  * Sends a stream as fast as the client takes it; one who does not is cut off. Headers and status go out with its first bytes, so what fails
  * before them is answered like any other failure; what fails later breaks the connection off, which tells the client that something is missing.
  *
+ * @param encoder compresses it
  * @throws what the stream fails with
  * @throws ClientGone
  */
@@ -48,6 +49,7 @@ export const sendStream = async (
   reply: Reply,
   stream: Readable,
   leaving: Leaving,
+  encoder?: Transform,
 ): Promise<void> => {
   head.set('Content-Type', reply.contentType);
   if (reply.length !== undefined) head.set('Content-Length', String(reply.length));
@@ -61,7 +63,7 @@ export const sendStream = async (
   res.writeHead(reply.status, head.list);
   const unwatch = watch(res, leaving);
   try {
-    await pipeline(stream, res);
+    await (encoder === undefined ? pipeline(stream, res) : pipeline(stream, encoder, res));
   } catch (error) {
     throw (error as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE' ? new ClientGone() : error;
   } finally {

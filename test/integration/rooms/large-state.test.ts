@@ -126,4 +126,56 @@ describe('a room whose state says very much', function () {
     expect(texts.join('').length).to.be.greaterThan(10_000_000);
     expect(turns).to.be.at.least(10);
   });
+
+  describe('of more than four megabytes', () => {
+    const SIZE = 60_000;
+    const COUNT = 80;
+    let roomId: string;
+    const owner = 'exempt-owner';
+    before(async () => {
+      roomId = await server.room(owner, { preset: 'public_chat' });
+      for (let index = 0; index < COUNT; index += 1)
+        await server.must(owner, 'PUT', `/rooms/${roomId}/state/org.large/k${index}`, { text: 'x'.repeat(SIZE) });
+    });
+    const idsOf = (events: readonly Json[]): string[] => events.map((event) => event.event_id as string);
+
+    it('is sent as it is read, complete, also compressed and for a user who has left', async () => {
+      await server.join('bob', roomId);
+      const { userId } = await server.session(owner);
+      const expected = (await server.services.roomState.all(roomId, userId)).map(({ eventId }) => eventId);
+      for (const user of [owner, 'bob'])
+        expect(idsOf(await server.must(user, 'GET', `/rooms/${roomId}/state`))).to.have.members(expected);
+      for (const encoding of ['gzip', 'zstd', 'identity']) {
+        const { token } = await server.session(owner);
+        const answer = await fetch(`${server.url}/_matrix/client/v3/rooms/${roomId}/state`, {
+          headers: { authorization: `Bearer ${token}`, 'accept-encoding': encoding },
+        });
+        expect(answer.headers.get('content-encoding')).to.equal(encoding === 'identity' ? null : encoding);
+        expect(answer.headers.get('content-length')).to.equal(null);
+        expect(idsOf((await answer.json()) as Json[])).to.have.members(expected);
+      }
+      await server.must('bob', 'POST', `/rooms/${roomId}/leave`, {});
+      await server.must(owner, 'PUT', `/rooms/${roomId}/state/m.room.name`, { name: 'after that' });
+      const seen = (await server.must('bob', 'GET', `/rooms/${roomId}/state`)) as Json[];
+      expect(seen.map(({ type }) => type)).not.to.include('m.room.name');
+      expect(seen.filter(({ type }) => type === 'org.large')).to.have.length(COUNT);
+    });
+
+    it('takes no more memory on its way than a few pieces for each of those who ask at the same time', async () => {
+      const { bytesInFlight } = server.services;
+      let most = 0;
+      let isOver = false;
+      const look = (): void => {
+        most = Math.max(most, bytesInFlight.used);
+        if (!isOver) setImmediate(look);
+      };
+      look();
+      const answers = await Promise.all(
+        Array.from({ length: 10 }, () => server.must(owner, 'GET', `/rooms/${roomId}/state`)),
+      );
+      isOver = true;
+      for (const answer of answers) expect(answer).to.have.length.greaterThan(COUNT);
+      expect(most).to.be.within(1, 10 * 256 * 1024);
+    });
+  });
 });

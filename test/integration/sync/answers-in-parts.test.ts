@@ -213,4 +213,18 @@ describe('a user whose rooms have more state than fits into an answer', function
         expect([...(texts.get(roomId) ?? [])]).to.include(event.event_id);
     }
   });
+
+  it('is told so by /initialSync, which has no parts, of all rooms and of one that is as large', async () => {
+    const user = name('user');
+    const small = await server.room(user);
+    expect((await server.ask(user, 'GET', '/initialSync')).status).to.equal(200);
+    const large = await largeRoom(user);
+    for (let index = 0; index < 4; index += 1)
+      await server.must(user, 'PUT', `/rooms/${large}/state/org.large/more${index}`, { text: 'x'.repeat(SIZE) });
+    for (const path of ['/initialSync', `/rooms/${large}/initialSync`]) {
+      const { body, status } = await server.ask(user, 'GET', path);
+      expect([status, body.errcode]).to.deep.equal([413, 'M_TOO_LARGE']);
+    }
+    expect((await server.ask(user, 'GET', `/rooms/${small}/initialSync`)).status).to.equal(200);
+  });
 });

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { Type } from 'typebox';
 import { Reply } from '../../endpoint.ts';
 
@@ -39,6 +40,10 @@ export const jsonText = (members: Readonly<Record<string, string | undefined>>):
 /** An answer of such an object. */
 export const jsonReply = (members: Readonly<Record<string, string | undefined>>): Reply =>
   new Reply({ json: jsonText(members) });
+
+/** JSON that is there as a text, or comes as a stream. */
+export const jsonAnswer = (answer: string | Readable): Reply =>
+  new Reply(typeof answer === 'string' ? { json: answer } : { stream: answer });
 
 /** A room as the directory shows it. */
 const publicRoom = {

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import type { Clock } from '#src/kernel/clock.ts';
 import { GiveWay } from '#src/kernel/give-way.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -22,6 +23,22 @@ const MEMBER = 'm.room.member';
 const CHARACTERS_IN_A_TURN = 1024 * 1024;
 /** What an event takes beside its text, in the time for so many characters. */
 const CHARACTERS_OF_AN_EVENT = 1_000;
+
+/** Longer answers are sent as they are read: about so many characters, and so many for an event that is not in memory. */
+const MAX_TEXT = 4 * 1024 * 1024;
+const CHARACTERS_TO_LOAD = 600;
+/** Events that are loaded in one statement while an answer is sent. */
+const LOAD_AT_ONCE = 200;
+
+/** State events of a room: those in memory, and the positions of others. */
+interface Selection {
+  readonly room: Room;
+  readonly held: readonly StoredEvent[];
+  readonly nids: readonly number[];
+}
+
+/** JSON: a text, or a stream of it where it is long. */
+export type JsonAnswer = string | Readable;
 
 /** Which members are asked for. */
 export interface MembersQuery {
@@ -64,13 +81,46 @@ export class RoomState {
 
   /** All state events; for a user who has left, those of when they did. */
   async all(roomId: string, userId: string): Promise<StoredEvent[]> {
-    const view = await this.#whole(roomId, userId);
-    if (!view.isCurrent) return this.eventsOf(view.room, view.state);
-    const members = await this.#load(
-      view.room,
-      Array.from(view.room.members.values(), (member) => member.event),
-    );
-    return [...Array.from(view.room.state.values(), (slot) => slot.event), ...members];
+    const { held, nids, room } = await this.#all(roomId, userId);
+    return [...held, ...(await this.#load(room, nids))];
+  }
+
+  /** The same as a JSON list of events. @throws MatrixError M_FORBIDDEN */
+  async allJson(roomId: string, userId: string): Promise<JsonAnswer> {
+    const selection = await this.#all(roomId, userId);
+    return this.#json(selection, ['[', ']'], (events) => this.write(selection.room, userId, events));
+  }
+
+  async #all(roomId: string, userId: string): Promise<Selection> {
+    const { isCurrent, room, state } = await this.#whole(roomId, userId);
+    if (!isCurrent) return { room, held: [], nids: [...state.others().events, ...state.members().events] };
+    const held = Array.from(room.state.values(), (slot) => slot.event);
+    return { room, held, nids: Array.from(room.members.values(), (member) => member.event) };
+  }
+
+  /** Writes events: all at once, or, where that would take megabytes, as the answer is sent. */
+  async #json(
+    { held, nids, room }: Selection,
+    [begin, end]: readonly [string, string],
+    write: (events: readonly StoredEvent[]) => Promise<readonly string[]>,
+  ): Promise<JsonAnswer> {
+    const length = held.reduce((sum, { json }) => sum + json.length, nids.length * CHARACTERS_TO_LOAD);
+    if (length <= MAX_TEXT) return begin + (await write([...held, ...(await this.#load(room, nids))])).join(',') + end;
+    const load = (some: readonly number[]): Promise<StoredEvent[]> => this.#load(room, some);
+    async function* pieces(): AsyncGenerator<Buffer, void, undefined> {
+      let separator = begin;
+      const pieceOf = async (events: readonly StoredEvent[]): Promise<Buffer> => {
+        const texts = await write(events);
+        const piece = texts.length === 0 ? '' : separator + texts.join(',');
+        if (texts.length > 0) separator = ',';
+        return Buffer.from(piece);
+      };
+      for (const some of piecesOf(held)) yield await pieceOf(some);
+      for (let at = 0; at < nids.length; at += LOAD_AT_ONCE)
+        yield await pieceOf(await load(nids.slice(at, at + LOAD_AT_ONCE)));
+      yield Buffer.from(separator === begin ? begin + end : end);
+    }
+    return Readable.from(pieces(), { objectMode: false });
   }
 
   /** @throws MatrixError M_NOT_FOUND when the state has no such entry, M_FORBIDDEN */
@@ -104,34 +154,36 @@ export class RoomState {
     return nid === undefined ? undefined : this.#loader.one(room, nid);
   }
 
-  /** Member events. @throws MatrixError M_INVALID_PARAM for a token that is none, M_FORBIDDEN */
-  async members(roomId: string, userId: string, query: MembersQuery): Promise<StoredEvent[]> {
+  /** Member events, as `{"chunk":[...]}`. @throws MatrixError M_INVALID_PARAM for a token that is none, M_FORBIDDEN */
+  async membersJson(roomId: string, userId: string, query: MembersQuery): Promise<JsonAnswer> {
     const view = await this.#whole(roomId, userId);
     const { room } = view;
     const wanted = (membership: Membership): boolean =>
       (query.membership === undefined || membership === query.membership) &&
       (query.notMembership === undefined || membership !== query.notMembership);
+    const braces = ['{"chunk":[', ']}'] as const;
     if (view.isCurrent && query.at === undefined) {
       const members = [...room.members.values()].filter((member) => wanted(member.membership));
-      return this.#load(
-        room,
-        members.map((member) => member.event),
-      );
+      const selection = { room, held: [], nids: members.map((member) => member.event) };
+      return this.#json(selection, braces, (events) => this.write(room, userId, events));
     }
     const state = query.at === undefined ? view.state : await this.#stateAtToken(view, query.at);
-    const events = await this.#load(room, [...state.members().events]);
-    return events.filter((event) => wanted(membershipIn(event.content)));
+    return this.#json({ room, held: [], nids: [...state.members().events] }, braces, (events) =>
+      this.write(
+        room,
+        userId,
+        events.filter((event) => wanted(membershipIn(event.content))),
+      ),
+    );
   }
 
-  /** The joined members, for a joined user. @throws MatrixError M_FORBIDDEN */
-  async joinedMembers(roomId: string, userId: string): Promise<StoredEvent[]> {
+  /** The joined members with their profiles, as JSON, for a joined user. @throws MatrixError M_FORBIDDEN */
+  async joinedMembersJson(roomId: string, userId: string): Promise<JsonAnswer> {
     const room = await this.#access.joined(roomId, userId);
     await this.#wholeState.of(room);
     const members = [...room.members.values()].filter((member) => member.membership === 'join');
-    return this.#load(
-      room,
-      members.map((member) => member.event),
-    );
+    const selection = { room, held: [], nids: members.map((member) => member.event) };
+    return this.#json(selection, ['{"joined":{', '}}'], (events) => Promise.resolve(events.map(profileOf)));
   }
 
   /** State events as a reader may see them. */
@@ -214,4 +266,25 @@ export class RoomState {
     const found = await this.#loader.load(nids.map((nid) => ({ room, nid })));
     return nids.map((nid) => found.get(nid)).filter((event) => event !== undefined);
   }
+}
+
+/** A member as `/joined_members` shows it. Unset values are null, as other servers answer: clients and bridges expect both keys. */
+const profileOf = ({ stateKey = '', content }: StoredEvent): string => {
+  const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
+  const profile = { display_name: text(content['displayname']), avatar_url: text(content['avatar_url']) };
+  return `${JSON.stringify(stateKey)}:${JSON.stringify(profile)}`;
+};
+
+/** Events in parts of about as much text as is written in one turn of the event loop. */
+function* piecesOf(events: readonly StoredEvent[]): Generator<readonly StoredEvent[], void, undefined> {
+  let from = 0;
+  let length = 0;
+  for (const [index, { json }] of events.entries()) {
+    length += json.length;
+    if (length < CHARACTERS_IN_A_TURN) continue;
+    yield events.slice(from, index + 1);
+    from = index + 1;
+    length = 0;
+  }
+  if (from < events.length) yield events.slice(from);
 }

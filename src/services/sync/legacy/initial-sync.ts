@@ -19,7 +19,12 @@ import type { Invitations } from './invitations.ts';
 const DEFAULT_LIMIT = 10;
 const MAX_LIMIT = 100;
 
+/** About how many bytes a member event has. */
+const BYTES_OF_MEMBER = 500;
+
 export interface InitialSyncOptions {
+  /** Bytes of the states of all rooms of an answer. */
+  readonly maxBytes: number;
   readonly database: Database;
   readonly interner: Interner;
   readonly rooms: RoomRegistry;
@@ -66,6 +71,7 @@ export class InitialSync {
   /** One room, for present and former members, and for every user when it is world-readable. @throws MatrixError M_FORBIDDEN */
   async room(reader: Reader, roomId: string, limit: number | undefined): Promise<RoomSnapshot> {
     const { room } = await this.#options.access.reading(roomId, reader.userId);
+    this.#assertFits([room]);
     return this.#snapshot(reader, room, limit, this.#options.stream.now());
   }
 
@@ -87,6 +93,7 @@ export class InitialSync {
     const ignored = await ignoredUsers.of(reader.userId);
     const memberships = await roomsOfUser(database, await interner.userNid(reader.userId));
     const loaded = await rooms.load(memberships.map((row) => row.room));
+    this.#assertFits([...loaded.values()].filter((room) => room.isJoined(reader.userId)));
     for (const { room: nid, membership: code, forgotten } of memberships) {
       const room = loaded.get(nid);
       const membership = membershipOfCode(code);
@@ -112,6 +119,17 @@ export class InitialSync {
       presence: this.#presence([...companions].filter((userId) => !ignored.has(userId))),
       accountData: await this.#accountData(reader.userId, 0),
     };
+  }
+
+  /** This answer has no next page. @throws MatrixError M_TOO_LARGE */
+  #assertFits(rooms: readonly Room[]): void {
+    let bytes = 0;
+    for (const room of rooms) bytes += room.stateBytes() + BYTES_OF_MEMBER * room.members.size;
+    if (bytes > this.#options.maxBytes)
+      throw new MatrixError(
+        'M_TOO_LARGE',
+        'The state is too large for one answer: use /sync, which tells it in parts.',
+      );
   }
 
   /** A room that the user left; undefined when they never were in it, but declined an invite, or were banned. */
