@@ -174,6 +174,16 @@ describe('the metrics', function () {
     expect(new Set((dashboard.panels as Json[]).map(({ id }) => id as number)).size).to.equal(dashboard.panels.length);
   });
 
+  it('are all shown on the dashboard, so that nothing is counted that nobody sees', async () => {
+    const dashboard = await readFile(`${DOCS}monitoring/grafana.json`, 'utf8');
+    const shown = new Set(
+      dashboard.match(/tsudoi_[a-z0-9_]+/g)?.map((name) => name.replace(/_(bucket|sum|count)$/, '')),
+    );
+    const own = described.map(({ name }) => name).filter((name) => name.startsWith('tsudoi_'));
+    expect(own.length).to.be.greaterThan(80);
+    expect(own.filter((name) => !shown.has(name))).to.deep.equal([]);
+  });
+
   it('are all there that the alert rules in docs/monitoring ask for, and each rule says what to do', async () => {
     const { groups } = parse(await readFile(`${DOCS}monitoring/alerts.yaml`, 'utf8')) as Json;
     const rules = (groups as Json[]).flatMap(({ rules: some }) => some as Json[]);
