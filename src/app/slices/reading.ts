@@ -54,7 +54,7 @@ export function composeReading(
   const erased = new ErasedUsers(database, accountStream);
   const visibility = new EventVisibility(interner, loader, states, events.sticky, erased);
   const access = new RoomAccess({ rooms, loader, states, past: visibility.past });
-  const finder = new EventFinder(events, visibility, below.backfill);
+  const finder = new EventFinder(events, visibility, { past: below.backfill, ignoredUsers: below.ignoredUsers });
   const tokens = new HistoryTokens(database, loader);
   const index = new RelationIndex({ database, interner, stream });
   const aggregations = new Aggregations({ index, loader, visibility, clock, ignoredUsers, maxBytes });

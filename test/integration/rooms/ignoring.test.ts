@@ -74,6 +74,33 @@ describe('ignoring users', function () {
     expect(bodies(heard.chunk)).to.deep.equal(bodies(all.chunk));
   });
 
+  it('shows none of their messages to who asks for them by their ids, but the state that they set, and what others said to them', async () => {
+    const { roomId } = await room();
+    const boo = await say('troll', roomId, 'boo');
+    const { event_id: named } = await put('troll', `/rooms/${roomId}/state/m.room.name/`, { name: 'Cave' });
+    await put('bob', `/rooms/${roomId}/send/m.room.message/reply`, {
+      msgtype: 'm.text',
+      body: 'be quiet',
+      'm.relates_to': { rel_type: 'm.thread', event_id: boo },
+    });
+    await ignore('@troll:localhost');
+    const status = async (name: string, path: string): Promise<unknown[]> => {
+      const answer = await ask(server.url, 'GET', path, { token: tokens[name] });
+      return [answer.status, answer.body['errcode']];
+    };
+    for (const path of [`/rooms/${roomId}/event/${boo}`, `/rooms/${roomId}/context/${boo}`, `/events/${boo}`]) {
+      expect(await status('alice', path), path).to.deep.equal([404, 'M_NOT_FOUND']);
+      expect(await status('bob', path), path).to.deep.equal([200, undefined]);
+    }
+    expect(await status('alice', `/rooms/${roomId}/event/${named}`)).to.deep.equal([200, undefined]);
+    const replies = await get('alice', `/_matrix/client/v1/rooms/${roomId}/relations/${boo}`);
+    expect(bodies(replies.chunk)).to.deep.equal(['be quiet']);
+    expect(await status('alice', `/rooms/${roomId}/event/${boo}`)).to.deep.equal([404, 'M_NOT_FOUND']);
+    await post('alice', `/rooms/${roomId}/report/${boo}`, { reason: 'shouts' });
+    await ignore();
+    expect(await status('alice', `/rooms/${roomId}/event/${boo}`)).to.deep.equal([200, undefined]);
+  });
+
   it('continues through pages that hold nothing else', async () => {
     const { roomId } = await room();
     for (let i = 0; i < 12; i++) await say('troll', roomId, `noise ${i}`);

@@ -1,3 +1,4 @@
+import { type IgnoredUsers, isIgnored } from '#src/services/user-data/account-data/ignored-users.ts';
 import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
@@ -12,16 +13,30 @@ export class EventFinder {
   readonly #events: EventService;
   readonly #visibility: Pick<EventVisibility, 'seesAll' | 'visibleTo'>;
   readonly #past: Pick<PastSource, 'find'> | undefined;
+  readonly #ignoredUsers: Pick<IgnoredUsers, 'of'> | undefined;
 
-  /** @param past fetches events that are not here, for members of the room */
+  /** @param sources `past` fetches events that are not here, for members of the room; `ignoredUsers`: none when left out */
   constructor(
     events: EventService,
     visibility: Pick<EventVisibility, 'seesAll' | 'visibleTo'>,
-    past?: Pick<PastSource, 'find'>,
+    sources: { readonly past?: Pick<PastSource, 'find'>; readonly ignoredUsers?: Pick<IgnoredUsers, 'of'> } = {},
   ) {
     this.#events = events;
     this.#visibility = visibility;
-    this.#past = past;
+    this.#past = sources.past;
+    this.#ignoredUsers = sources.ignoredUsers;
+  }
+
+  /**
+   * An event that is to be shown: not one of those that `visible` gives and whose senders the user ignores. Client-Server API, "Ignoring Users".
+   *
+   * @throws MatrixError M_NOT_FOUND
+   */
+  async shown(room: Room, userId: string, eventId: string): Promise<VisibleEvent> {
+    const visible = await this.visible(room, userId, eventId);
+    const ignored = await this.#ignoredUsers?.of(userId);
+    if (ignored !== undefined && isIgnored(visible.event, ignored)) throw notFound();
+    return visible;
   }
 
   /** @throws MatrixError M_NOT_FOUND when it is not in the room, was rejected, or is not for this user (no longer, where they forgot the room) */
@@ -34,8 +49,7 @@ export class EventFinder {
       event === undefined || (event.flags & HIDDEN_FLAGS) !== 0
         ? []
         : await this.#visibility.visibleTo(room, userId, [event]);
-    if (visible === undefined)
-      throw new MatrixError('M_NOT_FOUND', 'There is no such event in this room, or you may not see it.');
+    if (visible === undefined) throw notFound();
     return visible;
   }
 
@@ -47,3 +61,6 @@ export class EventFinder {
     return (await this.#past.find(room, eventId)) ? this.#events.find(room, eventId) : event;
   }
 }
+
+const notFound = (): MatrixError =>
+  new MatrixError('M_NOT_FOUND', 'There is no such event in this room, or you may not see it.');

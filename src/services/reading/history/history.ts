@@ -75,7 +75,7 @@ export class History {
   /** One event. @throws MatrixError M_NOT_FOUND when it is not there, or not for this reader */
   async event(roomId: string, reader: Reader, eventId: string): Promise<string> {
     const room = await this.#access.known(roomId).catch(notFound);
-    const [json] = await this.#writer.write(room, reader, [await this.#finder.visible(room, reader.userId, eventId)]);
+    const [json] = await this.#writer.write(room, reader, [await this.#finder.shown(room, reader.userId, eventId)]);
     return json ?? notFound();
   }
 
@@ -128,7 +128,7 @@ export class History {
     const view = await this.#access.reading(roomId, reader.userId);
     const { room } = view;
     const filter = filterOf(query.filter);
-    const target = await this.#finder.visible(room, reader.userId, eventId);
+    const target = await this.#finder.shown(room, reader.userId, eventId);
     const { topo, nid } = target.event;
     const limit = limitOf(query.limit, filter);
     const common = {
