@@ -3,6 +3,7 @@ import type { Errcode } from '#src/protocol/errors/matrix-error.ts';
 import type { AccessRule, AccessRules } from '#src/services/accounts/sessions/access-rules.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { AppserviceIdentity, EndpointAuth, Origin } from './middleware/authentication.ts';
+import type { EventBody } from './middleware/body.ts';
 import type { BodyDeclaration, BodyOf } from './middleware/body-declaration.ts';
 import type { RequestInfo } from './middleware/request-info.ts';
 
@@ -91,10 +92,10 @@ export type EndpointDeclaration<
   /** An empty JSON body counts as `{}`. */
   readonly bodyOptional?: boolean;
   /**
-   * The body becomes the content of an event: it is refused with M_BAD_JSON when canonical JSON cannot hold it (floats, integers beyond
-   * 2^53-1, lone surrogates) and with M_TOO_LARGE over 64 KiB.
+   * The body becomes the content of an event, or of several: it is refused with M_BAD_JSON when canonical JSON cannot hold it (floats, integers
+   * beyond 2^53-1, lone surrogates), and, where it is one, with M_TOO_LARGE over 64 KiB.
    */
-  readonly eventBody?: boolean;
+  readonly eventBody?: EventBody;
   /** Bytes of a JSON or form body, where the server's general limit does not fit. */
   readonly maxBodyBytes?: number;
   /** Waiting is what it does: it never counts as slow in the log. */

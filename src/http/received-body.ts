@@ -78,5 +78,5 @@ export const receiveBody = async (
   if (bytes.length === 0 && (bodyOptional === true || body === undefined))
     return body === undefined ? NOTHING : { bytes, value: {} };
   const maxValues = Math.max(limits.maxJsonValues, Math.floor((maxBodyBytes ?? 0) / BYTES_PER_VALUE));
-  return { bytes, value: parseBody(bytes, eventBody === true, maxValues, work) };
+  return { bytes, value: parseBody(bytes, eventBody, maxValues, work) };
 };

@@ -41,7 +41,7 @@ const ENDPOINTS: Endpoint<unknown>[] = [
     method: 'PUT',
     path: '/_matrix/client/v3/event',
     body: Type.Record(Type.String(), Type.Unknown()),
-    eventBody: true,
+    eventBody: 'one',
     handler: async (_, { body }) => body,
   }),
   endpoint({

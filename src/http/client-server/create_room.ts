@@ -44,7 +44,7 @@ export const createRoomEndpoints = [
     rateLimit: 'create_room',
     body,
     bodyOptional: true,
-    eventBody: true,
+    eventBody: 'several',
     response: roomIdAnswer,
     errcodes: [
       'M_BAD_JSON',

@@ -107,7 +107,7 @@ export const delayedEventsEndpoints = [
       state_key: Type.Optional(Type.String()),
       content: anyObject,
     }),
-    eventBody: true,
+    eventBody: 'one',
     response: delayIdAnswer,
     errcodes: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ delayedEvents }: Services, { requester, params: { roomId, eventType: type, txnId }, query, body }) {

@@ -27,7 +27,7 @@ const join = (operationId: string, path: string, roomParam: 'roomId' | 'roomIdOr
     query: Type.Object({ via: servers, server_name: servers }),
     body,
     bodyOptional: true,
-    eventBody: true,
+    eventBody: 'one',
     response: roomIdAnswer,
     errcodes: [
       'M_FORBIDDEN',

@@ -31,7 +31,7 @@ export const redactionEndpoints = [
     query: Type.Object(delayParameters),
     body: reason,
     bodyOptional: true,
-    eventBody: true,
+    eventBody: 'one',
     response: Type.Union([eventIdAnswer, delayIdAnswer]),
     errcodes: [
       'M_FORBIDDEN',
@@ -78,7 +78,7 @@ export const redactionEndpoints = [
     params: Type.Object({ roomId: Type.String(), eventId: Type.String() }),
     body: reason,
     bodyOptional: true,
-    eventBody: true,
+    eventBody: 'one',
     response: eventIdAnswer,
     errcodes: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED', ...POLICY_ERRORS],
     async handler({ roomSending }: Services, { requester, params: { roomId, eventId }, body }) {

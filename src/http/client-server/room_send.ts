@@ -26,7 +26,7 @@ export const roomSendEndpoints = [
     params: Type.Object({ roomId: Type.String(), eventType: Type.String(), txnId: Type.String() }),
     query: Type.Object({ ts: Type.Optional(Type.Integer()), ...stickyParameter, ...delayParameters }),
     body: anyObject,
-    eventBody: true,
+    eventBody: 'one',
     response: Type.Union([eventIdAnswer, delayIdAnswer]),
     errcodes: [
       'M_FORBIDDEN',
@@ -72,7 +72,7 @@ export const roomSendEndpoints = [
     params: Type.Object({ roomId: Type.String(), eventType: Type.String() }),
     query: Type.Object({ ts: Type.Optional(Type.Integer()) }),
     body: anyObject,
-    eventBody: true,
+    eventBody: 'one',
     response: eventIdAnswer,
     errcodes: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED', ...POLICY_ERRORS],
     async handler({ roomSending }: Services, { requester, params: { roomId, eventType: type }, query, body }) {

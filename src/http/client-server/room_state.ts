@@ -26,7 +26,7 @@ export const roomStateEndpoints = [
     params: Type.Object({ roomId: Type.String(), eventType: Type.String(), stateKey: Type.String() }),
     query: Type.Object({ ts: Type.Optional(Type.Integer()), ...delayParameters }),
     body: anyObject,
-    eventBody: true,
+    eventBody: 'one',
     response: Type.Union([eventIdAnswer, delayIdAnswer]),
     errcodes: [
       'M_FORBIDDEN',

@@ -187,18 +187,21 @@ const refuseWrittenFloats = (text: string): void => {
   JSON.parse(text, reviver as (key: string, value: unknown) => unknown);
 };
 
+/** Whether a body becomes the content of one event, or of several. */
+export type EventBody = 'one' | 'several';
+
 /** Client-Server API, "Size limits": bytes of a whole event. */
 const MAX_EVENT_BYTES = 65_536;
 
 /**
  * Parses a body whatever its Content-Type says: clients are careless about that header.
  *
- * @param asEvent the body becomes an event's content: see `eventBody` in endpoint.ts
+ * @param events the body becomes the content of events: see `eventBody` in endpoint.ts
  * @param maxValues what it may hold, see `measureJson`
  * @param work is told how many there are where they are many
  * @throws MatrixError M_NOT_JSON (invalid UTF-8 included), M_BAD_JSON, M_TOO_LARGE
  */
-export const parseBody = (bytes: Buffer, asEvent: boolean, maxValues: number, work?: Work): unknown => {
+export const parseBody = (bytes: Buffer, events: EventBody | undefined, maxValues: number, work?: Work): unknown => {
   if (!isUtf8(bytes)) throw new MatrixError('M_NOT_JSON', 'The body of the request is not valid UTF-8.');
   // Before it is parsed, which is where the time goes.
   const isLarge = bytes.length > MEASURED_FROM;
@@ -218,11 +221,16 @@ export const parseBody = (bytes: Buffer, asEvent: boolean, maxValues: number, wo
       bytes.length === 0 ? 'The request has no body; JSON was expected.' : 'The body of the request is not valid JSON.';
     throw new MatrixError('M_NOT_JSON', what);
   }
+  const asEvent = events !== undefined;
   if (asEvent || (bytes.length > MAX_DEPTH && !isLarge)) inspect(value, asEvent);
   if (asEvent) {
     refuseWrittenFloats(text);
     // Escapes and white space do not count: what counts is what will be stored.
-    if (bytes.length > MAX_EVENT_BYTES && Buffer.byteLength(JSON.stringify(value)) > MAX_EVENT_BYTES) {
+    if (
+      events === 'one' &&
+      bytes.length > MAX_EVENT_BYTES &&
+      Buffer.byteLength(JSON.stringify(value)) > MAX_EVENT_BYTES
+    ) {
       throw new MatrixError('M_TOO_LARGE', `The event is larger than ${MAX_EVENT_BYTES} bytes.`);
     }
   }

@@ -35,7 +35,7 @@ export const serverNoticeEndpoints = [
     path,
     ...OF_ADMINISTRATORS,
     body,
-    eventBody: true,
+    eventBody: 'one',
     response,
     errcodes,
     handler: async ({ serverNotices }: Services, { requester, info, body: sent }) => ({
@@ -50,7 +50,7 @@ export const serverNoticeEndpoints = [
     ...OF_ADMINISTRATORS,
     params: Type.Object({ txnId: Type.String() }),
     body,
-    eventBody: true,
+    eventBody: 'one',
     response,
     errcodes,
     handler: async ({ serverNotices }: Services, { requester, info, params: { txnId }, body: sent }) => ({

@@ -23,7 +23,7 @@ export const announcementEndpoints = [
       /** By language (`ja`), in place of it. */
       translations: Type.Optional(Type.Record(Type.String(), anyObject)),
     }),
-    eventBody: true,
+    eventBody: 'one',
     response: Type.Object({ task_id: Type.String() }),
     errcodes: ['M_UNKNOWN', 'M_TOO_LARGE'],
     handler: async ({ announcements }: Services, { requester, info, body: { content, translations = {} } }) => ({

@@ -45,6 +45,26 @@ describe('creating rooms', function () {
     ]);
   });
 
+  it('takes first events that are large together, each of which is an event', async () => {
+    const large = (count: number, size: number): object => ({
+      initial_state: Array.from({ length: count }, (_, n) => ({
+        type: 'org.example.large',
+        state_key: `${n}`,
+        content: { text: 'あ'.repeat(size / 3) },
+      })),
+    });
+    const roomId = await server.room('alice', large(3, 60_000));
+    expect((await timeline('alice', roomId)).filter(({ type }) => type === 'org.example.large')).to.have.length(3);
+    for (const wish of [large(1, 66_000), large(1, 65_400), { topic: 'x'.repeat(40_000) }]) {
+      const { status, body } = await server.ask('alice', 'POST', '/createRoom', wish);
+      expect([status, body['errcode']]).to.deep.equal([413, 'M_TOO_LARGE']);
+      expect(body['error']).to.match(/^An event must not have more than 65536 bytes/);
+    }
+    const { status, body } = await server.ask('alice', 'POST', '/createRoom', large(18, 60_000));
+    expect([status, body['errcode']]).to.deep.equal([413, 'M_TOO_LARGE']);
+    expect(body['error']).to.match(/^The body is larger than/);
+  });
+
   for (const [preset, rule, guests] of [
     ['private_chat', 'invite', true],
     ['trusted_private_chat', 'invite', true],
