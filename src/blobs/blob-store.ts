@@ -40,8 +40,8 @@ export class BlobStoreError extends Error {
 }
 
 /**
- * Where the bytes of media lie: objects that are written once, under names that are given to nothing else. What an object is for, and
- * which content it has, is kept in the database.
+ * A store for the bytes of media: objects that are written once, under names that are never reused. The database knows what an object is for, and
+ * its content.
  */
 export interface BlobStore {
   /**
@@ -60,7 +60,7 @@ export interface BlobStore {
   /**
    * Deletes objects; those that are not there are gone already.
    *
-   * @param signal ends the patience with a store that fails
+   * @param signal ends the retries
    * @throws BlobStoreError
    */
   remove(names: readonly string[], signal?: AbortSignal): Promise<void>;

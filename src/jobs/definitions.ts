@@ -34,20 +34,20 @@ export const cleanStreams = defineJob({
   backoffMs: 1_000,
 });
 
-/** Media may be named by nothing any more, since an event that named them is redacted. */
+/** Media may have no reference any more, since an event that referred to them was redacted. */
 export const releaseMedia = defineJob({
   name: 'media.release',
   queue: 'prompt',
   payload: Type.Object({
     /** Without `mxc://`. */
     uris: Type.Array(Type.String()),
-    /** Whose event it was: of this user's own media alone. */
+    /** The sender of the event: only their own media are released. */
     sender: Type.String(),
   }),
   ...PERSISTENT,
 });
 
-/** Deletes media that nothing names any more or nobody asks for, and the bytes of what was deleted. */
+/** Deletes media without references or requests, and the bytes of what was deleted. */
 export const cleanMedia = defineJob({
   name: 'media.clean',
   queue: 'maintenance',
@@ -57,7 +57,7 @@ export const cleanMedia = defineJob({
   uniqueBy: () => 'all',
 });
 
-/** Gives disk space that purges have left empty back to the operating system. */
+/** Returns disk space that purges have freed to the operating system. */
 export const returnSpace = defineJob({
   name: 'retention.return_space',
   queue: 'maintenance',
@@ -67,7 +67,7 @@ export const returnSpace = defineJob({
   uniqueBy: () => 'all',
 });
 
-/** Turns an invitation of an address into one of the user who owns it now. One that is under way may have come too early: none is left out. */
+/** Turns an invitation of an address into an invite of the user who has bound it. A job that is running may have come too early, so each is done. */
 export const redeemThirdPartyInvite = defineJob({
   name: 'third_party_invites.redeem',
   queue: 'prompt',
@@ -103,7 +103,7 @@ const ofRoom = {
   uniqueBy: ({ room }: { room: number }) => String(room),
 };
 
-/** An invitation of an address was published in its room: it stands from now on. */
+/** An invitation of an address was sent into its room. */
 export const inviteByAddressSent = defineJob({
   name: 'third_party_invites.sent',
   queue: 'prompt',
@@ -111,7 +111,7 @@ export const inviteByAddressSent = defineJob({
   ...PERSISTENT,
 });
 
-/** An invitation of an address was revoked: it is kept no longer. */
+/** An invitation of an address was revoked, and is deleted. */
 export const inviteByAddressRevoked = defineJob({
   name: 'third_party_invites.revoked',
   queue: 'prompt',
@@ -119,7 +119,7 @@ export const inviteByAddressRevoked = defineJob({
   ...PERSISTENT,
 });
 
-/** All that the deactivation of an account brings with it, in rooms and beside them. */
+/** What follows from the deactivation of an account, in rooms and elsewhere. */
 export const finishDeactivation = defineJob({
   name: 'accounts.finish_deactivation',
   queue: 'rounds',
@@ -130,10 +130,10 @@ export const finishDeactivation = defineJob({
 /** Carries a user's name and avatar into the rooms where the user is joined. */
 export const carryProfile = defineJob({ name: 'profiles.carry', queue: 'rounds', ...ofUser, ...PERSISTENT });
 
-/** Writes a user of this server into the user directory as account and profile say, or takes the user out. */
+/** Writes the entry of a local user in the user directory from account and profile, or removes it. */
 export const listUser = defineJob({ name: 'user_directory.list', queue: 'prompt', ...ofUser, ...PERSISTENT });
 
-/** Events came into a room's past, or after what redacts them: they are made findable, and redacted. */
+/** Events were backfilled, or arrived after their redaction: they are indexed for search, and redacted. */
 export const settleArrivals = defineJob({
   name: 'events.settle_arrivals',
   queue: 'prompt',
@@ -146,7 +146,7 @@ export const settleArrivals = defineJob({
   ...PERSISTENT,
 });
 
-/** Lists the members of a room of whom nothing was known when this server came into it. */
+/** Lists in the user directory the members of a room that were not known when this server joined it. */
 export const listRoomMembers = defineJob({
   name: 'user_directory.list_room',
   queue: 'rounds',
@@ -154,7 +154,7 @@ export const listRoomMembers = defineJob({
   ...PERSISTENT,
 });
 
-/** The state of a room is whole that was joined in part: what was judged, kept and told by less than that is put right. */
+/** The full state of a partially joined room is known: events, device lists and what other servers were sent are corrected. */
 export const settleCompletion = defineJob({
   name: 'rooms.settle_completion',
   queue: 'prompt',
@@ -163,13 +163,13 @@ export const settleCompletion = defineJob({
     room: Type.Integer(),
     /** Position of the join. */
     after: Type.Integer(),
-    /** Servers in the room that were told nothing since the join. */
+    /** Servers in the room that were sent nothing since the join. */
     servers: Type.Array(Type.String()),
   }),
   ...PERSISTENT,
 });
 
-/** Empties what account data says of devices that are no more. */
+/** Empties the account data of deleted devices. */
 export const forgetDeviceSettings = defineJob({
   name: 'devices.forget_settings',
   queue: 'prompt',
@@ -177,7 +177,7 @@ export const forgetDeviceSettings = defineJob({
   ...PERSISTENT,
 });
 
-/** Takes guests out of a room that does not let them in any more. */
+/** Removes guests from a room that no longer allows them. */
 export const removeGuests = defineJob({ name: 'rooms.remove_guests', queue: 'rounds', ...ofRoom, ...PERSISTENT });
 
 /** Judges the soft-failed sticky events of a room anew, since its state has changed. */
@@ -197,7 +197,7 @@ export const finishUpgrade = defineJob({
     room: Type.Integer(),
     /** The new room's id. */
     successor: Type.String(),
-    /** Who upgraded the room. */
+    /** The user who upgraded the room. */
     userId: Type.String(),
   }),
   ...PERSISTENT,
@@ -216,7 +216,7 @@ export const copyRoomRules = defineJob({
   ...PERSISTENT,
 });
 
-/** Forgets rooms of other servers of which nothing is left but invites that were declined long ago. */
+/** Deletes remote rooms of which only invites are left that were rejected long ago. */
 export const cleanOutsideRooms = defineJob({
   name: 'federation.clean_outside_rooms',
   queue: 'maintenance',
@@ -225,7 +225,7 @@ export const cleanOutsideRooms = defineJob({
   backoffMs: 1_000,
 });
 
-/** Tells another server that a user rejected an invite, or took back a knock, while none could be reached. */
+/** Sends another server the rejection of an invite, or the end of a knock, that was made while none could be reached. */
 export const sendLeave = defineJob({
   name: 'federation.send_leave',
   queue: 'rounds',
@@ -238,7 +238,7 @@ export const sendLeave = defineJob({
   uniqueBy: ({ room, userId }) => `${room} ${userId}`,
 });
 
-/** Carries what a user said of a room over to its successor, which the user has joined. */
+/** Carries a user's settings for a room over to its successor, which the user has joined. */
 export const moveToSuccessor = defineJob({
   name: 'succession.move_user',
   queue: 'prompt',
@@ -250,7 +250,7 @@ export const moveToSuccessor = defineJob({
   ...PERSISTENT,
 });
 
-/** Tells the servers of a room which devices a user has who has joined it. */
+/** Sends the devices of a user to the servers of a room that they have joined. */
 export const shareDevices = defineJob({
   name: 'federation.share_devices',
   queue: 'prompt',
@@ -270,7 +270,7 @@ export const sendValidation = defineJob({
   ...UNTIL_STALE,
 });
 
-/** Tells the owner of an address by mail that they were invited by it. */
+/** Mails the owner of an address that they were invited. */
 export const sendInvitation = defineJob({
   name: 'mail.invitation',
   queue: 'mail',
@@ -279,7 +279,7 @@ export const sendInvitation = defineJob({
   ...UNTIL_STALE,
 });
 
-/** Tells a user by mail of a login on a device that was not known before. */
+/** Mails a user about a login on a new device. */
 export const sendLoginNotice = defineJob({
   name: 'mail.login_notice',
   queue: 'mail',
@@ -295,7 +295,7 @@ export const sendLoginNotice = defineJob({
   ...UNTIL_STALE,
 });
 
-/** Looks for users who may have to be told by mail of what they missed, and makes a `mail.digest` of each. */
+/** Looks for users with unread messages to be mailed, and enqueues a `mail.digest` for each. */
 export const findDigests = defineJob({
   name: 'mail.find_digests',
   queue: 'mail',
@@ -304,7 +304,7 @@ export const findDigests = defineJob({
   backoffMs: 1_000,
 });
 
-/** Tells a user by mail of what they missed. What fails is looked for again by the next `mail.find_digests`. */
+/** Mails a user their unread messages. What fails is found again by the next `mail.find_digests`. */
 export const sendDigest = defineJob({
   name: 'mail.digest',
   queue: 'mail',
@@ -317,7 +317,7 @@ export const sendDigest = defineJob({
   uniqueBy: ({ pusher }) => String(pusher),
 });
 
-/** Looks for accounts that are about to expire, and makes a `mail.expiry_notice` of each. */
+/** Looks for accounts that are about to expire, and enqueues a `mail.expiry_notice` for each. */
 export const findExpiring = defineJob({
   name: 'mail.find_expiring',
   queue: 'mail',
@@ -326,7 +326,7 @@ export const findExpiring = defineJob({
   backoffMs: 1_000,
 });
 
-/** Tells a user by mail that the account is about to expire. */
+/** Mails a user that the account is about to expire. */
 export const sendExpiryNotice = defineJob({
   name: 'mail.expiry_notice',
   queue: 'mail',
@@ -339,7 +339,7 @@ export const sendExpiryNotice = defineJob({
   ...UNTIL_STALE,
 });
 
-/** Does what administrators asked for that takes long: the tasks of one lane, one after the other. */
+/** Runs the tasks of administrators in one lane, one after the other. */
 export const runTask = defineJob({
   name: 'admin.run_task',
   queue: 'tasks',
@@ -348,7 +348,7 @@ export const runTask = defineJob({
   ...PERSISTENT,
 });
 
-/** The same for those that go through all that is stored, and stand still while work in the background is paused. */
+/** The same for tasks that go through everything stored, which are paused with other background work. */
 export const runUpdate = defineJob({
   name: 'admin.run_update',
   queue: 'maintenance',

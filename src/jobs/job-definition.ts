@@ -2,7 +2,7 @@ import type { Static, TSchema } from 'typebox';
 
 /** The queues, each with the number of its jobs that run at the same time in one process. */
 export const QUEUES = {
-  /** Work on what is stored, which nobody waits for: one after the other, so that the living feel as little of it as can be. */
+  /** Background work on stored data: one after the other, so that requests feel as little of it as possible. */
   maintenance: { concurrency: 1 },
   /** What users notice soon: it must not wait behind a long purge. */
   prompt: { concurrency: 4 },
@@ -10,13 +10,13 @@ export const QUEUES = {
   rounds: { concurrency: 4 },
   /** What administrators ask for, which may take hours: nothing else waits for it. */
   tasks: { concurrency: 2 },
-  /** Mail: a server that takes it slowly, or not at all, must not keep anything else waiting. */
+  /** Mail: a slow mail server must not keep anything else waiting. */
   mail: { concurrency: 4 },
 } as const;
 
 export type QueueName = keyof typeof QUEUES;
 
-/** A kind of job: what it is called, what it carries, and what happens when it fails. Who does it, src/workers/ says. */
+/** A kind of job: its name, payload and retries. Its handler is in src/workers/. */
 export interface JobDefinition<Payload extends TSchema = TSchema> {
   readonly name: string;
   readonly queue: QueueName;
@@ -25,11 +25,11 @@ export interface JobDefinition<Payload extends TSchema = TSchema> {
   readonly attempts: number;
   /** Milliseconds before the second attempt; each further wait is twice as long, up to an hour. */
   readonly backoffMs: number;
-  /** Jobs with the same key are one job as long as it is not begun. One that is begun is done once more: it may have come too early. */
+  /** Jobs with the same key are one job as long as it has not started. If it has started, it is done once more: the start may have been too early. */
   readonly uniqueBy?: (payload: Static<Payload>) => string;
 }
 
-/** For what must happen: tried for days, in case the operator has to mend the fault first. */
+/** For what must happen: tried for days, in case the operator has to repair something first. */
 export const PERSISTENT = { attempts: 100, backoffMs: 500 } as const;
 
 /** For mail: tried for a day and a half, as servers that send mail do. RFC 5321, 4.5.4.1. */

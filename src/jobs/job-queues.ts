@@ -23,7 +23,7 @@ export interface JobQueuesOptions {
   readonly timers: Timers;
   /** Counts nothing when left out. */
   readonly metrics?: Metrics;
-  /** Milliseconds after which the job of a process that died is taken up by another, or the next. Default 15 s. */
+  /** Milliseconds after which another process takes over a job of a process that died. Default 15 s. */
   readonly lockMs?: number | undefined;
 }
 
@@ -128,7 +128,7 @@ export class JobQueues {
    * Hands a job over. The same id a second time is the same job.
    *
    * @returns false when so many wait already that this one has to stay in the outbox
-   * @throws for a job that nobody defined, or a payload that is not as defined
+   * @throws for an undefined job, or an invalid payload
    */
   async add(name: string, payload: unknown, id: string): Promise<boolean> {
     const known = this.#known.get(name);

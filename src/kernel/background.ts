@@ -1,7 +1,7 @@
 import { doing, Work } from './work.ts';
 
 /**
- * A piece of work behind the requests, which is done again and again, one run at a time: a call while it runs causes one more
+ * Background work that is done repeatedly, one run at a time: a call while it runs causes one more
  * run after it.
  */
 export class Background {

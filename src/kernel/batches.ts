@@ -1,7 +1,7 @@
 import { doing, Work } from './work.ts';
 
 export interface BatchesOptions<T> {
-  /** Names the work in logs and metrics: it is done for many, and counts for none of them. */
+  /** Names the work in logs and metrics; it is not charged to any of the callers. */
   readonly name: string;
   /** Items in one batch at most. */
   readonly most: number;
@@ -75,7 +75,7 @@ interface Asked<T, R> {
 export interface AnsweredBatchesOptions<T, R> {
   readonly name: string;
   readonly most: number;
-  /** Does a batch. @returns what each item's answer is; what it throws, everybody in the batch is told */
+  /** Processes a batch. @returns the answer of each item; an error rejects all callers of the batch */
   readonly work: (batch: readonly T[]) => Promise<(item: T) => R>;
 }
 

@@ -7,7 +7,7 @@ export type Cargo = 'body' | 'answer' | 'frame';
 
 /** Bytes that may be in memory on their way in or out. */
 export interface BytesInFlightLimits {
-  /** Of everybody together. */
+  /** Of all together. */
   readonly total: number;
   /** Of one user, over all their connections. */
   readonly user: number;
@@ -26,7 +26,7 @@ export const DEFAULT_BYTES_IN_FLIGHT: BytesInFlightLimits = {
 
 /** The bytes of one request, or of one WebSocket. */
 export class BytesHeld {
-  /** Whose they are, once that is known. What was taken before counts for the address alone. */
+  /** The user that they count for, once known. What was taken before counts for the address alone. */
   userId: string | undefined;
   readonly #of: BytesInFlight;
   readonly #address: string;
@@ -76,8 +76,8 @@ export class BytesHeld {
 }
 
 /**
- * The memory that may be spent on what clients send and do not read, over all connections: one budget, of which nobody gets so much that
- * the others get nothing. What is held only within one turn of the event loop, or is a few kilobytes, need not be counted.
+ * The memory for what clients send and do not read, over all connections: one budget, of which no party gets so much that
+ * nothing is left for others. What is held only within one turn of the event loop, or is a few kilobytes, need not be counted.
  */
 export class BytesInFlight {
   readonly #budget: SharedBudget;

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { entry } from './at-most.ts';
 import type { Metrics, Sample } from './metrics.ts';
 
-/** The caches of this process by their names; those that nobody uses any more go by themselves. */
+/** The caches of this process by their names; unused ones are collected. */
 const caches = new Map<string, Set<WeakRef<Counted>>>();
 
 /** What metrics say of a cache. */
@@ -29,7 +29,7 @@ const NOTHING: object = Object.freeze({});
 /** For what is not new: nothing is disposed of. */
 const IN_PLACE = { noDisposeOnSet: true };
 
-/** A cache that counts how often it had what was asked for. What is known of all of them, `measureCaches` makes metrics of. */
+/** A cache that counts hits and misses. `measureCaches` makes metrics of all of them. */
 export class CountedCache<K extends string | number, V extends object | string | number | boolean>
   extends LRUCache<K, V>
   implements Counted

@@ -6,7 +6,7 @@ interface Kinds {
 
 type OfKind<Event extends Kinds, K extends Event['kind']> = Extract<Event, { readonly kind: K }>;
 
-/** Runs in the turn of what happened. It returns nothing, not even a promise: nobody waits for it, so it must be done when it returns. */
+/** Runs in the turn of the event. It returns nothing, not even a promise: it is not awaited, so it must be done when it returns. */
 export type StreamListener<Event extends Kinds, K extends Event['kind'] = Event['kind']> = (
   happened: OfKind<Event, K>,
 ) => undefined;

@@ -7,7 +7,7 @@ export interface FairGateOptions {
   readonly maxWaiting: number;
 }
 
-/** Lets only so many through at once. The others wait in line, where parties take turns: a party that asks for much waits for itself. */
+/** Limits concurrency. Further callers wait in line, where parties take turns: a party with many calls delays only itself. */
 export class FairGate {
   readonly #line: RankedLine<() => void>;
   #free: number;
@@ -37,7 +37,7 @@ export class FairGate {
     try {
       return await work();
     } finally {
-      // The next one takes the place over. In a turn of its own, since a line of those who need not wait for anything inside would else
+      // The next one takes the place over. In a turn of its own, since a line of callers that need not wait inside would else
       // be one turn.
       const next = this.#line.next();
       if (next === undefined) this.#free += 1;

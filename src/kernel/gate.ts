@@ -1,4 +1,4 @@
-/** Lets only so many pass at once; the others wait in line. */
+/** Limits concurrency; further callers wait in line. */
 export class Gate {
   readonly #limit: number;
   readonly #line: (() => void)[] = [];

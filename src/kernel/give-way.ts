@@ -1,8 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 
 /**
- * For work of many small pieces on the event loop: says after each how much it was, and waits for a turn now and then, so that what came
- * meanwhile is done first.
+ * Splits long work on the event loop: after each piece the caller reports how much it was, and now and then waits for a turn, so that what
+ * came meanwhile is done first.
  */
 export class GiveWay {
   readonly #each: number;

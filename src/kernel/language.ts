@@ -1,4 +1,4 @@
-/** Languages in which the server speaks to people. */
+/** Languages of mails, pages and notices. */
 export const LANGUAGES = ['en', 'ja'] as const;
 
 export type Language = (typeof LANGUAGES)[number];

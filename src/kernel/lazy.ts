@@ -1,4 +1,4 @@
-/** Something that takes a while to make: it is made once, when it is first needed. What could not be made is made anew the next time. */
+/** A value that is expensive to create: it is created once, when it is first needed. After a failure it is tried again the next time. */
 export class Lazy<T> {
   readonly #make: () => Promise<T>;
   #made: Promise<T> | undefined;
@@ -7,7 +7,7 @@ export class Lazy<T> {
     this.#make = make;
   }
 
-  /** It, or undefined as long as nobody has needed it. */
+  /** The value, or undefined as long as it was not needed. */
   get made(): Promise<T> | undefined {
     return this.#made;
   }

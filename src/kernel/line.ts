@@ -1,6 +1,6 @@
 import { SharedBudget, Shares } from './shared-budget.ts';
 
-/** Those who wait, by party: parties take turns, however many wait for each. */
+/** Waiting callers by party: parties take turns, however many wait for each. */
 class Line<T> {
   readonly #parties = new Map<string, T[]>();
   readonly #budget: SharedBudget;
@@ -44,7 +44,7 @@ class Line<T> {
   }
 }
 
-/** Who waits: a party (a user, a network), and whether it goes before those that are not preferred. */
+/** A waiting party (a user, a network), and whether it goes before those that are not preferred. */
 export interface Place {
   readonly party: string;
   readonly isPreferred: boolean;

@@ -20,9 +20,9 @@ export interface LiveCacheOptions<V extends object> {
 }
 
 /**
- * A cache of what lies in a database, which hears of commits while it reads. What is set, changed or forgotten is heard in the turn of its
- * commit; what was read before that is neither kept nor handed out without it, however late it arrives. Of those who ask for the same at
- * once, one reads.
+ * A cache of stored values that hears of commits while it reads. What is set, changed or forgotten is heard in the turn of its
+ * commit; what was read before that is neither kept nor returned without it, however late it arrives. Of concurrent callers for the same key
+ * one reads.
  */
 export class LiveCache<V extends object> {
   readonly #values: CountedCache<string, V>;
@@ -87,13 +87,13 @@ export class LiveCache<V extends object> {
     for (const key of new Set([...this.#readings.keys(), ...this.#values.keys()])) this.update(key, change);
   }
 
-  /** Forgets what is not so any more. */
+  /** Forgets an outdated value. */
   forget(key: string): void {
     this.#outdate(key);
     this.#values.delete(key);
   }
 
-  /** Forgets all of which that is true. */
+  /** Forgets all matching keys. */
   forgetAll(isMeant: (key: string) => boolean): void {
     for (const key of [...this.#readings.keys(), ...this.#values.keys()]) if (isMeant(key)) this.forget(key);
   }

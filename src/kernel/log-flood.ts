@@ -8,7 +8,7 @@ export interface LogFloodOptions {
   readonly windowMs?: number;
 }
 
-/** Lines of which a client can cause any number: of each kind only so many are written in a while, and then how many more there were. */
+/** Limits log lines that clients can cause in any number: of each kind only so many are written in a while, and then how many more there were. */
 export class LogFlood {
   readonly #logger: Logger;
   readonly #timers: Timers;

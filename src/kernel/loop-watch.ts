@@ -26,8 +26,8 @@ export interface LoopWatchOptions {
 }
 
 /**
- * Notices when one turn of the event loop took long, during which nobody was served, and says what held it. It looks while the trail says
- * that something is done: a server that has nothing to do does not wake up to see that it has not.
+ * Notices when one turn of the event loop took long, during which no request was served, and logs what held it. It looks only while the trail
+ * says that something is done, so that an idle server does not wake up for it.
  */
 export class LoopWatch {
   readonly #clock: Clock;

@@ -11,7 +11,7 @@ const firstGroups = (address: string): readonly string[] => {
 };
 
 /**
- * By what limits count an address: an IPv4 address itself; of an IPv6 address the /64, since that is what one subscriber gets, and
+ * The key of an address for limits: an IPv4 address itself; of an IPv6 address the /64, since that is what one subscriber gets, and
  * its owner has 2^64 addresses. What is no address stays as it is.
  */
 export const networkOf = (address: string): string => {

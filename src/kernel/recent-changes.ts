@@ -1,4 +1,4 @@
-/** What changed of late, for those who keep something that is derived from it and bring it up to date by what changed since. */
+/** Recent changes, for caches of derived values that are updated by what changed since. */
 export class RecentChanges<T> {
   readonly #most: number;
   #changed: T[] = [];

@@ -35,7 +35,7 @@ export interface RecentError {
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
-/** Keeps the newest warnings and errors of this process in memory, without what is secret in them. */
+/** Keeps the newest warnings and errors of this process in memory, without secrets. */
 export class RecentErrors {
   readonly #clock: Pick<Clock, 'now'>;
   readonly #entries: RecentEntries<RecentError>;
@@ -76,7 +76,7 @@ export class RecentErrors {
   }
 }
 
-/** Writes what it is told where another logger writes it, and keeps warnings and errors in memory. */
+/** Passes lines on to another logger, and keeps warnings and errors in memory. */
 export class RememberingLogger implements Logger {
   readonly #logger: Logger;
   readonly #fields: LogFields;

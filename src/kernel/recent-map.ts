@@ -1,8 +1,8 @@
 import { type CacheUnit, type Counted, measured } from './counted-cache.ts';
 
 /**
- * What came or was asked for of late, in two generations: when the younger one has grown to half of the bound it becomes the older one, and what
- * was the older one is forgotten. For what every message adds and hardly anybody asks for: an entry costs what it costs in a `Map`, where
+ * Recently added or used entries, in two generations: when the younger one has grown to half of the bound it becomes the older one, and the
+ * former older one is dropped. For what every message adds and is rarely asked for: an entry costs what it costs in a `Map`, where
  * an `LRUCache` keeps the order of all uses beside it.
  */
 export class RecentMap<K extends string | number, V extends object | string | number> implements Counted {

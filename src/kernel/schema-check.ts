@@ -10,7 +10,7 @@ const ajv = new Ajv({ strict: false, allErrors: false, validateFormats: false, l
  * Checks values against a JSON Schema. It is compiled when the first value comes: a server has hundreds of schemas, and most requests that
  * it could be sent never are.
  *
- * @returns a function that returns undefined for what the schema allows, and else the error that says most
+ * @returns a function that returns undefined for what the schema allows, and else the most specific error
  */
 export const schemaCheck = (schema: object): ((value: unknown) => ErrorObject | undefined) => {
   let validate: ValidateFunction | undefined;

@@ -1,11 +1,11 @@
-/** What others may do with a signal: listen. */
+/** The listening side of a signal. */
 export interface Subscribable<T> {
   /** @returns stops listening */
   subscribe(listener: (value: T) => void): () => void;
 }
 
 /**
- * Something that others can listen to. Listeners run at once, in the order in which they came; all of them run, and then the first
+ * An event with listeners. Listeners run at once, in the order in which they came; all of them run, and then the first
  * error is thrown on to the emitter.
  */
 export class Signal<T> implements Subscribable<T> {

@@ -1,7 +1,7 @@
 import { verifyText } from '#src/protocol/signing/json-signatures.ts';
 import type { VerifyKey } from '#src/protocol/signing/signing-key.ts';
 
-/** A signature, and whose it is said to be. */
+/** A signature, and the key that it should be by. */
 export interface SignatureCheck {
   /** Its UTF-8 bytes were signed. */
   readonly text: string;
@@ -12,7 +12,7 @@ export interface SignatureCheck {
 
 /** Verifying as a port: one signature takes as long as reading an event, and other servers send them by the thousand. */
 export interface SignatureVerifier {
-  /** Whether each of the signatures is good, in the same order. Never rejects. */
+  /** Whether each of the signatures is valid, in the same order. Never rejects. */
   verifyMany(checks: readonly SignatureCheck[]): Promise<boolean[]>;
 }
 

@@ -18,7 +18,7 @@ export interface ThreadedVerifierOptions {
 const INLINE = 4;
 /** Checks that are sent to a thread at once: 2 ms of work, so that several threads share what is more. */
 const CHUNK = 64;
-/** Milliseconds after which threads that nobody asked anything end: each holds 20 MiB. */
+/** Milliseconds after which idle threads end: each holds 20 MiB. */
 const IDLE_MS = 60_000;
 
 interface Sent {
@@ -33,7 +33,7 @@ interface Thread {
   readonly sent: Map<number, Sent>;
 }
 
-/** Verifies on threads, which are started when they are first needed. What a thread that failed was to do is done inline. */
+/** Verifies on threads, which are started when they are first needed. The work of a thread that failed is done inline. */
 export class ThreadedVerifier implements SignatureVerifier {
   readonly #timers: Timers;
   readonly #logger: Logger;

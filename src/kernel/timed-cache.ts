@@ -16,13 +16,13 @@ export interface TimedCacheOptions<V> {
   readonly maxSize: number;
   /** What one weighs; 1 when left out, so that `maxSize` is a number of entries. */
   readonly sizeOf?: (value: V, key: string) => number;
-  /** Milliseconds for which a value is believed. */
+  /** Milliseconds for which a value is valid. */
   readonly lifetimeMs: (value: V) => number;
 }
 
 /**
- * Remembers for a while what others were asked, and what came of it, failures included: they change their minds without telling. Of those
- * who want to know the same at once, one asks.
+ * Caches answers of other servers for a while, failures included, since they change without notice. Of concurrent callers for the same key
+ * one asks.
  */
 export class TimedCache<V> {
   readonly #options: TimedCacheOptions<V>;
@@ -37,18 +37,18 @@ export class TimedCache<V> {
     this.#entries = new CountedCache(name, { maxSize, sizeCalculation });
   }
 
-  /** What is believed; undefined when that is to be asked. */
+  /** The valid value; undefined when it has to be asked for. */
   peek(key: string): V | undefined {
     const entry = this.#entries.get(key);
     return entry === undefined || entry.until <= this.#options.clock.now() ? undefined : entry.value;
   }
 
-  /** What is remembered, however long ago it was asked. */
+  /** The cached value, however old. */
   outdated(key: string): V | undefined {
     return this.#entries.get(key)?.value;
   }
 
-  /** What is believed, or what `ask` finds out now. */
+  /** The valid value, or what `ask` returns now. */
   get(key: string, ask: () => Promise<V>): Promise<V> {
     const known = this.peek(key);
     if (known !== undefined) return Promise.resolve(known);

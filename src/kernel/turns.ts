@@ -15,7 +15,7 @@ export interface TurnsOptions {
   readonly onceRested?: (callback: () => void, ms: number) => void;
 }
 
-/** For so many milliseconds after somebody who asked for little was served, the others leave most of the loop free. */
+/** For so many milliseconds after a party with few requests was served, the others leave most of the loop free. */
 const SHARED_MS = 250;
 /** Milliseconds of rest at most after one piece of work. */
 const MAX_REST_MS = 20;
@@ -23,17 +23,17 @@ const MAX_REST_MS = 20;
 /** Most that are let in at once before it is known how long they take. */
 const MAX_AT_ONCE = 64;
 
-/** Who goes before whom: 0 asked for nearly nothing of late, and `LAST_RANK` for much. */
+/** Ranks: 0 for parties with nearly no recent requests, `LAST_RANK` for those with many. */
 export const LAST_RANK = 3;
 
-/** Whose turn it is to be. */
+/** A party and its rank. */
 export interface RankedPlace {
   readonly party: string;
   readonly rank: number;
 }
 
 /**
- * Shares the event loop among those who ask for something. As long as one turn of the loop is short, everything begins at once. When it
+ * Shares the event loop among requests. As long as one turn of the loop is short, everything begins at once. When it
  * gets long, what comes waits in line, and so much of it begins in each turn as fits into a slice: users take turns, those who asked for
  * less of late go first, and in between the loop gets to everything else. What was begun and resumes goes before what only begins, so that
  * there is not ever more of it. As long as others are served, those who asked for much get a third of the time: between their pieces of work the
@@ -47,7 +47,7 @@ export class Turns {
   readonly #line: RankedLine<() => void>;
   /** When the first of this turn of the loop began; undefined before. */
   #since: number | undefined;
-  /** When somebody who asked for little was served last. */
+  /** When a party with few requests was served last. */
   #servedOthers = -SHARED_MS;
   #isDraining = false;
   /** How many to let in at once, by how long the last ones took. */

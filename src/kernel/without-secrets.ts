@@ -4,7 +4,7 @@ const URL_QUERY = /(\S)\?[^\s"'<>)]+/g;
 const CREDENTIALS = /\b(Bearer|Basic|X-Matrix) +[^\r\n"']+/gi;
 const NAMED =
   /((?:token|passwd|password|passphrase|secret|api_?key|authorization|cookie|mac|signature)\\?["']?\s?[:=]\s?)(?:"[^"]*"?|'[^']*'?|\\"[^"]*"?|[^\s"',;&}\])]+)/gi;
-/** Two long runs of letters and digits with a dot in between: signed tokens look like that. */
+/** Two long runs of letters and digits with a dot in between, as in signed tokens. */
 const SIGNED = /(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}(?:\.[A-Za-z0-9_-]+)?/g;
 
 /** Refresh tokens and the like, which begin with a word of ours. */

@@ -21,7 +21,7 @@ export class Work {
   bytesOut = 0;
   /** Waits until there is time on the event loop for what comes after an answer of the database; where nobody set it, there always is. */
   resume: (() => Promise<void> | undefined) | undefined;
-  /** Whose it is: a user, a server or a network; where nobody set it, it is nobody's in particular. */
+  /** The party it is done for: a user, a server or a network; undefined for none in particular. */
   party: (() => string) | undefined;
 
   constructor(name: string) {
@@ -42,7 +42,7 @@ export class Work {
 
 const LENGTH = 256;
 
-/** What ran of late on the event loop, and since when each: as much as is needed to find out who held it up. */
+/** What ran recently on the event loop, and since when: as much as is needed to find out what held it up. */
 export class Trail {
   readonly #names: string[] = Array.from({ length: LENGTH }, () => '');
   readonly #times = new Float64Array(LENGTH);

@@ -1,5 +1,5 @@
 /**
- * Writes many at once; when that fails, halves of them, down to single ones: one that cannot be written never keeps the others from it.
+ * Writes many at once; when that fails, halves of them, down to single ones: one that cannot be written does not prevent the others.
  *
  * @param isHopeless whether an error would be the same for each of them
  * @param onFailed told of each that could not be written

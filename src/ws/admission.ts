@@ -11,7 +11,7 @@ export interface AdmissionDesk {
   readonly services: WebSocketServices;
 }
 
-/** Who is at the other end of a socket. */
+/** The client at the other end of a socket. */
 export interface Admitted {
   readonly requester: Requester;
   readonly token: string;
@@ -23,10 +23,10 @@ export const takeToken = (admission: Admission, bucket: Method['rateLimit'], req
 };
 
 /**
- * Lets a client in by its access token, and finds out how its stream begins.
+ * Authenticates a client by its access token, and resolves the parameters of its stream.
  *
- * @param network by which its limits count as long as it is not known who it is
- * @param asserted as whom an application service acts
+ * @param network for rate limits until the client is authenticated
+ * @param asserted the user that an application service acts as
  * @param params how its stream begins
  * @throws MatrixError as authentication, the rate limit and `streamStart` do
  */
@@ -51,7 +51,7 @@ export const admitAgain = async (
 ): Promise<Admitted> => {
   validateAuth(params);
   takeToken(admission, 'default', current);
-  // An application service need not say again as whom it acts.
+  // An application service need not assert its user again.
   const requester = await admission.identify(network, params.token, undefined, {
     userId: params.user_id ?? current.userId,
     deviceId: params.device_id ?? current.deviceId,

@@ -47,7 +47,7 @@ export interface AppserviceSocketDependencies {
 }
 
 /**
- * WebSockets over which application services are sent their transactions that nobody can connect to, such as bridges at home: what
+ * WebSockets for transactions to application services that this server cannot connect to, such as bridges behind NAT: what
  * mautrix-wsproxy does for a server that can only push. Frames are JSON objects: `{"command": "transaction", "status": "ok", "id", "txn_id",
  * "events", ...}` to the service, `{"command": "response", "id", "data"}` back.
  */
@@ -238,7 +238,7 @@ class Connection implements AppserviceSocket {
 
   /** Answers what a service asks over its socket: whether it is still heard. */
   #answer(command: unknown, id: number): void {
-    // Who gives no number wants no answer.
+    // A command without a number needs no answer.
     if (id === 0) return;
     if (command === 'ping')
       this.#send(

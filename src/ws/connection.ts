@@ -34,7 +34,7 @@ export interface ConnectionHub {
   closing(connection: Connection): void;
 }
 
-/** From where a client came. */
+/** The address and handshake of a client. */
 export interface Peer {
   readonly ip: string;
   readonly userAgent: string | undefined;
@@ -51,7 +51,7 @@ const MEASURED_FROM = 16 * 1024;
 /** What the operating system hands over at once. */
 const CHUNK_BYTES = 64 * 1024;
 
-/** One socket: who is at its other end, the requests that run, and the stream of news. */
+/** One socket: its client, the requests that run, and the stream of news. */
 export class Connection implements StreamSink, Beating {
   readonly #hub: ConnectionHub;
   readonly #socket: WebSocket;
@@ -103,7 +103,7 @@ export class Connection implements StreamSink, Beating {
     return this.#socket.bufferedAmount;
   }
 
-  /** Takes who is at the other end, and begins to push. */
+  /** Sets the authenticated client, and begins to push. */
   begin(requester: Requester, token: string, start: StreamStart): void {
     const { deps } = this.#hub;
     this.#requester = requester;
@@ -123,7 +123,7 @@ export class Connection implements StreamSink, Beating {
     if (this.#arriving <= UNCOUNTED_BYTES) return;
     const { maxFrameBytes, maxStrangerFrameBytes } = this.#hub.limits;
     const longest = this.#requester === undefined && this.#early === undefined ? maxStrangerFrameBytes : maxFrameBytes;
-    // A client that is told to stop, or sends no whole frame in so many bytes, is not listened to any longer.
+    // A client that was sent a close frame, or sends no whole frame in so many bytes, is not read any longer.
     const isTooMuch = this.#arriving > (this.#isClosing ? CHUNK_BYTES : longest + 2 * CHUNK_BYTES);
     if (isTooMuch) this.#drop('tooLarge');
     else this.#count();
@@ -244,7 +244,7 @@ export class Connection implements StreamSink, Beating {
     this.#socket.close(code, reason);
   }
 
-  /** Closes it without a word: the peer does not listen, or what it would have to read has no room. */
+  /** Drops the connection without a close frame: the peer does not read, or there is no memory for what it would have to read. */
   #drop(reason: CloseName | 'noRoom'): void {
     if (!this.#isClosing) this.#hub.metrics.dropped(reason);
     this.#hub.closing(this);

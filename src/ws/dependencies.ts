@@ -13,7 +13,7 @@ import type { WebSocketServices } from './services.ts';
 export interface WebSocketLimits {
   /** Bytes of a frame from a client. */
   readonly maxFrameBytes: number;
-  /** The same as long as it is not known who it is. */
+  /** The same before authentication. */
   readonly maxStrangerFrameBytes: number;
   /** Values in the JSON of a frame, see `measureJson`. */
   readonly maxJsonValues: number;

@@ -27,7 +27,7 @@ const isDeeper = (value: unknown, depth: number): boolean => {
   return false;
 };
 
-/** Takes a frame apart; undefined when it is no request: then there is nobody to whom an error could be addressed. */
+/** Parses a frame; undefined when it is no request: then there is no id that an error could be sent to. */
 export const parseFrame = (text: string): RequestFrame | undefined => {
   let value: unknown;
   try {

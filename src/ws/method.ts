@@ -11,7 +11,7 @@ import type { Filter } from '#src/protocol/filters/filter.ts';
 /** What a method may change of the stream on which it came. */
 export interface StreamSettings {
   filter: Filter;
-  /** What the socket, as long as it is open, says of its user's presence. */
+  /** The presence that the socket sets for its user while it is open. */
   presence: Presence;
 }
 

@@ -8,7 +8,7 @@ import type { SyncRequest, SyncResult } from '#src/services/sync/engine/sync-req
 
 export type Presence = 'online' | 'offline' | 'unavailable';
 
-/** A user for whom there may be news. */
+/** A user whose news are awaited. */
 export interface WatchedUser {
   /** Changes whenever something happened that the user might be shown. */
   readonly version: number;
@@ -16,7 +16,7 @@ export interface WatchedUser {
   addWaiter(waiter: () => void): () => void;
 }
 
-/** Who sends or reads. */
+/** The user and device that send or read. */
 export interface ActingDevice {
   readonly userId: string;
   readonly deviceId: string | undefined;

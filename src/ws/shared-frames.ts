@@ -1,6 +1,6 @@
 /** Texts that are remembered at once: one event makes as many different frames as its readers have different unread counts. */
 const KEEP = 16;
-/** Longer ones are catch-ups, which are nobody else's. */
+/** Longer ones are catch-ups, which no other client gets. */
 const MAX_LENGTH = 32 * 1024;
 
 /** UTF-8 of frames: a text that goes to many sockets is encoded once. */

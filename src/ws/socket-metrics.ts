@@ -7,7 +7,7 @@ const BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 const RECEIVED: Labels = { direction: 'received' };
 const SENT: Labels = { direction: 'sent' };
 
-/** What is counted of all sockets. */
+/** Metrics of all sockets. */
 export class SocketMetrics {
   readonly #frames: Counter;
   readonly #pushes: Counter;

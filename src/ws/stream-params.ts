@@ -14,7 +14,7 @@ export const FilterParam = Type.Union([Type.String(), Type.Object({}, { addition
   description: 'The id of a filter that was stored, a filter in full, or null for none.',
 });
 
-const OF_APPSERVICES = 'Of application services: as whom they act; of others it means nothing.';
+const OF_APPSERVICES = 'For application services: the user and device that they act as. Ignored for others.';
 
 /** How a stream begins. Over the handshake these are query parameters: a filter in full is JSON text there. */
 const StreamParams = Type.Object({
@@ -62,7 +62,7 @@ export const streamParamsOf = (query: string): StreamParams => {
   return params as StreamParams;
 };
 
-/** As whom an application service acts, by the query of the handshake. */
+/** The user that an application service asserts in the query of the handshake. */
 export const assertedInQuery = (query: string): Asserted => {
   const params = new URLSearchParams(query);
   const value = (name: string): string | undefined => params.get(name) ?? undefined;

@@ -8,7 +8,7 @@ const Empty = Type.Object({});
 const ROOM = '!room:example.org';
 const EVENT = '$event';
 
-/** What clients say of their users, and of the stream itself. */
+/** Methods about users: presence, receipts, typing; and about the stream itself. */
 export const userMethods: readonly Method[] = [
   method({
     name: 'ping',

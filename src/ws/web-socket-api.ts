@@ -29,7 +29,7 @@ const MAX_BUFFERED_CHUNKS = 1_024;
 /** Sockets that are closed in one turn of the event loop when the server drains. */
 const DRAIN_SLICE = 200;
 
-/** A socket that knows whose it is: listeners are shared by all of them. */
+/** A socket with a reference to its connection, so that all sockets share their listeners. */
 class StreamSocket extends WebSocket {
   connection: Connection | undefined;
 }

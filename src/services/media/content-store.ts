@@ -22,15 +22,15 @@ import {
 
 const NAME_LENGTH = 40;
 const NAME_ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789';
-/** Milliseconds after which what is still being written counts as left behind by a process that ended. */
+/** Milliseconds after which an unfinished object counts as abandoned by a process that ended. */
 const UNFINISHED_MS = 86_400_000;
-/** Milliseconds for which the sum of all bytes is believed, beside what was written since. */
+/** Milliseconds for which the sum of all bytes is cached; what was written since is added. */
 const SUM_LIFETIME_MS = 300_000;
 const REMOVED_AT_ONCE = 500;
 
 export interface ContentStoreOptions {
   readonly database: Database;
-  /** Where objects lie. New ones go to `place`. */
+  /** The stores of objects. New ones go to `place`. */
   readonly stores: Readonly<Partial<Record<BlobPlace, BlobStore>>>;
   readonly place: BlobPlace;
   readonly clock: Clock;
@@ -41,9 +41,9 @@ export interface ContentStoreOptions {
 }
 
 /**
- * What media consist of: each content once, as an object of a blob store. An object is announced in the database before it is written,
- * used in the transaction that gives it its first use, doomed in the one that takes the last, and then deleted: a process may end
- * between any two of these steps.
+ * Stores the content of media, each content once, as an object of a blob store. An object is announced in the database before it is written,
+ * becomes used in the transaction with its first reference, is marked for deletion in the one that removes the last, and then deleted: a
+ * process may end between any two of these steps.
  */
 export class ContentStore {
   readonly #options: ContentStoreOptions;
@@ -55,7 +55,7 @@ export class ContentStore {
   /** Bytes of contents that are just coming to be kept. */
   #held = 0;
 
-  /** What became of contents that were received, and how many bytes they had. */
+  /** Outcomes of received contents, and their bytes. */
   readonly counts = new Tally('new', 'known', 'failed');
   keptBytes = 0;
 
@@ -64,7 +64,7 @@ export class ContentStore {
   }
 
   /**
-   * Keeps what a stream brings.
+   * Stores the content of a stream.
    *
    * @param use gives the content its use, in the transaction in which it comes to be there. May be called again when it was in the way of
    *   another one.
@@ -94,7 +94,7 @@ export class ContentStore {
       // Not in the transaction: it would need a second connection, and wait for others that do so.
       await this.#sumUp();
       const { result, isNew } = await this.#settle(name, stored, use, () => {
-        // Looking and taking is one step: however many come at once, they are not more than there is space for.
+        // Checking and reserving is one step: uploads at once cannot exceed the space together.
         if (held === 0 && this.#space() < stored.size) throw full();
         this.#held += stored.size - held;
         held = stored.size;
@@ -122,13 +122,13 @@ export class ContentStore {
     }
   }
 
-  /** Where a client may fetch an object by itself, if anywhere. */
+  /** The URL at which a client may fetch an object by itself, if there is one. */
   async link({ name, place }: BlobRecord, headers: LinkHeaders): Promise<string | undefined> {
     return this.#storeOf(place).link(name, headers);
   }
 
   /**
-   * Deletes what is doomed, and what nobody lived to finish. May be broken off anywhere.
+   * Deletes objects that are marked for deletion, and those that an earlier process left unfinished. May be interrupted anywhere.
    *
    * @returns how many objects are gone
    */
@@ -151,7 +151,7 @@ export class ContentStore {
           await store.remove(complete, signal);
           await store.abandon(begun, signal);
         } catch (error) {
-          // Broken off: what is left is still doomed.
+          // Interrupted: what is left is still marked.
           if (signal.aborted) return removed;
           throw error;
         }
@@ -188,8 +188,8 @@ export class ContentStore {
   }
 
   /**
-   * Takes back what was written under a name and is not needed. It is asked for first whether that is so: a commit of which nobody heard may
-   * have given it its use. What cannot be taken back is a leftover that `clean` finds.
+   * Deletes an object that is not needed. It is checked first whether that is so: a commit whose answer was lost may
+   * have made it used. What cannot be deleted now is found by `clean`.
    */
   async #discard(name: string): Promise<void> {
     const { database, logger, place } = this.#options;
@@ -241,3 +241,7 @@ export class ContentStore {
 }
 
 const full = (): MatrixError => new MatrixError('M_TOO_LARGE', 'This server has no space left for files.');
+
+/** The error for media whose row is there and whose bytes are not. */
+export const contentMissing = (): MatrixError =>
+  new MatrixError('M_NOT_FOUND', 'The content of this media was deleted.');

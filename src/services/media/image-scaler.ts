@@ -2,7 +2,7 @@ import type library from 'sharp';
 import type { Metadata, Sharp, SharpOptions } from 'sharp';
 import type { ThumbnailKey } from '#src/storage/media/thumbnails.ts';
 
-/** Pixels of an image that is decoded, all frames of an animation together. A bomb says at its head how large it is. */
+/** Pixels of an image that is decoded, all frames of an animation together. The header of a decompression bomb tells its size. */
 const MAX_PIXELS = 64_000_000;
 /** Frames of an animation; of one that has more, the first is shown. */
 const MAX_FRAMES = 200;
@@ -16,7 +16,7 @@ const SHOWN: Readonly<Record<string, string>> = {
   gif: 'image/gif',
   webp: 'image/webp',
 };
-/** What decodes them. Nothing else of the image library is ever given a file: no documents, no vector graphics, no exotic formats. */
+/** The decoders in use. No other part of the image library ever gets a file: no documents, no vector graphics, no exotic formats. */
 const LOADERS = [
   'VipsForeignLoadJpeg',
   'VipsForeignLoadPng',
@@ -35,15 +35,15 @@ export interface ScaledImage {
 /** Why there is no thumbnail of something: it is no image that can be read, or too large a one. */
 export type ScalingRefusal = 'no image' | 'too large';
 
-/** The image is no larger than what is asked for, and tells nothing else: it serves as it is. */
+/** The image is no larger than what is asked for, and has no metadata: it is served as it is. */
 export interface SmallImage {
   readonly isSmall: true;
   readonly contentType: string;
 }
 
 /**
- * Makes images smaller, in threads of the image library. The orientation that a camera noted is carried out, everything else that an
- * image says of itself (its place, say) is left out.
+ * Scales images down, in threads of the image library. The orientation in the metadata is applied, all other
+ * metadata (such as the location) is left out.
  */
 export class ImageScaler {
   #library: Promise<typeof library> | undefined;
@@ -90,7 +90,7 @@ export class ImageScaler {
     if (pixels > MAX_PIXELS) return 'too large';
     const frames = metadata.pages ?? 1;
     const moves = animated && frames > 1 && frames <= MAX_FRAMES && pixels * frames <= MAX_PIXELS;
-    // A moving image is not for clients that asked for one that stands still, and what says where it was taken is for nobody.
+    // Clients that asked for a still image do not get an animated one, and metadata such as the location is never served.
     const contentType = SHOWN[metadata.format ?? ''];
     if (contentType !== undefined && isWithin(metadata, width, height) && isPlain(metadata) && (moves || frames === 1))
       return { isSmall: true, contentType };

@@ -19,7 +19,7 @@ export interface MediaAccessOptions {
   readonly logger: Logger;
 }
 
-/** Notes when media were last asked for, to the day: what is asked for again and again is one write a day. */
+/** Stores when media were last requested, to the day: media that are requested often cost one write a day. */
 export class MediaAccess {
   readonly #options: MediaAccessOptions;
   readonly #waiting = new Set<number>();

@@ -24,7 +24,7 @@ const AT_ONCE = 500;
 const PATIENCE_MS = 10_000;
 /** How often it is waited for them, when further ones come meanwhile. */
 const LOOKS = 5;
-/** Milliseconds after which a change of a quarantine is forgotten that a later one has made void. */
+/** Milliseconds after which a change of a quarantine is deleted that a later one has superseded. */
 const CHANGE_LIFETIME_MS = 90 * 86_400_000;
 
 export interface MediaCleanerOptions {
@@ -39,7 +39,7 @@ export interface MediaCleanerOptions {
   readonly pauseMs: number;
   /** Milliseconds for which media stay after nothing names them any more; null: for ever. */
   readonly graceMs: number | null;
-  /** Milliseconds after which media go that nobody asks for, this server's and others'; null: never. */
+  /** Milliseconds after which media that are not requested are deleted, local and remote ones; null: never. */
   readonly localLifetimeMs: number | null;
   readonly remoteLifetimeMs: number | null;
 }
@@ -52,8 +52,8 @@ export interface CleanedMedia {
 }
 
 /**
- * Deletes media: those that nothing names any more, those that nobody has asked for in a long time, and the bytes of both. Each step is
- * a transaction of bounded size, and may be the last one of a process.
+ * Deletes media: those without references, those that were not requested for a long time, and the bytes of both. Each step is
+ * a transaction of bounded size, after which the process may end.
  */
 export class MediaCleaner {
   readonly #options: MediaCleanerOptions;
@@ -75,7 +75,7 @@ export class MediaCleaner {
   }
 
   /**
-   * Releases all that a user has uploaded: what this user's own events say of it counts no longer. What others name stays.
+   * Releases all uploads of a user: references in the user's own events do not count any more. What others refer to stays.
    *
    * @param userNid the user's number
    * @returns false when it was broken off because of the signal
@@ -151,7 +151,7 @@ export class MediaCleaner {
     return deleted;
   }
 
-  /** An event that has just been committed may name what seems to be named by nothing: it is looked at first. Else media are left for later. */
+  /** An event that has just been committed may refer to media that seem to have no reference: it is processed first. Else media are left for later. */
   async #knowsNames(): Promise<boolean> {
     const { follower } = this.#options;
     for (let looked = 0; looked < LOOKS && follower.lag > 0; looked++) await follower.reached(PATIENCE_MS);

@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { requestedRange } from '#src/protocol/media/byte-range.ts';
 import { contentDisposition } from '#src/protocol/media/content-disposition.ts';
-import type { ContentStore } from './content-store.ts';
+import { contentMissing, type ContentStore } from './content-store.ts';
 import type { ServedContent } from './thumbnail-service.ts';
 
 /** "Content-Security-Policy: sandbox; …" Client-Server API, "Content repository". */
@@ -12,7 +12,7 @@ const POLICY =
 /** What an `mxc://` URI names never changes. */
 const CACHING = 'private, max-age=31536000, immutable';
 
-/** What a request says of what it has already, and of how it wants the rest. */
+/** Conditions of a request: conditional headers, range, and redirects. */
 export interface DeliveryConditions {
   readonly range: string | undefined;
   readonly ifRange: string | undefined;
@@ -23,7 +23,7 @@ export interface DeliveryConditions {
   readonly mayRedirect: boolean;
 }
 
-/** What is handed out: status, headers, and bytes where there are some. */
+/** A response: status, headers, and bytes where there are some. */
 export interface Delivery {
   readonly status: 200 | 206 | 304 | 307 | 416;
   readonly headers: Readonly<Record<string, string>>;
@@ -32,7 +32,7 @@ export interface Delivery {
   readonly length: number;
 }
 
-/** Hands out contents as HTTP wants it: whole, in parts, or not again. RFC 9110. */
+/** Serves contents over HTTP: whole, in ranges, or 304. RFC 9110. */
 export class MediaDelivery {
   readonly #contents: ContentStore;
   /** Answers that were begun, and bytes that they have. */
@@ -85,7 +85,7 @@ export class MediaDelivery {
     this.counts.add(isHead ? 'head' : part === undefined ? 'whole' : 'part');
     if (isHead) return { status, ...nothing, length };
     const content = await this.#contents.open(blob, part);
-    if (content === undefined) throw new MatrixError('M_NOT_FOUND', 'The content of this media is gone.');
+    if (content === undefined) throw contentMissing();
     this.sentBytes += length;
     return { status, headers, contentType, content, length };
   }

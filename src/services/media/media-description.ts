@@ -5,7 +5,7 @@ export const DEFAULT_TYPE = 'application/octet-stream';
 const CONTENT_TYPE = /^[\x20-\x7e]{1,255}$/;
 const MAX_NAME_LENGTH = 255;
 
-/** What is kept of what an uploader, or another server, says of a file. */
+/** Type and name of a file, as far as those that an uploader or another server gave are valid. */
 export const describedAs = (
   contentType: string | undefined,
   filename: string | undefined,

@@ -60,8 +60,8 @@ const notFound = (): MatrixError => new MatrixError('M_NOT_FOUND', 'There is no 
 const uriOf = ({ mediaId, serverName }: MediaName): string => formatMxcUri(serverName, mediaId);
 
 /**
- * What administrators do with media: look, quarantine, protect, delete. Quarantined media are handed out to nobody and stay on the
- * disk; deleted ones are gone with their bytes, unless the same bytes were uploaded under another name too.
+ * Inspects, quarantines, protects and deletes media, for administrators. Quarantined media are not served and stay on the
+ * disk; deleted ones are deleted with their bytes, unless the same bytes were uploaded under another name too.
  */
 export class MediaModeration {
   readonly #options: MediaModerationOptions;
@@ -70,7 +70,7 @@ export class MediaModeration {
     this.#options = options;
   }
 
-  /** A piece of media, and what names it: the newest events, and profiles and account data, a hundred of each. @throws MatrixError M_NOT_FOUND */
+  /** A piece of media, and its references: the newest events, and profiles and account data, a hundred of each. @throws MatrixError M_NOT_FOUND */
   async info(name: MediaName): Promise<{
     readonly media: MediaRecord;
     readonly references: Awaited<ReturnType<typeof referencesTo>>;
@@ -205,7 +205,7 @@ export class MediaModeration {
   }
 
   /**
-   * What was quarantined and freed after a position, a hundred at once, and the position after that.
+   * Changes of quarantines after a position, a hundred at once, and the position after that.
    *
    * @throws MatrixError M_INVALID_PARAM for a position that was never given out
    */

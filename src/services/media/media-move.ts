@@ -16,7 +16,7 @@ export interface MediaMoveOptions {
   readonly to: { readonly place: BlobPlace; readonly store: BlobStore };
 }
 
-/** What became of the objects. */
+/** The result of a move. */
 export interface MovedMedia {
   readonly moved: number;
   /** Bytes. */
@@ -27,8 +27,8 @@ export interface MovedMedia {
 }
 
 /**
- * Moves the objects of media from one store to another. Each is written there, compared with what it should be, said to lie there, and only
- * then deleted here; so this may be broken off anywhere, and resumes where it was.
+ * Moves the objects of media from one store to another. Each is written there, verified, recorded in the database, and only
+ * then deleted here; so this may be interrupted anywhere, and resumes where it was.
  */
 export class MediaMove {
   readonly #options: MediaMoveOptions;

@@ -23,11 +23,11 @@ const RELEASED_AT_ONCE = 1_000;
 
 const REDACTION = 'm.room.redaction';
 
-/** The events that tell what names media: redactions, and what contains the beginning of a URI. */
+/** The events that change references to media: redactions, and those that contain the beginning of a URI. */
 export const TELLING_TYPES: readonly string[] = [REDACTION];
 export const TELLING_TEXT = MEDIA_SCHEME;
 
-/** What a redacted event named of its sender's media is looked at: what nothing else names goes after a while. */
+/** Releases media of the sender that a redacted event referred to: without another reference they are deleted after a while. */
 export const mediaFollowUp: FollowUp = ({ redacted }) =>
   redacted.flatMap(({ json, sender }) => {
     const uris = mediaUrisIn(json, MAX_NAMES);
@@ -41,7 +41,7 @@ export interface MediaReferencesOptions {
 }
 
 /**
- * Knows which events name which media of this server. What an event of its uploader names that is redacted or purged is released: it goes
+ * Tracks which events refer to which local media. What an event of its uploader refers to is released when that event is redacted or purged: it is deleted
  * after a while, unless something else names it by then (`MediaCleaner`). What its uploader never named in clear text is never released by
  * this, since an encrypted event may name it.
  */
@@ -52,7 +52,7 @@ export class MediaReferences {
     this.#options = options;
   }
 
-  /** Takes events in, in order; some of them again. */
+  /** Processes events, in order; some of them again. */
   async take(events: readonly FollowedEvent[]): Promise<void> {
     const { clock, database, serverName } = this.#options;
     const references: MediaReference[] = [];

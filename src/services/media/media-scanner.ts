@@ -5,7 +5,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Clamd } from '#src/remote/clamd.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type BlobRecord, noteScan, type ScanVerdict } from '#src/storage/media/blobs.ts';
-import type { ContentStore } from './content-store.ts';
+import { contentMissing, type ContentStore } from './content-store.ts';
 
 /** Objects that are scanned at once. */
 const AT_ONCE = 4;
@@ -18,7 +18,7 @@ export interface MediaScannerOptions {
   readonly logger: Logger;
 }
 
-/** Has each object looked at once, before it is handed out for the first time. What is encrypted looks like nothing, and passes. */
+/** Has each object scanned once, before it is served for the first time. Encrypted media cannot be inspected, and pass. */
 export class MediaScanner {
   readonly #options: MediaScannerOptions;
   readonly #gate = new Gate(AT_ONCE);
@@ -29,7 +29,7 @@ export class MediaScanner {
   }
 
   /**
-   * @throws MatrixError M_NOT_FOUND for what is infected; M_UNKNOWN (503) when nobody can say whether it is
+   * @throws MatrixError M_NOT_FOUND for what is infected; M_UNKNOWN (503) when the scanner does not answer
    */
   async assertClean(blob: BlobRecord): Promise<void> {
     const verdict = blob.scan ?? (await this.#scanning.run(blob.name, () => this.#scan(blob)));
@@ -50,7 +50,7 @@ export class MediaScanner {
     if (this.#gate.waiting >= MAX_WAITING) return undefined;
     return this.#gate.run(async () => {
       const content = await contents.open(blob);
-      if (content === undefined) throw new MatrixError('M_NOT_FOUND', 'The content of this media is gone.');
+      if (content === undefined) throw contentMissing();
       const scan = await clamd.scan(content);
       if (scan.kind === 'unknown') {
         logger.error('media cannot be scanned', { digest: blob.digest, reason: scan.reason });

@@ -37,7 +37,7 @@ const MAX_WAIT_MS = 60_000;
 const UPLOADS_AT_ONCE = 24;
 const UPLOADS_OF_USER = 8;
 
-/** Content on its way in. */
+/** Content that is being uploaded. */
 export interface Upload {
   readonly content: Readable;
   readonly contentType: string | undefined;
@@ -54,7 +54,7 @@ export interface AvailableMedia extends MediaRecord {
 export interface MediaWish {
   readonly serverName: string;
   readonly mediaId: string;
-  /** Who asks: a user, an address or a server. */
+  /** The requester: a user, an address or a server. */
   readonly party: string;
   /** How long what is not uploaded yet is waited for; undefined for the usual time. */
   readonly timeoutMs: number | undefined;
@@ -173,7 +173,7 @@ export class MediaService {
     if (there !== undefined) return there;
     const arrival = this.#arrival(mediaId, wait, signal);
     try {
-      // It may have come before anybody listened.
+      // It may have come before this request listened.
       const come = await this.#available(serverName, mediaId);
       if (come !== undefined) return come;
       await arrival.come;
@@ -280,7 +280,7 @@ export class MediaService {
   }
 }
 
-/** What the moderation tool is told of a file. */
+/** The description of a file for the moderation tool. */
 const fileInfo = (
   uri: string,
   sha256: string,

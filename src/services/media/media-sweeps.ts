@@ -13,14 +13,14 @@ const EVENTS_AT_ONCE = 5_000;
 
 /** What is done with many pieces of media, however many there are. Times are milliseconds since the epoch, sizes bytes. */
 export type MediaSweep =
-  /** Deletes this server's media that nobody has asked for since a time; `keepsShown`: but for those by which people and rooms are shown. */
+  /** Deletes local media that were not requested since a time; `keepsShown`: except avatars and the like. */
   | {
       readonly kind: 'delete_old';
       readonly before: number;
       readonly largerThan: number;
       readonly keepsShown: boolean;
     }
-  /** Deletes what this server keeps of other servers' media that nobody has asked for since a time. */
+  /** Deletes cached remote media that were not requested since a time. */
   | { readonly kind: 'purge_remote'; readonly before: number }
   /** Quarantines all that a user has uploaded here. */
   | { readonly kind: 'quarantine_user'; readonly userId: string; readonly by: string }
@@ -40,7 +40,7 @@ export interface SweepStep {
 /** Where a sweep begins. */
 export const SWEEP_START = Number.MIN_SAFE_INTEGER;
 
-/** Carries out sweeps, a step of bounded size at once: each is a transaction, and may be the last one of a process. */
+/** Carries out sweeps in steps of bounded size: each is a transaction, after which the process may end. */
 export class MediaSweeps {
   readonly #clock: Clock;
   readonly #serverName: string;

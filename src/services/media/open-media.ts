@@ -13,7 +13,7 @@ export interface OpenMediaOptions {
 }
 
 /**
- * Which media are handed out to clients that know their names, without a token. "Servers SHOULD … freeze the deprecated endpoints": media
+ * Decides which media are served without an access token. "Servers SHOULD … freeze the deprecated endpoints": media
  * that were uploaded later are served with a token only. Client-Server API, "Content repository", v1.11.
  */
 export class OpenMedia {

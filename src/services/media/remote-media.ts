@@ -19,7 +19,7 @@ import { describedAs } from './media-description.ts';
 const AT_ONCE = 48;
 const OF_SERVER = 12;
 const FOR_PARTY = 16;
-/** Failures that are remembered, so that not every look at a room asks again: entries, and milliseconds. */
+/** Failures that are cached, so that not every view of a room asks again: entries, and milliseconds. */
 const MAX_FAILURES = 20_000;
 const MISSING_MS = 60_000;
 const FAILED_MS = 15_000;
@@ -31,7 +31,7 @@ export interface RemoteMediaOptions {
   readonly logger: Logger;
 }
 
-/** Who wants a file of another server. */
+/** A request for a file of another server. */
 export interface RemoteWish {
   readonly serverName: string;
   readonly mediaId: string;
@@ -43,10 +43,10 @@ export interface RemoteWish {
   readonly signal: AbortSignal;
 }
 
-/** Fetches files of other servers and keeps them, each once however many want it. Client-Server API, "Content repository". */
+/** Fetches and stores media of other servers, each once for all concurrent requests. Client-Server API, "Content repository". */
 export class RemoteMedia {
   readonly #options: RemoteMediaOptions;
-  /** What became of those that were fetched. */
+  /** Outcomes of fetches. */
   readonly counts = new Tally('kept', 'failed');
   readonly #fetching = new OnceByKey<string, FederationFailure | undefined>();
   readonly #failures: TimedCache<FederationFailure>;
@@ -138,7 +138,7 @@ export class RemoteMedia {
   }
 }
 
-/** What a client is told. Client-Server API, `GET /_matrix/client/v1/media/download`. */
+/** The error for the client. Client-Server API, `GET /_matrix/client/v1/media/download`. */
 const errorOf = (failure: FederationFailure): MatrixError => {
   const { errcode, kind } = failure;
   if (kind === 'too_large' || (kind === 'refused' && errcode === 'M_TOO_LARGE'))

@@ -10,7 +10,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import { findThumbnail, insertThumbnail, type ThumbnailKey } from '#src/storage/media/thumbnails.ts';
 import type { BlobRecord } from '#src/storage/media/blobs.ts';
-import type { ContentStore } from './content-store.ts';
+import { contentMissing, type ContentStore } from './content-store.ts';
 import type { ImageScaler, ScalingRefusal } from './image-scaler.ts';
 import type { AvailableMedia } from './media-service.ts';
 
@@ -42,13 +42,13 @@ export interface ThumbnailServiceOptions {
   readonly scaler: ImageScaler;
 }
 
-/** Smaller forms of images, each made once. Client-Server API, "Thumbnails". */
+/** Makes thumbnails, each once. Client-Server API, "Thumbnails". */
 export class ThumbnailService {
   readonly #options: ThumbnailServiceOptions;
   readonly #gate = new FairGate({ concurrency: AT_ONCE, maxWaiting: MAX_WAITING });
-  /** What was tried and failed, so that it is not tried again for each request. */
+  /** Failures, so that they are not tried again for each request. */
   readonly #refused = new LRUCache<string, ScalingRefusal>(atMost(REMEMBERED_REFUSALS));
-  /** What became of those that were asked for. */
+  /** Outcomes of requests. */
   readonly counts = new Tally('known', 'made', 'failed');
   readonly #making = new OnceByKey<string, ServedContent>();
 
@@ -59,7 +59,7 @@ export class ThumbnailService {
   /**
    * The thumbnail of an image: the image itself where it is no larger.
    *
-   * @param party who asks, by whose name they wait in line
+   * @param party the requester, for taking turns
    * @throws MatrixError M_INVALID_PARAM for a size that is none; M_UNKNOWN for what is no image; M_TOO_LARGE for too large a one;
    *   M_LIMIT_EXCEEDED when too many wait
    */
@@ -94,7 +94,7 @@ export class ThumbnailService {
     const { contents, database, scaler } = this.#options;
     if (media.blob.size > MAX_IMAGE_SIZE) throw tooLarge();
     const content = await contents.open(media.blob);
-    if (content === undefined) throw new MatrixError('M_NOT_FOUND', 'The content of this media is gone.');
+    if (content === undefined) throw contentMissing();
     const scaled = await scaler.scale(await buffer(content), key);
     if (typeof scaled === 'string') this.#refused.set(key.source, scaled);
     assertScaled(scaled);
@@ -109,7 +109,7 @@ export class ThumbnailService {
     } catch (error) {
       if (!(error instanceof Superfluous)) throw error;
       const known = await findThumbnail(database, key);
-      if (known === undefined) throw new MatrixError('M_NOT_FOUND', 'The content of this media is gone.');
+      if (known === undefined) throw contentMissing();
       return known;
     }
   }

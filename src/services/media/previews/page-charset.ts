@@ -7,7 +7,7 @@ const BYTE_ORDER_MARKS: readonly (readonly [readonly number[], string])[] = [
   [[0xfe, 0xff], 'utf-16be'],
   [[0xff, 0xfe], 'utf-16le'],
 ];
-/** Of these every sequence of bytes is a text, so that being one says nothing. */
+/** Every sequence of bytes is valid in these, so that decoding proves nothing. */
 const TAKES_EVERYTHING = /^(windows-12|iso-8859-|macintosh|koi8|x-mac)/;
 const META = /<meta[^>]{0,1024}?charset\s*=\s*["']?\s*([\w.:-]{1,40})/i;
 const XML = /^\s*<\?xml[^>]{0,256}?encoding\s*=\s*["']([\w.:-]{1,40})/i;

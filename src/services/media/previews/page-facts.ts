@@ -1,7 +1,7 @@
 import type { Parser } from 'htmlparser2';
 import { GiveWay } from '#src/kernel/give-way.ts';
 
-/** What a page says of itself. */
+/** The facts that a preview needs from a page. */
 export interface PageFacts {
   /** `og:` and `twitter:` properties by their names in small letters; of one that is repeated, the first. */
   readonly properties: ReadonlyMap<string, string>;
@@ -30,7 +30,7 @@ const MAX_TEXT_LENGTH = 500;
 /** Of less there is more to read further down. */
 const ENOUGH_TEXT = 300;
 const LEAST_PICTURE = 100;
-/** Elements whose text nobody reads, or is not what a page is about. */
+/** Elements whose text is not shown, or not part of the content. */
 const UNREAD = new Set(
   'script style noscript template svg iframe nav header footer aside form select button textarea object canvas'.split(
     ' ',
@@ -80,7 +80,7 @@ class PageReader {
   #elements = 0;
   /** How many elements are open. */
   #depth = 0;
-  /** How deep inside elements whose text nobody reads. */
+  /** How deep inside such elements. */
   #unread = 0;
   #within: 'title' | 'h1' | undefined;
   #isInBody = false;

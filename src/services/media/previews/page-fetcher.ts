@@ -4,7 +4,7 @@ import type { OutboundHttp, OutboundTimeouts } from '#src/remote/outbound-http.t
 import type { RobotsRules } from './robots-rules.ts';
 import type { UrlRules } from './url-rules.ts';
 
-/** What came of a URL. */
+/** A fetched document. */
 export interface Fetched {
   /** Where it came from, after redirects. */
   readonly url: URL;
@@ -16,13 +16,13 @@ export interface Fetched {
   readonly isCut: boolean;
 }
 
-/** Why nothing came of it. */
+/** Why nothing was fetched. */
 export type FetchRefusal = 'denied' | 'timeout' | 'busy' | 'nothing';
 
 export interface PageFetcherOptions {
   readonly outbound: OutboundHttp;
   readonly rules: UrlRules;
-  /** Undefined: nobody is asked whether they mind. */
+  /** Undefined: robots.txt is not asked for. */
   readonly robots: RobotsRules | undefined;
   readonly userAgent: string;
   readonly acceptLanguage: string;
@@ -102,7 +102,7 @@ const REFUSALS: Readonly<Record<string, FetchRefusal>> = {
 
 const typeOf = (contentType: string | undefined): string => contentType?.split(';')[0]?.trim().toLowerCase() ?? '';
 
-/** A body as it is meant. It was asked not to be compressed; who does it all the same is understood, as long as it does not explode. */
+/** The decoded body. Compression was not asked for; it is decoded nevertheless, within the limit. */
 const decoded = async (bytes: Buffer, encoding: string | undefined, maxBytes: number): Promise<Buffer | undefined> => {
   const name = encoding?.trim().toLowerCase() ?? 'identity';
   if (name === 'identity' || name === '') return bytes;

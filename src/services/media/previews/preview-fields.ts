@@ -1,7 +1,7 @@
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import { type PageFacts, shortened } from './page-facts.ts';
 
-/** What clients are told of a page, but its picture: `og:` properties. Numbers where they are numbers. */
+/** The fields of a preview without its picture: `og:` properties. Numbers where they are numbers. */
 export type PreviewFields = Readonly<Record<string, string | number>>;
 
 /** What a page's oEmbed document says. oembed.com, 2.3.4. */
@@ -22,7 +22,7 @@ const MAX_FIELDS = 40;
 const OWN = /^og:(image|title|description|video:url|video:secure_url|url$)/;
 const NUMBERS = /^og:.*:(width|height)$/;
 
-/** What is told of a page with these facts. */
+/** The fields for a page with these facts. */
 export const fieldsOf = (facts: PageFacts, url: URL, oEmbed?: OEmbed): PreviewFields => {
   const { properties } = facts;
   const fields: Record<string, string | number> = {};

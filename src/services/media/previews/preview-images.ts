@@ -35,7 +35,7 @@ export interface PreviewImagesOptions {
 const ID_LENGTH = 24;
 const ACCEPT = 'image/webp,image/png,image/jpeg,image/gif;q=0.9,image/*;q=0.5';
 
-/** Keeps pictures of pages, so that clients fetch them from their own server and tell nobody else what they look at. */
+/** Stores pictures of pages, so that clients fetch them from their own server, and the pages' servers do not learn who looks at them. */
 export class PreviewImages {
   readonly #options: PreviewImagesOptions;
 
@@ -51,8 +51,8 @@ export class PreviewImages {
   }
 
   /**
-   * Keeps a picture. What it is, its bytes say. Nothing names it: it goes when media go that are named by nothing, unless a user comes to
-   * share it. It counts for the user who asks, so that no user fills the disk.
+   * Stores a picture, whose type is found from its bytes. Without references it is deleted as other unreferenced media, unless a user shares
+   * it. It counts for the requesting user, so that no user fills the disk.
    *
    * @returns undefined for what is no picture, or more than is kept for this user
    */

@@ -8,17 +8,17 @@ import type { UrlRules } from './url-rules.ts';
 
 export interface RobotsRulesOptions {
   readonly outbound: OutboundHttp;
-  /** A site that sends on is followed no further than to where pages may be looked at. */
+  /** Redirects are followed only to allowed hosts. */
   readonly rules: UrlRules;
   readonly clock: Clock;
   readonly userAgent: string;
   readonly timeoutMs: number;
-  /** Milliseconds for which what a site says is believed. */
+  /** Milliseconds for which a site's rules are cached. */
   readonly lifetimeMs: number;
 }
 
 interface Known {
-  /** Undefined: the site has nothing to say. */
+  /** Undefined: the site has no rules. */
   readonly robot: Robot | undefined;
   /** Characters of rules that are compared with every place of a URL. */
   readonly wild: number;
@@ -33,7 +33,7 @@ const MAX_STEPS = 4_000_000;
 const wildIn = (text: string): number =>
   text.split(/[\r\n]/).reduce((sum, line) => sum + (line.includes('*') ? line.length - line.indexOf('*') : 0), 0);
 
-/** Asks sites whether they mind being looked at by programs. RFC 9309. */
+/** Asks sites for their robots.txt. RFC 9309. */
 export class RobotsRules {
   readonly #options: RobotsRulesOptions;
   readonly #known = new LRUCache<string, Known>(atMost(500));

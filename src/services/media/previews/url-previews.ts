@@ -32,7 +32,7 @@ export interface UrlPreviewsOptions {
   readonly cacheBytes: number;
 }
 
-/** What is told of a URL: `og:` properties, or why there are none. */
+/** The preview of a URL: `og:` properties, or why there are none. */
 type Outcome = { readonly fields: PreviewFields } | { readonly refusal: FetchRefusal };
 
 interface Kept {
@@ -43,15 +43,15 @@ interface Kept {
 /** Requests of one user that may wait for their turn. */
 const MAX_WAITING = 50;
 const PAGE = 'text/html,application/xhtml+xml;q=0.9,image/*;q=0.5,*/*;q=0.1';
-/** Who says nothing of what it is may mean a page. */
+/** A response without a type may be a page. */
 const PAGES = /^(text\/html|application\/xhtml\+xml|)$/;
 /** Pictures of a page that are tried. */
 const MAX_TRIES = 3;
 const OEMBED_BYTES = 65_536;
 
 /**
- * Tells clients what there is at a URL, so that they need not ask there themselves. Client-Server API, "GET /media/preview_url". However many
- * ask for the same page, it is fetched once.
+ * Makes previews of URLs for clients. Client-Server API, "GET /media/preview_url". A page is fetched once for all concurrent
+ * requests.
  */
 export class UrlPreviews {
   readonly #options: UrlPreviewsOptions;
@@ -99,7 +99,7 @@ export class UrlPreviews {
     return kept !== undefined && kept.until > this.#options.clock.now() ? kept.outcome : undefined;
   }
 
-  /** One look for all who ask meanwhile. A client that goes away does not take it from the others. */
+  /** One fetch for all concurrent requests. A client that goes away does not cancel it for the others. */
   #look(userId: string, url: URL): Promise<Outcome> {
     return this.#looking.run(url.href, () =>
       this.#gate.run(
@@ -116,7 +116,7 @@ export class UrlPreviews {
 
   #keep(href: string, outcome: Outcome): void {
     const { clock, failureLifetimeMs, lifetimeMs } = this.#options;
-    // That this server has too much to do says nothing of the page.
+    // That this server is overloaded is not cached for the page.
     if ('refusal' in outcome && outcome.refusal === 'busy') return;
     this.#kept.set(href, { outcome, until: clock.now() + ('refusal' in outcome ? failureLifetimeMs : lifetimeMs) });
   }
@@ -166,7 +166,7 @@ export class UrlPreviews {
         const image = await images.fetch(picture, userId);
         if (image !== undefined) return image;
       } catch (error) {
-        // A full disk is no reason to tell nothing of the page.
+        // A full disk does not prevent a preview without a picture.
         if (!(error instanceof MatrixError)) throw error;
         logger.warn('the picture of a preview could not be kept', { reason: error.message });
         return undefined;
@@ -204,8 +204,9 @@ const sizeOf = ({ outcome }: Kept, href: string): number =>
   href.length + ('fields' in outcome ? JSON.stringify(outcome.fields).length : 0) + 200;
 
 const refusalOf = (refusal: FetchRefusal): MatrixError => {
-  if (refusal === 'denied') return new MatrixError('M_FORBIDDEN', 'This URL is not to be looked at.');
-  if (refusal === 'timeout') return new MatrixError('M_CONNECTION_TIMEOUT', 'There was no answer from there in time.');
+  if (refusal === 'denied') return new MatrixError('M_FORBIDDEN', 'This server makes no previews of this URL.');
+  if (refusal === 'timeout')
+    return new MatrixError('M_CONNECTION_TIMEOUT', 'The server of this URL did not answer in time.');
   if (refusal === 'busy') return limitExceeded('url_previews', 5_000);
   // Whether there is such a host, and at which address, is not told: it may be inside this server's network.
   return new MatrixError('M_NOT_FOUND', 'Nothing was found there that a preview could be made of.');

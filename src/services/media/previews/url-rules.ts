@@ -14,7 +14,7 @@ interface Pattern {
 
 const MAX_URL_LENGTH = 2_048;
 
-/** Which pages are looked at. A host that is denied or allowed stands for itself; `*.example.org` for those below it. */
+/** Decides which URLs are previewed. A denied or allowed host is that host alone; `*.example.org` means those below it. */
 export class UrlRules {
   readonly #allow: readonly Pattern[] | undefined;
   readonly #deny: readonly Pattern[];
