@@ -1,6 +1,5 @@
 import { Tally } from '#src/kernel/tally.ts';
 import type { Readable } from 'node:stream';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { requestedRange } from '#src/protocol/media/byte-range.ts';
 import { contentDisposition } from '#src/protocol/media/content-disposition.ts';
 import { contentMissing, type ContentStore } from './content-store.ts';
