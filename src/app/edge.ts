@@ -40,7 +40,7 @@ type Below = Platform &
   Watching &
   Omit<EndpointServices, keyof ServerInfo>;
 
-/** What comes in, and whom it is handed to. */
+/** The HTTP server and the WebSocket APIs, with what they need. */
 export interface Edge {
   readonly webSockets: WebSocketApi;
 }

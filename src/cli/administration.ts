@@ -18,7 +18,7 @@ export const USER_COMMANDS = [
 export type UserCommand = (typeof USER_COMMANDS)[number];
 
 export interface UserCommandOptions {
-  /** Whom it is about: a user id, or its localpart. For `list` a part of it. */
+  /** A user id, or its localpart. For `list` a part of it. */
   readonly user: string | undefined;
   readonly passwordFile: string | undefined;
   readonly keepDevices: boolean;

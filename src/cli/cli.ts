@@ -84,7 +84,7 @@ const OPTIONS = {
 
 type OptionName = keyof typeof OPTIONS;
 
-/** Options of commands about accounts, where it is not just whom they are about. */
+/** Options of commands about accounts, beside the account. */
 const USER_OPTIONS: Readonly<Partial<Record<UserCommand, readonly OptionName[]>>> = {
   'reset-password': ['user', 'password-file', 'keep-devices'],
   deactivate: ['user', 'erase'],

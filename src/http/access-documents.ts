@@ -17,8 +17,8 @@ const HEADINGS: readonly (readonly [Api, string])[] = [
 ];
 
 const CALLERS: Readonly<Record<Endpoint['auth'], string>> = {
-  none: 'anybody',
-  optionalToken: 'anybody; users with their token',
+  none: 'anyone',
+  optionalToken: 'anyone; users with their token',
   accessToken: 'users',
   admin: 'administrators',
   server: 'homeservers',

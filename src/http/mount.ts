@@ -223,7 +223,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       );
     }
     const match = router.match(ctx.method === 'HEAD' ? 'GET' : ctx.method, exchange.path);
-    // Those for whom an account answers wait in the line of that account, when it is known what they ask for.
+    // Authenticated requests wait in the line of their account, once their endpoint is known.
     if (match.kind !== 'found' || !isKnown(exchange)) {
       const waiting = admission.arrive(exchange.network);
       if (waiting !== undefined) await waiting;

@@ -66,7 +66,7 @@ export const receiveBody = async (
   const isOfStranger = !isSigned && held.userId === undefined;
   const usual = isOfStranger ? limits.maxStrangerBodyBytes : limits.maxBodyBytes;
   const limit = body instanceof RawBody ? bytesOf(body.maxBytes, limits) : (maxBodyBytes ?? usual);
-  // To read a large one costs as much as to look at it: whoever sends many waits before that, and TCP holds them back.
+  // Reading a large one costs as much as parsing it: a client that sends many waits before that, and TCP slows it down.
   const beginning = mayBeLarge(request) ? turn() : undefined;
   if (beginning !== undefined) await beginning;
   const bytes = await readBody(request, { limit, timeoutMs: limits.bodyTimeoutMs, deadlines, held });

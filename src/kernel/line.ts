@@ -17,7 +17,7 @@ class Line<T> {
     return this.#budget.used;
   }
 
-  /** Whether anyone of this party waits. */
+  /** Whether a caller of this party waits. */
   has(party: string): boolean {
     return this.#parties.has(party);
   }
@@ -70,7 +70,7 @@ export class RankedLine<T> {
     return this.#ranks.some(({ line }) => line.has(party));
   }
 
-  /** Whether anyone waits who goes before what would join at this rank, or beside it. */
+  /** Whether a caller waits that goes before, or at the same rank as, one that would join now. */
   hasBefore(rank: number): boolean {
     return this.#ranks.some(({ line }, index) => index <= rank && line.size > 0);
   }

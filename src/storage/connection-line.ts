@@ -12,8 +12,8 @@ interface Waiting {
 }
 
 /**
- * Those who wait for a connection to the database. Users take turns, however many statements the requests of each wait for: whoever asks for
- * something that takes hundreds of them waits for themselves.
+ * The line for connections to the database. Users take turns, however many statements of each wait: a request that takes hundreds of statements
+ * delays only its own user.
  */
 export class ConnectionLine {
   readonly #timeoutMs: number;

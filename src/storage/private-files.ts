@@ -27,7 +27,7 @@ const close = async (path: string, open: number): Promise<void> => {
   const { mode } = await stat(path);
   if ((mode & open) === 0) return;
   await chmod(path, mode & ~open & 0o7777).catch((error: NodeJS.ErrnoException) => {
-    // It belongs to somebody else, who has put it there.
+    // It belongs to another system user, who has put it there.
     if (error.code !== 'EPERM') throw error;
   });
 };

@@ -17,7 +17,7 @@ export interface RateLimitGroup {
   readonly burst: number;
 }
 
-/** The whole configuration, validated and frozen; the composition root hands its parts to whom they concern. */
+/** The whole configuration, validated and frozen; the composition root passes its parts to the services. */
 export type Config = Camel<Omit<RawConfig, 'rate_limits' | 'registration' | 'signing_key_file' | 'tls'>> & {
   readonly rateLimits: { readonly enabled: boolean; readonly buckets: Readonly<Record<string, RateLimitGroup>> };
   readonly registration: Camel<Omit<RawConfig['registration'], 'enabled'>> & { readonly enabled: boolean };

@@ -5,7 +5,7 @@ import type { PushRules } from './push-rules.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Users } from './users.ts';
 
-/** What decides whom an event notifies. Events are asked about while they are built, so it is put together before them. */
+/** The classification of notifications. Events are classified while they are built, so it is composed before them. */
 export interface Classification {
   readonly classifier: NotificationRules;
 }

@@ -46,7 +46,7 @@ export function composeEncryption(
   const isLocal = (userId: string): boolean => users.isLocal(userId);
   const changes = new DeviceListChanges({ database, writer, accountStream, timers, logger });
   const remoteDeviceLists = new RemoteDeviceLists({ database, api: userDevicesApi, changes, logger });
-  // Who leaves rooms, so that nothing is kept of whom nothing is told.
+  // Leaves, so that device lists are deleted that are not updated any more.
   const { follower, close } = composeFollower(below, {
     name: 'remote_device_lists',
     startsNow: true,

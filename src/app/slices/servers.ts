@@ -28,7 +28,7 @@ const DISCOVERIES = 128;
 const MAX_KEY_BYTES = 128 * 1024 * 1024;
 const SWEEP_MS = 6 * 3_600_000;
 
-/** Other servers: with whom this one talks, how it asks them, and how it knows what comes from them. */
+/** Other servers: which ones this one federates with, requests to them, and how their requests and events are verified. */
 export interface Servers {
   readonly serverPolicy: ServerPolicy;
   readonly contacts: Contacts;

@@ -14,7 +14,7 @@ import type { RoomModel } from './room-model.ts';
 import type { UserData } from './user-data.ts';
 import type { Users } from './users.ts';
 
-/** Invitations of people of whom only an address is known. */
+/** Invitations of people who are known only by an address. */
 export interface ThirdPartyInviting {
   readonly inviteKeys: InviteKeys;
   readonly inviteRedemption: InviteRedemption;

@@ -40,7 +40,7 @@ export const presenceEndpoints = [
     method: 'GET',
     path,
     auth: 'accessToken',
-    guests: { refused: 'sync tells it of those with whom one shares a room' },
+    guests: { refused: 'sync shows it for users who share a room' },
     suspended: READS,
     rateLimit: 'default',
     params,

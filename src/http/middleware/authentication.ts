@@ -55,7 +55,7 @@ export const bearerToken = (authorization: string | undefined): string | undefin
 export const tokenOf = (bearer: string | undefined, query: () => Texts): string | undefined =>
   bearer ?? textOf(query()['access_token']);
 
-/** The names under which a request says as whom an application service acts. */
+/** The query parameters of identity assertion. */
 const ASSERTED = ['user_id', 'device_id', 'org.matrix.msc3202.device_id'] as const;
 
 const textOf = (value: string | readonly string[] | undefined): string | undefined => {
@@ -66,9 +66,9 @@ const textOf = (value: string | readonly string[] | undefined): string | undefin
 const NOBODY: Asserted = {};
 
 /**
- * As whom a request says that an application service acts. Of two values the first one counts.
+ * The user and device that a request asserts. Of two values the first one counts.
  *
- * @param own names of parameters that the endpoint has itself: they are about somebody else, unless they are there twice
+ * @param own names of parameters that the endpoint has itself: they do not assert an identity, unless they are there twice
  */
 export const assertedIn = (query: Texts, own: ReadonlySet<string>): Asserted => {
   const value = (name: string): string | undefined => {
@@ -80,7 +80,7 @@ export const assertedIn = (query: Texts, own: ReadonlySet<string>): Asserted => 
   return userId === undefined && deviceId === undefined ? NOBODY : { userId, deviceId };
 };
 
-/** The parameters that are the endpoint's own: of two values of one that it has too, the first one said as whom the service acts. */
+/** The endpoint's own parameters: of two values of one that it has too, the first one is the asserted identity. */
 export const withoutAsserted = (query: Texts, own: ReadonlySet<string>): Texts => {
   const doubled = ASSERTED.filter((name) => own.has(name) && Array.isArray(query[name]));
   return doubled.length === 0

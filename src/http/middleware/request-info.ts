@@ -58,7 +58,7 @@ export class OpenRequests {
   }
 }
 
-/** What proxies write for whom they speak. */
+/** Headers in which proxies name the client. */
 const FORWARDED = ['x-forwarded-for', 'forwarded', 'x-real-ip', 'x-forwarded-host', 'via'];
 
 /** RequestInfo whose signal is made only for the endpoints that look at it. */

@@ -7,7 +7,7 @@ interface Services {
   readonly openId: OpenIdTokens;
 }
 
-/** Server-Server API, "OpenID": services whom a user gave a token ask whose it is. They need not be servers, and sign nothing. */
+/** Server-Server API, "OpenID": third parties ask which user a token belongs to. They need not be Matrix servers, and do not sign requests. */
 export const federationOpenIdEndpoints = [
   endpoint({
     operationId: 'exchangeOpenIdToken',

@@ -22,7 +22,7 @@ interface Services {
   readonly everyEventByTime: EventByTime;
 }
 
-/** What was said in rooms, for whoever looks into a report: all of it, whoever may see it there. */
+/** The history of rooms for administrators who look into a report: all of it, without history visibility. */
 export const roomHistoryAdminEndpoints = [
   endpoint({
     operationId: 'adminGetRoomMessages',

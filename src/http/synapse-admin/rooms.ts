@@ -219,7 +219,7 @@ export const roomAdminEndpoints = [
   }),
   endpoint({
     operationId: 'adminGetRoomBlock',
-    summary: 'Tells whether a room is blocked on this server, and by whom.',
+    summary: 'Tells whether a room is blocked on this server, and by which administrator.',
     method: 'GET',
     path: `${rooms}/{roomId}/block`,
     ...OF_ADMINISTRATORS,

@@ -28,7 +28,7 @@ export const userLookupEndpoints = [
   }),
   endpoint({
     operationId: 'adminFindUserByExternalId',
-    summary: 'Whom an identity provider knows by an id.',
+    summary: 'Finds the user that an identity provider knows by an id.',
     method: 'GET',
     path: '/_synapse/admin/v1/auth_providers/{provider}/users/{external_id}',
     ...OF_ADMINISTRATORS,

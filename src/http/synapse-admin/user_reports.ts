@@ -28,7 +28,7 @@ interface Services {
   readonly reportReview: ReportReview;
 }
 
-/** Users whom others reported. */
+/** Reports of users. */
 export const userReportEndpoints = [
   endpoint({
     operationId: 'adminListUserReports',
@@ -39,7 +39,7 @@ export const userReportEndpoints = [
     query: Type.Object({
       ...offsetQuery,
       dir: direction,
-      /** Parts of the ids of who reported, and of whom they reported. */
+      /** Parts of the ids of the reporting and of the reported user. */
       user_id: Type.Optional(Type.String()),
       target_user_id: Type.Optional(Type.String()),
     }),

@@ -57,7 +57,7 @@ export const healthEndpoints = [
       if (info.isForwarded) {
         throw new MatrixError(
           'M_FORBIDDEN',
-          'This came through a proxy that is not in http.trusted_proxies: it is not known to whom the metrics would go.',
+          'This came through a proxy that is not in http.trusted_proxies: the client of the metrics is not known.',
         );
       }
       if (!mayReadMetrics(info.ip)) throw new MatrixError('M_FORBIDDEN', 'The metrics are not open to this address.');

@@ -68,7 +68,7 @@ export const reportEndpoints = [
       /** Parts of the ids of who reported, and of the room. */
       reporter: wanted,
       room_id: wanted,
-      /** The whole id of whom it is about. */
+      /** The full id of the reported user or sender. */
       user_id: wanted,
       from: wanted,
       limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 100 })),

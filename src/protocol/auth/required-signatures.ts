@@ -32,7 +32,7 @@ const isThirdPartyInvite = (pdu: Pdu): boolean => {
 
 const authorisingUser = (version: RoomVersion, pdu: Pdu): string | undefined => {
   if (!version.auth.restrictedJoins || pdu.type !== 'm.room.member') return undefined;
-  // No other membership is authorised by anybody else, whatever its content says.
+  // No other membership is authorised by another user, whatever its content says.
   if (memberOf(pdu.content, 'membership') !== 'join') return undefined;
   const user = memberOf(pdu.content, 'join_authorised_via_users_server');
   return typeof user === 'string' ? user : undefined;

@@ -14,7 +14,7 @@ export const EVENT_FLAGS = {
   highlightsAll: 32,
   /** Part of a thread: `rel` is the thread's root. */
   threaded: 64,
-  /** Said in a thread, and nothing but the rules on threads decides whom it notifies: those who follow the thread. */
+  /** An event of a thread for which only the rules on threads decide: it notifies users who follow the thread. */
   notifiesFollowers: 128,
   /** Events before it did not come: what is told from before it does not join on to it. */
   afterGap: 256,

@@ -1,7 +1,7 @@
 /**
- * The notification class of an event: what the default rules say about it to everyone whom it does not name.
+ * The notification class of an event: the verdict of the default rules for users that it does not mention.
  * It is decided once per event, so that a message to 500 members is not evaluated 500 times; only users with rules of their
- * own and users whom the event names (`personallyConcerned`) are evaluated one by one.
+ * own and users that the event mentions (`personallyConcerned`) are evaluated one by one.
  */
 
 import { valueAtPath } from '#src/protocol/matching/property-path.ts';
@@ -18,7 +18,7 @@ const compiledForFollowers = new WeakMap<DefaultRules, CompiledRuleset>();
 
 const MENTIONED_USERS = ['content', 'm.mentions', 'user_ids'];
 
-/** The class to store with an event: what the default rules say to everyone but the sender and those whom it names. */
+/** The class to store with an event: the verdict of the default rules for all but the sender and mentioned users. */
 export function defaultClassOf(
   event: PushEvent | PushSubject,
   room: RoomPushContext,
@@ -51,7 +51,7 @@ export function notifiesFollowers(
 }
 
 /**
- * The users for whom the default rules may say something else than the event's class: those mentioned, or invited by it. Whose name
+ * The users for whom the default rules may differ from the event's class: those mentioned, or invited by it. Whose name
  * stands in its text, `NameIndex` tells.
  */
 export function personallyConcerned(event: PushEvent): ReadonlySet<string> {

@@ -29,7 +29,7 @@ const MASTER = rule(MASTER_RULE_ID, [], [], false);
 const ENCRYPTED_EVENT_RULE_ID = '.org.matrix.msc4028.encrypted_event';
 
 /**
- * Only clients can tell whether what is encrypted mentions anybody: it is pushed to them in rooms of which they want to hear nothing else,
+ * Only clients can tell whether an encrypted event mentions its user: it is pushed to them also in rooms where only mentions notify,
  * too. What they are pushed for that alone is not unread.
  */
 const ENCRYPTED_EVENT = rule(
@@ -68,7 +68,7 @@ const isUserMention = (userId: string): PushRule =>
   );
 
 /**
- * The rules that look for mentions in the text of a message, up to v1.16. Messages of clients that say whom they mention (`m.mentions`)
+ * The rules that look for mentions in the text of a message, up to v1.16. Messages with `m.mentions`
  * are no matter of theirs; others have no other way to mention a user.
  */
 const CONTAINS_DISPLAY_NAME = rule(
@@ -101,7 +101,7 @@ export const LEGACY_MENTION_RULES: ReadonlySet<string> = new Set([
   '.m.rule.contains_user_name',
 ]);
 
-/** Rules that can match for users only whom an event names: by their ids, or in its text. */
+/** Rules that match only for users that an event mentions, by `m.mentions` or in its text. */
 export const RULES_FOR_NAMED: ReadonlySet<string> = new Set([
   '.m.rule.invite_for_me',
   '.m.rule.is_user_mention',

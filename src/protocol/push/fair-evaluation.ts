@@ -11,7 +11,7 @@ export interface AskedUser {
 }
 
 /**
- * What the rules of each user say about an event; undefined for whom the budget does not suffice. Each of them has an equal share of the
+ * The verdict of each user's rules on an event; undefined for users for whom the budget does not suffice. Each of them has an equal share of the
  * budget, and what one leaves of it is for those who come later: so cheap rules should come first.
  */
 export function evaluateFairly(

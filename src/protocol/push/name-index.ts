@@ -50,7 +50,7 @@ export class NameIndex {
     this.#users.delete(userId);
   }
 
-  /** The users of whom a name stands in a text of the event; as far as the budget allows to look. */
+  /** The users whose name occurs in a text of the event, as far as the budget allows. */
   namedIn(subject: PushSubject, text: string, budget: StepBudget): ReadonlySet<string> {
     const named = new Set<string>();
     const folded = subject.folded(text);

@@ -56,7 +56,7 @@ export function foldCase(text: string): string {
   return text.toLowerCase();
 }
 
-/** Whether an event says itself whom it mentions: then its text is not looked into. Client-Server API, "User and room mentions". */
+/** Whether an event has `m.mentions`: then its text is not searched. Client-Server API, "User and room mentions". */
 export const saysWhomItMentions = (event: Pick<PushEvent, 'content'>): boolean =>
   Object.hasOwn(event.content, 'm.mentions');
 

@@ -25,7 +25,7 @@ const MAX_MS = 3_600_000;
 const PART = 1 / 20;
 /** How much of a pause is left to chance, so that not all servers knock at once. */
 const JITTER = 0.2;
-/** Where somebody waits, a server is tried again after so many milliseconds. */
+/** While a user waits, a server is tried again after so many milliseconds. */
 const URGENT_MS = 10_000;
 
 /** When servers that could not be reached are tried again: one memory for all requests. */
@@ -58,7 +58,7 @@ export class DestinationBackoff {
     return [...this.#outages.entries()];
   }
 
-  /** Milliseconds until a server may be tried again; 0 for at once. @param isUrgent somebody waits for the answer */
+  /** Milliseconds until a server may be tried again; 0 for at once. @param isUrgent a user waits for the answer */
   waitMs(destination: string, isUrgent = false): number {
     const outage = this.#outages.get(destination);
     if (outage === undefined) return 0;

@@ -1,4 +1,4 @@
-/** Where a server is reached, and as whom it has to prove itself. Server-Server API, "Resolving server names". */
+/** The address of a server, and the name that its certificate must have. Server-Server API, "Resolving server names". */
 export interface DestinationPlace {
   /** A name to be looked up, or an IP address without brackets. */
   readonly host: string;

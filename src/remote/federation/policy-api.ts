@@ -12,7 +12,7 @@ const MAX_ANSWER_SIZE = 65_536;
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 10_000, bodyMs: 10_000, totalMs: 10_000 };
 
 export interface AskedSignature {
-  /** Somebody waits for the answer. */
+  /** A user waits for the answer. */
   readonly isUrgent?: boolean;
   readonly signal?: AbortSignal | undefined;
 }

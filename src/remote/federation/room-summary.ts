@@ -26,7 +26,7 @@ export interface RemoteSpaceChild extends StrippedStateEvent {
   readonly origin_server_ts: number;
 }
 
-/** Characters of names, types and the like, and of topics. Both are far beyond what anybody reads in a list. */
+/** Characters of names, types and the like, and of topics. Both are far more than a list shows. */
 const MAX_NAME_LENGTH = 2_048;
 const MAX_TOPIC_LENGTH = 16_384;
 /** Rooms of a join rule that are looked at. */

@@ -4,7 +4,7 @@ import type { ServiceRecords } from './service-records.ts';
 import type { WellKnownServers, WrittenName } from './well-known-servers.ts';
 
 export interface ServerDiscoveryOptions {
-  /** Where servers are found before anybody is asked: `host:port` by server name. */
+  /** Overrides of discovery: `host:port` by server name. */
   readonly staticHosts: Readonly<Record<string, string>>;
   readonly wellKnown: WellKnownServers;
   readonly records: ServiceRecords;

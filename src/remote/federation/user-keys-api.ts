@@ -8,7 +8,7 @@ import type { FederationFailure } from './federation-result.ts';
 
 /** The keys of users as their server tells them. */
 export interface RemoteUserKeys {
-  /** User -> device -> `DeviceKeys`, with the device's name in `unsigned`. Every user of whom the server told something has an entry. */
+  /** User -> device -> `DeviceKeys`, with the device's name in `unsigned`. Every user in the answer has an entry. */
   readonly deviceKeys: Readonly<Record<string, Readonly<Record<string, JsonObject>>>>;
   readonly masterKeys: Readonly<Record<string, JsonObject>>;
   readonly selfSigningKeys: Readonly<Record<string, JsonObject>>;

@@ -1,6 +1,6 @@
 import { type Database, sql } from '../database.ts';
 
-// Guests come and go, and whom application services made belongs to them.
+// Guests do not expire, nor do users that application services created.
 const GIVE = sql(
   'accounts_give_expiry',
   `with given as (

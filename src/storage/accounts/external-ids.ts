@@ -30,7 +30,7 @@ const OTHERS = sql(
    where e.user_id <> $1 limit 1`,
 );
 
-/** Whom an identity provider means by an id. */
+/** The user that an identity provider knows by an id. */
 export const ownerOfExternalId = async (
   database: Database,
   { provider, externalId }: ExternalId,

@@ -13,7 +13,7 @@ export interface TaskRow {
   /** JSON text. */
   readonly params: string;
   readonly status: TaskStatus;
-  /** Somebody has asked that it ends. */
+  /** It was cancelled. */
   readonly isCancelled: boolean;
   readonly result: string | null;
   readonly error: string | null;
@@ -107,7 +107,7 @@ export const lockTask = async (tx: Tx, id: string): Promise<TaskRow | undefined>
 export const beginTask = async (database: Database, lane: string, now: number): Promise<TaskRow | undefined> =>
   (await database.query<TaskRow>(NEXT, [lane, now]))[0];
 
-/** Notes how far a task has come. @returns false when it is to end: somebody has cancelled it */
+/** Notes how far a task has come. @returns false when it was cancelled */
 export const noteTask = async (
   on: Pick<Database | Tx, 'query'>,
   id: string,

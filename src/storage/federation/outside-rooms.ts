@@ -92,7 +92,7 @@ const DELETE_ROOM = sql(
    delete from events e using gone g where e.room = g.nid`,
 );
 
-/** Forgets such a room, unless somebody was invited to it meanwhile. */
+/** Deletes such a room, unless a user was invited to it meanwhile. */
 export const deleteOutsideRoom = async (database: Database, room: number, before: number): Promise<void> => {
   await database.query(DELETE_ROOM, [room, before]);
 };

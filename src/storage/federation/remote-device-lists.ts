@@ -53,7 +53,7 @@ const MARK_STALE = sql(
   'remote_device_lists_stale',
   'update remote_device_lists set stale = true where user_id = any($1::text[])',
 );
-// Only whoever shares a room with one of ours is worth keeping: of others nobody tells us what changes.
+// Only lists of users who share a room with a local user are kept: changes of others are not sent to this server.
 const DROP_UNSHARED = sql(
   'remote_device_lists_drop',
   `delete from remote_device_lists l where l.user_id = any($1::text[]) and not exists (

@@ -9,7 +9,7 @@ export interface ToldDevice {
   readonly deleted: boolean;
 }
 
-/** A user of whom a server is still to be told what came after a stream id. */
+/** A user whose device changes after a stream id are still to be sent to a server. */
 export interface PendingDeviceList {
   readonly userId: string;
   readonly after: number;
@@ -112,7 +112,7 @@ export const newestDeviceStreamId = async (database: Database, userId: string): 
 
 /**
  * Notes that servers are to be told what came of users' devices after a stream id, or after an earlier one that is noted already; nothing of
- * users of whom nothing came. Resolves with the servers for which something was noted that was not noted before.
+ * users without changes. Resolves with the servers for which something new was noted.
  */
 export const addDestinationDeviceLists = async (
   tx: Tx,
@@ -125,7 +125,7 @@ export const addDestinationDeviceLists = async (
   return added.map(({ destination }) => destination);
 };
 
-/** Users of whom a server is still to be told. */
+/** Users whose device changes are still to be sent to a server. */
 export const nextDestinationDeviceLists = (
   database: Database,
   destination: string,
@@ -145,6 +145,6 @@ export const forgetDestinationDeviceLists = async (database: Database, destinati
   await database.query(FORGET, [destination]);
 };
 
-/** The servers that are still to be told of somebody. */
+/** The servers to which device changes are still to be sent. */
 export const destinationsOfDeviceLists = async (database: Database): Promise<string[]> =>
   (await database.query<{ destination: string }>(DESTINATIONS, [])).map(({ destination }) => destination);

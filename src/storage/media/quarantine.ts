@@ -163,7 +163,7 @@ export const quarantineNamed = async (
   return row?.marked ?? 0;
 };
 
-/** Has media of another server be quarantined when somebody asks for them. */
+/** Quarantines media of another server that are not here yet, for when they are fetched. */
 export const quarantineName = async (
   tx: Tx,
   origin: string,

@@ -20,7 +20,7 @@ const INSERT = sql(
    for key share of e, m
    on conflict do nothing`,
 );
-// Only who uploaded a piece of media lets it go: whoever else learns its name (of an encrypted message, say) could have it deleted by naming it
+// Only the uploader's events release a piece of media: another user who learns its name (of an encrypted message, say) could have it deleted by naming it
 // and taking that back. A picture of a preview is nobody's.
 const RELEASED = `update media m set released_ts = $2 from gone g join users u on u.nid = g.sender
   where m.nid = g.media and m.user_id in ('', u.user_id)`;

@@ -112,7 +112,7 @@ export const pushesOfUser = (
   limit: number,
 ): Promise<PushOfUser[]> => database.query<PushOfUser>(OF_USER, [user, after, upTo, limit]);
 
-/** For whom these events are something else than their class says. */
+/** The users whose notification of these events differs from their class. */
 export const exceptionsAt = (
   database: Database,
   places: readonly { readonly room: number; readonly nid: number }[],

@@ -10,7 +10,7 @@ export interface NewReport {
   readonly reporter: string;
   readonly roomId: string | null;
   readonly eventId: string | null;
-  /** Whom it is about: the reported user, or the sender of the reported event. */
+  /** The reported user, or the sender of the reported event. */
   readonly userId: string | null;
   readonly reason: string | null;
   /** -100 (most offensive) to 0; null when the reporter gave none. */
@@ -41,7 +41,7 @@ export interface ReportFilter {
   /** Parts of ids. */
   readonly reporter?: string | undefined;
   readonly roomId?: string | undefined;
-  /** A part of the id of whom it is about. */
+  /** A part of that user's id. */
   readonly about?: string | undefined;
   /** The whole id. */
   readonly userId?: string | undefined;

@@ -8,7 +8,7 @@ export interface HistoryPlace {
   readonly nid: number;
 }
 
-/** An event of somebody. */
+/** An event of a user. */
 export interface SentEvent extends HistoryPlace {
   readonly eventId: Buffer;
   readonly flags: number;

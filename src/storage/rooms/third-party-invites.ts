@@ -1,7 +1,7 @@
 import { type Database, sql, type Tx } from '../database.ts';
 import type { AddressKey } from '../accounts/account-threepids.ts';
 
-/** An invitation of a person of whom only an address is known. */
+/** An invitation of a person who is known only by an address. */
 export interface ThirdPartyInviteRecord extends AddressKey {
   /** State key of its `m.room.third_party_invite`. */
   readonly token: string;

@@ -34,7 +34,7 @@ export class Numbering<Id> {
   }
 }
 
-/** Numbers all events in the auth chains of those that are numbered already, and notes who names whom. */
+/** Numbers all events in the auth chains of those that are numbered already, and collects the edges. */
 export function authGraphOf<Id extends EventName>(
   numbering: Numbering<Id>,
   authEvents: (id: Id) => readonly Id[],
@@ -49,7 +49,7 @@ export function authGraphOf<Id extends EventName>(
   return { size: numbering.size, offsets: Int32Array.from(offsets), edges: Int32Array.from(edges) };
 }
 
-/** The same graph with all edges turned round: who is named by whom. */
+/** The same graph with all edges reversed. */
 function reversed({ size, offsets, edges }: AuthGraph): AuthGraph {
   const reversedOffsets = new Int32Array(size + 1);
   for (const cited of edges) reversedOffsets[cited + 1] = (reversedOffsets[cited + 1] ?? 0) + 1;

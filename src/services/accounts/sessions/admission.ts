@@ -38,7 +38,7 @@ export class ArrivalRefused extends Error {
 export interface TokenReader {
   /**
    * @param allow `locked`: locked accounts may do this too
-   * @param asserted as whom an application service acts, where the token is one's
+   * @param asserted the user that an application service acts as
    * @throws MatrixError M_UNKNOWN_TOKEN (with `soft_logout` where that applies), M_USER_LOCKED, M_FORBIDDEN, M_UNKNOWN_DEVICE
    */
   authenticate(token: string, allow?: 'locked', asserted?: Asserted): Promise<Requester>;

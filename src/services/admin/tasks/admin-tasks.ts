@@ -100,7 +100,7 @@ export class AdminTasks {
     });
     signal.addEventListener('abort', () => resolve(), { once: true });
     try {
-      // It may have ended before anybody listened.
+      // It may have ended before this caller listened.
       const task = await this.get(id);
       if (task === undefined || (task.status !== 'scheduled' && task.status !== 'active')) return task;
       await isOver;

@@ -58,7 +58,7 @@ export class TaskRunner {
     try {
       const kind = this.#kinds.get(action);
       if (kind === undefined) return await end({ status: 'failed', error: `This server knows no task ${action}.` });
-      // It may have been cancelled before anybody here listened.
+      // It may have been cancelled before this run listened.
       if ((await findTask(database, id))?.isCancelled === true) cancel.abort();
       const made = cancel.signal.aborted
         ? 'interrupted'

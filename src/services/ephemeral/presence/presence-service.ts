@@ -78,7 +78,7 @@ export class PresenceService {
     return user === undefined ? undefined : { content: user.content(this.#options.clock.now()), at: user.at };
   }
 
-  /** Users of whom others see something else than at this ephemeral count. */
+  /** Users whose presence changed after this ephemeral count. */
   changedSince(count: number): readonly string[] {
     const oldest = this.#log[0];
     // From before the log's beginning all users who ever changed: too many is better than too few.

@@ -239,7 +239,7 @@ export class InboundTransactions {
       const error = (await outside.take(origin, roomId, pdu)) ?? undefined;
       return {
         eventId: room === undefined ? named : idOf(room, pdu),
-        error: error ?? 'It was taken for the user whom it concerns; this server is not in the room.',
+        error: error ?? 'It was accepted for its user only: this server is not in the room.',
       };
     }
     if (!room.allowsServer(origin))

@@ -12,7 +12,7 @@ import type { Accepted } from './membership-handshakes.ts';
 
 /** Events that are read in one statement. */
 const SLICE = 500;
-/** Members whom the name of a room without a name is made of. Client-Server API, `m.heroes`. */
+/** Heroes of a room without a name. Client-Server API, `m.heroes`. */
 const HEROES = 5;
 
 export interface JoinAnswersOptions {

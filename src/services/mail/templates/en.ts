@@ -13,7 +13,7 @@ export const en: MailTexts = {
     preview: `One more step, and you have an account on ${service}.`,
     heading: 'Confirm your address',
     blocks: [
-      paragraph(`Somebody, probably you, is making an account on ${service} with the address ${address}.`),
+      paragraph(`Someone, probably you, is making an account on ${service} with the address ${address}.`),
       button('Confirm the address', url),
       small(goodFor(minutes)),
       small(ignore),
@@ -32,14 +32,14 @@ export const en: MailTexts = {
       small(goodFor(minutes)),
       small('If it was not you who asked for this, do not follow the link.'),
     ],
-    reason: `This mail was sent because somebody wants to add your address to their account on ${service}.`,
+    reason: `This mail was sent because someone wants to add your address to their account on ${service}.`,
   }),
   passwordReset: ({ minutes, service, url, userId }) => ({
     subject: `A new password for ${service}`,
-    preview: `Somebody asked for a new password for ${userId}.`,
+    preview: `Someone asked for a new password for ${userId}.`,
     heading: 'Set a new password?',
     blocks: [
-      paragraph(`Somebody, probably you, asked for a new password for the account ${userId}.`),
+      paragraph(`Someone, probably you, asked for a new password for the account ${userId}.`),
       button('Continue', url),
       small(goodFor(minutes)),
       small('If it was not you, do not follow the link: your password stays as it is.'),
@@ -51,7 +51,7 @@ export const en: MailTexts = {
     preview: `The address ${address} belongs to ${userId}.`,
     heading: 'You have an account already',
     blocks: [
-      paragraph(`Somebody, probably you, wanted to use the address ${address} for an account on ${service}.`),
+      paragraph(`Someone, probably you, wanted to use the address ${address} for an account on ${service}.`),
       paragraph(
         `It belongs to ${userId} already. If you do not know its password any more, ask for a new one where you log in.`,
       ),
@@ -80,7 +80,7 @@ export const en: MailTexts = {
     preview: `${device}, ${time}`,
     heading: 'New login',
     blocks: [
-      paragraph(`Somebody has logged in to ${userId} on a device that was not known before.`),
+      paragraph(`Someone has logged in to ${userId} on a device that was not known before.`),
       facts(['Device', device], ['Time', time], ['Address', ip]),
       paragraph('If that was you, all is well. If not, change your password at once, and log the device out.'),
     ],

@@ -68,7 +68,7 @@ export class ReceiptService {
     });
   }
 
-  /** Forgets a user of whom nothing is kept any more. */
+  /** Forgets an erased user. */
   forget(userId: string): void {
     this.#rooms.updateAll((receipts) => receipts.forget(userId));
   }

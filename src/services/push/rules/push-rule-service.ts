@@ -126,7 +126,7 @@ export class PushRuleService implements ServedType {
     return count === 0 ? [] : this.#changedUsers.slice(-count);
   }
 
-  /** Forgets a user of whom nothing is kept any more. */
+  /** Forgets an erased user. */
   forget(userId: string): void {
     this.#users.forget(userId);
     this.#changedUsers.push(userId);

@@ -42,7 +42,7 @@ export const classUnder = (
 
 /** A user's push rules, made ready to be asked. */
 export interface UserRules {
-  /** Whether the rules have to be evaluated for every event, since the mode does not say it all. For users whom an event mentions they are in any case. */
+  /** Whether the rules have to be evaluated for every event, since the mode does not say it all. For mentioned users they are in any case. */
   readonly isPersonal: boolean;
   /** Whether rules of the user's own ask for the name that they have in the room. */
   readonly needsDisplayName: boolean;

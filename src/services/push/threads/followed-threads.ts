@@ -47,7 +47,7 @@ export class FollowedThreads {
     });
   }
 
-  /** Forgets a user of whom nothing is kept any more. */
+  /** Forgets an erased user. */
   forget(userId: string): void {
     this.#users.forget(userId);
   }
@@ -57,7 +57,7 @@ export class FollowedThreads {
     return this.#users.peek(userId);
   }
 
-  /** What users decided; those of whom nothing is in memory are read in one statement. */
+  /** The subscriptions of users; those that are not in memory are read in one statement. */
   loadAll(userIds: readonly string[]): Promise<ReadonlyMap<string, UserThreads>> {
     return this.#users.getAll(userIds, async (missing) => {
       const { database, interner } = this.#options;

@@ -16,7 +16,7 @@ export type VerifiedPdu =
       readonly ok: false;
       readonly eventId?: string;
       readonly reason: string;
-      /** It is no event of the room's version, whoever signed it. */
+      /** It is malformed for the room's version, whatever its signatures. */
       readonly isMalformed?: true;
     };
 

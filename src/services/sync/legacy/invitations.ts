@@ -21,7 +21,7 @@ export class Invitations {
     this.#ignored = options.ignoredUsers;
   }
 
-  /** A user's present member event if it came after a position; invites only from those whom they let invite them. */
+  /** A user's present member event if it came after a position; invites only if their invite rules allow it. */
   async since(room: Room, userId: string, after: number): Promise<VisibleEvent[]> {
     const member = room.member(userId);
     if (member === undefined || member.event <= after) return [];

@@ -19,7 +19,7 @@ interface SharedTimeline {
   readonly text: string;
 }
 
-/** JSON text of `m.relations` by position; the same map for everybody for whom it says the same. */
+/** JSON text of `m.relations` by position; the same map for all readers with the same content. */
 export type Relations = ReadonlyMap<number, string>;
 
 /**

@@ -12,7 +12,7 @@ export interface RelationsSource {
   ): Promise<ReadonlyMap<number, readonly { readonly sender: string; readonly relType: string }[]>>;
   /** Makes known what relates to events of several rooms, in one statement at most. */
   prepare(targets: readonly { readonly room: Room; readonly event: StoredEvent }[]): Promise<void>;
-  /** JSON text of `m.relations` by position; the same map for everybody for whom it says the same. */
+  /** JSON text of `m.relations` by position; the same map for all readers with the same content. */
   bundle(
     room: Room,
     reader: { readonly userId: string; readonly deviceId: string | undefined },
