@@ -241,7 +241,7 @@ const removeEndpoints = [
     suspended: BACKS_UP,
     query,
     response: state,
-    errcodes: ['M_NOT_FOUND', 'M_WRONG_ROOM_KEYS_VERSION', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
     async handler({ keyBackup }: Services, { requester, query: { version: from } }) {
       return keyBackup.remove(requester.userId, from, {});
     },
@@ -256,7 +256,7 @@ const removeEndpoints = [
     params: roomParams,
     query,
     response: state,
-    errcodes: ['M_NOT_FOUND', 'M_WRONG_ROOM_KEYS_VERSION', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
     async handler({ keyBackup }: Services, { requester, params, query: { version: from } }) {
       return keyBackup.remove(requester.userId, from, params);
     },
@@ -271,7 +271,7 @@ const removeEndpoints = [
     params: sessionParams,
     query,
     response: state,
-    errcodes: ['M_NOT_FOUND', 'M_WRONG_ROOM_KEYS_VERSION', 'M_LIMIT_EXCEEDED'],
+    errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
     async handler({ keyBackup }: Services, { requester, params, query: { version: from } }) {
       return keyBackup.remove(requester.userId, from, params);
     },

@@ -46,6 +46,10 @@ const LOCK_CURRENT = sql(
   'key_backup_lock',
   `select ${COLUMNS} from key_backups where user_id = $1 and not deleted order by version desc limit 1 for update`,
 );
+const LOCK_VERSION = sql(
+  'key_backup_lock_version',
+  `select ${COLUMNS} from key_backups where user_id = $1 and version = $2 and not deleted for update`,
+);
 // Of versions that were deleted only the newest is remembered: it says which numbers were given out.
 const CREATE = sql(
   'key_backup_create',
@@ -143,6 +147,13 @@ export const findKeyBackup = async (
 /** The newest backup, for a transaction that is about to change it: others wait. */
 export const lockKeyBackup = async (tx: Tx, userId: string): Promise<KeyBackupRecord | undefined> =>
   (await tx.query<KeyBackupRecord>(LOCK_CURRENT, [userId]))[0];
+
+/** One version, for a transaction that is about to change it: others wait. */
+export const lockKeyBackupVersion = async (
+  tx: Tx,
+  userId: string,
+  version: number,
+): Promise<KeyBackupRecord | undefined> => (await tx.query<KeyBackupRecord>(LOCK_VERSION, [userId, version]))[0];
 
 /** Makes changes of a user's versions wait for each other. */
 export const lockKeyBackups = async (tx: Tx, userId: string): Promise<void> => {

@@ -3,7 +3,6 @@ import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts'
 import type { Database, Tx } from '#src/storage/database.ts';
 import {
   type BackedUpSession,
-  type BackupTotals,
   countKeyBackups,
   createKeyBackup,
   currentKeyBackup,
@@ -11,6 +10,7 @@ import {
   findKeyBackup,
   type KeyBackupRecord,
   lockKeyBackup,
+  lockKeyBackupVersion,
   lockKeyBackups,
   newestKeyBackupVersion,
   readSessions,
@@ -128,17 +128,30 @@ export class KeyBackupService {
    */
   async store(userId: string, version: string, rooms: JsonObject): Promise<BackupState> {
     const sessions = sessionsIn(rooms);
-    return this.#change(userId, version, async (tx, backup) => {
-      const totals = await storeSessions(tx, userId, backup.version, sessions);
-      if (totals.bytes > this.#options.maxBytes && totals.bytes > backup.bytes)
+    return this.#options.database.write(async (tx) => {
+      const backup = await lockKeyBackup(tx, userId);
+      if (backup === undefined) throw noBackup();
+      if (String(backup.version) !== version) {
+        await this.#find(tx, userId, version);
+        throw new MatrixError('M_WRONG_ROOM_KEYS_VERSION', 'Keys can only go into the current version of the backup.', {
+          current_version: String(backup.version),
+        });
+      }
+      const { bytes, etag, sessions: count } = await storeSessions(tx, userId, backup.version, sessions);
+      if (bytes > this.#options.maxBytes && bytes > backup.bytes)
         throw new MatrixError('M_TOO_LARGE', 'Your backup is full: it cannot take any more keys.');
-      return totals;
+      return { etag: String(etag), count };
     });
   }
 
-  /** Takes sessions out of the current version. @throws MatrixError M_NOT_FOUND, M_WRONG_ROOM_KEYS_VERSION */
+  /** Removes sessions from a version, which need not be the current one. @throws MatrixError M_NOT_FOUND */
   remove(userId: string, version: string, selection: SessionSelection): Promise<BackupState> {
-    return this.#change(userId, version, (tx, backup) => removeSessions(tx, userId, backup.version, selection));
+    return this.#options.database.write(async (tx) => {
+      const backup = VERSION.test(version) ? await lockKeyBackupVersion(tx, userId, Number(version)) : undefined;
+      if (backup === undefined) throw noBackup();
+      const { etag, sessions } = await removeSessions(tx, userId, backup.version, selection);
+      return { etag: String(etag), count: sessions };
+    });
   }
 
   /**
@@ -167,26 +180,6 @@ export class KeyBackupService {
     const found = VERSION.test(version) ? await findKeyBackup(reader, userId, Number(version)) : undefined;
     if (found === undefined) throw noBackup();
     return found;
-  }
-
-  async #change(
-    userId: string,
-    version: string,
-    change: (tx: Tx, backup: KeyBackupRecord) => Promise<BackupTotals>,
-  ): Promise<BackupState> {
-    return this.#options.database.write(async (tx) => {
-      const backup = await lockKeyBackup(tx, userId);
-      if (backup === undefined) throw noBackup();
-      if (String(backup.version) !== version) {
-        if (!VERSION.test(version) || (await findKeyBackup(tx, userId, Number(version))) === undefined)
-          throw noBackup();
-        throw new MatrixError('M_WRONG_ROOM_KEYS_VERSION', 'Keys can only go into the current version of the backup.', {
-          current_version: String(backup.version),
-        });
-      }
-      const { etag, sessions } = await change(tx, backup);
-      return { etag: String(etag), count: sessions };
-    });
   }
 }
 
