@@ -71,6 +71,34 @@ describe('a dehydrated device', function () {
     expect((await server.ask(alice, 'DELETE', PATH)).body.errcode).to.equal('M_NOT_FOUND');
   });
 
+  it('stays with its keys and messages where one that is to take its place is refused', async () => {
+    await dehydrate('KEPT');
+    await server.must(bob, 'PUT', '/sendToDevice/m.room.encrypted/kept', {
+      messages: { [alice.userId]: { KEPT: { n: 1 } } },
+    });
+    expect((await dehydrate(alice.deviceId)).body.errcode).to.equal('M_INVALID_PARAM');
+    expect((await server.must(alice, 'GET', PATH)).device_id).to.equal('KEPT');
+    const { events } = await server.must(alice, 'POST', `${PATH}/KEPT/events`, {});
+    expect(events).to.have.length(1);
+    const { one_time_keys: claimed } = await server.must(bob, 'POST', '/keys/claim', {
+      one_time_keys: { [alice.userId]: { KEPT: 'signed_curve25519' } },
+    });
+    expect(Object.keys(claimed[alice.userId].KEPT)).to.deep.equal(['signed_curve25519:A']);
+  });
+
+  it('is one of those that were dehydrated at once, and the others are gone', async () => {
+    const answers = await Promise.all(['A1', 'A2', 'A3', 'A4', 'A1'].map((deviceId) => dehydrate(deviceId)));
+    expect(answers.map(({ status }) => status)).to.deep.equal([200, 200, 200, 200, 200]);
+    const { device_id: kept } = await server.must(alice, 'GET', PATH);
+    const { devices } = await server.must(alice, 'GET', '/devices');
+    const ids = devices.map((device: { device_id: string }) => device.device_id);
+    expect(ids).to.have.members([alice.deviceId, kept]);
+    const { device_keys: keys } = await server.must(bob, 'POST', '/keys/query', {
+      device_keys: { [alice.userId]: [] },
+    });
+    expect(Object.keys(keys[alice.userId])).to.deep.equal([kept]);
+  });
+
   it('cannot be one of the devices in use, nor be without keys, and is seen by its user only', async () => {
     expect((await dehydrate(alice.deviceId)).body.errcode).to.equal('M_INVALID_PARAM');
     expect((await server.ask(alice, 'GET', PATH)).body.errcode).to.equal('M_NOT_FOUND');

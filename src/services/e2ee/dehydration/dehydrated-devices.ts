@@ -10,6 +10,7 @@ import {
   findDehydratedDevice,
   insertDehydratedDevice,
 } from '#src/storage/e2ee/dehydrated-devices.ts';
+import { takeUserTurn } from '#src/storage/user-turn.ts';
 import type { DeviceKeyService, KeyUpload } from '../device-keys/device-key-service.ts';
 import type { DeviceInboxes } from '../to-device/device-inboxes.ts';
 
@@ -42,7 +43,7 @@ export class DehydratedDevices {
     this.#options = options;
   }
 
-  /** Replaces the user's dehydrated device by a new one. @throws MatrixError M_INVALID_PARAM, M_TOO_LARGE, M_BAD_JSON */
+  /** Replaces the user's dehydrated device by a new one; a refused one replaces nothing. @throws MatrixError M_INVALID_PARAM, M_TOO_LARGE, M_BAD_JSON */
   async put(userId: string, device: Dehydration): Promise<void> {
     const { database, clock, sessions, deviceKeys } = this.#options;
     const { device_id: deviceId } = device;
@@ -55,9 +56,10 @@ export class DehydratedDevices {
     if (device.device_keys === undefined)
       throw new MatrixError('M_MISSING_PARAM', 'A dehydrated device needs device_keys.');
     const keys = deviceKeys.check(userId, deviceId, device);
-    const before = await findDehydratedDevice(database, userId);
-    if (before !== undefined) await sessions.revokeDevices(userId, [before.deviceId], 'device_deleted');
     await database.write(async (tx) => {
+      await takeUserTurn(tx, userId);
+      const before = await findDehydratedDevice(tx, userId);
+      if (before !== undefined) await sessions.revokeDevicesIn(tx, userId, [before.deviceId], 'device_deleted');
       const isNew = await insertDevice(tx, { userId, deviceId, displayName, createdTs: clock.now() });
       if (!isNew) throw new MatrixError('M_INVALID_PARAM', 'You have a device with that id: dehydrate a new one.');
       await insertDehydratedDevice(tx, userId, { deviceId, deviceData });
