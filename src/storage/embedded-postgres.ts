@@ -220,7 +220,7 @@ export class EmbeddedPostgres {
           this.#options.logger.info('the embedded database is back');
           return;
         } catch (err) {
-          this.#options.logger.error('the embedded database does not start', { err });
+          this.#flood.write('error', 'start', 'the embedded database does not start', { err });
           await this.#timers.sleep(1_000);
         }
       }

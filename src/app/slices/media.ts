@@ -67,7 +67,7 @@ export function composeMedia(
   const { serverName } = config;
   const stores: { readonly file: BlobStore; readonly s3?: BlobStore } = blobStoresOf(config, below);
   const maxBytes = limits.maxTotalBytes;
-  const contents = new ContentStore({ database, stores, place: store, clock, random, logger, maxBytes });
+  const contents = new ContentStore({ database, stores, place: store, clock, random, logger, timers, maxBytes });
   const remoteMedia = new RemoteMedia({ api: mediaApi, contents, clock, logger });
   const access = new MediaAccess({ database, clock, timers, logger });
   const scanner =

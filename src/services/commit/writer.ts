@@ -10,6 +10,7 @@ import { ORIGIN, type PositionVector, positionOf, SHARDS, shardOfPosition } from
 import type { Database } from '#src/storage/database.ts';
 import type { WasAwaited } from '#src/storage/events/event-writes.ts';
 import { claimShards, shardEpochs } from '#src/storage/room-model/event-reads.ts';
+import { isUnavailable } from '#src/storage/failures.ts';
 import { StaleEpochError } from '#src/storage/commit/guarded-batch.ts';
 import { BatchCommit } from './batch-commit.ts';
 import type { Operation, WriteRequest } from './operation.ts';
@@ -231,7 +232,8 @@ export class Writer {
       try {
         this.#publish(live, await this.#commit.commit(live, this.#epochs));
       } catch (error) {
-        if (live.length === 1 || error instanceof StaleEpochError) this.#refuse(live, error);
+        // A database that is away, or has no space, would refuse each of them, and those that are built anew on the others.
+        if (live.length === 1 || error instanceof StaleEpochError || isUnavailable(error)) this.#refuse(live, error);
         else await this.#writeOneByOne(live, error);
       }
     }

@@ -2,8 +2,10 @@ import { Tally } from '#src/kernel/tally.ts';
 import type { Readable } from 'node:stream';
 import { type BlobStore, BlobStoreError, type ByteRange, type LinkHeaders } from '#src/blobs/blob-store.ts';
 import type { Clock } from '#src/kernel/clock.ts';
+import { LogFlood } from '#src/kernel/log-flood.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Random } from '#src/kernel/random.ts';
+import type { Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import { violatesUnique } from '#src/storage/failures.ts';
@@ -36,6 +38,7 @@ export interface ContentStoreOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  readonly timers: Timers;
   /** Bytes of all objects together; null for any number. */
   readonly maxBytes: number | null;
 }
@@ -47,6 +50,8 @@ export interface ContentStoreOptions {
  */
 export class ContentStore {
   readonly #options: ContentStoreOptions;
+  /** A full disk is one line of the log, whoever uploads. */
+  readonly #flood: LogFlood;
   #sum: { readonly bytes: number; readonly until: number } | undefined;
   /** The sum that is just being taken. */
   #summing: Promise<void> | undefined;
@@ -61,6 +66,7 @@ export class ContentStore {
 
   constructor(options: ContentStoreOptions) {
     this.#options = options;
+    this.#flood = new LogFlood(options.logger, options.timers, { most: 1 });
   }
 
   /**
@@ -231,7 +237,7 @@ export class ContentStore {
 
   #told(error: unknown): unknown {
     if (!(error instanceof BlobStoreError)) return error;
-    this.#options.logger.error('the store of media fails', { kind: error.kind, err: error });
+    this.#flood.write('error', error.kind, 'the store of media fails', { kind: error.kind, err: error });
     const message =
       error.kind === 'full'
         ? 'This server has no space left for files at the moment.'

@@ -1,10 +1,13 @@
-import { chmod, mkdir, open } from 'node:fs/promises';
+import { chmod, type FileHandle, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { EventRoom } from '#src/services/room-model/event/stored-event.ts';
 import type { ArchivedRecord } from '#src/storage/retention/purges.ts';
 
 const DAY_MS = 86_400_000;
+const NEWLINE = 0x0a;
+/** Bytes that are read at a time to find where the last line begins. */
+const TAIL_BYTES = 65_536;
 
 /** The month of a time in UTC, as `2026-01`: days counted from the 1st of March of the year 0 have the leap day at the end. */
 export const monthOf = (ts: number): string => {
@@ -61,10 +64,11 @@ export class RoomArchive {
       const folder = join(this.#folder, encodeURIComponent(room.roomId));
       await mkdir(folder, { recursive: true, mode: 0o700 });
       await chmod(folder, 0o700);
-      const file = await open(this.path(room.roomId, month), 'a', 0o600);
+      const file = await open(this.path(room.roomId, month), 'a+', 0o600);
       try {
         // Archives that were begun when this was not so are closed as well.
         await file.chmod(0o600);
+        await dropPartialLine(file);
         await file.writeFile(text);
         await file.sync();
       } finally {
@@ -78,6 +82,24 @@ export class RoomArchive {
     }
   }
 }
+
+/**
+ * Deletes the beginning of a line at the end of a file. A full disk, or a kill, leaves one; its event is archived again, on a line of its own.
+ */
+const dropPartialLine = async (file: FileHandle): Promise<void> => {
+  const { size } = await file.stat();
+  for (let end = size; end > 0;) {
+    const part = Buffer.alloc(Math.min(end, TAIL_BYTES));
+    const { bytesRead } = await file.read(part, 0, part.length, end - part.length);
+    const newline = part.subarray(0, bytesRead).lastIndexOf(NEWLINE);
+    const lineEnd = newline === -1 ? 0 : end - part.length + newline + 1;
+    if (newline !== -1 || end === part.length) {
+      if (lineEnd < size) await file.truncate(lineEnd);
+      return;
+    }
+    end -= part.length;
+  }
+};
 
 const lineOf = (room: EventRoom, record: ArchivedRecord): string => {
   const { nid, topo, event_id: eventId, ts: _ts, json, ...rest } = record;

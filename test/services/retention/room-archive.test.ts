@@ -1,4 +1,4 @@
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { appendFile, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
@@ -63,6 +63,31 @@ describe('the archive of a room', function () {
     for (const file of await readdir(join(world.archive, folder))) {
       expect((await again.file(join(world.archive, folder, file))).restored).to.equal(0);
     }
+  });
+
+  it('does not continue a line of which a full disk, or a kill, left the beginning', async () => {
+    const room = await makeRoom(world.services);
+    const archive = new RoomArchive(world.archive);
+    const archived = async (words: string): Promise<void> => {
+      await world.say(room, 3, words);
+      await world.age(room);
+      await world.say(room, 1, 'young');
+      await world.purger({ archive }).purgeHistory(room, world.before());
+    };
+    await archived('first');
+    const [folder = ''] = await readdir(world.archive);
+    const [file = ''] = await readdir(join(world.archive, folder));
+    const path = join(world.archive, folder, file);
+    const whole = await readFile(path, 'utf8');
+    const lines = whole.trimEnd().split('\n').length;
+    // As long as nothing that is read at once.
+    for (const begun of [whole.slice(0, 30), `{"v":1,"filler":"${'x'.repeat(200_000)}`]) {
+      await appendFile(path, begun);
+      await archived('second');
+    }
+    const found = (await readFile(path, 'utf8')).trimEnd().split('\n');
+    expect(found.length).to.be.greaterThan(lines + 6);
+    for (const line of found) expect(JSON.parse(line)).to.have.property('pdu');
   });
 
   it('brings events back for a server that runs: they are shown, with what relates to them', async () => {

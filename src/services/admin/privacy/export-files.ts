@@ -3,7 +3,11 @@ import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Clock } from '#src/kernel/clock.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { BoundedBytes } from './bounded-bytes.ts';
+
+const isFull = (error: unknown): boolean =>
+  error instanceof Error && ['ENOSPC', 'EDQUOT'].includes(String((error as NodeJS.ErrnoException).code));
 
 const ID = /^[A-Za-z0-9_-]{8,64}$/;
 const EXTENSION = '.zip';
@@ -29,7 +33,7 @@ export class ExportFiles {
    * Writes an archive. What was begun under this id before is replaced; it is there whole, or not at all.
    *
    * @returns its bytes
-   * @throws what the content throws, and `TooLargeError` beyond `maxBytes`
+   * @throws what the content throws, and `TooLargeError` beyond `maxBytes`; MatrixError M_UNKNOWN on a full disk
    */
   async write(id: string, content: Readable, maxBytes: number): Promise<number> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
@@ -38,13 +42,16 @@ export class ExportFiles {
     const bounded = new BoundedBytes(maxBytes);
     try {
       for await (const chunk of content) {
-        bounded.add((chunk as Buffer).byteLength);
-        await file.write(chunk as Buffer);
+        const bytes = chunk as Buffer;
+        bounded.add(bytes.byteLength);
+        // On a nearly full disk a part of it may be written without an error.
+        for (let written = 0; written < bytes.byteLength;) written += (await file.write(bytes, written)).bytesWritten;
       }
       await file.sync();
     } catch (error) {
       await file.close();
       await this.abandon(id);
+      if (isFull(error)) throw new MatrixError('M_UNKNOWN', 'This server has no space left for the archive.', {}, 503);
       throw error;
     }
     await file.close();
