@@ -20,6 +20,8 @@ interface Inbox {
   readonly messages: ToDeviceRecord[];
   /** Whether these are all. */
   isComplete: boolean;
+  /** The position of the newest message that was here: what was read may be published afterwards. */
+  newest: number;
 }
 
 /** The oldest messages for a device. */
@@ -115,7 +117,7 @@ export class DeviceInboxes {
       if (inbox === undefined) continue;
       const left = inbox.messages.filter(({ pos }) => !positions.has(pos));
       if (left.length === 0 && !inbox.isComplete) this.#inboxes.delete(key);
-      else this.#inboxes.set(key, { messages: left, isComplete: inbox.isComplete });
+      else this.#inboxes.set(key, { ...inbox, messages: left });
     }
   }
 
@@ -143,9 +145,12 @@ export class DeviceInboxes {
       this.#early.set(key, early);
       try {
         const rows = await pendingToDevice(this.#database, userId, deviceId, KEPT + 1);
-        const inbox: Inbox = { messages: rows.slice(0, KEPT), isComplete: rows.length <= KEPT };
-        const last = inbox.messages.at(-1)?.pos ?? -1;
-        for (const message of early) if (message.pos > last) append(inbox, message);
+        const inbox: Inbox = {
+          messages: rows.slice(0, KEPT),
+          isComplete: rows.length <= KEPT,
+          newest: rows.at(-1)?.pos ?? -1,
+        };
+        for (const message of early) append(inbox, message);
         this.#inboxes.set(key, inbox);
         return inbox;
       } finally {
@@ -156,6 +161,9 @@ export class DeviceInboxes {
 }
 
 const append = (inbox: Inbox, message: ToDeviceRecord): void => {
+  // It was read after its commit and before it was published.
+  if (message.pos <= inbox.newest) return;
+  inbox.newest = message.pos;
   if (!inbox.isComplete) return;
   if (inbox.messages.length < KEPT) inbox.messages.push(message);
   else inbox.isComplete = false;
