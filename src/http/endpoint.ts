@@ -3,7 +3,7 @@ import type { Errcode } from '#src/protocol/errors/matrix-error.ts';
 import type { AccessRule, AccessRules } from '#src/services/accounts/sessions/access-rules.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { AppserviceIdentity, EndpointAuth, Origin } from './middleware/authentication.ts';
-import type { EventBody } from './middleware/body.ts';
+import type { EventBody } from './middleware/json-body.ts';
 import type { BodyDeclaration, BodyOf } from './middleware/body-declaration.ts';
 import type { RequestInfo } from './middleware/request-info.ts';
 

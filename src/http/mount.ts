@@ -23,7 +23,7 @@ import {
   withoutAsserted,
 } from './middleware/authentication.ts';
 import { AnswerHead } from './middleware/answer-head.ts';
-import { ClientGone } from './middleware/body.ts';
+import { ClientGone } from './middleware/client-gone.ts';
 import { ClientAddress } from './middleware/client-address.ts';
 import { CORS_HEADERS, isCrossOriginPath, PREFLIGHT_MAX_AGE } from './middleware/cors.ts';
 import { LazyRequestInfo, OpenRequests } from './middleware/request-info.ts';

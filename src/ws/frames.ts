@@ -1,4 +1,4 @@
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 
 export type RequestId = string | number;
@@ -40,29 +40,6 @@ export const parseFrame = (text: string): RequestFrame | undefined => {
   if (text.length > MAX_DEPTH && isDeeper(params, MAX_DEPTH)) return undefined;
   if (!(id === undefined ? method === 'auth' : isRequestId(id))) return undefined;
   return { id: id as RequestId | undefined, method, params: params ?? {}, text };
-};
-
-const NUMBER_WITH_FRACTION = /[:[,]\s*-?\d+[.eE]/;
-const FRACTION = /[.eE]/;
-
-/**
- * `1.0` and `1e3` are integers once they are parsed. In what becomes part of an event they are refused, as over HTTP.
- * Appendices, "Canonical JSON".
- *
- * @throws MatrixError M_BAD_JSON
- */
-export const refuseWrittenFloats = (text: string): void => {
-  if (!NUMBER_WITH_FRACTION.test(text)) return;
-  const reviver = (_name: string, value: unknown, context?: { readonly source?: string }): unknown => {
-    if (typeof value === 'number' && context?.source !== undefined && FRACTION.test(context.source)) {
-      throw new MatrixError(
-        'M_BAD_JSON',
-        `The number ${context.source} cannot be part of an event: only integers can.`,
-      );
-    }
-    return value;
-  };
-  JSON.parse(text, reviver as (name: string, value: unknown) => unknown);
 };
 
 /** A result that is JSON text already: pages of events are concatenations and are never parsed again. */

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { parseFrame, refuseWrittenFloats } from '#src/ws/frames.ts';
+import { refuseWrittenFloats } from '#src/protocol/json/written-floats.ts';
+import { parseFrame } from '#src/ws/frames.ts';
 import { HeartbeatWheel } from '#src/ws/heartbeat.ts';
 import { SharedFrames } from '#src/ws/shared-frames.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';

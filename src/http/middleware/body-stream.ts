@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { type Readable, Transform } from 'node:stream';
-import { type BodyReading, ClientGone, noRoom, tooLarge, tooSlow } from './body.ts';
+import { type BodyReading, noRoom, tooLarge, tooSlow } from './body.ts';
+import { watchClient } from './client-gone.ts';
 import { SLOWEST_BYTES_PER_SECOND } from './outgoing.ts';
 
 /** A client that has earned less time than this since the last look is too slow. */
@@ -18,8 +19,6 @@ const HELD_BYTES = 256 * 1024;
  */
 export const bodyStream = (request: IncomingMessage, { limit, timeoutMs, deadlines, held }: BodyReading): Readable => {
   if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge(limit);
-  if (request.destroyed) throw new ClientGone();
-  if (!held.hold('body', HELD_BYTES)) throw noRoom();
   let size = 0;
   const stream = new Transform({
     transform(chunk: Buffer, _encoding, done) {
@@ -28,7 +27,11 @@ export const bodyStream = (request: IncomingMessage, { limit, timeoutMs, deadlin
       else done(null, chunk);
     },
   });
-  const onGone = (): void => void stream.destroy(new ClientGone());
+  const stopWatching = watchClient(request, (error) => stream.destroy(error));
+  if (!held.hold('body', HELD_BYTES)) {
+    stopWatching();
+    throw noRoom();
+  }
   let grantedMs = timeoutMs;
   const check = (): void => {
     const earnedMs = timeoutMs + (size / SLOWEST_BYTES_PER_SECOND) * 1_000;
@@ -41,18 +44,17 @@ export const bodyStream = (request: IncomingMessage, { limit, timeoutMs, deadlin
     deadline = deadlines.in(more, check);
   };
   let deadline = deadlines.in(timeoutMs, check);
-  request.on('error', onGone).on('close', onGone);
   request.once('end', () => {
     deadline.cancel();
-    request.off('close', onGone);
+    stopWatching();
   });
   // It may fail before it has a listener, which learns of it when it begins to read.
   stream.on('error', () => {});
   stream.once('close', () => {
     deadline.cancel();
     held.release();
-    // Without a listener for 'error' a connection that is reset now would bring the process down.
-    request.off('close', onGone).unpipe(stream).resume();
+    stopWatching();
+    request.unpipe(stream).resume();
   });
   return request.pipe(stream);
 };

@@ -1,12 +1,12 @@
 import { Type } from 'typebox';
 import { endpoint, Reply } from '../endpoint.ts';
 import { languageOf, pageReply, textsOf, type Translated } from './page.ts';
+import { PASSWORD_PROOF, PASSWORD_TEXTS, passwordField, userField } from './password-form.ts';
 
 const PAGE_PATH = '/_tsudoi/account/password';
 
 // The session that the page makes for itself ends with it, whatever came of the change.
-const SCRIPT = `
-const form=document.querySelector('form'),status=document.querySelector('.status'),button=form.querySelector('button'),texts=form.dataset;
+const SCRIPT = `${PASSWORD_PROOF}const form=document.querySelector('form'),status=document.querySelector('.status'),button=form.querySelector('button'),texts=form.dataset;
 const api=location.pathname.replace(/\\/_tsudoi\\/account\\/password$/,'/_matrix/client/v3/');
 const post=async(path,body,token)=>{
 const response=await fetch(api+path,{method:'POST',body:JSON.stringify(body),
@@ -19,9 +19,7 @@ form.addEventListener('submit',async(event)=>{
 event.preventDefault();
 if(form.wanted.value!==form.repeated.value){status.textContent=texts.differ;return}
 button.disabled=true;status.textContent='…';
-const name=form.user.value.trim(),isMail=name.indexOf('@')>0;
-const proof={type:'m.login.password',password:form.password.value,
-identifier:isMail?{type:'m.id.thirdparty',medium:'email',address:name}:{type:'m.id.user',user:name}};
+const proof=passwordProof(form);
 let token;
 try{
 token=(await post('login',{...proof,initial_device_display_name:texts.device})).access_token;
@@ -33,17 +31,15 @@ finally{button.disabled=false;if(token)await post('logout',{},token).catch(()=>u
 `;
 
 const TEXTS = {
+  ...PASSWORD_TEXTS,
   title: { en: 'Change your password', ja: 'パスワードの変更' },
-  user: { en: 'User name or mail address', ja: 'ユーザー名またはメールアドレス' },
   password: { en: 'Password as it is', ja: '現在のパスワード' },
   wanted: { en: 'New password', ja: '新しいパスワード' },
   repeated: { en: 'New password again', ja: '新しいパスワード(確認)' },
   others: { en: 'Log all devices out', ja: 'すべての端末からログアウトする' },
   button: { en: 'Change it', ja: '変更する' },
   differ: { en: 'The two passwords differ.', ja: 'パスワードが一致しません。' },
-  wrong: { en: 'User name or password is wrong.', ja: 'ユーザー名またはパスワードが違います。' },
   done: { en: 'Your password is changed.', ja: 'パスワードを変更しました。' },
-  silent: { en: 'The server did not answer.', ja: 'サーバーが応答しません。' },
   device: { en: 'Change of the password', ja: 'パスワードの変更' },
 } as const satisfies Record<string, Translated>;
 
@@ -81,9 +77,6 @@ export const changePasswordEndpoints = [
     async handler(_, { info }) {
       const language = languageOf(info.acceptLanguage);
       const of = textsOf(TEXTS, language);
-      const field = (name: 'password' | 'wanted' | 'repeated', kind: 'current' | 'new'): string =>
-        `<label for="${name}">${of(name)}</label>
-<input id="${name}" name="${name}" type="password" autocomplete="${kind}-password" required>`;
       const data = (['differ', 'wrong', 'done', 'silent', 'device'] as const).map(
         (text) => `data-${text}="${of(text)}"`,
       );
@@ -92,11 +85,10 @@ export const changePasswordEndpoints = [
         title: of('title'),
         script: SCRIPT,
         content: `<form ${data.join(' ')}>
-<label for="user">${of('user')}</label>
-<input id="user" name="user" autocomplete="username" autocapitalize="none" spellcheck="false" required autofocus>
-${field('password', 'current')}
-${field('wanted', 'new')}
-${field('repeated', 'new')}
+${userField(of('user'))}
+${passwordField('password', of('password'), 'current')}
+${passwordField('wanted', of('wanted'), 'new')}
+${passwordField('repeated', of('repeated'), 'new')}
 <label class="check"><input name="others" type="checkbox" checked>${of('others')}</label>
 <button>${of('button')}</button>
 </form>

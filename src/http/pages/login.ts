@@ -1,17 +1,15 @@
 import { Type } from 'typebox';
 import { endpoint } from '../endpoint.ts';
 import { languageOf, pageReply, textsOf, type Translated } from './page.ts';
+import { PASSWORD_PROOF, PASSWORD_TEXTS, passwordField, userField } from './password-form.ts';
 
 // What goes to the app that shows this page is the answer of /login as it came. Nothing of it is kept here.
-const SCRIPT = `
-window.matrixLogin=window.matrixLogin||{};
+const SCRIPT = `${PASSWORD_PROOF}window.matrixLogin=window.matrixLogin||{};
 const form=document.querySelector('form'),status=document.querySelector('.status'),button=form.querySelector('button');
 const query=new URLSearchParams(location.search),texts=form.dataset;
 form.addEventListener('submit',async(event)=>{
 event.preventDefault();button.disabled=true;status.textContent='…';
-const name=form.user.value.trim(),isMail=name.indexOf('@')>0;
-const body={type:'m.login.password',password:form.password.value,
-identifier:isMail?{type:'m.id.thirdparty',medium:'email',address:name}:{type:'m.id.user',user:name}};
+const body=passwordProof(form);
 for(const key of ['device_id','initial_device_display_name'])if(query.has(key))body[key]=query.get(key);
 if(query.get('refresh_token')==='true')body.refresh_token=true;
 try{
@@ -26,13 +24,11 @@ if(window.matrixLogin.onLogin)window.matrixLogin.onLogin(answer);
 `;
 
 const TEXTS = {
+  ...PASSWORD_TEXTS,
   title: { en: 'Log in', ja: 'ログイン' },
-  user: { en: 'User name or mail address', ja: 'ユーザー名またはメールアドレス' },
   password: { en: 'Password', ja: 'パスワード' },
   button: { en: 'Log in', ja: 'ログイン' },
-  wrong: { en: 'User name or password is wrong.', ja: 'ユーザー名またはパスワードが違います。' },
   done: { en: 'You are logged in. You can close this page.', ja: 'ログインしました。このページを閉じてください。' },
-  silent: { en: 'The server did not answer.', ja: 'サーバーが応答しません。' },
 } as const satisfies Record<string, Translated>;
 
 /** Client-Server API, "Login Fallback": a page for apps that do not know how to log in here. */
@@ -56,10 +52,8 @@ export const loginPageEndpoints = [
         title: of('title'),
         script: SCRIPT,
         content: `<form data-wrong="${of('wrong')}" data-done="${of('done')}" data-silent="${of('silent')}">
-<label for="user">${of('user')}</label>
-<input id="user" name="user" autocomplete="username" autocapitalize="none" spellcheck="false" required autofocus>
-<label for="password">${of('password')}</label>
-<input id="password" name="password" type="password" autocomplete="current-password" required>
+${userField(of('user'))}
+${passwordField('password', of('password'), 'current')}
 <button>${of('button')}</button>
 </form>
 <p class="status" role="status"></p>`,

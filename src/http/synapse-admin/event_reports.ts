@@ -1,11 +1,16 @@
 import { Type } from 'typebox';
-import type { ReportReview, ReportWithRoom } from '#src/services/admin/reports/report-review.ts';
-import { actorOf } from '../actor.ts';
-import { anyObject, empty } from '../client-server/parts/room-schemas.ts';
+import type { ReportWithRoom } from '#src/services/admin/reports/report-review.ts';
+import { anyObject } from '../client-server/parts/room-schemas.ts';
 import { endpoint } from '../endpoint.ts';
 import { OF_ADMINISTRATORS } from './parts/access.ts';
-import { direction, nextOffset, offsetQuery, pageOf } from './parts/pages.ts';
-import { reportParams } from './parts/reports.ts';
+import {
+  deletionOf,
+  reportParams,
+  type ReportServices,
+  reportsPage,
+  reportsQuery,
+  reportsTotal,
+} from './parts/reports.ts';
 import { orNull } from './parts/users.ts';
 
 const root = '/_synapse/admin/v1/event_reports';
@@ -35,10 +40,6 @@ const bodyOf = (report: ReportWithRoom) => ({
   name: report.roomName,
 });
 
-interface Services {
-  readonly reportReview: ReportReview;
-}
-
 /** Events that users reported. */
 export const eventReportEndpoints = [
   endpoint({
@@ -48,10 +49,7 @@ export const eventReportEndpoints = [
     path: root,
     ...OF_ADMINISTRATORS,
     query: Type.Object({
-      ...offsetQuery,
-      dir: direction,
-      /** A part of the id of who reported. */
-      user_id: Type.Optional(Type.String()),
+      ...reportsQuery,
       /** A part of the id. */
       room_id: Type.Optional(Type.String()),
       /** The whole id. */
@@ -59,17 +57,13 @@ export const eventReportEndpoints = [
     }),
     response: Type.Object({
       event_reports: Type.Array(Type.Object(shown)),
-      total: Type.Integer(),
-      next_token: Type.Optional(Type.Integer()),
+      ...reportsTotal,
     }),
     errcodes: ['M_INVALID_PARAM'],
-    async handler({ reportReview }: Services, { query }) {
-      const page = pageOf(query);
-      const { reports, total } = await reportReview.page(
-        { kind: 'event', reporter: query.user_id, roomId: query.room_id, userId: query.event_sender_user_id },
-        { ...page, isDescending: query.dir !== 'f' },
-      );
-      return { event_reports: reports.map(bodyOf), total, next_token: nextOffset(page, reports.length, total) };
+    async handler(services: ReportServices, { query }) {
+      const { event_sender_user_id: userId, room_id: roomId, user_id: reporter } = query;
+      const { reports, rest } = await reportsPage(services, { kind: 'event', reporter, roomId, userId }, query);
+      return { event_reports: reports.map(bodyOf), ...rest };
     },
   }),
   endpoint({
@@ -81,7 +75,7 @@ export const eventReportEndpoints = [
     params: reportParams,
     response: Type.Object({ ...shown, event_json: anyObject }),
     errcodes: ['M_INVALID_PARAM', 'M_NOT_FOUND'],
-    async handler({ reportReview }: Services, { params }) {
+    async handler({ reportReview }: ReportServices, { params }) {
       const { event, report } = await reportReview.ofEvent(params.report_id);
       return { ...bodyOf(report), event_json: event };
     },
@@ -89,15 +83,7 @@ export const eventReportEndpoints = [
   endpoint({
     operationId: 'adminDeleteEventReport',
     summary: 'Deletes a report of an event.',
-    method: 'DELETE',
     path: `${root}/{report_id}`,
-    ...OF_ADMINISTRATORS,
-    params: reportParams,
-    response: empty,
-    errcodes: ['M_INVALID_PARAM', 'M_NOT_FOUND'],
-    async handler({ reportReview }: Services, { requester, info, params }) {
-      await reportReview.delete(actorOf(requester, info), params.report_id, 'event');
-      return {};
-    },
+    ...deletionOf('event'),
   }),
 ];

@@ -3,14 +3,12 @@ import {
   MAX_NOTE_LENGTH,
   REPORT_KINDS,
   REPORT_STATES,
-  type ReportReview,
   type ReportWithRoom,
 } from '#src/services/admin/reports/report-review.ts';
 import { actorOf } from '../actor.ts';
-import { empty } from '../client-server/parts/room-schemas.ts';
 import { endpoint } from '../endpoint.ts';
 import { OF_ADMINISTRATORS } from '../synapse-admin/parts/access.ts';
-import { reportParams } from '../synapse-admin/parts/reports.ts';
+import { deletionOf, reportParams, type ReportServices } from '../synapse-admin/parts/reports.ts';
 import { orNull } from '../synapse-admin/parts/users.ts';
 
 const root = '/_tsudoi/admin/v1/reports';
@@ -50,15 +48,11 @@ const bodyOf = (report: ReportWithRoom) => ({
   note: report.note,
 });
 
-interface Services {
-  readonly reportReview: ReportReview;
-}
-
-/** What users reported, events, rooms and users in one list, and who saw to it. */
+/** Reports of events, rooms and users in one list, and who resolved them. */
 export const reportEndpoints = [
   endpoint({
     operationId: 'adminListReports',
-    summary: 'Lists what users reported, the newest first.',
+    summary: 'Lists reports of events, rooms and users, the newest first.',
     method: 'GET',
     path: root,
     ...OF_ADMINISTRATORS,
@@ -75,7 +69,7 @@ export const reportEndpoints = [
     }),
     response: Type.Object({ reports: Type.Array(shown), next_batch: wanted }),
     errcodes: ['M_INVALID_PARAM'],
-    async handler({ reportReview }: Services, { query }) {
+    async handler({ reportReview }: ReportServices, { query }) {
       const { from, kind, limit = 100, reporter, room_id: roomId, state, user_id: userId } = query;
       const { next, reports } = await reportReview.list({ kind, state, reporter, roomId, userId }, limit, from);
       return { reports: reports.map(bodyOf), next_batch: next };
@@ -83,18 +77,18 @@ export const reportEndpoints = [
   }),
   endpoint({
     operationId: 'adminGetReport',
-    summary: 'What a user reported, and who saw to it.',
+    summary: 'A report, and who resolved it.',
     method: 'GET',
     path: `${root}/{report_id}`,
     ...OF_ADMINISTRATORS,
     params: reportParams,
     response: shown,
     errcodes: ['M_INVALID_PARAM', 'M_NOT_FOUND'],
-    handler: async ({ reportReview }: Services, { params }) => bodyOf(await reportReview.get(params.report_id)),
+    handler: async ({ reportReview }: ReportServices, { params }) => bodyOf(await reportReview.get(params.report_id)),
   }),
   endpoint({
     operationId: 'adminSetReportState',
-    summary: 'Notes that a report is seen to, or open again.',
+    summary: 'Marks a report as resolved, or opens it again.',
     method: 'PUT',
     path: `${root}/{report_id}`,
     ...OF_ADMINISTRATORS,
@@ -105,21 +99,13 @@ export const reportEndpoints = [
     }),
     response: shown,
     errcodes: ['M_INVALID_PARAM', 'M_NOT_FOUND'],
-    handler: async ({ reportReview }: Services, { requester, info, params, body: { note, state } }) =>
+    handler: async ({ reportReview }: ReportServices, { requester, info, params, body: { note, state } }) =>
       bodyOf(await reportReview.setState(actorOf(requester, info), params.report_id, state, note)),
   }),
   endpoint({
     operationId: 'adminDeleteReport',
-    summary: 'Deletes what a user reported.',
-    method: 'DELETE',
+    summary: 'Deletes a report.',
     path: `${root}/{report_id}`,
-    ...OF_ADMINISTRATORS,
-    params: reportParams,
-    response: empty,
-    errcodes: ['M_INVALID_PARAM', 'M_NOT_FOUND'],
-    async handler({ reportReview }: Services, { requester, info, params }) {
-      await reportReview.delete(actorOf(requester, info), params.report_id);
-      return {};
-    },
+    ...deletionOf(),
   }),
 ];

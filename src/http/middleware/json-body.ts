@@ -1,0 +1,85 @@
+import { isUtf8 } from 'node:buffer';
+import type { Work } from '#src/kernel/work.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { measureJson } from '#src/protocol/json/json-measure.ts';
+import { notInteger, refuseWrittenFloats } from '#src/protocol/json/written-floats.ts';
+
+/** Deeper nesting than this serves nobody and would exhaust the stack of whatever walks the value later. */
+const MAX_DEPTH = 256;
+
+/** Shorter JSON is not worth measuring: there is a limit to what so many bytes can hold. */
+const MEASURED_FROM = 16 * 1024;
+
+const tooDeep = (): MatrixError => new MatrixError('M_BAD_JSON', `The JSON is nested deeper than ${MAX_DEPTH} levels.`);
+
+/** Throws when the value cannot be an event's content. Appendices, "Canonical JSON"; the depth holds for every body. */
+const inspect = (root: unknown, asEvent: boolean): void => {
+  const check = (value: unknown, depth: number): void => {
+    if (depth > MAX_DEPTH) throw tooDeep();
+    if (typeof value === 'object' && value !== null) {
+      if (Array.isArray(value)) for (const item of value) check(item, depth + 1);
+      else
+        for (const key in value) {
+          if (asEvent && !key.isWellFormed()) throw loneSurrogate();
+          check((value as Record<string, unknown>)[key], depth + 1);
+        }
+    } else if (asEvent) {
+      if (typeof value === 'number' && !Number.isSafeInteger(value)) throw notInteger(value);
+      if (typeof value === 'string' && !value.isWellFormed()) throw loneSurrogate();
+    }
+  };
+  check(root, 0);
+};
+
+const loneSurrogate = (): MatrixError =>
+  new MatrixError('M_BAD_JSON', 'A string in the event holds half of a surrogate pair, which UTF-8 cannot express.');
+
+/** Whether a body becomes the content of one event, or of several. */
+export type EventBody = 'one' | 'several';
+
+/** Client-Server API, "Size limits": bytes of a whole event. */
+const MAX_EVENT_BYTES = 65_536;
+
+/**
+ * Parses a body whatever its Content-Type says: clients are careless about that header.
+ *
+ * @param events the body becomes the content of events: see `eventBody` in endpoint.ts
+ * @param maxValues what it may hold, see `measureJson`
+ * @param work is told how many there are where they are many
+ * @throws MatrixError M_NOT_JSON (invalid UTF-8 included), M_BAD_JSON, M_TOO_LARGE
+ */
+export const parseBody = (bytes: Buffer, events: EventBody | undefined, maxValues: number, work?: Work): unknown => {
+  if (!isUtf8(bytes)) throw new MatrixError('M_NOT_JSON', 'The body of the request is not valid UTF-8.');
+  // Before it is parsed, which is where the time goes.
+  const isLarge = bytes.length > MEASURED_FROM;
+  if (isLarge) {
+    const { values, depth } = measureJson(bytes, maxValues);
+    if (work !== undefined) work.jsonValues = values;
+    if (depth > MAX_DEPTH) throw tooDeep();
+    if (values > maxValues)
+      throw new MatrixError('M_TOO_LARGE', `The body holds more than the ${maxValues} values that a request may hold.`);
+  }
+  const text = bytes.toString('utf8');
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    const what =
+      bytes.length === 0 ? 'The request has no body; JSON was expected.' : 'The body of the request is not valid JSON.';
+    throw new MatrixError('M_NOT_JSON', what);
+  }
+  const asEvent = events !== undefined;
+  if (asEvent || (bytes.length > MAX_DEPTH && !isLarge)) inspect(value, asEvent);
+  if (asEvent) {
+    refuseWrittenFloats(text);
+    // Escapes and white space do not count: what counts is what will be stored.
+    if (
+      events === 'one' &&
+      bytes.length > MAX_EVENT_BYTES &&
+      Buffer.byteLength(JSON.stringify(value)) > MAX_EVENT_BYTES
+    ) {
+      throw new MatrixError('M_TOO_LARGE', `The event is larger than ${MAX_EVENT_BYTES} bytes.`);
+    }
+  }
+  return value;
+};
