@@ -20,3 +20,10 @@ export function sql(name: string, text: string): Statement {
   textsByName.set(name, text);
   return { name, text };
 }
+
+/**
+ * A CTE for a statement that is a transaction of its own, and whose loss in a crash of PostgreSQL costs nothing but doing it again: a `with`
+ * that begins so does not wait until the log is on disk, and so keeps no message waiting that is committed meanwhile. What is committed later
+ * and does wait takes it along. It takes effect where the statement reads from `unhurried`.
+ */
+export const UNHURRIED = `unhurried as materialized (select set_config('synchronous_commit', 'off', true) as setting)`;

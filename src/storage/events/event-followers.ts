@@ -1,5 +1,5 @@
 import type { Database, Tx } from '../database.ts';
-import { sql } from '../statement.ts';
+import { sql, UNHURRIED } from '../statement.ts';
 import { EVENT_COLUMNS, type EventRecord } from '../room-model/event-reads.ts';
 
 /** How far a follower of the events of one shard has come. */
@@ -14,12 +14,12 @@ export interface FollowerCursor {
 }
 
 const CURSORS = sql('follower_cursors', 'select shard, pos, goal, room from event_followers where name = $1');
-const SAVE = sql(
-  'follower_save',
-  `insert into event_followers (name, shard, pos, goal, room)
-   select $1, c.* from unnest($2::smallint[], $3::bigint[], $4::bigint[], $5::int[]) c(shard, pos, goal, room)
-   on conflict (name, shard) do update set pos = greatest(event_followers.pos, excluded.pos), goal = excluded.goal, room = excluded.room`,
-);
+const save = (source: string): string => `
+   insert into event_followers (name, shard, pos, goal, room)
+   select $1, c.* from ${source}unnest($2::smallint[], $3::bigint[], $4::bigint[], $5::int[]) c(shard, pos, goal, room)
+   on conflict (name, shard) do update set pos = greatest(event_followers.pos, excluded.pos), goal = excluded.goal, room = excluded.room`;
+const SAVE = sql('follower_save', save(''));
+const NOTE = sql('follower_note', `with ${UNHURRIED} ${save('unhurried, ')}`);
 const ROOMS_BEHIND = sql(
   'follower_rooms_behind',
   `select r.nid from rooms r join room_tail t on t.room = r.nid
@@ -39,18 +39,29 @@ const EVENTS_CONTAINING = sql(
 export const followerCursors = (database: Database, name: string): Promise<FollowerCursor[]> =>
   database.query<FollowerCursor>(CURSORS, [name]);
 
+const valuesOf = (name: string, cursors: readonly FollowerCursor[]): unknown[] => [
+  name,
+  cursors.map((cursor) => cursor.shard),
+  cursors.map((cursor) => cursor.pos),
+  cursors.map((cursor) => cursor.goal),
+  cursors.map((cursor) => cursor.room),
+];
+
 export const saveFollowerCursors = async (
   database: Database | Tx,
   name: string,
   cursors: readonly FollowerCursor[],
 ): Promise<void> => {
-  await database.query(SAVE, [
-    name,
-    cursors.map((cursor) => cursor.shard),
-    cursors.map((cursor) => cursor.pos),
-    cursors.map((cursor) => cursor.goal),
-    cursors.map((cursor) => cursor.room),
-  ]);
+  await database.query(SAVE, valuesOf(name, cursors));
+};
+
+/** The same without waiting for the disk: a follower whose cursor is lost in a crash processes some events again. */
+export const noteFollowerCursors = async (
+  database: Database,
+  name: string,
+  cursors: readonly FollowerCursor[],
+): Promise<void> => {
+  await database.query(NOTE, valuesOf(name, cursors));
 };
 
 /** Rooms of a shard, in order from after `room`, in which something came after a position. */

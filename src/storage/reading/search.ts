@@ -1,5 +1,5 @@
 import type { Database } from '../database.ts';
-import { sql, type Statement } from '../statement.ts';
+import { sql, type Statement, UNHURRIED } from '../statement.ts';
 
 /** What is found of an event: hashes of its grams in its room. */
 export interface SearchDocRow {
@@ -55,8 +55,9 @@ export interface Walk {
 
 const INSERT = sql(
   'search_insert',
-  `insert into search_docs (room, ts, event, grams)
-   select d.room, d.ts, d.event, d.grams::int[] from unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[])
+  `with ${UNHURRIED}
+   insert into search_docs (room, ts, event, grams)
+   select d.room, d.ts, d.event, d.grams::int[] from unhurried, unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[])
      d(room, ts, event, grams)
    join rooms r on r.nid = d.room and not r.gone
    on conflict do nothing`,

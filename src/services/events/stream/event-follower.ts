@@ -14,6 +14,7 @@ import {
   type FollowerCursor,
   followerCursors,
   roomsBehind,
+  noteFollowerCursors,
   saveFollowerCursors,
 } from '#src/storage/events/event-followers.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
@@ -312,7 +313,7 @@ export class EventFollower {
       room: null,
     }));
     const moved = this.#cursors.filter(({ shard, pos }) => pos !== before[shard]?.pos || before[shard].goal !== null);
-    if (moved.length > 0) await saveFollowerCursors(database, name, moved);
+    if (moved.length > 0) await noteFollowerCursors(database, name, moved);
   }
 
   /** Reads from the database what was committed while nobody listened, or more than fits into the queue. */
@@ -346,7 +347,7 @@ export class EventFollower {
         last === undefined || rooms.length < ROOMS_AT_ONCE
           ? { shard, pos: upTo, goal: null, room: null }
           : { shard, pos: cursor.pos, goal: upTo, room: last };
-      await saveFollowerCursors(this.#options.database, this.#options.name, [this.#cursors[shard]]);
+      await noteFollowerCursors(this.#options.database, this.#options.name, [this.#cursors[shard]]);
     }
   }
 
