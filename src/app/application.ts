@@ -3,6 +3,7 @@ import type { AnyTaskKind } from '#src/services/admin/tasks/task.ts';
 import { composeServer, type ServerServices } from './composition.ts';
 import type { Application } from './lifecycle.ts';
 import type { Platform } from './ground/platform.ts';
+import { outageLogger } from './ground/outage-logger.ts';
 import { rememberingLogger } from './ground/remembering-logger.ts';
 import { openServerFiles } from './ground/server-files.ts';
 import type { MoreSections } from './slices/sync.ts';
@@ -32,7 +33,7 @@ export interface ComposedApplication extends Application {
 /** Puts the server together on its platform. */
 export async function createApplication(platform: Platform, extensions: Extensions = {}): Promise<ComposedApplication> {
   const files = await openServerFiles(platform.config, platform.random);
-  const logger = rememberingLogger(platform.logger, platform);
+  const logger = rememberingLogger(outageLogger(platform.logger, platform.timers), platform);
   const composition = composeServer({
     ...platform,
     ...files,

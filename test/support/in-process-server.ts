@@ -56,6 +56,8 @@ export interface InProcessServerOptions {
   readonly appservices?: readonly object[];
   /** Time goes by itself, for tests of what PostgreSQL or the queues do in it; by default it stands still. */
   readonly timers?: Timers;
+  /** By which URL it reaches its database: a path to it that a test can close. The database's own when left out. */
+  readonly reach?: (databaseUrl: string) => Promise<string>;
   /** Called with the services before they start, each time. */
   readonly adjust?: (services: ServerServices) => void;
 }
@@ -184,7 +186,8 @@ export class InProcessServer {
     const logger = recordingLogger(this.lines);
     const metrics = new PrometheusMetrics();
     const timers = new MortalTimers(this.#options.timers ?? clock);
-    const database = await Database.open({ url: this.#databaseUrl, logger, metrics, clock });
+    const url = (await this.#options.reach?.(this.#databaseUrl)) ?? this.#databaseUrl;
+    const database = await Database.open({ url, logger, metrics, clock });
     const queueConnections: PgPool[] = [];
     const connect = database.queueConnections.bind(database);
     database.queueConnections = (size) => {

@@ -6,6 +6,7 @@ export class SeveringProxy {
   readonly #server: Server;
   readonly #pairs = new Set<{ readonly client: Socket; readonly upstream: Socket }>();
   #deaf = false;
+  #isAway = false;
   /** The database's URL through this proxy. */
   readonly url: string;
 
@@ -28,7 +29,10 @@ export class SeveringProxy {
         : createConnection({ path: `${folder}/.s.PGSQL.${port}` });
     const { goodbyeMs } = options;
     const server = createServer({ allowHalfOpen: goodbyeMs !== undefined }, (client) => {
-      proxy.#accept(client, connect(), goodbyeMs);
+      if (proxy.#isAway) {
+        client.on('error', () => undefined);
+        client.destroy();
+      } else proxy.#accept(client, connect(), goodbyeMs);
     });
     await new Promise<void>((resolve) => {
       server.listen(0, '127.0.0.1', resolve);
@@ -88,6 +92,21 @@ export class SeveringProxy {
       client.destroy();
     }
     this.#pairs.clear();
+  }
+
+  /** The database is away: connections break off, and new ones are closed at once. */
+  away(): void {
+    this.#isAway = true;
+    for (const { client, upstream } of this.#pairs) {
+      client.destroy();
+      upstream.destroy();
+    }
+    this.#pairs.clear();
+  }
+
+  /** It is there again. */
+  back(): void {
+    this.#isAway = false;
   }
 
   async close(): Promise<void> {

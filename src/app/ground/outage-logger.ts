@@ -1,0 +1,25 @@
+import { LogFlood } from '#src/kernel/log-flood.ts';
+import type { LogFields, Logger } from '#src/kernel/logger.ts';
+import type { Timers } from '#src/kernel/timers.ts';
+import { isUnavailable } from '#src/storage/failures.ts';
+
+/** For how long each of the tasks that try again while the database is away is mentioned once, in milliseconds. */
+const WINDOW_MS = 60_000;
+
+/** Writes what fails because the database cannot be used once a minute for each kind of task, however many tasks try again. */
+export const outageLogger = (logger: Logger, timers: Timers): Logger =>
+  withFlood(logger, new LogFlood(logger, timers, { most: 1, windowMs: WINDOW_MS }));
+
+const withFlood = (logger: Logger, flood: LogFlood): Logger => {
+  const write = (level: 'warn' | 'error', message: string, fields?: LogFields): void => {
+    if (fields !== undefined && isUnavailable(fields['err'])) flood.write(level, message, message, fields);
+    else logger[level](message, fields);
+  };
+  return {
+    debug: (message, fields) => logger.debug(message, fields),
+    info: (message, fields) => logger.info(message, fields),
+    warn: (message, fields) => write('warn', message, fields),
+    error: (message, fields) => write('error', message, fields),
+    child: (fields) => withFlood(logger.child(fields), flood),
+  };
+};
