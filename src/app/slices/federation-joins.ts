@@ -8,6 +8,8 @@ import { JoinAnswers } from '#src/services/federation/joins/join-answers.ts';
 import { MembersAhead } from '#src/services/federation/joins/members-ahead.ts';
 import { MembershipHandshakes } from '#src/services/federation/joins/membership-handshakes.ts';
 import { OutsideCleaner } from '#src/services/federation/joins/outside-cleaner.ts';
+import { MemberEvents } from '#src/services/federation/joins/member-events.ts';
+import { SentInvites } from '#src/services/federation/joins/sent-invites.ts';
 import { OutsideMemberships } from '#src/services/federation/joins/outside-memberships.ts';
 import { OutsideRooms } from '#src/services/federation/joins/outside-rooms.ts';
 import { ReceivedInvites } from '#src/services/federation/joins/received-invites.ts';
@@ -103,6 +105,18 @@ export function composeFederationJoins(
     maxBytes: BOUNDS.bytes,
     patienceMs: fasterJoinsWaitMs,
   });
+  const memberEvents = new MemberEvents({ clock, random, signer });
+  const invites = new SentInvites({
+    api,
+    events,
+    loader,
+    members: memberEvents,
+    policies: below.policyServers,
+    policy,
+    receiver,
+    serverName,
+    verifier,
+  });
   const remoteMembership = new FederationMembership({
     api,
     closed,
@@ -110,9 +124,9 @@ export function composeFederationJoins(
     verifier,
     rooms,
     loader,
-    events,
     receiver,
-    policies: below.policyServers,
+    invites,
+    members: memberEvents,
     outsideRooms,
     outside,
     imports,
@@ -121,10 +135,8 @@ export function composeFederationJoins(
     rateLimiter,
     gaps: below.missingEvents,
     omitsMembers: fasterJoins,
-    signer,
-    clock,
+    serverName,
     timers,
-    random,
     logger,
     bounds: BOUNDS,
   });

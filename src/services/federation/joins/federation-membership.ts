@@ -1,34 +1,26 @@
-import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
-import type { Random } from '#src/kernel/random.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { sendLeave } from '#src/jobs/definitions.ts';
 import { requestJob } from '#src/jobs/job-definition.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { buildPdu, type BuiltPdu, type PduSigner, type PduTemplate } from '#src/protocol/events/build-pdu.ts';
-import { eventReference } from '#src/protocol/events/event-hashes.ts';
-import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
+import type { BuiltPdu } from '#src/protocol/events/build-pdu.ts';
 import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
-import { checkPduFormat } from '#src/protocol/events/pdu-format.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
-import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
-import { type FederationFailure, matrixErrorOf } from '#src/remote/federation/federation-client.ts';
+import { matrixErrorOf } from '#src/remote/federation/federation-client.ts';
 import type { Handshake, MadeMembership, MembershipApi } from '#src/remote/federation/membership-api.ts';
 import type { EventReceiver } from '#src/services/events/receiving/event-receiver.ts';
-import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
-import type { PolicyServers } from '#src/services/events/policy/policy-servers.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { ClosedRooms } from '#src/services/rooms/membership/closed-rooms.ts';
 import { notInRoom } from '#src/services/reading/access/room-access.ts';
 import { JOINED_STATE_BYTES } from '#src/services/rooms/membership/membership-door.ts';
 import type { RemoteEntry, RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';
-import { memberDraft } from '#src/services/rooms/membership/membership-service.ts';
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
 import type { ServerPolicy } from '#src/services/servers/server-policy.ts';
 import type { GapCloser } from '#src/services/federation/inbound/inbound-queue.ts';
@@ -39,7 +31,10 @@ import { type AnswerBounds, BadAnswerError } from './join-answer-splitter.ts';
 import type { OutsideMemberships } from './outside-memberships.ts';
 import type { OutsideRooms } from './outside-rooms.ts';
 import type { RoomImport } from './room-import.ts';
-import { describedState, toldState } from './told-state.ts';
+import { memberEvent, type MemberEvents } from './member-events.ts';
+import type { SentInvites } from './sent-invites.ts';
+import { RefusalError, tryEach } from './server-attempts.ts';
+import { toldState } from './told-state.ts';
 
 const MEMBER = 'm.room.member';
 
@@ -50,21 +45,19 @@ export interface FederationMembershipOptions {
   readonly verifier: EventVerifier;
   readonly rooms: RoomRegistry;
   readonly loader: EventLoader;
-  readonly events: EventService;
   readonly receiver: EventReceiver;
-  readonly policies: Pick<PolicyServers, 'signed'>;
   readonly outsideRooms: OutsideRooms;
   readonly outside: OutsideMemberships;
   readonly imports: RoomImport;
-  readonly signer: PduSigner;
-  readonly clock: Clock;
+  readonly invites: SentInvites;
+  readonly members: MemberEvents;
+  readonly serverName: string;
   readonly timers: Timers;
-  readonly random: Random;
   readonly logger: Logger;
   /** What the answer of `send_join` may have at most. */
   readonly bounds: AnswerBounds;
   readonly answers: JoinAnswerReader;
-  /** What the states of rooms that users bring here have is counted. */
+  /** Counts the size of the states of rooms that users join. */
   readonly rateLimiter: Pick<RateLimiter, 'charge'>;
   /** Fetches what was left out of an answer. */
   readonly fullStates: FullStates;
@@ -74,34 +67,12 @@ export interface FederationMembershipOptions {
   readonly omitsMembers: boolean;
 }
 
-/** A server does not do what it is asked: the next one is, or the user is told. */
-class RefusalError extends Error {
-  readonly failure: FederationFailure;
-
-  constructor(failure: FederationFailure) {
-    super(failure.error);
-    this.failure = failure;
-  }
-}
-
-/** Errors that say something about the server that was asked, and not about the user: another server may answer otherwise. */
-const ANOTHER_MAY: ReadonlySet<string> = new Set([
-  'M_NOT_FOUND',
-  'M_UNRECOGNIZED',
-  'M_UNABLE_TO_AUTHORISE_JOIN',
-  'M_UNABLE_TO_GRANT_JOIN',
-  'M_LIMIT_EXCEEDED',
-  'M_UNAUTHORIZED',
-  'ORG.MATRIX.MSC3895_UNABLE_DUE_TO_PARTIAL_STATE',
-  'M_UNABLE_DUE_TO_PARTIAL_STATE',
-]);
-
-/** Memberships of our users in rooms of other servers, and of their users in ours. Server-Server API. */
+/** Joins, knocks at and leaves rooms of other servers for local users, and invites remote users. Server-Server API, "Joining Rooms". */
 export class FederationMembership implements RemoteMembership {
   readonly #options: FederationMembershipOptions;
-  /** Rooms that another server has let this one into, while they are brought. */
+  /** Rooms whose join was accepted by another server, while they are imported. */
   readonly #coming = new Map<string, Promise<void>>();
-  /** One after the other in each room: the first one brings the room, and the others find it. */
+  /** One after the other in each room: the first one imports the room, and the others find it. */
   readonly #entering = new SerialByKey<string>();
 
   constructor(options: FederationMembershipOptions) {
@@ -130,14 +101,15 @@ export class FederationMembership implements RemoteMembership {
       const room = await this.#options.rooms.heardOf(entry.roomId);
       if (room?.isJoined(entry.userId) === true) return true;
       const wasResident = room?.isResident === true;
-      const member = await this.#memberEvent(room, entry.userId);
+      const member = await memberEvent(this.#options.loader, room, entry.userId);
       const servers = this.#candidates(entry.roomId, entry.servers, room, member);
       // No server can be asked: for the user it is as if there were no such room.
       if (servers.length === 0) throw notInRoom();
       await this.#exchange(entry);
       const known = wasResident ? room.version : undefined;
       const named = this.#candidates('', entry.servers, undefined, member);
-      return this.#tryEach(
+      return tryEach(
+        this.#options.logger,
         servers,
         (server) => (how === 'join' ? this.#joinThrough(server, entry, known) : this.#knockThrough(server, entry)),
         named.length === 0 ? servers : named,
@@ -156,13 +128,13 @@ export class FederationMembership implements RemoteMembership {
 
   async leave(room: Room, userId: string, reason: string | undefined): Promise<void> {
     await this.#entering.run(room.roomId, async () => {
-      const member = await this.#memberEvent(room, userId);
+      const member = await memberEvent(this.#options.loader, room, userId);
       if (member === undefined || !isOpen(room, userId)) return;
       const servers = this.#candidates(room.roomId, [], room, member);
       const content: JsonObject = { membership: 'leave', ...(reason === undefined ? {} : { reason }) };
       let event: BuiltPdu | undefined;
       try {
-        event = await this.#tryEach(servers.slice(0, MAX_FOR_LEAVE), (server) =>
+        event = await tryEach(this.#options.logger, servers.slice(0, MAX_FOR_LEAVE), (server) =>
           this.#leaveThrough(server, room, userId, content),
         );
       } catch (error) {
@@ -178,7 +150,13 @@ export class FederationMembership implements RemoteMembership {
       if (event !== undefined) await outside.store({ roomId, version, event, state: [] });
       else {
         const jobs = [requestJob(sendLeave, { room: room.nid, userId })];
-        await outside.store({ roomId, version, event: this.#ownLeave(room, userId, content, member), state: [], jobs });
+        await outside.store({
+          roomId,
+          version,
+          event: this.#options.members.leaveAfter(room, userId, content, member),
+          state: [],
+          jobs,
+        });
       }
     });
   }
@@ -192,67 +170,16 @@ export class FederationMembership implements RemoteMembership {
   async sendLeaveLater(roomNid: number, userId: string): Promise<void> {
     const room = await this.#options.rooms.byNid(roomNid);
     if (room === undefined || room.isResident || room.member(userId)?.membership !== 'leave') return;
-    const leave = await this.#memberEvent(room, userId);
+    const leave = await memberEvent(this.#options.loader, room, userId);
     const servers = this.#candidates(room.roomId, [], room, leave?.previous ?? leave);
     try {
-      await this.#tryEach(servers, (server) => this.#leaveThrough(server, room, userId, { membership: 'leave' }));
+      await tryEach(this.#options.logger, servers, (server) =>
+        this.#leaveThrough(server, room, userId, { membership: 'leave' }),
+      );
     } catch (error) {
       const isOver = error instanceof MatrixError && error.status < 500 && error.status !== 429;
       if (!isOver) throw error;
     }
-  }
-
-  async invite(room: Room, sender: string, target: string, content: JsonObject): Promise<StoredEvent> {
-    const { api, events, policies, policy, receiver, signer, verifier } = this.#options;
-    const server = domainOf(target) ?? '';
-    if (!policy.allows(server)) throw new MatrixError('M_FORBIDDEN', `This server does not federate with ${server}.`);
-    if (!room.allowsServer(server))
-      throw new MatrixError('M_FORBIDDEN', `The server ACL of the room denies ${server}, to which ${target} belongs.`);
-    const template = await events.template(room, memberDraft(sender, target, content));
-    const {
-      depth,
-      prev_events: prev,
-      auth_events: auth,
-    } = template as unknown as {
-      readonly depth: number;
-      readonly prev_events: PduTemplate['prevEvents'];
-      readonly auth_events: PduTemplate['authEvents'];
-    };
-    const built = await policies.signed(
-      room,
-      this.#build(
-        room.version,
-        room.roomId,
-        { sender, target, content },
-        { depth, prevEvents: prev, authEvents: auth },
-      ),
-    );
-    const state = describedState(room, await this.#memberEvent(room, sender));
-    const answer = await api.invite(
-      server,
-      room.version,
-      { roomId: room.roomId, eventId: built.eventId, event: built.pdu },
-      state,
-    );
-    if (!answer.ok) throw inviteErrorOf(answer);
-    const [verified] = await verifier.verify(room.version, [answer.event]);
-    const isSigned =
-      isJsonObject(answer.event['signatures']) && isJsonObject(answer.event['signatures'][signer.serverName]);
-    if (verified?.ok !== true || !isSigned || verified.event.eventId !== built.eventId)
-      throw new MatrixError('M_CONNECTION_FAILED', `${server} answered with another event than the invite.`);
-    const reception = await receiver.receive(room, verified.event);
-    if (reception.outcome === 'accepted') return reception.event;
-    const known = reception.outcome === 'known' ? await events.find(room, built.eventId) : undefined;
-    if (known !== undefined && (known.flags & HIDDEN_FLAGS) === 0) return known;
-    const reason = 'reason' in reception ? reception.reason : 'it was refused, or comes after events that are not here';
-    throw new MatrixError('M_FORBIDDEN', `The room does not allow this event: ${reason}.`);
-  }
-
-  async #memberEvent(room: Room | undefined, userId: string): Promise<StoredEvent | undefined> {
-    const member = room?.member(userId);
-    return room === undefined || member === undefined || member.event === 0
-      ? undefined
-      : this.#options.loader.one(room, member.event);
   }
 
   #candidates(
@@ -261,41 +188,12 @@ export class FederationMembership implements RemoteMembership {
     room: Room | undefined,
     member: StoredEvent | undefined,
   ): readonly string[] {
-    const { policy, signer } = this.#options;
-    return candidatesFor({ roomId, named, room, member }, signer.serverName, (server) => policy.allows(server));
+    const { policy, serverName } = this.#options;
+    return candidatesFor({ roomId, named, room, member }, serverName, (server) => policy.allows(server));
   }
 
-  /**
-   * Asks servers one after the other.
-   *
-   * @param named those that the client, an invite or a knock named: others are asked only where none of these answers
-   * @throws MatrixError what one of them said, or why none could be asked
-   */
-  async #tryEach<T>(servers: readonly string[], attempt: (server: string) => Promise<T>, named = servers): Promise<T> {
-    let told: FederationFailure | undefined;
-    let silent: FederationFailure | undefined;
-    for (const server of servers) {
-      if (told !== undefined && !named.includes(server)) continue;
-      try {
-        return await attempt(server);
-      } catch (error) {
-        const failure = error instanceof BadAnswerError ? badAnswer(server, error) : refusalOf(error);
-        if (failure === undefined) throw error;
-        this.#options.logger.info('another server did not help with a membership', {
-          server,
-          kind: failure.kind,
-          errcode: failure.errcode,
-          reason: failure.error,
-        });
-        if (failure.kind !== 'refused' || (failure.status ?? 500) >= 500) silent ??= failure;
-        else if (ANOTHER_MAY.has(failure.errcode ?? 'M_NOT_FOUND')) told ??= failure;
-        else throw matrixErrorOf(failure);
-      }
-    }
-    const failure = told ?? silent;
-    throw failure === undefined
-      ? new MatrixError('M_NOT_FOUND', 'No server is known that is in the room.')
-      : matrixErrorOf(failure);
+  invite(room: Room, sender: string, target: string, content: JsonObject): Promise<StoredEvent> {
+    return this.#options.invites.invite(room, sender, target, content);
   }
 
   async #make(
@@ -318,7 +216,7 @@ export class FederationMembership implements RemoteMembership {
     const authorising = made.version.auth.restrictedJoins
       ? made.content['join_authorised_via_users_server']
       : undefined;
-    const built = this.#build(
+    const built = this.#options.members.complete(
       made.version,
       roomId,
       {
@@ -335,15 +233,15 @@ export class FederationMembership implements RemoteMembership {
     const { promise: isOver, resolve } = Promise.withResolvers<void>();
     this.#coming.set(roomId, isOver);
     try {
-      return await this.#bring(server, roomId, made.version, built, typeof authorising === 'string');
+      return await this.#sendJoin(server, roomId, made.version, built, typeof authorising === 'string');
     } finally {
       this.#coming.delete(roomId);
       resolve();
     }
   }
 
-  /** Sends a join, and makes the room what comes back. @returns false when a user of this server came into the room meanwhile */
-  async #bring(
+  /** Sends a join, and imports the room from the answer. @returns false when a user of this server came into the room meanwhile */
+  async #sendJoin(
     server: string,
     roomId: string,
     version: RoomVersion,
@@ -446,7 +344,7 @@ export class FederationMembership implements RemoteMembership {
   async #knockThrough(server: string, { userId, roomId, content }: RemoteEntry): Promise<boolean> {
     const { api, outside } = this.#options;
     const { links, version } = await this.#make('knock', server, { roomId, userId });
-    const event = this.#build(
+    const event = this.#options.members.complete(
       version,
       roomId,
       { sender: userId, target: userId, content: { ...content, membership: 'knock' } },
@@ -461,25 +359,10 @@ export class FederationMembership implements RemoteMembership {
   async #leaveThrough(server: string, room: Room, userId: string, content: JsonObject): Promise<BuiltPdu> {
     const { roomId } = room;
     const { links, version } = await this.#make('leave', server, { roomId, userId, known: room.version });
-    const event = this.#build(version, roomId, { sender: userId, target: userId, content }, links);
+    const event = this.#options.members.complete(version, roomId, { sender: userId, target: userId, content }, links);
     const answer = await this.#options.api.sendLeave(server, { roomId, eventId: event.eventId, event: event.pdu });
     if (!answer.ok) throw new RefusalError(answer);
     return event;
-  }
-
-  /** A leave that no other server has heard of: it comes after the invite, and is authorised by what authorised that. */
-  #ownLeave(room: Room, userId: string, content: JsonObject, invite: StoredEvent): BuiltPdu {
-    const reference = eventReference(room.version, invite.eventId, invite.pdu);
-    return this.#build(
-      room.version,
-      room.roomId,
-      { sender: userId, target: userId, content },
-      {
-        depth: Math.min(invite.topo + 1, Number.MAX_SAFE_INTEGER),
-        prevEvents: [reference],
-        authEvents: [...invite.pdu.auth_events.slice(0, 9), reference],
-      },
-    );
   }
 
   /** Has the inviter's server turn an invite by address into one of the user. */
@@ -501,33 +384,6 @@ export class FederationMembership implements RemoteMembership {
     });
     if (!answer.ok) throw matrixErrorOf(answer);
   }
-
-  /** Completes a template: hashes it and signs it. @throws BadAnswerError when what came back of it is no event */
-  #build(
-    version: RoomVersion,
-    roomId: string,
-    { content, sender, target }: { readonly sender: string; readonly target: string; readonly content: JsonObject },
-    links: Pick<PduTemplate, 'depth' | 'prevEvents' | 'authEvents'>,
-  ): BuiltPdu {
-    const { clock, random, signer } = this.#options;
-    const built = buildPdu(
-      version,
-      {
-        type: MEMBER,
-        sender,
-        roomId,
-        stateKey: target,
-        content,
-        originServerTs: clock.now(),
-        ...links,
-        ...(version.eventIdFormat === 'assigned' ? { eventId: `$${random.string(24)}:${signer.serverName}` } : {}),
-      },
-      signer,
-    );
-    const format = checkPduFormat(version, built.pdu);
-    if (!format.ok) throw new BadAnswerError(`The template makes no event: ${format.reason}.`);
-    return built;
-  }
 }
 
 /** Milliseconds for which a transaction waits for the room that its events are of. */
@@ -540,19 +396,3 @@ const isOpen = (room: Room, userId: string): boolean => {
   const membership = room.member(userId)?.membership;
   return membership === 'invite' || membership === 'knock';
 };
-
-const refusalOf = (error: unknown): FederationFailure | undefined =>
-  error instanceof RefusalError ? error.failure : undefined;
-
-const badAnswer = (destination: string, { message }: BadAnswerError): FederationFailure => ({
-  ok: false,
-  kind: 'bad_answer',
-  destination,
-  error: `${destination} gave an answer that cannot be used. ${message}`,
-});
-
-/** "If M_MISSING_PARAM or M_INVALID_PARAM is returned ... the Client-Server API request SHOULD fail with a 5xx error rather than being passed through." */
-const inviteErrorOf = (failure: FederationFailure): MatrixError =>
-  failure.errcode === 'M_MISSING_PARAM' || failure.errcode === 'M_INVALID_PARAM'
-    ? new MatrixError('M_CONNECTION_FAILED', `${failure.destination} does not take the invite: ${failure.error}`)
-    : matrixErrorOf(failure);

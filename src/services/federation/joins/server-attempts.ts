@@ -1,0 +1,74 @@
+import type { Logger } from '#src/kernel/logger.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { type FederationFailure, matrixErrorOf } from '#src/remote/federation/federation-client.ts';
+import { BadAnswerError } from './join-answer-splitter.ts';
+
+/** A server does not do what it is asked: the next one is, or the user is told. */
+export class RefusalError extends Error {
+  readonly failure: FederationFailure;
+
+  constructor(failure: FederationFailure) {
+    super(failure.error);
+    this.failure = failure;
+  }
+}
+
+/** Errors that say something about the server that was asked, and not about the user: another server may answer otherwise. */
+const ANOTHER_MAY: ReadonlySet<string> = new Set([
+  'M_NOT_FOUND',
+  'M_UNRECOGNIZED',
+  'M_UNABLE_TO_AUTHORISE_JOIN',
+  'M_UNABLE_TO_GRANT_JOIN',
+  'M_LIMIT_EXCEEDED',
+  'M_UNAUTHORIZED',
+  'ORG.MATRIX.MSC3895_UNABLE_DUE_TO_PARTIAL_STATE',
+  'M_UNABLE_DUE_TO_PARTIAL_STATE',
+]);
+
+const refusalOf = (error: unknown): FederationFailure | undefined =>
+  error instanceof RefusalError ? error.failure : undefined;
+
+const badAnswer = (destination: string, { message }: BadAnswerError): FederationFailure => ({
+  ok: false,
+  kind: 'bad_answer',
+  destination,
+  error: `${destination} gave an answer that cannot be used. ${message}`,
+});
+
+/**
+ * Asks servers one after the other.
+ *
+ * @param named those that the client, an invite or a knock named: others are asked only where none of these answers
+ * @throws MatrixError what one of them said, or why none could be asked
+ */
+export const tryEach = async <T>(
+  logger: Logger,
+  servers: readonly string[],
+  attempt: (server: string) => Promise<T>,
+  named = servers,
+): Promise<T> => {
+  let told: FederationFailure | undefined;
+  let silent: FederationFailure | undefined;
+  for (const server of servers) {
+    if (told !== undefined && !named.includes(server)) continue;
+    try {
+      return await attempt(server);
+    } catch (error) {
+      const failure = error instanceof BadAnswerError ? badAnswer(server, error) : refusalOf(error);
+      if (failure === undefined) throw error;
+      logger.info('another server did not help with a membership', {
+        server,
+        kind: failure.kind,
+        errcode: failure.errcode,
+        reason: failure.error,
+      });
+      if (failure.kind !== 'refused' || (failure.status ?? 500) >= 500) silent ??= failure;
+      else if (ANOTHER_MAY.has(failure.errcode ?? 'M_NOT_FOUND')) told ??= failure;
+      else throw matrixErrorOf(failure);
+    }
+  }
+  const failure = told ?? silent;
+  throw failure === undefined
+    ? new MatrixError('M_NOT_FOUND', 'No server is known that is in the room.')
+    : matrixErrorOf(failure);
+};
