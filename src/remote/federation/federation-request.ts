@@ -1,0 +1,61 @@
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import type { OutboundTimeouts } from '../outbound-http.ts';
+
+/** Where a request goes, and how long it is waited for. */
+export interface FederationWish {
+  /** Its server name. */
+  readonly destination: string;
+  readonly method: 'GET' | 'POST' | 'PUT';
+  /** Of the answer; 1 MiB by default. */
+  readonly maxBodyBytes?: number | undefined;
+  readonly timeouts?: Partial<FederationTimeouts> | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** A client waits for the answer: a server that could not be reached is tried again sooner. */
+  readonly isUrgent?: boolean | undefined;
+  /** Whether the request is signed. It is unless said otherwise. */
+  readonly isSigned?: boolean | undefined;
+}
+
+/** The path, query and content of a request. */
+export interface FederationQuestion {
+  /** Percent-encoded: `/_matrix/federation/v1/...`. */
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string | readonly string[] | undefined>> | undefined;
+  readonly content?: JsonObject | undefined;
+  /** The content in Canonical JSON, for those who have it as text. */
+  readonly body?: string | undefined;
+}
+
+export interface FederationRequest extends FederationWish, FederationQuestion {}
+
+/** A request that is put together when there is a connection to make it over: one that cannot be made costs nothing of it. */
+export interface ComposedRequest extends FederationWish {
+  /** Called once at most. Undefined: there is nothing to ask, and no request is made; the answer is `{}` then. */
+  readonly compose: () => Promise<FederationQuestion | undefined>;
+}
+
+export interface FederationTimeouts extends OutboundTimeouts {
+  /** Until the connection is accepted, at each place; TLS has its own. */
+  readonly acceptMs: number;
+}
+
+/** An answer whose body is read bit by bit. */
+export interface FederationStream {
+  readonly ok: true;
+  readonly status: number;
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  /** Ends with an error when the body is longer than `maxBodyBytes`, or breaks off. What is not read has to be given back: `return()`. */
+  readonly body: AsyncIterableIterator<Buffer>;
+}
+
+/** The query as it is signed and sent; lists as the same name several times. */
+export const queryOf = (query: FederationQuestion['query']): string => {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query ?? {})) {
+    if (typeof value === 'string') parameters.append(name, value);
+    else for (const one of value ?? []) parameters.append(name, one);
+  }
+  const text = parameters.toString();
+  return text === '' ? '' : `?${text}`;
+};
