@@ -95,6 +95,25 @@ describe('device lists', function () {
     expect((await delta(alice)).changed).to.deep.equal([]);
   });
 
+  it('say nothing of who was invited and declined, or was turned away: there was never a shared room', async () => {
+    const room = await server.room(alice);
+    await delta(alice);
+    await delta(bob);
+    await server.must(alice, 'POST', `/rooms/${room}/invite`, { user_id: bob.userId });
+    await delta(alice);
+    await server.must(bob, 'POST', `/rooms/${room}/leave`, {});
+    expect(await delta(alice)).to.deep.equal({ changed: [], left: [] });
+    expect(await delta(bob)).to.deep.equal({ changed: [], left: [] });
+    await server.must(alice, 'POST', `/rooms/${room}/ban`, { user_id: bob.userId });
+    expect(await delta(alice)).to.deep.equal({ changed: [], left: [] });
+    const carol = await server.register();
+    await server.must(carol, 'POST', `/rooms/${room}/join`, {});
+    await delta(alice);
+    await server.must(alice, 'POST', `/rooms/${room}/invite`, { user_id: (await server.register()).userId });
+    await server.must(alice, 'POST', `/rooms/${room}/leave`, {});
+    expect((await delta(alice)).left).to.deep.equal([carol.userId]);
+  });
+
   it('tell only the signer that they signed somebody else’s key', async () => {
     await server.room(alice, bob);
     for (const user of [alice, bob])

@@ -32,7 +32,7 @@ export class DeviceListDeltas {
   /** The device lists that changed or left for a user after `since`, up to `upTo`. */
   async between(user: SyncUser, since: PositionVector, upTo: PositionVector): Promise<DeviceListDelta> {
     const changes = await this.#options.changes.between(since, upTo);
-    const left = await this.#companionsLeft(user, since);
+    const left = await this.#left(user, since);
     // From here on nothing waits: everything is as of one moment.
     const companions = companionsOf(user, since, left);
     const changed = new Set(companions.came);
@@ -44,25 +44,34 @@ export class DeviceListDeltas {
 
   /** Who came to share a room with a user after `since`, the user among them where they came to others, and who shares none any more. */
   async companions(user: SyncUser, since: PositionVector): Promise<Companions> {
-    const left = await this.#companionsLeft(user, since);
+    const left = await this.#left(user, since);
     return companionsOf(user, since, left);
   }
 
-  /** Those who were in rooms that the user has left since then, whether they are there yet or left afterwards. */
-  async #companionsLeft(user: SyncUser, since: PositionVector): Promise<Set<string>> {
+  /** Users with whom a room was shared that they, or the user, left since then, whether they came back or not. */
+  async #left(user: SyncUser, since: PositionVector): Promise<Set<string>> {
     const { rooms, past } = this.#options;
     const found = new Set<string>();
+    const leaveOf = async (room: Room, member: Member): Promise<void> => {
+      // A user who declined an invite shared nothing.
+      if (member.userId !== user.userId && !covers(since, await past.joinedUntil(room, member)))
+        found.add(member.userId);
+    };
+    for (const room of user.joined.values()) {
+      if (covers(since, room.lastPosition) || isNewIn(room, user, since)) continue;
+      for (const member of membersChangedSince(room, since))
+        if (member.membership !== 'join') await leaveOf(room, member);
+    }
     const left = [...user.memberships].filter(
       ([, member]) => (member.membership === 'leave' || member.membership === 'ban') && !covers(since, member.since),
     );
     if (left.length === 0) return found;
     for (const room of (await rooms.load(left.map(([nid]) => nid))).values()) {
       const own = room.member(user.userId);
-      // A user who declined an invite shared no room.
       if (own === undefined || covers(since, await past.joinedUntil(room, own))) continue;
       for (const member of room.members.values()) {
-        const isThere = member.membership === 'join' || !covers(since, member.since);
-        if (isThere && member.userId !== user.userId) found.add(member.userId);
+        if (member.membership === 'join') found.add(member.userId);
+        else if (!covers(since, member.since)) await leaveOf(room, member);
       }
     }
     return found;
@@ -75,27 +84,29 @@ export interface Companions {
   readonly left: readonly string[];
 }
 
+/** Whether a user came into a room since then. */
+const isNewIn = (room: Room, user: SyncUser, since: PositionVector): boolean => {
+  const own = room.member(user.userId);
+  return own !== undefined && !covers(since, own.since);
+};
+
 /** @param left who may share no room any more */
 const companionsOf = (user: SyncUser, since: PositionVector, left: ReadonlySet<string>): Companions => {
   const came = new Set<string>();
-  const gone = new Set(left);
   for (const room of user.joined.values()) {
     if (covers(since, room.lastPosition)) continue;
-    const own = room.member(user.userId);
-    const isNewHere = own !== undefined && !covers(since, own.since);
+    const isNewHere = isNewIn(room, user, since);
     const members = isNewHere ? room.members.values() : membersChangedSince(room, since);
     let isAlone = true;
     for (const { userId, membership } of members) {
-      if (userId === user.userId) continue;
-      if (membership === 'join') {
-        came.add(userId);
-        isAlone = false;
-      } else if (!isNewHere) gone.add(userId);
+      if (userId === user.userId || membership !== 'join') continue;
+      came.add(userId);
+      isAlone = false;
     }
     // The user's own other devices share a room with others from now on as well: other servers say so, and clients query them again.
     if (isNewHere && !isAlone) came.add(user.userId);
   }
-  return { came, left: [...gone].filter((userId) => !user.shares(userId)) };
+  return { came, left: [...left].filter((userId) => !user.shares(userId)) };
 };
 
 /** The members of a room who came or went after a position. Looks at all members only where the room's newest events do not tell. */
