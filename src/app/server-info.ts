@@ -2,6 +2,7 @@ import { BlockList, isIP } from 'node:net';
 import { ROOM_VERSIONS } from '#src/protocol/room-versions/room-versions.ts';
 import { retentionConfiguration } from '#src/services/retention/retention-policy.ts';
 import { advertisedCapabilities, advertisedVersions } from '#src/services/server-info/advertised.ts';
+import { ENCRYPTED_PRESETS } from './config/encrypted-presets.ts';
 import type { EndpointServices } from './endpoints.ts';
 import type { Health } from './ground/health.ts';
 import type { Platform } from './ground/platform.ts';
@@ -42,7 +43,11 @@ export function serverInfo(
     serverName: config.serverName,
     softwareVersion: version,
     publicBaseUrl: () => publicAddress.url,
-    versions: () => advertisedVersions(config.push),
+    versions: () =>
+      advertisedVersions({
+        encryptedEvents: config.push.encryptedEvents,
+        encryptedPresets: ENCRYPTED_PRESETS[config.room.encryptionByDefault],
+      }),
     retentionConfiguration: () => retentionConfiguration(config.retention.enabled ? config.retention : undefined),
     capabilities: ({ isAdmin }) =>
       advertisedCapabilities({

@@ -1,4 +1,3 @@
-import type { Preset } from '#src/services/rooms/creation/room-presets.ts';
 import { RoomCreationService } from '#src/services/rooms/creation/room-creation.ts';
 import { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
 import { RemoteRooms } from '#src/services/rooms/directory/remote-rooms.ts';
@@ -13,6 +12,7 @@ import { RoomUpgrade } from '#src/services/rooms/upgrade/room-upgrade.ts';
 import { UserRedactions } from '#src/services/rooms/redactions/user-redactions.ts';
 import { RoomUserData } from '#src/services/rooms/user-data/room-user-data.ts';
 import { remoteCaches } from '../config/cache-shares.ts';
+import { ENCRYPTED_PRESETS } from '../config/encrypted-presets.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
@@ -45,13 +45,6 @@ export interface Rooms {
   readonly relatedRedactions: RelatedRedactions;
   readonly userRedactions: UserRedactions;
 }
-
-/** Rooms that are encrypted by default, by `room.encryption_by_default`. */
-const ENCRYPTED: Readonly<Record<'off' | 'invite' | 'all', readonly Preset[]>> = {
-  off: [],
-  invite: ['private_chat', 'trusted_private_chat'],
-  all: ['private_chat', 'trusted_private_chat', 'public_chat'],
-};
 
 export function composeRooms(
   below: Platform &
@@ -112,7 +105,7 @@ export function composeRooms(
         shadowBans: below.shadowBans,
         logger,
         policy,
-        encrypts: (preset) => ENCRYPTED[config.room.encryptionByDefault].includes(preset),
+        encrypts: (preset) => ENCRYPTED_PRESETS[config.room.encryptionByDefault].includes(preset),
         defaultVersion: config.room.defaultVersion,
         maxInvites: config.rateLimits.enabled ? config.rateLimits.buckets['invite']?.burst : undefined,
       }),

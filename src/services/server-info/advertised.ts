@@ -84,16 +84,32 @@ const UNSTABLE_FEATURES: Readonly<Record<string, boolean>> = {
   'uk.half-shot.msc2666.query_mutual_rooms.stable': true,
 };
 
+/** As clients look for them: whether they may make rooms that are not encrypted. */
+const PRESETS = ['public', 'private', 'trusted_private'];
+
 /**
  * Body of GET /_matrix/client/versions.
  *
- * @param settings.encryptedEvents whether all that is encrypted is pushed (MSC4028)
+ * @param settings `encryptedEvents`: whether all that is encrypted is pushed (MSC4028); `encryptedPresets`: of which presets rooms are always
+ *   encrypted
  */
 export const advertisedVersions = (
-  settings: { readonly encryptedEvents: boolean } = { encryptedEvents: true },
+  settings: { readonly encryptedEvents: boolean; readonly encryptedPresets: readonly string[] } = {
+    encryptedEvents: true,
+    encryptedPresets: [],
+  },
 ): { versions: string[]; unstable_features: Record<string, boolean> } => ({
   versions: SPECIFICATION_VERSIONS.map(([version]) => version),
-  unstable_features: { ...UNSTABLE_FEATURES, 'org.matrix.msc4028': settings.encryptedEvents },
+  unstable_features: {
+    ...UNSTABLE_FEATURES,
+    'org.matrix.msc4028': settings.encryptedEvents,
+    ...Object.fromEntries(
+      PRESETS.map((preset) => [
+        `io.element.e2ee_forced.${preset}`,
+        settings.encryptedPresets.includes(`${preset}_chat`),
+      ]),
+    ),
+  },
 });
 
 /** What the configuration decides about capabilities. */

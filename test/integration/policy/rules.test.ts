@@ -170,7 +170,7 @@ describe('rules of the operator', function () {
       ]).to.deep.equal(expected);
     });
 
-  it('encrypt new rooms by default, unless their maker says how, and public ones only if all are', async () => {
+  it('encrypt new rooms by default, unless their maker says how, and public ones only if all are, and tell clients so', async () => {
     await start({ room: { encryptionByDefault: 'invite' } });
     const algorithm = async (wish: object): Promise<Json> => {
       const roomId = await server.room('alice', wish);
@@ -181,6 +181,12 @@ describe('rules of the operator', function () {
     expect(await algorithm({ preset: 'public_chat' })).to.equal(undefined);
     const own = { type: 'm.room.encryption', content: { algorithm: 'org.example' } };
     expect(await algorithm({ initial_state: [own] })).to.equal('org.example');
+    const { unstable_features: features } = await server.must(undefined, 'GET', '/_matrix/client/versions');
+    expect(features).to.include({
+      'io.element.e2ee_forced.private': true,
+      'io.element.e2ee_forced.trusted_private': true,
+      'io.element.e2ee_forced.public': false,
+    });
   });
 });
 
