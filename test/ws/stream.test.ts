@@ -101,7 +101,7 @@ describe('WebSocket API: the stream', () => {
     while (!isOver) {
       const client = await server.connect(bob, { since, filter });
       await client.sync();
-      await new Promise((resolve) => setTimeout(resolve, 15));
+      await client.until(() => isOver || client.syncs.length > 1 || undefined);
       // Whatever is on its way is lost: only what was received counts.
       client.socket.removeAllListeners('message');
       client.socket.terminate();

@@ -255,8 +255,7 @@ describe('media', function () {
       .toBuffer();
     const path = await uploaded(alice, new Uint8Array(bomb), 'image/png');
     const { status, body } = await thumbnail(path, 'width=32&height=32');
-    expect(status).to.be.oneOf([400, 413]);
-    expect(body.errcode).to.be.oneOf(['M_UNKNOWN', 'M_TOO_LARGE']);
+    expect([status, body.errcode]).to.deep.equal([413, 'M_TOO_LARGE']);
     expect((await thumbnail(path, 'width=0&height=1')).body.errcode).to.equal('M_INVALID_PARAM');
     expect((await thumbnail(path, 'width=x&height=1')).status).to.equal(400);
   });

@@ -87,15 +87,9 @@ describe('asking another server', () => {
     expect(await outcome('q.test')).to.equal('denied');
     expect(federation.path('a.test', 'q.test').attempts).to.equal(0);
     expect(await outcome('a.test')).to.equal('denied');
-    for (const name of [
-      '10.0.0.1',
-      '[fd00::1]',
-      '[::ffff:10.0.0.1]:443',
-      '169.254.169.254:80',
-      'not a name',
-      'x.test:0',
-    ])
-      expect(await outcome(name), name).to.be.oneOf(['denied', 'unreachable']);
+    for (const name of ['10.0.0.1', '[fd00::1]', '[::ffff:10.0.0.1]:443', '169.254.169.254:80', 'not a name'])
+      expect(await outcome(name), name).to.equal('denied');
+    expect(await outcome('x.test:0')).to.equal('unreachable');
   });
 
   it('is given up when nobody waits for it any more', async () => {
