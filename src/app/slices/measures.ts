@@ -1,4 +1,5 @@
 import type { Metrics, Sample } from '#src/kernel/metrics.ts';
+import { TimedCache } from '#src/kernel/timed-cache.ts';
 import { ServerSummary } from '#src/services/admin/server/server-summary.ts';
 import { EventCounts } from '#src/services/events/stream/event-counts.ts';
 import { databaseBytes, outboxState } from '#src/storage/admin/server-facts.ts';
@@ -16,7 +17,16 @@ export interface Measures {
   readonly serverSummary: ServerSummary;
 }
 
+/** What the database is asked for metrics. */
+interface Facts {
+  readonly bytes: number;
+  readonly outbox: Awaited<ReturnType<typeof outboxState>>;
+}
+
 type Below = Platform & Auditing & EventStreaming & Media & Sync & Jobs & Watching;
+
+/** For how many milliseconds an answer of the database about itself is good enough for metrics, however many read them. */
+const FACTS_LIFETIME_MS = 5_000;
 
 const one = (value: number): Sample[] => [{ labels: {}, value }];
 
@@ -31,25 +41,33 @@ export function composeMeasures(below: Below): Slice<Measures> {
     syncing: () => syncUsers.count.syncing,
     dataDir: config.dataDir,
   });
+  const facts = new TimedCache<Facts>({
+    clock,
+    name: 'database_facts',
+    maxSize: 1,
+    lifetimeMs: () => FACTS_LIFETIME_MS,
+  });
+  const factsNow = (): Promise<Facts> =>
+    facts.get('', async () => ({ bytes: await databaseBytes(database), outbox: await outboxState(database) }));
   measureAreas({ ...below, eventCounts: new EventCounts(below.stream, config.serverName) }, metrics);
   metrics.valuesOf({
     name: 'tsudoi_database_bytes',
     help: 'bytes that the database takes on its disk',
     kind: 'gauge',
-    read: async () => one(await databaseBytes(database)),
+    read: async () => one((await factsNow()).bytes),
   });
   metrics.valuesOf({
     name: 'tsudoi_outbox_jobs',
     help: 'jobs that are committed and not in a queue yet, ten thousand at most',
     kind: 'gauge',
-    read: async () => one((await outboxState(database)).jobs),
+    read: async () => one((await factsNow()).outbox.jobs),
   });
   metrics.valuesOf({
     name: 'tsudoi_outbox_oldest_seconds',
     help: 'for how long the first of them has waited',
     kind: 'gauge',
     async read() {
-      const { oldest } = await outboxState(database);
+      const { oldest } = (await factsNow()).outbox;
       return one(oldest === null ? 0 : Math.max(0, clock.now() - oldest) / 1_000);
     },
   });

@@ -281,6 +281,17 @@ describe('the metrics', function () {
     expect(more.length, more.join(' ')).to.be.lessThan(38);
   });
 
+  it('ask the database about itself once in a while, however many read them', async () => {
+    await server.clock.advance(60_000);
+    const read = (): Promise<unknown> => fetch(`${server.url}/metrics`).then((response) => response.text());
+    const asked = async (): Promise<string[]> => {
+      const names = await server.statementNames(() => Promise.all([read(), read()]));
+      return names.filter((name) => name.startsWith('facts')).toSorted();
+    };
+    expect(await asked()).to.deep.equal(['facts_database_size', 'facts_outbox']);
+    expect(await asked()).to.deep.equal([]);
+  });
+
   it('say that the database is away while it is, and are told nevertheless', async () => {
     const { database } = server.services;
     const { query } = database;
