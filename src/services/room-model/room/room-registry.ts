@@ -27,6 +27,9 @@ import { Room, type StateSlot } from './room.ts';
 const RING_LOAD = 24;
 const RING_LOAD_OF_MANY = 11;
 const MANY_ROOMS = 20;
+/** Very many rooms are read in parts, a few parts at once: while some are made into objects, the database reads the next ones. */
+const ROOMS_OF_PART = 400;
+const PARTS_AT_ONCE = 3;
 const REMEMBERED_IDS = 100_000;
 const REMEMBERED_MISSES = 10_000;
 
@@ -121,7 +124,7 @@ export class RoomRegistry {
       else waitFor.add(loading);
     }
     if (mine.length > 0) {
-      const loading = this.#read(mine, found).finally(() => {
+      const loading = this.#readAll(mine, found).finally(() => {
         for (const nid of mine) this.#loading.delete(nid);
       });
       for (const nid of mine) this.#loading.set(nid, loading);
@@ -169,7 +172,20 @@ export class RoomRegistry {
     this.#recent.delete(room.nid);
   }
 
-  async #read(nids: readonly number[], found: Map<number, Room>): Promise<void> {
+  async #readAll(nids: readonly number[], found: Map<number, Room>): Promise<void> {
+    const ringSize = nids.length > MANY_ROOMS ? RING_LOAD_OF_MANY : RING_LOAD;
+    let next = 0;
+    const readParts = async (): Promise<void> => {
+      while (next < nids.length) {
+        const part = nids.slice(next, next + ROOMS_OF_PART);
+        next += ROOMS_OF_PART;
+        await this.#read(part, ringSize, found);
+      }
+    };
+    await Promise.all(Array.from({ length: PARTS_AT_ONCE }, readParts));
+  }
+
+  async #read(nids: readonly number[], ringSize: number, found: Map<number, Room>): Promise<void> {
     const records = (await roomsByNid(this.#database, nids)).filter(
       (record) => roomVersion(record.version) !== undefined,
     );
@@ -179,7 +195,6 @@ export class RoomRegistry {
       if (version !== undefined) identities.set(nid, { nid, roomId, version });
     }
     const rooms = [...identities.keys()];
-    const ringSize = nids.length > MANY_ROOMS ? RING_LOAD_OF_MANY : RING_LOAD;
     const [chains, members, newest] = await Promise.all([
       this.#states.load(records.map((record) => record.state)),
       membersOfRooms(this.#database, rooms),
