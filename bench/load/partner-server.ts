@@ -55,6 +55,8 @@ export class PartnerServer {
   #transactions = 0;
   /** Whether its answers have no end, to whoever asks it for anything but its key. */
   isHarmful = false;
+  /** What else it answers. @returns false for what it knows nothing about */
+  answer: (method: string, url: URL, response: ServerResponse) => boolean = () => false;
 
   private constructor(endpoint: Endpoint) {
     this.#endpoint = endpoint;
@@ -65,6 +67,7 @@ export class PartnerServer {
       const isOfKeys = request.url === '/_matrix/key/v2/server';
       if (request.headers.host?.startsWith(SILENT) === true) return;
       if (isOfKeys) response.end(this.#keys());
+      else if (this.answer(request.method ?? '', new URL(request.url ?? '', 'https://p.test'), response)) return;
       else if (this.isHarmful) endlessly(response);
       else response.end('{}');
     });
@@ -103,7 +106,7 @@ export class PartnerServer {
     const { event, room_version: id } = template as { event: Pdu; room_version: string };
     const version = roomVersion(id);
     if (version === undefined) throw new Error(`there is no room version ${id}`);
-    const join = this.#build(version, roomId, {
+    const join = this.build(version, roomId, {
       type: event.type,
       content: event.content,
       stateKey: this.user,
@@ -123,13 +126,21 @@ export class PartnerServer {
   /** The next message of a room. */
   say(room: PartnerRoom, body: string): Pdu {
     const { pdu: last, eventId: prev } = room.last;
-    room.last = this.#build(room.version, room.roomId, {
+    room.last = this.build(room.version, room.roomId, {
       type: 'm.room.message',
       content: { msgtype: 'm.text', body },
       depth: last.depth + 1,
       prev: [prev],
       auth: room.auth,
     });
+    return room.last.pdu;
+  }
+
+  /** The next state event of a room. */
+  setState(room: PartnerRoom, type: string, stateKey: string, content: JsonObject): Pdu {
+    const { pdu: last, eventId: prev } = room.last;
+    const draft = { type, stateKey, content, depth: last.depth + 1, prev: [prev], auth: room.auth };
+    room.last = this.build(room.version, room.roomId, draft);
     return room.last.pdu;
   }
 
@@ -154,7 +165,7 @@ export class PartnerServer {
 
   /** A message that follows on events that nobody has. */
   sayAfter(room: PartnerRoom, body: string, prev: readonly string[]): Pdu {
-    return this.#build(room.version, room.roomId, {
+    return this.build(room.version, room.roomId, {
       type: 'm.room.message',
       content: { msgtype: 'm.text', body },
       depth: room.last.pdu.depth + 1,
@@ -163,7 +174,8 @@ export class PartnerServer {
     }).pdu;
   }
 
-  #build(
+  /** An event of its user, signed. */
+  build(
     version: RoomVersion,
     roomId: string,
     draft: {

@@ -10,6 +10,7 @@ import { costs, logins, textsAndOutages } from '../attacks/costs.ts';
 import { kept, pages } from '../attacks/kept.ts';
 import { federation } from '../attacks/federation.ts';
 import { HarmfulNeighbour, outside } from '../attacks/outside.ts';
+import { sharedRooms } from '../attacks/shared-rooms.ts';
 import { PartnerServer } from '../load/partner-server.ts';
 import { reach, WEB } from '../attacks/reach.ts';
 import { Crowd } from '../load/people.ts';
@@ -49,6 +50,7 @@ const ATTACKS: readonly Attack[] = [
   ...reach,
   ...federation,
   ...outside(neighbour),
+  ...sharedRooms,
 ].toSorted((a, b) => (a.id < b.id ? -1 : 1));
 
 const figuresOf = ({ id, title }: Pick<Attack, 'id' | 'title'>): Figure[] => [
@@ -88,6 +90,7 @@ export const attacks: Workload = {
       TSUDOI_EMAIL__SMTP_URL: 'smtp://127.0.0.3:2525',
       TSUDOI_EMAIL__STARTTLS: 'none',
       TSUDOI_EMAIL__FROM: 'noreply@localhost.test',
+      TSUDOI_PRIVACY__USERS_EXPORT: 'true',
     },
   },
   figures: [

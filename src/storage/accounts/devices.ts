@@ -31,7 +31,8 @@ const UPDATE_SEEN = sql(
 const INSERT_DEVICE = sql(
   'device_insert',
   `with created as (
-    insert into devices (user_id, device_id, display_name, created_ts) values ($1, $2, $3, $4) on conflict do nothing returning user_id
+    insert into devices (user_id, device_id, display_name, created_ts, last_seen_ip, last_seen_ts)
+    values ($1, $2, $3, $4, $5, case when $5::text is null then null else $4::bigint end) on conflict do nothing returning user_id
   ), due as (
     insert into device_changes_due (user_id) select user_id from created
     where exists (select 1 from devices where user_id = $1)
@@ -88,8 +89,11 @@ export const renameDevice = async (tx: Tx, userId: string, deviceId: string, dis
 export const insertDevice = async (
   tx: Tx,
   device: Pick<DeviceRecord, 'userId' | 'deviceId' | 'displayName' | 'createdTs'>,
-): Promise<boolean> =>
-  (await tx.query(INSERT_DEVICE, [device.userId, device.deviceId, device.displayName, device.createdTs])).length > 0;
+  ip?: string,
+): Promise<boolean> => {
+  const { createdTs, deviceId, displayName, userId } = device;
+  return (await tx.query(INSERT_DEVICE, [userId, deviceId, displayName, createdTs, ip ?? null])).length > 0;
+};
 
 export const countDevices = async (tx: Tx, userId: string): Promise<number> =>
   (await tx.query<{ count: number }>(COUNT_DEVICES, [userId]))[0]?.count ?? 0;

@@ -42,6 +42,8 @@ const METHOD_OF: ReadonlyMap<string, string> = new Map(
 );
 /** They make some as a consequence of something else, for which they have tests of their own. */
 const CONSEQUENCES = ['upgradeRoom', 'forgetRoom', 'deactivateAccount', 'sendDelayedEvent', 'updateDelayedEvent'];
+/** They have the names of users in their rooms follow. */
+const OF_PROFILES = ['setProfileField', 'deleteProfileField'];
 
 /** They put off or drop what has been asked about when it was scheduled. */
 const OF_THE_SCHEDULE = ['cancelDelayedEvent', 'restartDelayedEvent'];
@@ -50,7 +52,7 @@ const OF_NOBODY = ['onBindThirdPartyIdentifier', 'onBindThirdPartyIdentifierByPo
 
 /** Paths of what makes member events, whoever may call it. */
 const MAKES_ONE =
-  /\/(join|make_room_admin|knock|invite|exchange_third_party_invite|onbind|kick|ban|unban|leave|forget|upgrade|createRoom|state|delayed_events?|send_(join|knock|leave|server_notice)|send\/\{txnId\}|erase|block)(\/|$)|federation\/v1\/send\/|deactivate|admin\/v\d\/rooms\/\{roomId\}$|v2\/users\/\{user_id\}$/;
+  /\/(join|make_room_admin|knock|invite|exchange_third_party_invite|onbind|kick|ban|unban|leave|forget|upgrade|createRoom|state|delayed_events?|send_(join|knock|leave|server_notice)|send\/\{txnId\}|erase|block)(\/|$)|federation\/v1\/send\/|deactivate|profile\/\{userId\}\/\{keyName\}|admin\/v\d\/rooms\/\{roomId\}$|v2\/users\/\{user_id\}$/;
 
 const makers = (isWanted: (endpoint: (typeof ENDPOINTS)[number]) => boolean): (typeof ENDPOINTS)[number][] =>
   ENDPOINTS.filter((one) => one.method !== 'GET' && isWanted(one) && MAKES_ONE.test(one.path));
@@ -176,6 +178,7 @@ describe('who may make which member event, however it comes', function () {
       ...CONSEQUENCES,
       ...OF_NOBODY,
       ...OF_THE_SCHEDULE,
+      ...OF_PROFILES,
     ];
     expect(found.filter((operation) => !known.includes(operation))).to.deep.equal([]);
     const served = new Set(ENDPOINTS.map(({ operationId }) => operationId));
@@ -183,6 +186,32 @@ describe('who may make which member event, however it comes', function () {
       [],
     );
   });
+
+  for (const kind of KINDS)
+    it(`${kind}: a change of the profile changes the member event where it is allowed, and nothing where it is refused`, async () => {
+      const roomId = await roomFor(kind);
+      const { userId } = await server.session(names[kind]);
+      const idOf = async (): Promise<string | undefined> =>
+        (await server.must('alice', 'GET', `/rooms/${roomId}/members`)).chunk.find(
+          (one: Json) => one.state_key === userId,
+        )?.event_id;
+      for (const [operationId, method, body] of [
+        ['setProfileField', 'PUT', { displayname: `name ${kind}` }],
+        ['deleteProfileField', 'DELETE', {}],
+      ] as const) {
+        const endpoint = ENDPOINTS.find((one) => one.operationId === operationId);
+        const rule = kind === 'guest' ? endpoint?.guests : kind === 'suspended' ? endpoint?.suspended : 'allowed';
+        const isRefused = kind === 'locked' || rule === undefined || !isAllowed(rule);
+        const before = await idOf();
+        await setAccount(kind, true);
+        const outcome = verdict(await server.ask(names[kind], method, `/profile/${userId}/displayname`, body));
+        await server.idle();
+        await setAccount(kind, false);
+        expect(outcome, operationId).to.equal(isRefused ? REFUSED[kind] : 'done');
+        const isSame = (await idOf()) === before;
+        expect(isSame, operationId).to.equal(isRefused || kind === 'stranger');
+      }
+    });
 
   it('nobody makes any by what is for administrators, or for other servers, whoever they are', async () => {
     const others = makers(({ auth }) => auth === 'admin' || auth === 'server');

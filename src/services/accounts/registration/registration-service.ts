@@ -83,6 +83,8 @@ export interface LoginWishes {
   readonly displayName?: string | undefined;
   readonly refreshable?: boolean | undefined;
   readonly inhibitLogin?: boolean | undefined;
+  /** From where. */
+  readonly ip?: string | undefined;
 }
 
 export interface RegistrationRequest extends LoginWishes {
@@ -215,14 +217,15 @@ export class RegistrationService {
     await policy.mayRegister(wishes.username, from, async () =>
       sid === undefined ? undefined : addressValidation.addressOf(sid),
     );
+    const login = { ...wishes, ip: from.ip };
     return database.write(async (tx) => {
       if (token !== undefined) await tokens.consume(tx, token);
       const validated = sid === undefined ? undefined : await addressValidation.consume(tx, 'register', sid);
       if (guest !== undefined) await users.change(tx, guest, { isGuest: false, passwordHash });
       const registered =
         guest === undefined
-          ? await this.#make(tx, { ...(name ?? this.#generate()), passwordHash }, wishes)
-          : await this.#logIn(tx, guest, wishes);
+          ? await this.#make(tx, { ...(name ?? this.#generate()), passwordHash }, login)
+          : await this.#logIn(tx, guest, login);
       if (terms !== undefined) await insertAcceptedTerms(tx, registered.userId, acceptedVersions(terms), clock.now());
       if (validated !== undefined)
         await accountThreepids.bind(tx, registered.userId, validated.id, validated.validatedTs);
@@ -405,10 +408,10 @@ export class RegistrationService {
 
   async #logIn(tx: Tx, userId: string, login: LoginWishes): Promise<Registration> {
     if (login.inhibitLogin === true) return { userId, session: undefined };
-    const { deviceId, displayName, refreshable } = login;
+    const { deviceId, displayName, ip, refreshable } = login;
     return {
       userId,
-      session: await this.#deps.sessions.createSessionIn(tx, { userId, deviceId, displayName, refreshable }),
+      session: await this.#deps.sessions.createSessionIn(tx, { userId, deviceId, displayName, ip, refreshable }),
     };
   }
 }

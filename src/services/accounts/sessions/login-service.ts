@@ -129,6 +129,7 @@ export class LoginService {
       deviceId: request.deviceId,
       displayName: request.displayName,
       refreshable: request.refreshable,
+      ip: request.ip,
       noticed: this.#givesNotice ? { ip: request.ip, acceptLanguage: request.acceptLanguage } : undefined,
     };
     return this.#sessions.createSession(session, account.spend);

@@ -170,7 +170,8 @@ export class SessionService {
     if (request.displayName !== undefined) checkDeviceName(request.displayName);
     const createdTs = clock.now();
     const sessionId = random.string(22);
-    const isNew = await insertDevice(tx, { userId, deviceId, displayName: request.displayName ?? null, createdTs });
+    const device = { userId, deviceId, displayName: request.displayName ?? null, createdTs };
+    const isNew = await insertDevice(tx, device, request.ip);
     if (isNew) await this.#assertNotTooMany(tx, userId);
     if (isNew && request.noticed !== undefined)
       await tx.enqueue(sendLoginNotice, noticeOf(request, request.noticed, deviceId, createdTs));

@@ -9,6 +9,8 @@ export interface SessionRequest {
   readonly displayName?: string | undefined;
   /** Whether the client can refresh: its access tokens expire then. */
   readonly refreshable?: boolean | undefined;
+  /** From where the client logs in: a new device counts as used there at once, before its token is. */
+  readonly ip?: string | undefined;
   /** From where the client logged in, for the notice of it that goes to the user when the device is new. No notice when left out. */
   readonly noticed?: { readonly ip: string; readonly acceptLanguage?: string | undefined } | undefined;
 }
