@@ -1,4 +1,5 @@
 import { DEFAULT_SERVER_LIMITS } from '#src/http/server.ts';
+import { MAX_ROOMS_BEHIND } from '#src/protocol/wire/position.ts';
 import { DEFAULT_WEBSOCKET_LIMITS } from '#src/ws/dependencies.ts';
 import { FIXED_OF_OTHERS } from './fixed-bounds.ts';
 import { publishedSchema } from './config/published-schema.ts';
@@ -6,6 +7,8 @@ import { publishedSchema } from './config/published-schema.ts';
 interface Described {
   readonly description?: string;
   readonly default?: unknown;
+  readonly type?: string;
+  readonly anyOf?: readonly Described[];
   readonly properties?: Readonly<Record<string, Described>>;
 }
 
@@ -22,8 +25,12 @@ const BOUNDS: readonly Bounds[] = [
     section: 'rate_limits',
     title: 'How often',
     answer:
-      '429 `M_LIMIT_EXCEEDED` with `retry_after_ms`, `Retry-After`, and the group in `org.tsudoi.limiter`; a WebSocket gets the same in its frame. Beyond `refused` the connection is closed, beyond `connection` it is not accepted.',
-    metrics: ['tsudoi_http_request_seconds{status="429"}', 'tsudoi_http_connections_refused_total{reason="rate"}'],
+      '429 `M_LIMIT_EXCEEDED` with `retry_after_ms`, `Retry-After`, and the group in `org.tsudoi.limiter`; a WebSocket gets the same in its frame. Beyond `refused` the connection is closed, beyond `connection` it is not accepted; beyond `remote_state_bytes` events of the room wait.',
+    metrics: [
+      'tsudoi_limited_requests_total{api,limiter}',
+      'tsudoi_http_connections_refused_total{reason="rate"}',
+      'tsudoi_federation_slowed_rooms',
+    ],
   },
   {
     section: 'bytes_in_flight',
@@ -64,7 +71,7 @@ const BOUNDS: readonly Bounds[] = [
   {
     section: 'room',
     title: 'Rooms',
-    answer: '429 `M_LIMIT_EXCEEDED`.',
+    answer: 'what the key says.',
     metrics: ['tsudoi_http_request_seconds{operation,status}'],
   },
   {
@@ -141,6 +148,30 @@ const BOUNDS: readonly Bounds[] = [
     metrics: ['tsudoi_http_request_seconds{operation,status}'],
   },
   {
+    section: 'sessions',
+    title: 'Sessions',
+    answer: '401 `M_UNKNOWN_TOKEN`, with `soft_logout` where the client can refresh; an authentication begins anew.',
+    metrics: ['tsudoi_http_request_seconds{status="401"}'],
+  },
+  {
+    section: 'retention',
+    title: 'How long history is kept, and how it is deleted',
+    answer: 'it is deleted, a part at a time; other lifetimes that rooms ask for are bounded by these.',
+    metrics: ['tsudoi_follower_lag{follower}'],
+  },
+  {
+    section: 'audit',
+    title: 'What administrators did',
+    answer: 'it is deleted.',
+    metrics: ['tsudoi_http_request_seconds{operation,status}'],
+  },
+  {
+    section: 'log',
+    title: 'What went wrong, in memory for administrators',
+    answer: 'the oldest is forgotten.',
+    metrics: ['process_resident_memory_bytes'],
+  },
+  {
     section: 'cache',
     title: 'Memory for what could be read again',
     answer: 'nothing: the least recently used is forgotten.',
@@ -148,7 +179,25 @@ const BOUNDS: readonly Bounds[] = [
   },
 ];
 
+/** Numbers of the configuration that bound nothing: what they are is said beside them there. */
+export const NO_BOUNDS: readonly string[] = [
+  'http.port',
+  'tls.port',
+  'media.unauthenticated_before_ts',
+  'account_validity.period_ms',
+  'password.minimum_length',
+  'presence.idle_ms',
+  'turn.lifetime_ms',
+  'retention.allowed_min_lifetime_ms',
+  'log.slow_request_ms',
+  'log.held_loop_ms',
+];
+
 const cell = (text: unknown): string => String(text).replaceAll('|', String.raw`\|`);
+
+/** Whether a key takes a number, or none. */
+const isNumber = ({ anyOf = [], type }: Described): boolean =>
+  [type, ...anyOf.map((one) => one.type)].some((one) => one === 'integer' || one === 'number');
 
 /** The keys of a section that bound something, with their defaults. */
 const rowsOf = (name: string, { properties = {} }: Described): readonly string[] =>
@@ -160,7 +209,8 @@ const rowsOf = (name: string, { properties = {} }: Described): readonly string[]
       return [`| ${path} | ${value} | ${cell(below.description)} |`];
     }
     if (below.properties !== undefined) return rowsOf(`${name}.${key}`, below);
-    return typeof below.default === 'number' ? [`| ${path} | ${below.default} | ${cell(below.description)} |`] : [];
+    if (NO_BOUNDS.includes(`${name}.${key}`) || !isNumber(below)) return [];
+    return [`| ${path} | ${cell(below.default ?? 'none')} | ${cell(below.description)} |`];
   });
 
 const section = (schema: Described, { section: name, title, answer, metrics }: Bounds): string => {
@@ -261,6 +311,21 @@ const FIXED: readonly (readonly [string, string, string])[] = [
     'users of one /keys/query that are read at once, and queries of more that are answered at once',
     '500, 2; users take turns, and 200 of one may wait',
     '429 `M_LIMIT_EXCEEDED`',
+  ],
+  [
+    'parts of the rooms that one token of /sync may have been told up to different positions',
+    String(MAX_ROOMS_BEHIND),
+    'an answer ends later',
+  ],
+  [
+    'characters of a state or of members that are written at once',
+    '4194304; what is longer is sent as it is read, 200 events at a time',
+    'it is sent in pieces, and holds 262144 of `bytes_in_flight`',
+  ],
+  [
+    'lines of the log for the database being away, of each kind in a minute',
+    '1',
+    'one line says how many more there were',
   ],
   ['lines of the log for refusals of one kind in 10 s', '100', 'one line says how many more there were'],
   ...FIXED_OF_OTHERS,

@@ -1,6 +1,15 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { expect } from 'chai';
-import { limitsDocument } from '#src/app/limits-document.ts';
+import { publishedSchema } from '#src/app/config/published-schema.ts';
+import { limitsDocument, NO_BOUNDS } from '#src/app/limits-document.ts';
+
+/** What is read of the schema of the configuration. */
+interface Described {
+  readonly type?: string;
+  readonly default?: unknown;
+  readonly anyOf?: readonly Described[];
+  readonly properties?: Readonly<Record<string, Described>>;
+}
 
 /** Constants of the sources that the page of limits tells: file, name, and what stands on the page for it. */
 const TOLD: readonly (readonly [file: string, constant: string, told: string])[] = [
@@ -22,6 +31,12 @@ const TOLD: readonly (readonly [file: string, constant: string, told: string])[]
     'MAX_WAITING = 1_000',
     'invites of other servers that wait for one user | 1000',
   ],
+  ['services/reading/state/room-state.ts', 'LOAD_AT_ONCE = 200', '200 events at a time'],
+  ['services/reading/state/room-state.ts', 'MAX_TEXT = 4 * 1024 * 1024', 'written at once | 4194304'],
+  ['services/sync/engine/large-syncs.ts', 'AT_ONCE = 8', 'computed at once | 8; users take turns, and 2000'],
+  ['services/federation/inbound/inbound-queue.ts', 'ROOMS_AT_ONCE = 4', 'turn of another | 4, 100'],
+  ['services/federation/inbound/inbound-queue.ts', 'BATCH = 100', 'turn of another | 4, 100'],
+  ['app/ground/outage-logger.ts', 'WINDOW_MS = 60_000', 'of each kind in a minute'],
   ['services/servers/keys/server-keys.ts', 'MAX_SERVERS = 40_000', '40000 servers, 64 keys of each'],
   ['services/servers/keys/key-notary.ts', 'MAX_SERVERS = 200', 'as a notary | 200, 50'],
   ['services/servers/requests/request-authenticator.ts', 'MAX_SIGNATURES = 8', 'that are looked at | 8'],
@@ -40,6 +55,50 @@ describe('the page of limits', () => {
       expect(source, file).to.contain(constant);
       expect(page, constant).to.contain(told);
     }
+  });
+  it('has every number of the configuration with its default, or says of it that it bounds nothing', () => {
+    const page = limitsDocument();
+    const numbers: { readonly key: string; readonly value: string }[] = [];
+    const walk = ({ properties = {} }: Described, above: readonly string[]): void => {
+      for (const [name, below] of Object.entries(properties)) {
+        const path = [...above, name];
+        const types = [below.type, ...(below.anyOf ?? []).map(({ type }) => type)];
+        const { burst, per_second: perSecond } = below.properties ?? {};
+        if (burst !== undefined && perSecond !== undefined)
+          numbers.push({ key: path.join('.'), value: `${burst.default} at once, ${perSecond.default}/s` });
+        else if (below.properties !== undefined) walk(below, path);
+        else if (types.some((type) => type === 'integer' || type === 'number'))
+          numbers.push({ key: path.join('.'), value: String(below.default ?? 'none') });
+      }
+    };
+    walk(JSON.parse(publishedSchema()), []);
+    expect(numbers.length).to.be.greaterThan(120);
+    const isMentioned = (key: string): boolean => page.includes(`\`${key}\``);
+    for (const { key, value } of numbers) {
+      if (NO_BOUNDS.includes(key)) expect(page, key).not.to.contain(`| \`${key}\` |`);
+      // Some stand within the row of a fixed bound.
+      else if (page.includes(`| \`${key}\` |`))
+        expect(page).to.match(new RegExp(`\\| \`${key}\` \\| ${value} \\| \\S`));
+      else expect(isMentioned(key), key).to.equal(true);
+    }
+    expect(NO_BOUNDS.filter((key) => !numbers.some((one) => one.key === key))).to.deep.equal([]);
+  });
+  it('names metrics that there are, and groups of rate limits that something asks for', async () => {
+    const page = limitsDocument();
+    const metrics = await readFile(new URL('../../docs/metrics.md', import.meta.url), 'utf8');
+    const named = new Set([...page.matchAll(/`((?:tsudoi|process)_[a-z_]+)/g)].map(([, name]) => name));
+    expect(named.size).to.be.greaterThan(30);
+    expect([...named].filter((name) => !metrics.includes(`\`${name}\``))).to.deep.equal([]);
+    const folder = new URL('../../src/', import.meta.url);
+    const sources = await Promise.all(
+      (await readdir(folder, { recursive: true }))
+        .filter((name) => name.endsWith('.ts') && !name.startsWith('app/config/'))
+        .map((name) => readFile(new URL(name, folder), 'utf8')),
+    );
+    const code = sources.join('\n');
+    const groups = [...page.matchAll(/\| `rate_limits\.([a-z_]+)` \|/g)].map(([, name]) => name);
+    expect(groups.length).to.be.greaterThan(30);
+    expect(groups.filter((name) => !code.includes(`'${name}'`))).to.deep.equal([]);
   });
   it('has the budgets, quotas and limits of clients, servers and application services', () => {
     const page = limitsDocument();
