@@ -6,7 +6,7 @@ import { limitsDocument, NO_BOUNDS } from '#src/app/limits-document.ts';
 /** What is read of the schema of the configuration. */
 interface Described {
   readonly type?: string;
-  readonly default?: unknown;
+  readonly default?: number | string | boolean | null;
   readonly anyOf?: readonly Described[];
   readonly properties?: Readonly<Record<string, Described>>;
 }
@@ -34,6 +34,7 @@ const TOLD: readonly (readonly [file: string, constant: string, told: string])[]
   ['services/reading/state/room-state.ts', 'LOAD_AT_ONCE = 200', '200 events at a time'],
   ['services/reading/state/room-state.ts', 'MAX_TEXT = 4 * 1024 * 1024', 'written at once | 4194304'],
   ['services/sync/engine/large-syncs.ts', 'AT_ONCE = 8', 'computed at once | 8; users take turns, and 2000'],
+  ['services/sync/sliding/connections.ts', 'MAX_PER_DEVICE = 20', '20 of a device'],
   ['services/federation/inbound/inbound-queue.ts', 'ROOMS_AT_ONCE = 4', 'turn of another | 4, 100'],
   ['services/federation/inbound/inbound-queue.ts', 'BATCH = 100', 'turn of another | 4, 100'],
   ['app/ground/outage-logger.ts', 'WINDOW_MS = 60_000', 'of each kind in a minute'],
@@ -43,7 +44,7 @@ const TOLD: readonly (readonly [file: string, constant: string, told: string])[]
   ['services/e2ee/device-keys/key-query.ts', 'USERS_AT_ONCE = 500', 'answered at once | 500, 2'],
   ['services/e2ee/device-keys/key-query.ts', 'MAX_USERS = 10_000', '/keys/query, and devices of each | 10000, 1000'],
   ['services/admin/tasks/admin-tasks.ts', 'MAX_OPEN = 1_000', 'that are not done | 1000'],
-  ['remote/federation/federation-client.ts', 'MAX_WAITING = 8_192', 'wait for their turn | 8192'],
+  ['remote/federation/request-admission.ts', 'MAX_WAITING = 8_192', 'wait for their turn | 8192'],
   ['remote/push-gateway.ts', 'MAX_BODY_BYTES = 65_536', 'push gateways, captchas and moderation tools | 64 KiB'],
 ];
 
@@ -68,7 +69,7 @@ describe('the page of limits', () => {
           numbers.push({ key: path.join('.'), value: `${burst.default} at once, ${perSecond.default}/s` });
         else if (below.properties !== undefined) walk(below, path);
         else if (types.some((type) => type === 'integer' || type === 'number'))
-          numbers.push({ key: path.join('.'), value: String(below.default ?? 'none') });
+          numbers.push({ key: path.join('.'), value: below.default === null ? 'none' : String(below.default) });
       }
     };
     walk(JSON.parse(publishedSchema()), []);
