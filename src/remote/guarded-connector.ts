@@ -1,4 +1,4 @@
-import { lookup as systemLookup, type LookupAddress } from 'node:dns';
+import type { LookupAddress } from 'node:dns';
 import { connect as connectSocket, isIP, type LookupFunction, type Socket } from 'node:net';
 import { connect as connectTls, createSecureContext, type SecureContext } from 'node:tls';
 import { type buildConnector, errors } from 'undici';
@@ -6,9 +6,7 @@ import { atMost } from '#src/kernel/at-most.ts';
 import { CountedCache } from '#src/kernel/counted-cache.ts';
 import { systemTimers, type Timer } from '#src/kernel/timers.ts';
 import type { AddressGuard } from './address-guard.ts';
-
-/** All addresses of a host name. */
-export type Resolve = (hostname: string) => Promise<readonly LookupAddress[]>;
+import type { Resolve } from './name-resolver.ts';
 
 /** Every address of the host is one to which this server must not talk. */
 export class RefusedAddressError extends Error {
@@ -28,7 +26,7 @@ export class UnresolvedHostError extends Error {
 
 export interface GuardedConnectorOptions {
   readonly guard: AddressGuard;
-  readonly resolve?: Resolve | undefined;
+  readonly resolve: Resolve;
   /** Until a connection stands: its name looked up, TLS included. */
   readonly timeoutMs: number;
   /** Certificate authorities in PEM, all of them; undefined for the system's. */
@@ -45,14 +43,6 @@ export interface ConnectionWish {
   /** Until the connection was accepted, TLS not included; `timeoutMs` of this connector at most. */
   readonly acceptMs?: number | undefined;
 }
-
-const resolveBySystem: Resolve = (hostname) =>
-  new Promise((resolve, reject) => {
-    systemLookup(hostname, { all: true }, (error, addresses) => {
-      if (error === null) resolve(addresses);
-      else reject(error);
-    });
-  });
 
 /** Of a host with several addresses the next one is tried after so many milliseconds: none of them has to be as near as Node.js takes for granted. */
 const NEXT_ADDRESS_MS = 1_000;
@@ -195,7 +185,7 @@ export class GuardedConnector {
   }
 
   async #addressesOf(hostname: string): Promise<LookupAddress[]> {
-    const { guard, resolve = resolveBySystem } = this.#options;
+    const { guard, resolve } = this.#options;
     let found: readonly LookupAddress[];
     try {
       found = await resolve(hostname);

@@ -5,7 +5,7 @@ import type { AddressGuard } from './address-guard.ts';
 import { firstHop, type Hop, nextHop, redirectOf } from './hops.ts';
 import { BoundedBody } from './bounded-body.ts';
 import type { GuardedAgent, OpenedAnswer } from './guarded-agent.ts';
-import type { Resolve } from './guarded-connector.ts';
+import type { Resolve } from './name-resolver.ts';
 import { failure, type OutboundFailure, type OutboundResult, type OutboundStream } from './outbound-result.ts';
 
 export type { OutboundAnswer, OutboundFailure, OutboundFailureKind, OutboundResult } from './outbound-result.ts';
@@ -44,8 +44,7 @@ export interface OutboundHttpOptions {
   readonly guard: AddressGuard;
   readonly timers: Timers;
   readonly userAgent: string;
-  /** Instead of the system's resolver. */
-  readonly resolve?: Resolve | undefined;
+  readonly resolve: Resolve;
   /** Certificate authorities in PEM, all of them; undefined for the system's. */
   readonly certificateAuthorities?: readonly string[] | undefined;
   /** Milliseconds to connect in, name and TLS included. Default 10 s. */

@@ -1,5 +1,5 @@
 import { binaryArray, type ElementKinds } from './binary-array.ts';
-import type { Database } from './database.ts';
+import type { Database, Tx } from './database.ts';
 import { sql, type Statement } from './statement.ts';
 
 /** PostgreSQL types of the columns that a batch carries, and what a value of each is here. */
@@ -220,7 +220,7 @@ export class BatchStatements<Batch> {
   }
 
   /** Writes a batch, in one round trip and one commit. */
-  write<Answer extends object>(database: Database, batch: Batch): Promise<Answer[]> {
+  write<Answer extends object>(database: Database | Tx, batch: Batch): Promise<Answer[]> {
     const rows = new RowsInBatch(batch);
     const needed = this.#steps.filter((step) => rows.need(step));
     const chosen = this.sizes.find((size) => size.covers(needed));

@@ -8,6 +8,7 @@ import { AddressGuard } from '#src/remote/address-guard.ts';
 import { type IdentityAccess, IdentityService } from '#src/remote/identity-service.ts';
 import { OutboundHttp } from '#src/remote/outbound-http.ts';
 import { IdentityServer, LOOPBACK_CA_FILE } from '#test/support/identity-server.ts';
+import { names } from './outbound.ts';
 
 const BOB: ThirdPartyId = { medium: 'email', address: 'bob@mail.test' };
 
@@ -23,6 +24,7 @@ describe('asking an identity server', () => {
       guard: new AddressGuard({ deny: [], allow: [] }),
       timers: systemTimers,
       userAgent: 'Tsudoi/test',
+      resolve: names.addresses,
       certificateAuthorities: [readFileSync(LOOPBACK_CA_FILE, 'utf8')],
     });
     identity = new IdentityService(http, { totalMs: 500 });
@@ -169,6 +171,7 @@ describe('asking an identity server', () => {
       guard: new AddressGuard({ deny: ['127.0.0.0/8', '::1'], allow: [] }),
       timers: systemTimers,
       userAgent: 'Tsudoi/test',
+      resolve: names.addresses,
     });
     await refused(new IdentityService(guarded).lookup(access, BOB), 'M_CONNECTION_FAILED');
     await guarded.close();

@@ -1,8 +1,10 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Server } from 'node:net';
 import type { LookupAddress } from 'node:dns';
+import { systemClock } from '#src/kernel/clock.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { AddressGuard } from '#src/remote/address-guard.ts';
+import { NameResolver } from '#src/remote/name-resolver.ts';
 import {
   type OutboundAnswer,
   type OutboundFailure,
@@ -11,6 +13,9 @@ import {
   type OutboundRequest,
   type OutboundResult,
 } from '#src/remote/outbound-http.ts';
+
+/** The names of this machine. */
+export const names = new NameResolver({ clock: systemClock, nameServers: [] });
 
 export const LOOPBACK = ['127.0.0.0/8', '::1/128'];
 
@@ -47,6 +52,7 @@ export class OutboundTest {
       guard: new AddressGuard({ deny, allow }),
       timers: systemTimers,
       userAgent: 'Tsudoi/test',
+      resolve: names.addresses,
       ...rest,
     });
     this.#clients.push(made);

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 
 /** A record of an answer. */
 export type DnsRecord =
+  | { readonly type: 'A' | 'AAAA'; readonly name: string; readonly address: string }
   | { readonly type: 'CNAME'; readonly name: string; readonly target: string }
   | {
       readonly type: 'SRV';
@@ -17,7 +18,7 @@ export type DnsRecord =
 export type DnsAnswer = readonly DnsRecord[] | 'NXDOMAIN' | 'SERVFAIL' | 'garbage' | 'silence';
 
 const CODES = { NXDOMAIN: 3, SERVFAIL: 2 } as const;
-const TYPES = { CNAME: 5, SRV: 33 } as const;
+const TYPES = { A: 1, AAAA: 28, CNAME: 5, SRV: 33 } as const;
 const IN = 1;
 const HEADER_BYTES = 12;
 /** A response, recursion desired and available. */
@@ -28,20 +29,25 @@ const TTL_SECONDS = 300;
 export class DnsServer {
   readonly #socket: Socket;
   readonly #answers = new Map<string, DnsAnswer>();
+  readonly #silences = new Set<string>();
   /** The names that were asked for. */
   readonly asked: string[] = [];
+  /** What is answered where nothing was said. */
+  otherwise: DnsAnswer = 'NXDOMAIN';
 
   private constructor(socket: Socket) {
     this.#socket = socket;
     socket.on('message', (query, { address, port }) => {
       const { end, name } = readName(query, HEADER_BYTES);
       this.asked.push(name);
-      const answer = this.#answers.get(name) ?? 'NXDOMAIN';
-      if (answer === 'silence') return;
+      const wanted = query.readUInt16BE(end);
+      const answer = this.#answers.get(name) ?? this.otherwise;
+      const isSilent = answer === 'silence' || this.#silences.has(`${name} ${wanted}`);
+      if (isSilent) return;
       // The name, and its type and class.
       const question = query.subarray(HEADER_BYTES, end + 4);
       socket.send(
-        answer === 'garbage' ? Buffer.from([...query.subarray(0, 2), 0xff]) : written(query, question, answer),
+        answer === 'garbage' ? Buffer.from([...query.subarray(0, 2), 0xff]) : written(query, question, answer, wanted),
         port,
         address,
       );
@@ -62,6 +68,11 @@ export class DnsServer {
 
   says(name: string, answer: DnsAnswer): void {
     this.#answers.set(name, answer);
+  }
+
+  /** Does not answer questions for one kind of records. */
+  isSilentOn(name: string, type: keyof typeof TYPES): void {
+    this.#silences.add(`${name} ${TYPES[type]}`);
   }
 
   async stop(): Promise<void> {
@@ -94,17 +105,35 @@ const numbers = (...values: readonly number[]): Buffer => {
   return bytes;
 };
 
+const addressBytes = (address: string): Buffer => {
+  if (!address.includes(':')) return Buffer.from(address.split('.').map(Number));
+  const [before = '', after = ''] = address.split('::').map((part) => part);
+  const groups = (part: string): number[] => (part === '' ? [] : part.split(':').map((group) => parseInt(group, 16)));
+  const [first, last] = [groups(before), groups(after)];
+  return numbers(...first, ...Array.from({ length: 8 - first.length - last.length }, () => 0), ...last);
+};
+
+const dataOf = (record: DnsRecord): Buffer => {
+  if (record.type === 'CNAME') return nameBytes(record.target);
+  if (record.type === 'SRV')
+    return Buffer.concat([numbers(record.priority, record.weight, record.port), nameBytes(record.target)]);
+  return addressBytes(record.address);
+};
+
 const recordBytes = (record: DnsRecord): Buffer => {
-  const data =
-    record.type === 'CNAME'
-      ? nameBytes(record.target)
-      : Buffer.concat([numbers(record.priority, record.weight, record.port), nameBytes(record.target)]);
+  const data = dataOf(record);
   return Buffer.concat([nameBytes(record.name), numbers(TYPES[record.type], IN, 0, TTL_SECONDS, data.length), data]);
 };
 
-const written = (query: Buffer, question: Buffer, answer: readonly DnsRecord[] | keyof typeof CODES): Buffer => {
+const written = (
+  query: Buffer,
+  question: Buffer,
+  answer: readonly DnsRecord[] | keyof typeof CODES,
+  wanted: number,
+): Buffer => {
   const isError = typeof answer === 'string';
-  const records = isError ? [] : answer.map(recordBytes);
+  const told = isError ? [] : answer.filter(({ type }) => type === 'CNAME' || TYPES[type] === wanted);
+  const records = told.map(recordBytes);
   const flags = RESPONSE | (isError ? CODES[answer] : 0);
   return Buffer.concat([query.subarray(0, 2), numbers(flags, 1, records.length, 0, 0), question, ...records]);
 };

@@ -76,6 +76,10 @@ export function findContradictions(config: RawConfig): Contradiction[] {
         refuse(key, `holds ${network}, which is no IP address or network (10.0.0.0/8, fd00::/8)`);
     }
   }
+  for (const address of config.dns.name_servers) {
+    if (!isNameServer(address))
+      refuse('dns.name_servers', `holds ${address}, which is no IP address, or IP address and port`);
+  }
   for (const name of config.identity.trusted_servers) {
     if (!isServerName(name)) refuse('identity.trusted_servers', `holds ${name}, which is no host, or host:port`);
   }
@@ -122,6 +126,12 @@ function findMailContradictions({ email }: RawConfig, refuse: (key: string, prob
     refuse(email.username === null ? 'email.username' : 'email.password', 'must be set, because the other one is');
   if (email.digests.first_pause_ms > email.digests.longest_pause_ms)
     refuse('email.digests.first_pause_ms', 'must not be above email.digests.longest_pause_ms');
+}
+
+function isNameServer(text: string): boolean {
+  if (isIP(text) !== 0) return true;
+  const [, six, four, port = '53'] = /^(?:\[(.*)\]|([0-9.]+))(?::(\d+))?$/.exec(text) ?? [];
+  return (six === undefined ? isIP(four ?? '') === 4 : isIP(six) === 6) && Number(port) > 0 && Number(port) < 65_536;
 }
 
 function isNetwork(text: string): boolean {

@@ -39,6 +39,10 @@ const network = Type.String({
   pattern: '^[0-9a-fA-F.:]+(/[0-9]{1,3})?$',
   title: 'an IP address or network (10.0.0.0/8, fd00::/8)',
 });
+const nameServer = Type.String({
+  pattern: '^([0-9a-fA-F.:]+|[0-9.]+:[0-9]{1,5}|\\[[0-9a-fA-F.:]+\\](:[0-9]{1,5})?)$',
+  title: 'an IP address, with or without a port (192.0.2.1:53, [2001:db8::1]:53)',
+});
 const mailAddress = Type.String({ pattern: '^[^@\\s<>]+@[^@\\s<>]+$', title: 'a mail address' });
 const mailbox = Type.String({
   pattern: '^([^<>\\r\\n]*<[^@\\s<>]+@[^@\\s<>]+>|[^@\\s<>]+@[^@\\s<>]+)$',
@@ -112,6 +116,7 @@ const configSchema = section({
     url: nullable(url('postgresql', 'postgres')),
     pool_size: Type.Integer({ minimum: 3, maximum: 1_000 }),
   }),
+  dns: section({ name_servers: Type.Array(nameServer) }),
   redis: section({ url: nullable(url('redis', 'rediss', 'unix')) }),
   media: section({
     store: oneOf('file', 's3'),

@@ -1,4 +1,3 @@
-import { lookup } from 'node:dns/promises';
 import { type Check, type Finding, bad, note, ok } from '#src/cli/finding.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { systemRandom } from '#src/kernel/random.ts';
@@ -9,6 +8,7 @@ import { type DestinationPlace, textOfPlace } from '#src/remote/federation/desti
 import { ServerDiscovery } from '#src/remote/federation/server-discovery.ts';
 import { ServiceRecords } from '#src/remote/federation/service-records.ts';
 import { WellKnownServers } from '#src/remote/federation/well-known-servers.ts';
+import { NameResolver } from '#src/remote/name-resolver.ts';
 import { OutboundHttp } from '#src/remote/outbound-http.ts';
 import { type Answered, ask } from '#src/remote/peer-probe.ts';
 import type { Config } from '../config/config.ts';
@@ -51,24 +51,29 @@ export async function networkChecks(outside: Outside): Promise<Check[]> {
   const checks: Check[] = [{ what: 'well-known client', ...(await wellKnownClient(outside, name.host)) }];
   if (!config.federation.enabled) return [...checks, { what: 'clock', ...(await clock(outside)) }];
   checks.push({ what: 'well-known server', ...(await wellKnownServer(outside, name.host)) });
-  const places = await placesOf(outside);
-  checks.push({ what: 'dns', ...(await addresses(places)) });
+  const names = new NameResolver({ clock: outside.clock, nameServers: config.dns.nameServers });
+  const places = await placesOf(outside, names);
+  checks.push({ what: 'dns', ...(await addresses(places, names)) });
   for (const place of places.slice(0, 4)) checks.push({ what: 'federation port', ...(await port(outside, place)) });
   return [...checks, { what: 'clock', ...(await clock(outside)) }];
 }
 
-async function placesOf({ certificateAuthorities, clock, config }: Outside): Promise<readonly DestinationPlace[]> {
+async function placesOf(
+  { certificateAuthorities, clock, config }: Outside,
+  names: NameResolver,
+): Promise<readonly DestinationPlace[]> {
   const http = new OutboundHttp({
     guard: new AddressGuard({ deny: [], allow: [] }),
     timers: systemTimers,
     userAgent: 'Tsudoi doctor',
     certificateAuthorities,
+    resolve: names.addresses,
   });
   try {
     const discovery = new ServerDiscovery({
       staticHosts: config.federation.staticHosts,
       wellKnown: new WellKnownServers({ http, clock }),
-      records: new ServiceRecords({ clock, random: systemRandom }),
+      records: new ServiceRecords({ clock, random: systemRandom, resolve: (name) => names.services(name) }),
     });
     return await discovery.find(config.serverName);
   } finally {
@@ -76,13 +81,13 @@ async function placesOf({ certificateAuthorities, clock, config }: Outside): Pro
   }
 }
 
-async function addresses(places: readonly DestinationPlace[]): Promise<Finding> {
+async function addresses(places: readonly DestinationPlace[], names: NameResolver): Promise<Finding> {
   if (places.length === 0)
     return bad('the SRV records say that there is no server here: delete the one whose target is a dot');
   const found: string[] = [];
   for (const { host } of places) {
     try {
-      const known = await lookup(host, { all: true });
+      const known = await names.addresses(host);
       found.push(`${host} is ${known.map(({ address }) => address).join(', ')}`);
     } catch {
       return bad(`${host} has no address: make an A or AAAA record for it, or name another host in well_known.server`);

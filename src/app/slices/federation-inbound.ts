@@ -51,6 +51,7 @@ export function composeFederationInbound(
     gaps,
     policies: below.receivedChecks,
     pace: new StatePace({ rateLimiter: below.rateLimiter, logger, metrics }),
+    stream: below.stream,
     isAway: (name) => below.backoff.outageOf(name) !== undefined,
     ...work,
   });

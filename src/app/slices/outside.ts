@@ -1,6 +1,7 @@
 import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
 import { AddressGuard } from '#src/remote/address-guard.ts';
 import { ApplicationServicesApi } from '#src/remote/application-services.ts';
+import { NameResolver } from '#src/remote/name-resolver.ts';
 import { OutboundHttp } from '#src/remote/outbound-http.ts';
 import { MAX_AT_ONCE } from '#src/services/push/delivery/gateway-health.ts';
 import type { Platform } from '../ground/platform.ts';
@@ -11,6 +12,8 @@ import type { Slice } from '../ground/slice.ts';
 /** What stands between the server and the outside: its address, its rate limits, what it asks of others. */
 export interface Outside {
   readonly publicAddress: PublicAddress;
+  /** Finds where names are, for everything that this server asks of others. */
+  readonly nameResolver: NameResolver;
   readonly rateLimiter: TokenBucketLimiter;
   readonly outbound: OutboundHttp;
   /** The same for push gateways alone: however many of them do not answer, everything else has its turn. */
@@ -22,6 +25,7 @@ export interface Outside {
 
 export function composeOutside(below: Platform & ServerFiles): Slice<Outside> {
   const { config, clock, timers, version, certificateAuthorities } = below;
+  const nameResolver = new NameResolver({ clock, nameServers: config.dns.nameServers });
   const { enabled, buckets } = config.rateLimits;
   const { denyIpRanges, allowIpRanges } = config.federation;
   const guarded = {
@@ -29,11 +33,13 @@ export function composeOutside(below: Platform & ServerFiles): Slice<Outside> {
     timers,
     userAgent: `Tsudoi/${version}`,
     certificateAuthorities,
+    resolve: nameResolver.addresses,
   };
   const appserviceOutbound = new OutboundHttp({ ...guarded, guard: new AddressGuard({ deny: [], allow: [] }) });
   return {
     name: 'outside',
     services: {
+      nameResolver,
       publicAddress: new PublicAddress(config.publicBaseUrl),
       rateLimiter: new TokenBucketLimiter(clock, { enabled, buckets }),
       outbound: new OutboundHttp(guarded),

@@ -9,6 +9,7 @@ import { YoungAccounts } from '#src/services/policy/rules/young-accounts.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
+import type { Outside } from './outside.ts';
 import type { Users } from './users.ts';
 
 /** What users may do beyond what rooms allow them. */
@@ -17,7 +18,7 @@ export interface Policy {
   readonly spamChecks: SpamChecks;
 }
 
-export function composePolicy(below: Platform & ServerFiles & Users): Slice<Policy> {
+export function composePolicy(below: Platform & ServerFiles & Outside & Users): Slice<Policy> {
   const { certificateAuthorities, clock, config, logger, metrics, random, timers, users, version } = below;
   const { callbacks, invites, ...rules } = config.policy;
   const { baseUrl, concurrency, secret, timeoutMs } = callbacks;
@@ -27,6 +28,7 @@ export function composePolicy(below: Platform & ServerFiles & Users): Slice<Poli
     timers,
     userAgent: `Tsudoi/${version}`,
     certificateAuthorities,
+    resolve: below.nameResolver.addresses,
     perOrigin: concurrency,
     concurrency,
   });

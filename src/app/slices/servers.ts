@@ -71,6 +71,7 @@ export function composeServers(below: Platform & ServerFiles & Outside): Slice<S
     timers,
     userAgent: `Tsudoi/${version}`,
     certificateAuthorities,
+    resolve: below.nameResolver.addresses,
   };
   // Of its own: hosts that do not answer keep nobody else from asking.
   const discoveryHttp = new OutboundHttp({ ...guarded, perOrigin: 1, concurrency: DISCOVERIES });
@@ -81,7 +82,7 @@ export function composeServers(below: Platform & ServerFiles & Outside): Slice<S
     discovery: new ServerDiscovery({
       staticHosts,
       wellKnown: new WellKnownServers({ http: discoveryHttp, clock }),
-      records: new ServiceRecords({ clock, random }),
+      records: new ServiceRecords({ clock, random, resolve: (name) => below.nameResolver.services(name) }),
     }),
     backoff,
     ...guarded,

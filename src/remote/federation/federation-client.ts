@@ -7,7 +7,7 @@ import type { Timers } from '#src/kernel/timers.ts';
 import { signRequest } from '#src/protocol/signing/request-signature.ts';
 import type { SigningKey } from '#src/protocol/signing/signing-key.ts';
 import type { AddressGuard } from '../address-guard.ts';
-import type { Resolve } from '../guarded-connector.ts';
+import type { Resolve } from '../name-resolver.ts';
 import type { OutboundFailure } from '../outbound-result.ts';
 import { BoundedBody } from '../bounded-body.ts';
 import type { DestinationBackoff } from './destination-backoff.ts';
@@ -54,7 +54,7 @@ export interface FederationClientOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly userAgent: string;
-  readonly resolve?: Resolve | undefined;
+  readonly resolve: Resolve;
   /** Certificate authorities in PEM, all of them; undefined for the system's. */
   readonly certificateAuthorities?: readonly string[] | undefined;
 }

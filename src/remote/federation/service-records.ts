@@ -1,4 +1,3 @@
-import { promises as dns } from 'node:dns';
 import { atMost } from '#src/kernel/at-most.ts';
 import { CountedCache } from '#src/kernel/counted-cache.ts';
 import type { Clock } from '#src/kernel/clock.ts';
@@ -22,12 +21,8 @@ export interface ServiceRecord {
 export interface ServiceRecordsOptions {
   readonly clock: Clock;
   readonly random: Random;
-  /** Addresses of the DNS servers that are asked, with their ports; the system's when left out. */
-  readonly nameServers?: readonly string[] | undefined;
-  /** How long each of them is waited for at first; the second time longer. */
-  readonly timeoutMs?: number | undefined;
-  /** Instead of the system's resolver. Rejects with `code` ENOTFOUND or ENODATA where there are none. */
-  readonly resolve?: ((name: string) => Promise<readonly ServiceRecord[]>) | undefined;
+  /** The records of a name. Rejects with `code` ENOTFOUND or ENODATA where there are none. */
+  readonly resolve: (name: string) => Promise<readonly ServiceRecord[]>;
 }
 
 interface Known {
@@ -43,14 +38,12 @@ const FAILED_MS = MINUTE;
 const MAX_NAMES = 20_000;
 const MAX_RECORDS = 8;
 const HOST = /^[0-9A-Za-z._-]{1,255}$/;
-const DNS_TIMEOUT_MS = 4_000;
 
 /** SRV records of hosts. RFC 2782. */
 export class ServiceRecords {
   readonly #options: ServiceRecordsOptions;
   readonly #known = new CountedCache<string, Known>('service_records', atMost(MAX_NAMES));
   readonly #asking = new OnceByKey<string, Known>();
-  #resolver: dns.Resolver | undefined;
 
   constructor(options: ServiceRecordsOptions) {
     this.#options = options;
@@ -80,7 +73,7 @@ export class ServiceRecords {
   async #look(name: string): Promise<Known> {
     const { clock, resolve } = this.#options;
     try {
-      const found = await (resolve === undefined ? this.#resolverOf().resolveSrv(name) : resolve(name));
+      const found = await resolve(name);
       if (found.length === 0) return { records: undefined, expiresAt: clock.now() + NONE_MS };
       const records = found.filter((record) => HOST.test(record.name) && record.name !== '.' && record.port > 0);
       return { records: records.slice(0, MAX_RECORDS), expiresAt: clock.now() + FOUND_MS };
@@ -89,15 +82,6 @@ export class ServiceRecords {
       const isNone = code === 'ENOTFOUND' || code === 'ENODATA';
       return { records: undefined, expiresAt: clock.now() + (isNone ? NONE_MS : FAILED_MS) };
     }
-  }
-
-  #resolverOf(): dns.Resolver {
-    const { nameServers, timeoutMs = DNS_TIMEOUT_MS } = this.#options;
-    if (this.#resolver === undefined) {
-      this.#resolver = new dns.Resolver({ timeout: timeoutMs, tries: 2 });
-      if (nameServers !== undefined) this.#resolver.setServers(nameServers);
-    }
-    return this.#resolver;
   }
 
   /** "A client MUST attempt to contact the target host with the lowest-numbered priority it can reach"; among equals by weight and chance. */

@@ -1,5 +1,5 @@
 import { type BatchStatements, BatchTable, bigint, smallint, type Step } from '../batch-statement.ts';
-import type { Database } from '../database.ts';
+import type { Database, Tx } from '../database.ts';
 
 /** The newest position of a shard within a batch, and the epoch under which this process owns the shard. */
 export interface ShardGuard {
@@ -55,7 +55,7 @@ export const OWNED = 'owned';
  * @throws StaleEpochError when a shard has another owner by now; nothing is written then
  */
 export const writeGuarded = async <Batch extends GuardedBatch, Answer extends object>(
-  database: Database,
+  database: Database | Tx,
   statements: BatchStatements<Batch>,
   batch: Batch,
 ): Promise<Answer> => {

@@ -187,6 +187,12 @@ export interface JobRow {
   readonly createdTs: number;
 }
 
+/** Where an event was until now that has another position from now on. */
+export interface ReplacedEventRow {
+  readonly room: number;
+  readonly nid: number;
+}
+
 /** What has to be written together: the events of one request and everything that follows from them. */
 export interface EventWrite {
   /** Made by another server: events that relate to them may be here already. */
@@ -210,6 +216,8 @@ export interface EventWrite {
   readonly partials?: readonly PartialRoomRow[];
   readonly rebased?: readonly RebasedDeltaRow[];
   readonly rejections?: readonly RejectionRow[];
+  /** Outliers and refused events that come into the room's history under new positions, among `events`. */
+  readonly replaced?: readonly ReplacedEventRow[];
 }
 
 /** Everything that is written in one statement. */

@@ -1,7 +1,8 @@
-import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
+import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { BatchStatements, insertStep, type Step } from '../batch-statement.ts';
 import { GUARD, OWNED, type ShardGuard, writeGuarded } from '../commit/guarded-batch.ts';
-import type { Database } from '../database.ts';
+import type { Database, Tx } from '../database.ts';
+import { sql } from '../statement.ts';
 import type { EventBatch, EventWrite } from './event-rows.ts';
 import {
   ALIASES,
@@ -175,10 +176,17 @@ servers = excluded.servers, before = excluded.before, full_pos = excluded.full_p
       : `select 1 from ${OWNED}`,
 );
 
+/** What named them by position (states, auth events) still finds them, nobody else does. */
+const REPLACED = sql(
+  'events_replaced',
+  `update events e set event_id = e.event_id || '\\x00'::bytea from unnest($1::int[], $2::bigint[]) r(room, nid)
+   where e.room = r.room and e.nid = r.nid and e.flags & ${HIDDEN_FLAGS} <> 0`,
+);
+
 const NOTHING_AWAITED: WasAwaited = () => false;
 
 /**
- * Writes a batch in one statement and one commit.
+ * Writes a batch in one statement and one commit; events that get new positions lose their old ones in a statement before it.
  *
  * @returns which of its events earlier ones relate to: these are connected with them
  * @throws StaleEpochError when a shard has another owner by now; nothing is written then
@@ -188,11 +196,16 @@ export const writeEvents = async (
   guards: readonly ShardGuard[],
   writes: readonly EventWrite[],
 ): Promise<WasAwaited> => {
-  const answer = await writeGuarded<EventBatch, { readonly awaited?: readonly number[] | null }>(
-    database,
-    WRITE_EVENTS,
-    { guards, writes },
-  );
+  const replaced = writes.flatMap((write) => write.replaced ?? []);
+  const write = (writer: Database | Tx): Promise<{ readonly awaited?: readonly number[] | null }> =>
+    writeGuarded(writer, WRITE_EVENTS, { guards, writes });
+  const answer =
+    replaced.length === 0
+      ? await write(database)
+      : await database.write(async (tx) => {
+          await tx.query(REPLACED, [replaced.map(({ room }) => room), replaced.map(({ nid }) => nid)]);
+          return write(tx);
+        });
   if (writes.some(({ jobs }) => jobs !== undefined && jobs.length > 0)) database.enqueued.emit();
   const awaited = new Set(answer.awaited);
   return awaited.size === 0 ? NOTHING_AWAITED : (position) => awaited.has(position);

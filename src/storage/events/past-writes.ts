@@ -1,4 +1,4 @@
-import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { BatchStatements, BatchTable, insertStep, type Step } from '../batch-statement.ts';
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
@@ -119,11 +119,6 @@ where events.room = excluded.room and events.flags & ${EVENT_FLAGS.outlier} <> 0
 );
 
 const RESERVE = sql('past_reserve', 'update shards set low_seq = low_seq + $2 where id = $1 returning low_seq');
-const SHADOW = sql(
-  'past_shadow',
-  `update events set event_id = event_id || '\\x00'::bytea where room = $1 and nid = any($2::bigint[])
-     and flags & ${HIDDEN_FLAGS} <> 0`,
-);
 
 /**
  * Sets positions of the past aside.
@@ -139,14 +134,6 @@ export const reservePast = async (database: Database, shard: number, count: numb
 /** Writes outliers. @returns positions of those that were not there */
 export const writeOutliers = async (database: Database, events: readonly EventRow[]): Promise<ReadonlySet<number>> =>
   new Set((await OUTLIERS.write<{ nid: number }>(database, { events })).map(({ nid }) => nid));
-
-/**
- * Takes the ids away from outliers and refused events that come into the room's history under new positions: what named them (states, auth
- * events) still finds them, nobody else does.
- */
-export const shadowOutliers = async (database: Database, room: number, nids: readonly number[]): Promise<void> => {
-  await database.query(SHADOW, [room, nids]);
-};
 
 /** Writes history, in one commit. */
 export const writePast = async (database: Database, past: PastWrite): Promise<void> => {

@@ -14,6 +14,8 @@ export interface InboundEventRecord {
   readonly event_id: Buffer;
   readonly origin: string;
   readonly json: string;
+  /** Milliseconds since the epoch. */
+  readonly received_ts: number;
 }
 
 const STAGE = sql(
@@ -32,7 +34,7 @@ const WAITING = sql(
 );
 const NEXT = sql(
   'inbound_next',
-  'select seq, event_id, origin, json from inbound_events where room = $1 and seq > $2 order by seq limit $3',
+  'select seq, event_id, origin, json, received_ts from inbound_events where room = $1 and seq > $2 order by seq limit $3',
 );
 const DONE = sql('inbound_done', 'delete from inbound_events where seq = any($1::bigint[])');
 const DONE_OF_ROOM = sql('inbound_done_of_room', 'delete from inbound_events where room = $1');

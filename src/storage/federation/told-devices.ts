@@ -17,6 +17,11 @@ export interface PendingDeviceList {
 
 const COLUMNS = 'device_id as "deviceId", stream_id as "streamId", digest, deleted';
 const LOCK = sql('told_devices_lock', 'select 1 from accounts where user_id = $1 for no key update');
+const AWAIT_LOCKS = sql(
+  'told_devices_await',
+  `with locked as (select 1 from accounts where user_id = any($1::text[]) order by user_id for share)
+   select count(*) from locked`,
+);
 const OF_USER = sql(
   'told_devices_of_user',
   `select ${COLUMNS} from told_devices where user_id = $1 order by stream_id`,
@@ -59,6 +64,11 @@ const NEXT = sql(
   'destination_device_lists_next',
   `select user_id as "userId", after from destination_device_lists where destination = $1 order by user_id limit $2`,
 );
+// Before what came of them is looked up: what comes meanwhile waits, and finds the row as it is afterwards.
+const LOCK_LISTS = sql(
+  'destination_device_lists_lock',
+  `select 1 from destination_device_lists where destination = $1 and user_id = any($2::text[]) order by user_id for update`,
+);
 const TOLD = sql(
   'destination_device_lists_told',
   `with told as (select * from unnest($2::text[], $3::bigint[]) t(user_id, up_to)), more as (
@@ -76,6 +86,11 @@ const DESTINATIONS = sql('destination_device_lists_all', 'select distinct destin
 /** Makes those who work out what changed of a user's devices wait for each other. */
 export const lockToldDevices = async (tx: Tx, userId: string): Promise<void> => {
   await tx.query(LOCK, [userId]);
+};
+
+/** Waits for those who work out what changed of users' devices, and makes the next ones wait. */
+export const awaitToldDevices = async (tx: Tx, userIds: readonly string[]): Promise<void> => {
+  await tx.query(AWAIT_LOCKS, [userIds]);
 };
 
 /** What other servers were told last of a user's devices, by stream id. */
@@ -138,7 +153,11 @@ export const toldDestinationDeviceLists = async (
   destination: string,
   told: readonly { readonly userId: string; readonly upTo: number }[],
 ): Promise<void> => {
-  await database.query(TOLD, [destination, told.map(({ userId }) => userId), told.map(({ upTo }) => upTo)]);
+  const userIds = told.map(({ userId }) => userId);
+  await database.write(async (tx) => {
+    await tx.query(LOCK_LISTS, [destination, userIds]);
+    await tx.query(TOLD, [destination, userIds, told.map(({ upTo }) => upTo)]);
+  });
 };
 
 export const forgetDestinationDeviceLists = async (database: Database, destination: string): Promise<void> => {

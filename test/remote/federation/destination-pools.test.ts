@@ -9,6 +9,7 @@ import type { DestinationPlace } from '#src/remote/federation/destination-place.
 import { DestinationPools, type DestinationPoolsOptions } from '#src/remote/federation/destination-pools.ts';
 import { until } from '#test/support/until.ts';
 import { at } from '../outbound.ts';
+import { names } from '../outbound.ts';
 
 const certificate = (name: string): string =>
   readFileSync(new URL(`../../support/certificates/${name}`, import.meta.url), 'utf8');
@@ -71,6 +72,7 @@ describe('connections to other servers', () => {
       guard: new AddressGuard({ deny: [], allow: [] }),
       timeoutMs: 20_000,
       connections: 8,
+      resolve: names.addresses,
       certificateAuthorities: [certificate('authority.crt')],
       ...options,
     });

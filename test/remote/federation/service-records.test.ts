@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { systemRandom } from '#src/kernel/random.ts';
 import { ServerDiscovery } from '#src/remote/federation/server-discovery.ts';
 import { ServiceRecords } from '#src/remote/federation/service-records.ts';
+import { NameResolver } from '#src/remote/name-resolver.ts';
 import { DnsServer, type DnsRecord } from '#test/support/dns-server.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 
@@ -19,8 +20,10 @@ describe('SRV records, as a DNS server tells them', function () {
   before(async () => (dns = await DnsServer.start()));
   after(() => dns?.stop());
 
-  const records = (clock = new ManualClock()): ServiceRecords =>
-    new ServiceRecords({ clock, random: systemRandom, nameServers: [dns.address], timeoutMs: TIMEOUT_MS });
+  const records = (clock = new ManualClock()): ServiceRecords => {
+    const names = new NameResolver({ clock, nameServers: [dns.address], timeoutMs: TIMEOUT_MS });
+    return new ServiceRecords({ clock, random: systemRandom, resolve: (name) => names.services(name) });
+  };
   const freshName = (): string => `s${(names += 1)}.test`;
   const srv = (name: string, target: string, more: Partial<DnsRecord> = {}): DnsRecord =>
     ({ type: 'SRV', name, target, port: 8448, priority: 10, weight: 5, ...more }) as DnsRecord;

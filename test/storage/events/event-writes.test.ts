@@ -144,6 +144,27 @@ from owned, unnest($4::int[], $5::bigint[], $6::bigint[], $7::bytea[], $8::int[]
     expect(await clone.database.query(left)).to.deep.equal([{ n: 0 }]);
   });
 
+  it('gives an event that was refused its new position in the commit that takes the old one away', async () => {
+    const own = await cloneDatabase();
+    try {
+      const idsOf = sql('test_ids', "select nid, encode(event_id, 'escape') as id from events order by nid");
+      const refused = eventRow({ eventId: Buffer.from('same'), flags: EVENT_FLAGS.rejected });
+      await writeEvents(own.database, guards(), [{ events: [refused], tails: [] }]);
+      const accepted = eventRow({ eventId: Buffer.from('same') });
+      const write = { events: [accepted], tails: [], replaced: [{ room: ROOM, nid: refused.nid }] };
+      const error = await writeEvents(own.database, guards(7), [write]).catch((thrown: unknown) => thrown);
+      expect(error).to.be.instanceOf(StaleEpochError);
+      expect(await own.database.query(idsOf)).to.deep.equal([{ nid: refused.nid, id: 'same' }]);
+      await writeEvents(own.database, guards(), [write]);
+      expect(await own.database.query(idsOf)).to.deep.equal([
+        { nid: refused.nid, id: 'same\\000' },
+        { nid: accepted.nid, id: 'same' },
+      ]);
+    } finally {
+      await own.drop();
+    }
+  });
+
   it('has a new column of events by one line beside the migration', async () => {
     const own = await cloneDatabase();
     try {

@@ -13,7 +13,6 @@ import type { StateEntries, StateMerger } from '#src/services/events/resolution/
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { Database } from '#src/storage/database.ts';
-import { shadowOutliers } from '#src/storage/events/past-writes.ts';
 import type { Interner, Names } from '#src/storage/room-model/interner.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
@@ -264,12 +263,9 @@ export class EventReceiver {
       verdict,
       missingPrev,
       flags,
+      replaced: isReplaced ? known.nid : undefined,
       ...redaction,
     });
-    if (isReplaced) {
-      await shadowOutliers(this.#options.database, room.nid, [known.nid]);
-      turn.forget(given.eventId);
-    }
     const { event, written } = queueReceived(this.#options, turn, plan);
     written.catch(() => undefined);
     return verdict.kind === 'accepted'
@@ -397,6 +393,7 @@ export class EventReceiver {
       membership: (nid) => memberships.get(nid),
       positionOf,
       missingPrev,
+      replacedPosition: judged.replaced,
       awaitedRedaction,
       redactedBy: late?.get(incoming.eventId)?.[0],
       redaction: (event) =>
@@ -548,4 +545,6 @@ interface Judged extends JudgedRedaction {
   readonly missingPrev: readonly string[];
   /** What is remembered of it if it is accepted. */
   readonly flags: number;
+  /** Where it lies as an outlier, or as one that was refused. */
+  readonly replaced: number | undefined;
 }

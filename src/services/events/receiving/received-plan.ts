@@ -65,6 +65,8 @@ export interface ReceivedPlan {
   readonly positionOf: (eventId: string) => number | undefined;
   /** Those of its prev_events that are not here. */
   readonly missingPrev: readonly string[];
+  /** Where it lay until now, as an outlier or refused. */
+  readonly replacedPosition: number | undefined;
   readonly redaction: (event: StoredEvent) => PreparedRedaction | undefined;
   /** What it redacts, where that is not here. */
   readonly awaitedRedaction: string | undefined;
@@ -201,6 +203,7 @@ export const queueReceived = (
               example: reset.members[0],
             },
           ],
+    replaced: plan.replacedPosition === undefined ? [] : [{ room: room.nid, nid: plan.replacedPosition }],
     missing: plan.missingPrev.map((eventId) => ({ room: room.nid, eventId: eventIdBytes(eventId), referrer: nid })),
     tails: [
       {

@@ -105,11 +105,6 @@ export class ReceivingTurn {
     return this.#inOtherRooms.has(eventIdBytes(eventId).toString('latin1'));
   }
 
-  /** Treats an outlier as if it were not stored. */
-  forget(eventId: string): void {
-    this.#places.delete(eventId);
-  }
-
   /** Events of the room by position, in the same order; what is not there is left out. */
   async events(nids: readonly number[]): Promise<StoredEvent[]> {
     const { room } = this;

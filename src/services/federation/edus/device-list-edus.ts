@@ -16,6 +16,7 @@ import type { Database } from '#src/storage/database.ts';
 import { followerCursors, saveFollowerCursors } from '#src/storage/events/event-followers.ts';
 import {
   addDestinationDeviceLists,
+  awaitToldDevices,
   destinationsOfDeviceLists,
   forgetDestinationDeviceLists,
   lockToldDevices,
@@ -155,7 +156,11 @@ export class DeviceListEdus implements EduSource {
     const page = Math.max(1, Math.floor(NOTES_AT_ONCE / allowed.length));
     for (let from = 0; from < userIds.length; from += page) {
       const some = userIds.slice(from, from + page);
-      const added = await database.writeAgain((tx) => addDestinationDeviceLists(tx, allowed, some, 0));
+      const added = await database.writeAgain(async (tx) => {
+        // What is worked out for the first time just now is nothing yet, and was to be told to others.
+        await awaitToldDevices(tx, some);
+        return addDestinationDeviceLists(tx, allowed, some, 0);
+      });
       for (const destination of added) {
         this.#waiting.add(destination);
         wake(destination);
@@ -289,32 +294,26 @@ export class DeviceListEdus implements EduSource {
   /** Computes what changed of a user's devices, and for which servers the update waits. */
   async #publish(userId: string, sharing: readonly string[]): Promise<void> {
     const { allows, database, servers, wake } = this.#options;
-    const destinations = sharing.filter((server) => allows(server));
-    const known = await database.write(async (tx) => {
+    const destinations = await database.write(async (tx) => {
       await lockToldDevices(tx, userId);
       const before = await toldDevicesOf(tx, userId);
       const changes = changesOf(before, (await this.#keysOf([userId]))(userId));
-      if (changes.length === 0) return undefined;
+      if (changes.length === 0) return [];
+      // A server that came to share a room meanwhile was to be told of nothing.
+      const now = before.length > 0 ? sharing : (await servers.of([userId]))(userId);
+      const told = [...now].filter((server) => allows(server));
       await tellDevices(tx, userId, changes, KEPT_DELETED);
       const after = Math.max(
         0,
         ...before.flatMap(({ deviceId, streamId }) => (deviceId === CROSS_SIGNING ? [] : streamId)),
       );
-      await addDestinationDeviceLists(tx, destinations, [userId], after);
-      return before;
+      await addDestinationDeviceLists(tx, told, [userId], after);
+      return told;
     });
-    if (known === undefined) return;
     for (const destination of destinations) {
       this.#waiting.add(destination);
       wake(destination);
     }
-    // A server that began to share a room meanwhile found nothing to be sent.
-    if (known.length > 0) return;
-    const now = (await servers.of([userId]))(userId);
-    await this.tell(
-      [userId],
-      [...now].filter((server) => !sharing.includes(server)),
-    );
   }
 
   /** The keys of users as other servers may see them. */

@@ -6,13 +6,21 @@ import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { doing, Work } from '#src/kernel/work.ts';
 import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
 import type { EventReceiver, Reception } from '#src/services/events/receiving/event-receiver.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { ReceivedChecks } from '#src/services/events/policy/received-checks.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { isOfDatabase } from '#src/storage/failures.ts';
-import { finishEvents, finishEventsOfRoom, nextEvents, waitingEvents } from '#src/storage/federation/inbound.ts';
+import {
+  finishEvents,
+  finishEventsOfRoom,
+  type InboundEventRecord,
+  nextEvents,
+  waitingEvents,
+} from '#src/storage/federation/inbound.ts';
+import { EventsAside, type NextAside } from './events-aside.ts';
 import type { StatePace } from './state-pace.ts';
 
 /** An event that was acknowledged and is not in its room yet. */
@@ -21,6 +29,8 @@ export interface WaitingEvent {
   readonly seq: number;
   readonly origin: string;
   readonly event: IdentifiedPdu;
+  /** When it was acknowledged, in milliseconds since the epoch. */
+  readonly receivedTs: number;
 }
 
 /** Finds what an event needs before it can be accepted, and accepts it then. */
@@ -39,6 +49,8 @@ export interface InboundQueueOptions {
   readonly gaps: GapCloser;
   readonly policies: Pick<ReceivedChecks, 'mayConcern' | 'prepare'>;
   readonly pace: StatePace;
+  /** Tells what came into rooms otherwise. */
+  readonly stream: Pick<RoomEventStream, 'on'>;
   /** Whether a server could not be reached when it was asked the last time. */
   readonly isAway: (serverName: string) => boolean;
   readonly clock: Clock;
@@ -54,11 +66,13 @@ const ROOMS_AT_ONCE = 4;
 /** Events for which other servers are asked for what is missing at the same time: in all, and of those that one server has sent. */
 const ASKING_AT_ONCE = 64;
 const ASKING_OF_ORIGIN_AT_ONCE = 4;
-/** For so long what one event needs is asked for, and its server is waited for where it is away. */
+/** For so long what one event needs is asked for, and, since it was acknowledged, its server is waited for where it is away. */
 const MAX_ASKING_MS = 300_000;
 /** When a server that is away is asked again: at first, and at most. */
 const MIN_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 30_000;
+/** Of what waited while this server was not there each process waits so long all the same: the other one may be away at the same moment. */
+const MIN_WAITING_MS = 2 * MAX_PAUSE_MS;
 /** Events that are kept in memory until their turn comes; the others are read when it does. */
 const MAX_HELD = 4_000;
 /** Events of one server that may wait for one room, and in all: it is asked to come again later. */
@@ -81,14 +95,13 @@ class RoomLine {
   readonly aside = new Map<string, Aside>();
 
   isAside(seq: number): boolean {
-    for (const { seqs } of this.aside.values()) if (seqs.has(seq)) return true;
+    for (const { events } of this.aside.values()) if (events.has(seq)) return true;
     return false;
   }
 }
 
-/** Their places in the line, in order, and until when their server is waited for: they are read when their turn comes. */
 interface Aside {
-  readonly seqs: Map<number, number>;
+  readonly events: EventsAside;
   running: Promise<void> | undefined;
   /** Their server is away: until it is asked again. */
   timer: Timer | undefined;
@@ -125,6 +138,9 @@ export class InboundQueue {
       'How long it took to ask other servers for what an event needed.',
       SECONDS,
     );
+    options.stream.on('appended', ({ events, room }) => {
+      for (const { event } of events) this.#came(room, event.eventId);
+    });
     metrics.gaugeOf('tsudoi_federation_waiting_events', 'Events of other servers that wait for their rooms.', () => {
       let sum = 0;
       for (const count of this.#counts.values()) sum += count;
@@ -305,35 +321,56 @@ export class InboundQueue {
   async #receive(room: Room, line: RoomLine, batch: readonly WaitingEvent[]): Promise<readonly WaitingEvent[]> {
     if (!(await this.#askPolicyServer(room, batch))) return [];
     const receptions = await this.#receiving.run(() => this.#receiveBatch(room, batch));
-    const missing: WaitingEvent[] = [];
+    const missing = new Map<WaitingEvent, readonly string[]>();
     for (const [index, waiting] of batch.entries()) {
       const reception = receptions[index];
-      if (reception?.outcome === 'missing') missing.push(waiting);
+      if (reception?.outcome === 'missing') missing.set(waiting, reception.ids);
       else if (reception !== undefined) this.#note(room, waiting, reception);
     }
-    for (const waiting of missing) this.#standAside(room, line, waiting);
-    // What other events wait for may be among them.
-    if (receptions.some((reception) => reception?.outcome === 'accepted'))
-      for (const [origin, aside] of line.aside)
-        if (aside.timer !== undefined) this.#wakeAside(room, line, origin, aside);
-    return batch.filter((waiting) => !missing.includes(waiting));
+    for (const [waiting, lacks] of missing) this.#standAside(room, line, waiting, lacks);
+    return batch.filter((waiting) => !missing.has(waiting));
   }
 
-  #standAside(room: Room, line: RoomLine, { origin, seq }: WaitingEvent): void {
-    const fresh: Aside = { seqs: new Map(), running: undefined, timer: undefined, pauseMs: MIN_PAUSE_MS };
+  #standAside(room: Room, line: RoomLine, { origin, receivedTs, seq }: WaitingEvent, lacks: readonly string[]): void {
+    const { clock } = this.#options;
+    const fresh: Aside = {
+      events: new EventsAside(),
+      running: undefined,
+      timer: undefined,
+      pauseMs: MIN_PAUSE_MS,
+    };
     const aside = line.aside.get(origin) ?? fresh;
     line.aside.set(origin, aside);
-    aside.seqs.set(seq, this.#options.clock.monotonic() + MAX_ASKING_MS);
+    const left = receivedTs + MAX_ASKING_MS - clock.now();
+    const waits = Math.min(Math.max(left, MIN_WAITING_MS), MAX_ASKING_MS);
+    aside.events.add(seq, clock.monotonic() + waits, lacks);
     this.#wakeAside(room, line, origin, aside);
   }
 
+  /** An event is here now: what lacked it has its turn, however long its own server is away. */
+  #came(room: Room, eventId: string): void {
+    const line = this.#lines.get(room.nid);
+    if (line === undefined) return;
+    for (const [origin, aside] of line.aside)
+      if (aside.events.came(eventId)) this.#runAsideNow(room, line, origin, aside);
+  }
+
+  /** Their server is asked for what the first one lacks. */
   #wakeAside(room: Room, line: RoomLine, origin: string, aside: Aside): void {
     aside.timer?.cancel();
     aside.timer = undefined;
+    aside.events.isDue = true;
+    this.#runAsideNow(room, line, origin, aside);
+  }
+
+  #runAsideNow(room: Room, line: RoomLine, origin: string, aside: Aside): void {
     if (this.#closing.signal.aborted) return;
     aside.running ??= doing(new Work('receive events'), () => this.#runAside(room, line, aside)).finally(() => {
       aside.running = undefined;
-      if (aside.seqs.size === 0) line.aside.delete(origin);
+      if (aside.events.size === 0) {
+        aside.timer?.cancel();
+        line.aside.delete(origin);
+      } else if (aside.events.hasNext) this.#runAsideNow(room, line, origin, aside);
       else if (!this.#closing.signal.aborted) this.#wakeLater(room, line, origin, aside);
       this.#dropIfEmpty(room.nid, line);
     });
@@ -341,35 +378,43 @@ export class InboundQueue {
 
   /** The server of these events has what they need, and is away. */
   #wakeLater(room: Room, line: RoomLine, origin: string, aside: Aside): void {
-    aside.timer ??= this.#options.timers.after(aside.pauseMs, () => this.#wakeAside(room, line, origin, aside));
+    if (aside.timer !== undefined) return;
+    aside.timer = this.#options.timers.after(aside.pauseMs, () => this.#wakeAside(room, line, origin, aside));
     aside.pauseMs = Math.min(2 * aside.pauseMs, MAX_PAUSE_MS);
   }
 
   /** Ends when none is left, or their server is away. */
   async #runAside(room: Room, line: RoomLine, aside: Aside): Promise<void> {
-    const { clock, database, logger, pace, timers } = this.#options;
+    const { database, logger, pace, timers } = this.#options;
     const { signal } = this.#closing;
-    const { seqs } = aside;
-    for (let [next] = seqs; next !== undefined && !signal.aborted; [next] = seqs) {
-      const [seq, until] = next;
+    const { events } = aside;
+    while (!signal.aborted) {
+      const pauseMs = events.hasNext ? pace.pauseMs(room) : 0;
+      if (pauseMs > 0) {
+        await timers.sleep(Math.min(pauseMs, MAX_PAUSE_MS), signal);
+        continue;
+      }
+      const next = events.next();
+      if (next === undefined) return;
+      const { isReady, seq } = next;
       try {
-        const pauseMs = pace.pauseMs(room);
-        if (pauseMs > 0) {
-          await timers.sleep(Math.min(pauseMs, MAX_PAUSE_MS), signal);
-          continue;
-        }
         const [record] = await nextEvents(database, room.nid, seq - 1, 1);
         if (record?.seq === seq) {
           const waiting = waitingEvent(room, record);
-          const isLast = clock.monotonic() >= until;
-          const isOver = await pace.counting(room, () => this.#receiveAfterGap(room, waiting, isLast));
-          if (signal.aborted || !isOver) return;
+          const isOver = await pace.counting(room, () => this.#receiveAfterGap(room, waiting, events, next));
+          if (signal.aborted) return;
+          if (!isOver) {
+            // Those behind it lack what the same server has.
+            if (!isReady) events.isDue = false;
+            continue;
+          }
           await this.#remove(line, [waiting]);
-          aside.pauseMs = MIN_PAUSE_MS;
+          if (!isReady) aside.pauseMs = MIN_PAUSE_MS;
         }
-        seqs.delete(seq);
+        events.delete(seq);
       } catch (err) {
         if (signal.aborted) return;
+        if (isReady) events.tryAgain(seq);
         logger.warn('events of other servers wait for the database', { err, room: room.nid });
         await timers.sleep(RETRY_MS, signal);
       }
@@ -425,12 +470,17 @@ export class InboundQueue {
   /**
    * Something before the event is not here: perhaps it came meanwhile, else it is asked for.
    *
-   * @param isLast its server is not waited for any more
    * @returns false when the event waits for its server, which is away
    */
-  async #receiveAfterGap(room: Room, waiting: WaitingEvent, isLast: boolean): Promise<boolean> {
+  async #receiveAfterGap(
+    room: Room,
+    waiting: WaitingEvent,
+    events: EventsAside,
+    { isReady, until }: NextAside,
+  ): Promise<boolean> {
     const { clock, isAway, logger } = this.#options;
-    const { event, origin } = waiting;
+    const { event, origin, seq } = waiting;
+    const isLast = clock.monotonic() >= until;
     if (!(await this.#askPolicyServer(room, [waiting]))) return true;
     const again = await this.#receiving.run(() => this.#receiveAlone(room, waiting));
     if (again === undefined) return true;
@@ -438,14 +488,17 @@ export class InboundQueue {
       this.#note(room, waiting, again);
       return true;
     }
+    events.lacks(seq, again.ids);
+    // It lacks more than what came, and its server was asked for that.
+    if (isReady && isAway(origin)) return false;
     const started = clock.monotonic();
     try {
       const reception = await this.#gateOf(origin).run(() => this.#asking.run(() => this.#close(room, waiting)));
       this.#seconds.observe((clock.monotonic() - started) / 1000);
-      const { outcome } = reception ?? again;
+      const last = reception ?? again;
       // It was acknowledged: what its server will tell when it is back must not be lost because it was away for a moment.
-      if (outcome === 'missing' && !isLast && isAway(origin)) return false;
-      this.#note(room, waiting, reception ?? again);
+      if (last.outcome === 'missing' && !isLast && isAway(origin)) return false;
+      this.#note(room, waiting, last);
     } catch (err) {
       if (isOfDatabase(err) || this.#closing.signal.aborted) throw err;
       this.#received.inc({ outcome: 'failed' });
@@ -479,6 +532,7 @@ export class InboundQueue {
 
   #note(room: Room, { event, origin }: WaitingEvent, reception: Reception): void {
     this.#received.inc({ outcome: reception.outcome });
+    if (reception.outcome !== 'missing' && reception.outcome !== 'denied') this.#came(room, event.eventId);
     if (reception.outcome === 'accepted' || reception.outcome === 'known') return;
     this.#options.logger.info('an event of another server was not accepted', {
       room_id: room.roomId,
@@ -492,10 +546,10 @@ export class InboundQueue {
 
 const waitingEvent = (
   { version }: Room,
-  {
-    event_id: id,
-    json,
-    origin,
-    seq,
-  }: { readonly seq: number; readonly event_id: Buffer; readonly origin: string; readonly json: string },
-): WaitingEvent => ({ seq, origin, event: { eventId: eventIdText(version, id), pdu: JSON.parse(json) as Pdu } });
+  { event_id: id, json, origin, received_ts: receivedTs, seq }: InboundEventRecord,
+): WaitingEvent => ({
+  seq,
+  origin,
+  event: { eventId: eventIdText(version, id), pdu: JSON.parse(json) as Pdu },
+  receivedTs,
+});

@@ -156,11 +156,12 @@ export class InboundTransactions {
       throw limitExceeded('federation_waiting_events', COME_AGAIN_MS);
     await this.#handleEdus(origin, edus);
     const answer = JSON.stringify({ pdus: results } satisfies TransactionAnswer);
+    const receivedTs = clock.now();
     const staged = await stageTransaction(database, {
       origin,
       txnId,
       answer,
-      receivedTs: clock.now(),
+      receivedTs,
       events: [...good.values()].map(({ event, room }) => ({
         room: room.nid,
         eventId: eventIdBytes(event.eventId),
@@ -170,7 +171,7 @@ export class InboundTransactions {
     const places = new Map(staged.map(({ event_id: id, seq }) => [id.toString('latin1'), seq]));
     const waiting = [...good.values()].flatMap(({ event, room }) => {
       const seq = places.get(eventIdBytes(event.eventId).toString('latin1'));
-      return seq === undefined ? [] : [{ room, waiting: { seq, origin, event } }];
+      return seq === undefined ? [] : [{ room, waiting: { seq, origin, event, receivedTs } }];
     });
     for (const [room, ofRoom] of Map.groupBy(waiting, (one) => one.room))
       queue.add(

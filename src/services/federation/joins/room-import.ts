@@ -348,7 +348,8 @@ export class RoomImport {
             redacted: [],
           },
           [
-            requestJob(shareDevices, { room: room.nid, userId }),
+            // Where members are known before the join is, it is asked for by what follows the join.
+            ...(room.remoteServers().length === 0 ? [requestJob(shareDevices, { room: room.nid, userId })] : []),
             ...(hasPredecessor(told) ? [requestJob(moveToSuccessor, { room: room.nid, userId })] : []),
           ],
         ),

@@ -1,4 +1,7 @@
 import { expect } from 'chai';
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
+import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
+import { sql, type Statement } from '#src/storage/statement.ts';
 import { type Federation, startFederation } from '#test/support/federation.ts';
 import type { InProcessServer } from '#test/support/in-process-server.ts';
 import { until } from '#test/support/until.ts';
@@ -38,6 +41,59 @@ describe('a room with many forks', function () {
     expect(held.head.extremities[0]!.pdu.prev_events).to.have.length(20);
     const page = await server.must('alice', 'GET', `/rooms/${roomId}/messages?dir=b&limit=200`);
     expect(server.bodies(page)).to.have.length(120);
+  });
+
+  it('keeps an event that was refused where it is when it is accepted later and that cannot be written', async () => {
+    const roomId = await server.room('alice', { preset: 'public_chat' });
+    const room = await PartnerRoom.join(server, federation.partner('p.test'), roomId, [PAT]);
+    const levels = await server.must('alice', 'GET', `/rooms/${roomId}/state/m.room.power_levels`);
+    const power = (level: number): Promise<unknown> =>
+      server.setState('alice', roomId, 'm.room.power_levels', { ...levels, users: { ...levels.users, [PAT]: level } });
+    await power(50);
+    await room.catchUp();
+    const topic = room.make({ type: 'm.room.topic', sender: PAT, stateKey: '', content: { topic: 'late' } });
+    await power(0);
+    await room.send([topic]);
+    await power(50);
+    const held = (await server.services.rooms.byId(roomId))!;
+    const places = (): Promise<{ nid: number; flags: number }[]> =>
+      server.services.database.query(sql('test_places_of_event', 'select nid, flags from events where event_id = $1'), [
+        eventIdBytes(topic.eventId),
+      ]);
+    const [refused] = await places();
+    expect(refused!.flags & EVENT_FLAGS.softFailed).to.not.equal(0);
+    const { database, receiver } = server.services;
+    const query = database.query;
+    const write = database.write;
+    const refuses = (): Promise<never> => Promise.reject(new Error('the database refuses it'));
+    database.query = (statement, values) =>
+      statement.name.startsWith('write_') ? refuses() : (query.call(database, statement, values) as never);
+    database.write = (use) =>
+      write.call(database, (tx) =>
+        use(
+          new Proxy(tx, {
+            get: (target, name) =>
+              name === 'query'
+                ? (statement: Statement, values?: readonly unknown[]) =>
+                    statement.name.startsWith('write_') ? refuses() : target.query(statement, values)
+                : (Reflect.get(target, name, target) as unknown),
+          }),
+        ),
+      ) as never;
+    let error: unknown;
+    try {
+      error = await receiver.reconsider(held, topic).catch((thrown: unknown) => thrown);
+    } finally {
+      database.query = query;
+      database.write = write;
+    }
+    expect(error).to.be.instanceOf(Error);
+    expect(await places()).to.deep.equal([refused]);
+    expect((await receiver.reconsider(held, topic)).outcome).to.equal('accepted');
+    const [accepted] = await places();
+    expect(accepted!.nid).to.be.above(refused!.nid);
+    const { topic: shown } = await server.must('alice', 'GET', `/rooms/${roomId}/state/m.room.topic`);
+    expect(shown).to.equal('late');
   });
 
   it('takes a flood of forward extremities in, and keeps 20 of them, while its users go on', async () => {

@@ -39,6 +39,13 @@ describe('events that are missing when others come', function () {
   const extremities = async (): Promise<string[]> =>
     (await server.services.rooms.byId(roomId))!.head.extremities.map(({ eventId }) => eventId);
   const says = (count: number): IdentifiedPdu[] => Array.from({ length: count }, (_, i) => room.say(PAT, `${i}`));
+  /** Time passes, and what begins in it is done before it goes on. */
+  const passes = async (seconds: number): Promise<void> => {
+    for (let left = seconds; left > 0; left -= 10) {
+      await federation.clock.advance(Math.min(left, 10) * 1_000);
+      await server.idle();
+    }
+  };
   const asked = (path: RegExp): number => p.asked.filter((one) => path.test(one.path)).length;
 
   it('are asked for between our forward extremities and the event, and come in order, without any question for the state', async () => {
@@ -156,18 +163,34 @@ describe('events that are missing when others come', function () {
     await room.send([events[2]!]);
     expect(await bodies()).to.deep.equal([]);
     expect(await waiting()).to.have.length(2);
-    await federation.clock.advance(20_000);
-    await server.idle();
+    await passes(20);
     expect(await bodies()).to.deep.equal([]);
     // The server may be another process by then.
     await server.restart();
     await server.idle();
     expect(await waiting()).to.have.length(2);
     federation.path('a.test', 'p.test').heal();
-    await federation.clock.advance(40_000);
-    await server.idle();
+    await passes(40);
     expect(await bodies()).to.deep.equal(['2', '1', '0']);
     expect(await waiting()).to.deep.equal([]);
+  });
+
+  it('are waited for no longer than five minutes, however often the server starts anew meanwhile', async () => {
+    const waiting = (): Promise<object[]> =>
+      server.services.database.query(sql('test_inbound_over_restarts', 'select seq from inbound_events'), []);
+    const [, second] = says(2);
+    federation.path('a.test', 'p.test').cut();
+    await room.send([second!]);
+    // Each time a minute passes.
+    for (let minute = 0; minute < 4; minute++) {
+      await server.restart();
+      await server.idle();
+      expect(await waiting()).to.have.length(1);
+    }
+    await passes(90);
+    expect(await waiting()).to.deep.equal([]);
+    federation.path('a.test', 'p.test').heal();
+    await passes(60);
   });
 
   it('are waited for no longer than five minutes, and found when something is said afterwards', async () => {
@@ -176,14 +199,11 @@ describe('events that are missing when others come', function () {
     const events = says(3);
     federation.path('a.test', 'p.test').cut();
     await room.send([events[1]!]);
-    for (let minute = 0; minute < 6; minute++) {
-      await federation.clock.advance(60_000);
-      await server.idle();
-    }
+    await passes(330);
     expect(await waiting()).to.deep.equal([]);
     expect(await bodies()).to.deep.equal([]);
     federation.path('a.test', 'p.test').heal();
-    await federation.clock.advance(60_000);
+    await passes(60);
     await room.send([events[2]!]);
     expect(await bodies()).to.deep.equal(['2', '1', '0']);
   });
@@ -196,7 +216,41 @@ describe('events that are missing when others come', function () {
     await room.send([events[0]!]);
     expect(await bodies()).to.deep.equal(['1', '0']);
     federation.path('a.test', 'p.test').heal();
-    await federation.clock.advance(60_000);
+    await passes(60);
+  });
+
+  it('that come meanwhile let in what waits for them behind another event of the same server, and nobody is asked for what others wait for', async () => {
+    const q = federation.partner('q.test');
+    const other = await PartnerRoom.join(server, q, roomId, ['@quinn:q.test']);
+    await room.catchUp();
+    const base = await extremities();
+    const chain = (name: string): [IdentifiedPdu, IdentifiedPdu] => {
+      const first = other.say('@quinn:q.test', `${name}1`, { prev: base });
+      return [first, other.say('@quinn:q.test', `${name}2`, { prev: [first.eventId] })];
+    };
+    const [, lostChild] = chain('lost');
+    const [parent, child] = chain('late');
+    for (const partner of [p, q]) {
+      partner.on('POST', '/_matrix/federation/v1/get_missing_events/*', () => ({ status: 404 }));
+      partner.on('GET', '/_matrix/federation/v1/state_ids/*', () => ({ status: 404 }));
+    }
+    federation.path('a.test', 'q.test').cut();
+    await q.transact('a.test', { pdus: [lostChild.pdu, child.pdu] });
+    await server.idle();
+    expect(await bodies()).to.deep.equal([]);
+    const questions = (): number => p.requests('POST', /get_missing_events|state_ids/).length;
+    const before = questions();
+    for (let n = 0; n < 10; n++) await room.send([room.say(PAT, `${n}`)]);
+    expect(questions()).to.equal(before);
+    await p.transact('a.test', { pdus: [parent.pdu] });
+    await server.idle();
+    expect((await bodies()).filter((body) => /late|lost/.test(body))).to.have.members(['late1', 'late2']);
+    expect(questions()).to.equal(before);
+    federation.path('a.test', 'q.test').heal();
+    // Then nothing waits any more.
+    await passes(70);
+    const waiting = sql('test_inbound_behind_another', 'select seq from inbound_events');
+    expect(await server.services.database.query(waiting)).to.deep.equal([]);
   });
 
   it('that are bad are thrown away with what is built on them, and asked for again with the next event', async () => {

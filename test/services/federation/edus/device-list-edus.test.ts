@@ -1,0 +1,137 @@
+import { expect } from 'chai';
+import { silentLogger } from '#src/kernel/logger.ts';
+import { Signal } from '#src/kernel/signal.ts';
+import { systemTimers } from '#src/kernel/timers.ts';
+import { DeviceListEdus, type DeviceListEdusOptions } from '#src/services/federation/edus/device-list-edus.ts';
+import {
+  addDestinationDeviceLists,
+  lockToldDevices,
+  nextDestinationDeviceLists,
+  tellDevices,
+  toldDestinationDeviceLists,
+} from '#src/storage/federation/told-devices.ts';
+import type { Database, Tx } from '#src/storage/database.ts';
+import { sql } from '#src/storage/statement.ts';
+import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
+import { MortalDatabase } from '#test/support/mortal-database.ts';
+import { until } from '#test/support/until.ts';
+
+const ALICE = '@alice:a.test';
+const ACCOUNT = sql(
+  'test_told_account',
+  'insert into accounts (user_id, localpart, created_ts) values ($1, $1, 0) on conflict do nothing',
+);
+const WAITING = sql(
+  'test_told_waiting',
+  `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+);
+const FORGOTTEN = sql('test_told_forgotten', 'truncate told_devices, destination_device_lists, event_followers');
+
+describe('what is noted for servers of devices that change', function () {
+  this.timeout(60_000);
+  let clone: TestDatabase;
+  let database: Database;
+
+  before(async () => {
+    clone = await cloneDatabase();
+    ({ database } = clone);
+    await database.query(ACCOUNT, [ALICE]);
+  });
+  after(() => clone.drop());
+  beforeEach(() => database.query(FORGOTTEN));
+
+  const tells = (tx: Tx, streamId: number): Promise<void> =>
+    tellDevices(
+      tx,
+      ALICE,
+      [{ deviceId: `D${streamId}`, streamId, digest: Buffer.from([streamId]), deleted: false }],
+      100,
+    );
+  const noted = async (): Promise<number[]> =>
+    (await nextDestinationDeviceLists(database, 'p.test', 10)).map(({ after }) => after);
+  const waits = (): Promise<unknown> =>
+    until('somebody waits for a lock', async () => (await database.query(WAITING)).length > 0 || undefined);
+
+  it('stays where a device changes while it is noted that the server was told of the others', async () => {
+    await database.write(async (tx) => {
+      await tells(tx, 1);
+      await addDestinationDeviceLists(tx, ['p.test'], [ALICE], 0);
+    });
+    let told: Promise<void> | undefined;
+    await database.write(async (tx) => {
+      await tells(tx, 2);
+      await addDestinationDeviceLists(tx, ['p.test'], [ALICE], 1);
+      told = toldDestinationDeviceLists(database, 'p.test', [{ userId: ALICE, upTo: 1 }]);
+      await waits();
+    });
+    await told;
+    expect(await noted()).to.deep.equal([1]);
+    await toldDestinationDeviceLists(database, 'p.test', [{ userId: ALICE, upTo: 2 }]);
+    expect(await noted()).to.deep.equal([]);
+  });
+
+  /** The user's one device, and the servers that share a room with the user as they come. */
+  const edus = (of: Database, servers: () => Promise<readonly string[]>): DeviceListEdus =>
+    new DeviceListEdus({
+      database: of,
+      writer: { committed: () => [1] } as unknown as DeviceListEdusOptions['writer'],
+      changes: {
+        changed: new Signal(),
+        between: async () => [{ userId: ALICE, seenBy: undefined }],
+      } as unknown as DeviceListEdusOptions['changes'],
+      keys: {
+        local: async () => ({ deviceKeys: { [ALICE]: { DEVICE: { keys: {} } } }, masterKeys: {}, selfSigningKeys: {} }),
+      } as unknown as DeviceListEdusOptions['keys'],
+      servers: {
+        of: async () => {
+          const found = new Set(await servers());
+          return () => found;
+        },
+      } as unknown as DeviceListEdusOptions['servers'],
+      timers: systemTimers,
+      logger: silentLogger,
+      isLocal: () => true,
+      allows: () => true,
+      wake: () => undefined,
+    });
+
+  it('is noted for a server that comes to share a room while devices are told for the first time, wherever the process is killed', async () => {
+    let kill = 0;
+    for (let wasKilled = true; wasKilled; kill += 1) {
+      await database.query(FORGOTTEN);
+      const mortal = new MortalDatabase(database);
+      let hasJoined = false;
+      const dying = edus(mortal.database, async () => {
+        if (hasJoined) return ['p.test'];
+        // The join is committed now; its job finds nothing that was told.
+        hasJoined = true;
+        await edus(database, async () => []).tell([ALICE], ['p.test']);
+        return [];
+      });
+      mortal.killAt(kill);
+      wasKilled = !(await mortal.survives(async () => {
+        await dying.start();
+        await dying.idle();
+      }));
+      await dying.close();
+      const next = edus(database, async () => (hasJoined ? ['p.test'] : []));
+      await next.start();
+      await next.idle();
+      await next.close();
+      expect(await noted(), `killed at ${kill}`).to.deep.equal(hasJoined ? [0] : []);
+    }
+    expect(kill).to.be.above(8);
+  });
+
+  it('waits for who works out what changed of the user, so that a server that comes meanwhile is told of it', async () => {
+    let told: Promise<void> | undefined;
+    await database.write(async (tx) => {
+      await lockToldDevices(tx, ALICE);
+      told = edus(database, async () => []).tell([ALICE], ['p.test']);
+      await waits();
+      await tells(tx, 1);
+    });
+    await told;
+    expect(await noted()).to.deep.equal([0]);
+  });
+});
