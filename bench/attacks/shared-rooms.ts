@@ -45,7 +45,7 @@ export const sharedRooms: readonly Attack[] = [
     'federation.partial',
     'users join rooms of a server that never tells their members, or comes to no end, and read and write there',
     ({ partner }) => {
-      const rooms = new HostileRooms(partner);
+      const rooms = HostileRooms.of(partner);
       const ids = Array.from({ length: ROOMS }, (_, index) => rooms.add(TRICKS[index % TRICKS.length]!));
       return (field) =>
         field.swarm(
@@ -70,9 +70,9 @@ export const sharedRooms: readonly Attack[] = [
     'federation.past',
     'users page through the past of a room of which another server has ever more',
     async ({ partner, crowd, users }) => {
-      const id = part(new HostileRooms(partner).add('endless past'));
+      const id = part(HostileRooms.of(partner).add('endless past'));
       for (const { token } of users)
-        await crowd.answer('POST', `${V3}/join/${id}?server_name=${PARTNER_NAME}`, token, {});
+        await crowd.json('POST', `${V3}/join/${id}?server_name=${PARTNER_NAME}`, token, {});
       const from = new Map<number, string>();
       return (field) =>
         field.swarm(

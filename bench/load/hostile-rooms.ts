@@ -26,11 +26,19 @@ interface HostileRoom {
  * comes to no end.
  */
 export class HostileRooms {
+  static readonly #ofPartner = new WeakMap<PartnerServer, HostileRooms>();
   readonly #partner: PartnerServer;
   readonly #rooms = new Map<string, HostileRoom>();
   readonly #version: RoomVersion;
 
-  constructor(partner: PartnerServer) {
+  /** Those of a partner: it has one set of them. */
+  static of(partner: PartnerServer): HostileRooms {
+    const known = HostileRooms.#ofPartner.get(partner) ?? new HostileRooms(partner);
+    HostileRooms.#ofPartner.set(partner, known);
+    return known;
+  }
+
+  private constructor(partner: PartnerServer) {
     this.#partner = partner;
     const version = roomVersion('10');
     if (version === undefined) throw new Error('there is no room version 10');

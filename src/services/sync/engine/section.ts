@@ -90,6 +90,8 @@ export interface Section {
    * of these since the client's position. Its `open` neither notes nor deletes anything.
    */
   readonly isQuietUntilWoken?: true;
+  /** False for sections without parts for rooms: they are not asked again for rooms that did not fit into an earlier response. */
+  readonly tellsOfRooms?: false;
   /** Subscribes to what makes news. Called once. */
   listen?(waker: Waker): void;
   /** Opens the section for a response, and reads what it will need; without anything to read it answers at once. */

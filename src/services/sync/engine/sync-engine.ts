@@ -147,7 +147,7 @@ export class SyncEngine {
     for (const rooms of since?.rooms ?? []) {
       const earlier = this.#requestOf(user, earlierRequest(request, rooms), data);
       const opened: (SectionView | undefined)[] = sections.map(() => QUIET);
-      const reading = this.#open(opened, earlier, undefined, undefined);
+      const reading = this.#open(opened, earlier, undefined, undefined, ({ tellsOfRooms }) => tellsOfRooms !== false);
       if (reading !== undefined) yield reading;
       behind.push({ common: earlier, views: opened });
     }
@@ -298,6 +298,7 @@ export class SyncEngine {
    * something to read do so at the same time.
    *
    * @param known the version of the user that the client knows, if that is remembered
+   * @param isMeant which sections to open; all when left out
    * @returns what is to be waited for; undefined when all are open
    */
   #open(
@@ -305,12 +306,13 @@ export class SyncEngine {
     common: SectionRequest,
     since: SyncPosition | undefined,
     known: number | undefined,
+    isMeant?: (section: Section) => boolean,
   ): Promise<unknown> | undefined {
     const { sections, users } = this.#options;
     let reading: Promise<unknown>[] | undefined;
     for (let index = 0; index < sections.length; index++) {
       const section = sections[index];
-      if (section === undefined || views[index] !== undefined) continue;
+      if (section === undefined || views[index] !== undefined || isMeant?.(section) === false) continue;
       const isQuiet = section.isQuietUntilWoken === true && known !== undefined;
       if (isQuiet && !users.mayHaveNews(common.user, index, known)) continue;
       const behind = section.cursor === undefined ? undefined : since?.behind?.[section.cursor];

@@ -19,6 +19,7 @@ interface Told {
  */
 export class DeviceKeysSection implements Section {
   readonly name = 'device_keys';
+  readonly tellsOfRooms = false;
   readonly #counts: DeviceKeyCounts;
   /** What devices were told last: only another count is news. */
   readonly #told = new WeakMap<object, Map<string, KeyCounts>>();

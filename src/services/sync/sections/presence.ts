@@ -13,6 +13,7 @@ export interface PresenceSource {
 /** Presence of the users with whom the reader shares rooms. Client-Server API, "Presence". */
 export class PresenceSection implements Section {
   readonly name = 'presence';
+  readonly tellsOfRooms = false;
   readonly isQuietUntilWoken = true;
   readonly #source: PresenceSource;
 

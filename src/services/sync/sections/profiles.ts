@@ -100,6 +100,7 @@ export interface ProfilesSectionOptions {
  */
 export class ProfilesSection implements Section {
   readonly name = 'profiles';
+  readonly tellsOfRooms = false;
   readonly cursor = 'p';
   readonly keepsRest = true;
   readonly #options: ProfilesSectionOptions;

@@ -12,6 +12,7 @@ const NOTHING: SectionView = {};
 /** To-device messages, each once. Filters do not apply to them. Client-Server API, "Send-to-Device messaging". */
 export class ToDeviceSection implements Section {
   readonly name = 'to_device';
+  readonly tellsOfRooms = false;
   readonly cursor = 't';
   readonly #inboxes: DeviceInboxes;
   readonly #arrived: Subscribable<readonly string[]>;
