@@ -1,3 +1,4 @@
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { assertJsonObject, isJsonObject } from '#src/protocol/json/json-value.ts';
 import { refuseWrittenFloats } from '#src/protocol/json/written-floats.ts';
@@ -70,11 +71,4 @@ const unknownMethod = (name: unknown): MatrixError =>
       );
 
 const tooManyAtOnce = (most: number): MatrixError =>
-  new MatrixError(
-    'M_LIMIT_EXCEEDED',
-    `More than ${most} requests of this socket are running: wait for their answers.`,
-    {
-      retry_after_ms: 1_000,
-      'org.tsudoi.limiter': 'in_flight',
-    },
-  );
+  limitExceeded('in_flight', 1_000, `More than ${most} requests of this socket are running: wait for their answers.`);

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
 import type { Deadlines } from '#src/kernel/deadlines.ts';
+import { limiterFields } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { ClientGone, watchClient } from './client-gone.ts';
 
@@ -29,8 +30,8 @@ export const tooSlow = (): MatrixError =>
 export const noRoom = (): MatrixError =>
   new MatrixError(
     'M_LIMIT_EXCEEDED',
-    'This server has as much in its hands as it can hold at the moment: try again shortly.',
-    { retry_after_ms: 2_000, 'org.tsudoi.limiter': 'bytes_in_flight' },
+    'This server has no memory left for more requests at the moment: try again shortly.',
+    limiterFields('bytes_in_flight', 2_000),
     503,
   );
 

@@ -2,8 +2,14 @@ import { MatrixError } from './matrix-error.ts';
 
 const LIMITER = 'org.tsudoi.limiter';
 
+/** The fields of a refusal by a limit, see `limitExceeded`. */
+export const limiterFields = (limiter: string, retryAfterMs: number): Readonly<Record<string, string | number>> => ({
+  retry_after_ms: retryAfterMs,
+  [LIMITER]: limiter,
+});
+
 /**
- * What a client is told that asks for too much.
+ * The error for a client that asks for too much.
  *
  * @param limiter name of the limit that stood in the way, for operators and for clients that want to say it
  * @param retryAfterMs milliseconds until it is worth trying again
@@ -12,7 +18,7 @@ export const limitExceeded = (
   limiter: string,
   retryAfterMs: number,
   message = `Too many requests: the limiter ${limiter} asks to wait ${retryAfterMs} ms.`,
-): MatrixError => new MatrixError('M_LIMIT_EXCEEDED', message, { retry_after_ms: retryAfterMs, [LIMITER]: limiter });
+): MatrixError => new MatrixError('M_LIMIT_EXCEEDED', message, limiterFields(limiter, retryAfterMs));
 
 /** The limit by which a request was refused; undefined for other errors. */
 export const limiterOf = (error: MatrixError): unknown => error.fields[LIMITER];

@@ -5,6 +5,7 @@ import type { Logger } from '#src/kernel/logger.ts';
 import type { Histogram, Metrics } from '#src/kernel/metrics.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
+import { limiterFields } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { ORIGIN, type PositionVector, positionOf, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -26,7 +27,7 @@ export class BuiltOnFailedWriteError extends Error {
 /** Too much waits to be written: the client may try again in a moment. */
 export class WriterOverloadedError extends MatrixError {
   constructor() {
-    super('M_LIMIT_EXCEEDED', 'The server has more to write than it can keep up with.', { retry_after_ms: 1000 });
+    super('M_LIMIT_EXCEEDED', 'The server has more to write than it can keep up with.', limiterFields('writer', 1_000));
     this.name = 'WriterOverloadedError';
   }
 }

@@ -5,6 +5,7 @@ import type { Random } from '#src/kernel/random.ts';
 import { SharedBudget, Shares } from '#src/kernel/shared-budget.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
@@ -123,12 +124,10 @@ export class MediaService {
     await database.write(async (tx) => {
       await lockUploads(tx, userId);
       if ((await countPending(tx, userId, now)) >= maxPending) {
-        throw new MatrixError(
-          'M_LIMIT_EXCEEDED',
+        throw limitExceeded(
+          'pending_uploads',
+          1_000,
           `You have ${maxPending} uploads that have not begun: finish them first.`,
-          {
-            retry_after_ms: 1_000,
-          },
         );
       }
       await insertMedia(tx, { origin: LOCAL, mediaId, userId, createdTs: now, expiresTs });
@@ -260,13 +259,7 @@ export class MediaService {
   #begin(userId: string): () => void {
     const share = this.#uploaders.of(userId);
     if (!this.#uploads.take(1, share)) {
-      throw new MatrixError(
-        'M_LIMIT_EXCEEDED',
-        'Too many uploads are under way: begin this one when others are done.',
-        {
-          retry_after_ms: 2_000,
-        },
-      );
+      throw limitExceeded('uploads', 2_000, 'Too many uploads are under way: begin this one when others are done.');
     }
     return () => this.#uploads.give(1, share);
   }

@@ -6,6 +6,7 @@ import { OnceByKey } from '#src/kernel/once.ts';
 import { orAborted } from '#src/kernel/or-aborted.ts';
 import { SharedBudget, Shares } from '#src/kernel/shared-budget.ts';
 import { TimedCache } from '#src/kernel/timed-cache.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isServerName } from '#src/protocol/identifiers/server-name.ts';
 import { type FederationFailure, matrixErrorOf } from '#src/remote/federation/federation-client.ts';
@@ -127,12 +128,10 @@ export class RemoteMedia {
   #begin(serverName: string, party: string): () => void {
     const shares = [this.#servers.of(serverName), this.#parties.of(party)] as const;
     if (!this.#budget.take(1, ...shares))
-      throw new MatrixError(
-        'M_LIMIT_EXCEEDED',
+      throw limitExceeded(
+        'remote_media',
+        2_000,
         'Too many files of other servers are being fetched: try again shortly.',
-        {
-          retry_after_ms: 2_000,
-        },
       );
     return () => this.#budget.give(1, ...shares);
   }

@@ -6,6 +6,7 @@ import { atMost } from '#src/kernel/at-most.ts';
 import { FairGate } from '#src/kernel/fair-gate.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
 import { thumbnailSize } from '#src/protocol/media/thumbnail-size.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import { findThumbnail, insertThumbnail, type ThumbnailKey } from '#src/storage/media/thumbnails.ts';
@@ -119,9 +120,7 @@ export class ThumbnailService {
 class Superfluous extends Error {}
 
 const busy = (): MatrixError =>
-  new MatrixError('M_LIMIT_EXCEEDED', 'Too many thumbnails are being made: try again shortly.', {
-    retry_after_ms: 2_000,
-  });
+  limitExceeded('thumbnails', 2_000, 'Too many thumbnails are being made: try again shortly.');
 
 function assertScaled<T>(scaled: T | ScalingRefusal): asserts scaled is Exclude<T, ScalingRefusal> {
   if (scaled === 'too large') throw tooLarge();

@@ -1,5 +1,6 @@
 import type { Place } from '#src/kernel/line.ts';
 import { networkOf } from '#src/kernel/network.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -159,10 +160,7 @@ export class Credentials {
       const verdict = rateLimiter.take(bucket, key);
       if (verdict.ok) continue;
       for (const [taken, of] of counts.slice(0, index)) rateLimiter.giveBack(taken, of);
-      throw new MatrixError('M_LIMIT_EXCEEDED', 'Too many attempts to log in: wait before the next one.', {
-        retry_after_ms: verdict.retryAfterMs,
-        'org.tsudoi.limiter': bucket,
-      });
+      throw limitExceeded(bucket, verdict.retryAfterMs, 'Too many attempts to log in: wait before the next one.');
     }
   }
 }

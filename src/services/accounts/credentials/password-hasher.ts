@@ -2,7 +2,8 @@ import { availableParallelism } from 'node:os';
 import * as argon2 from '@node-rs/argon2';
 import { FairGate } from '#src/kernel/fair-gate.ts';
 import type { Place } from '#src/kernel/line.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
+import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 
 /** What one hash costs. Memory in KiB. */
 export interface Argon2Cost {
@@ -90,7 +91,4 @@ export class PasswordHasher {
 }
 
 const lineIsFull = (): MatrixError =>
-  new MatrixError('M_LIMIT_EXCEEDED', 'Too many people are logging in at the moment: try again shortly.', {
-    retry_after_ms: 2_000,
-    'org.tsudoi.limiter': 'password_hashing',
-  });
+  limitExceeded('password_hashing', 2_000, 'Too many users are logging in at the moment: try again shortly.');

@@ -116,12 +116,12 @@ export class LoginService {
     const account = await this.#account(request);
     if (account.locked) throw userLocked();
     const verdict = this.#rateLimiter.take(SUCCESSES, account.userId);
-    if (!verdict.ok) {
-      throw new MatrixError('M_LIMIT_EXCEEDED', 'Too many logins of this account: wait before the next one.', {
-        retry_after_ms: verdict.retryAfterMs,
-        'org.tsudoi.limiter': SUCCESSES,
-      });
-    }
+    if (!verdict.ok)
+      throw limitExceeded(
+        SUCCESSES,
+        verdict.retryAfterMs,
+        'Too many logins of this account: wait before the next one.',
+      );
     await this.#policy.mayLogIn(account.userId, { ip: request.ip, userAgent: request.userAgent }, request);
     const session = {
       userId: account.userId,

@@ -1,3 +1,4 @@
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { AdminTasks } from '#src/services/admin/tasks/admin-tasks.ts';
 import type { Task, TaskContext, TaskKind, TaskRecord } from '#src/services/admin/tasks/task.ts';
@@ -64,9 +65,7 @@ export class UserExports implements TaskKind<Params, ExportResult> {
       { limit: 1 },
     );
     if (open.tasks.length > 0)
-      throw new MatrixError('M_LIMIT_EXCEEDED', 'An archive of this user is being made already: wait for it.', {
-        retry_after_ms: 60_000,
-      });
+      throw limitExceeded('user_exports', 60_000, 'An archive of this user is being made already: wait for it.');
     const params: Params = { user_id: userId, with_files: withFiles };
     const entry = { action: 'user.export', target: userId, after: { with_files: withFiles } };
     return database.write((tx) => tasks.start(tx, actor, this, { resource: userId, params, entry }));

@@ -2,6 +2,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { runTask } from '#src/jobs/definitions.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Actor } from '#src/services/audit/actor.ts';
@@ -66,8 +67,9 @@ export class AdminTasks {
   ): Promise<string> {
     const { auditLog, clock, random } = this.#options;
     if ((await countOpenTasks(tx, MAX_OPEN)) >= MAX_OPEN)
-      throw new MatrixError(
-        'M_LIMIT_EXCEEDED',
+      throw limitExceeded(
+        'admin_tasks',
+        60_000,
         `${MAX_OPEN} tasks wait or are being done: cancel some, or try again later.`,
       );
     const id = random.string(16);

@@ -32,6 +32,7 @@ import { heldBackRedaction } from './redaction-verdict.ts';
 import { identified } from '#src/services/events/resolution/state-merger.ts';
 import { prepareRedaction } from '#src/services/events/building/redacting.ts';
 import { relationOf, type StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import { aclDenial } from '#src/services/room-model/room/compiled-acl.ts';
 
 export type { Reception } from './reception.ts';
 
@@ -111,7 +112,7 @@ export class EventReceiver {
         const sender = typeof origin === 'object' ? origin[index] : origin;
         receptions.push(
           sender !== undefined && !room.allowsServer(sender)
-            ? { outcome: 'denied', reason: `The server ACL of the room denies ${sender}.` }
+            ? { outcome: 'denied', reason: aclDenial(sender) }
             : await this.#receive(turn, one, flags),
         );
       }

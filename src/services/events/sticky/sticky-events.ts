@@ -1,7 +1,7 @@
 import { reviewStickyEvents } from '#src/jobs/definitions.ts';
 import { requestJob } from '#src/jobs/job-definition.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MAX_STICKY_MS } from '#src/protocol/events/sticky.ts';
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
 import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
@@ -126,10 +126,10 @@ export class StickyEvents {
       const own = this.#ofSender(room, sender, now);
       if (this.#isTooMuch(own, this.#pending.get(key))) {
         release();
-        throw new MatrixError(
-          'M_LIMIT_EXCEEDED',
-          `You have ${own.length} sticky events in this room, which is as much as may be. Wait until one of them expires.`,
-          { retry_after_ms: Math.max(1, Math.min(...own.map((entry) => entry.until - now), MAX_STICKY_MS)) },
+        throw limitExceeded(
+          'room.max_sticky_events',
+          Math.max(1, Math.min(...own.map((entry) => entry.until - now), MAX_STICKY_MS)),
+          `You have ${own.length} sticky events in this room, which is the limit. Wait until one of them expires.`,
         );
       }
       this.#pending.set(key, (this.#pending.get(key) ?? 0) + 1);

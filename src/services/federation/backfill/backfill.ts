@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { Ongoing } from '#src/kernel/background.ts';
 import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { Gate } from '#src/kernel/gate.ts';
@@ -79,7 +80,7 @@ export class Backfill implements PastSource {
   readonly #options: BackfillOptions;
   readonly #turns = new SerialByKey<number>();
   readonly #background = new Gate(BACKGROUND);
-  readonly #running = new Set<Promise<void>>();
+  readonly #running = new Ongoing();
   /** Rooms that will be backfilled in the background. */
   readonly #waiting = new Map<number, Timer>();
   readonly #pauses = new LRUCache<number, Pause>(atMost(REMEMBERED_ROOMS));
@@ -177,8 +178,8 @@ export class Backfill implements PastSource {
   }
 
   /** Resolves when nothing is filled behind the requests. */
-  async idle(): Promise<void> {
-    while (this.#running.size > 0) await Promise.all(this.#running);
+  idle(): Promise<void> {
+    return this.#running.idle();
   }
 
   async close(): Promise<void> {
@@ -198,7 +199,7 @@ export class Backfill implements PastSource {
 
   #soon(roomNid: number): void {
     const { logger, rooms } = this.#options;
-    const running = doing(new Work('backfill'), () =>
+    const filling = doing(new Work('backfill'), () =>
       this.#background.run(async () => {
         try {
           const room = await rooms.byNid(roomNid);
@@ -209,8 +210,8 @@ export class Backfill implements PastSource {
             logger.warn('the history of a room could not be fetched', { err, room: roomNid });
         }
       }),
-    ).finally(() => this.#running.delete(running));
-    this.#running.add(running);
+    );
+    this.#running.add(undefined, filling);
   }
 
   /** @returns whether there is something that was not there before */

@@ -10,6 +10,7 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { WholeState } from '#src/services/room-model/room/whole-state.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
+import { assertAllowsServer } from '#src/services/room-model/room/compiled-acl.ts';
 import type { Database } from '#src/storage/database.ts';
 import { eventById, eventsByNid, idsByNid } from '#src/storage/room-model/event-reads.ts';
 import { eventsByTime } from '#src/storage/reading/event-times.ts';
@@ -171,8 +172,7 @@ export class HistoryAnswers {
 
   #assertMayAsk(room: Room, origin: string): void {
     if (!room.hasServer(origin) || !room.joinedServers().has(this.#options.serverName)) throw notInRoom();
-    if (!room.allowsServer(origin))
-      throw new MatrixError('M_FORBIDDEN', `The server ACL of the room denies ${origin}.`);
+    assertAllowsServer(room, origin);
   }
 
   async #eventOf(room: Room, eventId: string): Promise<StoredEvent> {

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { Ongoing } from '#src/kernel/background.ts';
 import { atMost } from '#src/kernel/at-most.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Timers } from '#src/kernel/timers.ts';
@@ -34,7 +35,7 @@ const DUMMY = 'org.matrix.dummy_event';
 export class ExtremityHealer {
   readonly #options: ExtremityHealerOptions;
   readonly #waiting = new LRUCache<number, true>(atMost(MAX_ROOMS));
-  readonly #running = new Set<Promise<void>>();
+  readonly #running = new Ongoing();
   readonly #closing = new AbortController();
 
   constructor(options: ExtremityHealerOptions) {
@@ -46,21 +47,21 @@ export class ExtremityHealer {
 
   async close(): Promise<void> {
     this.#closing.abort();
-    await Promise.all(this.#running);
+    await this.#running.idle();
   }
 
   #soon(roomNid: number): void {
     this.#waiting.set(roomNid, true);
-    const running = this.#heal(roomNid)
+    const healing = this.#heal(roomNid)
       .catch((err: unknown) => {
         if (!this.#closing.signal.aborted)
           this.#options.logger.warn('the forward extremities of a room could not be merged', { err, room: roomNid });
       })
-      .finally(() => {
-        this.#waiting.delete(roomNid);
-        this.#running.delete(running);
-      });
-    this.#running.add(running);
+      .finally(() => this.#waiting.delete(roomNid));
+    this.#running.add(
+      undefined,
+      healing.then(() => undefined),
+    );
   }
 
   async #heal(roomNid: number): Promise<void> {

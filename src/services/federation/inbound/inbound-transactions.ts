@@ -14,6 +14,7 @@ import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import { aclDenial } from '#src/services/room-model/room/compiled-acl.ts';
 import type { Database } from '#src/storage/database.ts';
 import { isOfDatabase } from '#src/storage/failures.ts';
 import { answerOf, stageTransaction } from '#src/storage/federation/inbound.ts';
@@ -243,8 +244,7 @@ export class InboundTransactions {
         error: error ?? 'It was accepted for its user only: this server is not in the room.',
       };
     }
-    if (!room.allowsServer(origin))
-      return { eventId: idOf(room, pdu), error: `The server ACL of the room denies ${origin}.` };
+    if (!room.allowsServer(origin)) return { eventId: idOf(room, pdu), error: aclDenial(origin) };
     return { room, pdu };
   }
 

@@ -8,6 +8,8 @@ import { memberDraft } from '#src/services/rooms/membership/membership-service.t
 import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
 import type { ClosedRooms } from '#src/services/rooms/membership/closed-rooms.ts';
 import type { RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';
+import { assertAllowsServer } from '#src/services/room-model/room/compiled-acl.ts';
+import { assertResident } from './room-refusals.ts';
 
 export interface ExchangedInvitesOptions {
   readonly rooms: RoomRegistry;
@@ -41,9 +43,8 @@ export class ExchangedInvites {
     if (!isUserId(target) || domainOf(target) !== origin) throw invalid(`The invited user is not of ${origin}.`);
     this.#options.closed.assertOpen(roomId);
     const room = await rooms.byId(roomId);
-    if (room?.isResident !== true) throw new MatrixError('M_NOT_FOUND', 'This server is not in the room.');
-    if (!room.allowsServer(origin))
-      throw new MatrixError('M_FORBIDDEN', `The server ACL of the room denies ${origin}.`);
+    assertResident(room);
+    assertAllowsServer(room, origin);
     // The authorization rules ask for a signature only: what the inviter may do now is for us to say.
     const levels = room.powerLevels();
     if (room.headMembership(sender) !== 'join' || levels.userLevel(sender) < levels.invite)

@@ -15,6 +15,8 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { ClosedRooms } from '#src/services/rooms/membership/closed-rooms.ts';
 import type { RestrictedJoins } from '#src/services/rooms/membership/restricted-joins.ts';
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
+import { assertAllowsServer } from '#src/services/room-model/room/compiled-acl.ts';
+import { assertResident } from './room-refusals.ts';
 import { notValid } from './not-valid.ts';
 
 const MEMBER = 'm.room.member';
@@ -141,9 +143,8 @@ export class MembershipHandshakes {
   async #room(how: Handshake, roomId: string, origin: string): Promise<Room> {
     if (how !== 'leave') this.#options.closed.assertOpen(roomId);
     const room = await this.#options.rooms.byId(roomId);
-    if (room?.isResident !== true) throw new MatrixError('M_NOT_FOUND', 'This server is not in the room.');
-    if (!room.allowsServer(origin))
-      throw new MatrixError('M_FORBIDDEN', `The server ACL of the room denies ${origin}.`);
+    assertResident(room);
+    assertAllowsServer(room, origin);
     return room;
   }
 

@@ -1,4 +1,5 @@
 import type { Logger } from '#src/kernel/logger.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { countersigned, type PduSigner } from '#src/protocol/events/build-pdu.ts';
 import { hasRightContentHash } from '#src/protocol/events/event-hashes.ts';
@@ -16,6 +17,8 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
 import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
 import type { ClosedRooms } from '#src/services/rooms/membership/closed-rooms.ts';
+import { assertAllowsServer } from '#src/services/room-model/room/compiled-acl.ts';
+import { NOT_IN_ROOM } from './room-refusals.ts';
 import type { Database } from '#src/storage/database.ts';
 import { pendingInvites } from '#src/storage/federation/outside-rooms.ts';
 import type { OutsideMemberships } from './outside-memberships.ts';
@@ -71,8 +74,7 @@ export class ReceivedInvites {
     const { closed, invitePermission, outside, policy, rooms, signer } = this.#options;
     const { origin, roomId, version: versionId = '1' } = invite;
     const room = isRoomId(roomId) ? await rooms.byId(roomId) : undefined;
-    if (room?.isResident === true && !room.allowsServer(origin))
-      throw new MatrixError('M_FORBIDDEN', `The server ACL of the room denies ${origin}.`);
+    if (room?.isResident === true) assertAllowsServer(room, origin);
     const version = roomVersion(versionId);
     if (version === undefined) {
       throw new MatrixError('M_INCOMPATIBLE_ROOM_VERSION', `This server does not support room version ${versionId}.`, {
@@ -158,11 +160,8 @@ export class ReceivedInvites {
     if (user === undefined) throw new MatrixError('M_NOT_FOUND', `There is no user ${target}.`);
     if (user.deactivated) throw new MatrixError('M_FORBIDDEN', `${target} has left this server.`);
     if (room?.isResident === true) return;
-    if ((await pendingInvites(database, target, MAX_WAITING)) >= MAX_WAITING) {
-      throw new MatrixError('M_LIMIT_EXCEEDED', `${target} has too many pending invites.`, {
-        retry_after_ms: 3_600_000,
-      });
-    }
+    if ((await pendingInvites(database, target, MAX_WAITING)) >= MAX_WAITING)
+      throw limitExceeded('pending_invites', 3_600_000, `${target} has too many pending invites.`);
   }
 
   /**
@@ -202,7 +201,5 @@ export class ReceivedInvites {
 
 /** Events of what is told of a room that are checked. */
 const MAX_CHECKED = 20;
-
-const NOT_IN_ROOM = 'This server is not in the room.';
 
 const invalid = (message: string): MatrixError => new MatrixError('M_INVALID_PARAM', message);

@@ -14,6 +14,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import { memberDraft } from '#src/services/rooms/membership/membership-service.ts';
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
 import type { ServerPolicy } from '#src/services/servers/server-policy.ts';
+import { assertAllowsServer } from '#src/services/room-model/room/compiled-acl.ts';
 import { memberEvent, type MemberEvents } from './member-events.ts';
 import { describedState } from './told-state.ts';
 
@@ -47,8 +48,7 @@ export class SentInvites {
     const { api, events, loader, members, policies, policy, receiver, serverName, verifier } = this.#options;
     const server = domainOf(target) ?? '';
     if (!policy.allows(server)) throw new MatrixError('M_FORBIDDEN', `This server does not federate with ${server}.`);
-    if (!room.allowsServer(server))
-      throw new MatrixError('M_FORBIDDEN', `The server ACL of the room denies ${server}, to which ${target} belongs.`);
+    assertAllowsServer(room, server);
     const template = await events.template(room, memberDraft(sender, target, content));
     const {
       depth,

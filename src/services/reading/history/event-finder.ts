@@ -35,7 +35,7 @@ export class EventFinder {
   async shown(room: Room, userId: string, eventId: string): Promise<VisibleEvent> {
     const visible = await this.visible(room, userId, eventId);
     const ignored = await this.#ignoredUsers?.of(userId);
-    if (ignored !== undefined && isIgnored(visible.event, ignored)) throw notFound();
+    if (ignored !== undefined && isIgnored(visible.event, ignored)) throw eventNotFound();
     return visible;
   }
 
@@ -49,7 +49,7 @@ export class EventFinder {
       event === undefined || (event.flags & HIDDEN_FLAGS) !== 0
         ? []
         : await this.#visibility.visibleTo(room, userId, [event]);
-    if (visible === undefined) throw notFound();
+    if (visible === undefined) throw eventNotFound();
     return visible;
   }
 
@@ -62,5 +62,11 @@ export class EventFinder {
   }
 }
 
-const notFound = (): MatrixError =>
+/** The answer for an event that is not in the room, or not visible to the reader: it does not tell which of the two. */
+export const eventNotFound = (): MatrixError =>
   new MatrixError('M_NOT_FOUND', 'There is no such event in this room, or you may not see it.');
+
+/** @throws MatrixError as `eventNotFound` */
+export const throwEventNotFound = (): never => {
+  throw eventNotFound();
+};

@@ -1,4 +1,3 @@
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { compileEventFilter, type EventPredicate } from '#src/protocol/filters/event-predicate.ts';
 import type { RoomEventFilter } from '#src/protocol/filters/filter.ts';
 import { NO_ROOM_EVENT_FILTER, parseRoomEventFilter } from '#src/protocol/filters/parse-filter.ts';
@@ -6,7 +5,7 @@ import { encodeRoomToken, type TopologicalPosition } from '#src/protocol/wire/po
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
 import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
-import type { EventFinder } from './event-finder.ts';
+import { type EventFinder, throwEventNotFound } from './event-finder.ts';
 import type { HistoryPages } from './history-pages.ts';
 import { EARLIEST, type HistoryTokens, LATEST } from './history-tokens.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -74,9 +73,9 @@ export class History {
 
   /** One event. @throws MatrixError M_NOT_FOUND when it is not there, or not for this reader */
   async event(roomId: string, reader: Reader, eventId: string): Promise<string> {
-    const room = await this.#access.known(roomId).catch(notFound);
+    const room = await this.#access.known(roomId).catch(throwEventNotFound);
     const [json] = await this.#writer.write(room, reader, [await this.#finder.shown(room, reader.userId, eventId)]);
-    return json ?? notFound();
+    return json ?? throwEventNotFound();
   }
 
   /**
@@ -156,7 +155,7 @@ export class History {
     return {
       start: encodeRoomToken(before.end),
       end: encodeRoomToken(after.end),
-      event: texts[position] ?? notFound(),
+      event: texts[position] ?? throwEventNotFound(),
       before: texts.slice(0, position),
       after: texts.slice(position + 1),
       state: await this.#state.write(
@@ -214,7 +213,3 @@ const predicate = (filter: RoomEventFilter): EventPredicate | undefined => {
 
 const limitOf = (limit: number | undefined, filter: RoomEventFilter): number =>
   Math.min(limit ?? filter.limit ?? DEFAULT_LIMIT, filter.limit ?? MAX_LIMIT, MAX_LIMIT);
-
-const notFound = (): never => {
-  throw new MatrixError('M_NOT_FOUND', 'There is no such event in this room, or you may not see it.');
-};

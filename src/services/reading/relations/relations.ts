@@ -1,13 +1,12 @@
 import { isIgnored } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
-import type { EventFinder } from '#src/services/reading/history/event-finder.ts';
+import { type EventFinder, throwEventNotFound } from '#src/services/reading/history/event-finder.ts';
 import { isBeyond } from '#src/services/reading/history/history-pages.ts';
 import type { HistoryPlace, HistoryTokens } from '#src/services/reading/history/history-tokens.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
 import { encodeRoomToken } from '#src/protocol/wire/position.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { EventVisibility, VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
 import type { IgnoredUsers } from './bundled-aggregations.ts';
 import { byPlace, type RelatedEvent } from './related-events.ts';
@@ -78,7 +77,7 @@ export class Relations {
 
   /** @throws MatrixError M_NOT_FOUND when the event is not there or not for this reader, M_INVALID_PARAM for a token that is none */
   async page(roomId: string, reader: Reader, eventId: string, query: RelationsQuery): Promise<RelationsPage> {
-    const room = await this.#access.known(roomId).catch(notFound);
+    const room = await this.#access.known(roomId).catch(throwEventNotFound);
     const { event } = await this.#finder.visible(room, reader.userId, eventId);
     const { dir, from, to } = query;
     const start = from === undefined ? undefined : await this.#tokens.read(room, from, dir);
@@ -162,8 +161,4 @@ const liesWithin = (
   if (start === undefined) return true;
   const isBefore = byPlace(one, start.place) < 0;
   return dir === 'b' ? isBefore && one.nid <= start.upTo : !isBefore;
-};
-
-const notFound = (): never => {
-  throw new MatrixError('M_NOT_FOUND', 'There is no such event in this room, or you may not see it.');
 };

@@ -1,3 +1,4 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isServerAllowed, parseServerAcl, type ServerAcl } from '#src/protocol/acl/server-acl.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
@@ -36,3 +37,11 @@ export class CompiledAcl {
     return verdict;
   }
 }
+
+/** Why a server may not take part in a room, in a sentence. */
+export const aclDenial = (serverName: string): string => `The server ACL of the room denies ${serverName}.`;
+
+/** @throws MatrixError M_FORBIDDEN for a server that the room's ACL denies. Server-Server API, "Server Access Control Lists" */
+export const assertAllowsServer = (room: { allowsServer(serverName: string): boolean }, serverName: string): void => {
+  if (!room.allowsServer(serverName)) throw new MatrixError('M_FORBIDDEN', aclDenial(serverName));
+};
