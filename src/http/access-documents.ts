@@ -83,7 +83,7 @@ const reasonTable = (groups: ReadonlyMap<string, readonly string[]>): string => 
   return `| Operation | Why |\n|---|---|\n${rows.join('\n')}\n`;
 };
 
-/** Why guests may call what they may call (`docs/guests.md`). */
+/** Which endpoints guests may call, and why (`docs/guests.md`). */
 const guestsDocument = (endpoints: readonly Endpoint[]): string => {
   const refused = byReason(endpoints, ({ guests }) => guests, 'refused');
   refused.delete(SPECIFICATION);
@@ -108,7 +108,7 @@ Over the WebSocket API guests may call what does the same (\`x-guests\` in spec/
 `;
 };
 
-/** Why suspended users may call what they may call (`docs/suspension.md`). */
+/** Which endpoints suspended users may call, and why (`docs/suspension.md`). */
 const suspensionDocument = (endpoints: readonly Endpoint[]): string => `${GENERATED}
 
 # What suspended users may do

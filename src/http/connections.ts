@@ -5,18 +5,18 @@ import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import { SharedBudget, Shares } from '#src/kernel/shared-budget.ts';
 import type { ClientAddress } from './middleware/client-address.ts';
 
-/** Tokens of `connection` that a connection costs its network which had to be closed for what came on it. */
+/** Tokens of the limit `connection` that a network pays for a connection that had to be closed because of what was sent on it. */
 export const ABUSE = 500;
 /**
- * Of the connections that others leave, one address may have so many. More than half: an office or a load test has thousands behind one,
- * and many processes may have 20,000 files open and no more.
+ * The share of the free connections that one address may have. More than half: an office or a load test has thousands behind one address,
+ * and many processes may have only 20,000 files open.
  */
 const PART_OF_ONE = 2 / 3;
-/** Requests that may wait on a connection for the answers to those before them. Clients do not pipeline; few tools do. */
+/** Requests that may be pipelined on a connection. Clients do not pipeline; few tools do. */
 const MAX_PIPELINED = 16;
 
 export interface ConnectionLimits {
-  /** Open connections. More than the process may have files open would fail in worse places. */
+  /** Open connections. It must stay below the number of files that the process may open: running out of those fails in worse places. */
   readonly maxConnections: number;
   /** Of those, for one address (a /64 of IPv6) that is not a trusted proxy. */
   readonly maxConnectionsPerAddress: number;
@@ -25,7 +25,7 @@ export interface ConnectionLimits {
 export interface ConnectionDependencies {
   readonly metrics: Metrics;
   readonly addresses: ClientAddress;
-  /** Asked for a token of `connection` for each new one, by address. */
+  /** Takes a token of the limit `connection` for each new connection, by address. */
   readonly rateLimiter?: RateLimiter;
 }
 
@@ -84,7 +84,7 @@ export class Connections {
     return true;
   }
 
-  /** Makes the network of a connection pay that is closed for what came on it. */
+  /** Charges the network of a connection that is closed because of what was sent on it. */
   abused(socket: Socket, reason: 'pieces' | 'pipelining'): void {
     const address = this.#addresses.of(socket.remoteAddress, undefined);
     if (!this.#addresses.isTrusted(address)) this.#rateLimiter?.charge('connection', networkOf(address), ABUSE);

@@ -46,14 +46,14 @@ export const DEFAULT_REQUEST_LOG: RequestLogOptions = { level: 'debug', slowMs: 
 
 /** What the HTTP layer needs from the rest of the server. */
 export interface HttpDependencies extends Authenticators {
-  /** Told of every request that was authenticated, for what devices say of when they were last seen. */
+  /** Told of every authenticated request: when a device was last seen. */
   readonly seen?: (requester: Requester, ip: string, userAgent: string | undefined) => void;
   readonly rateLimiter: RateLimiter;
-  /** What a client is told of an error that is no mistake of this program, such as a database that is away; undefined for others. */
+  /** What a client is answered for an error that is not a bug of this program, such as an unreachable database; undefined for others. */
   readonly explain?: (error: unknown) => MatrixError | undefined;
-  /** In which requests begin; when left out, they begin at once. */
+  /** Decides in which order requests begin; when left out, they begin at once. */
   readonly turns?: Turns;
-  /** The memory for bodies and answers; one of its own, of the usual size, when left out. */
+  /** The budget of memory for bodies and answers; a new one of the default size when left out. */
   readonly bytesInFlight?: BytesInFlight;
   readonly clock: Clock;
   readonly timers: Timers;

@@ -58,7 +58,7 @@ export interface EndpointContext<A extends EndpointAuth, P, Q, B> {
   readonly info: RequestInfo;
 }
 
-/** Where no account calls there is nothing to rule: guests and suspended users are not known there. */
+/** Endpoints that are not called by accounts have no rules for guests and suspended users. */
 type RulesOf<A extends EndpointAuth> = A extends 'none' | 'server' | 'appservice'
   ? { readonly guests?: never; readonly suspended?: never; readonly appservices?: never }
   : AccessRules;
@@ -98,26 +98,26 @@ export type EndpointDeclaration<
   readonly eventBody?: EventBody;
   /** Bytes of a JSON or form body, where the server's general limit does not fit. */
   readonly maxBodyBytes?: number;
-  /** Waiting is what it does: it never counts as slow in the log. */
+  /** A request is expected to wait: it never counts as slow in the log. */
   readonly longPoll?: boolean;
   /** Of the answer with status 200. */
   readonly response: TSchema;
   /** Type of that answer; JSON when left out. */
   readonly responseType?: string;
-  /** The errcodes with which it refuses; what comes of `auth`, `rateLimit` and the schemas need not be named. */
+  /** The errcodes with which it refuses; those that follow from `auth`, `rateLimit` and the schemas need not be named. */
   readonly errcodes: readonly Errcode[];
-  /** Answers that `response` and the statuses of `errcodes` do not tell of, by status. Their bodies are errors unless a schema is given. */
+  /** Further answers, beside `response` and the statuses of `errcodes`, by status. Their bodies are errors unless a schema is given. */
   readonly answers?: Readonly<Record<number, { readonly description: string; readonly schema?: TSchema }>>;
   /**
-   * Does it: about 15 lines around one call of a service. It parses nothing and queries nothing.
+   * Handles the request: about 15 lines around one call of a service. It parses nothing and queries nothing.
    *
-   * @param services what it calls, by name; the mount gives them all
+   * @param services the services it calls, by name; mount.ts passes all of them
    * @returns the JSON of the answer, or a `Reply`
    * @throws MatrixError
    */
   readonly handler: (services: S, context: EndpointContext<A, P, Q, B>) => Promise<unknown>;
   /**
-   * What an earlier request with the same transaction id was answered; undefined where there was none. Asked when a request is refused: one
+   * The answer to an earlier request with the same transaction id; undefined where there was none. Asked when a request is refused: one
    * that is repeated is answered by its id, whatever its body says now. Client-Server API, "Transaction identifiers".
    */
   readonly earlierAnswer?: (

@@ -35,31 +35,31 @@ import { QuietKoa } from './quiet-koa.ts';
 import { type ReceivedBody, receiveBody } from './received-body.ts';
 import type { RouteMatch, RouteResult } from './router.ts';
 
-/** The group of what has none of its own, where no account answers for it. */
+/** The limit for requests of endpoints without a limit of their own that are not made by an account. */
 const OF_ADDRESS = 'address';
 const NO_QUERY: Texts = {};
-/** What a trusted proxy may call a request. */
+/** Request ids that are taken over from a trusted proxy. */
 const REQUEST_ID = /^[\w.:-]{1,64}$/;
 
 /** What is known about a request as it passes through the steps. */
 interface Exchange {
   readonly requestId: string;
-  /** What the answer's head says. */
+  /** The headers of the answer. */
   readonly head: AnswerHead;
   readonly path: string;
   readonly search: string;
-  /** The token of the Authorization header: looked at more than once, and read once, since a text that is used as a key is gone through whole. */
+  /** The token of the Authorization header, kept as one text: as a key of maps, each new text would have to be hashed anew. */
   readonly bearer: string | undefined;
   readonly ip: string;
-  /** By what limits count the address. */
+  /** The key under which rate limits count its address. */
   readonly network: string;
-  /** What it holds of the memory for bytes in flight. */
+  /** Its part of the memory for bytes in flight. */
   readonly held: BytesHeld;
   operation: Operation | undefined;
   work: Work | undefined;
   requester: Requester | undefined;
   origin: Origin | undefined;
-  /** It brings the token of an application service where no account has to call: those are not limited as strangers are. */
+  /** It has the token of an application service, at an endpoint that needs no account: those are not limited like strangers. */
   isOfAppservice: boolean;
   errcode?: string;
   isGone: boolean;
@@ -69,7 +69,7 @@ interface Exchange {
 const originForm = (target: string): string =>
   target.startsWith('/') ? target : target.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, '');
 
-/** The path of a request target, and what follows the question mark. */
+/** The path of a request target, and its query. */
 const splitTarget = (target: string): readonly [string, string] => {
   let rest = originForm(target);
   const hash = rest.indexOf('#');
@@ -88,7 +88,7 @@ const assertMayAsk = (
     throw new MatrixError('M_FORBIDDEN', 'Only administrators of this server can do this.');
 };
 
-/** @throws Error where an endpoint wants an authentication that this server does not have, or does not say who may call it */
+/** @throws Error where an endpoint wants an authentication that this server does not have, or lacks a rule for guests or suspended users */
 const assertMountable = (
   { auth, body, guests, operationId, suspended }: Endpoint,
   deps: Pick<HttpDependencies, 'authenticateServer' | 'authenticateAppservice'>,
@@ -165,7 +165,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     };
   };
 
-  /** Whether a request brings an access token that was good a moment ago. */
+  /** Whether a request has an access token that was valid a moment ago. */
   const isKnown = ({ bearer }: Exchange): boolean => bearer !== undefined && deps.knows?.(bearer) === true;
 
   const isAppservice = (token: string | undefined): boolean =>
@@ -178,7 +178,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       result.allow.includes('GET') ? [...result.allow, 'HEAD', 'OPTIONS'] : [...result.allow, 'OPTIONS']
     ).join(', ');
     head.set('Allow', allow);
-    throw new MatrixError('M_UNRECOGNIZED', `This path is served for ${allow} only.`, {}, 405);
+    throw new MatrixError('M_UNRECOGNIZED', `This path only serves ${allow}.`, {}, 405);
   };
 
   const limit = (operation: Operation, exchange: Exchange): void => {
@@ -190,7 +190,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     else if (requester === undefined) admission.unaccounted(keyOf(exchange));
   };
 
-  /** Finds out who sends a request whose body is part of the proof. Strangers have a limit of their own, by their address. */
+  /** Authenticates a request whose signature covers its body. Strangers have a limit of their own, by their address. */
   const prove = async (
     ctx: Koa.Context,
     operation: Operation,
@@ -239,7 +239,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     return doing(work, () => perform(ctx, exchange, match, work));
   };
 
-  /** Whose limits a request counts for. */
+  /** The key by which a request counts for rate limits. */
   const keyOf = ({ network, origin, requester }: Exchange): string =>
     requester?.userId ?? origin?.serverName ?? network;
 
@@ -269,7 +269,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       limit(operation, exchange);
       received = await receiveBody(ctx.req, endpoint, reading);
       caller = await prove(ctx, operation, exchange, received);
-      // Who has proved who they are pays for themselves: many servers may stand behind one address.
+      // Authenticated servers have limits of their own: many of them may share one address.
       if (endpoint.rateLimit !== 'none') admission.giveBack(endpoint.rateLimit, exchange.network);
     } else if (auth === 'none') {
       exchange.isOfAppservice = isAppservice(accessToken());
@@ -317,7 +317,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     }
   };
 
-  /** The answer to what was thrown. What is not a MatrixError is ours to mend: it is logged, and the client learns nothing of it. */
+  /** The answer to what was thrown. What is not a MatrixError is a bug: it is logged, and the client learns nothing about it. */
   const failure = (error: unknown, exchange: Exchange): MatrixError => {
     if (error instanceof MatrixError) {
       const limiter = limiterOf(error);
@@ -353,7 +353,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     if (deps.drainSignal.aborted) head.set('Connection', 'close');
   };
 
-  const app = new QuietKoa((err) => deps.logger.error('A request failed where nothing should', { err }));
+  const app = new QuietKoa((err) => deps.logger.error('A request failed outside of its handler', { err }));
   app.use(async (ctx) => {
     const started = deps.clock.monotonic();
     trail.mark('http', started);

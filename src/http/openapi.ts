@@ -16,7 +16,7 @@ const TITLES: Readonly<Record<Api, string>> = {
   server: 'The server itself',
 };
 
-/** Schemas as plain JSON: what TypeBox keeps for the type checker falls away. */
+/** Schemas as plain JSON, without TypeBox's own symbols. */
 const plain = (schema: TSchema): Json => JSON.parse(JSON.stringify(schema)) as Json;
 
 const parameters = (schema: TObject | undefined, where: 'path' | 'query'): Json[] => {

@@ -30,13 +30,13 @@ const PREFIXES: readonly (readonly [string, Api])[] = [
 export const apiOf = (endpoint: Endpoint): Api =>
   PREFIXES.find(([prefix]) => endpoint.path.startsWith(prefix))?.[1] ?? 'server';
 
-/** An endpoint with all that is worked out once, when the server starts. */
+/** An endpoint with everything that is prepared once, when the server starts. */
 export interface Operation {
   readonly endpoint: Endpoint;
   /** As `operationName` says. */
   readonly name: string;
   readonly validateQuery: ((texts: Texts) => Record<string, unknown>) | undefined;
-  /** The body as the handler is to have it. */
+  /** Turns the body into what the handler is given. */
   readonly checkBody: (body: unknown) => unknown;
   /** Names of its query parameters. */
   readonly queryNames: ReadonlySet<string>;
@@ -113,7 +113,7 @@ export const pathsOf = (endpoint: Endpoint): readonly string[] => {
 };
 
 /**
- * Lays out the routes.
+ * Builds the routes.
  *
  * @throws Error when two endpoints claim the same method and path
  */

@@ -1,13 +1,13 @@
 import Koa from 'koa';
 
 /**
- * Koa for middleware that writes answers itself and lets nothing escape. Koa would write one behind it, and watch every connection for the end
+ * Koa for middleware that writes answers itself and catches every error. Koa would write another answer, and watch every connection for the end
  * of the answer: that is a seventh of the memory of a request that waits.
  */
 export class QuietKoa extends Koa {
   readonly #onFailure: (error: unknown) => void;
 
-  /** @param onFailure is told what escaped all the same; the connection is closed then */
+  /** @param onFailure is told of errors that were thrown all the same; the connection is closed then */
   constructor(onFailure: (error: unknown) => void) {
     super();
     this.#onFailure = onFailure;

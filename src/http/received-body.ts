@@ -21,7 +21,7 @@ export interface ReceivedBody {
 export interface BodyReceiving {
   readonly limits: HttpLimits;
   readonly deadlines: Deadlines;
-  /** Knows whose request it is, once that is known. */
+  /** Knows the sender of the request, once it is authenticated. */
   readonly held: BytesHeld;
   /** Counts what is received. */
   readonly work: Work;
@@ -29,7 +29,7 @@ export interface BodyReceiving {
   readonly turn: () => Promise<void> | undefined;
 }
 
-/** Where an endpoint takes larger bodies than usual, they may hold more values: one for so many bytes. */
+/** Where an endpoint takes larger bodies than usual, they may hold more values: one for each of so many bytes. */
 const BYTES_PER_VALUE = 64;
 
 const EMPTY = Buffer.alloc(0);
@@ -37,7 +37,7 @@ const NOTHING: ReceivedBody = { bytes: EMPTY, value: undefined };
 
 const bytesOf = (limit: BodyLimit, limits: HttpLimits): number => (limit === 'upload' ? limits.maxUploadBytes : limit);
 
-/** Bytes that the operating system hands over at once. */
+/** Bytes that Node reads from a socket at once. */
 const CHUNK_BYTES = 64 * 1024;
 
 const mayBeLarge = ({ headers }: IncomingMessage): boolean =>

@@ -31,7 +31,7 @@ const PARAMETER = /^\{([A-Za-z0-9_]+)\}$/;
 const UNKNOWN = { kind: 'unknown' } as const;
 
 /**
- * Finds routes by the segments of a path: one step per segment however many routes there are. A segment that is written in a template
+ * Finds routes by the segments of a path: one step per segment however many routes there are. A literal segment of a template
  * wins over a parameter, a parameter never matches an empty segment, and nothing is normalised: `%2F` stays inside its segment and
  * `/a/` is another path than `/a`.
  */

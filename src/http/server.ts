@@ -17,7 +17,7 @@ export interface ServerLimits extends ConnectionLimits {
   readonly maxHeaderBytes: number;
   /** Milliseconds in which the headers must have arrived. */
   readonly headersTimeoutMs: number;
-  /** Milliseconds in which the whole request must have arrived: uploads over slow lines included, whose speed is looked at by themselves. */
+  /** Milliseconds in which the whole request must have arrived, uploads over slow lines included: those are also held to a minimum speed. */
   readonly requestTimeoutMs: number;
   /** Milliseconds for which an idle connection is kept; longer than the usual proxy keeps it, so that the proxy closes first. */
   readonly keepAliveMs: number;
@@ -52,16 +52,16 @@ export interface BoundAddress {
   readonly url: string;
 }
 
-/** Takes over a connection that wants to become a WebSocket. `head` is what had arrived behind the request. */
+/** Takes over a connection that asks for an upgrade to WebSocket. `head` is what arrived behind the request. */
 export type UpgradeHook = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
 export interface HttpServerOptions {
   readonly logger: Logger;
   readonly timers: Timers;
   readonly metrics: Metrics;
-  /** Asked for a token of `connection` for each new connection, by address. */
+  /** Takes a token of the limit `connection` for each new connection, by address. */
   readonly rateLimiter?: RateLimiter;
-  /** Addresses or networks of reverse proxies: what comes through them is not held to the limits of one address. */
+  /** Addresses or networks of reverse proxies: their connections are not limited by address. */
   readonly trustedProxies?: readonly string[];
   readonly limits?: Partial<ServerLimits>;
 }
@@ -73,7 +73,7 @@ const STATUS_OF_CODE: Readonly<Record<string, string>> = {
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
 };
 
-/** Answers what never became a request. The connection cannot be used after it. */
+/** Answers bytes that are not an HTTP request. The connection cannot be used afterwards. */
 const refuse = (error: NodeJS.ErrnoException, socket: Duplex): void => {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
@@ -115,7 +115,7 @@ export class HttpServer {
     return this.#drain.signal;
   }
 
-  /** Sets what answers requests: `mountEndpoints(...).callback()`. To be called before `listen`. */
+  /** Sets the handler of requests: `mountEndpoints(...).callback()`. To be called before `listen`. */
   handle(handler: RequestListener): void {
     this.#handler = handler;
   }
@@ -172,7 +172,7 @@ export class HttpServer {
     const closed = this.#servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
     this.#drain.abort();
     for (const server of this.#servers) {
-      // A connection whose answer is just leaving becomes idle a moment later: it is not kept then.
+      // A connection whose answer is just leaving becomes idle a moment later: it is closed then.
       server.keepAliveTimeout = 1;
       server.closeIdleConnections();
     }
@@ -192,7 +192,7 @@ export class HttpServer {
       headersTimeout: this.#limits.headersTimeoutMs,
       requestTimeout: this.#limits.requestTimeoutMs,
       keepAliveTimeout: this.#limits.keepAliveMs,
-      // How often the two timeouts above are looked at: with Node's 30 s a slow client would be served far beyond them.
+      // How often the two timeouts above are checked: with Node's 30 s a slow client would be served far beyond them.
       connectionsCheckingInterval: Math.min(5_000, this.#limits.headersTimeoutMs),
       noDelay: true,
       // Only WebSockets: a client that offers h2c is answered in HTTP/1.1.
@@ -212,7 +212,7 @@ export class HttpServer {
     return server;
   }
 
-  /** Connections that are refused are gone before anything is set up for them. */
+  /** Refused connections are closed before anything is set up for them. */
   #guard(server: Server | TlsServer): void {
     const listeners = server.listeners('connection') as ((socket: Socket) => void)[];
     server.removeAllListeners('connection');
@@ -225,12 +225,12 @@ export class HttpServer {
   #guarded(handler: RequestListener): RequestListener {
     return (request, response) => {
       const { socket } = request;
-      // What was read together with the request for which the connection was closed.
+      // A request that was read together with the one for which the connection was closed.
       if (socket.destroyed) return;
       if (request.headers['transfer-encoding'] !== undefined) this.#countPieces(request);
       // Only the first response in line is given the socket.
       if (response.socket !== null) handler(request, response);
-      // Answers leave in order anyway: so nobody gets more done at once by sending what comes later already.
+      // Answers leave in order anyway: pipelining must not run more requests at once.
       else if (this.#connections.mayPipeline(socket, (listener) => response.once('close', listener)))
         response.once('socket', () => handler(request, response));
       else {
@@ -241,7 +241,7 @@ export class HttpServer {
   }
 
   /**
-   * Closes the connection of a body that comes in more pieces than any client needs. They are counted where they are found, since thousands of
+   * Closes the connection of a body that comes in more pieces than any client needs. They are counted by the parser, since thousands of
    * them are read at once, before the reader of the body hears of the first.
    */
   #countPieces(request: IncomingMessage): void {
@@ -269,7 +269,7 @@ export class HttpServer {
     }
     this.#upgraded.add(socket);
     socket.once('close', () => this.#upgraded.delete(socket));
-    // A reset between handshake and hook would be thrown at the process.
+    // A reset between handshake and hook would bring the process down.
     socket.on('error', () => socket.destroy());
     try {
       hook(request, socket, head);

@@ -24,7 +24,7 @@ export const appservicePingEndpoints = [
     errcodes: ['M_FORBIDDEN', 'M_URL_NOT_SET', 'M_BAD_STATUS', 'M_CONNECTION_FAILED', 'M_CONNECTION_TIMEOUT'],
     async handler({ appservicePing }: Services, { body, params: { appserviceId }, requester: { appservice } }) {
       if (appservice === undefined)
-        throw new MatrixError('M_FORBIDDEN', 'This access token is not that of an application service.');
+        throw new MatrixError('M_FORBIDDEN', 'This access token does not belong to an application service.');
       return { duration_ms: await appservicePing.ping(appservice.service, appserviceId, body?.transaction_id) };
     },
   }),

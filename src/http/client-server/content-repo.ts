@@ -117,7 +117,7 @@ const remote = {
   ...waiting,
 };
 
-/** Without a token a redirect is an answer only for who says so: `allow_redirect`. Client-Server API, since v1.7. */
+/** A client without a token is redirected only when it asked for it: `allow_redirect`. Client-Server API, since v1.7. */
 const asked = (
   { openMedia }: Services,
   info: RequestInfo,
@@ -126,7 +126,7 @@ const asked = (
   info,
   party: info.ip,
   timeoutMs: query.timeout_ms,
-  // "Defaults to true if not provided." What would be fetched now and is not handed out so is not fetched.
+  // "Defaults to true if not provided." What is not served without a token is not fetched for such a request either.
   allowRemote: query.allow_remote !== false && openMedia.servesNew(),
   mayRedirect: query.allow_redirect === true,
   assertOpen: (media) => openMedia.assertOpen(media),
@@ -140,7 +140,7 @@ const common = {
   responseType: 'application/octet-stream',
 } as const;
 
-/** Downloads without a token, as they were before v1.11: for operators who switch them on. */
+/** Downloads without a token, as before v1.11: for operators who switch them on. */
 const openEndpoints = [
   endpoint({
     ...common,

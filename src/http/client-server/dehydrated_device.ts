@@ -23,7 +23,7 @@ interface Services {
 const common = { auth: 'accessToken', guests: 'refused', rateLimit: 'default' } as const;
 const DEVICES = { allowed: 'suspended users may still manage their devices' };
 
-/** MSC3814: devices that receive keys while their user has no other one logged in. */
+/** MSC3814: devices that receive keys while their user has no other device logged in. */
 export const dehydratedDeviceEndpoints = [
   endpoint({
     ...common,
@@ -98,7 +98,7 @@ export const dehydratedDeviceEndpoints = [
       return eventsReply(page.events, page.hasMore ? page.nextBatch : undefined);
     },
   }),
-  // As older clients ask: the token stands in the body, and they go on until nothing comes any more.
+  // For older clients: the token is in the body, and they ask until an answer is empty.
   endpoint({
     ...common,
     operationId: 'postDehydratedDeviceEvents',

@@ -22,7 +22,7 @@ interface Services {
   readonly delayedManagement: DelayedManagement;
 }
 
-/** A delayed event as clients read it; `delay`, `running_since` and `delayed_since_ts` are names that it had in earlier texts. */
+/** A delayed event as clients read it; `delay`, `running_since` and `delayed_since_ts` are from earlier drafts of MSC4140. */
 const delayedEvent = Type.Object({
   delay_id: Type.String(),
   room_id: Type.String(),
@@ -64,7 +64,7 @@ const singleShape = (event: DelayedEvent): object => {
   return { ...scheduledShape(event), ...finalised, finalised };
 };
 
-/** A finalised event in a list, which is a thing of earlier texts only. */
+/** A finalised event in a list: only earlier drafts list those. */
 const listedOutcome = (event: DelayedEvent): object => {
   const isManual = event.finalised_ts !== null && event.finalised_ts < event.scheduled_at + event.delay_ms;
   return {
@@ -86,7 +86,7 @@ const listShape = ({ scheduled, finalised, next }: DelayedEventPage): object => 
   };
 };
 
-/** Delayed events. MSC4140; the action in the body, filters and pages are of its earlier texts. */
+/** Delayed events. MSC4140; the action in the body, filters and pages are from its earlier drafts. */
 export const delayedEventsEndpoints = [
   endpoint({
     operationId: 'scheduleDelayedEvent',
@@ -114,7 +114,10 @@ export const delayedEventsEndpoints = [
       const ts = requester.appservice === undefined ? undefined : query.ts;
       const stickyDurationMs = stickyDurationOf(query);
       if (stickyDurationMs !== undefined && body.state_key !== undefined)
-        throw new MatrixError('M_INVALID_PARAM', 'State events do not stick: leave out state_key, or the duration.');
+        throw new MatrixError(
+          'M_INVALID_PARAM',
+          'State events cannot be sticky: leave out state_key, or the sticky duration.',
+        );
       const delayId = await delayedEvents.schedule(requester, {
         roomId,
         type,

@@ -10,7 +10,7 @@ import {
   thirdPartyInviteRequest,
 } from './parts/third-party-invite-body.ts';
 
-/** `user_id`, or what names a person by mail or phone: the specification describes both on one path. */
+/** `user_id`, or a third-party identifier (email, phone number): the specification describes both on one path. */
 const body = Type.Object({
   user_id: Type.Optional(Type.String()),
   reason: Type.Optional(Type.String()),
@@ -40,7 +40,7 @@ export const invitingEndpoints = [
     async handler({ membership, thirdPartyInvites }: Services, { requester, params, body: wish }) {
       if (wish.user_id === undefined) {
         if (wish.medium === undefined && wish.address === undefined)
-          throw new MatrixError('M_MISSING_PARAM', 'The member user_id is missing from the body.');
+          throw new MatrixError('M_MISSING_PARAM', 'The body has no user_id.');
         await thirdPartyInvites.invite(requester, params.roomId, thirdPartyInviteRequest(wish));
         return {};
       }

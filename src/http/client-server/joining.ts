@@ -12,7 +12,7 @@ interface Services {
   readonly membership: MembershipService;
 }
 
-/** The two ways to join differ in how they name the room: by its id only, or by an alias as well. */
+/** The two endpoints differ in how the room is named: by its id only, or by its id or an alias. */
 const join = (operationId: string, path: string, roomParam: 'roomId' | 'roomIdOrAlias', guests: AccessRule) =>
   endpoint({
     operationId,

@@ -8,7 +8,7 @@ interface Services {
 
 const flag = Type.Optional(Type.Boolean());
 
-/** MSC2000: what a new password must have, for clients to say before it is sent. What is not asked for is left out. */
+/** MSC2000: what a new password must contain, so that clients can check it before they send it. What is not required is left out. */
 export const passwordPolicyEndpoints = [
   endpoint({
     operationId: 'getPasswordPolicy',

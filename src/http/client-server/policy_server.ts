@@ -7,7 +7,7 @@ interface Services {
   readonly wellKnownPolicyServer: () => Readonly<Record<string, unknown>> | undefined;
 }
 
-/** Client-Server API, "Policy Servers": by which key their signatures are checked. */
+/** Client-Server API, "Policy Servers": the public key with which their signatures are checked. */
 export const policyServerEndpoints = [
   endpoint({
     operationId: 'getWellknownPolicy',
@@ -23,7 +23,7 @@ export const policyServerEndpoints = [
     errcodes: ['M_NOT_FOUND'],
     handler: async ({ wellKnownPolicyServer }: Services) => {
       const body = wellKnownPolicyServer();
-      if (body === undefined) throw new MatrixError('M_NOT_FOUND', 'There is no policy server of this name.');
+      if (body === undefined) throw new MatrixError('M_NOT_FOUND', 'There is no policy server with this name.');
       return new Reply({ body, headers: { 'Cache-Control': 'public, max-age=3600' } });
     },
   }),

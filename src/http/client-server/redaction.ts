@@ -48,7 +48,7 @@ export const redactionEndpoints = [
     ) {
       const delayMs = delayOf(query);
       if (delayMs !== undefined) {
-        // SDKs put the parameter here, too. Redacting at once would be the one thing that nobody wants.
+        // SDKs put the delay parameter here, too. It must not be ignored: a redaction that happens at once cannot be undone.
         const content = { ...(body as JsonObject), redacts: eventId };
         const request = { roomId, type: 'm.room.redaction', content, delayMs, isOlderForm: true };
         const delayId = await delayedEvents.schedule(requester, { ...request, txnId: `${eventId} ${txnId}` });

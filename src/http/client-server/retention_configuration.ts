@@ -11,7 +11,7 @@ interface Services {
   readonly retentionConfiguration: () => RetentionConfiguration;
 }
 
-/** MSC1763: how long this server keeps messages. Clients forget as the server does. */
+/** MSC1763: how long this server keeps messages, so that clients can delete theirs at the same age. */
 export const retentionConfigurationEndpoints = [
   endpoint({
     operationId: 'getRetentionConfiguration',

@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import { READS } from '#src/services/accounts/sessions/access-rules.ts';
 import { endpoint } from '../endpoint.ts';
 
-/** A way by which the media of calls go. MSC4143: `type`, and what belongs to that type. */
+/** A transport for the media of calls. MSC4143: `type`, and the members of that type. */
 export type RtcTransport = Readonly<Record<string, unknown>>;
 
 interface Services {

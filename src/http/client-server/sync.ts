@@ -33,7 +33,7 @@ const Query = Type.Object({
   'org.matrix.msc4222.use_state_after': Type.Optional(Type.Boolean()),
 });
 
-/** Under which name the client wants the state up to the end of timelines: that of MSC4222 from before it was accepted, too. */
+/** The name under which the client asks for `state_after`: the stable one, or that of MSC4222 from before it was accepted. */
 const stateAfterOf = (query: Static<typeof Query>): SyncPoll['stateAfter'] => {
   if (query.use_state_after === true) return 'state_after';
   return query['org.matrix.msc4222.use_state_after'] === true ? 'org.matrix.msc4222.state_after' : undefined;

@@ -9,18 +9,18 @@ const root = '/_matrix/client/v3/thirdparty';
 const found = Type.Array(anyObject);
 const access = { auth: 'accessToken', guests: 'refused', suspended: READS, rateLimit: 'default' } as const;
 const params = Type.Object({ protocol: Type.String() });
-/** Fields of a search: whatever the protocol has. */
+/** Fields of a search; which there are depends on the protocol. */
 const fields = Type.Object({}, { additionalProperties: Type.String() });
 
 interface Services {
   readonly thirdPartyLookups: ThirdPartyLookups;
 }
 
-/** What clients say of themselves in a query. */
+/** Query parameters that identify the client; they are not fields of the search. */
 const OF_TOKEN = ['access_token'];
 const OF_APPSERVICE = [...OF_TOKEN, 'user_id', 'device_id', 'org.matrix.msc3202.device_id'];
 
-/** The fields of a search, without what says who searches. */
+/** The fields of a search, without the parameters that identify the client. */
 const fieldsOf = (query: Readonly<Record<string, string>>, { appservice }: Requester): Record<string, string> => {
   const others = appservice === undefined ? OF_TOKEN : OF_APPSERVICE;
   return Object.fromEntries(Object.entries(query).filter(([name]) => !others.includes(name)));
@@ -66,7 +66,7 @@ const ofProtocol = (
       Promise.resolve().then(() => find(services, protocol, fieldsOf(query as Record<string, string>, requester))),
   });
 
-/** The networks that bridges of this server lead to. */
+/** Client-Server API, "Third-party Networks": the networks that bridges of this server connect to. */
 export const thirdPartyLookupEndpoints = [
   endpoint({
     operationId: 'getProtocols',

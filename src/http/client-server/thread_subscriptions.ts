@@ -17,7 +17,7 @@ const thread = {
   params: Type.Object({ roomId: Type.String(), eventId: Type.String() }),
 } as const;
 
-/** MSC4306: following threads; MSC4308: the list of what was decided. */
+/** MSC4306: subscriptions to threads; MSC4308: the list of their changes. */
 export const threadSubscriptionEndpoints = [
   endpoint({
     ...thread,

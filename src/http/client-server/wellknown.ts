@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import { endpoint, Reply } from '../endpoint.ts';
 
 interface Services {
-  /** What is published beside the address of this server, by its keys. */
+  /** What else is published in the document, by its keys. */
   readonly wellKnownClient: () => Readonly<Record<string, unknown>>;
   /** The address that clients are to use, without a slash at the end. */
   readonly publicBaseUrl: () => string;

@@ -10,7 +10,7 @@ interface Services {
   readonly inviteKeys: InviteKeys;
 }
 
-/** By which keys invitations can be redeemed that this server keeps. Identity Service API, "Key management". */
+/** The keys for third-party invites that this server stores. Identity Service API, "Key management". */
 export const identityKeyEndpoints = [
   endpoint({
     operationId: 'getPubKeyV2',
@@ -24,7 +24,7 @@ export const identityKeyEndpoints = [
     errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
     async handler({ inviteKeys }: Services, { params: { keyId } }) {
       const publicKey = inviteKeys.publicKey(keyId);
-      if (publicKey === undefined) throw new MatrixError('M_NOT_FOUND', `There is no key ${keyId} here.`);
+      if (publicKey === undefined) throw new MatrixError('M_NOT_FOUND', `There is no key ${keyId} on this server.`);
       return { public_key: publicKey };
     },
   }),

@@ -1,9 +1,9 @@
-/** What every answer says. Answers are about this moment and mostly about this user; who may be remembered says so itself. */
+/** Headers of every answer. Answers are about this moment and mostly about this user; those that may be cached say so themselves. */
 const EVERY_ANSWER = ['Cache-Control', 'no-store', 'X-Content-Type-Options', 'nosniff'] as const;
 
 /**
- * The headers of an answer, which are written in one go: Node takes a list of names and values as it is, where headers that are set one by
- * one cost an answer more than all else that its head does.
+ * The headers of an answer, which are written in one go: Node takes a list of names and values as it is, while headers that are set one by
+ * one cost more than everything else about the head.
  */
 export class AnswerHead {
   /** Names and values in turn. */
@@ -30,7 +30,7 @@ export class AnswerHead {
     list.push(name, value);
   }
 
-  /** The same as it is by now, to go on from. */
+  /** A copy of its present state, to which more can be added. */
   copy(): AnswerHead {
     const copy = new AnswerHead();
     copy.list.length = 0;

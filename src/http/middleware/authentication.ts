@@ -19,7 +19,7 @@ export interface AppserviceIdentity {
   readonly id: string;
 }
 
-/** A request before it is known who sends it. Server-Server API, "Request Authentication": the signature covers all of it. */
+/** A request whose sender is not yet verified. Server-Server API, "Request Authentication": the signature covers all of it. */
 export interface UnverifiedRequest {
   readonly method: string;
   /** The request target as it was sent: path and query, still percent-encoded. */
@@ -35,7 +35,7 @@ export interface UnverifiedRequest {
   readonly network: string;
 }
 
-/** Says who sends a request. */
+/** Authenticates requests. */
 export interface Authenticators extends TokenReader {
   /** @throws MatrixError M_UNAUTHORIZED, M_FORBIDDEN */
   readonly authenticateServer?: (request: UnverifiedRequest) => Promise<Origin>;
@@ -89,7 +89,7 @@ export const withoutAsserted = (query: Texts, own: ReadonlySet<string>): Texts =
 };
 
 /**
- * Says whose access token a request carries. Client-Server API, "Client Authentication".
+ * Finds the owner of the access token of a request. Client-Server API, "Client Authentication".
  *
  * @param identify is given undefined where there is no token
  * @returns undefined where an `optionalToken` is missing

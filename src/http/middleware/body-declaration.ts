@@ -33,7 +33,7 @@ export class StreamBody {
   }
 }
 
-/** What a request carries: a schema stands for JSON. */
+/** The body of a request: a schema stands for JSON. */
 export type BodyDeclaration = TSchema | FormBody | RawBody | StreamBody;
 
 /** What a handler is given of it. */

@@ -4,9 +4,9 @@ import { type BodyReading, noRoom, tooLarge, tooSlow } from './body.ts';
 import { watchClient } from './client-gone.ts';
 import { SLOWEST_BYTES_PER_SECOND } from './outgoing.ts';
 
-/** A client that has earned less time than this since the last look is too slow. */
+/** A client whose bytes since the last check were worth less time than this is too slow. */
 const LEAST_MS = 1_000;
-/** What a body needs while it streams: what the connection has read, what waits here, what is being written. */
+/** Memory that a body needs while it streams: what the connection has read, what waits here, what is being written. */
 const HELD_BYTES = 256 * 1024;
 
 /**
@@ -14,7 +14,7 @@ const HELD_BYTES = 256 * 1024;
  * first `timeoutMs`, and with ClientGone when the client goes away; destroying it throws the rest of the body away, so that the
  * client gets to reading the answer.
  *
- * @throws MatrixError M_TOO_LARGE where the request says so itself; M_LIMIT_EXCEEDED with status 503 when too many bytes are in flight;
+ * @throws MatrixError M_TOO_LARGE by the Content-Length of the request; M_LIMIT_EXCEEDED with status 503 when too many bytes are in flight;
  *   ClientGone when the client went away while the request waited for its turn
  */
 export const bodyStream = (request: IncomingMessage, { limit, timeoutMs, deadlines, held }: BodyReading): Readable => {

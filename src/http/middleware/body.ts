@@ -5,18 +5,18 @@ import { limiterFields } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { ClientGone, watchClient } from './client-gone.ts';
 
-/** Bytes of a body that is too large which are read and thrown away, so that the client gets to reading the answer. */
+/** How many bytes of a body that is too large are read and thrown away, so that the client gets to reading the answer. */
 const DISCARD_BYTES = 16 * 1024 * 1024;
 const EMPTY = Buffer.alloc(0);
-/** Where the buffer of a body that comes in several pieces begins. */
+/** Initial size of the buffer for a body that comes in several pieces. */
 const FIRST_BUFFER = 16 * 1024;
-/** Up to here a body is not counted: that many requests of this size as may run at once do no harm. */
+/** Smaller bodies are not counted: as many requests of this size as may run at once do no harm. */
 const SMALL_BODY = 4 * 1024;
 /** Pieces that a body may come in, and one more for each of so many bytes. */
 const FREE_PIECES = 256;
 const BYTES_PER_PIECE = 64;
 
-/** Whether so many bytes came in more pieces than any client needs: each costs as much as a small request. Clients that stream send kilobytes at a time. */
+/** Whether these bytes came in more pieces than any client needs: each costs as much as a small request. Clients that stream send kilobytes at a time. */
 export const areTooManyPieces = (pieces: number, bytes: number): boolean =>
   pieces > FREE_PIECES + bytes / BYTES_PER_PIECE;
 
@@ -42,7 +42,7 @@ export interface BodyReading {
   /** Milliseconds in which all of it must have arrived. */
   readonly timeoutMs: number;
   readonly deadlines: Deadlines;
-  /** Takes what the body needs of the memory for bytes in flight. */
+  /** Takes the memory that the body needs from the budget for bytes in flight. */
   readonly held: BytesHeld;
 }
 
@@ -75,7 +75,7 @@ export const readBody = (request: IncomingMessage, reading: BodyReading): Promis
       settle();
       reject(error);
     };
-    /** The rest is thrown away as it comes: a client that is still sending does not read yet. */
+    /** Throws the rest away as it comes: a client that is still sending does not read yet. */
     const refuse = (error: MatrixError): void => {
       refusal = error;
       buffer = EMPTY;
@@ -94,7 +94,7 @@ export const readBody = (request: IncomingMessage, reading: BodyReading): Promis
       size += chunk.length;
       pieces += 1;
       if (areTooManyPieces(pieces, size)) {
-        // Nothing is answered: the pieces that are here already would be looked at one by one until the answer had left.
+        // Nothing is answered: until the answer had left, the pieces that are here already would be looked at one by one.
         fail(new ClientGone(true));
         request.destroy();
         return;
@@ -103,7 +103,7 @@ export const readBody = (request: IncomingMessage, reading: BodyReading): Promis
       else if (refusal !== undefined) return;
       else if (size > limit) refuse(tooLarge(limit));
       else if (before === 0 && size === declared) {
-        // Nearly always all of it is here at once: then it is used as it came.
+        // Nearly always it comes in one piece, which is then used as it is.
         if (size > SMALL_BODY && !held.hold('body', size)) refuse(noRoom());
         else buffer = chunk;
       } else if (size <= buffer.length || grow()) chunk.copy(buffer, before);

@@ -4,7 +4,7 @@ const MAPPED = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i;
 
 const plain = (address: string): string => MAPPED.exec(address)?.[1] ?? address;
 
-/** The address that a proxy wrote down, without a port, or undefined when it is not an address. */
+/** The address that a proxy forwarded, without a port, or undefined when it is not an address. */
 const parseForwarded = (text: string): string | undefined => {
   let address = text.trim();
   if (address.startsWith('[')) address = address.slice(1, address.indexOf(']'));
@@ -12,7 +12,7 @@ const parseForwarded = (text: string): string | undefined => {
   return isIP(address) === 0 ? undefined : plain(address);
 };
 
-/** Finds out who a request came from, past the reverse proxies that the operator trusts. */
+/** Finds the address of the client of a request, behind the reverse proxies that the operator trusts. */
 export class ClientAddress {
   readonly #trusted = new BlockList();
 
@@ -41,8 +41,8 @@ export class ClientAddress {
   }
 
   /**
-   * The last address on the way here that is not a trusted proxy. What stands further left in X-Forwarded-For was sent by the client and
-   * proves nothing.
+   * The last address on the way here that is not a trusted proxy. Entries further left in X-Forwarded-For were sent by the client and
+   * prove nothing.
    */
   of(remoteAddress: string | undefined, forwardedFor: string | readonly string[] | undefined): string {
     let address = plain(remoteAddress ?? '');

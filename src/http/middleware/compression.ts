@@ -7,7 +7,7 @@ const zstdAsync = promisify(zstdCompress);
 
 export type Encoding = 'zstd' | 'gzip';
 
-/** The encoding to use for a client that says it accepts this: zstd costs a seventh of gzip. RFC 9110, 12.5.3. */
+/** The encoding for a client with this Accept-Encoding: zstd costs a seventh of gzip. RFC 9110, 12.5.3. */
 export const chooseEncoding = (acceptEncoding: string | undefined): Encoding | undefined => {
   if (acceptEncoding === undefined) return undefined;
   const weights = new Map<string, number>();

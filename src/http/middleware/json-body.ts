@@ -4,10 +4,10 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { measureJson } from '#src/protocol/json/json-measure.ts';
 import { notInteger, refuseWrittenFloats } from '#src/protocol/json/written-floats.ts';
 
-/** Deeper nesting than this serves nobody and would exhaust the stack of whatever walks the value later. */
+/** Deeper nesting is of no use, and would exhaust the stack of code that walks the value later. */
 const MAX_DEPTH = 256;
 
-/** Shorter JSON is not worth measuring: there is a limit to what so many bytes can hold. */
+/** Shorter JSON is not measured: it cannot hold many values. */
 const MEASURED_FROM = 16 * 1024;
 
 const tooDeep = (): MatrixError => new MatrixError('M_BAD_JSON', `The JSON is nested deeper than ${MAX_DEPTH} levels.`);
@@ -45,7 +45,7 @@ const MAX_EVENT_BYTES = 65_536;
  *
  * @param events the body becomes the content of events: see `eventBody` in endpoint.ts
  * @param maxValues what it may hold, see `measureJson`
- * @param work is told how many there are where they are many
+ * @param work is told how many values there are where they are many
  * @throws MatrixError M_NOT_JSON (invalid UTF-8 included), M_BAD_JSON, M_TOO_LARGE
  */
 export const parseBody = (bytes: Buffer, events: EventBody | undefined, maxValues: number, work?: Work): unknown => {

@@ -2,14 +2,14 @@ import type { ServerResponse } from 'node:http';
 import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
 import type { Deadlines } from '#src/kernel/deadlines.ts';
 
-/** Up to here an answer is written at once, and counted only if its reader does not take it at once. */
+/** Answers up to this size are written at once, and counted only if the client does not take them at once. */
 export const SMALL_ANSWER = 8 * 1024;
-/** Larger ones are written in pieces, each when the one before has left: characters of a text, bytes of a buffer. */
+/** Larger answers are written in pieces of this size, each when the one before has left: characters of a text, bytes of a buffer. */
 const PIECE = 128 * 1024;
-/** Bytes a second at which the slowest reader is waited for. */
+/** Clients that read more slowly than this are cut off. */
 export const SLOWEST_BYTES_PER_SECOND = 16 * 1024;
 
-/** How answers leave. */
+/** How answers are written. */
 export interface Leaving {
   readonly deadlines: Deadlines;
   /** Milliseconds in which an answer must have been read; a long one has a second more for every 16 KiB. */
@@ -18,7 +18,7 @@ export interface Leaving {
 
 const isHighSurrogate = (code: number): boolean => code >= 0xd800 && code <= 0xdbff;
 
-/** Where the piece that begins at `from` ends: half of a surrogate pair is not written alone. */
+/** Where the piece that begins at `from` ends: surrogate pairs are not split. */
 const pieceEnd = (content: string | Buffer, from: number): number => {
   const end = from + PIECE;
   if (end >= content.length) return content.length;
@@ -33,7 +33,7 @@ const writePieces = (response: ServerResponse, content: string | Buffer): void =
     at = pieceEnd(content, from);
     const piece = typeof content === 'string' ? content.slice(from, at) : content.subarray(from, at);
     if (at === content.length) response.end(piece);
-    // One piece in a turn of the event loop, also to a reader who takes them as fast as they come.
+    // One piece in each turn of the event loop, even for a client that takes them as fast as they come.
     else if (response.write(piece)) setImmediate(next);
     else response.once('drain', () => setImmediate(next));
   };
@@ -41,9 +41,9 @@ const writePieces = (response: ServerResponse, content: string | Buffer): void =
 };
 
 /**
- * Writes the body of an answer whose head is set. Its bytes are held until its reader has taken them; a reader who does not is cut off.
+ * Writes the body of an answer whose head is set. Its bytes are counted until the client has taken them; a client that does not is cut off.
  *
- * @param held has room for the bytes already unless they are few
+ * @param held has reserved room for the bytes already, unless they are few
  */
 export const writeBody = (
   response: ServerResponse,
@@ -57,7 +57,7 @@ export const writeBody = (
   }
   if (content.length > PIECE) writePieces(response, content);
   else response.end(content);
-  // What the operating system has taken is out of our hands. A request that came behind others waits for their answers to leave.
+  // What the operating system has taken is not counted. A pipelined request waits for the answers before its own to leave.
   if (response.writableFinished) {
     held.release();
     return;

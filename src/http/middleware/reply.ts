@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 
-/** What a response consists of, beside its status and headers. One of `body`, `json`, `content` and `stream`, or none. */
+/** The body of a response: one of `body`, `json`, `content` and `stream`, or none. */
 export interface ReplyParts {
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string>>;
@@ -12,9 +12,9 @@ export interface ReplyParts {
   readonly content?: string | Buffer;
   /** Bytes that are read as the client takes them. Destroyed when the client goes away. */
   readonly stream?: Readable;
-  /** Bytes of `stream`, where they are known; without one, of the body that a HEAD asks about. */
+  /** Length of `stream`, where it is known; without one, of the body that a HEAD asks about. */
   readonly length?: number;
-  /** JSON, unless it says otherwise. */
+  /** The Content-Type; JSON when left out. */
   readonly contentType?: string;
 }
 

@@ -6,21 +6,21 @@ export interface RequestInfo {
   /** The client's address: behind a trusted proxy, what X-Forwarded-For says. */
   readonly ip: string;
   readonly userAgent: string | undefined;
-  /** What the browser says of the languages that its user reads. */
+  /** The Accept-Language of a browser. */
   readonly acceptLanguage: string | undefined;
-  /** It came through a proxy that is not trusted: `ip` is the proxy's, and says nothing of who asks. */
+  /** It came through a proxy that is not trusted: `ip` is the proxy's, and says nothing about the client. */
   readonly isForwarded: boolean;
-  /** Path as it was requested, with the alias that was used. */
+  /** The path as it was requested, which may be an alias. */
   readonly path: string;
-  /** Type of the body, for endpoints that take any. */
+  /** Content-Type of the body, for endpoints that take any. */
   readonly contentType: string | undefined;
-  /** The part of the answer that is wanted, and what the client has of it already: `Range`, `If-Range`, `If-None-Match`. */
+  /** Which part of the answer is wanted, and what the client has already: `Range`, `If-Range`, `If-None-Match`. */
   readonly range: string | undefined;
   readonly ifRange: string | undefined;
   readonly ifNoneMatch: string | undefined;
   /** Only the head of the answer is wanted. */
   readonly isHead: boolean;
-  /** The access token that came along, for endpoints that take requests without. */
+  /** The access token of the request, for endpoints that need none. */
   readonly accessToken: string | undefined;
   /** Aborted when the client goes away or the server drains: long-polls answer then. */
   readonly signal: AbortSignal;

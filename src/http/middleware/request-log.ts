@@ -29,12 +29,12 @@ export interface SlowRequest {
   readonly operation: string;
   readonly status: number;
   readonly errcode?: string | undefined;
-  /** Who asked: a user, or another server. */
+  /** The sender: a user, or another server. */
   readonly user?: string | undefined;
   readonly server?: string | undefined;
   readonly ip: string;
   readonly requestId: string;
-  /** What it asked for: SQL statements and the rows that they returned, bytes of body and answer. */
+  /** What it cost: SQL statements and the rows that they returned, bytes of body and answer. */
   readonly statements: number;
   readonly rows: number;
   readonly bytesIn: number;
@@ -48,7 +48,7 @@ interface Recorded {
   readonly work: Pick<Work, 'statements' | 'rows' | 'bytesIn' | 'bytesOut'> | undefined;
   readonly requester: Requester | undefined;
   readonly origin: Origin | undefined;
-  /** What it was refused with. */
+  /** The errcode with which it was refused. */
   readonly errcode?: string | undefined;
   /** The client went away before there was an answer. */
   readonly isGone: boolean;

@@ -12,7 +12,7 @@ import { sendStream, STREAM_BYTES } from './stream-reply.ts';
 
 const COMPRESSIBLE = /^(application\/(json|openapi\+json|xml)|text\/)/;
 
-/** Writes answers, past Koa: their bytes are counted until they are read. */
+/** Writes answers, bypassing Koa: their bytes are counted until they are read. */
 export class Responder {
   readonly #compressFrom: number;
   readonly #leaving: Leaving;
@@ -24,7 +24,7 @@ export class Responder {
   }
 
   /**
-   * @param given what the head says already; more is added to it
+   * @param given the headers so far; more are added
    * @param work is told of the bytes of the body, before it is compressed: whether they are sent or refused, they were made
    * @throws MatrixError M_LIMIT_EXCEEDED with status 503 when too many bytes are in flight: nothing was sent then
    */
@@ -33,12 +33,12 @@ export class Responder {
     const size = content === undefined || reply.stream !== undefined ? 0 : Buffer.byteLength(content);
     const needed = reply.stream === undefined ? size : Math.min(reply.length ?? STREAM_BYTES, STREAM_BYTES);
     if (work !== undefined) work.bytesOut = reply.stream === undefined ? size : (reply.length ?? 0);
-    // The body of the request is of no more use.
+    // The body of the request is not needed any more.
     if (!held.hold('answer', needed > SMALL_ANSWER ? needed : 0)) {
       reply.stream?.destroy();
       throw noRoom();
     }
-    // A stream that fails before its first byte is answered by what says so, which has a head of its own.
+    // A stream that fails before its first byte is answered with an error, which has headers of its own.
     const head = reply.stream === undefined ? given : given.copy();
     for (const name in reply.headers) head.set(name, reply.headers[name] ?? '');
     const isHead = res.req.method === 'HEAD';
@@ -84,7 +84,7 @@ export class Responder {
       held.release();
       return;
     }
-    // Who has gone meanwhile has no head to be written.
+    // There is no one to answer when the client went away meanwhile.
     if (!res.destroyed) res.writeHead(reply.status, head.list);
     writeBody(res, content, held, this.#leaving);
   }

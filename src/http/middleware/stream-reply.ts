@@ -8,16 +8,16 @@ import { ClientGone } from './client-gone.ts';
 import { type Leaving, SLOWEST_BYTES_PER_SECOND } from './outgoing.ts';
 import type { Reply } from './reply.ts';
 
-/** What an answer needs while it streams: what was read of it, what waits to be written. */
+/** Memory that an answer needs while it streams: what was read of it, what waits to be written. */
 export const STREAM_BYTES = 256 * 1024;
-/** A client that has earned less time than this since the last look is too slow. */
+/** A client whose bytes since the last check were worth less time than this is too slow. */
 const LEAST_MS = 1_000;
 
 /** Bytes of this connection that the operating system has taken. */
 const taken = ({ socket }: ServerResponse): number =>
   socket === null ? 0 : socket.bytesWritten - socket.writableLength;
 
-/** Cuts off a client who takes less than 16 KiB a second after the first `timeoutMs`. @returns calls it off */
+/** Cuts off a client that takes less than 16 KiB a second after the first `timeoutMs`. @returns cancels it */
 const watch = (res: ServerResponse, { deadlines, timeoutMs }: Leaving): (() => void) => {
   const from = taken(res);
   let grantedMs = timeoutMs;
@@ -36,7 +36,7 @@ const watch = (res: ServerResponse, { deadlines, timeoutMs }: Leaving): (() => v
 };
 
 /**
- * Sends a stream as fast as the client takes it; one who does not is cut off. Headers and status go out with its first bytes, so what fails
+ * Sends a stream as fast as the client takes it; a client that does not is cut off. Headers and status go out with the first bytes, so what fails
  * before them is answered like any other failure; what fails later breaks the connection off, which tells the client that something is missing.
  *
  * @param encoder compresses it
@@ -58,7 +58,7 @@ export const sendStream = async (
     res.writeHead(reply.status, head.list).end();
     return;
   }
-  // Also at its end: an empty stream says so this way.
+  // Also at the end: for an empty stream it is the first event.
   if (stream.readableLength === 0 && !stream.readableEnded) await once(stream, 'readable');
   res.writeHead(reply.status, head.list);
   const unwatch = watch(res, leaving);

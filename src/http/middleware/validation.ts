@@ -103,7 +103,7 @@ interface LooseSchema {
   readonly anyOf?: readonly LooseSchema[];
 }
 
-/** What does not convert stays text, and is refused by the schema afterwards with the right message. */
+/** What cannot be converted stays text, and is refused by the schema afterwards with the right message. */
 const converter = (schema: LooseSchema | undefined): Convert => {
   switch (schema?.type) {
     case 'integer':
@@ -117,7 +117,7 @@ const converter = (schema: LooseSchema | undefined): Convert => {
   }
 };
 
-/** Where a schema keeps what makes something else of its text. */
+/** The member of a schema that holds its decoder. */
 const DECODE = Symbol('decode');
 
 /**
@@ -130,7 +130,7 @@ export const decoded = <T>(schema: TString, decode: (text: string) => T): TUnsaf
 
 const KEEPS_EMPTY = Symbol('keeps empty');
 
-/** A list in which an empty value means something: it does not count as absent. */
+/** A list for which an empty value has a meaning: it does not count as absent. */
 export const keepsEmpty = <T extends TSchema>(schema: T): T => Object.assign({ ...schema }, { [KEEPS_EMPTY]: true });
 
 /** What arrives as text: one value, or several where a key was repeated. */
@@ -177,7 +177,7 @@ export const textValidator = (
     const decode = property[DECODE];
     return decode === undefined ? [] : [{ name, decode }];
   });
-  // Whatever else there is, as text.
+  // All other parameters, as text.
   const takesMore = typeof (schema as { readonly additionalProperties?: unknown }).additionalProperties === 'object';
   return (texts) => {
     const result: Record<string, unknown> = takesMore ? firstOfEach(texts) : {};

@@ -49,7 +49,7 @@ interface Services {
   readonly publicBaseUrl: () => string;
 }
 
-/** A page on which users change their password without a client, and the address by which password stores find it. */
+/** A page on which users change their password without a client, and the well-known address by which password managers find it. */
 export const changePasswordEndpoints = [
   endpoint({
     operationId: 'getChangePassword',

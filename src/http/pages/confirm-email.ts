@@ -42,7 +42,7 @@ interface Services {
 const isTitle = (purpose: string): purpose is 'register' | 'add' | 'reset' =>
   purpose === 'register' || purpose === 'add' || purpose === 'reset';
 
-/** What is wrong with a link, as a page. @throws what is no fault of the link */
+/** A page that tells what is wrong with a link. @throws errors that are not about the link */
 const refusal = (error: unknown, language: Language): Reply => {
   if (
     !(error instanceof MatrixError) ||
@@ -53,7 +53,7 @@ const refusal = (error: unknown, language: Language): Reply => {
   return pageReply({ language, title: TEXTS.failed[language], content, status: error.status });
 };
 
-/** The pages to which the links in mails lead. Programs that look at mails follow links: nothing is confirmed but by a button. */
+/** The pages behind the links in mails. Mail scanners follow links: only the button confirms. */
 export const confirmEmailEndpoints = [
   endpoint({
     operationId: 'getConfirmEmailPage',
@@ -74,7 +74,7 @@ export const confirmEmailEndpoints = [
         return pageReply({
           language,
           title: TEXTS[isTitle(session.purpose) ? session.purpose : 'register'][language],
-          // Browsers hold redirects after a form against the policy too.
+          // Browsers apply the policy to redirects after a form too.
           ...(next?.isTrusted === true ? { sources: { forms: [new URL(next.url).origin] } } : {}),
           content: markup`<p><strong>${session.address}</strong></p>
             <p>${TEXTS.careful[language]}</p>

@@ -6,10 +6,10 @@ import { Reply } from '../middleware/reply.ts';
 export { escapeHtml } from '#src/kernel/html.ts';
 export type { Language } from '#src/kernel/language.ts';
 
-/** The same sentence in each of them. */
+/** A sentence in each language. */
 export type Translated = Readonly<Record<Language, string>>;
 
-/** The language of a browser by its `Accept-Language`: the one that it likes better, English when it names neither. */
+/** The language for a browser by its `Accept-Language`: the preferred one, English when it names neither. */
 export const languageOf = (acceptLanguage: string | undefined): Language => acceptedLanguage(acceptLanguage) ?? 'en';
 
 /** The sentences of a page in one language, by their names. */
@@ -39,7 +39,7 @@ button:disabled{opacity:.6;cursor:default}
 const hashOf = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
 const STYLE_HASH = hashOf(STYLE);
 
-/** Origins beside this server's that a page needs: the widget of a captcha. */
+/** Further origins from which a page may load: the widget of a captcha. */
 export interface PageSources {
   readonly scripts?: readonly string[];
   readonly frames?: readonly string[];
@@ -52,9 +52,9 @@ export interface PageSources {
 export interface Page {
   readonly language: Language;
   readonly title: string;
-  /** HTML, with everything in it escaped that is not ours. */
+  /** HTML in which everything that is not ours is escaped. */
   readonly content: string;
-  /** The one script that runs; nothing else does. It must be the same text each time it is sent for the same purpose: data come as attributes. */
+  /** The only script that runs. It must always be the same text: data are passed in attributes. */
   readonly script?: string;
   /** URLs of scripts of others, from `sources.scripts`. */
   readonly externalScripts?: readonly string[];
@@ -66,7 +66,7 @@ const list = (name: string, ...values: readonly string[]): string =>
   values.length === 0 ? '' : `; ${name} ${values.join(' ')}`;
 
 /**
- * A page for people, as the answer to a request. It loads nothing from other servers but what `sources` allows, runs no script but its own,
+ * An HTML page as the answer to a request. It loads nothing from other servers but what `sources` allows, runs no script but its own,
  * which is allowed by its hash, sends forms to this server only, and is shown in no frame.
  */
 export const pageReply = ({

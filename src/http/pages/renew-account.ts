@@ -33,7 +33,7 @@ const refusal = (language: Language): Reply =>
     content: markup`<p>${TEXTS.again[language]}</p>`.text,
   });
 
-/** The page on which a user renews an account. Programs that look at mails follow links: nothing is renewed but by the button. */
+/** The page on which a user renews an account. Mail scanners follow links: only the button renews. */
 export const renewAccountEndpoints = [
   endpoint({
     operationId: 'getRenewalPage',

@@ -68,7 +68,7 @@ const ABOUT_ADDRESSES: ReadonlySet<string> = new Set([
   'M_THREEPID_NOT_FOUND',
 ]);
 
-/** What was wrong with an attempt, for a person. */
+/** What was wrong with an attempt, as a sentence for the user. */
 const problemOf = (
   error: unknown,
   type: string,
@@ -169,7 +169,7 @@ export const stageFallbackEndpoints = [
   }),
 ];
 
-/** What a form says, as a client would say it in `auth`. */
+/** The members of a form as a client would send them in `auth`. */
 const authOf = (
   type: string,
   body: { readonly [field in keyof typeof fields]?: string },

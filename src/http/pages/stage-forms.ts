@@ -1,7 +1,7 @@
 import type { StageView } from '#src/services/accounts/uia/uia-service.ts';
 import { escapeHtml, type Language, type Page, textsOf, type Translated } from './page.ts';
 
-/** What a stage's page shows: its part of a form, and what that needs. */
+/** What the page of a stage shows: its fields of the form, and what they load. */
 export type StageForm = Pick<Page, 'content' | 'externalScripts' | 'script' | 'sources' | 'title'>;
 
 const TEXTS = {
@@ -46,7 +46,7 @@ const terms: Writer = ({ params }, of, language) => {
   return { title: of('terms'), content: `${boxes.join('\n')}\n${button(of)}` };
 };
 
-/** The puzzle calls this when it is solved: its response is in the form then. */
+/** The captcha calls this when it is solved: its response is in the form then. */
 const SOLVED = `window.solved=()=>document.querySelector('form').submit();`;
 
 interface Widget {

@@ -36,7 +36,7 @@ const refusal = (error: unknown, language: Language): Reply => {
   return pageReply({ language, title: TEXTS.failed[language], content, status: error.status });
 };
 
-/** Where mails about missed messages are ended, without a login. RFC 8058: mail programs send the form by themselves. */
+/** The page that unsubscribes from mails about missed messages, without a login. RFC 8058: mail programs send the form by themselves. */
 export const unsubscribeEndpoints = [
   endpoint({
     operationId: 'getUnsubscribePage',

@@ -22,8 +22,7 @@ export const federationOpenIdEndpoints = [
     async handler({ openId }: Services, { query: { access_token: token } }) {
       if (token === undefined) throw new MatrixError('M_MISSING_TOKEN', 'The query parameter access_token is missing.');
       const userId = await openId.userOf(token);
-      if (userId === undefined)
-        throw new MatrixError('M_UNKNOWN_TOKEN', 'The access token is not known, or has expired.');
+      if (userId === undefined) throw new MatrixError('M_UNKNOWN_TOKEN', 'The access token is unknown or has expired.');
       return { sub: userId };
     },
   }),

@@ -52,7 +52,7 @@ export const federationQueryEndpoints = [
     response: Type.Object({}),
     errcodes: ['M_UNRECOGNIZED', 'M_LIMIT_EXCEEDED'],
     async handler(_services: unknown, { params: { queryType } }) {
-      throw new MatrixError('M_UNRECOGNIZED', `This server knows no queries of the type ${queryType}.`);
+      throw new MatrixError('M_UNRECOGNIZED', `This server does not answer queries of type ${queryType}.`);
     },
   }),
 ];

@@ -15,7 +15,7 @@ export const roomPolicyEndpoints = [
     response: Type.Object({}),
     errcodes: ['M_UNRECOGNIZED', 'M_LIMIT_EXCEEDED'],
     async handler() {
-      throw new MatrixError('M_UNRECOGNIZED', 'This server is no policy server.');
+      throw new MatrixError('M_UNRECOGNIZED', 'This server is not a policy server.');
     },
   }),
 ];

@@ -7,7 +7,7 @@ import { OF_ADMINISTRATORS } from './parts/access.ts';
 
 const enabledPath = '/_synapse/admin/v1/background_updates/enabled';
 const enabledResponse = Type.Object({ enabled: Type.Boolean() });
-/** What Synapse calls the database where there is one. */
+/** The name of the database in Synapse, where there is only one. */
 const DATABASE = 'master';
 
 interface Services {

@@ -23,7 +23,7 @@ const shown = Type.Object({
 });
 const nextToken = (next: number | undefined): string | undefined => (next === undefined ? undefined : String(next));
 
-/** Of a server that is not reached it is known since when, and when it is tried again: their sum tells that to tools. */
+/** For a server that cannot be reached, tools compute the next attempt as the sum of these two. */
 const bodyOf = ({ destination, position, retryAt, since }: DestinationRow) => ({
   destination,
   retry_last_ts: since ?? 0,

@@ -28,10 +28,10 @@ interface Services {
   readonly openMedia: OpenMedia;
 }
 
-/** The task that does what is more than one request may do. */
+/** The task that goes on where one request may not do everything. */
 const goesOn = (task: string | undefined): { task_id?: string } => (task === undefined ? {} : { task_id: task });
 
-/** What administrators do with files. What is more than a request does is carried on by the task that `task_id` names. */
+/** Synapse Admin API, "Media Admin API". Where there is more to do than one request may, the task named by `task_id` goes on. */
 export const mediaAdminEndpoints = [
   endpoint({
     operationId: 'adminGetMedia',

@@ -30,7 +30,7 @@ const bodyOf = ({ completed, expiryTs, token, usesAllowed }: RegistrationToken) 
   expiry_time: expiryTs,
 });
 
-/** Administrators give out tokens with which people register. Times are milliseconds since the epoch; null is no bound. */
+/** Synapse Admin API, "Registration Tokens". Times are milliseconds since the epoch; null means unlimited. */
 export const registrationTokenAdminEndpoints = [
   endpoint({
     operationId: 'adminListRegistrationTokens',
@@ -53,7 +53,7 @@ export const registrationTokenAdminEndpoints = [
     ...OF_ADMINISTRATORS,
     body: Type.Object({
       token: Type.Optional(Type.String()),
-      /** Characters of a token that is made up. */
+      /** Length of a generated token. */
       length: Type.Optional(Type.Integer()),
       ...bounds,
     }),

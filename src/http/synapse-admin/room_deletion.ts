@@ -42,7 +42,7 @@ interface WishBody {
   readonly force_purge?: boolean;
 }
 
-/** What is empty is not said. */
+/** Empty members are left out. */
 const said = (text: string | undefined): string | undefined => (text === '' ? undefined : text);
 
 const wishOf = (wish: WishBody): DeletionWish => ({
@@ -54,7 +54,7 @@ const wishOf = (wish: WishBody): DeletionWish => ({
   forcePurge: wish.force_purge,
 });
 
-/** Tools know of no deletion that was cancelled: it failed for who reads that. */
+/** Tools know no status for a cancelled deletion: they are told that it failed. */
 const statusOf = ({ error, id, result, roomId, status: is }: Deletion) => {
   const told = is === 'cancelled' ? 'The deletion was cancelled.' : error;
   return {
@@ -66,7 +66,7 @@ const statusOf = ({ error, id, result, roomId, status: is }: Deletion) => {
   };
 };
 
-/** Rooms go, with everybody in them. */
+/** Synapse Admin API, "Delete Room API": all local members are removed. */
 export const roomDeletionEndpoints = [
   endpoint({
     operationId: 'adminDeleteRoomNow',

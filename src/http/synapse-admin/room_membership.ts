@@ -13,7 +13,7 @@ interface Services {
   readonly roomOperators: RoomOperators;
 }
 
-/** What administrators do in rooms in the name of users. */
+/** Synapse Admin API, "Room Membership": administrators make users join rooms. */
 export const roomMembershipAdminEndpoints = [
   endpoint({
     operationId: 'adminMakeRoomAdmin',

@@ -18,7 +18,7 @@ import { OF_ADMINISTRATORS } from './parts/access.ts';
 const rooms = '/_synapse/admin/v1/rooms';
 const text = Type.Union([Type.String(), Type.Null()]);
 
-/** Every field is always there: tools hold the answer against a strict schema. */
+/** Every field is always there: tools validate the answer with a strict schema. */
 const listed = {
   room_id: Type.String(),
   name: text,
@@ -55,7 +55,7 @@ const bodyOf = (room: ListedRoom) => ({
   room_type: room.roomType,
 });
 
-/** The orders that there are; two have an older name. */
+/** The orders; two of them have an older name as well. */
 const ORDERS = {
   alphabetical: 'name',
   size: 'joined_members',
@@ -81,7 +81,7 @@ interface Services {
   readonly everyHierarchy: SpaceHierarchy;
 }
 
-/** What rooms there are, what they are, and which of them are closed. */
+/** Synapse Admin API, "Rooms API": lists and details of rooms, and which of them are blocked. */
 export const roomAdminEndpoints = [
   endpoint({
     operationId: 'adminListRooms',
@@ -210,7 +210,7 @@ export const roomAdminEndpoints = [
       const { rooms: found, next } = await everyHierarchy.page(roomId, requester.userId, {
         suggestedOnly: false,
         maxDepth: query.max_depth,
-        // A page of none would never end.
+        // With pages of length 0 a client would never reach the end.
         limit: query.limit === undefined ? undefined : Math.max(query.limit, 1),
         from: query.from,
       });

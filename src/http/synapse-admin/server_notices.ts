@@ -26,7 +26,7 @@ interface Services {
   readonly serverNotices: ServerNotices;
 }
 
-/** What the server has to say to a user. */
+/** Synapse Admin API, "Server Notices": messages of the server to a user. */
 export const serverNoticeEndpoints = [
   endpoint({
     operationId: 'adminSendServerNotice',

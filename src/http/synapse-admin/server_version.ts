@@ -5,7 +5,7 @@ interface Services {
   readonly softwareVersion: string;
 }
 
-/** The release of Synapse whose administration this is compatible with. Tools compare it with the one from which on they find what they call. */
+/** The release of Synapse with whose admin API this is compatible. Tools compare it with the first release that has what they call. */
 const COMPATIBLE_WITH = '1.163.0';
 
 export const serverVersionEndpoints = [

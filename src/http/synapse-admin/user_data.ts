@@ -11,7 +11,7 @@ interface Services {
   readonly userReads: UserReads;
 }
 
-/** Synapse Admin API, "User Admin API": what belongs to a user. */
+/** Synapse Admin API, "User Admin API": the data of a user. */
 export const userDataAdminEndpoints = [
   endpoint({
     operationId: 'adminListJoinedRooms',

@@ -11,7 +11,7 @@ interface Services {
   readonly userListing: UserListing;
 }
 
-/** Synapse Admin API, "User Admin API": users by what else they are known by, and names that are free. */
+/** Synapse Admin API, "User Admin API": finds users by their third-party and external ids, and tells which usernames are free. */
 export const userLookupEndpoints = [
   endpoint({
     operationId: 'adminFindUserByThreepid',

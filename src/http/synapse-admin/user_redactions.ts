@@ -10,7 +10,7 @@ interface Services {
   readonly userEventRedactions: UserEventRedactions;
 }
 
-/** Redacting all that a user has sent. */
+/** Synapse Admin API: redacts all events of a user. */
 export const userRedactionAdminEndpoints = [
   endpoint({
     operationId: 'adminRedactUserEvents',

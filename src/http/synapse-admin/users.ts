@@ -32,7 +32,7 @@ const listQuery = Type.Object({
     ]),
   ),
   dir: Type.Optional(Type.Union([Type.Literal('f'), Type.Literal('b')])),
-  // An empty one leaves out users without a type.
+  // An empty text leaves out users without a type.
   not_user_type: Type.Optional(keepsEmpty(Type.Array(Type.String(), { maxItems: 20 }))),
 });
 type ListQuery = Static<typeof listQuery>;
@@ -58,7 +58,7 @@ const listResponse = Type.Object({
   next_token: Type.Optional(Type.String()),
 });
 
-/** @param deactivated what it means differs between the versions of the list */
+/** @param deactivated its meaning differs between the versions of the list */
 const filterOf = (query: ListQuery, deactivated: boolean | undefined): AccountFilter => ({
   name: query.name,
   // "This parameter is ignored when using the `name` parameter."
@@ -113,7 +113,7 @@ const putBody = Type.Partial(
     deactivated: Type.Boolean(),
     locked: Type.Boolean(),
     user_type: orNull(Type.String()),
-    // There is nobody here who has to approve accounts: all are approved.
+    // Accounts need no approval here: all are approved.
     approved: Type.Boolean(),
   }),
 );
@@ -217,7 +217,7 @@ export const userAdminEndpoints = [
     response: Type.Array(
       Type.Object({
         name: Type.String(),
-        // Nobody is shown the hashes of passwords.
+        // Password hashes are never shown.
         password_hash: Type.Null(),
         is_guest: Type.Boolean(),
         admin: Type.Boolean(),

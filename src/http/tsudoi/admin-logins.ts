@@ -12,11 +12,11 @@ interface Services {
   readonly userAdministration: UserAdministration;
 }
 
-/** The sessions in which administrators act as a user (`POST /_synapse/admin/v1/users/{user_id}/login`). */
+/** Sessions in which administrators act as a user (`POST /_synapse/admin/v1/users/{user_id}/login`). */
 export const adminLoginEndpoints = [
   endpoint({
     operationId: 'listAdminLogins',
-    summary: 'The sessions in which administrators act as a user.',
+    summary: 'Sessions in which administrators act as a user.',
     method: 'GET',
     path,
     ...OF_ADMINISTRATORS,

@@ -20,7 +20,7 @@ export const announcementEndpoints = [
     body: Type.Object({
       /** Of m.room.message. */
       content: anyObject,
-      /** By language (`ja`), in place of it. */
+      /** Translations by language (`ja`). */
       translations: Type.Optional(Type.Record(Type.String(), anyObject)),
     }),
     eventBody: 'one',

@@ -46,7 +46,7 @@ const bodyOf = ({ id, sender, shown: registration, source, url }: ApplicationSer
   registration,
 });
 
-/** The same with how it stands with what it is sent. */
+/** The same with the state of its transactions. */
 const deliveredOf = (
   service: ApplicationService,
   { failure, failures, lastSuccess, retryAt, waiting }: AppserviceState,

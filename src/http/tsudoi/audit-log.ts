@@ -26,7 +26,7 @@ const bodyOf = ({ actor, entry, id, ts }: AuditRecord) => ({
   reason: entry.reason,
 });
 
-/** What administrators did. Times are milliseconds since the epoch. */
+/** The audit log of what administrators did. Times are milliseconds since the epoch. */
 export const auditLogEndpoints = [
   endpoint({
     operationId: 'adminListAuditLog',

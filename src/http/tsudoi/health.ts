@@ -14,7 +14,7 @@ interface Services {
 const responseType = 'text/plain; charset=utf-8';
 const text = (content: string): Reply => new Reply({ content, contentType: responseType });
 
-/** Seconds after which those who ask may ask again. */
+/** Seconds for `Retry-After`. */
 const notReady = (): Reply =>
   new Reply({ status: 503, content: 'Not ready', contentType: responseType, headers: { 'Retry-After': '5' } });
 
@@ -37,7 +37,7 @@ const probe = (
     handler: async (services: Pick<Services, 'isReady'>) => ((await isWell(services)) ? text('OK') : notReady()),
   });
 
-/** What load balancers, orchestrators and monitoring ask. */
+/** Endpoints for load balancers, orchestrators and monitoring. */
 export const healthEndpoints = [
   probe('getHealth', '/health', 'OK while the server can serve, 503 otherwise.', ({ isReady }) => isReady()),
   probe('getReadiness', '/readyz', 'OK while the server can serve, 503 otherwise.', ({ isReady }) => isReady()),
@@ -60,7 +60,7 @@ export const healthEndpoints = [
           'This came through a proxy that is not in http.trusted_proxies: the client of the metrics is not known.',
         );
       }
-      if (!mayReadMetrics(info.ip)) throw new MatrixError('M_FORBIDDEN', 'The metrics are not open to this address.');
+      if (!mayReadMetrics(info.ip)) throw new MatrixError('M_FORBIDDEN', 'This address may not read the metrics.');
       return new Reply({ content: await metrics(), contentType: 'text/plain; version=0.0.4; charset=utf-8' });
     },
   }),

@@ -86,7 +86,7 @@ const page = (services: Services): string => {
 `;
 };
 
-/** The page that a person sees who opens the server's address in a browser. */
+/** The page at the server's address, for people who open it in a browser. */
 export const landingEndpoints = [
   endpoint({
     operationId: 'getLandingPage',

@@ -34,7 +34,7 @@ const nextOf = (next: number | undefined): { next_batch?: number } => (next === 
 const errorOf = (shown: ShownError | undefined): { error?: ShownError } =>
   shown === undefined ? {} : { error: shown };
 
-/** What went wrong of late, and what took long, in the process that answers. Kept in memory, and gone when it ends. */
+/** Recent warnings, errors and slow requests of the process that answers. They are kept in memory only. */
 export const logEndpoints = [
   endpoint({
     operationId: 'listRecentErrors',

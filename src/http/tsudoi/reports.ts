@@ -59,7 +59,7 @@ export const reportEndpoints = [
     query: Type.Object({
       kind: Type.Optional(Type.Enum([...REPORT_KINDS])),
       state: Type.Optional(Type.Enum([...REPORT_STATES])),
-      /** Parts of the ids of who reported, and of the room. */
+      /** Parts of the ids of the reporting user and of the room. */
       reporter: wanted,
       room_id: wanted,
       /** The full id of the reported user or sender. */

@@ -9,7 +9,7 @@ interface Services {
   readonly softwareVersion: string;
 }
 
-/** What a console shows first. */
+/** An overview of the server for the start page of a console. */
 export const serverSummaryEndpoints = [
   endpoint({
     operationId: 'getServerSummary',

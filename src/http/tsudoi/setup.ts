@@ -4,7 +4,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { FirstAdmin } from '#src/services/accounts/registration/first-admin.ts';
 import { endpoint, Reply } from '../endpoint.ts';
 
-/** Where the link leads with which the first administrator is made: `SETUP_PATH?token=...` */
+/** The path of the link with which the first administrator is created: `SETUP_PATH?token=...` */
 export const SETUP_PATH = '/_tsudoi/setup';
 
 const STYLE = `
@@ -89,7 +89,7 @@ interface Services {
   readonly firstAdmin: FirstAdmin;
 }
 
-/** The page on which the first administrator of a new server is made. It loads nothing from other servers. */
+/** The page on which the first administrator of a new server is created. It loads nothing from other servers. */
 export const setupEndpoints = [
   endpoint({
     operationId: 'getSetupPage',

@@ -7,7 +7,7 @@ interface Services {
   readonly stateResets: StateResets;
 }
 
-/** What administrators look at when members or powers of a room are gone that nobody took away. */
+/** State resets, for administrators who wonder why members or power levels of a room are gone. */
 export const stateResetsEndpoints = [
   endpoint({
     operationId: 'getStateResets',

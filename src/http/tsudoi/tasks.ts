@@ -16,7 +16,7 @@ const shown = Type.Object({
   resource: text,
   params: anyObject,
   status: Type.Enum([...TASK_STATUSES]),
-  /** It is being done, and ends at its next step. */
+  /** It is running, and stops at its next step. */
   cancelling: Type.Boolean(),
   result: anyObject,
   error: text,
@@ -45,7 +45,7 @@ const bodyOf = (task: TaskRecord) => ({
   updated_ts: task.updatedTs,
 });
 
-/** What administrators asked for that takes long. */
+/** Long-running tasks of administrators. */
 export const taskEndpoints = [
   endpoint({
     operationId: 'adminListTasks',

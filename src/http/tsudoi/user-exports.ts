@@ -57,7 +57,7 @@ const archiveReply = ({ bytes, stream }: Awaited<ReturnType<UserExports['read']>
 /** @throws MatrixError M_FORBIDDEN */
 const assertOpen = ({ usersExport }: Services): void => {
   if (!usersExport)
-    throw new MatrixError('M_FORBIDDEN', 'On this server an administrator makes archives of what there is of a user.');
+    throw new MatrixError('M_FORBIDDEN', 'On this server only administrators can export the data of a user.');
 };
 
 const own = {
@@ -66,7 +66,7 @@ const own = {
   rateLimit: 'report',
 } as const;
 
-/** Archives of all that there is of a user: made by administrators, or by the users themselves where they may. */
+/** Archives of all data of a user: made by administrators, or by the users themselves where they may. */
 export const userExportEndpoints = [
   endpoint({
     operationId: 'exportUser',

@@ -3,7 +3,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { endpoint, Reply } from '../endpoint.ts';
 
 interface Services {
-  /** `m.server`, where other servers reach this one, and what is published beside it; undefined while it does not federate. */
+  /** `m.server` (where other servers reach this one) and what else is published; undefined while it does not federate. */
   readonly wellKnownServer: () => Readonly<Record<string, unknown>> | undefined;
 }
 

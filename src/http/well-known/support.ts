@@ -11,7 +11,7 @@ export interface SupportContact {
 export interface SupportInformation {
   readonly contacts: readonly SupportContact[];
   readonly supportPage?: string;
-  /** What is published beside that, by its keys. */
+  /** What else is published, by its keys. */
   readonly more: Readonly<Record<string, unknown>>;
 }
 

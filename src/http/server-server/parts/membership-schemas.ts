@@ -10,5 +10,5 @@ export const roomAndEvent = Type.Object({ roomId: Type.String(), eventId: Type.S
 /** Which room versions the other server understands; "if not provided, the default is 1". */
 export const versionsQuery = Type.Object({ ver: Type.Optional(Type.Array(Type.String())) });
 
-/** An event that is to be completed and signed. */
+/** A template of an event, to be completed and signed. */
 export const templateAnswer = Type.Object({ room_version: Type.String(), event: pdu });

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 
-/** What a server says of its keys, with signatures. */
+/** The signed keys of a server. */
 export const serverKeys = Type.Object({
   server_name: Type.String(),
   valid_until_ts: Type.Integer(),

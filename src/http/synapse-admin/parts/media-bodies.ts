@@ -16,7 +16,7 @@ const description = {
   sha256: orNull(Type.String()),
 };
 
-/** A piece of media, this server's or another's. */
+/** A file, this server's or another's. */
 export const mediaInfo = Type.Object({
   media_origin: orNull(Type.String()),
   user_id: orNull(Type.String()),
@@ -25,7 +25,7 @@ export const mediaInfo = Type.Object({
   ...description,
 });
 
-/** One of those that a user has uploaded. */
+/** A file that a user has uploaded. */
 export const userMedia = Type.Object({ user_id: Type.String(), safe_from_quarantine: Type.Boolean(), ...description });
 
 /** Which part of a list is wanted, and in which order. */
@@ -38,7 +38,7 @@ export const mediaPage = Type.Object({
 
 const PAGE = 100;
 
-/** Where neither order nor direction is said, the newest come first. */
+/** Without an order and a direction, the newest come first. */
 export const pageOf = ({ dir, from = 0, limit = PAGE, order_by: order }: Static<typeof mediaPage>): MediaPage => ({
   order: order ?? 'created_ts',
   direction: dir ?? (order === undefined ? 'b' : 'f'),
@@ -59,7 +59,7 @@ const descriptionOf = (media: MediaRecord, isAuthenticated: boolean) => ({
   sha256: media.blob?.digest ?? null,
 });
 
-/** @param isAuthenticated whether it is handed out with an access token only */
+/** @param isAuthenticated whether it is only served with an access token */
 export const infoBody = (media: MediaRecord, isAuthenticated: boolean): Static<typeof mediaInfo> => {
   const isLocal = media.origin === LOCAL;
   return {
@@ -71,7 +71,7 @@ export const infoBody = (media: MediaRecord, isAuthenticated: boolean): Static<t
   };
 };
 
-/** @param isAuthenticated whether it is handed out with an access token only */
+/** @param isAuthenticated whether it is only served with an access token */
 export const userMediaBody = (media: MediaRecord, isAuthenticated: boolean): Static<typeof userMedia> => ({
   user_id: media.userId,
   safe_from_quarantine: media.protected,

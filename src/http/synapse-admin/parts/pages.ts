@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 
-/** What one page has at most: more is on the next one. */
+/** Maximum length of a page. */
 const MAX = 1_000;
 const USUAL = 100;
 

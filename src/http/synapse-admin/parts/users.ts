@@ -5,10 +5,10 @@ export const userParams = Type.Object({ user_id: Type.String() });
 
 export const orNull = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
-/** With what a request about a local account is refused. */
+/** The errcodes of requests about a local account. */
 export const ACCOUNT_ERRORS = ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_UNKNOWN'] as const;
 
-/** One user as tools for Synapse read it. */
+/** A user in the form of Synapse's admin API. */
 export const userSchema = Type.Object({
   name: Type.String(),
   displayname: orNull(Type.String()),

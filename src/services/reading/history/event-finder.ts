@@ -63,7 +63,7 @@ export class EventFinder {
 }
 
 /** The answer for an event that is not in the room, or not visible to the reader: it does not tell which of the two. */
-export const eventNotFound = (): MatrixError =>
+const eventNotFound = (): MatrixError =>
   new MatrixError('M_NOT_FOUND', 'There is no such event in this room, or you may not see it.');
 
 /** @throws MatrixError as `eventNotFound` */
