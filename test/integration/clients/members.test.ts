@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { EventTimeline, JoinRule, Preset, type RoomMember } from 'matrix-js-sdk';
+import { ClientEvent, EventTimeline, JoinRule, Preset, type RoomMember } from 'matrix-js-sdk';
 import { ChildServer } from '#test/support/child-server.ts';
 import { SdkClient } from '#test/support/sdk-client.ts';
 
@@ -129,6 +129,29 @@ describe('members of rooms, as js-sdk clients see them', function () {
       displayname: 'ボブ',
       avatar_url: 'mxc://localhost/bob',
     });
+  });
+
+  it('shows what those who speak say of themselves in their profiles, as they change it', async () => {
+    const STATUS = 'org.matrix.msc4426.status';
+    const roomId = await shared();
+    await bob.client.setExtendedProfileProperty(STATUS, { text: '泳いでいます', emoji: '🏊️' });
+    await bob.client.sendTextMessage(roomId, 'やあ');
+    const reader = await SdkClient.logIn(server.url, 'alice');
+    const told: unknown[] = [];
+    reader.client.on(ClientEvent.UserProfileUpdate, (userId, profile) => {
+      if (userId === bob.userId) told.push(profile?.[STATUS]);
+    });
+    try {
+      await reader.start({ unstableMSC4429SyncUserProfileFields: [STATUS] });
+      await reader.until('the status', () => told.length > 0);
+      await bob.client.setExtendedProfileProperty(STATUS, { text: '岸に' });
+      await reader.until('the change', () => told.length > 1);
+      await bob.client.deleteExtendedProfileProperty(STATUS);
+      await reader.until('that it is gone', () => told.length > 2);
+      expect(told).to.deep.equal([{ text: '泳いでいます', emoji: '🏊️' }, { text: '岸に' }, null]);
+    } finally {
+      reader.stop();
+    }
   });
 
   it('loads the members of a room lazily: those who speak, and all of them on demand', async () => {
