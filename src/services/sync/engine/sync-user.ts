@@ -1,6 +1,7 @@
 import type { SyncPosition } from '#src/protocol/wire/position.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import { SentThings } from './sent-things.ts';
 
 /** Member events that are remembered as sent to one device. */
 const SENT_MEMBERS = 5000;
@@ -11,34 +12,6 @@ const ANSWERS = 8;
 export const EVERY_SECTION = -1;
 /** The same for none of those that have to be woken: messages came, of which rooms tell in any case. */
 export const NO_SECTION = -2;
-
-/**
- * Which member events a device was sent already: room and user -> the event. Client-Server API, "Lazy-loading room members": they are
- * redundant then. Bounded, the oldest being forgotten first; takes no room until there is something to remember.
- */
-class SentMembers {
-  readonly #events = new Map<string, number>();
-
-  /** Whether the device has an event already. */
-  has(roomNid: number, userId: string, event: number): boolean {
-    return this.#events.get(`${roomNid} ${userId}`) === event;
-  }
-
-  /** Remembers an event. @returns whether the device has it already */
-  remember(roomNid: number, userId: string, event: number): boolean {
-    const key = `${roomNid} ${userId}`;
-    if (this.#events.get(key) === event) return true;
-    this.#events.delete(key);
-    this.#events.set(key, event);
-    if (this.#events.size > SENT_MEMBERS) {
-      for (const oldest of this.#events.keys()) {
-        this.#events.delete(oldest);
-        break;
-      }
-    }
-    return false;
-  }
-}
 
 /** A position that an answer led to, and the user's version when it was made. */
 interface Told {
@@ -54,7 +27,7 @@ export class SyncUser {
   /** The rooms that they are joined to. Holding them here keeps them in memory. */
   readonly joined = new Map<number, Room>();
   readonly #waiters = new Set<() => void>();
-  readonly #sentMembers = new Map<string, SentMembers>();
+  readonly #sentMembers = new Map<string, SentThings<number>>();
   #version = 0;
   /** By section, the version that it made last. */
   readonly #woken: number[] = [];
@@ -135,10 +108,12 @@ export class SyncUser {
     return this.#uses > 0 || this.#waiters.size > 0;
   }
 
-  /** What a device was sent. */
-  sentMembers(deviceId: string): SentMembers {
+  /**
+   * Which member events a device has: room and user -> the event. Client-Server API, "Lazy-loading room members": they are redundant then.
+   */
+  sentMembers(deviceId: string): SentThings<number> {
     let sent = this.#sentMembers.get(deviceId);
-    if (sent === undefined) this.#sentMembers.set(deviceId, (sent = new SentMembers()));
+    if (sent === undefined) this.#sentMembers.set(deviceId, (sent = new SentThings(SENT_MEMBERS)));
     return sent;
   }
 

@@ -3,6 +3,7 @@ import type { Subscribable } from '#src/kernel/signal.ts';
 import { covers, ORIGIN, type PositionVector } from '#src/protocol/wire/position.ts';
 import type { DeviceListDeltas } from '../device-lists/device-list-deltas.ts';
 import type { Part, Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
+import { SentThings } from '../engine/sent-things.ts';
 import type { SyncUser } from '../engine/sync-user.ts';
 import type { DueProfile, ProfileAnswer, ProfileUpdates } from '../profiles/profile-updates.ts';
 import type { RoomEventsSection } from './room-events.ts';
@@ -31,8 +32,8 @@ class SentProfiles {
   #fields: ReadonlySet<string>;
   #asked: PositionVector = ORIGIN;
   #before: ReadonlySet<string>;
-  /** For devices that load members lazily: user -> position of the answer that had the whole profile, the oldest first. */
-  readonly #sent = new Map<string, PositionVector>();
+  /** For devices that load members lazily: the users whose whole profiles they have. */
+  readonly users = new SentThings<true>(MAX_SENT);
   readonly #rests = new Map<number, readonly DueProfile[]>();
 
   constructor(fields: ReadonlySet<string>) {
@@ -52,27 +53,6 @@ class SentProfiles {
     this.#before = before;
     this.#fields = fields;
     this.#asked = upTo;
-  }
-
-  get users(): Iterable<string> {
-    return this.#sent.keys();
-  }
-
-  /** Whether a device has a user's profile that acknowledged everything up to `since`. */
-  has(userId: string, since: PositionVector): boolean {
-    const told = this.#sent.get(userId);
-    return told !== undefined && isCovered(since, told);
-  }
-
-  add(userId: string, upTo: PositionVector): void {
-    this.#sent.delete(userId);
-    this.#sent.set(userId, upTo);
-    if (this.#sent.size > MAX_SENT) this.#sent.delete(this.#sent.keys().next().value as string);
-  }
-
-  /** Forgets a profile that the device is told to remove. */
-  delete(userId: string): void {
-    this.#sent.delete(userId);
   }
 
   /** Undefined when it is not remembered. */
@@ -141,6 +121,7 @@ export class ProfilesSection implements Section {
     const { deltas, updates } = this.#options;
     const isAnew = isInitial || fullState;
     const sent = this.#sentTo(user, request.deviceId ?? '', fields, isAnew);
+    if (filter.lazyLoadMembers) sent.users.acknowledge(since);
     const isWider = !isSubset(fields, sent.fields(since));
     const { came, left } = isInitial ? { came: [], left: [] } : await deltas.companions(user, since);
     const rest = request.rest === undefined ? [] : sent.rest(request.rest);
@@ -149,11 +130,11 @@ export class ProfilesSection implements Section {
       whole.push(...(await companionsOf(user)));
     if (filter.lazyLoadMembers) {
       if (isAnew) whole.push(user.userId);
-      if (isWider) whole.push(...sent.users);
-      for (const userId of seen) if (!sent.has(userId, since)) whole.push(userId);
+      if (isWider) whole.push(...sent.users.keys);
+      for (const userId of seen) if (!sent.users.has(userId, true)) whole.push(userId);
     } else whole.push(...came);
     sent.ask(fields, since, upTo);
-    for (const userId of left) sent.delete(userId);
+    for (const userId of left) sent.users.delete(userId);
     const { due, users } = await updates.read({
       user,
       wants: (field) => fields.has(field),
@@ -164,7 +145,7 @@ export class ProfilesSection implements Section {
     });
     if (filter.lazyLoadMembers) {
       const later = new Set(due.map(userOf));
-      for (const userId of whole.map(userOf)) if (!later.has(userId)) sent.add(userId, upTo);
+      for (const userId of whole.map(userOf)) if (!later.has(userId)) sent.users.add(userId, true, upTo);
     }
     if (users.size === 0 && due.length === 0) return undefined;
     const members = { [USERS]: textOf(users) };

@@ -131,10 +131,12 @@ const takesAll = ({ federationFormat, needsRelations, reshape, timeline }: SyncF
   timeline === undefined && !needsRelations && reshape === undefined && !federationFormat;
 
 /** Whether a device was sent the member events of all senders, and does not get them again. Client-Server API, "Lazy-loading room members". */
-const knowsSenders = ({ room, member, end }: RoomPlan, request: SectionRequest, stretch: Stretch): boolean => {
-  if (request.filter.includeRedundantMembers || end !== stretch.state) return false;
+const knowsSenders = (plan: RoomPlan, request: SectionRequest, stretch: Stretch): boolean => {
+  if (request.filter.includeRedundantMembers || plan.end !== stretch.state) return false;
   const sent = request.user.sentMembers(request.deviceId ?? '');
-  return stretch.senders.every((sender, index) =>
-    sent.has(room.nid, `${member.since} ${sender}`, stretch.memberEvents[index] ?? 0),
-  );
+  return stretch.senders.every((sender, index) => sent.has(memberKey(plan, sender), stretch.memberEvents[index] ?? 0));
 };
+
+/** Under which key it is remembered that a device has a user's member event. A reader who rejoins a room gets all of its state. */
+export const memberKey = ({ member, room }: RoomPlan, userId: string): string =>
+  `${room.nid} ${member.since} ${userId}`;

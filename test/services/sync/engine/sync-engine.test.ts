@@ -235,6 +235,32 @@ describe('the sync engine', function () {
     }
   });
 
+  it('tells a lazy client again who wrote in an answer that got lost, and no more once it has it', async () => {
+    const room = await makeRoom(world);
+    await world.events.send(room, membership(BOB, BOB, 'join'));
+    // In a room without a name, those after whom it is called come as well.
+    await world.events.send(room, { type: 'm.room.name', sender: ALICE, stateKey: '', content: { name: '部屋' } });
+    for (let n = 0; n < 3; n++) await world.events.send(room, message(ALICE, `${n}`));
+    const lazy = { state: { lazy_load_members: true }, timeline: { limit: 1 } };
+    const { next_batch: since } = await body(ALICE, undefined, lazy);
+    await world.events.send(room, message(BOB, 'x'));
+    const members = (answer: SyncBody): unknown[] =>
+      answer.rooms?.join?.[room.roomId]?.state?.events.map((event) => event.state_key) ?? [];
+    const told = await body(ALICE, since, lazy);
+    expect(members(told)).to.deep.equal([BOB]);
+    expect(members(await body(ALICE, since, lazy))).to.deep.equal([BOB]);
+    await world.events.send(room, message(BOB, 'y'));
+    expect(members(await body(ALICE, since, { ...lazy, timeline: { limit: 9 } }))).to.deep.equal([BOB]);
+    await world.events.send(room, message(ALICE, 'z'));
+    // What comes in place of a lost answer may be shorter.
+    const short = await body(ALICE, since, lazy);
+    expect(members(short)).to.deep.equal([]);
+    await world.events.send(room, message(BOB, 'z'));
+    expect(members(await body(ALICE, short.next_batch, lazy))).to.deep.equal([BOB]);
+    const next = await body(ALICE, told.next_batch, lazy);
+    expect([members(next), next.rooms?.join?.[room.roomId]?.timeline.events.length]).to.deep.equal([[], 1]);
+  });
+
   it('tells a lazy client that asks for the full state everything anew', async () => {
     const room = await makeRoom(world);
     const lazy = { state: { lazy_load_members: true }, timeline: { limit: 1 } };
