@@ -1,3 +1,4 @@
+import { giveBack } from '#src/kernel/give-back.ts';
 import type { Dispatcher } from 'undici';
 
 /** The body, or its first `most` bytes as soon as it is longer. */
@@ -12,7 +13,13 @@ export const readUpTo = async (
   for await (const chunk of body as AsyncIterable<Buffer>) {
     size += chunk.length;
     chunks.push(chunk);
-    if (size > most) return { bytes: Buffer.concat(chunks).subarray(0, most), isCut: true };
+    if (size > most) return { bytes: joined(chunks).subarray(0, most), isCut: true };
   }
-  return { bytes: Buffer.concat(chunks), isCut: false };
+  return { bytes: joined(chunks), isCut: false };
+};
+
+const joined = (chunks: readonly Buffer[]): Buffer => {
+  const bytes = Buffer.concat(chunks);
+  for (const chunk of chunks) giveBack(chunk);
+  return bytes;
 };

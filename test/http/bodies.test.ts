@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
@@ -237,6 +238,45 @@ describe('bodies', () => {
     } finally {
       listener.close();
     }
+  });
+  it('keeps of a body that comes in pieces nothing but the whole, also when it is refused', async () => {
+    const pieces: Buffer[] = [];
+    const held = { hold: () => true, release: () => {} };
+    const reading = { timeoutMs: 1, deadlines: { in: () => ({ cancel: () => {} }) }, held };
+    const results: unknown[] = [];
+    const listener = createServer((request, response) => {
+      request.on('data', (piece: Buffer) => pieces.push(piece));
+      const limit = Number(request.headers['x-limit']);
+      void readBody(request, { ...reading, limit } as unknown as BodyReading)
+        .then(
+          (body) => results.push(body),
+          (error: unknown) => results.push(error),
+        )
+        .then(() => response.end());
+    });
+    await new Promise<void>((resolve) => {
+      listener.listen(0, '127.0.0.1', resolve);
+    });
+    const body = randomBytes(3_000_000);
+    const send = (limit: number): Promise<Response> =>
+      fetch(`http://127.0.0.1:${(listener.address() as AddressInfo).port}/`, {
+        method: 'POST',
+        headers: { 'x-limit': `${limit}` },
+        body,
+      });
+    try {
+      await send(5_000_000);
+      expect(body.equals(results[0] as Buffer)).to.equal(true);
+      await send(1_000_000);
+      expect(results[1]).to.have.property('errcode', 'M_TOO_LARGE');
+    } finally {
+      listener.close();
+      listener.closeAllConnections();
+    }
+    expect(pieces.length).to.be.greaterThan(20);
+    const kept = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    // Pieces of less than 4 KiB are left to the garbage collector, and so is the one with which it becomes too large.
+    expect(kept).to.be.lessThan(64 * 1024 + pieces.length * 4 * 1024);
   });
 
   describe('compression', () => {

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
 import type { Deadlines } from '#src/kernel/deadlines.ts';
 import { limiterFields } from '#src/protocol/errors/limit-exceeded.ts';
+import { giveBack } from '#src/kernel/give-back.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { ClientGone, watchClient } from './client-gone.ts';
 
@@ -78,6 +79,7 @@ export const readBody = (request: IncomingMessage, reading: BodyReading): Promis
     /** Throws the rest away as it comes: a client that is still sending does not read yet. */
     const refuse = (error: MatrixError): void => {
       refusal = error;
+      giveBack(buffer);
       buffer = EMPTY;
       held.release();
     };
@@ -86,6 +88,7 @@ export const readBody = (request: IncomingMessage, reading: BodyReading): Promis
       if (capacity > SMALL_BODY && !held.hold('body', capacity)) return false;
       const larger = Buffer.allocUnsafeSlow(capacity);
       buffer.copy(larger);
+      giveBack(buffer);
       buffer = larger;
       return true;
     };
@@ -100,14 +103,16 @@ export const readBody = (request: IncomingMessage, reading: BodyReading): Promis
         return;
       }
       if (size > limit + DISCARD_BYTES) fail(tooLarge(limit));
-      else if (refusal !== undefined) return;
+      else if (refusal !== undefined) giveBack(chunk);
       else if (size > limit) refuse(tooLarge(limit));
       else if (before === 0 && size === declared) {
         // Nearly always it comes in one piece, which is then used as it is.
         if (size > SMALL_BODY && !held.hold('body', size)) refuse(noRoom());
         else buffer = chunk;
-      } else if (size <= buffer.length || grow()) chunk.copy(buffer, before);
-      else refuse(noRoom());
+      } else if (size <= buffer.length || grow()) {
+        chunk.copy(buffer, before);
+        giveBack(chunk);
+      } else refuse(noRoom());
     };
     const onEnd = (): void => {
       settle();
