@@ -28,6 +28,9 @@ const GZIP = { level: constants.Z_BEST_SPEED };
 export const compress = (body: string | Buffer, encoding: Encoding): Promise<Buffer> =>
   encoding === 'zstd' ? zstdAsync(body, ZSTD) : gzipAsync(body, GZIP);
 
+/** About how much memory such a compressor takes. */
+export const COMPRESSOR_BYTES = 2 * 1024 * 1024;
+
 /** The same for what comes as a stream. */
 export const compressor = (encoding: Encoding): Transform =>
   encoding === 'zstd' ? createZstdCompress(ZSTD) : createGzip(GZIP);

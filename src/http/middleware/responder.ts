@@ -6,7 +6,7 @@ import type { AnswerHead } from './answer-head.ts';
 import { Reply } from './reply.ts';
 import { endsConnection } from '#src/services/accounts/sessions/admission.ts';
 import { noRoom } from './body.ts';
-import { chooseEncoding, compress, compressor } from './compression.ts';
+import { chooseEncoding, compress, COMPRESSOR_BYTES, compressor } from './compression.ts';
 import { type Leaving, SMALL_ANSWER, writeBody } from './outgoing.ts';
 import { sendStream, STREAM_BYTES } from './stream-reply.ts';
 
@@ -31,7 +31,12 @@ export class Responder {
   async send(res: ServerResponse, given: AnswerHead, reply: Reply, held: BytesHeld, work?: Work): Promise<void> {
     let content = reply.content ?? (reply.body === undefined ? emptyFor(reply.status) : JSON.stringify(reply.body));
     const size = content === undefined || reply.stream !== undefined ? 0 : Buffer.byteLength(content);
-    const needed = reply.stream === undefined ? size : Math.min(reply.length ?? STREAM_BYTES, STREAM_BYTES);
+    // A stream of unknown length is JSON that is too long for one text.
+    const isLongJson = reply.stream !== undefined && reply.length === undefined && COMPRESSIBLE.test(reply.contentType);
+    const streamEncoding = isLongJson ? chooseEncoding(res.req.headers['accept-encoding']) : undefined;
+    const streamed =
+      Math.min(reply.length ?? STREAM_BYTES, STREAM_BYTES) + (streamEncoding === undefined ? 0 : COMPRESSOR_BYTES);
+    const needed = reply.stream === undefined ? size : streamed;
     if (work !== undefined) work.bytesOut = reply.stream === undefined ? size : (reply.length ?? 0);
     // The body of the request is not needed any more.
     if (!held.hold('answer', needed > SMALL_ANSWER ? needed : 0)) {
@@ -49,14 +54,12 @@ export class Responder {
       return;
     }
     if (reply.stream !== undefined) {
-      // A stream of unknown length is JSON that is too long to be one text.
-      const isCompressible = reply.length === undefined && COMPRESSIBLE.test(reply.contentType);
-      const encoding = isCompressible ? chooseEncoding(res.req.headers['accept-encoding']) : undefined;
-      if (isCompressible) head.set('Vary', 'Accept-Encoding');
-      if (encoding !== undefined) head.set('Content-Encoding', encoding);
-      const encoder = encoding === undefined ? undefined : compressor(encoding);
+      if (isLongJson) head.set('Vary', 'Accept-Encoding');
+      if (streamEncoding !== undefined) head.set('Content-Encoding', streamEncoding);
+      const encoder = streamEncoding === undefined ? undefined : compressor(streamEncoding);
+      const count = (bytes: number): void => void (work !== undefined && (work.bytesOut += bytes));
       try {
-        await sendStream(res, head, reply, reply.stream, this.#leaving, encoder);
+        await sendStream(res, head, reply, reply.stream, this.#leaving, { encoder, count });
       } finally {
         held.release();
       }

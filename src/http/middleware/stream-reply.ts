@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
-import type { Readable, Transform } from 'node:stream';
+import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Deadline } from '#src/kernel/deadlines.ts';
 import type { AnswerHead } from './answer-head.ts';
@@ -39,7 +39,8 @@ const watch = (res: ServerResponse, { deadlines, timeoutMs }: Leaving): (() => v
  * Sends a stream as fast as the client takes it; a client that does not is cut off. Headers and status go out with the first bytes, so what fails
  * before them is answered like any other failure; what fails later breaks the connection off, which tells the client that something is missing.
  *
- * @param encoder compresses it
+ * @param how.encoder compresses it
+ * @param how.count is told of the bytes of a stream of unknown length, before they are compressed
  * @throws what the stream fails with
  * @throws ClientGone
  */
@@ -49,7 +50,7 @@ export const sendStream = async (
   reply: Reply,
   stream: Readable,
   leaving: Leaving,
-  encoder?: Transform,
+  { count, encoder }: { readonly encoder?: Transform | undefined; readonly count?: (bytes: number) => void } = {},
 ): Promise<void> => {
   head.set('Content-Type', reply.contentType);
   if (reply.length !== undefined) head.set('Content-Length', String(reply.length));
@@ -63,10 +64,20 @@ export const sendStream = async (
   res.writeHead(reply.status, head.list);
   const unwatch = watch(res, leaving);
   try {
-    await (encoder === undefined ? pipeline(stream, res) : pipeline(stream, encoder, res));
+    // Where the length is known it was counted already.
+    const counted = count === undefined || reply.length !== undefined ? [] : [counting(count)];
+    await pipeline([stream, ...counted, ...(encoder === undefined ? [] : [encoder]), res]);
   } catch (error) {
     throw (error as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE' ? new ClientGone() : error;
   } finally {
     unwatch();
   }
 };
+
+const counting = (count: (bytes: number) => void): Transform =>
+  new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      count(chunk.byteLength);
+      done(null, chunk);
+    },
+  });

@@ -161,6 +161,28 @@ describe('a room whose state says very much', function () {
       expect(seen.filter(({ type }) => type === 'org.large')).to.have.length(COUNT);
     });
 
+    it('costs as many bytes as it has, whether or not they are compressed', async () => {
+      const { userId, token } = await server.session('payer');
+      await server.join('payer', roomId);
+      const { rateLimiter } = server.services;
+      const charged: number[] = [];
+      const charge = rateLimiter.charge.bind(rateLimiter);
+      rateLimiter.charge = (bucket, key, tokens) => {
+        if (bucket === 'work' && key === userId) charged.push(tokens);
+        charge(bucket, key, tokens);
+      };
+      for (const encoding of ['identity', 'gzip']) {
+        const headers = { authorization: `Bearer ${token}`, 'accept-encoding': encoding };
+        const answer = await fetch(`${server.url}/_matrix/client/v3/rooms/${roomId}/state`, { headers });
+        await answer.arrayBuffer();
+        await server.idle();
+      }
+      rateLimiter.charge = charge;
+      expect(charged).to.have.length(2);
+      // A millisecond for 32 KiB.
+      for (const cost of charged) expect(cost).to.be.greaterThan((COUNT * SIZE) / 32_768);
+    });
+
     it('takes no more memory on its way than a few pieces for each of those who ask at the same time', async () => {
       const { bytesInFlight } = server.services;
       let most = 0;
@@ -175,7 +197,8 @@ describe('a room whose state says very much', function () {
       );
       isOver = true;
       for (const answer of answers) expect(answer).to.have.length.greaterThan(COUNT);
-      expect(most).to.be.within(1, 10 * 256 * 1024);
+      // A quarter of a megabyte each, and two where it is compressed.
+      expect(most).to.be.within(1, 10 * 9 * 256 * 1024);
     });
   });
 });
