@@ -6,7 +6,7 @@ import { sendLeave } from '#src/jobs/definitions.ts';
 import { requestJob } from '#src/jobs/job-definition.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { BuiltPdu } from '#src/protocol/events/build-pdu.ts';
-import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
+import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
@@ -31,6 +31,8 @@ import { type AnswerBounds, BadAnswerError } from './join-answer-splitter.ts';
 import type { OutsideMemberships } from './outside-memberships.ts';
 import type { OutsideRooms } from './outside-rooms.ts';
 import type { RoomImport } from './room-import.ts';
+import { GUEST_ACCESS, guestAccessForbidden } from '#src/services/rooms/membership/guest-rules.ts';
+import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import { memberEvent, type MemberEvents } from './member-events.ts';
 import type { SentInvites } from './sent-invites.ts';
 import { RefusalError, tryEach } from './server-attempts.ts';
@@ -65,6 +67,16 @@ export interface FederationMembershipOptions {
   readonly gaps: GapCloser;
   /** Joins with a part of the state, so that users need not wait for the memberships of all. */
   readonly omitsMembers: boolean;
+}
+
+/** A join that is to be sent. */
+interface BuiltJoin {
+  readonly roomId: string;
+  readonly version: RoomVersion;
+  readonly built: BuiltPdu;
+  /** A user of another server authorises it. */
+  readonly isAuthorised: boolean;
+  readonly isGuest: boolean;
 }
 
 /** Joins, knocks at and leaves rooms of other servers for local users, and invites remote users. Server-Server API, "Joining Rooms". */
@@ -209,7 +221,7 @@ export class FederationMembership implements RemoteMembership {
   /** @returns false when a user of this server came into the room meanwhile */
   async #joinThrough(
     server: string,
-    { userId, roomId, content }: RemoteEntry,
+    { userId, roomId, content, isGuest = false }: RemoteEntry,
     known: RoomVersion | undefined,
   ): Promise<boolean> {
     const made = await this.#make('join', server, { roomId, userId, known });
@@ -233,7 +245,8 @@ export class FederationMembership implements RemoteMembership {
     const { promise: isOver, resolve } = Promise.withResolvers<void>();
     this.#coming.set(roomId, isOver);
     try {
-      return await this.#sendJoin(server, roomId, made.version, built, typeof authorising === 'string');
+      const isAuthorised = typeof authorising === 'string';
+      return await this.#sendJoin(server, { roomId, version: made.version, built, isAuthorised, isGuest });
     } finally {
       this.#coming.delete(roomId);
       resolve();
@@ -241,13 +254,7 @@ export class FederationMembership implements RemoteMembership {
   }
 
   /** Sends a join, and imports the room from the answer. @returns false when a user of this server came into the room meanwhile */
-  async #sendJoin(
-    server: string,
-    roomId: string,
-    version: RoomVersion,
-    built: BuiltPdu,
-    isAuthorised: boolean,
-  ): Promise<boolean> {
+  async #sendJoin(server: string, { roomId, version, built, isAuthorised, isGuest }: BuiltJoin): Promise<boolean> {
     const { api, bounds, fullStates, imports, omitsMembers, outsideRooms } = this.#options;
     const known = await this.#options.rooms.heardOf(roomId);
     // A server that is in the room already has its state: of the answer only the acceptance of the join matters.
@@ -264,6 +271,10 @@ export class FederationMembership implements RemoteMembership {
     const join = await this.#completed(version, built, answer, isAuthorised);
     const room = await outsideRooms.ensure({ roomId, version, creator: built.pdu.sender, roomType: undefined });
     if (room.isResident) return this.#receiveJoin(room, join, answer, server);
+    if (isGuest && !letsGuestsIn(answer)) {
+      await this.#takeBack(server, room, built.pdu.sender);
+      throw guestAccessForbidden();
+    }
     let imported: StoredEvent | undefined;
     try {
       imported = await imports.import(room, version, join, answer, server);
@@ -395,4 +406,9 @@ const MAX_FOR_LEAVE = 3;
 const isOpen = (room: Room, userId: string): boolean => {
   const membership = room.member(userId)?.membership;
   return membership === 'invite' || membership === 'knock';
+};
+
+const letsGuestsIn = ({ events, state }: JoinAnswer): boolean => {
+  const told = events.get(state.get(stateMapKey(GUEST_ACCESS, ''))?.eventId ?? '');
+  return told !== undefined && (JSON.parse(told.json.toString('utf8')) as Pdu).content['guest_access'] === 'can_join';
 };

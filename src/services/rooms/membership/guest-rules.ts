@@ -8,10 +8,10 @@ export const letsGuestsIn = (room: Room): boolean => room.stateText(GUEST_ACCESS
 
 /** @throws MatrixError M_GUEST_ACCESS_FORBIDDEN */
 export const assertGuestsMayJoin = (room: Room): void => {
-  if (!letsGuestsIn(room)) throw forbidden();
+  if (!letsGuestsIn(room)) throw guestAccessForbidden();
 };
 
-const forbidden = (): MatrixError =>
+export const guestAccessForbidden = (): MatrixError =>
   new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'This room does not let guests in: register an account first.');
 
 /**
@@ -22,6 +22,6 @@ export const guestRecheck = (actor: { readonly userId: string; readonly isGuest?
   actor.isGuest === true
     ? (room: Room): void => {
         const rule = room.headState(GUEST_ACCESS, '')?.event?.content['guest_access'];
-        if (rule !== 'can_join' && room.headMembership(actor.userId) !== 'join') throw forbidden();
+        if (rule !== 'can_join' && room.headMembership(actor.userId) !== 'join') throw guestAccessForbidden();
       }
     : undefined;

@@ -244,8 +244,9 @@ export class MembershipService {
     { servers, signed, request }: Entry,
   ): Promise<boolean> {
     const { userId } = requester;
-    // Whether a room lets guests in is known once one is in it.
-    if (requester.isGuest) throw notInRoom();
+    const isInvited = signed !== undefined || (await this.#rooms.heardOf(roomId))?.headMembership(userId) === 'invite';
+    // Whether a room lets guests in is only known once its state is here, which nobody may have brought here at will.
+    if (requester.isGuest && !isInvited) throw notInRoom();
     if (how === 'join') this.#door.assertMayBring(requester);
     const profile = await this.#profiles.profileOf(userId);
     const content = await this.#door.admit(undefined, requester, {
@@ -255,10 +256,11 @@ export class MembershipService {
         ...memberContent(how, profile, { reason: request.reason }),
       },
       isCounted: true,
-      isInvited: signed !== undefined || (await this.#rooms.heardOf(roomId))?.headMembership(userId) === 'invite',
+      isInvited,
       roomId,
     });
-    return this.#remote.enter(how, { userId, roomId, servers, content, thirdPartySigned: signed });
+    const { isGuest } = requester;
+    return this.#remote.enter(how, { userId, roomId, servers, content, isGuest, thirdPartySigned: signed });
   }
 
   /** @throws MatrixError M_FORBIDDEN (oneself and those already in the room too), M_INVITE_BLOCKED, M_INVALID_PARAM */

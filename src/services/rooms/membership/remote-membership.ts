@@ -10,6 +10,8 @@ export interface RemoteEntry {
   readonly servers: readonly string[];
   /** The content of the member event, but for its membership. */
   readonly content: JsonObject;
+  /** The room's state has to let guests in. */
+  readonly isGuest?: boolean | undefined;
   /** What an identity server signed for an invite by address. */
   readonly thirdPartySigned?: { readonly sender: string; readonly signed: JsonObject } | undefined;
 }

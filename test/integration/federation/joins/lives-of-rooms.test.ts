@@ -186,6 +186,32 @@ describe('rooms that servers share', function () {
     expect([refused.status, refused.body.errcode]).to.deep.equal([403, 'M_FORBIDDEN']);
   });
 
+  it('are joined by guests whom somebody of another server invites, where they let guests in, and by no other guests', async () => {
+    const { userId } = await b.session('guest-gus');
+    const open = await a.room('alice', { preset: 'private_chat', invite: [userId] });
+    const closed = await a.room('alice', {
+      preset: 'private_chat',
+      initial_state: [{ type: 'm.room.guest_access', state_key: '', content: { guest_access: 'forbidden' } }],
+      invite: [userId],
+    });
+    const free = await a.room('alice', {
+      preset: 'public_chat',
+      initial_state: [{ type: 'm.room.guest_access', state_key: '', content: { guest_access: 'can_join' } }],
+    });
+    await federation.idle();
+    await joined(b, 'guest-gus', open);
+    const refused = await join(b, 'guest-gus', closed);
+    expect([refused.status, refused.body.errcode]).to.deep.equal([403, 'M_GUEST_ACCESS_FORBIDDEN']);
+    // Nobody has a guest bring a room here that they were not invited to.
+    expect((await join(b, 'guest-gus', free, 'a.test')).status).to.equal(403);
+    await federation.idle();
+    expect((await members(a, 'alice', open))[userId]).to.equal('join');
+    expect((await members(a, 'alice', closed))[userId]).to.equal('leave');
+    const { rooms } = await b.must('guest-gus', 'GET', '/sync');
+    expect(rooms.join).to.have.keys([open]);
+    expect(rooms.invite ?? {}).to.not.have.property(closed);
+  });
+
   it('have a successor that other servers follow, with what their users had said of the old one', async () => {
     const old = await open();
     await joined(b, 'bob', old, 'a.test');
