@@ -7,8 +7,8 @@ import { openPlatform, type OpenPlatform } from './ground/platform.ts';
 import { openServerFiles } from './ground/server-files.ts';
 
 /**
- * Does something with the services of a server that is not running: they are put together, and nothing of them is started. What is made necessary
- * by it is a job, which the server does when it starts.
+ * Runs an action with the services of a server that is not running: they are composed but not started. Work that
+ * follows from it is a job, which the server does when it starts.
  *
  * @throws when the server runs, with a message for the operator
  */

@@ -8,10 +8,10 @@ import { rememberingLogger } from './ground/remembering-logger.ts';
 import { openServerFiles } from './ground/server-files.ts';
 import type { MoreSections } from './slices/sync.ts';
 
-/** What a server has beside the usual. */
+/** Additions to the usual composition of a server. */
 export interface Extensions {
   readonly sections?: MoreSections;
-  /** Instead of the usual implementation. */
+  /** Replaces the usual implementation. */
   readonly argon2?: Argon2;
   /** Kinds of tasks. */
   readonly taskKinds?: readonly AnyTaskKind[];
@@ -19,18 +19,18 @@ export interface Extensions {
   readonly jobLockMs?: number;
 }
 
-/** The server proper, with what it is made of. */
+/** The composed server and its parts. */
 export interface ComposedApplication extends Application {
   readonly services: ServerServices;
   /**
-   * Resolves when everything that was begun is done: writes, what follows them, jobs.
+   * Resolves when everything that was begun is done: writes, their reactions, jobs.
    *
    * @param onWait is told the name of each part of the server that is waited for
    */
   idle(onWait?: (name: string) => void): Promise<void>;
 }
 
-/** Puts the server together on its platform. */
+/** Composes the server on its platform. */
 export async function createApplication(platform: Platform, extensions: Extensions = {}): Promise<ComposedApplication> {
   const files = await openServerFiles(platform.config, platform.random);
   const logger = rememberingLogger(outageLogger(platform.logger, platform.timers), platform);

@@ -60,7 +60,7 @@ import { composeUserAdministration } from './slices/user-administration.ts';
 import { composeUsers } from './slices/users.ts';
 import { composeWatching } from './slices/watching.ts';
 
-/** What everything is composed on. */
+/** What all slices are composed on. */
 export type Ground = Platform &
   ServerFiles & {
     readonly moreSections?: MoreSections | undefined;
@@ -125,7 +125,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeAdministration)
     .add(composeTaskRunner);
 
-/** The services, and what calls them: jobs, and requests from outside. */
+/** The services and their callers: jobs, and requests from outside. */
 export const composeServer = (ground: Ground) =>
   composeServices(ground).add(composeJobs).add(composeBackgroundUpdates).add(composeMeasures).add(composeEdge);
 

@@ -26,7 +26,7 @@ import type { Sync } from './slices/sync.ts';
 import type { Users } from './slices/users.ts';
 import type { Watching } from './slices/watching.ts';
 
-/** What the endpoints call comes from them: a service that a new one calls need not be named here. */
+/** The services that endpoints call are named by the endpoints: one that a new endpoint calls need not be named here. */
 type Below = Platform &
   ServerFiles &
   Outside &
@@ -66,10 +66,12 @@ export function composeEdge(below: Below): Slice<Edge> {
       }
       const token = await firstAdmin.token();
       if (token !== undefined) {
-        logger.info('make the first administrator here', { link: `${publicAddress.url}${SETUP_PATH}?token=${token}` });
+        logger.info('create the first administrator here', {
+          link: `${publicAddress.url}${SETUP_PATH}?token=${token}`,
+        });
       }
     },
-    // Requests to other servers that are still open are aborted: nothing waits for them any more.
+    // Requests to other servers that are still open are aborted: their callers are gone.
     close: () => outbound.close(),
     async reload() {
       const tls = await certificate(config);
@@ -81,9 +83,9 @@ export function composeEdge(below: Below): Slice<Edge> {
   };
 }
 
-/** The methods of operations by the names that metrics call them by. */
+/** The HTTP methods of operations, by the operations' names in metrics. */
 const METHODS = new Map(ENDPOINTS.map((endpoint) => [operationName(endpoint), endpoint.method]));
-/** Milliseconds in which the database has to answer, to count as being there. */
+/** Milliseconds in which the database has to answer to count as reachable. */
 const DATABASE_MS = 2_000;
 
 /** Measures whether the server can serve, and until when its certificate is good. */
@@ -120,7 +122,7 @@ async function certificate(config: Config): Promise<TlsFiles | undefined> {
   return { cert: await readFile(certFile), key: await readFile(keyFile) };
 }
 
-/** Notes for a device that it was there. */
+/** Notes when a device was last seen. */
 const noting =
   ({ activity }: Pick<Accounts, 'activity'>) =>
   ({ userId, deviceId }: Requester, ip: string, userAgent: string | undefined): void => {

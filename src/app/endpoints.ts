@@ -300,7 +300,7 @@ const DECLARED = [
 
 type ServicesOf<Declared> = Declared extends Endpoint<infer Services> ? (services: Services) => void : never;
 
-/** What the endpoints together call, by name. */
+/** The services that the endpoints call, by name. */
 export type EndpointServices =
   ServicesOf<(typeof DECLARED)[number]> extends (services: infer All) => void ? All : never;
 

@@ -1,4 +1,4 @@
-/** What cannot be configured of what other servers, application services, administrators and answers to our own requests can make this server do. */
+/** Bounds that cannot be configured on what other servers, application services, administrators and answers to our own requests can cause. */
 export const FIXED_OF_OTHERS: readonly (readonly [what: string, most: string, answer: string])[] = [
   // Other servers.
   [

@@ -8,7 +8,7 @@ import { composeEventStream } from './slices/event-stream.ts';
 import { composeRoomModel } from './slices/room-model.ts';
 
 /**
- * Puts archived events back, on a server that is not running.
+ * Restores archived events on a server that is not running.
  *
  * @returns a sentence about what was done
  * @throws when the server runs, or the file is no archive of its rooms

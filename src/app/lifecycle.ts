@@ -14,16 +14,16 @@ export interface Application {
   start(): Promise<{ address: string }>;
   /** Stops accepting, lets long-polls answer, flushes writers and queues, closes the listeners. */
   drain(): Promise<void>;
-  /** SIGHUP: reads certificates again. */
+  /** SIGHUP: reloads certificates. */
   reload?(): Promise<void>;
 }
 
 export interface ServeOptions {
   readonly config: Config;
   readonly logger: Logger;
-  /** Loads what makes the application; called while the platform opens. */
+  /** Loads the code that composes the application; called while the platform opens. */
   readonly loadApplication: () => Promise<(platform: Platform) => Promise<Application>>;
-  /** Called when everything is loaded that a start needs. */
+  /** Called when everything that a start needs is loaded. */
   readonly loaded?: () => void;
 }
 
@@ -31,7 +31,7 @@ export interface ServeOptions {
 const DRAIN_MS = 6_000;
 
 /**
- * Runs the server until SIGTERM or SIGINT, and then down in order, however often the signal comes meanwhile: see `StopRequests`. The
+ * Runs the server until SIGTERM or SIGINT, and then stops it in order, however often the signal comes: see `StopRequests`. The
  * embedded database is stopped last, and always.
  *
  * @returns the process's exit code: 0 after a clean end, 1 if it did not start or an error brought it down
@@ -51,9 +51,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   }
   process.on('SIGHUP', () => {
     logger.info('reloading', { reason: 'SIGHUP' });
-    application
-      ?.reload?.()
-      .catch((err: unknown) => logger.error('reloading failed, everything stays as it was', { err }));
+    application?.reload?.().catch((err: unknown) => logger.error('reloading failed, nothing was changed', { err }));
   });
   process.on('unhandledRejection', (err) => logger.error('a rejected promise was not handled', { err }));
   process.on('uncaughtException', (err) => {
@@ -78,7 +76,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   } catch (error) {
     if (!stop.aborted) {
       requests.fail();
-      // What an operator can mend needs no stack; the rest shows at log.level debug.
+      // A mistake of the operator needs no stack; at log.level debug it is logged.
       logger.error(`Tsudoi could not start: ${error instanceof Error ? error.message : String(error)}`);
       logger.debug('where it failed', { err: error });
     }

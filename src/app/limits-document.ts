@@ -12,7 +12,7 @@ interface Described {
   readonly properties?: Readonly<Record<string, Described>>;
 }
 
-/** A part of the configuration that bounds something: what is answered beyond it, and which metric shows it. */
+/** A bound of the configuration: what is answered beyond it, and which metric shows it. */
 interface Bounds {
   readonly section: string;
   readonly title: string;

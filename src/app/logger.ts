@@ -8,14 +8,14 @@ export interface LoggerOptions {
   readonly format: 'pretty' | 'json' | null;
 }
 
-/** Bytes that are gathered at most, and milliseconds for which. */
+/** Bytes and milliseconds for which lines are gathered at most. */
 const GATHER_BYTES = 8_192;
 const GATHER_MS = 100;
 
 type Destination = ReturnType<typeof pino.destination>;
 
 /**
- * Where lines are gathered for a moment and written together. As long as there are none it does nothing. They are gathered here, since
+ * Gathers lines for a moment and writes them together. Without lines it does nothing. They are gathered here, since
  * the destination puts each of them behind those before and measures the whole anew.
  */
 class Gathering {
@@ -37,7 +37,7 @@ class Gathering {
     this.#timer = systemTimers.after(GATHER_MS, () => {
       this.#timer = undefined;
       this.#handOver();
-      // What cannot be written is kept, and tried again with what comes next.
+      // Lines that cannot be written are kept, and written with the next ones.
       this.#destination.flush(() => undefined);
     });
   }
@@ -47,7 +47,7 @@ class Gathering {
     try {
       this.#destination.flushSync();
     } catch {
-      // Standard output is closed, or not open yet: there is nowhere to say so.
+      // Standard output is closed, or not open yet: this cannot be logged.
     }
   }
 

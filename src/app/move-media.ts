@@ -9,8 +9,8 @@ import { blobStoresOf } from './slices/media.ts';
 /**
  * Moves media from files to the object store, on a server that is not running.
  *
- * @param told is told how many were moved so far
- * @param stop ends it at a good place
+ * @param told is called with the number of files moved so far
+ * @param stop stops it between two files
  * @returns a sentence about what was done
  * @throws when the server runs, no object store is configured, or one of the stores fails
  */

@@ -9,7 +9,7 @@ import { Database } from '#src/storage/database.ts';
 import { locateBinaries, postgresUser } from '#src/storage/postgres-binaries.ts';
 
 /**
- * Says whether the server that takes our mail can be used: connects, and logs in.
+ * Checks whether the mail server can be used: connects, and logs in.
  *
  * @returns a sentence about what was found; undefined where none is configured
  * @throws with a sentence about what is wrong
@@ -38,7 +38,7 @@ const SERVER = sql(
 const OLDEST_POSTGRES = 150_000;
 
 /**
- * Says whether the configured database can be used.
+ * Checks whether the configured database can be used.
  *
  * @returns a sentence about what was found
  * @throws with a sentence about what is wrong

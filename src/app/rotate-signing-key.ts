@@ -5,7 +5,7 @@ import type { Config } from './config/config.ts';
 import { rotateSigningKey as rotate } from './ground/keys.ts';
 
 /**
- * Gives a server that is not running a new key to sign with.
+ * Gives a server that is not running a new signing key.
  *
  * @returns a sentence about what was done
  * @throws when the server runs, or its key cannot be read

@@ -4,10 +4,10 @@ import { EmbeddedPostgres } from '#src/storage/embedded-postgres.ts';
 import type { Config } from './config/config.ts';
 
 /**
- * Runs the embedded database without the server, so that tools of PostgreSQL reach it: for putting a dump back.
+ * Runs the embedded database without the server, so that PostgreSQL's tools can reach it: to restore a dump.
  *
- * @param told is told where it is, as its superuser
- * @param stop ends it
+ * @param told is called with its address, as its superuser
+ * @param stop stops it
  * @throws when the server runs, or uses another database
  */
 export async function runDatabase(config: Config, told: (url: string) => void, stop: AbortSignal): Promise<void> {
@@ -21,7 +21,7 @@ export async function runDatabase(config: Config, told: (url: string) => void, s
       if (!stop.aborted)
         await new Promise<void>((resolve) => {
           stop.addEventListener('abort', () => resolve(), { once: true });
-          // An open connection keeps no process alive here: this does.
+          // Without this, the process would end: an open connection does not keep it alive.
           const alive = setInterval(() => undefined, 60_000);
           stop.addEventListener('abort', () => clearInterval(alive), { once: true });
         });

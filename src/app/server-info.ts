@@ -9,10 +9,10 @@ import type { Platform } from './ground/platform.ts';
 import type { ServerFiles } from './ground/server-files.ts';
 import type { Outside } from './slices/outside.ts';
 
-/** MSC4143: where clients look that know of no endpoint for it. */
+/** MSC4143: for clients that do not know the endpoint. */
 const RTC_FOCI = 'org.matrix.msc4143.rtc_foci';
 
-/** What the server says of itself. */
+/** What the server publishes about itself: well-known documents, versions, capabilities. */
 export type ServerInfo = Pick<
   EndpointServices,
   | 'capabilities'
@@ -84,7 +84,7 @@ export function serverInfo(
   };
 }
 
-/** What is asked for again before it is there, or in the turn of the event loop in which it is, is made once. */
+/** Shares one computation between all calls until the end of the turn of the event loop in which it finishes. */
 function oncePerTurn<T>(make: () => Promise<T>): () => Promise<T> {
   let running: Promise<T> | undefined;
   return () =>

@@ -1,10 +1,10 @@
 import type { Clock } from '#src/kernel/clock.ts';
 
-/** npm and a terminal both pass the same signal on: one that comes sooner than this after the last that counted is the same request. */
+/** npm and a terminal both pass on the same signal: one that comes sooner than this after the last counted one is the same request. */
 const APART_MS = 1_000;
 const HURRY_AT = 3;
 
-/** What was asked of a process that is to end: to stop, or to stop without waiting for clients. */
+/** The requests to stop a process: to stop, or to stop without waiting for clients. */
 export class StopRequests {
   readonly #clock: Clock;
   readonly #stop = new AbortController();
@@ -32,7 +32,7 @@ export class StopRequests {
     return this.#code;
   }
 
-  /** A signal asks for the end. However often it comes, the stop proceeds. */
+  /** A signal requests the stop. However often it comes, the stop proceeds. */
   ask(): void {
     const now = this.#clock.monotonic();
     if (now - this.#last < APART_MS) return;
@@ -42,7 +42,7 @@ export class StopRequests {
     if (this.#counted === HURRY_AT) this.#hurry.abort();
   }
 
-  /** An error asks for the end. However many follow, nobody is in more of a hurry for it. */
+  /** An error requests the stop. Further errors do not hurry it. */
   fail(): void {
     this.#code = 1;
     this.#stop.abort();

@@ -1,6 +1,6 @@
 import type { Config } from './config.ts';
 
-/** By what share of a budget each cache may grow. */
+/** The share of a budget that each cache may use. */
 const USERS = {
   accountData: 6,
   accountDataPieces: 2,
@@ -23,10 +23,10 @@ const divided = <Name extends string>(bytes: number, shares: Readonly<Record<Nam
   >;
 };
 
-/** What each of the caches of what users keep may take in memory, in bytes: all of them together `cache.users_bytes`. */
+/** Bytes of memory for each of the caches of users' data: together `cache.users_bytes`. */
 export const userCaches = ({ cache }: Pick<Config, 'cache'>): Readonly<Record<keyof typeof USERS, number>> =>
   divided(cache.usersBytes, USERS);
 
-/** The same of what other servers were asked, and `cache.remote_bytes`. */
+/** The same for the caches of other servers' answers, and `cache.remote_bytes`. */
 export const remoteCaches = ({ cache }: Pick<Config, 'cache'>): Readonly<Record<keyof typeof REMOTE, number>> =>
   divided(cache.remoteBytes, REMOTE);

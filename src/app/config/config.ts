@@ -2,7 +2,7 @@ import type { RawConfig } from './schema.ts';
 
 type CamelCase<K extends string> = K extends `${infer A}_${infer B}` ? `${A}${Capitalize<CamelCase<B>>}` : K;
 
-/** The same with our spelling of names, and read-only. Maps whose keys are data (string index) keep them. */
+/** The same in camelCase, and read-only. Maps whose keys are data (string index) keep them. */
 type Camel<T> = T extends readonly (infer I)[]
   ? readonly Camel<I>[]
   : T extends object
@@ -25,7 +25,7 @@ export type Config = Camel<Omit<RawConfig, 'rate_limits' | 'registration' | 'sig
   readonly tls: Camel<Omit<RawConfig['tls'], 'bind'>> & { readonly bind: string };
 };
 
-/** Fills in what depends on other keys, and turns names into our spelling. */
+/** Fills in values that depend on other keys, and turns names into camelCase. */
 export function toConfig(raw: RawConfig): Config {
   const { enabled, ...groups } = raw.rate_limits;
   const onLocalhost = /^localhost(:[0-9]+)?$/.test(raw.server_name);
@@ -46,7 +46,7 @@ export function toConfig(raw: RawConfig): Config {
     },
     signingKeyFile: raw.signing_key_file ?? `${raw.data_dir.replace(/\/+$/, '')}/signing.key`,
     tls: { ...(camel(raw.tls) as object), bind: raw.tls.bind ?? raw.http.bind },
-    // Data, not names of ours.
+    // Data, not names of keys.
     rtc: raw.rtc,
     wellKnown: {
       ...(camel(raw.well_known) as object),

@@ -3,13 +3,13 @@ import { BlockList, isIP } from 'node:net';
 import { isServerName } from '#src/protocol/identifiers/server-name.ts';
 import type { RawConfig } from './schema.ts';
 
-/** A key whose value is fine by itself and wrong beside another one. */
+/** A key whose value is valid by itself but contradicts another one. */
 export interface Contradiction {
   readonly key: string;
   readonly problem: string;
 }
 
-/** Looks for what no schema can say. */
+/** Looks for mistakes that a schema cannot express. */
 export function findContradictions(config: RawConfig): Contradiction[] {
   const found: Contradiction[] = [];
   const refuse = (key: string, problem: string): void => void found.push({ key, problem });
@@ -88,7 +88,7 @@ export function findContradictions(config: RawConfig): Contradiction[] {
       refuse(`rtc.transports.${index}`, 'must have a type (MSC4143), such as livekit');
   }
   const wellKnown = config.well_known;
-  // What has a key of its own is said there.
+  // A mistake in that key is reported there.
   const taken = [
     ['well_known.client', wellKnown.client, ['m.homeserver']],
     ['well_known.server_keys', wellKnown.server_keys, ['m.server']],
@@ -107,7 +107,7 @@ export function findContradictions(config: RawConfig): Contradiction[] {
   return found;
 }
 
-/** Names of the machine itself: what goes there passes no network. */
+/** Names of this machine: connections to them do not leave it. */
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 
 function findMailContradictions({ email }: RawConfig, refuse: (key: string, problem: string) => void): void {

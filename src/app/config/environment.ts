@@ -6,13 +6,13 @@ const FILE_SUFFIX = '_FILE';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** One key out of the environment. */
+/** A key that is set by the environment. */
 interface Found {
   readonly path: readonly string[];
   readonly schema: SchemaNode;
 }
 
-/** What one environment variable says, as a configuration of that one key. */
+/** An environment variable as a configuration of one key. */
 export interface EnvironmentLayer {
   readonly source: string;
   readonly values: Record<string, unknown>;
@@ -81,7 +81,7 @@ function nest(path: readonly string[], value: unknown): Record<string, unknown> 
   return path.reduceRight<unknown>((inner, name) => ({ [name]: inner }), value) as Record<string, unknown>;
 }
 
-/** Makes a value of the schema's type out of text. What does not fit stays text, so that the check says what is wrong. */
+/** Converts text to the schema's type. Text that does not fit stays text, so that the check reports it. */
 function convert(schema: SchemaNode, text: string): unknown {
   if (schema.anyOf !== undefined) {
     if (text === '' || text === 'null') return null;

@@ -35,7 +35,7 @@ interface Layer {
  * Reads defaults, files and environment, in this order; later ones win.
  *
  * @param files YAML files, or directories whose `*.yaml` files are read in order
- * @throws ConfigError with all that is wrong at once
+ * @throws ConfigError with all mistakes at once
  */
 export function loadConfig(files: readonly string[], env: Environment): Config {
   const problems: ConfigProblem[] = [];
@@ -100,7 +100,7 @@ function readLayer(file: string, problems: ConfigProblem[]): Record<string, unkn
   return undefined;
 }
 
-/** `default_version: 12` reads as a number in YAML; where one of several names is expected, that is as good as '12'. */
+/** `default_version: 12` is a number in YAML; where one of several names is expected, it counts as '12'. */
 function acceptNumbersForNames(schema: SchemaNode, value: unknown): unknown {
   if (schema.enum !== undefined && typeof value === 'number') return String(value);
   const section = sectionOf(schema);
@@ -110,7 +110,7 @@ function acceptNumbersForNames(schema: SchemaNode, value: unknown): unknown {
   );
 }
 
-/** Sections are merged key by key; lists and maps are replaced whole. */
+/** Sections are merged key by key; lists and maps are replaced as a whole. */
 function merge(
   schema: SchemaNode,
   into: Record<string, unknown>,

@@ -6,7 +6,7 @@ import { sectionOf, type SchemaNode } from './schema-walk.ts';
 
 /**
  * The schema for editors and deployment tools (config/schema.json): types from the code, descriptions and defaults from
- * config/default.yaml. No key is required in a file of an operator's own.
+ * config/default.yaml. No key is required in an operator's file.
  */
 export function publishedSchema(): string {
   const document = parseDocument(readFileSync(DEFAULT_CONFIG_FILE, 'utf8'));
@@ -38,7 +38,7 @@ function describeSection(schema: SchemaNode, map: YAMLMap): Record<string, unkno
   return { type: 'object', additionalProperties: false, properties };
 }
 
-/** The comment above a key. YAML hangs the one above the first key of a map onto the map. */
+/** The comment above a key. The YAML parser attaches the comment above the first key of a map to the map. */
 function commentOf(pair: Pair, map: YAMLMap): string {
   const own = isScalar(pair.key) ? pair.key.commentBefore : undefined;
   const comment = own ?? (map.items[0] === pair ? map.commentBefore : undefined) ?? '';

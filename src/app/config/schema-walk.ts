@@ -1,4 +1,4 @@
-/** What the loader looks at in a schema. TypeBox schemas are plain JSON Schema objects. */
+/** The parts of a schema that the loader reads. TypeBox schemas are plain JSON Schema objects. */
 export interface SchemaNode {
   readonly type?: string;
   readonly title?: string;
@@ -15,17 +15,17 @@ export interface SchemaNode {
   readonly minLength?: number;
 }
 
-/** Something that is wrong with the configuration. */
+/** A mistake in the configuration. */
 export interface ConfigProblem {
   /** Path of the key, levels joined by dots. */
   readonly key: string;
-  /** The file or environment variable that says so. */
+  /** The file or environment variable that sets it. */
   readonly source: string;
   /** What is wrong and what is expected. */
   readonly problem: string;
 }
 
-/** What a value of this schema looks like, in words: "an integer from 0 to 65535, or null". */
+/** Describes the values of this schema: "an integer from 0 to 65535, or null". */
 function describe(schema: SchemaNode): string {
   if (schema.anyOf !== undefined) return schema.anyOf.map(describe).join(', or ');
   if (schema.enum !== undefined) return `one of ${schema.enum.join(', ')}`;
@@ -65,7 +65,7 @@ export function isMap(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Whether `value` is what the schema asks for, nothing missing. */
+/** Whether `value` matches the schema, with nothing missing. */
 export function matches(schema: SchemaNode, value: unknown): boolean {
   if (schema.anyOf !== undefined) return schema.anyOf.some((option) => matches(option, value));
   if (schema.enum !== undefined) return schema.enum.includes(value);
@@ -107,7 +107,7 @@ export function matches(schema: SchemaNode, value: unknown): boolean {
 }
 
 /**
- * Looks at what one source says, and returns everything that is wrong with it. Keys that it does not mention are not missed.
+ * Checks one source and returns all its mistakes. It need not set all keys.
  */
 export function findProblems(
   schema: SchemaNode,
@@ -131,7 +131,7 @@ export function findProblems(
   });
 }
 
-/** A value for a message that lands in logs: secrets are left out, and so are the passwords in URLs. */
+/** A value for a message that is logged: without secrets and the passwords in URLs. */
 function show(key: string, value: unknown): string {
   if (/(secret|token|access_key|password)/.test(key.slice(key.lastIndexOf('.')))) return 'not that (not shown here)';
   const json = (JSON.stringify(value) ?? String(value)).replace(/\/\/[^/"]*@/g, '//...@');

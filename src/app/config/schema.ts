@@ -5,7 +5,7 @@ import { YOUNG_ACTIONS } from '#src/services/policy/rules/young-accounts.ts';
 import type { SchemaNode } from './schema-walk.ts';
 
 /**
- * Names, types and bounds of all keys. Defaults and descriptions stand in config/default.yaml, once; config/schema.json is
+ * Names, types and bounds of all keys. Defaults and descriptions are in config/default.yaml only; config/schema.json is
  * made of both.
  */
 
@@ -59,7 +59,7 @@ const supportContact = section({
   email_address: Type.Optional(Type.String({ pattern: '^[^@]+@[^@]+$', title: 'a mail address' })),
 });
 
-/** Which of user, room and alias it is about, as patterns; and what becomes of those. */
+/** Patterns for the user, room and alias to which a rule applies, and its action. */
 const directoryRule = section({
   action: oneOf('allow', 'deny'),
   user_id: Type.Optional(text),
@@ -79,7 +79,7 @@ const youngAccountRule = section({
 /** A version, and a name and a URL for each language. */
 const policyDocument = Type.Record(Type.String(), Type.Unknown(), { title: 'a map of version and languages' });
 
-/** MSC4143: a type, and what belongs to that type. */
+/** MSC4143: a type, and the members of that type. */
 const rtcTransport = Type.Record(Type.String(), Type.Unknown(), { title: 'a map with a type' });
 
 const configSchema = section({
@@ -234,7 +234,7 @@ const configSchema = section({
     allowed_domains: nullable(texts),
     denied_domains: texts,
     login_notices: flag,
-    // Shorter than it is remembered that a mail was sent.
+    // Shorter than the time for which sent mails are remembered.
     expiry_notice_ms: Type.Integer({ minimum: 60_000, maximum: 1_123_200_000 }),
     digests: section({
       enabled: flag,

@@ -6,7 +6,7 @@ import { databaseChecks } from './database-checks.ts';
 import { machineChecks } from './machine-checks.ts';
 import { networkChecks } from './network-checks.ts';
 
-/** Looks at everything that takes more than the configuration: files, database, queues, Redis, and how others see this server. */
+/** Checks everything beyond the configuration: files, database, queues, Redis, and how others see this server. */
 export async function checksOf(config: Config, clock: Clock = systemClock): Promise<readonly Check[]> {
   const authorities = await certificateAuthorities(config.federation.trustedCaFiles);
   const found = await Promise.all([

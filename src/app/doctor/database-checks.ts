@@ -8,18 +8,18 @@ import type { Config } from '../config/config.ts';
 
 const OLD_JOB_MS = 900_000;
 const SKEW_MS = 5_000;
-/** Bytes, and the part of its rows, from which on a table is worth a word. */
+/** A table is mentioned from this size and share of dead rows on. */
 const LARGE_TABLE = 64 * 1024 ** 2;
 const MUCH_DEAD = 0.4;
 
-/** Looks at size, settings and leftovers of a database of one's own, and at the jobs in it. */
+/** Checks size, settings and leftovers of an external database, and the jobs in it. */
 export async function databaseChecks({ database: { poolSize, url }, redis }: Config, clock: Clock): Promise<Check[]> {
   if (url === null) return [];
   let database: Database;
   try {
     database = await Database.open({ url, poolSize: 3, logger: silentLogger, metrics: noMetrics });
   } catch {
-    // That it cannot be used another check says.
+    // Another check reports that it cannot be used.
     return [];
   }
   try {

@@ -5,12 +5,12 @@ import { parseRetiredKeys, parseSigningKeys } from '#src/protocol/signing/signin
 import { probeRedis } from '#src/remote/redis-probe.ts';
 import type { Config } from '../config/config.ts';
 
-/** What of a mode lets others than the owner read or write. */
+/** The bits of a mode that let others than the owner read or write. */
 const OPEN = 0o077;
 
 const isMissing = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'ENOENT';
 
-/** Looks at files that must be there, and be for nobody else: keys and the data directory. */
+/** Checks files that must exist and be private: keys and the data directory. */
 export async function machineChecks(config: Config): Promise<Check[]> {
   return [
     { what: 'signing key', ...(await signingKey(config.signingKeyFile)) },

@@ -17,25 +17,25 @@ const DAY_MS = 86_400_000;
 /** Milliseconds by which clocks may differ: a request takes its time, and a Date header has whole seconds. */
 const SKEW_MS = 5_000;
 
-/** How the outside is reached. */
+/** How the network is reached. */
 export interface Outside {
   readonly config: Config;
   readonly clock: Clock;
   readonly certificateAuthorities: readonly string[] | undefined;
-  /** Where a host's web server is, instead of where DNS and port 443 say. */
+  /** Where a host's web server is, instead of what DNS and port 443 say. */
   readonly webServerOf?: ((host: string) => string) | undefined;
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-/** A name that other machines cannot know: a server for tests. */
+/** A name that other machines cannot resolve: a server for tests. */
 const isOfThisMachine = (host: string): boolean =>
   /^(localhost|127\.\d+\.\d+\.\d+|\[?::1\]?)$|\.localhost$/i.test(host);
 
 /**
- * Looks at this server as others see it: its name, its .well-known documents, its federation port, and the clock.
+ * Checks this server as others see it: its name, its .well-known documents, its federation port, and the clock.
  *
- * What is asked is asked from this machine: a router that does not lead back inside makes it look worse than it is.
+ * All requests are made from this machine: a router without hairpin NAT makes it look worse than it is.
  */
 export async function networkChecks(outside: Outside): Promise<Check[]> {
   const { config } = outside;
@@ -183,7 +183,7 @@ async function port(outside: Outside, place: DestinationPlace): Promise<Finding>
     : ok(`${at} answers, with a certificate for ${days} days more`);
 }
 
-/** Compares the clock with those of the key servers that are configured: with wrong time, keys and certificates seem to have expired. */
+/** Compares the clock with those of the key servers that are configured: with a wrong clock, keys and certificates seem to have expired. */
 async function clock({ certificateAuthorities, clock: own, config }: Outside): Promise<Finding> {
   const { keyServers, staticHosts } = config.federation;
   const asked = keyServers.map((server) => staticHosts[server] ?? server);

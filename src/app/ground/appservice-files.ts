@@ -4,7 +4,7 @@ import type { RegistrationFile } from '#src/services/accounts/appservices/appser
 /**
  * Reads the registrations of application services.
  *
- * @param patterns files, and patterns with `*` and `**`; what several of them name is read once
+ * @param patterns files, and patterns with `*` and `**`; a file that several of them name is read once
  * @throws Error when a file cannot be read, or is not there
  */
 export async function readAppserviceFiles(patterns: readonly string[]): Promise<readonly RegistrationFile[]> {

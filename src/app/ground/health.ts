@@ -7,16 +7,16 @@ import { type Database, sql } from '#src/storage/database.ts';
 import { isUnavailable, toldOf } from '#src/storage/failures.ts';
 
 const PING = sql('ping', 'select 1');
-/** Takes room on the disk, as much as a few messages do, and gives it back. */
+/** Allocates disk space, as much as a few messages do, and frees it. */
 const TAKE_ROOM = sql(
   'health_take_room',
   `create temporary table takes_room on commit drop as
      select md5(n::text || clock_timestamp()::text) as filling from generate_series(1, 8000) n`,
 );
-/** How long an answer is good: probes come from many, and cost a statement. */
+/** How long an answer is cached: there may be many probes, and each costs a statement. */
 const REMEMBERED_MS = 1_000;
 
-/** Whether the database can be used, as far as is known. */
+/** Whether the database can be used, as far as this process knows. */
 export class Health {
   readonly #deps: { readonly database: Database; readonly clock: Clock };
   readonly #flood: LogFlood;
@@ -43,8 +43,8 @@ export class Health {
   }
 
   /**
-   * What a client is told of an error that is nobody's mistake here; undefined where it may be one. An outage is one line of the log for
-   * all whom it hits in a while, and ends readiness until something can be written again.
+   * What a client is answered for an error that is not a bug of this program; undefined where it may be one. An outage is one line of the log for
+   * all failures in a while, and ends readiness until something can be written again.
    */
   readonly explain = (error: unknown): MatrixError | undefined => {
     const told = toldOf(error);

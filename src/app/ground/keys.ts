@@ -36,7 +36,7 @@ export async function openSigningKeys(path: string, random: Random): Promise<rea
   return [key];
 }
 
-/** The file of the keys with which the server signed once, beside that of those with which it signs. */
+/** The file of the keys with which the server signed once, beside the file of its current keys. */
 const retiredKeysFile = (path: string): string => `${path}.retired`;
 
 /** The keys with which the server signed once. @throws if the file is there and cannot be read */
@@ -51,7 +51,7 @@ export async function openRetiredKeys(path: string): Promise<readonly RetiredKey
 }
 
 /**
- * Puts a new key in the place of those with which the server signs. What they signed can be verified further on.
+ * Replaces the keys with which the server signs by a new one. What they signed can still be verified.
  *
  * @param now milliseconds since the epoch
  * @returns the new key
@@ -62,7 +62,7 @@ export async function rotateSigningKey(path: string, random: Random, now: number
   const retired = await openRetiredKeys(path);
   const key = generateSigningKey((count) => random.bytes(count));
   const retiring = keys.map(({ keyId, publicKey }) => ({ keyId, publicKey, expiredAt: now }));
-  // In this order: whenever it is interrupted, each key stands in one of the files at least.
+  // In this order: whenever it is interrupted, each key is in at least one of the files.
   await replace(retiredKeysFile(path), [...retiring, ...retired].map(formatRetiredKey));
   await replace(path, [formatSigningKey(key)]);
   return key;

@@ -12,17 +12,17 @@ import { systemTimers } from '#src/kernel/timers.ts';
 
 /** The longest time that a timer can have, in milliseconds: some weeks. */
 const NEVER_MS = 2 ** 31 - 1;
-/** Milliseconds for which values are waited for that something else has to be asked for. */
+/** Milliseconds to wait for values that have to be queried. */
 const READ_MS = 3_000;
 
 /** Metrics for Prometheus: ours (`tsudoi_...`), and the process's. */
 export class PrometheusMetrics implements Metrics {
   readonly #registry = new Registry();
-  /** What sets the gauges that are asked for their values, by name and labels. */
+  /** The functions that query the values of gauges, by name and labels. */
   readonly #reads = new Map<string, Map<string, () => void>>();
 
   constructor() {
-    // How late the event loop runs, `LoopWatch` knows. What measures it here would wake the process a hundred times a second.
+    // `LoopWatch` measures the delay of the event loop. The library's own measurement would wake the process a hundred times a second.
     collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: NEVER_MS });
     for (const { name } of this.#registry.getMetricsAsArray())
       if (name.startsWith('nodejs_eventloop_lag')) this.#registry.removeSingleMetric(name);
@@ -33,7 +33,7 @@ export class PrometheusMetrics implements Metrics {
     return this.#registry.contentType;
   }
 
-  /** All of it in Prometheus' text format. */
+  /** All metrics in Prometheus' text format. */
   render(): Promise<string> {
     return this.#registry.metrics();
   }
@@ -76,7 +76,7 @@ export class PrometheusMetrics implements Metrics {
     });
   }
 
-  /** Makes a metric of others: their values under another name and with other labels; values that get the same labels are added up. */
+  /** Derives a metric from others: their values under another name and with other labels; values with the same labels are added up. */
   alias(alias: Alias): void {
     this.#once(alias.name, () => {
       const made = new AliasValues(alias, (name) => this.#registry.getSingleMetric(name) as Read | undefined);
@@ -105,7 +105,7 @@ export class PrometheusMetrics implements Metrics {
   }
 }
 
-/** A metric as `docs/metrics.md` tells of it. */
+/** A metric as `docs/metrics.md` describes it. */
 export interface MetricDescription {
   readonly name: string;
   readonly kind: string;
@@ -113,7 +113,7 @@ export interface MetricDescription {
   readonly labelNames: readonly string[];
 }
 
-/** What the library's metrics say of themselves without being asked for values. */
+/** The description of one of the library's metrics. */
 interface Described {
   readonly name: string;
   readonly help: string;
@@ -124,7 +124,7 @@ interface Described {
 const kindOf = (metric: unknown): string =>
   metric instanceof Counter ? 'counter' : metric instanceof Histogram ? 'histogram' : 'gauge';
 
-/** A metric, as the library wants it to be, whose values are read when they are asked for. */
+/** A metric of the library whose values are queried when it is read. */
 class ReadValues {
   readonly name: string;
   readonly help: string;
@@ -149,7 +149,7 @@ class ReadValues {
 
   reset(): void {}
 
-  /** What nobody answers is asked once, however often it is wanted meanwhile. */
+  /** A query without an answer so far is not made again. */
   async #values(): Promise<Iterable<Sample>> {
     this.#reading ??= Promise.resolve()
       .then(() => this.#read())
@@ -159,13 +159,13 @@ class ReadValues {
   }
 }
 
-/** A metric that is made of others. */
+/** A metric that is derived from others. */
 export interface Alias {
   readonly name: string;
   readonly of: string | readonly string[];
-  /** Of a histogram only these: `_count`. */
+  /** For a histogram, only these values: `_count`. */
   readonly part?: '_count' | '_sum';
-  /** What the first of them is, when left out. */
+  /** The name of the first one when left out. */
   readonly kind?: 'gauge' | 'counter';
   readonly labelNames?: readonly string[];
   /** Which values are meant. */
@@ -173,7 +173,7 @@ export interface Alias {
   readonly labels: (labels: Labels) => Labels;
 }
 
-/** What the library hands out of a metric. */
+/** A metric as the library returns it. */
 interface Read {
   readonly type?: string;
   get(): Promise<{

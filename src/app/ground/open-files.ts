@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 
 /** Files that are open beside connections of clients: the program's own, logs, archives, requests of our own. */
 const SET_ASIDE = 256;
-/** Where the system does not say how many files a process may open: what most systems allow at the least. */
+/** The assumed limit where the system does not tell how many files a process may open: most systems allow at least as many. */
 const CAUTIOUS = 1_024;
 
-/** How many files this process may have open at once. */
+/** How many files this process may open at once. */
 export function openFileLimit(): number {
   try {
     const soft = /^Max open files\s+(\d+|unlimited)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
@@ -26,7 +26,7 @@ function reportedLimit(): number {
  * How many connections clients may have, so that the server never runs out of files for anything else.
  *
  * @param wanted `http.max_connections`
- * @param files what the process may have open
+ * @param files how many files the process may open
  * @param databaseConnections at most
  */
 export function connectionLimit(wanted: number, files: number, databaseConnections: number): number {

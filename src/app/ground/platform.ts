@@ -14,7 +14,7 @@ import { PrometheusMetrics } from './metrics.ts';
 const CLOSE_DATABASE_MS = 1_500;
 const STOP_POSTGRES_MS = 1_500;
 
-/** What the application stands on: configuration, ports, and a migrated database that is ours. */
+/** What the application runs on: configuration, ports, and a migrated database of this server. */
 export interface Platform {
   readonly config: Config;
   readonly logger: Logger;
@@ -73,7 +73,7 @@ export async function openPlatform(config: Config, logger: Logger, stop?: AbortS
       const limit = systemTimers.sleep(CLOSE_DATABASE_MS).then(() => late);
       if ((await Promise.race([database.close(), limit])) === late) logger.warn('a transaction was cut off at the end');
     });
-    // Another node that migrates is waited for, as long as it takes.
+    // While another node migrates, this one waits without a limit.
     await orAborted(database.migrate(), stop);
     await database.claim(config.serverName);
     return { config, logger, metrics, clock: systemClock, timers: systemTimers, random: systemRandom, database, close };

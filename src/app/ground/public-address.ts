@@ -17,7 +17,7 @@ export class PublicAddress {
     this.#listening = url;
   }
 
-  /** What others are told, without a slash at the end. */
+  /** The published URL, without a slash at the end. */
   get url(): string {
     return this.#configured ?? this.#listening;
   }

@@ -3,7 +3,7 @@ import type { Logger } from '#src/kernel/logger.ts';
 import { RecentErrors, RememberingLogger } from '#src/kernel/recent-errors.ts';
 import type { Config } from '../config/config.ts';
 
-/** A logger that keeps what goes wrong in memory, for administrators; the same one where it does so already. */
+/** A logger that keeps warnings and errors in memory, for administrators; the same logger where it does so already. */
 export const rememberingLogger = (
   logger: Logger,
   { clock, config }: { readonly clock: Clock; readonly config: Pick<Config, 'log'> },

@@ -7,20 +7,20 @@ import { openSessionKey, type SessionKey } from '#src/services/accounts/sessions
 import type { Config } from '../config/config.ts';
 import { openRetiredKeys, openSigningKeys } from './keys.ts';
 
-/** What the server reads from files before it is put together. */
+/** Files that the server reads before it is composed. */
 export interface ServerFiles {
   /** Of this software. */
   readonly version: string;
   /** The first one signs. */
   readonly signingKeys: readonly [SigningKey, ...SigningKey[]];
-  /** Those with which the server signed once. */
+  /** The keys with which the server signed once. */
   readonly retiredKeys: readonly RetiredKey[];
   readonly sessionKey: SessionKey;
-  /** PEM; undefined: the system's alone. */
+  /** PEM; undefined: only the system's. */
   readonly certificateAuthorities: readonly string[] | undefined;
 }
 
-/** Reads them, and makes keys that are not there. @throws when one cannot be read, or is not what it should be */
+/** Reads them, and generates keys that do not exist. @throws when a file cannot be read or is invalid */
 export async function openServerFiles(config: Config, random: Random): Promise<ServerFiles> {
   const { version } = JSON.parse(await readFile(new URL('../../../package.json', import.meta.url), 'utf8')) as {
     version: string;
@@ -34,7 +34,7 @@ export async function openServerFiles(config: Config, random: Random): Promise<S
   };
 }
 
-/** The system's, and those of files; undefined for the system's alone. @throws when one cannot be read */
+/** The system's and those of files; undefined for only the system's. @throws when a file cannot be read */
 export async function certificateAuthorities(paths: readonly string[]): Promise<readonly string[] | undefined> {
   if (paths.length === 0) return undefined;
   const extra = await Promise.all(

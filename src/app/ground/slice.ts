@@ -1,31 +1,31 @@
 import type { Logger } from '#src/kernel/logger.ts';
 
-/** One area of the server, put together: what others call of it, and what of it runs by itself. */
+/** One area of the server, composed: the services it offers to others, and what of it runs by itself. */
 export interface Slice<Services extends object> {
   /** For log lines. */
   readonly name: string;
-  /** What slices above call, by name. A name means the same thing in all slices. */
+  /** The services it offers to the slices above, by name. A name means the same thing in all slices. */
   readonly services: Services;
-  /** Begins what runs by itself. Everything below has started. */
+  /** Starts what runs by itself. Everything below has started. */
   start?(): Promise<void> | void;
-  /** Takes nothing more in from outside, and ends what is under way. All slices do so at once, before the first one closes. */
+  /** Stops accepting anything from outside, and finishes what is under way. All slices do so at once, before the first one closes. */
   drain?(): Promise<void>;
-  /** Ends what runs by itself: what was begun is finished, or left to the next process. Everything above has closed. */
+  /** Stops what runs by itself: what was begun is finished, or left to the next process. Everything above has closed. */
   close?(): Promise<void> | void;
   /** Resolves when everything that was begun is done. */
   idle?(): Promise<void>;
-  /** Reads files again that may have changed, such as certificates. */
+  /** Reloads files that may have changed, such as certificates. */
   reload?(): Promise<void>;
 }
 
 type Running = Slice<object>;
 
 /**
- * Slices in the order of areas, each put together from what lies below it. The order is also that in which they start; they close in
+ * Slices in the order of areas, each composed from those below it. They start in this order, and close in
  * the reverse one.
  */
 export class Composition<Services extends object> {
-  /** What all slices offer. */
+  /** The services of all slices. */
   readonly services: Services;
   readonly #slices: readonly Running[];
 
@@ -34,18 +34,18 @@ export class Composition<Services extends object> {
     this.#slices = slices;
   }
 
-  /** Puts a slice on top. */
+  /** Adds a slice on top. */
   add<More extends object>(compose: (below: Services) => Slice<More>): Composition<Services & More> {
     const slice = compose(this.services);
     return new Composition({ ...this.services, ...slice.services }, [...this.#slices, slice]);
   }
 
-  /** Starts everything, from the lowest slice up. @throws what the first one throws that cannot start */
+  /** Starts everything, from the lowest slice up. @throws the error of the first slice that cannot start */
   async start(): Promise<void> {
     for (const slice of this.#slices) await slice.start?.();
   }
 
-  /** Drains everything, and closes it from the highest slice down. One that fails does not keep the others from it. */
+  /** Drains everything, and closes it from the highest slice down. If one fails, the others are closed all the same. */
   async close(logger: Logger): Promise<void> {
     const attempt = async ({ name }: Running, end: () => Promise<void> | void): Promise<void> => {
       try {
@@ -61,7 +61,7 @@ export class Composition<Services extends object> {
   /**
    * Resolves when everything that was begun is done.
    *
-   * @param progress grows with whatever is done: one slice's work may give another one some, so that they are asked until nothing moves
+   * @param progress grows with all work: one slice may make work for another, so they are asked until it stays the same
    * @param onWait is told the name of each slice that is waited for
    */
   async idle(progress: () => number, onWait?: (name: string) => void): Promise<void> {
@@ -74,7 +74,7 @@ export class Composition<Services extends object> {
     }
   }
 
-  /** Has every slice read its files again. One that fails does not keep the others from it. @throws what those that failed threw */
+  /** Has every slice reload its files. If one fails, the others reload all the same. @throws the errors of those that failed */
   async reload(): Promise<void> {
     const failures: unknown[] = [];
     for (const slice of this.#slices) await slice.reload?.().catch((error: unknown) => failures.push(error));

@@ -5,7 +5,7 @@ const ALL = '*';
 const nothing = (): Labels => ({});
 
 /**
- * The metrics that dashboards made for Synapse ask for most, under the names and labels that it gives them, made of ours.
+ * The metrics that dashboards for Synapse use most, under Synapse's names and labels, derived from ours.
  *
  * @param methods the HTTP methods of operations, by the operations' names
  */

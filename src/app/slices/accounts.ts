@@ -71,7 +71,7 @@ export interface Accounts {
   readonly linkTokens: LinkTokens;
 }
 
-/** @param below with another implementation of password hashes than the usual one, or without */
+/** @param below may contain another implementation of password hashes */
 export function composeAccounts(
   below: Platform &
     Auditing &

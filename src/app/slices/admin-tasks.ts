@@ -3,7 +3,7 @@ import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Auditing } from './audit.ts';
 
-/** What administrators ask for that takes long. */
+/** Long-running tasks of administrators. */
 export interface Tasks {
   readonly adminTasks: AdminTasks;
 }

@@ -15,7 +15,7 @@ import type { Users } from './users.ts';
 import type { RoomAdministration } from './room-administration.ts';
 import type { Servers } from './servers.ts';
 
-/** What administrators see to that is neither of one user nor of one room. */
+/** Administration that concerns neither one user nor one room. */
 export interface Administration {
   readonly reportReview: ReportReview;
   readonly destinations: Destinations;

@@ -3,7 +3,7 @@ import { readAppserviceFiles } from '../ground/appservice-files.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 
-/** Which application services there are: the lowest slice, since what they have for themselves everybody has to ask. */
+/** The registered application services: the lowest slice, since their exclusive namespaces concern all others. */
 export interface AppserviceRegistry {
   readonly appservices: Appservices;
 }

@@ -24,16 +24,16 @@ import type { Push } from './push.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Users } from './users.ts';
 
-/** How soon after a commit application services hear of it, in milliseconds. */
+/** Milliseconds between a commit and its delivery to application services. */
 const LAG_MS = 20;
 const DAY_MS = 86_400_000;
 
-/** What is sent to application services. */
+/** Transactions to application services. */
 export interface AppserviceDelivery {
   readonly appserviceTransactions: AppserviceTransactions;
   readonly appservicePing: AppservicePing;
   readonly thirdPartyLookups: ThirdPartyLookups;
-  /** The WebSockets that application services have open. */
+  /** The open WebSockets of application services. */
   readonly appserviceSockets: OpenSockets;
 }
 

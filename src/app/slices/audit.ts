@@ -2,7 +2,7 @@ import { AuditLog } from '#src/services/audit/audit-log.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 
-/** What administrators did. */
+/** The audit log of administrators' actions. */
 export interface Auditing {
   readonly auditLog: AuditLog;
 }

@@ -6,7 +6,7 @@ import type { Auditing } from './audit.ts';
 import type { Jobs } from './jobs.ts';
 import type { TaskRunning } from './task-runner.ts';
 
-/** Work in the background, as administrators see it. */
+/** Background updates, as administrators see them. */
 export interface Updates {
   readonly backgroundUpdates: BackgroundUpdates;
 }

@@ -2,7 +2,7 @@ import { ClosedRooms } from '#src/services/rooms/membership/closed-rooms.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 
-/** Rooms that nobody comes into. */
+/** Rooms that cannot be joined because they are blocked or being deleted. */
 export interface RoomClosing {
   readonly closedRooms: ClosedRooms;
 }

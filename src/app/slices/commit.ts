@@ -5,7 +5,7 @@ import { Interner } from '#src/storage/room-model/interner.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 
-/** What gives everything its place: numbers for names, and positions for what happens. */
+/** Interned ids, and the writer that gives commits their stream positions. */
 export interface Commit {
   readonly interner: Interner;
   readonly writer: Writer;

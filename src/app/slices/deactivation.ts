@@ -12,7 +12,7 @@ import type { UserData } from './user-data.ts';
 import type { Accounts } from './accounts.ts';
 import type { Users } from './users.ts';
 
-/** The end of accounts, in all areas. */
+/** The deactivation of accounts, across all areas. */
 export interface Deactivations {
   readonly deactivation: Deactivation;
 }

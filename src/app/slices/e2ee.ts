@@ -22,7 +22,7 @@ import { composeFollower } from './follower.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Users } from './users.ts';
 
-/** What end-to-end encryption needs of the server. */
+/** Device keys, one-time keys, device lists, to-device messages and key backups. */
 export interface Encryption {
   readonly deviceKeys: DeviceKeyService;
   readonly keyCounts: DeviceKeyCounts;

@@ -8,7 +8,7 @@ import type { Memberships } from './membership.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Users } from './users.ts';
 
-/** What passes: who types, and who is there. */
+/** Typing notifications and presence. */
 export interface Ephemeral {
   readonly typing: TypingService;
   readonly presence: PresenceService;

@@ -2,7 +2,7 @@ import { RoomEventStream } from '#src/services/events/stream/room-event-stream.t
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 
-/** What happens in rooms, told to its listeners. */
+/** The stream of new events, for its listeners. */
 export interface EventStreaming {
   readonly stream: RoomEventStream;
 }

@@ -24,7 +24,7 @@ import type { Policy } from './policy.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Servers } from './servers.ts';
 
-/** Events: those that are made here, and those that other servers made. */
+/** Events: those of this server's users, and those of other servers. */
 export interface Events {
   readonly policyServers: PolicyServers;
   readonly receivedChecks: ReceivedChecks;
@@ -36,7 +36,7 @@ export interface Events {
   readonly merger: StateMerger;
 }
 
-/** What must happen because of events. */
+/** The reactions to events. */
 const FOLLOW_UPS: readonly FollowUp[] = [
   guestsFollowUp,
   invitesByAddressFollowUp,
@@ -101,7 +101,7 @@ export function composeEvents(
   };
 }
 
-/** Says where state was reset: nobody in the room sees that it was. */
+/** Logs state resets: nothing in the room shows them. */
 function noteResets({ logger, metrics }: Platform): NonNullable<EventReceiverOptions['onReset']> {
   const counter = metrics.counter(
     'tsudoi_state_resets_total',
@@ -111,7 +111,7 @@ function noteResets({ logger, metrics }: Platform): NonNullable<EventReceiverOpt
   return (room, event, { members, power }) => {
     if (members.length > 0) counter.inc({ what: 'members' });
     if (power) counter.inc({ what: 'power' });
-    logger.warn('the resolution of a fork took back what the state of a room said', {
+    logger.warn('the resolution of a fork reset state of a room', {
       room_id: room.roomId,
       event_id: event.eventId,
       members: members.length,

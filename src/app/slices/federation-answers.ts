@@ -13,7 +13,7 @@ import type { RoomModel } from './room-model.ts';
 import type { Rooms } from './rooms.ts';
 import type { Users } from './users.ts';
 
-/** What other servers are told when they ask. */
+/** The answers to other servers' requests. */
 export interface Answers {
   readonly keyAnswers: KeyAnswers;
   readonly mediaAnswers: MediaAnswers;

@@ -12,7 +12,7 @@ import type { EventStreaming } from './event-stream.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Servers } from './servers.ts';
 
-/** What other servers have of the rooms' history. */
+/** Fetches missing history of rooms from other servers. */
 export interface FederationHistory {
   readonly historyApi: HistoryApi;
   readonly roomFetcher: RoomFetcher;

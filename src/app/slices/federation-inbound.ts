@@ -19,7 +19,7 @@ import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Servers } from './servers.ts';
 
-/** What other servers send. */
+/** Transactions from other servers. */
 export interface FederationInbound {
   readonly inboundTransactions: InboundTransactions;
   readonly inboundQueue: InboundQueue;

@@ -45,7 +45,7 @@ export interface FederationJoins {
   readonly fullStates: FullStates;
 }
 
-/** What the answer of `send_join` may have at most: a room of some hundred thousand members. */
+/** Bytes of an answer to `send_join` at most: a room of some hundred thousand members. */
 const BOUNDS = { bytes: 1_073_741_824, events: 1_000_000, eventBytes: 262_144, memberBytes: 4_194_304 };
 
 export function composeFederationJoins(

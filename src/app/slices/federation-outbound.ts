@@ -21,13 +21,13 @@ import type { RoomModel } from './room-model.ts';
 import type { Servers } from './servers.ts';
 import type { Users } from './users.ts';
 
-/** What is sent to other servers, and what their EDUs say. */
+/** Transactions to other servers, and the handling of their EDUs. */
 export interface Outbound {
   readonly federationOutbound: FederationOutbound;
-  /** The devices of users of this server, as other ones are told of them. */
+  /** The device lists of this server's users, for other servers. */
   readonly toldDevices: DeviceListEdus;
   readonly completedRooms: CompletedRooms;
-  /** What is done with the EDUs of other servers. */
+  /** The handling of EDUs from other servers. */
   readonly eduHandlers: EduHandlers;
 }
 
@@ -88,7 +88,7 @@ export function composeFederationOutbound(
     woken: destinationWoken,
     isLocal,
     allows,
-    // Presence is of the moment: what is not told of it, the next change tells.
+    // Presence is transient: what was not sent is replaced by the next change.
     joined: (room, serverName) => presenceEdus?.joined(room, serverName),
     clock,
     timers,

@@ -5,11 +5,11 @@ import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Servers } from './servers.ts';
 
-/** What has to be there for other servers before anything can be sent to them. */
+/** What the outbound queues for other servers are composed from. */
 export interface FederationOutbox {
   readonly toDeviceOutbox: ToDeviceOutbox;
   readonly userDevicesApi: UserDevicesApi;
-  /** Something waits for a server. */
+  /** Called when something is queued for a server. */
   readonly destinationWoken: Signal<string>;
 }
 

@@ -13,7 +13,7 @@ import type { Slice } from '../ground/slice.ts';
 import type { Outside } from './outside.ts';
 import type { Servers } from './servers.ts';
 
-/** What is asked of other servers when users want to know something of them. */
+/** Queries to other servers on behalf of users: profiles, aliases, directories, keys. */
 export interface Queries {
   readonly mediaApi: MediaApi;
   readonly remoteAliases: RemoteAliases;

@@ -4,10 +4,10 @@ import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { RoomModel } from './room-model.ts';
 
-/** What followers follow, and read it by. */
+/** What followers need to read the event stream. */
 type Followed = Platform & Commit & RoomModel & EventStreaming;
 
-/** What is a follower's own: its name, what it wants to hear of, and what it does with it. */
+/** The parts of a follower: its name, the events it wants, and what it does with them. */
 type FollowerDeclaration = Omit<EventFollowerOptions, keyof Followed>;
 
 /** A follower, and its end. */

@@ -64,16 +64,16 @@ import type { People } from './user-directory.ts';
 const CLEAN_EVERY_MS = 3_600_000;
 const CLEAN_OUTSIDE_EVERY_MS = 86_400_000;
 const EXPIRING_EVERY_MS = 3_600_000;
-/** One for each queue to listen on, the others for what jobs say of themselves. Where no mail is sent, that queue is not opened. */
+/** One for each queue to listen on, the others for the state of jobs. Where no mail is sent, that queue is not opened. */
 const QUEUE_CONNECTIONS = 7;
 
-/** Work that is done behind the requests. */
+/** Jobs: work that outlives the request that caused it. */
 export interface Jobs {
   readonly queues: JobQueues;
   readonly outboxRelay: OutboxRelay;
 }
 
-/** What jobs are done by. */
+/** The services that do the jobs. */
 type Workers = Pick<UserData, 'accountData'> &
   Deactivations &
   Events &
@@ -90,7 +90,7 @@ type Workers = Pick<UserData, 'accountData'> &
   Pick<Rooms, 'relatedRedactions' | 'roomSuccession' | 'roomUpgrade'> &
   ThirdPartyInviting;
 
-/** Who does which job: a line for each. */
+/** The handler of each job, one per line. */
 export const handlersOf = (below: Workers): readonly JobHandler[] => [
   findDueRoomsHandler(below.retention),
   purgeRoomHandler(below.retention),
@@ -148,7 +148,7 @@ export function composeJobs(below: Platform & Workers & { readonly jobLockMs?: n
     services: { queues, outboxRelay },
     async start() {
       await queues.open();
-      // A pause is for a while: nobody is to forget that nothing is cleaned any more.
+      // A pause is temporary: it is not to be forgotten that nothing is cleaned up.
       await queues.resume('maintenance');
       await queues.work(handlersOf(below));
       const looking = findDueRooms as unknown as JobDefinition;
@@ -162,7 +162,7 @@ export function composeJobs(below: Platform & Workers & { readonly jobLockMs?: n
       outboxRelay.start();
     },
     async idle() {
-      // Doing one may make another one.
+      // A job may add another one.
       for (let before = -1; before !== queues.done;) {
         before = queues.done;
         await outboxRelay.idle();
@@ -176,6 +176,6 @@ export function composeJobs(below: Platform & Workers & { readonly jobLockMs?: n
   };
 }
 
-/** Makes a job come back by itself, or not any more. */
+/** Schedules a recurring job, or removes its schedule. */
 const repeatIf = (queues: JobQueues, job: object, isWanted: boolean, everyMs: number): Promise<void> =>
   isWanted ? queues.repeat(job as JobDefinition, everyMs) : queues.forget(job as JobDefinition);

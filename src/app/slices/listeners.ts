@@ -18,7 +18,7 @@ import type { Outside } from './outside.ts';
 const FEW_CONNECTIONS = 4_000;
 const HTTP_DRAIN_MS = 4_000;
 
-/** What everything that comes in passes through, whatever it asks for. */
+/** What all requests pass through: listeners, admission, limits, authentication. */
 export interface Listeners {
   readonly http: HttpServer;
   readonly bytesInFlight: BytesInFlight;
@@ -30,7 +30,7 @@ export interface Listeners {
 const RESTING_GROWTH = 40;
 const BUSY_GROWTH = 70;
 
-/** Has V8 prefer little memory to speed, or not. docs/decisions/0015-memory-and-rest.md */
+/** Has V8 prefer memory to speed, or not. docs/decisions/0015-memory-and-rest.md */
 const preferMemory = (littleMemory: boolean): void => {
   setFlagsFromString(littleMemory ? '--memory-saver-mode' : '--no-memory-saver-mode');
   setFlagsFromString(`--heap-growing-percent=${littleMemory ? RESTING_GROWTH : BUSY_GROWTH}`);
@@ -79,7 +79,7 @@ export function composeListeners(below: Platform & Outside): Slice<Listeners> {
       },
     },
     start() {
-      // The event loop runs by the machine's clock, whatever clock the rest goes by.
+      // The event loop uses the machine's clock, whatever clock the services use.
       const real = { clock: systemClock, timers: systemTimers };
       const processorMs = (): number => {
         const { system, user } = process.threadCpuUsage();

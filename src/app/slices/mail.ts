@@ -20,7 +20,7 @@ import type { RoomModel } from './room-model.ts';
 import type { UserData } from './user-data.ts';
 import type { Users } from './users.ts';
 
-/** What this server sends by mail. */
+/** Mails of this server. */
 export interface Mails {
   readonly mailSender: MailSender;
   readonly validationMails: ValidationMails;
@@ -106,7 +106,7 @@ export function composeMail(
   };
 }
 
-/** The client for the server that takes our mail; undefined where none is configured. */
+/** The client of the mail server; undefined where none is configured. */
 export const smtpClient = ({
   config: { email, serverName },
   certificateAuthorities,

@@ -12,7 +12,7 @@ import type { Media } from './media.ts';
 import type { Sync } from './sync.ts';
 import type { Watching } from './watching.ts';
 
-/** What administrators are shown of the server as a whole. */
+/** Statistics and metrics of the whole server. */
 export interface Measures {
   readonly serverSummary: ServerSummary;
 }
@@ -30,7 +30,7 @@ const FACTS_LIFETIME_MS = 5_000;
 
 const one = (value: number): Sample[] => [{ labels: {}, value }];
 
-/** Makes metrics of what areas count by themselves, and of what the database and the disk are asked. */
+/** Registers metrics for the counters of areas, and for values queried from the database and the disk. */
 export function composeMeasures(below: Below): Slice<Measures> {
   const { clock, config, database, metrics, queues, recentErrors, syncUsers } = below;
   const serverSummary = new ServerSummary({

@@ -5,7 +5,7 @@ import type { Tasks } from './admin-tasks.ts';
 import type { Auditing } from './audit.ts';
 import type { Media } from './media.ts';
 
-/** What administrators do with many files at once. */
+/** Administration of many files at once. */
 export interface MediaAdministration {
   readonly mediaMaintenance: MediaMaintenance;
 }

@@ -29,7 +29,7 @@ import type { Policy } from './policy.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Users } from './users.ts';
 
-/** Files that users share. */
+/** The content repository. */
 export interface Media {
   readonly contents: ContentStore;
   readonly imageScaler: ImageScaler;
@@ -45,7 +45,7 @@ export interface Media {
   readonly maxUploadBytes: number;
 }
 
-/** Where the bytes of media lie: files below the data directory, and the object store, where there is one. */
+/** Where media are stored: files in the data directory, and the object store, where there is one. */
 export const blobStoresOf = (
   { dataDir, media: { s3 } }: Pick<Config, 'dataDir' | 'media'>,
   { timers, certificateAuthorities }: Pick<Platform & ServerFiles, 'timers' | 'certificateAuthorities'>,

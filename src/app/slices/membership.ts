@@ -26,7 +26,7 @@ import type { Servers } from './servers.ts';
 import type { UserData } from './user-data.ts';
 import type { Users } from './users.ts';
 
-/** How users come into rooms and out of them. */
+/** Joins, invites, knocks, leaves, kicks and bans. */
 export interface Memberships {
   readonly aliases: AliasService;
   readonly door: MembershipDoor;

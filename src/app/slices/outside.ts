@@ -9,16 +9,16 @@ import { PublicAddress } from '../ground/public-address.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
 
-/** What stands between the server and the outside: its address, its rate limits, what it asks of others. */
+/** Between the server and the network: its public address, its rate limits, its outbound requests. */
 export interface Outside {
   readonly publicAddress: PublicAddress;
   /** Finds where names are, for everything that this server asks of others. */
   readonly nameResolver: NameResolver;
   readonly rateLimiter: TokenBucketLimiter;
   readonly outbound: OutboundHttp;
-  /** The same for push gateways alone: however many of them do not answer, everything else has its turn. */
+  /** The same for push gateways only: gateways that do not answer must not hold up other requests. */
   readonly pushOutbound: OutboundHttp;
-  /** The same for application services: they are where the operator says, be it on this machine. */
+  /** The same for application services: their URLs are the operator's and may be on this machine. */
   readonly appserviceOutbound: OutboundHttp;
   readonly appserviceApi: ApplicationServicesApi;
 }

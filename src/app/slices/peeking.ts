@@ -10,7 +10,7 @@ import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
 import type { UserData } from './user-data.ts';
 
-/** Looking into rooms, as members did before there was /sync, and as others do still. */
+/** The event stream API of before /sync, and peeking into rooms. */
 export interface Peeking {
   readonly eventStream: EventStream;
   readonly initialSync: InitialSync;

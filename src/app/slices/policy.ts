@@ -12,7 +12,7 @@ import type { Slice } from '../ground/slice.ts';
 import type { Outside } from './outside.ts';
 import type { Users } from './users.ts';
 
-/** What users may do beyond what rooms allow them. */
+/** The operator's rules on what users may do. */
 export interface Policy {
   readonly policyGate: PolicyGate;
   readonly spamChecks: SpamChecks;
@@ -22,7 +22,7 @@ export function composePolicy(below: Platform & ServerFiles & Outside & Users): 
   const { certificateAuthorities, clock, config, logger, metrics, random, timers, users, version } = below;
   const { callbacks, invites, ...rules } = config.policy;
   const { baseUrl, concurrency, secret, timeoutMs } = callbacks;
-  // The operator chose where it goes, and redirects are not followed: it may be the machine itself.
+  // The URL is the operator's, and redirects are not followed: it may be on this machine.
   const outbound = new OutboundHttp({
     guard: new AddressGuard({ deny: [], allow: [] }),
     timers,

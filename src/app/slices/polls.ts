@@ -10,7 +10,7 @@ import type { SlidingSyncing } from './sliding-sync.ts';
 import type { Sync } from './sync.ts';
 import type { UserData } from './user-data.ts';
 
-/** Long-polls: what clients wait for over HTTP. */
+/** Long-polls of clients over HTTP. */
 export interface Polls {
   readonly syncPolls: SyncPolls;
   readonly slidingPolls: SlidingPolls;

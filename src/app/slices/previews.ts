@@ -10,7 +10,7 @@ import type { Slice } from '../ground/slice.ts';
 import type { Media } from './media.ts';
 import type { Outside } from './outside.ts';
 
-/** What there is on the web, told to users. */
+/** URL previews. */
 export interface Previews {
   readonly urlPreviews: UrlPreviews;
 }
@@ -29,7 +29,7 @@ export function composePreviews(below: Platform & ServerFiles & Outside & Media)
     timeoutMs,
     ...limits
   } = config.previews;
-  // What operators open for services of theirs is not opened for whatever users link to.
+  // Addresses that operators allow for their services are not allowed for links of users.
   const guard = new AddressGuard({ deny: config.federation.denyIpRanges, allow: config.previews.allowIpRanges });
   const outbound = below.outbound.guardedBy(guard);
   const userAgent = config.previews.userAgent ?? `Tsudoi/${version} (preview bot)`;

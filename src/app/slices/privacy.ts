@@ -20,17 +20,17 @@ import type { Rooms } from './rooms.ts';
 import type { UserAdministrations } from './user-administration.ts';
 import type { Users } from './users.ts';
 
-/** Milliseconds between two looks for archives whose time is over. */
+/** Milliseconds between two checks for expired archives. */
 const CLEAN_EACH_MS = 3_600_000;
 
-/** What is done with all that there is of a user. */
+/** Exports, erasure and redaction of all data of a user. */
 export interface Privacy {
   readonly userEventRedactions: UserEventRedactions;
   readonly userErasure: UserErasure;
   readonly userExports: UserExports;
   /** Whether users export their own data themselves. */
   readonly usersExport: boolean;
-  /** What of it is a task. */
+  /** Those that are tasks. */
   readonly userTasks: readonly AnyTaskKind[];
 }
 
@@ -81,7 +81,7 @@ export function composePrivacy(
     maxBytes: exportMaxBytes,
   });
   let cleaning: Timer | undefined;
-  // It looks what is there: what it did not come to, the next look or the next process does.
+  // What it did not get to is left to the next check or the next process.
   const clean = (): void =>
     void files.clean().catch((err: unknown) => logger.warn('old archives of users could not be deleted', { err }));
   const userErasure = new UserErasure({

@@ -15,7 +15,7 @@ import type { PushRules } from './push-rules.ts';
 import type { RoomModel } from './room-model.ts';
 import type { UserData } from './user-data.ts';
 
-/** What tells pushers. */
+/** Push notifications to gateways and by mail. */
 export interface PushDeliveries {
   readonly pushDelivery: PushDelivery;
 }

@@ -5,7 +5,7 @@ import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
 
-/** What users want to be notified of, and which threads they follow. It is told as account data, so it is put together before that. */
+/** Push rules and thread subscriptions. Push rules are account data as well, so this is composed before account data. */
 export interface PushRules {
   readonly pushRules: PushRuleService;
   readonly followedThreads: FollowedThreads;

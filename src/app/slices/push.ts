@@ -22,18 +22,18 @@ import type { RoomModel } from './room-model.ts';
 import type { Users } from './users.ts';
 import type { UserData } from './user-data.ts';
 
-/** What users are notified of, and what they have read. */
+/** Receipts, unread counts and notifications. */
 export interface Push {
   readonly receipts: ReceiptService;
   readonly readMarkers: ReadMarkerService;
   readonly unread: UnreadCounts;
-  /** The numbers on the badges of applications. */
+  /** The numbers on the badges of apps. */
   readonly badges: BadgeCounts;
   readonly notificationList: NotificationList;
   readonly missedMessages: MissedMessages;
   readonly pushers: PusherService;
   readonly threadSubscriptions: ThreadSubscriptionService;
-  /** Who has pushers. */
+  /** The pushers of users. */
   readonly pusherRegistry: PusherRegistry;
 }
 
@@ -116,5 +116,5 @@ export function composePush(
   };
 }
 
-/** Whether users can be told by mail of what they missed. */
+/** Whether users can be notified of missed messages by mail. */
 const sendsDigests = ({ email }: Config): boolean => email.digests.enabled && email.smtpUrl !== null;

@@ -24,20 +24,20 @@ import type { RoomModel } from './room-model.ts';
 import type { UserData } from './user-data.ts';
 import type { Users } from './users.ts';
 
-/** Who may read what, and how it is read. */
+/** History visibility, and the ways to read events. */
 export interface Reading {
   readonly erasedUsers: ErasedUsers;
   readonly access: RoomAccess;
   readonly visibility: EventVisibility;
   readonly finder: EventFinder;
   readonly roomState: RoomState;
-  /** What relates to what. */
+  /** Relations between events. */
   readonly relationIndex: RelationIndex;
   readonly aggregations: Aggregations;
   readonly relationRules: RelationRules;
   readonly relations: Relations;
   readonly threads: ThreadsList;
-  /** Writes events as clients read them, with what relates to them. */
+  /** Serializes events for clients, with bundled aggregations. */
   readonly clientEvents: ClientEvents;
   readonly historyPages: HistoryPages;
   readonly history: History;

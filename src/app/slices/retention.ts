@@ -10,10 +10,10 @@ import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { RoomModel } from './room-model.ts';
 
-/** Rows that a stream is cleaned of at once. */
+/** Rows of a stream that are deleted at once. */
 const CLEAN_AT_ONCE = 1_000;
 
-/** What is not kept for ever. Jobs call it. */
+/** Retention: deletes what has expired. Called by jobs. */
 export interface Retention {
   readonly purge: HistoryPurge;
   readonly retention: RetentionService;

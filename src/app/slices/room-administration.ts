@@ -40,7 +40,7 @@ import type { UserData } from './user-data.ts';
 import type { Users } from './users.ts';
 import type { RoomModel } from './room-model.ts';
 
-/** What administrators do with rooms. */
+/** Administration of rooms. */
 export interface RoomAdministration {
   readonly roomList: RoomList;
   readonly roomBlocks: RoomBlocks;
@@ -48,10 +48,10 @@ export interface RoomAdministration {
   readonly roomDeletions: RoomDeletions;
   readonly historyPurges: HistoryPurges;
   readonly roomOperators: RoomOperators;
-  /** What of it takes long. */
+  /** The long-running parts. */
   readonly roomTasks: readonly AnyTaskKind[];
   readonly roomOverviews: RoomOverviews;
-  /** The same as for users, without asking what who asks may see. */
+  /** The same as for users, without regard to history visibility. */
   readonly everyHistory: History;
   readonly everyRoomState: RoomState;
   readonly everyEventByTime: EventByTime;

@@ -31,7 +31,7 @@ import type { ThirdPartyInviting } from './third-party-invites.ts';
 import type { UserData } from './user-data.ts';
 import type { Users } from './users.ts';
 
-/** What users do with rooms: make, find, upgrade and report them, and send into them. */
+/** Rooms: creating, finding, upgrading and reporting them, and sending to them. */
 export interface Rooms {
   readonly publicRooms: PublicRooms;
   readonly roomSummaries: RoomSummaries;

@@ -12,7 +12,7 @@ import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
 import type { UserData } from './user-data.ts';
 
-/** What is found: messages, names and topics of rooms. */
+/** Search for messages, room names and topics. */
 export interface Search {
   readonly search: SearchService;
   readonly searchIndex: SearchIndex;

@@ -22,9 +22,9 @@ import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Outside } from './outside.ts';
 
-/** Hosts that are asked at the same time where their servers are. */
+/** Hosts whose `/.well-known/matrix/server` is requested at the same time. */
 const DISCOVERIES = 128;
-/** What servers said of their keys takes at most so many bytes: those that were asked longest ago are asked again. */
+/** Bytes of the cache of server keys: the keys that were requested longest ago are dropped first. */
 const MAX_KEY_BYTES = 128 * 1024 * 1024;
 const SWEEP_MS = 6 * 3_600_000;
 
@@ -73,7 +73,7 @@ export function composeServers(below: Platform & ServerFiles & Outside): Slice<S
     certificateAuthorities,
     resolve: below.nameResolver.addresses,
   };
-  // Of its own: hosts that do not answer keep nobody else from asking.
+  // A limit of its own: hosts that do not answer must not hold up other requests.
   const discoveryHttp = new OutboundHttp({ ...guarded, perOrigin: 1, concurrency: DISCOVERIES });
   const federationClient = new FederationClient({
     serverName,
@@ -104,10 +104,10 @@ export function composeServers(below: Platform & ServerFiles & Outside): Slice<S
   contacts.onHeardOf((name) => backoff.heardOf(name));
   contacts.onHeardOf((name) => serverKeys.heardOf(name));
   let sweeping: Timer | undefined;
-  // Keys that are left are swept the next time.
+  // Keys that are left are deleted the next time.
   const sweep = (): Promise<void> =>
     sweepServerKeys(database, MAX_KEY_BYTES).catch((err: unknown) =>
-      logger.warn('keys of servers could not be swept', { err }),
+      logger.warn('expired server keys could not be deleted', { err }),
     );
   const verifier = new ThreadedVerifier({ timers, logger });
   return {

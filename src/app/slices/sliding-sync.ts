@@ -16,12 +16,12 @@ import type { Slice } from '../ground/slice.ts';
 import type { PushRules } from './push-rules.ts';
 import { type Sync, type SyncParts, timelineBytes } from './sync.ts';
 
-/** Sync for clients that look at a part of their rooms. */
+/** Sliding sync (MSC4186). */
 export interface SlidingSyncing {
   readonly slidingSync: SlidingSync;
 }
 
-/** What sliding sync is made of. */
+/** The services that sliding sync uses. */
 export type SlidingParts = Pick<Platform, 'random' | 'logger'> &
   SyncParts &
   Pick<PushRules, 'followedThreads'> &

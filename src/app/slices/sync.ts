@@ -39,19 +39,19 @@ import type { RoomModel } from './room-model.ts';
 import type { UserData } from './user-data.ts';
 import type { Users } from './users.ts';
 
-/** What clients follow: /sync and the WebSocket API. */
+/** /sync and the WebSocket API. */
 export interface Sync {
   readonly syncEngine: SyncEngine;
   readonly largeSyncs: LargeSyncs;
   readonly sync: V3Sync;
-  /** Who has a sync open, and is woken. */
+  /** The open syncs, and how they are woken. */
   readonly syncUsers: SyncUsers;
   readonly keyChanges: KeyChanges;
   readonly deviceListDeltas: DeviceListDeltas;
   readonly profileUpdates: ProfileUpdates;
 }
 
-/** What the sections of sync are made of. */
+/** The services that the sections of sync use. */
 export type SyncParts = Pick<Platform, 'clock' | 'database' | 'timers'> & {
   readonly config: Pick<Platform['config'], 'cache' | 'serverName' | 'sync'>;
   readonly membership: StrippedStateSource;
@@ -68,17 +68,17 @@ export type SyncParts = Pick<Platform, 'clock' | 'database' | 'timers'> & {
   Pick<Push, 'receipts' | 'unread'> &
   Ephemeral;
 
-/** Makes sections beside the usual ones. */
+/** Makes additional sections. */
 export type MoreSections = (parts: SyncParts) => readonly Section[];
 
-/** How much timelines have at most. */
+/** The maximum sizes of timelines. */
 export const timelineBytes = ({ sync }: Pick<Platform['config'], 'sync'>): { timeline: number; response: number } => ({
   timeline: sync.maxTimelineBytes,
   response: sync.maxResponseBytes,
 });
 
 /**
- * Everything that sync shows, in the order in which it is written. A new stream is a line here.
+ * All sections of sync, in the order in which they are written. A new stream is a line here.
  *
  * @param states those that rooms had at positions
  */

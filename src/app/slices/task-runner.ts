@@ -13,7 +13,7 @@ import type { Privacy } from './privacy.ts';
 import type { RoomModel } from './room-model.ts';
 import type { People } from './user-directory.ts';
 
-/** By what tasks are done. */
+/** The services that do the tasks. */
 type Below = Platform &
   Tasks &
   Administration &
@@ -25,7 +25,7 @@ type Below = Platform &
     readonly moreTaskKinds?: readonly AnyTaskKind[] | undefined;
   };
 
-/** Every kind of task: a line for each. */
+/** The kinds of tasks, one per line. */
 const kindsOf = ({ announcements, mediaMaintenance, roomTasks, userTasks }: Below): readonly AnyTaskKind[] => [
   announcements,
   mediaMaintenance.kind,
@@ -33,7 +33,7 @@ const kindsOf = ({ announcements, mediaMaintenance, roomTasks, userTasks }: Belo
   ...userTasks,
 ];
 
-/** Every update of what is derived: a line for each. */
+/** The background updates of derived data, one per line. */
 const updatesOf = ({
   clock,
   database,

@@ -14,7 +14,7 @@ import type { Push } from './push.ts';
 import type { UserData } from './user-data.ts';
 import type { Users } from './users.ts';
 
-/** What administrators see of users, and do to them. */
+/** Administration of users. */
 export interface UserAdministrations {
   readonly userAdministration: UserAdministration;
   readonly userChanges: UserChanges;

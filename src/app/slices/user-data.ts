@@ -11,7 +11,7 @@ import type { Commit } from './commit.ts';
 import type { PushRules } from './push-rules.ts';
 import type { Users } from './users.ts';
 
-/** What users keep here and show each other. */
+/** Account data, tags, filters and profiles. */
 export interface UserData {
   readonly accountData: AccountDataService;
   readonly ignoredUsers: IgnoredUsers;

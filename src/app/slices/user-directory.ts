@@ -9,7 +9,7 @@ import type { Policy } from './policy.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Users } from './users.ts';
 
-/** Users who are found. */
+/** The user directory. */
 export interface People {
   readonly directoryEntries: DirectoryEntries;
   readonly userDirectory: UserDirectory;

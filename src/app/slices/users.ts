@@ -14,14 +14,14 @@ import type { Commit } from './commit.ts';
 import type { Queries } from './federation-queries.ts';
 import type { Outside } from './outside.ts';
 
-/** The users of this server: their accounts, and how they show themselves. */
+/** The users of this server: their accounts and profiles. */
 export interface Users {
   readonly accountStream: AccountStream;
   readonly users: UserService;
   readonly shadowBans: ShadowBans;
-  /** Asks application services for users and aliases of theirs. */
+  /** Queries application services for users and aliases of their namespaces. */
   readonly appserviceQueries: AppserviceQueries;
-  /** Tells what users do. */
+  /** Records the activity of users. */
   readonly userActions: UserActions;
   readonly profiles: ProfileService;
   readonly profileChanges: ProfileChanges;

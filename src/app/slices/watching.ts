@@ -7,7 +7,7 @@ import { rememberingLogger } from '../ground/remembering-logger.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
 
-/** What administrators are shown of this process. */
+/** Recent logs and slow requests of this process, for administrators. */
 export interface Watching {
   readonly recentErrors: RecentErrors;
   readonly slowRequests: RecentEntries<SlowRequest>;

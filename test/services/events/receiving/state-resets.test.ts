@@ -32,7 +32,7 @@ describe('a resolution of a fork', function () {
   /** What was logged of resolutions that took something back. */
   const resets = (): Line['fields'][] =>
     lines
-      .filter(({ message: text }) => text === 'the resolution of a fork took back what the state of a room said')
+      .filter(({ message: text }) => text === 'the resolution of a fork reset state of a room')
       .map(({ fields }) => fields);
 
   const room = async (): Promise<RemoteRoom> => {
