@@ -8,20 +8,20 @@ export interface AddressRanges {
 }
 
 /**
- * Says to which IP addresses requests of this server may go, so that nobody makes it knock at doors inside its own network. An IPv6
- * address that only carries an IPv4 address is judged as that one too.
+ * Decides to which IP addresses this server may connect, so that it cannot be made to send requests into its own network (SSRF). An IPv6
+ * address that embeds an IPv4 address is judged as that one too.
  */
 export class AddressGuard {
   readonly #deny: BlockList;
   readonly #allow: BlockList;
 
-  /** @throws RangeError for a range that is none */
+  /** @throws RangeError for an invalid range */
   constructor(ranges: AddressRanges) {
     this.#deny = listOf(ranges.deny);
     this.#allow = listOf(ranges.allow);
   }
 
-  /** Whether a connection to the address may be made. What is no IP address may not. */
+  /** Whether a connection to the address may be made; false for anything but an IP address. */
   allows(address: string): boolean {
     const [plain = ''] = address.split('%');
     const version = isIP(plain);
@@ -47,7 +47,7 @@ const listOf = (ranges: readonly string[]): BlockList => {
   return list;
 };
 
-/** Where each kind of IPv6 address carries the two groups of its IPv4 address. */
+/** Where each kind of IPv6 address embeds the two groups of its IPv4 address. */
 const carriedIPv4 = (address: string): string | undefined => {
   const groups = groupsOf(address);
   const [a, b, c, d, e, f, g, h] = groups;

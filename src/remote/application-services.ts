@@ -2,12 +2,12 @@ import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/at-most.ts';
 import type { OutboundAnswer, OutboundFailure, OutboundHttp, OutboundTimeouts } from './outbound-http.ts';
 
-/** An application service, as far as it is asked something. */
+/** What requests need to know of an application service. */
 export interface AskedAppservice {
   readonly id: string;
   /** Without a slash at the end. */
   readonly url: string;
-  /** With which this server proves itself. */
+  /** The token that authenticates this server: `hs_token`. */
   readonly hsToken: string;
 }
 
@@ -15,50 +15,50 @@ export interface AppserviceRequest {
   readonly method: 'GET' | 'PUT' | 'POST';
   /** Under `/_matrix/app/v1`, begins with a slash, encoded. */
   readonly path: string;
-  /** The whole path of before, for services that do not know the other one; undefined when there was none. "Legacy routes". */
+  /** The whole legacy path, for services that do not know the other one; undefined when there is none. "Legacy routes". */
   readonly legacyPath?: string | undefined;
   readonly query?: URLSearchParams | undefined;
   /** JSON text. */
   readonly body?: string | undefined;
   /** Bytes of the answer at most. */
   readonly maxBodyBytes?: number | undefined;
-  /** What becomes of a longer answer: its first bytes are the answer, or it is a failure. */
+  /** What to do with a longer answer: take its first bytes as the answer, or fail. */
   readonly overlong?: 'refuse' | 'cut' | undefined;
   readonly timeouts?: Partial<OutboundTimeouts> | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** How a service wants to be asked. */
+/** The way in which a service accepts requests. */
 interface Manner {
   readonly isLegacyPath: boolean;
-  /** It looks for the token in the query, as it was before version 1.4. */
+  /** It reads the token from the query, as before version 1.4. */
   readonly hasTokenInQuery: boolean;
 }
 
 const USUAL: Manner = { isLegacyPath: false, hasTokenInQuery: false };
 /** "Homeservers should periodically try again for the newer endpoints because the application service may have been updated." */
 const REMEMBERED_MS = 3_600_000;
-/** Statuses by which a service says that it does not know an endpoint. */
+/** Statuses with which a service answers an endpoint that it does not know. */
 const UNKNOWN_ROUTE: ReadonlySet<number> = new Set([404, 405, 501]);
-/** And that it did not find who asks. */
+/** Statuses with which a service answers when it found no token. */
 const NOT_AUTHORISED: ReadonlySet<number> = new Set([401, 403]);
 const MAX_BODY_BYTES = 65_536;
 
 /**
- * Asks application services. They are where the operator says that they are, on this machine or in its network as well; redirects are not
+ * Sends requests to application services. Their URLs are the operator's and may be on this machine or in its network; redirects are not
  * followed. Application Service API, "Homeserver -> Application Service API".
  */
 export class ApplicationServicesApi {
   readonly #http: Pick<OutboundHttp, 'request'>;
-  /** Services that want to be asked otherwise than the specification says, by id and kind of endpoint. */
+  /** Services that only accept requests of earlier versions, by id and kind of endpoint. */
   readonly #manners = new LRUCache<string, Manner>({ ...atMost(10_000), ttl: REMEMBERED_MS });
 
-  /** @param http whose guard lets it go wherever the operator sends it */
+  /** @param http with a guard that allows all addresses the operator configured */
   constructor(http: Pick<OutboundHttp, 'request'>) {
     this.#http = http;
   }
 
-  /** Asks once more, as it was done in earlier versions, when the answer may say that the service knows no others. */
+  /** Repeats the request as in earlier versions, when the answer suggests that the service knows no others. */
   async request(service: AskedAppservice, request: AppserviceRequest): Promise<OutboundAnswer | OutboundFailure> {
     const key = `${service.id} ${service.url} ${request.path.split('/')[1]}`;
     let manner = this.#manners.get(key) ?? USUAL;
@@ -67,7 +67,7 @@ export class ApplicationServicesApi {
       const other = otherManner(answer, request, manner);
       if (other === undefined) return answer;
       const retried = await this.#ask(service, request, other);
-      // It is no better: what the specification's way was answered says more.
+      // It is no better: the answer to the specification's request is more useful.
       if (!retried.ok || retried.status === (answer.ok ? answer.status : 0)) return answer;
       [answer, manner] = [retried, other];
       if (answer.status >= 200 && answer.status < 300) this.#manners.set(key, manner);

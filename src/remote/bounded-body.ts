@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 
-/** The body of an answer as far as it is wanted: it throws when it gets longer. Unlike a generator, it can be given back before it was begun. */
+/** The body of an answer up to a limit: it throws when it is longer. Unlike a generator, it can be given back before it was begun. */
 export class BoundedBody implements AsyncIterableIterator<Buffer> {
   /** Resolves when it was read, given back or broke off. */
   readonly ended: Promise<void>;
@@ -16,7 +16,7 @@ export class BoundedBody implements AsyncIterableIterator<Buffer> {
     this.#end = resolve;
     this.#body = body;
     this.#maxBytes = maxBytes;
-    // Breaking off is our own doing, or is told to who reads.
+    // It was broken off by us, or the reader gets the error.
     body.on('error', () => undefined);
     body.on('close', resolve);
     this.#pieces = body[Symbol.asyncIterator]() as AsyncIterator<Buffer>;

@@ -1,7 +1,7 @@
 import type { Logger } from '#src/kernel/logger.ts';
 import type { OutboundHttp, OutboundTimeouts } from './outbound-http.ts';
 
-/** Where the services are asked. They agree on what is sent and on what is answered. */
+/** The verification endpoints of the services. They have the same API. */
 export const VERIFY_URLS = {
   recaptcha: 'https://www.google.com/recaptcha/api/siteverify',
   hcaptcha: 'https://api.hcaptcha.com/siteverify',
@@ -15,12 +15,12 @@ export interface CaptchaServiceOptions {
   readonly secretKey: string;
 }
 
-/** What the service answers as error codes when it is this server that is wrong. */
+/** Error codes that mean a mistake of this server. */
 const OWN_FAULTS = new Set(['missing-input-secret', 'invalid-input-secret', 'sitekey-secret-mismatch', 'bad-request']);
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 10_000, bodyMs: 5_000, totalMs: 15_000 };
 const MAX_BODY_BYTES = 65_536;
 
-/** Asks reCAPTCHA, hCaptcha or Turnstile whether a user has solved their puzzle. */
+/** Asks reCAPTCHA, hCaptcha or Turnstile whether a user has solved their captcha. */
 export class CaptchaService {
   readonly #options: CaptchaServiceOptions;
 
@@ -28,7 +28,7 @@ export class CaptchaService {
     this.#options = options;
   }
 
-  /** Never rejects: whatever cannot be asked or understood is `unknown`, and logged. */
+  /** Never rejects: a failed request or an unusable answer is `unknown`, and logged. */
   async verify(response: string, ip: string): Promise<'solved' | 'wrong' | 'unknown'> {
     const { logger, outbound, secretKey, verifyUrl } = this.#options;
     const answer = await outbound.request({

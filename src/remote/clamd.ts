@@ -2,16 +2,16 @@ import { connect, type Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { Timers } from '#src/kernel/timers.ts';
 
-/** What a scanner says of a stream. */
+/** The verdict of a scanner on a stream. */
 export type Scan =
   | { readonly kind: 'clean' }
   /** With the scanner's name for what it found. */
   | { readonly kind: 'infected'; readonly name: string }
-  /** It did not say, or not in time. */
+  /** It gave no verdict, or not in time. */
   | { readonly kind: 'unknown'; readonly reason: string };
 
 export interface ClamdOptions {
-  /** `host:port`, or the path of a Unix socket. The operator names it, so it may be anywhere. */
+  /** `host:port`, or the path of a Unix socket. The operator configures it, so that it may be at any address. */
   readonly address: string;
   readonly timers: Timers;
   /** Milliseconds for one stream. */
@@ -22,7 +22,7 @@ const CHUNK = 64 * 1024;
 const MAX_ANSWER_LENGTH = 4_096;
 const END = Buffer.alloc(4);
 
-/** Asks a clamd whether a stream is what it should not be, by its command INSTREAM. */
+/** Asks a clamd whether a stream is malicious, by its command INSTREAM. */
 export class Clamd {
   readonly #options: ClamdOptions;
 
@@ -41,7 +41,7 @@ export class Clamd {
       const told = answered.then(scanIn, (error: unknown) => unknown(reasonOf(error)));
       const sent = send(socket, content).then(
         () => told,
-        // What went wrong may be that the scanner has said what it has to say, and listens no longer.
+        // The write may have failed because the scanner has given its verdict and stopped reading.
         (error: unknown) => (error instanceof ContentError ? unknown('the content cannot be read') : told),
       );
       return await Promise.race([sent, told, late.promise]);
@@ -53,7 +53,7 @@ export class Clamd {
   }
 }
 
-/** The content cannot be read to its end. */
+/** The content could not be read to its end. */
 class ContentError extends Error {}
 
 const placeOf = (address: string): { readonly path: string } | { readonly host: string; readonly port: number } => {

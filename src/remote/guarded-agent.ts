@@ -13,7 +13,7 @@ export interface GuardedAgentOptions extends GuardedConnectorOptions {
 
 export interface GuardedRequestLimits {
   readonly maxBodyBytes: (contentType: string) => number;
-  /** Whether a longer body is cut there, and no failure. */
+  /** Whether a longer body is cut there instead of failing. */
   readonly cuts: boolean;
   /** Milliseconds until the header of the answer is there, from when the connection stands. */
   readonly headersMs: number;

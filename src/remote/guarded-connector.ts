@@ -8,7 +8,7 @@ import { systemTimers, type Timer } from '#src/kernel/timers.ts';
 import type { AddressGuard } from './address-guard.ts';
 import type { Resolve } from './name-resolver.ts';
 
-/** Every address of the host is one to which this server must not talk. */
+/** The guard denies every address of the host. */
 export class RefusedAddressError extends Error {
   constructor(hostname: string) {
     super(`${hostname} is at no address that this server may talk to`);
@@ -44,18 +44,18 @@ export interface ConnectionWish {
   readonly acceptMs?: number | undefined;
 }
 
-/** Of a host with several addresses the next one is tried after so many milliseconds: none of them has to be as near as Node.js takes for granted. */
+/** For a host with several addresses, the next one is tried after so many milliseconds: Node's default is too short for distant servers. */
 const NEXT_ADDRESS_MS = 1_000;
 const KEEP_ALIVE_MS = 60_000;
 /** TLS sessions that are resumed: the next connection to a server is a third of the work. Each is some 2 KiB. */
 const MAX_SESSIONS = 1_000;
-/** A session is resumed without a look at the certificate: not for longer than it may take to notice that this has expired. */
+/** The certificate is not checked when a session is resumed: this bounds how long an expired one goes unnoticed. */
 const SESSION_MS = 3_600_000;
 const HTTP_1 = ['http/1.1'];
 
 /**
- * Makes connections. The address is looked up, judged and used in one step: a name that answers with another address the next time gains
- * nothing by it. TLS begins when the connection is accepted: a host that does not answer costs a socket, and nothing else.
+ * Makes connections. The address is looked up, checked and used in one step: DNS rebinding, a name that resolves to another address the next time, gains
+ * nothing. TLS begins when the connection is accepted: a host that does not answer costs a socket, and nothing else.
  */
 export class GuardedConnector {
   readonly #options: GuardedConnectorOptions;
@@ -84,7 +84,7 @@ export class GuardedConnector {
     return this.#within(wish, async (keep) => {
       const plain = await this.#open(wish, keep);
       const { hostname, port, tlsName } = wish;
-      // What proves another name is another session.
+      // Sessions are kept for each certificate name.
       const key = `${hostname} ${port} ${tlsName ?? ''}`;
       const session = this.#sessions.get(key);
       const socket = connectTls({
@@ -108,7 +108,7 @@ export class GuardedConnector {
     });
   }
 
-  /** Gives up what is under way. */
+  /** Aborts connections in progress. */
   close(): void {
     this.#isClosed = true;
     for (const socket of this.#connecting) socket.destroy(new errors.ClientDestroyedError());
@@ -119,7 +119,7 @@ export class GuardedConnector {
   }
 
   async #open({ hostname, port }: ConnectionWish, keep: (socket: Socket) => void): Promise<Socket> {
-    // Nothing is looked up for what is an address already.
+    // An address needs no lookup.
     if (isIP(hostname) !== 0 && !this.#options.guard.allows(hostname)) throw new RefusedAddressError(hostname);
     const socket = connectSocket({
       host: hostname,
@@ -136,7 +136,7 @@ export class GuardedConnector {
     return socket;
   }
 
-  /** Does what ends with a connection, and destroys what it has come to when that takes too long. */
+  /** Makes a connection within a time limit, and destroys an unfinished one. */
   async #within(
     { acceptMs = Infinity, hostname, port }: ConnectionWish,
     work: (keep: (socket: Socket) => void) => Promise<Socket>,
@@ -145,7 +145,7 @@ export class GuardedConnector {
     const { timeoutMs } = this.#options;
     let kept: Socket | undefined;
     let isOver = false;
-    /** Where this process was held up itself, what has come meanwhile is looked at first: nobody is late for that. */
+    /** Where this process itself was held up, events that arrived meanwhile are handled first: the other side is not late then. */
     const endAfter = (ms: number, isLate: () => boolean): Timer =>
       systemTimers.after(ms, () =>
         setImmediate(() => {
@@ -157,10 +157,10 @@ export class GuardedConnector {
     if (acceptMs < timeoutMs) timers.push(endAfter(acceptMs, () => kept?.connecting === true));
     try {
       return await work((socket) => {
-        // TLS has the other one as its own, and destroys it with itself.
+        // The TLS socket owns the plain one, and destroys it with itself.
         if (kept !== undefined) this.#connecting.delete(kept);
         this.#connecting.add((kept = socket));
-        // What comes after the first error is no news.
+        // Errors after the first one are ignored.
         socket.on('error', () => undefined);
       });
     } catch (error) {
@@ -199,7 +199,7 @@ export class GuardedConnector {
   }
 }
 
-/** Gives a connection to undici, or says that there is none. */
+/** Gives undici a connection, or the error. */
 export const handOver = async (connecting: Promise<Socket>, callback: buildConnector.Callback): Promise<void> => {
   let open: Socket;
   try {

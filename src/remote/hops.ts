@@ -1,4 +1,4 @@
-/** One step of a request: the first one, or where a redirect leads. */
+/** One step of a request: the first one, or a redirect. */
 export interface Hop {
   readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE';
   readonly url: URL;
@@ -7,13 +7,13 @@ export interface Hop {
 }
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
-/** What was meant for the first origin only. */
+/** Headers for the first origin only. */
 const CREDENTIALS: ReadonlySet<string> = new Set(['authorization', 'cookie', 'proxy-authorization']);
 
 const parseUrl = (text: string, base?: URL): URL | undefined =>
   URL.canParse(text, base?.href) ? new URL(text, base) : undefined;
 
-/** The request itself; undefined when its URL is none. */
+/** The request itself; undefined when its URL is invalid. */
 export const firstHop = (
   method: Hop['method'],
   url: string,

@@ -14,7 +14,7 @@ export interface IdentityAccess {
   readonly accessToken: string;
 }
 
-/** What an identity server is told of an invitation, to be put into its mail. Identity Service API, `POST /store-invite`. */
+/** The data of an invite for the identity server's mail. Identity Service API, `POST /store-invite`. */
 export interface InviteToStore extends ThirdPartyId {
   readonly roomId: string;
   readonly sender: string;
@@ -27,7 +27,7 @@ export interface InviteKey {
   readonly keyValidityUrl: string;
 }
 
-/** What an identity server made of an invitation. */
+/** A third-party invite as stored by an identity server. */
 export interface StoredInvite {
   readonly token: string;
   readonly displayName: string;
@@ -48,13 +48,13 @@ const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 10_000, bodyMs: 5_000, 
 const strange = (server: string, what: string): MatrixError =>
   new MatrixError('M_CONNECTION_FAILED', `The identity server ${server} ${what}.`);
 
-/** With what this server signs what it asks of identity servers in its own name. */
+/** Signs requests to identity servers in the name of this server. */
 export interface IdentitySigner {
   readonly serverName: string;
   readonly key: SigningKey;
 }
 
-/** Asks identity servers. Identity Service API v2. */
+/** Requests to identity servers. Identity Service API v2. */
 export class IdentityService {
   readonly #http: Pick<OutboundHttp, 'request'>;
   readonly #timeouts: Partial<OutboundTimeouts>;
@@ -65,10 +65,10 @@ export class IdentityService {
   }
 
   /**
-   * Publishes that an address which was validated there is a user's. `POST /3pid/bind`.
+   * Binds an address that was validated there to a user. `POST /3pid/bind`.
    *
-   * @returns the address, as the identity server says it
-   * @throws MatrixError as `lookup`; what the identity server refuses with, as it says it
+   * @returns the address as the identity server normalised it
+   * @throws MatrixError as `lookup`; the error of the identity server
    */
   async bind(
     access: IdentityAccess,
@@ -85,10 +85,10 @@ export class IdentityService {
   }
 
   /**
-   * Has an association removed, in the name of this server. `POST /3pid/unbind`.
+   * Removes a binding, in the name of this server. `POST /3pid/unbind`.
    *
    * @returns false when the identity server does not support it
-   * @throws MatrixError M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT; what the identity server refuses with
+   * @throws MatrixError M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT; the error of the identity server
    */
   async unbind(
     server: string,
@@ -109,7 +109,7 @@ export class IdentityService {
   }
 
   /**
-   * The user who has bound an address; undefined when nobody has. The address goes out as a hash, unless the server knows no hashes.
+   * The user to whom an address is bound; undefined for none. The address is sent as a hash, unless the server supports none.
    *
    * @throws MatrixError M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT, M_FORBIDDEN when it does not accept the token,
    *   M_TERMS_NOT_SIGNED, M_LIMIT_EXCEEDED
@@ -139,14 +139,14 @@ export class IdentityService {
     if (answer.status !== 200) throw refusal(server, answer);
     const { mappings } = answer.body;
     if (!isJsonObject(mappings)) throw strange(server, 'answered a look-up with nothing that can be understood');
-    // Some servers name what nobody has bound, with null.
+    // Some servers list unbound addresses with null.
     const userId = Object.hasOwn(mappings, query) ? (mappings[query] ?? undefined) : undefined;
     if (userId !== undefined && !isUserId(userId)) throw strange(server, 'names someone who is no Matrix user');
     return { userId };
   }
 
   /**
-   * Has an invitation kept until its address is bound, and the invitee told of it.
+   * Has an invite stored until its address is bound, and the invitee notified.
    *
    * @returns the user id where the address has been bound already
    * @throws MatrixError as `lookup`, M_THREEPID_MEDIUM_NOT_SUPPORTED
@@ -159,7 +159,7 @@ export class IdentityService {
     const { errcode, mxid } = answer.body;
     if (answer.status === 400 && errcode === 'M_THREEPID_IN_USE' && isUserId(mxid)) return mxid;
     if (answer.status === 400 && errcode === 'M_UNRECOGNIZED')
-      throw new MatrixError('M_THREEPID_MEDIUM_NOT_SUPPORTED', `${server} keeps no invitations by ${medium}.`);
+      throw new MatrixError('M_THREEPID_MEDIUM_NOT_SUPPORTED', `${server} does not support invites by ${medium}.`);
     if (answer.status !== 200) throw refusal(server, answer);
     const { token, display_name: displayName, public_keys: keys } = answer.body;
     const [first, ...others] = Array.isArray(keys) ? keys.map(inviteKey) : [];
@@ -222,16 +222,16 @@ const inviteKey = (entry: JsonValue): InviteKey | undefined => {
     : undefined;
 };
 
-/** Longest message of an identity server that is handed on. */
+/** Maximum length of an identity server's error message that is passed on. */
 const MAX_MESSAGE_LENGTH = 500;
 
-/** "Homeservers should simply proxy any errors received by the identity server to the caller." Undefined for what is no Matrix error. */
+/** "Homeservers should simply proxy any errors received by the identity server to the caller." Undefined for anything but a Matrix error. */
 const passedOn = ({ status, body }: Answer): MatrixError | undefined => {
   const { errcode, error } = body;
   if (typeof errcode !== 'string' || !/^M_[A-Z_]{1,60}$/.test(errcode) || status < 400 || status >= 500)
     return undefined;
   const message = typeof error === 'string' ? error.slice(0, MAX_MESSAGE_LENGTH) : 'The identity server refuses.';
-  // 401 would end the user's session here, which is not what is meant.
+  // A 401 would end the user's session on this server.
   return new MatrixError(errcode as Errcode, message, {}, status === 401 ? 403 : status);
 };
 

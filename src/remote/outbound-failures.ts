@@ -2,7 +2,7 @@ import { errors } from 'undici';
 import { RefusedAddressError, UnresolvedHostError } from './guarded-connector.ts';
 import { failure, type OutboundFailure } from './outbound-result.ts';
 
-/** Why a request of undici failed. */
+/** The failure behind an error of undici. */
 export const failureOf = (error: unknown, host: string, signal: AbortSignal): OutboundFailure => {
   if (error instanceof RefusedAddressError) return failure('refused_address', error.message);
   if (error instanceof UnresolvedHostError) return failure('unresolved', error.message);

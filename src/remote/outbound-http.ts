@@ -30,11 +30,11 @@ export interface OutboundRequest {
   readonly timeouts?: Partial<OutboundTimeouts> | undefined;
   /** Redirects to follow, each of them guarded like the first request. None by default: a redirect is the answer then. */
   readonly maxRedirects?: number | undefined;
-  /** What becomes of a longer body: it is a failure by default; with `cut`, its first `maxBodyBytes` are the answer. */
+  /** How to treat a longer body: it is a failure by default; with `cut`, its first `maxBodyBytes` are the answer. */
   readonly overlong?: 'refuse' | 'cut' | undefined;
-  /** Whether a redirect may lead there. Everywhere the guard allows, when left out. */
+  /** Whether a redirect may lead to this URL. Everywhere the guard allows, when left out. */
   readonly mayFollow?: ((url: URL) => boolean | Promise<boolean>) | undefined;
-  /** Whether `http:` will do as well; `https:` only by default. */
+  /** Whether `http:` is allowed as well; `https:` only by default. */
   readonly allowHttp?: boolean | undefined;
   /** Gives up when aborted. */
   readonly signal?: AbortSignal | undefined;
@@ -61,15 +61,15 @@ const DEFAULT_TIMEOUTS: OutboundTimeouts = { headersMs: 20_000, bodyMs: 10_000, 
 const DEFAULT_MAX_BODY_BYTES = 1_048_576;
 
 /**
- * Every request that this server makes of its own accord goes through here. It talks only to addresses that the guard allows, waits
- * only so long, reads only so much, and says in its result why there is no answer: it never throws.
+ * HTTP requests of this server, except those of federation, go through here. It connects only to addresses that the guard allows, waits
+ * and reads within limits, and returns why there is no answer: it never throws.
  */
 export class OutboundHttp {
   readonly #options: OutboundHttpOptions;
   readonly #agent = new Lazy(() => this.#openAgent());
   readonly #gate: Gate;
   readonly #closing = new AbortController();
-  /** Those that share the gate, and end with this one. */
+  /** Clients that share the gate, and are closed with this one. */
   readonly #siblings: OutboundHttp[] = [];
 
   constructor(options: OutboundHttpOptions, gate = new Gate(options.concurrency ?? 256)) {
@@ -90,7 +90,7 @@ export class OutboundHttp {
     );
   }
 
-  /** Makes a request whose answer is read bit by bit, and holds its place until that is done. `overlong` means nothing here. */
+  /** Makes a request whose answer is streamed, and holds its place until that is done. `overlong` has no effect here. */
   async stream(request: OutboundRequest): Promise<OutboundStream | OutboundFailure> {
     const opened = Promise.withResolvers<OutboundStream | OutboundFailure>();
     const whole = this.#admitted<OutboundFailure | undefined>(request, async (timeouts, signal) => {
@@ -106,7 +106,7 @@ export class OutboundHttp {
     return opened.promise;
   }
 
-  /** Does something when it has its turn, and within the time that is given. */
+  /** Runs a request when it has its turn, within its time. */
   async #admitted<T>(
     request: OutboundRequest,
     work: (timeouts: OutboundTimeouts, signal: AbortSignal) => Promise<T | OutboundFailure>,
@@ -130,7 +130,7 @@ export class OutboundHttp {
       stopListening = () => signal.removeEventListener('abort', listener);
     });
     try {
-      // A request that waits for its turn is told that time is up while still waiting.
+      // A request fails at its deadline even while it waits for its turn.
       return await Promise.race([
         this.#gate.run(() => (signal.aborted ? Promise.resolve(ended()) : work(timeouts, signal))),
         end,
@@ -141,7 +141,7 @@ export class OutboundHttp {
     }
   }
 
-  /** Gives up what is under way, and closes all connections. */
+  /** Aborts what is under way, and closes all connections. */
   async close(): Promise<void> {
     this.#closing.abort();
     await (await this.#agent.made)?.destroy();

@@ -3,9 +3,9 @@ export interface OutboundAnswer {
   readonly status: number;
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  /** As it came: what is compressed stays so. Nothing is asked to be. */
+  /** As received: not decompressed. No compression is requested. */
   readonly body: Buffer;
-  /** The body is longer than was wanted of it. */
+  /** The body is longer than the limit. */
   readonly isCut: boolean;
   /** Where the answer came from, after redirects. */
   readonly url: string;
@@ -15,12 +15,12 @@ export interface OutboundAnswer {
 export type OutboundFailureKind =
   /** The URL or a header cannot be used: malformed, another scheme, with credentials in it. */
   | 'refused_url'
-  /** A redirect leads to where the caller does not want to go. */
+  /** The caller does not accept the target of a redirect. */
   | 'refused_redirect'
-  /** The host is at an address to which this server must not talk. */
+  /** The guard denies the address of the host. */
   | 'refused_address'
   | 'unresolved'
-  /** Nobody answers there, or not with a certificate that is believed. */
+  /** No connection could be made, or the certificate is not trusted. */
   | 'unreachable'
   | 'timeout'
   | 'too_large'
@@ -34,13 +34,13 @@ export type OutboundFailureKind =
 export interface OutboundFailure {
   readonly ok: false;
   readonly kind: OutboundFailureKind;
-  /** For people. Names hosts, never paths, headers or bodies. */
+  /** A sentence for people. It names hosts, never paths, headers or bodies. */
   readonly reason: string;
 }
 
-/** An answer whose body is read bit by bit. */
+/** An answer whose body is streamed. */
 export interface OutboundStream extends Pick<OutboundAnswer, 'ok' | 'status' | 'headers'> {
-  /** Throws when the body is longer than was wanted, takes too long or breaks off. What is not read has to be given back: `return()`. */
+  /** Throws when the body is too long, takes too long or is incomplete. If it is not read to its end, `return()` must be called. */
   readonly body: AsyncIterableIterator<Buffer>;
 }
 

@@ -6,12 +6,12 @@ import type { TLSSocket } from 'node:tls';
 const TIMEOUT_MS = 8_000;
 const MAX_BYTES = 262_144;
 
-/** What a server answered. */
+/** The answer of a server. */
 export interface Answered {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: string;
-  /** Until when its certificate is good, in milliseconds since the epoch; undefined without TLS. */
+  /** When its certificate expires, in milliseconds since the epoch; undefined without TLS. */
   readonly certificateUntil: number | undefined;
 }
 
@@ -19,12 +19,12 @@ export interface Asked {
   readonly url: string;
   /** Certificate authorities in PEM; undefined: the system's. */
   readonly certificateAuthorities?: readonly string[] | undefined;
-  /** The value of `Host`, and for which name the certificate must be, where these are not the URL's. */
+  /** The value of `Host` and the name of the certificate, where these are not the URL's. */
   readonly hostHeader?: string | undefined;
   readonly tlsName?: string | undefined;
 }
 
-/** One request on a connection of its own, bounded in time and bytes. @throws with a reason for the operator */
+/** Makes one request on a connection of its own, bounded in time and bytes. @throws with a reason for the operator */
 export const ask = ({ certificateAuthorities, hostHeader, tlsName, url }: Asked): Promise<Answered> =>
   new Promise((resolve, reject) => {
     const target = new URL(url);

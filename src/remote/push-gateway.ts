@@ -1,31 +1,31 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import type { OutboundHttp, OutboundTimeouts } from './outbound-http.ts';
 
-/** What a push gateway did with a notification. */
+/** The outcome of a notification at a push gateway. */
 export type GatewayAnswer =
-  /** It took it; these pushkeys are no more. */
+  /** It accepted the notification; these pushkeys were rejected. */
   | { readonly kind: 'taken'; readonly rejected: readonly string[] }
-  /** It is there and does not take this notification. */
+  /** It answers, but refuses this notification. */
   | { readonly kind: 'refused'; readonly reason: string }
-  /** It cannot take it now; not before so many milliseconds, when it said so. */
+  /** It cannot accept it now; try again after so many milliseconds, where it said so. */
   | { readonly kind: 'later'; readonly reason: string; readonly afterMs?: number }
   /** It cannot be reached, or does not answer. */
   | { readonly kind: 'unreachable'; readonly reason: string };
 
-/** Statuses that are about what was sent: the next notification may be taken. */
+/** Statuses that concern this notification only: the next one may be accepted. */
 const ABOUT_THE_BODY: ReadonlySet<number> = new Set([400, 413, 422]);
 const MAX_BODY_BYTES = 65_536;
 const TIMEOUTS: OutboundTimeouts = { headersMs: 10_000, bodyMs: 5_000, totalMs: 15_000 };
 const MAX_WAIT_MS = 86_400_000;
 
-/** Names of the machine itself. */
+/** Names of this machine. */
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 
 /**
- * Whether a push gateway may be talked to under this URL, as far as the URL says. "MUST be an HTTPS URL with a path of
- * /_matrix/push/v1/notify" (`POST /pushers/set`). What goes to the machine itself passes no network: there, plain HTTP will do.
+ * Whether this URL of a push gateway is allowed. "MUST be an HTTPS URL with a path of
+ * /_matrix/push/v1/notify" (`POST /pushers/set`). Plain HTTP is allowed to this machine itself.
  *
- * @param allowHttp whether plain HTTP will do everywhere
+ * @param allowHttp whether plain HTTP is allowed everywhere
  */
 export const isGatewayUrl = (url: URL, allowHttp: boolean): boolean =>
   url.pathname === '/_matrix/push/v1/notify' &&
@@ -33,12 +33,12 @@ export const isGatewayUrl = (url: URL, allowHttp: boolean): boolean =>
   url.password === '' &&
   (url.protocol === 'https:' || (url.protocol === 'http:' && (allowHttp || LOOPBACK.test(url.hostname))));
 
-/** Tells push gateways of notifications. Push Gateway API, `POST /_matrix/push/v1/notify`. */
+/** Sends notifications to push gateways. Push Gateway API, `POST /_matrix/push/v1/notify`. */
 export class PushGateways {
   readonly #http: Pick<OutboundHttp, 'request'>;
   readonly #allowHttp: boolean;
 
-  /** @param allowHttp whether plain HTTP is spoken, to addresses that the guard allows */
+  /** @param allowHttp whether plain HTTP is allowed, to addresses that the guard allows */
   constructor(http: Pick<OutboundHttp, 'request'>, allowHttp: boolean) {
     this.#http = http;
     this.#allowHttp = allowHttp;
@@ -68,7 +68,7 @@ export class PushGateways {
   }
 }
 
-/** Some gateways answer with an empty body, or nothing that can be read: they have taken it all the same. */
+/** Some gateways answer with an empty or invalid body: they have accepted it all the same. */
 const rejectedIn = (body: Buffer): string[] => {
   try {
     const parsed = JSON.parse(body.toString()) as JsonValue;
@@ -79,7 +79,7 @@ const rejectedIn = (body: Buffer): string[] => {
   }
 };
 
-/** Seconds only: what names a date is as good as nothing to a clock that is wrong. */
+/** Only seconds are read: a date would need a correct clock. */
 const waitIn = (header: string | string[] | undefined): number | undefined => {
   const seconds = typeof header === 'string' && /^\d{1,9}$/.test(header) ? Number(header) : undefined;
   return seconds === undefined ? undefined : Math.min(seconds * 1_000, MAX_WAIT_MS);

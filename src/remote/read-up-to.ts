@@ -8,7 +8,7 @@ export const readUpTo = async (
 ): Promise<{ readonly bytes: Buffer; readonly isCut: boolean }> => {
   const chunks: Buffer[] = [];
   let size = 0;
-  // Breaking off is our own doing.
+  // It was broken off by us.
   body.on('error', () => undefined);
   for await (const chunk of body as AsyncIterable<Buffer>) {
     size += chunk.length;

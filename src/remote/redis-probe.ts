@@ -1,9 +1,9 @@
 const TIMEOUT_MS = 5_000;
 
-/** What a Redis or Valkey says of itself. */
+/** The state of a Redis or Valkey. */
 export interface RedisState {
   readonly version: string;
-  /** What it does when its memory is full; undefined where it does not say. */
+  /** Its `maxmemory-policy`; undefined where it does not tell. */
   readonly maxmemoryPolicy: string | undefined;
 }
 
@@ -17,7 +17,7 @@ export const probeRedis = async (url: string): Promise<RedisState> => {
     retryStrategy: () => null,
     maxRetriesPerRequest: 0,
   });
-  // What goes wrong is told by the promises.
+  // Errors reject the promises below.
   client.on('error', () => undefined);
   try {
     await client.connect();

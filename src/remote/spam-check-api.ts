@@ -1,7 +1,7 @@
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { OutboundHttp } from './outbound-http.ts';
 
-/** What a moderation tool says about something that is going to happen. */
+/** The verdict of a moderation tool on an action. */
 export type SpamCheckAnswer =
   | { readonly kind: 'allowed'; readonly body: JsonObject }
   /** `errcode` as it names it; undefined where it names none. */
@@ -11,11 +11,11 @@ export type SpamCheckAnswer =
       readonly error: string | undefined;
       readonly fields: JsonObject;
     }
-  /** It could not be asked, or did not answer as it should. */
+  /** It could not be reached, or its answer is invalid. */
   | { readonly kind: 'silent'; readonly reason: string };
 
 export interface SpamCheckApiOptions {
-  /** Which guards nothing: the operator chose the address, and redirects are not followed. */
+  /** Without an address guard: the operator configured the URL, and redirects are not followed. */
   readonly outbound: OutboundHttp;
   /** Without a slash at the end: `http://127.0.0.1:8081/api/1/spam_check`. */
   readonly baseUrl: string;
@@ -27,7 +27,7 @@ export interface SpamCheckApiOptions {
 const MAX_BODY_BYTES = 65_536;
 
 /**
- * Asks the HTTP receiver of `synapse-http-antispam`, as Draupnir and Meowlnir have it: `POST {base}/{callback}` with the parameters as JSON. Any
+ * Asks a receiver of `synapse-http-antispam`, such as Draupnir and Meowlnir: `POST {base}/{callback}` with the parameters as JSON. Any
  * 2xx allows, a JSON object with another status refuses.
  */
 export class SpamCheckApi {
@@ -56,7 +56,7 @@ export class SpamCheckApi {
     if (!answer.ok) return { kind: 'silent', reason: answer.reason };
     const said = parsed(answer.body);
     if (answer.status >= 200 && answer.status < 300) return { kind: 'allowed', body: said ?? {} };
-    // What a proxy or a fault of the receiver answers says nothing about what was asked.
+    // An error of a proxy or of the receiver itself is no verdict.
     if (said === undefined || answer.status < 400 || answer.status >= 500)
       return { kind: 'silent', reason: `it answered ${answer.status}` };
     const { errcode, error, ...fields } = said;

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 
-/** What is known of a server that could not be reached. */
+/** The outage of a server that could not be reached. */
 export interface Outage {
   /** Since when it has not been reached, in milliseconds since the epoch. */
   readonly since: number;
@@ -17,13 +17,13 @@ export interface DestinationBackoffOptions {
   readonly changed?: (destination: string, outage: Outage | undefined) => void;
 }
 
-/** Servers remembered; beyond, those go that nobody has tried for longest. */
+/** Servers remembered; beyond, those that were not tried for longest are forgotten. */
 const MAX_OUTAGES = 20_000;
 const MIN_MS = 5_000;
 const MAX_MS = 3_600_000;
-/** The pause is this part of the outage: who is back after ten minutes is found within 30 s, who is away for days is tried each hour. */
+/** The pause is this part of the outage: a server that is back after ten minutes is found within 30 s, one that is away for days is tried each hour. */
 const PART = 1 / 20;
-/** How much of a pause is left to chance, so that not all servers knock at once. */
+/** The random part of a pause, so that not all requests come at once. */
 const JITTER = 0.2;
 /** While a user waits, a server is tried again after so many milliseconds. */
 const URGENT_MS = 10_000;
@@ -70,7 +70,7 @@ export class DestinationBackoff {
   failed(destination: string): void {
     const now = this.#options.clock.now();
     const known = this.#outages.get(destination);
-    // Several requests that failed together are one failure.
+    // Several requests that failed at the same time are one failure.
     if (known !== undefined && now < known.retryAt && now - known.triedAt < MIN_MS) return;
     const since = Math.min(known?.since ?? now, now);
     const pause = Math.min(MAX_MS, Math.max(MIN_MS, (now - since) * PART));
@@ -92,9 +92,9 @@ export class DestinationBackoff {
     this.#options.changed?.(destination, undefined);
   }
 
-  /** What an earlier process knew. */
+  /** Restores the outages known to an earlier process. */
   remember(destination: string, outage: Outage): void {
-    // A clock that was wrong must not keep a server away.
+    // A wrong clock must not keep a server from being tried.
     const retryAt = Math.min(outage.retryAt, this.#options.clock.now() + MAX_MS);
     this.#outages.set(destination, { since: outage.since, retryAt, triedAt: 0 });
   }

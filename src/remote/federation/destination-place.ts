@@ -9,7 +9,7 @@ export interface DestinationPlace {
   readonly tlsName: string | undefined;
 }
 
-/** What servers without an explicit port listen on. */
+/** The port of servers without an explicit one. */
 export const FEDERATION_PORT = 8448;
 
 /** `host:port` as a key and for logs, with brackets around IPv6. */

@@ -17,12 +17,12 @@ interface Connected {
   first: Socket | undefined;
 }
 
-/** Places to which connections are open: those that nobody has used for longest go first. */
+/** Places to which connections are open: those that were not used for longest are closed first. */
 const MAX_POOLS = 2_000;
 const KEEP_ALIVE_MS = 30_000;
 
 /**
- * Connections to other servers, for each place and the name that it proves. Of places to which none is open nothing is kept. Imported with
+ * Connections to other servers, by place and certificate name. Nothing is kept for places without an open connection. Imported with
  * the first request.
  */
 export class DestinationPools {
@@ -86,7 +86,7 @@ export class DestinationPools {
     const { host: hostname, port, tlsName } = place;
     const wish = { hostname, port, tlsName };
     const pool = new Pool(`https://${textOfPlace(place)}`, {
-      // What is connected to is the place; whose certificate is wanted there is another matter.
+      // The connection goes to the place; the name on its certificate may be another one.
       connect: (_, callback) => {
         const { first } = connected;
         connected.first = undefined;
@@ -105,10 +105,10 @@ export class DestinationPools {
       const isInUse = open + pending + queued + running > 0 || connected.first !== undefined;
       if (!isInUse && this.#connected.peek(key) === connected) this.#connected.delete(key);
     };
-    // undici has not yet put the request that it is about to fail, or to make at another place, out of its books.
+    // undici still counts the request that it is about to fail, or to make at another place.
     pool.on('disconnect', () => setImmediate(look));
     pool.on('connectionError', () => setImmediate(look));
-    // Nobody has come for it.
+    // No request has taken it.
     socket.setTimeout(KEEP_ALIVE_MS, () => {
       if (connected.first === socket) socket.destroy();
     });

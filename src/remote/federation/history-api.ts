@@ -3,7 +3,7 @@ import { isJsonObject } from '#src/protocol/json/json-value.ts';
 import { federationFailure, type FederationFailure, type FederationResult } from './federation-result.ts';
 import type { FederationClient, FederationStream } from './federation-client.ts';
 
-/** A good answer, or why there is none. */
+/** A valid answer, or why there is none. */
 export type Asked<T> = { readonly ok: true; readonly value: T } | FederationFailure;
 
 /** The ids of a state, and of the auth chains of its events. */
@@ -12,7 +12,7 @@ export interface StateIds {
   readonly authChain: readonly string[];
 }
 
-/** The same with the events themselves, as they came. */
+/** The same with the events themselves, as received. */
 export interface StateEvents {
   readonly state: readonly JsonObject[];
   readonly authChain: readonly JsonObject[];
@@ -21,7 +21,7 @@ export interface StateEvents {
 const MEBIBYTE = 1_048_576;
 /** What answers may be long. A state of 50,000 members takes about 50 MiB. */
 const MAX_BYTES = { event: MEBIBYTE, events: 16 * MEBIBYTE, stateIds: 16 * MEBIBYTE, state: 128 * MEBIBYTE };
-/** Event ids in one answer. */
+/** Maximum number of event ids in one answer. */
 const MAX_IDS = 250_000;
 const MAX_ID_LENGTH = 255;
 const HISTORY_MS = { headersMs: 20_000, totalMs: 30_000 };
@@ -29,7 +29,7 @@ const STATE_MS = { headersMs: 60_000, bodyMs: 30_000, totalMs: 120_000 };
 /** A server may read the state of a large room for a while before it answers. */
 const WHOLE_STATE_MS = { headersMs: 300_000, bodyMs: 60_000, totalMs: 1_200_000 };
 
-/** Asks other servers for events that are missing here. Server-Server API, "Backfilling and retrieving missing events", "Retrieving events". */
+/** Requests missing events from other servers. Server-Server API, "Backfilling and retrieving missing events", "Retrieving events". */
 export class HistoryApi {
   readonly #client: Pick<FederationClient, 'request' | 'stream'>;
 
@@ -194,7 +194,7 @@ const valueOf = <T>(result: FederationResult, read: (body: JsonObject) => T | un
     : { ok: true, value };
 };
 
-/** What is no object among them is left out: it is no event either. */
+/** Anything but an object is left out: it is not an event. */
 const objectsIn = (value: JsonValue | undefined): readonly JsonObject[] | undefined =>
   Array.isArray(value) ? value.filter((one) => isJsonObject(one)) : undefined;
 

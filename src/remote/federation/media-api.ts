@@ -9,13 +9,13 @@ export interface RemoteFile {
   readonly ok: true;
   readonly contentType: string | undefined;
   readonly filename: string | undefined;
-  /** Throws `RemoteFileFault` when the file is too large or breaks off. */
+  /** Throws `RemoteFileFault` when the file is too large or incomplete. */
   readonly content: AsyncIterable<Buffer>;
-  /** Gives up what is not read yet. To be called in any case. */
+  /** Discards what is not read yet. Must always be called. */
   discard(): Promise<void>;
 }
 
-/** A file that did not come whole. */
+/** A file that was not received completely. */
 export class RemoteFileFault extends Error {
   readonly failure: FederationFailure;
 
@@ -28,15 +28,15 @@ export class RemoteFileFault extends Error {
 
 export interface MediaApiOptions {
   readonly client: Pick<FederationClient, 'stream'>;
-  /** Fetches from where a server sends us. */
+  /** Fetches from the URL to which a server redirects. */
   readonly outbound: Pick<OutboundHttp, 'stream'>;
   /** Bytes of a file. */
   readonly maxBytes: number;
 }
 
-/** What stands around a file in a `multipart/mixed` body. */
+/** Bytes around the file in a `multipart/mixed` body. */
 const OVERHEAD_BYTES = 65_536;
-/** Bytes of the part that tells of the file. */
+/** Bytes of the part with the metadata. */
 const MAX_METADATA_BYTES = 32_768;
 /** Milliseconds for a whole file, and beyond what the other server was asked to wait until it begins. */
 const TOTAL_MS = 600_000;
@@ -53,9 +53,9 @@ export class MediaApi {
   }
 
   /**
-   * A file of a server, by the way that is authenticated, or by the one of before v1.11 where the server does not know that.
+   * A file of a server, by the authenticated endpoint, or by that of before v1.11 where the server does not know the other.
    *
-   * @param waitMs how long it is to wait for what is not uploaded yet
+   * @param waitMs how long the server is to wait for a file that is not uploaded yet
    */
   async download(destination: string, mediaId: string, waitMs: number): Promise<RemoteFile | FederationFailure> {
     const id = encodeURIComponent(mediaId);
@@ -94,7 +94,7 @@ export class MediaApi {
     });
   }
 
-  /** The file in a `multipart/mixed` answer: its second part, or what that one leads to. */
+  /** The file in a `multipart/mixed` answer: its second part, or the target of its `Location`. */
   async #partsOf({ headers, body }: FederationStream, destination: string): Promise<RemoteFile | FederationFailure> {
     const boundary = boundaryOf(oneOf(headers['content-type']));
     const pieces = body[Symbol.asyncIterator]();
@@ -172,7 +172,7 @@ const tooLarge = (destination: string, maxBytes: number): RemoteFileFault =>
 const broken = (destination: string, why: string): RemoteFileFault =>
   new RemoteFileFault(federationFailure('bad_answer', destination, `The file did not come whole: ${why}.`));
 
-/** The body as long as it is not too long. */
+/** The body up to the limit. */
 async function* bounded(body: AsyncIterable<Buffer>, destination: string, maxBytes: number): AsyncGenerator<Buffer> {
   let size = 0;
   try {
@@ -186,13 +186,13 @@ async function* bounded(body: AsyncIterable<Buffer>, destination: string, maxByt
   }
 }
 
-/** Reads the two parts of an answer, no faster than they are taken. */
+/** Reads the two parts of an answer, as fast as they are consumed. */
 class FileParts {
   readonly #pieces: AsyncIterator<Buffer>;
   readonly #reader: MixedReader;
   readonly #destination: string;
   readonly #maxBytes: number;
-  /** What was read of the file along with its headers. */
+  /** The beginning of the file, which was read along with its headers. */
   readonly #ahead: Buffer[] = [];
   #isWhole = false;
 
@@ -244,7 +244,7 @@ class FileParts {
     await this.#pieces.return?.();
   }
 
-  /** What the next piece of the body holds. @throws RemoteFileFault when there is none */
+  /** The next chunk of the body. @throws RemoteFileFault when there is none */
   async #next(): Promise<ReturnType<MixedReader['read']>> {
     try {
       const { done, value } = await this.#pieces.next();

@@ -7,10 +7,10 @@ import { ROOM_VERSIONS, roomVersion } from '#src/protocol/room-versions/room-ver
 import type { FederationClient, FederationFailure, FederationRequest, FederationStream } from './federation-client.ts';
 import { federationFailure } from './federation-result.ts';
 
-/** Memberships that are taken by a handshake with a server that is in the room. */
+/** Membership changes that take a handshake with a server that is in the room. */
 export type Handshake = 'join' | 'leave' | 'knock';
 
-/** A member event that was made of a template. */
+/** A member event that was made from a template. */
 export interface CompletedEvent {
   readonly roomId: string;
   readonly eventId: string;
@@ -21,7 +21,7 @@ export interface CompletedEvent {
 export interface MadeMembership {
   readonly ok: true;
   readonly version: RoomVersion;
-  /** What the event refers to. */
+  /** Its `auth_events` and `prev_events`. */
   readonly links: Pick<PduTemplate, 'depth' | 'prevEvents' | 'authEvents'>;
   /** The content of the event that the server suggests. */
   readonly content: JsonObject;
@@ -31,7 +31,7 @@ export type Answered<T> = ({ readonly ok: true } & T) | FederationFailure;
 
 const V1 = '/_matrix/federation/v1';
 const V2 = '/_matrix/federation/v2';
-/** What rooms are told in a nutshell: a few state events. */
+/** Stripped state of a room. */
 const MAX_STATE_BYTES = 2_097_152;
 
 /** Requests to other servers about memberships. Server-Server API, "Joining Rooms", "Knocking upon a room", "Inviting to a room", "Leaving Rooms". */
@@ -42,7 +42,7 @@ export class MembershipApi {
     this.#client = client;
   }
 
-  /** @param known the room's version, where it is known: another one is no answer then */
+  /** @param known the room's version, where it is known: an answer with another one is refused */
   async make(
     how: Handshake,
     destination: string,
@@ -103,7 +103,7 @@ export class MembershipApi {
     return answer.ok || !isUnknownEndpoint(answer) ? answer : this.#ofList({ ...request, path: `${V1}/${path}` });
   }
 
-  /** @returns what the room is told in a nutshell, as it came */
+  /** @returns the stripped state of the room, as received */
   async sendKnock(
     destination: string,
     { roomId, eventId, event }: CompletedEvent,
@@ -146,7 +146,7 @@ export class MembershipApi {
     return federationFailure('bad_answer', destination, `${destination} did not answer with the invite.`);
   }
 
-  /** Asks the inviter's server to turn an invite by address into one of a user. */
+  /** Asks the inviter's server to exchange a third-party invite for an invite of a user. */
   exchangeThirdPartyInvite(destination: string, roomId: string, event: JsonObject): Promise<Answered<object>> {
     return this.#client.request({
       destination,
@@ -158,7 +158,7 @@ export class MembershipApi {
     });
   }
 
-  /** A request of version 1 whose answer stands in a list after its status. */
+  /** A request of version 1, whose answer is a list of status and body. */
   async #ofList(request: FederationRequest): Promise<Answered<{ readonly body: JsonObject }>> {
     const { destination } = request;
     const answer = await this.#client.stream({ ...request, maxBodyBytes: MAX_STATE_BYTES });
@@ -170,13 +170,13 @@ export class MembershipApi {
       const body: unknown = Array.isArray(value) ? value[1] : undefined;
       if (isJsonObject(body)) return { ok: true, body };
     } catch {
-      // What breaks off, or is no JSON, is no answer either.
+      // An incomplete or invalid body is no answer either.
     }
     return federationFailure('bad_answer', destination, `${destination} did not answer as version 1 of the API does.`);
   }
 }
 
-/** A client waits for each of them. */
+/** Milliseconds: a client waits for each of them. */
 const TIMEOUTS = { headersMs: 20_000, totalMs: 30_000 };
 /** A server may write the state of a large room for a while before it answers. */
 const JOIN_TIMEOUTS = { headersMs: 120_000, bodyMs: 60_000, totalMs: 600_000 };

@@ -8,7 +8,7 @@ import { type FederationFailure, federationFailure } from './federation-result.t
 export const POLICY_KEY_ID = 'ed25519:policy_server';
 
 const MAX_ANSWER_SIZE = 65_536;
-/** A user waits for it, or the events of a room. */
+/** Milliseconds: a user waits for it, or the events of a room. */
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 10_000, bodyMs: 10_000, totalMs: 10_000 };
 
 export interface AskedSignature {
@@ -17,7 +17,7 @@ export interface AskedSignature {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What policy servers say of events. Server-Server API, "Policy Servers". */
+/** The signatures of policy servers for events. Server-Server API, "Policy Servers". */
 export class PolicyApi {
   readonly #client: Pick<FederationClient, 'request'>;
 

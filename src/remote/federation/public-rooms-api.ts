@@ -14,7 +14,7 @@ export interface RemotePublicRoomsQuery {
   readonly thirdPartyInstanceId?: string | undefined;
 }
 
-/** A page of another server's directory; members are named as on the wire. */
+/** A page of another server's room directory; members are named as in the JSON. */
 export interface RemotePublicRoomsPage {
   readonly chunk: readonly RemoteRoomSummary[];
   readonly next_batch?: string;

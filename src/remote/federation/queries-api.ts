@@ -6,24 +6,24 @@ import type { OutboundTimeouts } from '../outbound-http.ts';
 import type { FederationClient } from './federation-client.ts';
 import { type FederationFailure, federationFailure } from './federation-result.ts';
 
-/** Where another server's alias leads. */
+/** The room of another server's alias. */
 export interface RemoteAlias {
   readonly roomId: string;
-  /** Servers that may be in the room: the one that was asked first. */
+  /** Servers that may be in the room; the one that answered comes first. */
   readonly servers: readonly string[];
 }
 
 /** A profile is below 64 KiB. */
 const MAX_PROFILE_SIZE = 131_072;
 const MAX_DIRECTORY_ANSWER_SIZE = 262_144;
-/** Servers of an alias that are remembered. */
+/** Servers of an alias that are kept. */
 const MAX_SERVERS = 50;
 const MAX_FIELDS = 200;
 /** Characters: members carry the name in their events. */
 const MAX_NAME_LENGTH = 256;
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 10_000, bodyMs: 5_000, totalMs: 15_000 };
 
-/** What servers ask each other about single users and aliases. Server-Server API, "Querying for information". */
+/** Queries for profiles and aliases. Server-Server API, "Querying for information". */
 export class QueriesApi {
   readonly #client: Pick<FederationClient, 'request'>;
 
@@ -31,7 +31,7 @@ export class QueriesApi {
     this.#client = client;
   }
 
-  /** All that a server tells of the profile of one of its users. `GET /query/profile`. */
+  /** The profile of a user of another server. `GET /query/profile`. */
   async profile(userId: string): Promise<{ readonly ok: true; readonly fields: JsonObject } | FederationFailure> {
     const answer = await this.#client.request({
       destination: domainOf(userId) ?? '',
@@ -44,7 +44,7 @@ export class QueriesApi {
     return answer.ok ? { ok: true, fields: profileFields(answer.body) } : answer;
   }
 
-  /** Where an alias of another server leads. `GET /query/directory`. */
+  /** The room of an alias of another server. `GET /query/directory`. */
   async directory(alias: string): Promise<({ readonly ok: true } & RemoteAlias) | FederationFailure> {
     const destination = domainOf(alias) ?? '';
     const answer = await this.#client.request({
@@ -64,7 +64,7 @@ export class QueriesApi {
   }
 }
 
-/** The fields that can be shown: those of the specification have its types. */
+/** The valid fields: those of the specification must have its types. */
 const profileFields = (given: JsonObject): JsonObject => {
   const fields: Record<string, JsonValue> = {};
   for (const [name, value] of Object.entries(given).slice(0, MAX_FIELDS)) {

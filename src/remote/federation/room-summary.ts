@@ -3,7 +3,7 @@ import { isRoomAlias, isRoomId, isUserId, parseMxcUri } from '#src/protocol/iden
 import { isServerName } from '#src/protocol/identifiers/server-name.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 
-/** A room as another server describes it to those who are not in it; members are named as on the wire. */
+/** The summary of a room by another server; members are named as in the JSON. */
 export interface RemoteRoomSummary {
   readonly room_id: string;
   readonly name?: string;
@@ -21,7 +21,7 @@ export interface RemoteRoomSummary {
   readonly allowed_room_ids?: readonly string[];
 }
 
-/** A child of a space, as another server tells of it. */
+/** A child of a space, as reported by another server. */
 export interface RemoteSpaceChild extends StrippedStateEvent {
   readonly origin_server_ts: number;
 }
@@ -29,13 +29,13 @@ export interface RemoteSpaceChild extends StrippedStateEvent {
 /** Characters of names, types and the like, and of topics. Both are far more than a list shows. */
 const MAX_NAME_LENGTH = 2_048;
 const MAX_TOPIC_LENGTH = 16_384;
-/** Rooms of a join rule that are looked at. */
+/** Maximum number of rooms in a restricted join rule. */
 const MAX_ALLOWED = 1_000;
 
 const textIn = (value: JsonValue | undefined, longest = MAX_NAME_LENGTH): string | undefined =>
   typeof value === 'string' && value !== '' ? value.slice(0, longest).toWellFormed() : undefined;
 
-/** A summary with everything that is as the specification wants it; undefined without a room id. Client-Server API, `PublicRoomsChunk`. */
+/** A summary with all its valid members; undefined without a room id. Client-Server API, `PublicRoomsChunk`. */
 export const remoteRoomSummary = (given: JsonValue): RemoteRoomSummary | undefined => {
   if (!isJsonObject(given)) return undefined;
   const { room_id: roomId, num_joined_members: joined, canonical_alias: alias, avatar_url: avatar } = given;
@@ -47,7 +47,7 @@ export const remoteRoomSummary = (given: JsonValue): RemoteRoomSummary | undefin
     canonical_alias: isRoomAlias(alias) ? alias : undefined,
     avatar_url: parseMxcUri(avatar) === undefined ? undefined : (avatar as string),
     room_type: textIn(given['room_type']),
-    // Servers of before v1.15 have the names of MSC3266.
+    // Servers from before v1.15 use the names of MSC3266.
     room_version: textIn(given['room_version'] ?? given['im.nheko.summary.room_version']),
     encryption: textIn(given['encryption'] ?? given['im.nheko.summary.encryption']),
     allowed_room_ids: Array.isArray(allowed) ? allowed.filter(isRoomId).slice(0, MAX_ALLOWED) : undefined,
@@ -58,12 +58,12 @@ export const remoteRoomSummary = (given: JsonValue): RemoteRoomSummary | undefin
     num_joined_members: typeof joined === 'number' && Number.isSafeInteger(joined) && joined > 0 ? joined : 0,
     world_readable: given['world_readable'] === true,
     guest_can_join: given['guest_can_join'] === true,
-    // "If the room does not have a join rule": nobody is let in by what is not said.
+    // "If the room does not have a join rule": a missing join rule lets no one in.
     join_rule: textIn(given['join_rule']) ?? 'invite',
   } as RemoteRoomSummary;
 };
 
-/** The rooms of a directory's list, where nothing but `public` is said of how they are joined. */
+/** The rooms of a directory's list, where a missing join rule means `public`. */
 export const remotePublicRoom = (given: JsonValue): RemoteRoomSummary | undefined => {
   const summary = remoteRoomSummary(given);
   if (summary === undefined || (isJsonObject(given) && typeof given['join_rule'] === 'string')) return summary;
@@ -71,7 +71,7 @@ export const remotePublicRoom = (given: JsonValue): RemoteRoomSummary | undefine
   return { ...summary, join_rule: 'public' };
 };
 
-/** A child of a space; undefined for what is none. Client-Server API, "m.space.child". */
+/** A child of a space; undefined for an invalid one. Client-Server API, "m.space.child". */
 export const remoteSpaceChild = (given: JsonValue): RemoteSpaceChild | undefined => {
   if (!isJsonObject(given) || given['type'] !== 'm.space.child') return undefined;
   const { state_key: roomId, sender, content, origin_server_ts: ts } = given;
@@ -83,6 +83,6 @@ export const remoteSpaceChild = (given: JsonValue): RemoteSpaceChild | undefined
 /** Servers that a child's event, a link or a query names. */
 const MAX_VIA = 20;
 
-/** The servers of `via`, without what is none. */
+/** The valid server names of `via`. */
 export const viaIn = ({ via }: JsonObject): readonly string[] =>
   Array.isArray(via) ? via.filter(isServerName).slice(0, MAX_VIA) : [];

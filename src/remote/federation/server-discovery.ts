@@ -13,7 +13,7 @@ export interface ServerDiscoveryOptions {
 /** The registered service, and the deprecated one. */
 const SERVICES = ['_matrix-fed._tcp', '_matrix._tcp'] as const;
 
-/** Finds out where servers are reached. Server-Server API, "Resolving server names". */
+/** Resolves server names. Server-Server API, "Resolving server names". */
 export class ServerDiscovery {
   readonly #options: ServerDiscoveryOptions;
 
@@ -21,7 +21,7 @@ export class ServerDiscovery {
     this.#options = options;
   }
 
-  /** Where a server is reached, in the order in which to try; empty for what is no server name, or says that it is nowhere. */
+  /** The addresses of a server, in the order in which to try them; empty for an invalid server name, or where its SRV record says that there is none. */
   async find(serverName: string): Promise<readonly DestinationPlace[]> {
     const { staticHosts, wellKnown } = this.#options;
     const parsed = parseServerName(serverName);
@@ -41,7 +41,7 @@ export class ServerDiscovery {
     return usable([placeOf(delegated)]);
   }
 
-  /** Nobody was reached where the server was found: the next time it is looked for again, unless that was done a moment ago. */
+  /** The server could not be reached at its addresses: the next time they are resolved again, unless that was done a moment ago. */
   failed(serverName: string): void {
     const name = parseServerName(serverName);
     if (name === undefined || isWhole(name)) return;
@@ -49,16 +49,16 @@ export class ServerDiscovery {
   }
 }
 
-/** Whether a name says by itself where it is. */
+/** Whether a name has an explicit address: an IP address or a port. */
 const isWhole = ({ kind, port }: ServerName): boolean => kind !== 'dns' || port !== undefined;
 
 const plainHost = ({ host, kind }: ServerName): string => (kind === 'ipv6' ? host.slice(1, -1) : host);
 
-/** The place that a name itself tells. */
+/** The address in a name itself. */
 const placeOf = (name: WrittenName): DestinationPlace =>
   placeAt(name, { host: plainHost(name), port: name.port ?? FEDERATION_PORT });
 
-/** Another place where a name is served: there too, what is there has to prove that it has that name. */
+/** Another address for a name: the certificate must be valid for the name there too. */
 const placeAt = (name: WrittenName, target: { readonly host: string; readonly port: number }): DestinationPlace => ({
   ...target,
   hostHeader: name.text,

@@ -4,13 +4,13 @@ import type { Clock } from '#src/kernel/clock.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
 import type { Random } from '#src/kernel/random.ts';
 
-/** Where a service is found. */
+/** The host and port of a service. */
 export interface ServiceTarget {
   readonly host: string;
   readonly port: number;
 }
 
-/** What an SRV record says. */
+/** An SRV record. */
 export interface ServiceRecord {
   readonly name: string;
   readonly port: number;
@@ -50,7 +50,7 @@ export class ServiceRecords {
   }
 
   /**
-   * Where a service of a host is found, in the order in which to try; undefined when it has no records.
+   * The targets of a service of a host, in the order in which to try them; undefined when it has no records.
    *
    * @param service `_matrix-fed._tcp`
    */

@@ -4,21 +4,21 @@ import type { FederationClient } from './federation-client.ts';
 import { type FederationFailure, federationFailure } from './federation-result.ts';
 import { type RemoteRoomSummary, remoteRoomSummary, type RemoteSpaceChild, remoteSpaceChild } from './room-summary.ts';
 
-/** A room and what is directly below it, as one server tells of them. */
+/** A room and its direct children, as reported by one server. */
 export interface RemoteSpace {
   readonly room: RemoteRoomSummary & { readonly children_state: readonly RemoteSpaceChild[] };
-  /** What the server tells of children, by room id. */
+  /** The summaries of children, by room id. */
   readonly children: ReadonlyMap<string, RemoteRoomSummary>;
-  /** Children to which this server has no way, as far as the other one knows. */
+  /** Children that are inaccessible to this server, as far as the other one knows. */
   readonly inaccessible: ReadonlySet<string>;
 }
 
 const MAX_ANSWER_SIZE = 4_194_304;
-/** Children of one space that are looked at. */
+/** Maximum number of children of a space. */
 const MAX_CHILDREN = 1_000;
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 10_000, bodyMs: 10_000, totalMs: 20_000 };
 
-/** What other servers tell of spaces and rooms. Server-Server API, "Spaces". */
+/** Space hierarchies of other servers. Server-Server API, "Spaces". */
 export class SpacesApi {
   readonly #client: Pick<FederationClient, 'request'>;
 

@@ -8,27 +8,27 @@ import type { FederationClient, FederationFailure } from './federation-client.ts
 export interface RemoteDevice {
   readonly deviceId: string;
   readonly displayName: string | undefined;
-  /** Undefined for one that has none, or none that are as they have to be. */
+  /** Undefined for a device without valid keys. */
   readonly keys: JsonObject | undefined;
 }
 
 /** All devices of a user of another server. */
 export interface RemoteUserDevices {
-  /** The newest change that is in it. */
+  /** The `stream_id` of the newest change in it. */
   readonly streamId: number;
   readonly devices: readonly RemoteDevice[];
   readonly masterKey: JsonObject | undefined;
   readonly selfSigningKey: JsonObject | undefined;
 }
 
-/** Bytes of an answer: some thousand devices. */
+/** Maximum size of an answer in bytes: some thousand devices. */
 const MAX_ANSWER_SIZE = 8_388_608;
-/** Devices of one user that are accepted. */
+/** Maximum number of devices of one user. */
 export const MAX_REMOTE_DEVICES = 2_000;
 const MAX_ID_LENGTH = 255;
 const MAX_NAME_LENGTH = 1_000;
 
-/** The devices of other servers' users. What is not as the specification wants it is left out. Server-Server API, "Device Management". */
+/** The devices of other servers' users. Invalid parts are left out. Server-Server API, "Device Management". */
 export class UserDevicesApi {
   readonly #client: Pick<FederationClient, 'request'>;
 
@@ -74,11 +74,11 @@ export class UserDevicesApi {
   }
 }
 
-/** Whether a value says which change of a list of devices comes after which. */
+/** Whether a value is a valid `stream_id` of a device list. */
 export const isStreamId = (value: unknown): value is number =>
   typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 
-/** A device as an answer or an `m.device_list_update` tells it; undefined for one that has no proper id. */
+/** A device of an answer or an `m.device_list_update`; undefined without a valid id. */
 export const remoteDevice = (userId: string, given: JsonObject): RemoteDevice | undefined => {
   const { device_display_name: name, device_id: deviceId, keys } = given;
   if (typeof deviceId !== 'string' || deviceId === '' || deviceId.length > MAX_ID_LENGTH) return undefined;
@@ -91,7 +91,7 @@ export const remoteDevice = (userId: string, given: JsonObject): RemoteDevice | 
   };
 };
 
-/** A cross-signing key of a user of another server; undefined where there is none that is as it has to be. */
+/** A cross-signing key of a user of another server; undefined where there is no valid one. */
 export const crossSigningKey = (
   given: JsonValue | undefined,
   usage: 'master' | 'self_signing',
@@ -99,7 +99,7 @@ export const crossSigningKey = (
 ): JsonObject | undefined =>
   given === undefined ? undefined : accepted(() => parseCrossSigningKey(given, `${usage}_key`, usage, userId).content);
 
-/** What `parse` makes of a key; undefined for one that it refuses. */
+/** The key parsed by `parse`; undefined where that throws. */
 const accepted = (parse: () => JsonObject): JsonObject | undefined => {
   try {
     return parse();

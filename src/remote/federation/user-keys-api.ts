@@ -6,7 +6,7 @@ import type { OutboundTimeouts } from '../outbound-http.ts';
 import type { FederationClient, FederationRequest } from './federation-client.ts';
 import type { FederationFailure } from './federation-result.ts';
 
-/** The keys of users as their server tells them. */
+/** The keys of users as their server reports them. */
 export interface RemoteUserKeys {
   /** User -> device -> `DeviceKeys`, with the device's name in `unsigned`. Every user in the answer has an entry. */
   readonly deviceKeys: Readonly<Record<string, Readonly<Record<string, JsonObject>>>>;
@@ -18,14 +18,14 @@ export interface RemoteUserKeys {
 export type RemoteClaimedKeys = Readonly<Record<string, Readonly<Record<string, Readonly<Record<string, JsonValue>>>>>>;
 
 const BASE = '/_matrix/federation/v1/user/keys';
-/** Bytes of an answer: some hundred users with many devices each. */
+/** Maximum size of an answer in bytes: some hundred users with many devices each. */
 const MAX_ANSWER_SIZE = 16_777_216;
-/** Devices of one user that are looked at. */
+/** Maximum number of devices of one user. */
 const MAX_DEVICES = 2_000;
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 30_000, bodyMs: 30_000, totalMs: 60_000 };
 const MAX_DEVICE_NAME_LENGTH = 1_000;
 
-/** The keys of other servers' users. What is not as the specification wants it is left out. Server-Server API, "End-to-End Encryption". */
+/** The keys of other servers' users. Invalid parts are left out. Server-Server API, "End-to-End Encryption". */
 export class UserKeysApi {
   readonly #client: Pick<FederationClient, 'request'>;
 
@@ -37,7 +37,7 @@ export class UserKeysApi {
    * The keys of users of one server. `POST /user/keys/query`.
    *
    * @param wanted user -> device ids; none for all devices
-   * @param signal ends the patience of who asks, which says nothing about that server
+   * @param signal aborts the request for the caller, which does not count as a failure of the server
    */
   async query(
     destination: string,
@@ -99,7 +99,7 @@ const asked = (destination: string, path: string, content: JsonObject, signal: A
 const ownMember = (object: JsonValue | undefined, name: string): JsonValue | undefined =>
   isJsonObject(object) && Object.hasOwn(object, name) ? object[name] : undefined;
 
-/** What `parse` makes of a key; undefined for one that it refuses. */
+/** The key parsed by `parse`; undefined where that throws. */
 const accepted = <T>(parse: () => T): T | undefined => {
   try {
     return parse();
@@ -120,7 +120,7 @@ const devicesIn = (given: JsonObject, userId: string, chosen: readonly string[])
   return devices;
 };
 
-/** Only the name is believed: what else stands there is no more signed than this is. */
+/** Only the name is taken over: `unsigned` is not covered by a signature. */
 const unsignedIn = (keys: JsonValue): JsonObject => {
   const name = ownMember(ownMember(keys, 'unsigned'), 'device_display_name');
   return typeof name === 'string' ? { device_display_name: name.slice(0, MAX_DEVICE_NAME_LENGTH).toWellFormed() } : {};

@@ -13,17 +13,17 @@ export interface WellKnownServersOptions {
   readonly port?: number | undefined;
 }
 
-/** A server name, with how it is written. */
+/** A parsed server name, with its text. */
 export type WrittenName = ServerName & { readonly text: string };
 
 interface Known {
-  /** Where the host delegates to; undefined when it delegates to nobody. */
+  /** The server name to which the host delegates; undefined when it does not delegate. */
   readonly name: WrittenName | undefined;
   readonly fetchedAt: number;
-  /** It is asked for again then, while what is known is still used. */
+  /** When it is refreshed, while the present entry is still used. */
   readonly refreshAt: number;
   readonly expiresAt: number;
-  /** How often in a row it could not be had. */
+  /** Successive failures. */
   readonly failures: number;
 }
 
@@ -32,7 +32,7 @@ const HOUR = 60 * MINUTE;
 /** "The recommended sensible default is 24 hours. ... a maximum cache time for responses: 48 hours is recommended." */
 const DEFAULT_MS = 24 * HOUR;
 const MAX_MS = 48 * HOUR;
-/** Nobody is asked more often, whatever they say. */
+/** No host is asked more often, whatever its headers say. */
 const MIN_MS = 5 * MINUTE;
 /** "Errors are recommended to be cached for up to an hour, and servers are encouraged to exponentially back off for repeated failures." */
 const FIRST_ERROR_MS = 2 * MINUTE;
@@ -54,7 +54,7 @@ export class WellKnownServers {
     this.#options = options;
   }
 
-  /** The name that a host delegates to; undefined when it delegates to nobody, or that cannot be found out. */
+  /** The server name to which a host delegates; undefined when it does not delegate, or that cannot be found out. */
   async delegatedName(hostname: string): Promise<WrittenName | undefined> {
     const now = this.#options.clock.now();
     const known = this.#known.get(hostname);
@@ -65,7 +65,7 @@ export class WellKnownServers {
     return (await this.#ask(hostname, known)).name;
   }
 
-  /** Nobody was reached where the host delegates to: it may have changed its mind. */
+  /** The server to which the host delegates could not be reached: the delegation may have changed. */
   doubt(hostname: string): void {
     const known = this.#known.peek(hostname);
     const isOld = known !== undefined && this.#options.clock.now() - known.fetchedAt > MIN_MS;
@@ -99,7 +99,7 @@ export class WellKnownServers {
     }
     const failures = (known?.failures ?? 0) + 1;
     const pause = Math.min(MAX_ERROR_MS, FIRST_ERROR_MS * 2 ** (failures - 1));
-    // Who cannot be asked for the moment has not said that it is otherwise.
+    // A failed request does not mean that the delegation has changed.
     const isPassing = !answer.ok || answer.status >= 500 || answer.status === 429;
     if (isPassing && known?.name !== undefined && now < known.fetchedAt + MAX_MS) {
       const expiresAt = Math.min(now + pause, known.fetchedAt + MAX_MS);

@@ -3,31 +3,31 @@ import type { SMTPPoolOptions, SMTPPoolSentMessageInfo, Transporter } from 'node
 import { internetDate } from '#src/kernel/dates.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 
-/** How the server that takes our mail is reached. */
+/** How to connect to the mail server. */
 export interface SmtpOptions {
-  /** `smtp://` or `smtps://` (TLS from the first byte), with `user:password@` where they are not given apart. */
+  /** `smtp://` or `smtps://` (TLS from the first byte), with `user:password@` where they are not given separately. */
   readonly url: string;
   readonly username: string | null;
   readonly password: string | null;
-  /** What happens over `smtp://`: only with STARTTLS, with it where that is offered, or without it. */
+  /** For `smtp://`: require STARTTLS, use it where it is offered, or never. */
   readonly starttls: 'required' | 'opportunistic' | 'none';
   readonly verifyCertificate: boolean;
-  /** PEM; undefined: the system's alone. */
+  /** PEM; undefined: only the system's. */
   readonly certificateAuthorities?: readonly string[] | undefined;
   /** Milliseconds for each step, and three times that for all of a mail. */
   readonly timeoutMs: number;
   readonly maxConnections: number;
   readonly maxPerSecond: number;
-  /** The name by which this server greets. */
+  /** The name of this server in EHLO. */
   readonly ownName: string;
 }
 
-/** A mail as it goes out. */
+/** A mail to be sent. */
 export interface OutgoingMail {
   /** `<...@...>`: the same for each attempt, so that a recipient who gets it twice can tell. */
   readonly messageId: string;
   readonly from: MailAddress;
-  /** Where refusals after the fact go; the address of `from` when left out. */
+  /** The envelope sender, to which bounces go; the address of `from` when left out. */
   readonly envelopeFrom: string;
   readonly to: MailAddress;
   readonly subject: string;
@@ -44,7 +44,7 @@ export interface MailAddress {
   readonly address: string;
 }
 
-/** What became of a mail: taken by the server, refused for good, or neither, so that it may be tried again. */
+/** The outcome of a mail: accepted, refused permanently, or neither, so that it may be tried again. */
 export type SmtpOutcome =
   | { readonly kind: 'sent' }
   | { readonly kind: 'refused'; readonly code: number; readonly reason: string }
@@ -65,7 +65,7 @@ const MESSAGES_PER_CONNECTION = 100;
 const MAX_RESPONSE_BYTES = 65_536;
 
 /**
- * Hands mail to an SMTP server, over few connections that are kept for a while. RFC 5321. nodemailer is loaded for the first mail.
+ * Sends mail through an SMTP server, over few connections that are kept for a while. RFC 5321. nodemailer is loaded for the first mail.
  */
 export class SmtpClient {
   readonly #options: SmtpOptions;
@@ -77,7 +77,7 @@ export class SmtpClient {
     this.#timers = timers;
   }
 
-  /** Never rejects for what servers and networks do. What failed may have been taken nevertheless, where the answer got lost. */
+  /** Never rejects for failures of servers and networks. A mail may have been accepted although it failed, where the answer got lost. */
   async send(mail: OutgoingMail): Promise<SmtpOutcome> {
     const to = onTheWire(mail.to.address);
     const envelopeFrom = onTheWire(mail.envelopeFrom);
@@ -108,12 +108,12 @@ export class SmtpClient {
     }
   }
 
-  /** Says whether the server can be used: connects and logs in. @throws with what is wrong */
+  /** Checks whether the server can be used: connects and logs in. @throws Error with the reason */
   async probe(): Promise<void> {
     await (await this.#open()).verify();
   }
 
-  /** Closes all connections; mails that are on their way fail. */
+  /** Closes all connections; mails that are being sent fail. */
   async close(): Promise<void> {
     const pool = await this.#pool?.catch(() => undefined);
     pool?.transporter.close?.({ force: true });
@@ -130,10 +130,10 @@ export class SmtpClient {
   }
 }
 
-/** One address and nothing beside: no list, no brackets, no second line. */
+/** Exactly one address: no list, no brackets, no second line. */
 const ONE_ADDRESS = /^[^\s@<>,;:"()[\]\\\p{C}]+@[^\s@<>,;:"()\\\p{C}]+$/u;
 
-/** An address as every server understands it: its domain in ASCII. Undefined for what is no address. RFC 5321, 2.3.11; RFC 5890. */
+/** An address with its domain in ASCII. Undefined for an invalid address. RFC 5321, 2.3.11; RFC 5890. */
 const onTheWire = (address: string): string | undefined => {
   if (!ONE_ADDRESS.test(address)) return undefined;
   const at = address.lastIndexOf('@');
@@ -143,7 +143,7 @@ const onTheWire = (address: string): string | undefined => {
   return ascii === '' ? undefined : `${address.slice(0, at)}@${ascii}`;
 };
 
-/** nodemailer's options for a server. @throws TypeError for a URL that is none */
+/** nodemailer's options for a server. @throws TypeError for an invalid URL */
 const poolOptions = (options: SmtpOptions): SMTPPoolOptions => {
   const { certificateAuthorities, maxConnections, maxPerSecond, ownName, starttls, timeoutMs, verifyCertificate } =
     options;
@@ -173,20 +173,20 @@ const poolOptions = (options: SmtpOptions): SMTPPoolOptions => {
     maxConnections,
     maxMessages: MESSAGES_PER_CONNECTION,
     rateLimit: maxPerSecond,
-    // A connection that ends in the middle of a mail is for the sender to judge.
+    // A connection that ends in the middle of a mail is reported by `send`.
     maxRequeues: 0,
     idleTimeout: IDLE_MS,
   };
 };
 
-/** Mistakes of the message or its addressee: the same again for ever. */
+/** Permanent failures, caused by the message or its recipient. */
 const ABOUT_THE_MAIL = new Set(['EENVELOPE', 'EMESSAGE', 'EMAXRECIPIENTS']);
 
 /** What servers answer may name the addressee: only codes are handed on. */
 const outcomeOf = ({ code, message, name, permanent, responseCode }: SmtpError): SmtpOutcome => {
   if (name === 'AbortError' || code === 'EABORT') return { kind: 'failed', reason: 'it took too long' };
   if (code !== undefined && ABOUT_THE_MAIL.has(code)) {
-    // An address that the server cannot be told of at all comes without a code of its own.
+    // An address that cannot be sent to the server has no code of its own.
     if (responseCode === undefined) return { kind: 'refused', code: 0, reason: code };
     if (permanent === true) return { kind: 'refused', code: responseCode, reason: code };
   }
