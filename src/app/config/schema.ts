@@ -271,6 +271,7 @@ const configSchema = section({
     new_type: limit,
     state_bytes: limit,
     remote_state_bytes: limit,
+    remote_state_bytes_total: limit,
     joined_state_bytes: limit,
     report: limit,
     sync: limit,

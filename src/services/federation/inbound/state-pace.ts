@@ -5,6 +5,11 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 
 /** The group of `rate_limits`. */
 const BUCKET = 'remote_state_bytes';
+/** The group that counts the same of all rooms together, under one key. */
+const TOTAL = 'remote_state_bytes_total';
+const ALL_ROOMS = '';
+/** From this part of its own bucket on a room waits where that of all rooms is empty: rooms that hardly grow go on. */
+const GROWING = 0.05;
 /** What a member counts as: a row of a table in memory. */
 const BYTES_OF_MEMBER = 100;
 /** From this part of the bucket on each event is accepted by itself: a batch of the largest ones would owe for hours. */
@@ -12,7 +17,8 @@ const TIGHT = 0.2;
 
 /**
  * At what pace other servers make the state of a room larger. A room must not diverge, so nothing of it is refused: once it has grown by what
- * is free, its events wait, and other rooms do not.
+ * is free, its events wait, and other rooms do not. Nor may a server make many rooms grow by as much as is free for each: where all of them
+ * together have grown too fast, those wait that grow most.
  */
 export class StatePace {
   readonly #rateLimiter: RateLimiter;
@@ -37,7 +43,10 @@ export class StatePace {
       return await receive();
     } finally {
       const growth = sizeOf(room) - before;
-      if (growth > 0) this.#rateLimiter.charge(BUCKET, room.roomId, growth);
+      if (growth > 0) {
+        this.#rateLimiter.charge(BUCKET, room.roomId, growth);
+        this.#rateLimiter.charge(TOTAL, ALL_ROOMS, growth);
+      }
     }
   }
 
@@ -48,7 +57,9 @@ export class StatePace {
 
   /** For how many milliseconds the events of a room wait; 0 for almost all rooms. */
   pauseMs(room: Room): number {
-    const verdict = this.#rateLimiter.check(BUCKET, room.roomId);
+    const own = this.#rateLimiter.check(BUCKET, room.roomId);
+    const isGrowing = own.ok && this.#rateLimiter.used(BUCKET, room.roomId) >= GROWING;
+    const verdict = isGrowing ? this.#rateLimiter.check(TOTAL, ALL_ROOMS) : own;
     if (verdict.ok) {
       if (!this.isTight(room)) this.#slowed.delete(room.nid);
       return 0;

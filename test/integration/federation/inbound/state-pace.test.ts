@@ -11,6 +11,8 @@ const PAT = '@pat:p.test';
 /** Bytes of the state of a room that other servers may add: at once, and in a second. */
 const AT_ONCE = 300_000;
 const PER_SECOND = 1_000;
+/** The same of all rooms together. */
+const TOTAL_AT_ONCE = 700_000;
 const SIZE = 50_000;
 
 describe('state that other servers add to a room', function () {
@@ -26,6 +28,7 @@ describe('state that other servers add to a room', function () {
       server: {
         rateLimits: {
           remote_state_bytes: { burst: AT_ONCE, perSecond: PER_SECOND },
+          remote_state_bytes_total: { burst: TOTAL_AT_ONCE, perSecond: PER_SECOND },
           joined_state_bytes: { burst: AT_ONCE, perSecond: PER_SECOND },
         },
       },
@@ -134,6 +137,24 @@ describe('state that other servers add to a room', function () {
     expect(await newest(room)).to.equal('at last');
     const path = `/rooms/${room.roomId}/event/${encodeURIComponent(refused?.eventId ?? '')}`;
     expect((await server.must('alice', 'GET', path)).event_id).to.equal(refused?.eventId);
+  });
+
+  it('comes at a pace to all rooms together, but to those that hardly grow', async () => {
+    const rooms: PartnerRoom[] = [];
+    for (let index = 0; index < 8; index += 1) rooms.push(await sharedRoom());
+    const calm = await sharedRoom();
+    // Each of them within what is free for a room.
+    for (const room of rooms) await transact(Array.from({ length: 2 }, (_, index) => state(room, `k${index}`)));
+    await until('some are slowed', async () => {
+      for (const room of rooms) await transact([room.say(PAT, 'next')]);
+      return (await slowed()) > 0;
+    });
+    await transact([state(calm, 'k', 'little'), calm.say(PAT, 'goes on')]);
+    await until('the calm room goes on', async () => (await newest(calm)) === 'goes on');
+    for (const room of rooms)
+      await passing('all is accepted', async () => (await newest(room)) === 'next' && (await grown(room)) === 2);
+    await passing('no room is slowed any more', async () => (await slowed()) === 0);
+    await server.idle();
   });
 
   it('is brought here by a user who joins as far as they do not owe for earlier ones', async () => {
