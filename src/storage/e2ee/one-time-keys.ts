@@ -28,14 +28,29 @@ export interface KeyCountRecord {
   readonly hasUnusedFallback: boolean;
 }
 
+/** A key that has the name of one that is uploaded. */
+export interface ExistingKey extends KeyRow {
+  readonly isClaimed: boolean;
+}
+
+/** Claimed keys of a device that are remembered. */
+const MAX_CLAIMED = 100;
+
 const LOCK_DEVICE = sql(
   'one_time_keys_lock',
   'select 1 from devices where user_id = $1 and device_id = $2 for no key update',
 );
 const EXISTING = sql(
   'one_time_keys_existing',
-  `select algorithm, key_id as "keyId", content from one_time_keys
+  `select algorithm, key_id as "keyId", content, claimed as "isClaimed" from one_time_keys
    where user_id = $1 and device_id = $2 and (algorithm, key_id) in (select * from unnest($3::text[], $4::text[]))`,
+);
+// Of claimed keys so many are remembered, and none whose name a new key is to have.
+const FORGET = sql(
+  'one_time_keys_forget',
+  `delete from one_time_keys where user_id = $1 and device_id = $2 and claimed and (
+     (algorithm, key_id) in (select * from unnest($3::text[], $4::text[]))
+     or nid <= (select nid from one_time_keys where user_id = $1 and device_id = $2 and claimed order by nid desc offset ${MAX_CLAIMED} limit 1))`,
 );
 // The order of the arrays is the order in which the keys will be claimed.
 const INSERT = sql(
@@ -54,7 +69,8 @@ const UPSERT_FALLBACK = sql(
 const COUNTS = sql(
   'one_time_keys_counts',
   `select algorithm, sum(n)::int as count, bool_or(unused) as "hasUnusedFallback" from (
-     select algorithm, count(*)::int as n, false as unused from one_time_keys where user_id = $1 and device_id = $2 group by algorithm
+     select algorithm, count(*)::int as n, false as unused from one_time_keys
+       where user_id = $1 and device_id = $2 and not claimed group by algorithm
      union all
      select algorithm, 0, not used from fallback_keys where user_id = $1 and device_id = $2
    ) k group by algorithm order by algorithm`,
@@ -67,11 +83,11 @@ const CLAIM = sql(
    ), picked as (
      select w.user_id, w.device_id, w.algorithm, k.nid from wanted w cross join lateral (
        select o.nid from one_time_keys o
-       where o.user_id = w.user_id and o.device_id = w.device_id and o.algorithm = w.algorithm
+       where o.user_id = w.user_id and o.device_id = w.device_id and o.algorithm = w.algorithm and not o.claimed
        order by o.nid limit 1 for update skip locked
      ) k
    ), taken as (
-     delete from one_time_keys o using picked p
+     update one_time_keys o set claimed = true from picked p
      where o.user_id = p.user_id and o.device_id = p.device_id and o.algorithm = p.algorithm and o.nid = p.nid
      returning o.user_id, o.device_id, o.algorithm, o.key_id, o.content
    ), fallen_back as (
@@ -98,15 +114,26 @@ const columns = (keys: readonly KeyRow[]): string[][] => [
 export const lockDevice = async (tx: Tx, userId: string, deviceId: string): Promise<boolean> =>
   (await tx.query(LOCK_DEVICE, [userId, deviceId])).length > 0;
 
-/** Those unclaimed keys of a device that have one of these names. */
+/** The keys of a device that have one of these names; claimed ones as far as they are remembered. */
 export const existingOneTimeKeys = (
   tx: Tx,
   userId: string,
   deviceId: string,
   keys: readonly KeyRow[],
-): Promise<KeyRow[]> => {
+): Promise<ExistingKey[]> => {
   const [algorithms, keyIds] = columns(keys);
-  return tx.query<KeyRow>(EXISTING, [userId, deviceId, algorithms, keyIds]);
+  return tx.query<ExistingKey>(EXISTING, [userId, deviceId, algorithms, keyIds]);
+};
+
+/** Forgets claimed keys of a device: the oldest of many, and those that have the names of new ones. */
+export const forgetClaimedKeys = async (
+  tx: Tx,
+  userId: string,
+  deviceId: string,
+  fresh: readonly KeyRow[],
+): Promise<void> => {
+  const [algorithms, keyIds] = columns(fresh);
+  await tx.query(FORGET, [userId, deviceId, algorithms, keyIds]);
 };
 
 /** Stores one-time keys behind those that are there. */
@@ -134,7 +161,7 @@ export const countKeys = (reader: Database | Tx, userId: string, deviceId: strin
   reader.query<KeyCountRecord>(COUNTS, [userId, deviceId]);
 
 /**
- * Takes the oldest one-time key of each device and algorithm away, once and for all; where there is none, the fallback key is
+ * Claims the oldest one-time key of each device and algorithm, once and for all; where there is none, the fallback key is
  * the answer, and counts as used from then on.
  */
 export const claimKeys = (database: Database, wanted: readonly WantedKey[]): Promise<ClaimedKey[]> =>

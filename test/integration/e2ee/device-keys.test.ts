@@ -1,5 +1,8 @@
 import { expect } from 'chai';
+import { sql } from '#src/storage/statement.ts';
 import { deviceKeysOf, EncryptionServer, keyOf, type TestDevice } from './encryption-server.ts';
+
+const COUNT = sql('test_one_time_keys_count', 'select count(*)::int as n from one_time_keys where user_id = $1');
 
 describe('keys of devices', function () {
   this.timeout(60_000);
@@ -157,6 +160,37 @@ describe('keys of devices', function () {
     expect([again.status, again.body.one_time_key_counts]).to.deep.equal([200, { signed_curve25519: 1 }]);
     const other = await upload(alice, { one_time_keys: { 'signed_curve25519:A': signed('other') } });
     expect([other.status, other.body.errcode]).to.deep.equal([400, 'M_INVALID_PARAM']);
+  });
+
+  it('that were claimed are not handed out again to who uploads them again, as clients do that lost an answer', async () => {
+    const keys = Object.fromEntries(['A', 'B', 'C'].map((name) => [`signed_curve25519:${name}`, signed(name)]));
+    await upload(alice, { one_time_keys: keys });
+    const first = await claim(alice);
+    expect(Object.keys(first.one_time_keys[alice.userId][alice.deviceId])).to.deep.equal(['signed_curve25519:A']);
+    const again = await upload(alice, { one_time_keys: { ...keys, 'signed_curve25519:D': signed('D') } });
+    expect([again.status, again.body.one_time_key_counts]).to.deep.equal([200, { signed_curve25519: 3 }]);
+    const names: string[] = [];
+    for (let count = 0; count < 4; count++) {
+      const { one_time_keys: found } = await claim(alice);
+      names.push(...Object.keys(found[alice.userId]?.[alice.deviceId] ?? {}));
+    }
+    expect(names).to.deep.equal(['B', 'C', 'D'].map((name) => `signed_curve25519:${name}`));
+    // A client that begins anew may give its new keys the old names.
+    const renewed = await upload(alice, { one_time_keys: { 'signed_curve25519:A': signed('new') } });
+    expect([renewed.status, renewed.body.one_time_key_counts]).to.deep.equal([200, { signed_curve25519: 1 }]);
+    const last = await claim(alice);
+    expect(last.one_time_keys[alice.userId][alice.deviceId]['signed_curve25519:A'].key).to.equal('new');
+  });
+
+  it('that were claimed are remembered in a bounded number', async () => {
+    for (let round = 0; round < 8; round++) {
+      const names = Array.from({ length: 20 }, (_, n) => `signed_curve25519:R${round}N${n}`);
+      await upload(alice, { one_time_keys: Object.fromEntries(names.map((name) => [name, signed(name)])) });
+      await Promise.all(names.map(() => claim(alice)));
+    }
+    await upload(alice, { one_time_keys: { 'signed_curve25519:LAST': signed('last') } });
+    const [row] = await server.database.query<{ n: number }>(COUNT, [alice.userId]);
+    expect(row?.n).to.be.within(2, 101);
   });
 
   it('are bounded in number', async () => {

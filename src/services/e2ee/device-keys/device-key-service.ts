@@ -8,6 +8,7 @@ import { upsertDeviceKeys } from '#src/storage/e2ee/device-keys.ts';
 import {
   countKeys,
   existingOneTimeKeys,
+  forgetClaimedKeys,
   insertOneTimeKeys,
   type KeyRow,
   lockDevice,
@@ -119,21 +120,24 @@ export class DeviceKeyService {
     }
     if (oneTime.length > 0) {
       const there = new Map(
-        (await existingOneTimeKeys(tx, userId, deviceId, oneTime)).map((row) => [nameOf(row), row.content]),
+        (await existingOneTimeKeys(tx, userId, deviceId, oneTime)).map((row) => [nameOf(row), row]),
       );
       const fresh = oneTime.filter((row) => {
         const known = there.get(nameOf(row));
-        if (known !== undefined && known !== row.content) {
+        // A client that lost the answer to an upload repeats it: what was claimed meanwhile must not be claimed twice.
+        if (known?.content === row.content) return false;
+        if (known?.isClaimed === false) {
           throw new MatrixError(
             'M_INVALID_PARAM',
             `There is another one-time key named ${nameOf(row)} already. Give a new key a new id.`,
           );
         }
-        return known === undefined;
+        return true;
       });
       const held = (await countKeys(tx, userId, deviceId)).reduce((sum, { count }) => sum + count, 0);
       if (held + fresh.length > maxOneTimeKeys)
         throw new MatrixError('M_TOO_LARGE', `A device can have ${maxOneTimeKeys} unclaimed one-time keys at most.`);
+      await forgetClaimedKeys(tx, userId, deviceId, fresh);
       await insertOneTimeKeys(tx, userId, deviceId, fresh);
     }
     if (fallback.length > 0) await upsertFallbackKeys(tx, userId, deviceId, fallback);
