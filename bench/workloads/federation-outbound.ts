@@ -9,8 +9,9 @@ import { lower, percentile, type Workload } from '../workload.ts';
 
 const CERTIFICATES = new URL('../../test/support/certificates/', import.meta.url);
 const SHARED_BY = 50;
-const LIVE = 100;
-const DEAD = 900;
+/** More of them to see what many cost: figures are for these. */
+const LIVE = Number(process.env['BENCH_LIVE_SERVERS'] ?? 100);
+const DEAD = Number(process.env['BENCH_DEAD_SERVERS'] ?? 900);
 /** Nobody listens there: the ports are of the range that is handed out to nobody. */
 const FIRST_DEAD_PORT = 1_024;
 const TEXTS = 50;

@@ -72,7 +72,7 @@ async function placesOf(
   try {
     const discovery = new ServerDiscovery({
       staticHosts: config.federation.staticHosts,
-      wellKnown: new WellKnownServers({ http, clock }),
+      wellKnown: new WellKnownServers({ http, clock, resolve: names.addresses }),
       records: new ServiceRecords({ clock, random: systemRandom, resolve: (name) => names.services(name) }),
     });
     return await discovery.find(config.serverName);

@@ -81,7 +81,7 @@ export function composeServers(below: Platform & ServerFiles & Outside): Slice<S
     verdictOn: (name) => serverPolicy.verdictOn(name),
     discovery: new ServerDiscovery({
       staticHosts,
-      wellKnown: new WellKnownServers({ http: discoveryHttp, clock }),
+      wellKnown: new WellKnownServers({ http: discoveryHttp, clock, resolve: guarded.resolve }),
       records: new ServiceRecords({ clock, random, resolve: (name) => below.nameResolver.services(name) }),
     }),
     backoff,

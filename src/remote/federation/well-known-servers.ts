@@ -4,11 +4,14 @@ import { timeOfHttpDate } from '#src/kernel/dates.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
 import { parseServerName, type ServerName } from '#src/protocol/identifiers/server-name.ts';
-import type { OutboundAnswer, OutboundHttp } from '../outbound-http.ts';
+import type { Resolve } from '../name-resolver.ts';
+import type { OutboundAnswer, OutboundFailure, OutboundHttp } from '../outbound-http.ts';
+import { failure } from '../outbound-result.ts';
 
 export interface WellKnownServersOptions {
   readonly http: Pick<OutboundHttp, 'request'>;
   readonly clock: Clock;
+  readonly resolve: Resolve;
   /** Instead of 443. */
   readonly port?: number | undefined;
 }
@@ -81,16 +84,8 @@ export class WellKnownServers {
   }
 
   async #fetch(hostname: string, known: Known | undefined): Promise<Known> {
-    const { clock, http, port } = this.#options;
-    const host = port === undefined ? hostname : `${hostname}:${port}`;
-    const answer = await http.request({
-      method: 'GET',
-      url: `https://${host}/.well-known/matrix/server`,
-      headers: { accept: 'application/json' },
-      maxBodyBytes: MAX_BODY_BYTES,
-      maxRedirects: MAX_REDIRECTS,
-      timeouts: TIMEOUTS,
-    });
+    const { clock } = this.#options;
+    const answer = await this.#request(hostname);
     const now = clock.now();
     const name = answer.ok && answer.status === 200 ? nameIn(answer.body) : undefined;
     if (answer.ok && name !== undefined) {
@@ -106,6 +101,22 @@ export class WellKnownServers {
       return { ...known, refreshAt: expiresAt, expiresAt, failures };
     }
     return { name: undefined, fetchedAt: now, refreshAt: now + pause, expiresAt: now + pause, failures };
+  }
+
+  async #request(hostname: string): Promise<OutboundAnswer | OutboundFailure> {
+    const { http, port, resolve } = this.#options;
+    // A name that nobody can tell the address of takes none of the few places for requests.
+    const isThere = await resolve(hostname).catch(() => []);
+    if (isThere.length === 0) return failure('unresolved', `the address of ${hostname} could not be found`);
+    const host = port === undefined ? hostname : `${hostname}:${port}`;
+    return http.request({
+      method: 'GET',
+      url: `https://${host}/.well-known/matrix/server`,
+      headers: { accept: 'application/json' },
+      maxBodyBytes: MAX_BODY_BYTES,
+      maxRedirects: MAX_REDIRECTS,
+      timeouts: TIMEOUTS,
+    });
   }
 }
 

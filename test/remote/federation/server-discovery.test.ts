@@ -1,3 +1,4 @@
+import type { LookupAddress } from 'node:dns';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:https';
@@ -23,6 +24,9 @@ interface Site {
   readonly body?: string;
   readonly headers?: Record<string, string>;
 }
+
+/** Names of which no name server says anything. */
+const SILENT = /^silent/;
 
 describe('a server', () => {
   let web: Server;
@@ -79,16 +83,21 @@ describe('a server', () => {
     const clock = new ManualClock();
     const lookedUp: string[] = [];
     const addresses = new Map<string, string>();
+    const resolve = async (hostname: string): Promise<LookupAddress[]> =>
+      SILENT.test(hostname)
+        ? new Promise<never>(() => undefined)
+        : [{ address: addresses.get(hostname) ?? '127.0.0.1', family: 4 }];
     const http = new OutboundHttp({
       guard: new AddressGuard({ deny: ['0.0.0.0/0', '::/0'], allow: ['127.0.0.1'] }),
       timers: systemTimers,
       userAgent: 'test',
       certificateAuthorities: [certificate('authority.crt').toString()],
-      resolve: async (hostname) => [{ address: addresses.get(hostname) ?? '127.0.0.1', family: 4 }],
+      resolve,
+      concurrency: 2,
     });
     const discovery = new ServerDiscovery({
       staticHosts,
-      wellKnown: new WellKnownServers({ http, clock, port }),
+      wellKnown: new WellKnownServers({ http, clock, resolve, port }),
       records: new ServiceRecords({
         clock,
         random: systemRandom,
@@ -202,6 +211,14 @@ describe('a server', () => {
     const before = here.lookedUp.length;
     await found(here, 'c.test');
     expect(here.lookedUp.length).to.equal(before);
+  });
+
+  it('whose name no name server answers for keeps nobody from being found, however many of them there are', async () => {
+    const here = world();
+    delegating('a.test', { 'm.server': 'real.test:1' });
+    for (let n = 0; n < 20; n++) void here.discovery.find(`silent${n}.test`);
+    expect(await found(here, 'a.test')).to.deep.equal(['real.test:1 real.test:1 real.test']);
+    expect(asked).to.deep.equal([`a.test${WELL_KNOWN}`]);
   });
 
   it('whose well-known file is none is looked for as if there were none', async () => {
