@@ -7,7 +7,7 @@ import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Histogram, Metrics } from '#src/kernel/metrics.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { ConnectionLine } from './connection-line.ts';
-import { LargeRequests } from './large-requests.ts';
+import { LargeWrites } from './large-writes.ts';
 import { databaseAnswered } from '#src/kernel/work.ts';
 import { columnTypes, countingClient } from './counting-client.ts';
 import { isDeadlock, isOfDatabase } from './failures.ts';
@@ -54,7 +54,7 @@ const CLAIM_META = sql(
 export class Database {
   readonly #pool: pg.Pool;
   readonly #line: ConnectionLine;
-  readonly #largeRequests = new LargeRequests(CONNECTION_TIMEOUT_MS);
+  readonly #largeWrites = new LargeWrites(CONNECTION_TIMEOUT_MS);
   readonly #logger: Logger;
   readonly #clock: Clock;
   readonly #sent: { count: number };
@@ -115,7 +115,7 @@ export class Database {
     options.metrics.gaugeOf(
       'tsudoi_sql_pool_waiting',
       'queries that wait for a connection to PostgreSQL',
-      () => pool.waitingCount + database.#line.waiting + database.#largeRequests.waiting,
+      () => pool.waitingCount + database.#line.waiting + database.#largeWrites.waiting,
     );
     database.#connections.watch(pool);
     try {
@@ -173,8 +173,6 @@ export class Database {
   async query<R extends object = SqlRow>(statement: Statement, values: readonly unknown[] = []): Promise<R[]> {
     const began = systemClock.monotonic();
     let rows: R[];
-    const turn = this.#largeRequests.turn();
-    if (turn !== undefined) await turn.begun;
     try {
       const waiting = this.#line.take();
       if (waiting !== undefined) await waiting;
@@ -187,7 +185,6 @@ export class Database {
       if (isOfDatabase(error)) this.#failures.inc();
       throw error;
     } finally {
-      turn?.end();
       this.#seconds.observe((systemClock.monotonic() - began) / 1_000);
     }
     const waiting = databaseAnswered(rows.length);
@@ -197,7 +194,7 @@ export class Database {
 
   /** Runs `use` in a transaction (read committed), commits when it resolves, rolls back when it rejects. */
   write<T>(use: (tx: Tx) => Promise<T>): Promise<T> {
-    return this.#transaction('begin', use);
+    return this.#largeWrites.run(() => this.#transaction('begin', use));
   }
 
   /** As `write`, and anew when another transaction and this one were in each other’s way (a deadlock). */
@@ -217,15 +214,7 @@ export class Database {
   }
 
   async #transaction<T>(begin: string, use: (tx: Tx) => Promise<T>): Promise<T> {
-    const turn = this.#largeRequests.turn();
-    if (turn !== undefined) await turn.begun;
-    let client: pg.PoolClient;
-    try {
-      client = await this.#connect();
-    } catch (error) {
-      turn?.end();
-      throw error;
-    }
+    const client = await this.#connect();
     const context = new TransactionContext({
       client,
       orm: () => this.#orm.get(),
@@ -254,7 +243,6 @@ export class Database {
     } finally {
       client.release(isBroken);
       this.#line.give();
-      turn?.end();
     }
     for (const callback of context.close()) {
       try {

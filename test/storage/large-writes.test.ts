@@ -3,9 +3,9 @@ import { doing, Work } from '#src/kernel/work.ts';
 import { type Database, sql } from '#src/storage/database.ts';
 import { InProcessServer } from '#test/support/in-process-server.ts';
 
-const SELECT = sql('test_large_requests', 'select $1::int as number');
+const SELECT = sql('test_large_writes', 'select $1::int as number');
 
-describe('requests with large bodies', () => {
+describe('transactions of requests with large bodies', () => {
   let server: InProcessServer;
   let database: Database;
   before(async () => {
@@ -22,7 +22,7 @@ describe('requests with large bodies', () => {
   };
   const LARGE = 1024 * 1024;
 
-  it('use the database one at a time, users in turn, and others do not wait for them', async () => {
+  it('run one at a time, users in turn, and others do not wait for them', async () => {
     const order: string[] = [];
     const gates = new Map<string, () => void>();
     const begin = (name: string, party: string, bytes = LARGE): Promise<void> =>
@@ -52,16 +52,25 @@ describe('requests with large bodies', () => {
     await Promise.all([first, ...others]);
   });
 
-  it('read beside their own transaction without waiting for it, and make nobody wait after a failure', async () => {
-    const inside = await doing(request(LARGE, 'a'), () =>
-      database.write(async () => database.query<{ number: number }>(SELECT, [7])),
+  it('begin others within their transaction, read without waiting, and make no one wait after a failure', async () => {
+    const running = Promise.withResolvers<void>();
+    const begun = Promise.withResolvers<void>();
+    const first = doing(request(LARGE, 'a'), () =>
+      database.write(async () => {
+        await database.write((tx) => tx.query(SELECT, [7]));
+        begun.resolve();
+        await running.promise;
+      }),
     );
-    expect(inside).to.deep.equal([{ number: 7 }]);
+    await begun.promise;
+    const read = await doing(request(LARGE, 'b'), () => database.query<{ number: number }>(SELECT, [1]));
+    expect(read).to.deep.equal([{ number: 1 }]);
+    running.resolve();
+    await first;
     const failing = doing(request(LARGE, 'a'), () => database.write(() => Promise.reject(new Error('no'))));
     await failing.catch(() => undefined);
-    await doing(request(LARGE, 'a'), () => database.query(SELECT, ['no number'])).catch(() => undefined);
     const both = await doing(request(LARGE, 'b'), () =>
-      Promise.all([1, 2].map((number) => database.query<{ number: number }>(SELECT, [number]))),
+      Promise.all([1, 2].map((number) => database.write((tx) => tx.query<{ number: number }>(SELECT, [number])))),
     );
     expect(both.flat()).to.deep.equal([{ number: 1 }, { number: 2 }]);
   });

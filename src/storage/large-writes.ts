@@ -1,0 +1,51 @@
+import { currentWork, type Work } from '#src/kernel/work.ts';
+import { ConnectionLine } from './connection-line.ts';
+
+/** Bytes of a request's body from which what it writes counts as large. */
+const LARGE_BYTES = 32 * 1024;
+/** Transactions of large requests at the same time. */
+const AT_ONCE = 1;
+
+/**
+ * Transactions of requests with large bodies run one at a time, users in turn. What they write goes through the same write-ahead log as messages:
+ * a commit waits until everything before it in the log is on disk, and that must not be megabytes of many requests. One at a time they are not
+ * slower altogether, since they do not wait for each other's locks. Single statements do not wait: a transaction may need one that another
+ * request has begun.
+ */
+export class LargeWrites {
+  readonly #line: ConnectionLine;
+  /** Requests whose transaction runs: what one begins within it runs at once. */
+  readonly #running = new Set<Work>();
+
+  /** @param timeoutMs how long a request waits for its turn */
+  constructor(timeoutMs: number) {
+    this.#line = new ConnectionLine(AT_ONCE, timeoutMs);
+  }
+
+  /** How many transactions wait for their turn. */
+  get waiting(): number {
+    return this.#line.waiting;
+  }
+
+  /**
+   * Runs a transaction of the request that is being handled when it is its turn; at once where the request is not large.
+   *
+   * @throws when its turn does not come in time
+   */
+  run<T>(transaction: () => Promise<T>): Promise<T> {
+    const work = currentWork();
+    const mayRun = work === undefined || work.bytesIn < LARGE_BYTES || this.#running.has(work);
+    return mayRun ? transaction() : this.#runInTurn(work, transaction);
+  }
+
+  async #runInTurn<T>(work: Work, transaction: () => Promise<T>): Promise<T> {
+    await this.#line.take();
+    this.#running.add(work);
+    try {
+      return await transaction();
+    } finally {
+      this.#running.delete(work);
+      this.#line.give();
+    }
+  }
+}
