@@ -10,7 +10,7 @@ const LARGE = 'x'.repeat(60_000);
 const EVENTS_OF_TRANSACTION = 20;
 /** As many as all users together may join at once. */
 const ROOMS = 150;
-const TRICKS: readonly Trick[] = ['never whole', 'endless ids', 'endless state'];
+const TRICKS: readonly Trick[] = ['never whole', 'never whole', 'never whole', 'endless ids', 'endless state'];
 
 /** What another server does with rooms that it shares with this one, and what users have made of all that there is of them. */
 export const sharedRooms: readonly Attack[] = [

@@ -102,8 +102,14 @@ export class HostileRooms {
     else if (what === 'state_ids' && room.trick === 'endless ids')
       endless(response, '{"pdu_ids":[', `"$${'a'.repeat(43)}",`);
     else if (what === 'backfill') response.end(JSON.stringify({ pdus: pageOf(room, url.searchParams.getAll('v')) }));
-    // Whoever asks for the state of a room that never becomes whole waits.
-    else if (what !== 'state' && what !== 'state_ids') response.end('{}');
+    else if (what === 'state_ids' && room.trick === 'endless past') {
+      const ids = room.state.map(({ eventId }) => eventId);
+      response.end(JSON.stringify({ pdu_ids: ids, auth_chain_ids: ids }));
+    } else if (what === 'state' || what === 'state_ids') {
+      // It is asked again and again: a server that says nothing at all would be left alone.
+      response.statusCode = 404;
+      response.end('{"errcode":"M_NOT_FOUND","error":"There is no such event."}');
+    } else response.end('{}');
     return true;
   }
 
