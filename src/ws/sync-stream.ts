@@ -79,7 +79,9 @@ export class SyncStream implements StreamSettings {
   pump(): void {
     const user = this.#user;
     if (user === undefined || this.#isClosed || this.#isBusy) return;
-    if (this.#hasBegun && user.version === this.#version) return;
+    // Rooms that did not fit into an answer come with the next one, whether or not there is other news.
+    const isBehind = this.#since?.rooms !== undefined;
+    if (this.#hasBegun && !isBehind && user.version === this.#version) return;
     if (!this.#sink.mayPush()) return;
     this.#isBusy = true;
     this.#version = user.version;

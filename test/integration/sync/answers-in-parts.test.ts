@@ -1,7 +1,10 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { decodeSyncToken } from '#src/protocol/wire/position.ts';
+import { WEBSOCKET_PATH } from '#src/ws/web-socket-api.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
+import { until } from '#test/support/until.ts';
+import { StreamClient } from '#test/ws/stream-client.ts';
 
 const MOST_BYTES = 150_000;
 const SIZE = 40_000;
@@ -116,7 +119,7 @@ describe('a user whose rooms have more state than fits into an answer', function
     await assertKnowsAll(user, client);
   });
 
-  it('is told so after an absence, with full_state, after a restart, and by the WebSocket API’s kind of position', async () => {
+  it('is told so after an absence, with full_state, and after a restart', async () => {
     const user = name('user');
     const first = await server.room(user);
     const client = new Client(server, user);
@@ -178,6 +181,19 @@ describe('a user whose rooms have more state than fits into an answer', function
       }),
       { numRuns: Number(process.env['SYNC_PARTS_RUNS'] ?? 6) },
     );
+  });
+
+  it('is told of them in several frames of a WebSocket, one after the other without any other news', async () => {
+    const user = name('user');
+    const rooms: string[] = [];
+    for (let index = 0; index < 12; index += 1) rooms.push(await largeRoom(user));
+    const { token } = await server.session(user);
+    const client = await StreamClient.open(`${server.url.replace(/^http/, 'ws')}${WEBSOCKET_PATH}`, { token });
+    const told = (): ReadonlySet<string> =>
+      new Set(client.syncs.flatMap((sync) => Object.keys(sync.rooms?.join ?? {})));
+    await until('all rooms are told', () => rooms.every((roomId) => told().has(roomId)));
+    expect(client.syncs.length).to.be.at.least(3);
+    await client.end();
   });
 
   it('is told of them in several answers of sliding sync, and of what happened meanwhile in those that are still to come', async () => {
