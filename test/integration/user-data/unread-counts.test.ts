@@ -10,6 +10,7 @@ import { World } from './world.ts';
 const ALICE = '@alice:test';
 const BOB = '@bob:test';
 const CAROL = '@carol:test';
+const DORA = '@dora:test';
 
 const plain = (unread: RoomUnread): { main: [number, number]; threads: Record<string, [number, number]> } => ({
   main: [unread.notification, unread.highlight],
@@ -428,6 +429,52 @@ describe('unread counts', () => {
     await world.say(room, names[1]!, 'I have read it');
     await world.say(room, ALICE, 'good');
     expect((await counts(names[1]!, room)).main).to.deep.equal([1, 0]);
+  });
+
+  it('is read once for all, too, where the first who came back had been away for a shorter time than the others', async () => {
+    const room = await world.room(ALICE, [BOB, CAROL]);
+    const message = { type: 'm.room.message', sender: ALICE, content: { msgtype: 'm.text', body: 'more' } };
+    const say = async (count: number): Promise<void> => {
+      for (let i = 0; i < count; i += 100)
+        await world.services.events.sendAll(
+          room,
+          Array.from({ length: 100 }, () => message),
+        );
+    };
+    const joined: string[] = [];
+    for (let i = 0; i < 6; i++) {
+      await world.join(room, `@late${i}:test`);
+      joined.push(`@late${i}:test`);
+      await say(300);
+    }
+    const read = async (userId: string): Promise<string[]> => {
+      const names = await world.app.statementNames(async () => {
+        expect((await counts(userId, room)).main, userId).to.deep.equal([1_800 - 300 * joined.indexOf(userId), 0]);
+      });
+      return names.filter((name) => name.startsWith('unread'));
+    };
+    expect(await read(joined[5]!)).to.deep.equal(['unread_events']);
+    expect(await read(joined[4]!)).to.deep.equal(['unread_window', 'unread_mentions']);
+    expect(await read(joined[0]!)).to.deep.equal(['unread_window', 'unread_mentions']);
+    for (const userId of joined.slice(1, 4)) expect(await read(userId)).to.deep.equal(['unread_mentions']);
+  });
+
+  it('reads what is unread of many busy rooms together, and not room by room', async () => {
+    const rooms: Room[] = [];
+    const message = { type: 'm.room.message', sender: ALICE, content: { msgtype: 'm.text', body: 'more' } };
+    for (let i = 0; i < 12; i++) {
+      const room = await world.room(ALICE, [BOB, DORA]);
+      await world.services.events.sendAll(
+        room,
+        Array.from({ length: 300 }, () => message),
+      );
+      rooms.push(room);
+    }
+    await world.services.unread.load(BOB, rooms);
+    const names = await world.app.statementNames(() => world.services.unread.load(DORA, rooms));
+    expect(names.filter((name) => name === 'unread_window')).to.have.length(8);
+    expect(names.filter((name) => name === 'unread_events')).to.have.length(1);
+    for (const room of rooms) expect((await counts(DORA, room)).main).to.deep.equal([300, 0]);
   });
 
   it('misses nothing that comes while it reads', async () => {

@@ -24,6 +24,8 @@ import { UnreadWindows, type WindowEvent } from './unread-windows.ts';
 
 const MEMBER = 'm.room.member';
 const NOTHING: RoomUnread = { notification: 0, highlight: 0, threads: new Map() };
+/** Rooms whose events are read for all users at once, a statement each; those of others are read together, for one user. */
+const MAX_SHARED_READS = 8;
 /** How often a state is read again when it was dropped while it was read. */
 const LOAD_ATTEMPTS = 5;
 
@@ -278,7 +280,7 @@ export class UnreadCounts {
     return room.lastPosition > Math.max(since, read);
   }
 
-  /** Reads what `counts` needs for several rooms at once, in four statements at most. */
+  /** Reads what `counts` needs for several rooms at once, in four statements, and one for each of a few rooms in which much is unread. */
   async load(userId: string, rooms: readonly Room[]): Promise<void> {
     const user = await this.#interner.userNid(userId);
     await this.#pushRules.load([userId]);
@@ -382,14 +384,7 @@ export class UnreadCounts {
     ignored: ReadonlySet<string>,
   ): Promise<void> {
     try {
-      const shared: Shared[] = [];
-      for (const range of ranges) {
-        const into = fresh.get(range.room);
-        const window = into && (await this.#windows.of(into.room, range.after));
-        if (window === undefined || into === undefined) continue;
-        const events = window.between(range.after, range.upTo, MAX_EVENTS);
-        shared.push({ ...range, into, events, floor: (events[0]?.nid ?? range.upTo + 1) - 1 });
-      }
+      const shared = await this.#sharedOf(fresh, ranges);
       const isShared = new Set(shared.map(({ room }) => room));
       const alone = ranges.filter(({ room }) => !isShared.has(room));
       if (alone.length > 0) await this.#readAlone(user, fresh, alone, ignored);
@@ -398,6 +393,23 @@ export class UnreadCounts {
     } finally {
       for (const { room } of fresh.values()) this.#loading.delete(keyOf(room, user));
     }
+  }
+
+  /** What is in memory for all users, or read for all of them, of a few rooms at once. */
+  async #sharedOf(fresh: ReadonlyMap<number, Fresh>, ranges: readonly Range[]): Promise<readonly Shared[]> {
+    let read = 0;
+    const found = await Promise.all(
+      ranges.map(async (range): Promise<readonly Shared[]> => {
+        const into = fresh.get(range.room);
+        if (into === undefined) return [];
+        if (this.#windows.isReadFor(into.room, range.after) && (read += 1) > MAX_SHARED_READS) return [];
+        const window = await this.#windows.of(into.room, range.after);
+        if (window === undefined) return [];
+        const events = window.between(range.after, range.upTo, MAX_EVENTS);
+        return [{ ...range, into, events, floor: (events[0]?.nid ?? range.upTo + 1) - 1 }];
+      }),
+    );
+    return found.flat();
   }
 
   /** Reads for one user what has come since they read something. */

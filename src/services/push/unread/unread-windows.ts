@@ -166,11 +166,17 @@ export class UnreadWindows {
    */
   async of(room: Room, after: number): Promise<UnreadWindow | undefined> {
     const known = this.#windows.get(room.nid);
-    if (known !== undefined) return known.covers(after) ? known : undefined;
-    const loading = this.#loading.get(room.nid);
-    if (loading === undefined && after > (this.#busyAfter.get(room.nid) ?? -1)) return undefined;
-    const window = await (loading?.done ?? this.#load(room, after));
+    if (known?.covers(after) === true) return known;
+    if (!this.isReadFor(room, after)) return undefined;
+    const window = await (this.#loading.get(room.nid)?.done ?? this.#load(room, after));
     return window?.covers(after) === true ? window : undefined;
+  }
+
+  /** Whether `of` has to read the room's events. */
+  isReadFor(room: Room, after: number): boolean {
+    if (this.#windows.peek(room.nid)?.covers(after) === true) return false;
+    // Where others wait for it already, one more costs nothing.
+    return this.#loading.has(room.nid) || after <= (this.#busyAfter.get(room.nid) ?? -1);
   }
 
   /** Undefined where it was outdated before it was read. */
