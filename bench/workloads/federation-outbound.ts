@@ -72,7 +72,7 @@ const seat = async (server: BenchServer, roomId: string, names: readonly string[
 export const federationOutbound: Workload = {
   id: 'federation-outbound',
   title: `Sending to other servers: a room with ${SHARED_BY}, and ${LIVE + DEAD} of which ${DEAD} are away`,
-  limitSeconds: 240,
+  limitSeconds: LIVE + DEAD > 1_000 ? 600 : 240,
   server: {
     env: {
       TSUDOI_FEDERATION__ALLOW_IP_RANGES: JSON.stringify(['127.0.0.0/8']),

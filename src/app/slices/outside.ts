@@ -51,5 +51,6 @@ export function composeOutside(below: Platform & ServerFiles): Slice<Outside> {
       appserviceOutbound,
       appserviceApi: new ApplicationServicesApi(appserviceOutbound),
     },
+    close: async () => nameResolver.close(),
   };
 }

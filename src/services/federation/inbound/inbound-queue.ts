@@ -37,7 +37,8 @@ export interface WaitingEvent {
 export interface GapCloser {
   /**
    * @param origin the server that sent the event
-   * @returns what became of it; undefined when what is missing could not be had
+   * @returns what became of it; undefined when what is missing could not be had. What comes after a gap in a room whose state is not whole is
+   *   missing something.
    */
   close(room: Room, event: IdentifiedPdu, origin: string, signal: AbortSignal): Promise<Reception | undefined>;
 }
@@ -138,6 +139,11 @@ export class InboundQueue {
       'How long it took to ask other servers for what an event needed.',
       SECONDS,
     );
+    options.stream.on('completed', ({ room }) => {
+      const line = this.#lines.get(room.nid);
+      for (const [origin, aside] of line?.aside ?? [])
+        if (line !== undefined) this.#wakeAside(room, line, origin, aside);
+    });
     options.stream.on('appended', ({ events, room }) => {
       for (const { event } of events) this.#came(room, event.eventId);
     });
@@ -470,7 +476,7 @@ export class InboundQueue {
   /**
    * Something before the event is not here: perhaps it came meanwhile, else it is asked for.
    *
-   * @returns false when the event waits for its server, which is away
+   * @returns false when the event waits: for its server, which is away, or for the state of the room
    */
   async #receiveAfterGap(
     room: Room,
@@ -496,6 +502,8 @@ export class InboundQueue {
       const reception = await this.#gateOf(origin).run(() => this.#asking.run(() => this.#close(room, waiting)));
       this.#seconds.observe((clock.monotonic() - started) / 1000);
       const last = reception ?? again;
+      // Nobody's places are taken by what waits for the state of its room.
+      if (last.outcome === 'missing' && room.partial !== undefined) return false;
       // It was acknowledged: what its server will tell when it is back must not be lost because it was away for a moment.
       if (last.outcome === 'missing' && !isLast && isAway(origin)) return false;
       this.#note(room, waiting, last);

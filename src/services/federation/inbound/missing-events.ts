@@ -103,11 +103,8 @@ export class MissingEvents implements GapCloser {
     const prevIds = new Set(referencedIds(event.pdu.prev_events));
     const gaps = missing.filter((id) => prevIds.has(id));
     if (gaps.length > MAX_BRANCHES) return unknown;
-    if (gaps.length > 0 && room.partial !== undefined) {
-      // What such a state adds to one that is not whole could not be told from what is missing.
-      await Promise.race([room.whenFull(), aborted(signal)]);
-      if (room.partial !== undefined || signal.aborted) return unknown;
-    }
+    // What such a state adds to one that is not whole could not be told from what is missing.
+    if (gaps.length > 0 && room.partial !== undefined) return unknown;
     const states: (readonly string[])[] = [];
     for (const gap of gaps) {
       const state = await fetcher.stateAfter(room, gap, origin, signal);
@@ -123,12 +120,6 @@ export class MissingEvents implements GapCloser {
     return accept();
   }
 }
-
-const aborted = (signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 
 const comesAfterOneOf = ({ pdu }: IdentifiedPdu, ids: readonly string[]): boolean =>
   referencedIds(pdu.prev_events).some((id) => ids.includes(id));

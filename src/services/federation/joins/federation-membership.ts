@@ -12,7 +12,7 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { matrixErrorOf } from '#src/remote/federation/federation-client.ts';
 import type { Handshake, MadeMembership, MembershipApi } from '#src/remote/federation/membership-api.ts';
-import type { EventReceiver } from '#src/services/events/receiving/event-receiver.ts';
+import type { EventReceiver, Reception } from '#src/services/events/receiving/event-receiver.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
@@ -342,7 +342,17 @@ export class FederationMembership implements RemoteMembership {
     if (reception.outcome === 'missing' && answer.membersOmitted) {
       const late = new AbortController();
       const timer = timers.after(MAX_COMING_MS, () => late.abort());
-      reception = (await gaps.close(room, join, server, late.signal).finally(() => timer.cancel())) ?? reception;
+      const close = (): Promise<Reception | undefined> => gaps.close(room, join, server, late.signal);
+      try {
+        reception = (await close()) ?? reception;
+        if (reception.outcome === 'missing' && room.partial !== undefined) {
+          await Promise.race([room.whenFull(), timers.sleep(MAX_COMING_MS, late.signal)]);
+          reception = (await close()) ?? reception;
+        }
+      } finally {
+        timer.cancel();
+        late.abort();
+      }
     } else if (reception.outcome === 'missing') {
       const state = [...answer.state.values()].map(({ eventId }) => eventId).filter((id) => id !== join.eventId);
       reception = await receiver.receiveAt(room, join, state);

@@ -726,6 +726,56 @@ describe('a room that is joined before its members are known', function () {
     for (const answer of answers) expect((await answer).status).to.equal(403);
   });
 
+  it('accepts what comes after a gap when its state is whole, however long that takes, and it keeps back nothing of other rooms', async () => {
+    const [m1] = MEMBERS as [string];
+    /** The newest of three events, of which the first is not given. */
+    const gapIn = (room: PartialRoom): BuiltPdu => {
+      const [first, second, third] = ['first', 'second', 'third'].map((body) => room.say(m1, body));
+      const enc = encodeURIComponent(room.roomId);
+      p.on('POST', `/_matrix/federation/v1/get_missing_events/${enc}`, () => ({ body: { events: [second!.pdu] } }));
+      p.on('GET', new RegExp(`/state_ids/${enc.replaceAll('.', '\\.')}`), ({ query }) => {
+        const ids = (events: readonly { eventId: string }[]): string[] => events.map(({ eventId }) => eventId);
+        const state = [...room.state.values()];
+        return query.get('event_id') === first!.eventId
+          ? { body: { pdu_ids: ids(state), auth_chain_ids: ids(room.authChain(state)) } }
+          : { status: 404 };
+      });
+      p.on('GET', `/_matrix/federation/v1/event/${encodeURIComponent(first!.eventId)}`, () => ({
+        body: { origin: 'p.test', origin_server_ts: 0, pdus: [first!.pdu] },
+      }));
+      return third as BuiltPdu;
+    };
+    const whole = await joined();
+    await complete(whole);
+    const rooms: PartialRoom[] = [];
+    for (let n = 0; n < 4; n++) rooms.push(await joined());
+    const shown = async (room: PartialRoom): Promise<string[]> =>
+      a.bodies(await a.must('alice', 'GET', `${at(room)}/messages?dir=b&limit=10`));
+    await p.transact('a.test', { pdus: rooms.map((room) => gapIn(room).pdu) });
+    await p.transact('a.test', { pdus: [gapIn(whole).pdu] });
+    await a.services.inboundQueue.idle();
+    expect((await shown(whole)).slice(0, 2)).to.deep.equal(['third', 'second']);
+    for (let minute = 0; minute < 7; minute++) {
+      await federation.clock.advance(60_000);
+      await a.services.inboundQueue.idle();
+    }
+    for (const room of rooms) {
+      room.open();
+      expect(await shown(room)).to.deep.equal([]);
+    }
+    for (const room of rooms) {
+      const held = (await a.services.rooms.byId(room.roomId))!;
+      await until('the state is whole', async () => {
+        if (held.partial === undefined) return true;
+        await federation.clock.advance(60_000);
+        return undefined;
+      });
+      await a.services.inboundQueue.idle();
+      expect((await shown(room)).slice(0, 2)).to.deep.equal(['third', 'second']);
+    }
+    await federation.idle();
+  });
+
   it('takes nothing for its history that is on its way, though its server answers with it when history is asked for', async () => {
     const room = await joined();
     const history = [...room.events.values()].slice(0, -1);
