@@ -15,7 +15,7 @@ const SLACK = 30_000;
 class Client {
   readonly #server: InProcessServer;
   readonly #user: string;
-  readonly #filter = encodeURIComponent(JSON.stringify({ room: { timeline: { limit: 100 } } }));
+  readonly #filter: string;
   readonly joined = new Map<string, { readonly state: Map<string, string>; readonly events: string[] }>();
   readonly left = new Set<string>();
   readonly invites = new Set<string>();
@@ -23,9 +23,10 @@ class Client {
   /** Rooms of each answer, and its bytes. */
   readonly answers: { readonly rooms: number; readonly bytes: number }[] = [];
 
-  constructor(server: InProcessServer, user: string) {
+  constructor(server: InProcessServer, user: string, filter: object = { room: { timeline: { limit: 100 } } }) {
     this.#server = server;
     this.#user = user;
+    this.#filter = encodeURIComponent(JSON.stringify(filter));
   }
 
   /** One request. */
@@ -139,6 +140,59 @@ describe('a user whose rooms have more state than fits into an answer', function
     expect(client.left.has(first)).to.equal(true);
     const told = client.answers.slice(before - 1).reduce((sum, { rooms }) => sum + rooms, 0);
     expect(told).to.equal(9);
+  });
+
+  it('is told in each of several answers no more than one such room, also where each room is told from a position of its own', async () => {
+    const user = name('user');
+    const host = name('host');
+    const client = new Client(server, user);
+    await client.catchUp();
+    const rooms: string[] = [];
+    for (let index = 0; index < 8; index += 1) {
+      const roomId = await largeRoom(host);
+      for (const key of ['l', 'm', 'n'])
+        await server.setState(host, roomId, 'org.large', { text: 'x'.repeat(SIZE) }, key);
+      rooms.push(roomId);
+    }
+    // The first of the two is told, the second is left behind.
+    for (let pair = rooms.length - 2; pair >= 0; pair -= 2) {
+      await server.join(user, ...rooms.slice(pair, pair + 2));
+      await client.sync();
+    }
+    expect(decodeSyncToken(client.token ?? '')?.rooms).to.have.length(4);
+    await client.catchUp();
+    await assertKnowsAll(user, client);
+    for (const { bytes } of client.answers) expect(bytes).to.be.lessThan(4 * SIZE + SLACK);
+  });
+
+  /** A client that loads members lazily and asks for profiles, whose user is in rooms of one host each. */
+  const lazyClient = async (): Promise<{ client: Client; rooms: ReadonlyMap<string, string> }> => {
+    const user = name('user');
+    const rooms = new Map<string, string>();
+    for (let index = 0; index < 12; index += 1) {
+      const host = name('host');
+      const { userId } = await server.session(host);
+      await server.must(host, 'PUT', `/profile/${userId}/m.tz`, { 'm.tz': 'Asia/Tokyo' });
+      const roomId = await largeRoom(host);
+      await server.join(user, roomId);
+      rooms.set(roomId, host);
+    }
+    const filter = {
+      room: { state: { lazy_load_members: true }, timeline: { limit: 5 } },
+      'org.matrix.msc4429.profile_fields': { ids: ['m.tz'] },
+    };
+    return { client: new Client(server, user, filter), rooms };
+  };
+
+  it('is told the profiles of all whom these rooms show, when members are loaded lazily', async () => {
+    const { client, rooms } = await lazyClient();
+    const profiles = new Set<string>();
+    do {
+      const { 'org.matrix.msc4429.users': users = {} } = await client.sync();
+      for (const userId of Object.keys(users)) profiles.add(userId);
+    } while (client.isBehind);
+    expect(client.answers.length).to.be.at.least(3);
+    for (const host of rooms.values()) expect([...profiles]).to.include((await server.session(host)).userId);
   });
 
   it('loses nothing that happens between these answers, whatever it is', async () => {

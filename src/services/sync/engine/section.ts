@@ -90,7 +90,10 @@ export interface Section {
    * of these since the client's position. Its `open` neither notes nor deletes anything.
    */
   readonly isQuietUntilWoken?: true;
-  /** False for sections without parts for rooms: they are not asked again for rooms that did not fit into an earlier response. */
+  /**
+   * False for sections without parts for rooms: they are not opened again for rooms that did not fit into an earlier response, but the view
+   * of this response sees these rooms, too.
+   */
   readonly tellsOfRooms?: false;
   /** Subscribes to what makes news. Called once. */
   listen?(waker: Waker): void;

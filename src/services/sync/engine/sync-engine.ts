@@ -146,7 +146,8 @@ export class SyncEngine {
     const behind: { readonly common: SectionRequest; readonly views: (SectionView | undefined)[] }[] = [];
     for (const rooms of since?.rooms ?? []) {
       const earlier = this.#requestOf(user, earlierRequest(request, rooms), data);
-      const opened: (SectionView | undefined)[] = sections.map(() => QUIET);
+      // A section without parts for rooms may note whom they show: its one view sees all of them.
+      const opened = sections.map(({ tellsOfRooms }, index) => (tellsOfRooms === false ? views[index] : QUIET));
       const reading = this.#open(opened, earlier, undefined, undefined, ({ tellsOfRooms }) => tellsOfRooms !== false);
       if (reading !== undefined) yield reading;
       behind.push({ common: earlier, views: opened });
@@ -250,7 +251,7 @@ export class SyncEngine {
         if (!isNews) continue;
         encoder.room(room, parts);
         hasNews = true;
-        if (rooms.length > 1) for (const { part } of parts) bytes += lengthOf(part);
+        for (const { part } of parts) bytes += lengthOf(part);
       }
       if (at === rooms.length) break;
       if (mayCut && bytes >= most) return { hasNews, bytes, cutAfter: rooms[at - 1]?.room.nid };
