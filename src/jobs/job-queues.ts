@@ -194,7 +194,9 @@ export class JobQueues {
         const tried = job?.attemptsMade ?? 0;
         const isLast = tried >= (job?.opts.attempts ?? 1);
         this.#outcomes.inc({ kind: this.#nameOf(job), outcome: isLast ? 'given_up' : 'failed' });
-        this.#options.logger[isLast ? 'error' : 'warn']('a job failed', { job: job?.name, id: job?.id, tried, err });
+        const fields = { job: job?.name, id: job?.id, tried, err };
+        if (isLast) this.#options.logger.error('a job failed', { ...fields, given_up: true });
+        else this.#options.logger.warn('a job failed', fields);
       });
       this.#workers.push(worker);
     }

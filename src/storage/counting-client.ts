@@ -1,4 +1,5 @@
 import pg from 'pg';
+import { markConnectionError } from './failures.ts';
 
 const INT8 = 20;
 const INT8_ARRAY = 1016;
@@ -28,9 +29,18 @@ export const columnTypes = {
   },
 };
 
+/** A client the errors of whose connection say that they are of the database. */
+export class MarkingClient extends pg.Client {
+  constructor(config?: string | pg.ClientConfig) {
+    super(config);
+    // Before pg listens itself: whoever waits for an answer is told of the same error.
+    this.connection.on('error', markConnectionError);
+  }
+}
+
 /** A class of clients that call `onStatement` for everything sent, BEGIN and COMMIT too. */
 export function countingClient(onStatement: () => void): typeof pg.Client {
-  return class extends pg.Client {
+  return class extends MarkingClient {
     // pg's `query` has a dozen overloads; nothing of what passes through here is looked at.
     // oxlint-disable-next-line typescript/no-explicit-any
     override query(...call: any[]): any {

@@ -9,7 +9,7 @@ import { Signal } from '#src/kernel/signal.ts';
 import { ConnectionLine } from './connection-line.ts';
 import { LargeWrites } from './large-writes.ts';
 import { databaseAnswered } from '#src/kernel/work.ts';
-import { columnTypes, countingClient } from './counting-client.ts';
+import { columnTypes, countingClient, MarkingClient } from './counting-client.ts';
 import { isDeadlock, isOfDatabase } from './failures.ts';
 import { migrationNames } from './migrator.ts';
 import { OpenConnections } from './open-connections.ts';
@@ -283,6 +283,7 @@ export class Database {
     const pool = new pg.Pool({
       connectionString: url.href,
       max: size,
+      Client: MarkingClient,
       connectionTimeoutMillis: 10_000,
       idleTimeoutMillis: 60_000,
       keepAlive: true,

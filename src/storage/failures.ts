@@ -10,6 +10,18 @@ const SYSTEM_CODES = new Set([
   'ENOTFOUND',
 ]);
 
+/** By name, and not by a symbol: MikroORM copies errors into its own, property by property. */
+const OF_CONNECTION = 'isOfDatabaseConnection';
+
+/** Marks an error of a connection to the database: its code is one that any other connection, or a file, can have as well. */
+export const markConnectionError = (error: Error): void => {
+  Object.defineProperty(error, OF_CONNECTION, { value: true, configurable: true });
+};
+
+/** What pg and its pool say of a connection that broke or was not to be had. */
+const CONNECTION_MESSAGE =
+  /^Connection terminated|^timeout exceeded when trying to connect|^Client has encountered a connection error/;
+
 /**
  * Whether a query failed because the database was not reachable (any more), so that it is not known whether it took effect:
  * SQLSTATE class 08 and 57P0x (PostgreSQL, "Error Codes"), or the socket broke.
@@ -19,13 +31,7 @@ export const isConnectionLoss = (error: unknown): boolean => {
     const { code } = cause as { code?: unknown };
     if (typeof code === 'string' && (SYSTEM_CODES.has(code) || code.startsWith('08') || code.startsWith('57P0')))
       return true;
-    if (
-      /^Connection terminated|^timeout exceeded when trying to connect|^Client has encountered a connection error/.test(
-        cause.message,
-      )
-    ) {
-      return true;
-    }
+    if (CONNECTION_MESSAGE.test(cause.message)) return true;
   }
   return false;
 };
@@ -54,6 +60,8 @@ export const violatesUnique = (error: unknown, constraint: string): boolean =>
 
 /** What PostgreSQL says when it cannot write: no space, no memory, no connection left, a standby, a broken disk. */
 const NO_WRITING = /^(53|25006$|58030$)/;
+/** The same, and that it cannot be reached. SQLSTATE alone, which has five characters. */
+const AWAY = /^(53...|08...|57P0.|25006|58030)$/;
 /** A character that its texts cannot hold (NUL), or a text that is too long for an index. */
 const NO_TEXT = new Set(['22021', '22P05', '54000']);
 
@@ -65,6 +73,18 @@ const codeOf = (error: unknown): string => {
 /** Whether the database could not be reached, or could not write: it is over when an operator, or time, has mended it. */
 export const isUnavailable = (error: unknown): boolean =>
   isConnectionLoss(error) || NO_WRITING.test(codeOf(error)) || codeOf(error) === 'ENOSPC';
+
+/**
+ * Whether the database, and nothing else, could not be reached or could not write. An object store, a mail server or a file that is not
+ * there has the codes of a broken socket as well: they count only for connections to the database.
+ */
+export const isDatabaseAway = (error: unknown): boolean => {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    const { [OF_CONNECTION]: isMarked } = cause as { [OF_CONNECTION]?: unknown };
+    if (isMarked === true || CONNECTION_MESSAGE.test(cause.message) || AWAY.test(codeOf(cause))) return true;
+  }
+  return false;
+};
 
 /** What a client is told of a query that failed by no mistake of this program; undefined where it may have been one. */
 export const toldOf = (error: unknown): MatrixError | undefined => {

@@ -156,7 +156,7 @@ export class DelayedSchedule {
         await this.#tryLater(id, tried, err);
         return;
       }
-      this.#options.logger.error('a delayed event fails again and again, and is given up', { err });
+      this.#options.logger.error('a delayed event fails again and again, and is given up', { err, given_up: true });
       error = new MatrixError('M_UNKNOWN', 'The server failed to send this event.', {}, 500);
     }
     this.#failures.delete(id);
