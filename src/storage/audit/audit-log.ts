@@ -78,7 +78,7 @@ const FORGET = sql(
   `delete from audit_log where id = any(array(select id from audit_log where ts < $1 order by ts limit $2)) returning 1`,
 );
 
-const MAX_SIZE = Number.MAX_SAFE_INTEGER;
+const LATEST_TIME = Number.MAX_SAFE_INTEGER;
 
 export const insertAuditRow = async (tx: Tx, row: NewAuditRow): Promise<void> => {
   const { action, actor, after, before, deviceId, ip, reason, roomId, target, taskId, ts, via } = row;
@@ -103,7 +103,7 @@ export const listAuditRows = (
           : action !== null
             ? ['action', action]
             : ['time', null];
-  const before = Math.min(until ?? MAX_SIZE, after?.ts ?? MAX_SIZE);
+  const before = Math.min(until ?? LATEST_TIME, after?.ts ?? LATEST_TIME);
   const id = after !== undefined && after.ts === before ? after.id : 0;
   return database.query<AuditRow>(LIST[way], [from ?? 0, before, id, action, target, roomId, value, limit]);
 };

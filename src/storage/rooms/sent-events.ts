@@ -55,7 +55,7 @@ const SENT = sql(
    order by 5, 1 desc, 2 desc`,
 );
 
-const MAX_SIZE = Number.MAX_SAFE_INTEGER;
+const LATEST_POSITION = Number.MAX_SAFE_INTEGER;
 
 /** Events of a sender in a part of a room's history, the newest first; soft-failed ones are among them. */
 export const sentEvents = async (database: Database, query: SentEventsQuery): Promise<SentEventsPage> => {
@@ -63,8 +63,8 @@ export const sentEvents = async (database: Database, query: SentEventsQuery): Pr
   const rows = await database.query<SentEvent & { readonly isLast: boolean }>(SENT, [
     query.room,
     query.sender,
-    before?.topo ?? MAX_SIZE,
-    before?.nid ?? MAX_SIZE,
+    before?.topo ?? LATEST_POSITION,
+    before?.nid ?? LATEST_POSITION,
     query.types ?? null,
     query.beforeTs ?? null,
     query.afterTs ?? null,
@@ -102,7 +102,7 @@ export const forgetSendingDevices = async (
   before: HistoryPlace | undefined,
   scan: number,
 ): Promise<HistoryPlace | undefined> => {
-  const place = before ?? { topo: MAX_SIZE, nid: MAX_SIZE };
+  const place = before ?? { topo: LATEST_POSITION, nid: LATEST_POSITION };
   const [last] = await database.query<HistoryPlace & { readonly looked: number }>(FORGET_DEVICES, [
     room,
     sender,

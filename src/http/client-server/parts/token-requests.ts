@@ -3,10 +3,10 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { TokenRequest } from '#src/services/accounts/validation/address-validation.ts';
 import type { RequestInfo } from '../../endpoint.ts';
 
-const MAX_SIZE = Number.MAX_SAFE_INTEGER;
+const MAX_NUMBER = Number.MAX_SAFE_INTEGER;
 const common = {
   client_secret: Type.String(),
-  send_attempt: Type.Integer({ minimum: -MAX_SIZE, maximum: MAX_SIZE }),
+  send_attempt: Type.Integer({ minimum: -MAX_NUMBER, maximum: MAX_NUMBER }),
   next_link: Type.Optional(Type.String()),
   id_server: Type.Optional(Type.String({ description: 'Ignored: this server validates addresses itself.' })),
   id_access_token: Type.Optional(Type.String()),

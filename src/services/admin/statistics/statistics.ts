@@ -12,7 +12,7 @@ import type { Database } from '#src/storage/database.ts';
 export { MEDIA_USAGE_ORDERS } from '#src/storage/admin/statistics.ts';
 
 /** Rooms that are named as the largest. */
-const MAX_SIZE = 10;
+const MAX_LISTED = 10;
 
 /** Statistics of the space that users' media and rooms take. */
 export class Statistics {
@@ -39,6 +39,6 @@ export class Statistics {
 
   /** The ten rooms that take most space in the database, by the sample that PostgreSQL keeps for its own plans: an estimate, in bytes. */
   roomsBySize(): Promise<readonly { readonly roomId: string; readonly size: number }[]> {
-    return largestRooms(this.#database, MAX_SIZE);
+    return largestRooms(this.#database, MAX_LISTED);
   }
 }
