@@ -267,7 +267,7 @@ export class InboundQueue {
           continue;
         }
         const batch = await this.#next(room, line, pace.isTight(room) ? 1 : BATCH);
-        const done = await pace.counting(room, () => this.#receive(room, line, batch));
+        const done = await this.#receive(room, line, batch).finally(() => pace.count(room));
         if (signal.aborted) return;
         await this.#finish(line, batch, done);
       } catch (err) {
@@ -407,7 +407,7 @@ export class InboundQueue {
         const [record] = await nextEvents(database, room.nid, seq - 1, 1);
         if (record?.seq === seq) {
           const waiting = waitingEvent(room, record);
-          const isOver = await pace.counting(room, () => this.#receiveAfterGap(room, waiting, events, next));
+          const isOver = await this.#receiveAfterGap(room, waiting, events, next).finally(() => pace.count(room));
           if (signal.aborted) return;
           if (!isOver) {
             // Those behind it lack what the same server has.

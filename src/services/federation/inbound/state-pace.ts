@@ -36,18 +36,16 @@ export class StatePace {
     );
   }
 
-  /** Receives events of a room, and counts by how much they make its state larger: whatever else was fetched for them, too. */
-  async counting<T>(room: Room, receive: () => Promise<T>): Promise<T> {
-    const before = sizeOf(room);
-    try {
-      return await receive();
-    } finally {
-      const growth = sizeOf(room) - before;
-      if (growth > 0) {
-        this.#rateLimiter.charge(BUCKET, room.roomId, growth);
-        this.#rateLimiter.charge(TOTAL, ALL_ROOMS, growth);
-      }
-    }
+  /**
+   * Counts by how much received events have made the state of a room larger since that was counted last: once, however many lines of events the
+   * room has, and not what users of this server add, or what comes with their joins.
+   */
+  count(room: Room): void {
+    const { bytes, members } = room.takeReceivedGrowth();
+    const growth = bytes + BYTES_OF_MEMBER * members;
+    if (growth <= 0) return;
+    this.#rateLimiter.charge(BUCKET, room.roomId, growth);
+    this.#rateLimiter.charge(TOTAL, ALL_ROOMS, growth);
   }
 
   /** Whether events have to be accepted one by one, so that one batch does not stop the room for long. */
@@ -57,6 +55,7 @@ export class StatePace {
 
   /** For how many milliseconds the events of a room wait; 0 for almost all rooms. */
   pauseMs(room: Room): number {
+    this.count(room);
     const own = this.#rateLimiter.check(BUCKET, room.roomId);
     const isGrowing = own.ok && this.#rateLimiter.used(BUCKET, room.roomId) >= GROWING;
     const verdict = isGrowing ? this.#rateLimiter.check(TOTAL, ALL_ROOMS) : own;
@@ -86,5 +85,3 @@ export class StatePace {
     this.#slowed.delete(roomNid);
   }
 }
-
-const sizeOf = (room: Room): number => room.stateBytes() + BYTES_OF_MEMBER * room.members.size;

@@ -95,6 +95,8 @@ export class Room implements EventRoom {
   #full: PromiseWithResolvers<void> | undefined;
   #partialServers: { readonly joined: readonly string[]; readonly all: readonly string[] } | undefined;
 
+  /** By how much events of other servers have made its state larger since that was last taken. */
+  readonly #received = { bytes: 0, members: 0 };
   /** What it weighed last, and by how much it has grown since then, in bytes. */
   #weight = 0;
   #grown = Infinity;
@@ -368,8 +370,30 @@ export class Room implements EventRoom {
     this.#lastPosition = event.nid;
     if (isShown) this.#push(event);
     this.#grown += changes.members.length * BYTES_OF_MEMBER;
+    const isOwnJoin = changes.members.some(
+      ({ event: nid, local, userId }) => local && nid === event.nid && userId === event.sender,
+    );
+    if (!isOwnJoin) this.#countReceived(changes);
     for (const [key, slot] of changes.state) this.#setState(key, slot);
     for (const member of changes.members) this.#members.set(member);
+  }
+
+  /** Before they are carried out. */
+  #countReceived({ members, state }: ResolvedChanges): void {
+    for (const [key, slot] of state)
+      this.#received.bytes += (slot?.event.json.length ?? 0) - (this.#state.get(key)?.event.json.length ?? 0);
+    for (const { userId } of members) if (!this.#members.all.has(userId)) this.#received.members += 1;
+  }
+
+  /**
+   * By how many bytes and members events of other servers have made the state larger since this was called last: the bytes may be fewer than
+   * none. What users of this server add does not count, nor what comes with their joins, and when a partial state is completed.
+   */
+  takeReceivedGrowth(): { readonly bytes: number; readonly members: number } {
+    const taken = { ...this.#received };
+    this.#received.bytes = 0;
+    this.#received.members = 0;
+    return taken;
   }
 
   /** Reveals an earlier event that was hidden as soft-failed. @param position the room's newest, at which sync shows it */

@@ -3,6 +3,7 @@ import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
 import { type Federation, startFederation } from '#test/support/federation.ts';
 import type { InProcessServer } from '#test/support/in-process-server.ts';
 import { JoinableRoom } from '#test/support/joinable-room.ts';
+import { PartialRoom } from '#test/support/partial-room.ts';
 import { PartnerRoom } from '#test/support/partner-room.ts';
 import type { RemotePartner } from '#test/support/remote-partner.ts';
 import { until } from '#test/support/until.ts';
@@ -26,6 +27,7 @@ describe('state that other servers add to a room', function () {
     federation = await startFederation(['a.test'], {
       partners: ['p.test', 'q.test'],
       server: {
+        config: { federation: { fasterJoinsWaitMs: 0 } },
         rateLimits: {
           remote_state_bytes: { burst: AT_ONCE, perSecond: PER_SECOND },
           remote_state_bytes_total: { burst: TOTAL_AT_ONCE, perSecond: PER_SECOND },
@@ -137,6 +139,53 @@ describe('state that other servers add to a room', function () {
     expect(await newest(room)).to.equal('at last');
     const path = `/rooms/${room.roomId}/event/${encodeURIComponent(refused?.eventId ?? '')}`;
     expect((await server.must('alice', 'GET', path)).event_id).to.equal(refused?.eventId);
+  });
+
+  it('counts once, however many servers the events of the room wait for, and without what its users add and what completes a partial state', async () => {
+    const ofQ = '@n:q.test';
+    class Shared extends PartialRoom {
+      override signedBy(sender: string): ReturnType<PartialRoom['signedBy']> {
+        return sender === ofQ ? { signingKey: q.signingKey, serverName: q.serverName } : {};
+      }
+    }
+    const members = Array.from({ length: 20 }, (_, index) => `@m${index}:p.test`);
+    const room = new Shared(p, [PAT, ofQ, ...members], ['p.test', 'q.test']);
+    const levels = { users: { [room.creator]: 100 }, state_default: 0 };
+    room.add({ type: 'm.room.power_levels', sender: room.creator, stateKey: '', content: levels });
+    const { rateLimiter, rooms: known } = server.services;
+    const charged: number[] = [];
+    const charge = rateLimiter.charge.bind(rateLimiter);
+    rateLimiter.charge = (bucket, key, tokens) => {
+      if (bucket === 'remote_state_bytes' && key === room.roomId) charged.push(tokens);
+      charge(bucket, key, tokens);
+    };
+    await server.must('erin', 'POST', `/join/${encodeURIComponent(room.roomId)}?via=p.test`, {});
+    const partial = await known.byId(room.roomId);
+    expect(partial?.partial).not.to.equal(undefined);
+    const content = { text: 'x'.repeat(SIZE) };
+    const large = room.beside({ type: 'org.large', sender: room.creator, stateKey: 'k', content });
+    const askFor = async (partner: RemotePartner, sender: string): Promise<void> => {
+      // What comes after what is kept back needs the state there, which is asked for when that of the room is whole.
+      room.say(sender, 'kept back');
+      const { pdu } = room.say(sender, 'missing');
+      const path = `/_matrix/federation/v1/get_missing_events/${encodeURIComponent(room.roomId)}`;
+      partner.on('POST', path, () => ({ body: { events: [pdu] } }));
+      await partner.transact('a.test', { pdus: [room.say(sender, 'waits').pdu] });
+      await partner.request('POST', /get_missing_events/, ({ path }) => path.includes(encodeURIComponent(room.roomId)));
+    };
+    await askFor(p, PAT);
+    await askFor(q, ofQ);
+    await transact([large]);
+    await until('the large one is accepted', async () => partial?.state.has('org.large\0k') === true);
+    await server.must('erin', 'PUT', `/rooms/${encodeURIComponent(room.roomId)}/state/org.own/k`, content);
+    room.open();
+    await until('the state is whole', async () => partial?.partial === undefined);
+    await server.idle();
+    await server.services.inboundQueue.idle();
+    rateLimiter.charge = charge;
+    expect(partial?.members.size).to.equal(members.length + 4);
+    // With the membership of its sender, which was not known yet.
+    expect(charged.reduce((sum, one) => sum + one, 0)).to.be.within(SIZE, SIZE + 1_000);
   });
 
   it('comes at a pace to all rooms together, but to those that hardly grow', async () => {
