@@ -31,6 +31,7 @@ describe('names of other servers that no name server answers for', function () {
     // In the server's name, so that it is looked up.
     const name = `p.test:${p.port}`;
     p.on('GET', '/_matrix/federation/v1/query/profile', () => ({ body: { displayname: 'Pat' } }));
+    await server.session('alice');
     let over = 0;
     const dead = Array.from({ length: 30 }, (_, n) =>
       server.ask(undefined, 'GET', `/profile/@u:dead${n}.test:8448/displayname`).finally(() => (over += 1)),
