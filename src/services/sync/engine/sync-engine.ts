@@ -143,15 +143,16 @@ export class SyncEngine {
       // What woke while others read is asked as well.
       reading = this.#open(views, common, since, known);
     }
-    const behind: { readonly common: SectionRequest; readonly views: (SectionView | undefined)[] }[] = [];
-    for (const rooms of since?.rooms ?? []) {
-      const earlier = this.#requestOf(user, earlierRequest(request, rooms), data);
-      // A section without parts for rooms may note whom they show: its one view sees all of them.
-      const opened = sections.map(({ tellsOfRooms }, index) => (tellsOfRooms === false ? views[index] : QUIET));
-      const reading = this.#open(opened, earlier, undefined, undefined, ({ tellsOfRooms }) => tellsOfRooms !== false);
-      if (reading !== undefined) yield reading;
-      behind.push({ common: earlier, views: opened });
-    }
+    let behind: { readonly common: SectionRequest; readonly views: (SectionView | undefined)[] }[] | undefined;
+    if (since?.rooms !== undefined)
+      for (const rooms of since.rooms) {
+        const earlier = this.#requestOf(user, earlierRequest(request, rooms), data);
+        // A section without parts for rooms may note whom they show: its one view sees all of them.
+        const opened = sections.map(({ tellsOfRooms }, index) => (tellsOfRooms === false ? views[index] : QUIET));
+        const reading = this.#open(opened, earlier, undefined, undefined, ({ tellsOfRooms }) => tellsOfRooms !== false);
+        if (reading !== undefined) yield reading;
+        (behind ??= []).push({ common: earlier, views: opened });
+      }
     // One turn of the event loop from here to the plan: everything that is told lies before this end.
     const end = this.#endNow();
     const stretches = this.#stretches({ common, views }, behind, since?.rooms, end);
@@ -160,7 +161,8 @@ export class SyncEngine {
     let isEmpty = true;
     let left = this.#options.mostBytes;
     let rest: readonly RoomsBehind[] | undefined;
-    for (const [index, stretch] of stretches.entries()) {
+    for (let index = 0; index < stretches.length; index++) {
+      const stretch = stretches[index] as Stretch;
       const told = yield* this.#tell(stretch, data, end, encoder, left, this.#mayCut(index, stretches.length));
       if (told.hasNews) isEmpty = false;
       left -= told.bytes;
@@ -187,7 +189,7 @@ export class SyncEngine {
   /** What is planned in one turn of the event loop: all rooms from one position on, for almost everybody. */
   #stretches(
     first: Pick<Stretch, 'common' | 'views'>,
-    behind: readonly Pick<Stretch, 'common' | 'views'>[],
+    behind: readonly Pick<Stretch, 'common' | 'views'>[] | undefined,
     rooms: readonly RoomsBehind[] | undefined,
     end: SyncPosition,
   ): readonly Stretch[] {
@@ -198,7 +200,7 @@ export class SyncEngine {
       return [{ common, views, plan, from: 0, to: Infinity }];
     }
     const bounds = [0, ...rooms.map(({ after }) => after), Infinity];
-    return [first, ...behind].map((part, index): Stretch => {
+    return [first, ...(behind ?? [])].map((part, index): Stretch => {
       const [from = 0, to = Infinity] = bounds.slice(index, index + 2);
       const isMeant = (nid: number): boolean => nid > from && nid <= to;
       const plan = planner.plan(part.common, end, changedRooms(part.views, end), isMeant);
