@@ -19,7 +19,10 @@ const COLUMNS = 'device_id as "deviceId", stream_id as "streamId", digest, delet
 const LOCK = sql('told_devices_lock', 'select 1 from accounts where user_id = $1 for no key update');
 const AWAIT_LOCKS = sql(
   'told_devices_await',
-  `with locked as (select 1 from accounts where user_id = any($1::text[]) order by user_id for share)
+  `with locked as (
+     select 1 from accounts a where user_id = any($1::text[])
+       and not exists (select 1 from told_devices t where t.user_id = a.user_id) order by user_id for share of a
+   )
    select count(*) from locked`,
 );
 const OF_USER = sql(
@@ -88,8 +91,11 @@ export const lockToldDevices = async (tx: Tx, userId: string): Promise<void> => 
   await tx.query(LOCK, [userId]);
 };
 
-/** Waits for those who work out what changed of users' devices, and makes the next ones wait. */
-export const awaitToldDevices = async (tx: Tx, userIds: readonly string[]): Promise<void> => {
+/**
+ * Waits for those who work out users' devices for the first time, and makes the next ones wait. Of users of whom others were told something
+ * nobody is waited for, and no row is written.
+ */
+export const awaitFirstToldDevices = async (tx: Tx, userIds: readonly string[]): Promise<void> => {
   await tx.query(AWAIT_LOCKS, [userIds]);
 };
 

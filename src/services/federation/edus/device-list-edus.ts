@@ -16,7 +16,7 @@ import type { Database } from '#src/storage/database.ts';
 import { followerCursors, saveFollowerCursors } from '#src/storage/events/event-followers.ts';
 import {
   addDestinationDeviceLists,
-  awaitToldDevices,
+  awaitFirstToldDevices,
   destinationsOfDeviceLists,
   forgetDestinationDeviceLists,
   lockToldDevices,
@@ -158,7 +158,7 @@ export class DeviceListEdus implements EduSource {
       const some = userIds.slice(from, from + page);
       const added = await database.writeAgain(async (tx) => {
         // What is worked out for the first time just now is nothing yet, and was to be told to others.
-        await awaitToldDevices(tx, some);
+        await awaitFirstToldDevices(tx, some);
         return addDestinationDeviceLists(tx, allowed, some, 0);
       });
       for (const destination of added) {
@@ -269,6 +269,15 @@ export class DeviceListEdus implements EduSource {
         if (news.length === 0) continue;
         const serversOf = await servers.of(news);
         for (const userId of news) await this.#publish(userId, [...serversOf(userId)]);
+        // A server that came to share a room meanwhile may have got all that there was before the change.
+        const later = await servers.of(news);
+        for (const userId of news) {
+          const before = serversOf(userId);
+          await this.tell(
+            [userId],
+            [...later(userId)].filter((server) => !before.has(server)),
+          );
+        }
       } catch (error) {
         for (const userId of userIds) this.#changed.add(userId);
         throw error;

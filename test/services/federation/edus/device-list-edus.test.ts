@@ -25,6 +25,7 @@ const WAITING = sql(
   'test_told_waiting',
   `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
 );
+const VERSION = sql('test_told_version', 'select xmin::text, xmax::text from accounts where user_id = $1');
 const FORGOTTEN = sql('test_told_forgotten', 'truncate told_devices, destination_device_lists, event_followers');
 
 describe('what is noted for servers of devices that change', function () {
@@ -132,6 +133,35 @@ describe('what is noted for servers of devices that change', function () {
       await tells(tx, 1);
     });
     await told;
+    expect(await noted()).to.deep.equal([0]);
+  });
+
+  it('waits for nobody, and locks no account, where others were told something of the user', async () => {
+    const version = async (): Promise<unknown> => (await database.query(VERSION, [ALICE]))[0];
+    await database.write((tx) => tells(tx, 1));
+    const before = await version();
+    await edus(database, async () => []).tell([ALICE], ['p.test']);
+    expect(await version()).to.deep.equal(before);
+    await database.write(async (tx) => {
+      await lockToldDevices(tx, ALICE);
+      await edus(database, async () => []).tell([ALICE], ['q.test']);
+    });
+    expect(await noted()).to.deep.equal([0]);
+  });
+
+  it('is noted for a server that comes, and is told of all there is, just before it is written down what changed', async () => {
+    await database.write((tx) => tells(tx, 1));
+    let asked = 0;
+    const publishing = edus(database, async () => {
+      asked += 1;
+      if (asked > 1) return ['p.test'];
+      await edus(database, async () => []).tell([ALICE], ['p.test']);
+      await toldDestinationDeviceLists(database, 'p.test', [{ userId: ALICE, upTo: 1 }]);
+      return [];
+    });
+    await publishing.start();
+    await publishing.idle();
+    await publishing.close();
     expect(await noted()).to.deep.equal([0]);
   });
 });
