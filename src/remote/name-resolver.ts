@@ -51,8 +51,9 @@ const LOOPBACK: readonly LookupAddress[] = [
 ];
 
 /**
- * Finds the addresses of names: in /etc/hosts, then by DNS, with the search domains of /etc/resolv.conf. It takes no thread: those are few, the
- * files and the cryptography of the whole server need them, and a name whose name server does not answer would hold one for seconds.
+ * Finds the addresses of names: in /etc/hosts, then by DNS, with the search domains of /etc/resolv.conf. No name takes a thread: those are few,
+ * the files and the cryptography of the whole server need them, and a name whose name server does not answer would hold one for seconds. Only
+ * the two files are read on threads, at most every ten seconds: the first names wait for it, later ones are found as they said before.
  * What else nsswitch.conf(5) may name is not asked.
  */
 export class NameResolver {
@@ -124,7 +125,11 @@ export class NameResolver {
   async #current(): Promise<Settings> {
     const known = this.#settings;
     if (known !== undefined && this.#options.clock.monotonic() - known.readAt < FRESH_MS) return known;
-    return this.#reading.run('files', async () => (this.#settings = await this.#read(known)));
+    const reading = this.#reading.run('files', async () => (this.#settings = await this.#read(known)));
+    if (known === undefined) return reading;
+    // Where it fails, the next name has it tried again.
+    reading.catch(() => undefined);
+    return known;
   }
 
   async #read(known: Settings | undefined): Promise<Settings> {

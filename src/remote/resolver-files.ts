@@ -9,7 +9,7 @@ export interface SearchRules {
   readonly domains: readonly string[];
 }
 
-const MOST_SEARCHED = 6;
+const MAX_SEARCHED = 6;
 
 /** hosts(5): "IP_address canonical_hostname [aliases...]", comments from `#` on. */
 export const hostsIn = (text: string): Hosts => {
@@ -38,7 +38,7 @@ export const searchRulesIn = (text: string): SearchRules => {
     domains: domains
       .map((domain) => lower(domain).replace(/\.$/, ''))
       .filter((domain) => domain !== '')
-      .slice(0, MOST_SEARCHED),
+      .slice(0, MAX_SEARCHED),
   };
 };
 

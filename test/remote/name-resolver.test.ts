@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process';
 import { scrypt } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -7,6 +8,7 @@ import { expect } from 'chai';
 import { NameResolver, type NameResolverOptions } from '#src/remote/name-resolver.ts';
 import { DnsServer } from '#test/support/dns-server.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
+import { until } from '#test/support/until.ts';
 
 /** Nobody waits for it to pass. */
 const LONG_MS = 50_000;
@@ -95,7 +97,25 @@ describe('addresses of names', function () {
     // A change is seen after a while, and the server need not start anew.
     await files('192.0.2.2 listed.test', '');
     await clock.advance(10_000);
-    expect(await found(names, 'listed.test')).to.deep.equal(['192.0.2.2']);
+    await until('the change is seen', async () => (await found(names, 'listed.test'))[0] === '192.0.2.2');
+  });
+
+  it('are found as files said before while those are read again', async () => {
+    const { hosts } = paths();
+    await files('192.0.2.1 listed.test', '');
+    const names = resolver();
+    expect(await found(names, 'listed.test')).to.deep.equal(['192.0.2.1']);
+    await rm(hosts);
+    // Who reads it waits for somebody to write.
+    await promisify(execFile)('mkfifo', [hosts]);
+    await clock.advance(10_000);
+    try {
+      expect(await found(names, 'listed.test')).to.deep.equal(['192.0.2.1']);
+    } finally {
+      await writeFile(hosts, '192.0.2.2 listed.test');
+      await rm(hosts);
+    }
+    await until('the change is seen', async () => (await found(names, 'listed.test'))[0] === '192.0.2.2');
   });
 
   it('of localhost, and of what is an address, are asked of nobody', async () => {
