@@ -120,6 +120,16 @@ export const encodeSyncToken = ({ vector, ephemeral, behind, rooms }: SyncPositi
   return token;
 };
 
+/** Whether two positions are the same in every regard. */
+export const isSamePosition = (one: SyncPosition, other: SyncPosition): boolean => {
+  if (one === other) return true;
+  if (one.ephemeral.count !== other.ephemeral.count || one.ephemeral.run !== other.ephemeral.run) return false;
+  if (one.vector !== other.vector && one.vector.some((position, shard) => position !== other.vector[shard]))
+    return false;
+  const isWhole = ({ behind, rooms }: SyncPosition): boolean => behind === undefined && rooms === undefined;
+  return (isWhole(one) && isWhole(other)) || encodeSyncToken(one) === encodeSyncToken(other);
+};
+
 /** The token for what had arrived in one shard up to a position: the end of a timeline that shows no event. */
 export const encodeArrivalToken = (position: number): string =>
   encodeSyncToken({

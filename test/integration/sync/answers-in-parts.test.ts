@@ -195,6 +195,40 @@ describe('a user whose rooms have more state than fits into an answer', function
     for (const host of rooms.values()) expect([...profiles]).to.include((await server.session(host)).userId);
   });
 
+  it('is told once of the members of all these rooms, when members are loaded lazily', async () => {
+    const { client, rooms } = await lazyClient();
+    await client.catchUp();
+    expect(client.answers.length).to.be.at.least(3);
+    for (const [roomId, host] of rooms) await server.say(host, roomId, 'words');
+    const { rooms: told } = await client.sync();
+    expect(Object.keys(told.join)).to.have.members([...rooms.keys()]);
+    for (const { state } of Object.values<Json>(told.join)) expect(state.events).to.deep.equal([]);
+  });
+
+  it('is told again of lazily loaded members by an answer that got lost, although it ends where the one before it does', async () => {
+    const { client, rooms } = await lazyClient();
+    const writer = name('writer');
+    for (const [roomId, host] of rooms) {
+      await server.join(writer, roomId);
+      await server.setState(host, roomId, 'm.room.name', { name: 'room' });
+      for (let index = 0; index < 6; index += 1) await server.say(host, roomId, 'words');
+    }
+    await client.catchUp();
+    for (const roomId of rooms.keys()) await server.say(writer, roomId, 'x'.repeat(SIZE / 2));
+    await client.sync();
+    expect(client.isBehind).to.equal(true);
+    const before = client.token;
+    const lost = await client.sync();
+    expect(client.isBehind).to.equal(false);
+    client.token = before;
+    const again = await client.sync();
+    expect(again.rooms).to.deep.equal(lost.rooms);
+    expect(again.rooms.join).not.to.deep.equal({});
+    const { userId } = await server.session(writer);
+    for (const { state } of Object.values<Json>(again.rooms.join))
+      expect(state.events.map((event: Json) => event.state_key)).to.deep.equal([userId]);
+  });
+
   it('loses nothing that happens between these answers, whatever it is', async () => {
     const step = fc.constantFrom('say', 'state', 'new', 'leave', 'return', 'invite', 'sync', 'sync');
     await fc.assert(

@@ -1,6 +1,7 @@
 import type { Eventually } from '#src/kernel/steps.ts';
 import type { PositionVector, SyncPosition } from '#src/protocol/wire/position.ts';
 import type { RoomPlan } from './room-plan.ts';
+import type { Answer } from './sent-things.ts';
 import type { SyncFilter } from './sync-filter.ts';
 import type { SyncUser } from './sync-user.ts';
 
@@ -27,6 +28,10 @@ export interface SectionRequest {
    * sent, so what it was told up to here it has received.
    */
   readonly since: PositionVector;
+  /** All of what the client was told, as its token says it; undefined when it comes without one. The same for all rooms of an answer. */
+  readonly acknowledged: SyncPosition | undefined;
+  /** The answer that is being made, for what is noted of it. */
+  readonly answer: Answer;
   /** The same for what is counted in memory; 0 when it knows nothing of this run of the process. */
   readonly sinceCount: number;
   /** For sections that keep a rest: the number of the one that the client is to be sent next; 0 for one of another run of the process. */

@@ -1,10 +1,16 @@
-import type { PositionVector } from '#src/protocol/wire/position.ts';
+import { isSamePosition, type SyncPosition } from '#src/protocol/wire/position.ts';
 
 /** Answers of which it is not known yet whether they arrived. */
 const MAX_ANSWERS = 4;
 
-interface Answer<V> {
-  readonly upTo: PositionVector;
+/** An answer to one request of a client. */
+export interface Answer {
+  /** Where it ends, once it is complete: with this position the client says that it has it. */
+  end: SyncPosition | undefined;
+}
+
+interface Pending<V> {
+  readonly answer: Answer;
   readonly sent: Map<string, V>;
 }
 
@@ -16,7 +22,7 @@ interface Answer<V> {
 export class SentThings<V> {
   readonly #most: number;
   readonly #sent = new Map<string, V>();
-  #answers: Answer<V>[] | undefined;
+  #pending: Pending<V>[] | undefined;
 
   /** @param most how many are remembered */
   constructor(most: number) {
@@ -24,13 +30,14 @@ export class SentThings<V> {
   }
 
   /** The client came with a position: it has the answers that ended there. */
-  acknowledge(since: PositionVector): void {
-    if (this.#answers === undefined) return;
-    const others = this.#answers.filter(({ upTo }) => !isSame(upTo, since));
-    if (others.length === this.#answers.length) return;
-    for (const { sent, upTo } of this.#answers)
-      if (isSame(upTo, since)) for (const [key, value] of sent) put(this.#sent, key, value, this.#most);
-    this.#answers = others.length === 0 ? undefined : others;
+  acknowledge(since: SyncPosition): void {
+    if (this.#pending === undefined) return;
+    const isMeant = ({ answer: { end } }: Pending<V>): boolean => end !== undefined && isSamePosition(end, since);
+    const others = this.#pending.filter((one) => !isMeant(one));
+    if (others.length === this.#pending.length) return;
+    for (const one of this.#pending)
+      if (isMeant(one)) for (const [key, value] of one.sent) put(this.#sent, key, value, this.#most);
+    this.#pending = others.length === 0 ? undefined : others;
   }
 
   /** Whether the client has this. */
@@ -43,28 +50,25 @@ export class SentThings<V> {
     return this.#sent.keys();
   }
 
-  /** Notes what the answer that ends at `upTo` has, unless the client has it already. @returns whether it does */
-  add(key: string, value: V, upTo: PositionVector): boolean {
+  /** Notes what an answer has, unless the client has it already. @returns whether it does */
+  add(key: string, value: V, answer: Answer): boolean {
     if (this.has(key, value)) return true;
-    const answers = (this.#answers ??= []);
-    let answer = answers.at(-1);
-    if (answer?.upTo !== upTo) {
-      if (answers.length === MAX_ANSWERS) answers.shift();
-      answers.push((answer = { upTo, sent: new Map() }));
+    const pending = (this.#pending ??= []);
+    let last = pending.at(-1);
+    if (last?.answer !== answer) {
+      if (pending.length === MAX_ANSWERS) pending.shift();
+      pending.push((last = { answer, sent: new Map() }));
     }
-    put(answer.sent, key, value, this.#most);
+    put(last.sent, key, value, this.#most);
     return false;
   }
 
   /** Forgets what the client is to throw away. */
   delete(key: string): void {
     this.#sent.delete(key);
-    for (const { sent } of this.#answers ?? []) sent.delete(key);
+    for (const { sent } of this.#pending ?? []) sent.delete(key);
   }
 }
-
-const isSame = (one: PositionVector, other: PositionVector): boolean =>
-  one === other || one.every((position, shard) => position === other[shard]);
 
 /** The newest last. */
 const put = <V>(map: Map<string, V>, key: string, value: V, most: number): void => {

@@ -19,6 +19,7 @@ import type { LargeSyncs } from './large-syncs.ts';
 import type { SyncPlan, SyncPlanner } from './plan.ts';
 import type { RoomPlan } from './room-plan.ts';
 import type { Part, Section, SectionRequest, SectionView } from './section.ts';
+import type { Answer } from './sent-things.ts';
 import type { SectionPart, SyncEncoder } from './sync-encoder.ts';
 import type { SyncFilters } from './sync-filter.ts';
 import type { SyncRequest, SyncResult } from './sync-request.ts';
@@ -135,7 +136,11 @@ export class SyncEngine {
     const { accountData, sections } = this.#options;
     const { userId, since } = request;
     const data = accountData.peek(userId) ?? ((yield accountData.load(userId)) as UserAccountData);
-    const common = this.#requestOf(user, request, data);
+    const answer: Answer = { end: undefined };
+    // Only for the request as a whole: what the client knows nothing of may be the rest of an answer whose first part it has.
+    if (since === undefined || request.fullState) user.forgetSentMembers(request.deviceId ?? '');
+    else user.acknowledgeMembers(request.deviceId ?? '', since);
+    const common = this.#requestOf(user, request, data, since, answer);
     const known = since === undefined || request.fullState ? undefined : user.versionAt(since);
     const views: (SectionView | undefined)[] = sections.map(() => QUIET);
     for (let reading = this.#open(views, common, since, known); reading !== undefined;) {
@@ -146,7 +151,7 @@ export class SyncEngine {
     let behind: { readonly common: SectionRequest; readonly views: (SectionView | undefined)[] }[] | undefined;
     if (since?.rooms !== undefined)
       for (const rooms of since.rooms) {
-        const earlier = this.#requestOf(user, earlierRequest(request, rooms), data);
+        const earlier = this.#requestOf(user, earlierRequest(request, rooms), data, since, answer);
         // A section without parts for rooms may note whom they show: its one view sees all of them.
         const opened = sections.map(({ tellsOfRooms }, index) => (tellsOfRooms === false ? views[index] : QUIET));
         const reading = this.#open(opened, earlier, undefined, undefined, ({ tellsOfRooms }) => tellsOfRooms !== false);
@@ -181,6 +186,7 @@ export class SyncEngine {
     }
     encoder.general(general);
     const next = withCursors(end, sections, general, rest);
+    answer.end = next;
     // Who was told a part of the rooms does not wait for the others, or to hear that there are none left.
     const isPart = rest !== undefined || since?.rooms !== undefined;
     return { body: encoder.end(next), next, isEmpty: isEmpty && !common.isInitial && !isPart };
@@ -276,6 +282,8 @@ export class SyncEngine {
     user: SyncUser,
     { deviceId, filter, fullState, since, stateAfter, userId }: SyncRequest,
     data: UserAccountData,
+    acknowledged: SyncPosition | undefined,
+    answer: Answer,
   ): SectionRequest {
     const { ephemeral, filters } = this.#options;
     const vector = since?.vector ?? ORIGIN;
@@ -286,6 +294,8 @@ export class SyncEngine {
       deviceId,
       filter: filters.of(filter),
       since: vector,
+      acknowledged,
+      answer,
       // Everything ephemeral of another run of the process is forgotten: such a reader has seen nothing of this one.
       sinceCount: since?.ephemeral.run === ephemeral.run ? since.ephemeral.count : 0,
       isInitial: since === undefined,

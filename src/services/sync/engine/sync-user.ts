@@ -1,4 +1,4 @@
-import type { SyncPosition } from '#src/protocol/wire/position.ts';
+import { isSamePosition, type SyncPosition } from '#src/protocol/wire/position.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { SentThings } from './sent-things.ts';
@@ -79,7 +79,7 @@ export class SyncUser {
   versionAt(position: SyncPosition): number | undefined {
     for (let index = this.#told.length - 1; index >= 0; index--) {
       const told = this.#told[index];
-      if (told !== undefined && isSame(told.position, position)) return told.version;
+      if (told !== undefined && isSamePosition(told.position, position)) return told.version;
     }
     return undefined;
   }
@@ -117,16 +117,13 @@ export class SyncUser {
     return sent;
   }
 
+  /** A device came with a position: it has the member events of the answers that ended there. */
+  acknowledgeMembers(deviceId: string, since: SyncPosition): void {
+    this.#sentMembers.get(deviceId)?.acknowledge(since);
+  }
+
   /** A device starts anew: nothing that it was sent counts any more. */
   forgetSentMembers(deviceId: string): void {
     this.#sentMembers.delete(deviceId);
   }
 }
-
-const isSame = (one: SyncPosition, other: SyncPosition): boolean => {
-  if (one === other) return true;
-  if (one.ephemeral.count !== other.ephemeral.count || one.ephemeral.run !== other.ephemeral.run) return false;
-  if (one.behind !== undefined || other.behind !== undefined) return false;
-  if (one.rooms !== undefined || other.rooms !== undefined) return false;
-  return one.vector === other.vector || one.vector.every((position, shard) => position === other.vector[shard]);
-};

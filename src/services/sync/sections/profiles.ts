@@ -117,11 +117,11 @@ export class ProfilesSection implements Section {
     seen: ReadonlySet<string>,
     upTo: PositionVector,
   ): Promise<Part | undefined> {
-    const { filter, fullState, isInitial, since, user } = request;
+    const { acknowledged, answer, filter, fullState, isInitial, since, user } = request;
     const { deltas, updates } = this.#options;
     const isAnew = isInitial || fullState;
     const sent = this.#sentTo(user, request.deviceId ?? '', fields, isAnew);
-    if (filter.lazyLoadMembers) sent.users.acknowledge(since);
+    if (acknowledged !== undefined) sent.users.acknowledge(acknowledged);
     const isWider = !isSubset(fields, sent.fields(since));
     const { came, left } = isInitial ? { came: [], left: [] } : await deltas.companions(user, since);
     const rest = request.rest === undefined ? [] : sent.rest(request.rest);
@@ -145,7 +145,7 @@ export class ProfilesSection implements Section {
     });
     if (filter.lazyLoadMembers) {
       const later = new Set(due.map(userOf));
-      for (const userId of whole.map(userOf)) if (!later.has(userId)) sent.users.add(userId, true, upTo);
+      for (const userId of whole.map(userOf)) if (!later.has(userId)) sent.users.add(userId, true, answer);
     }
     if (users.size === 0 && due.length === 0) return undefined;
     const members = { [USERS]: textOf(users) };

@@ -6,7 +6,6 @@ import type { EventLoader } from '#src/services/room-model/event/event-loader.ts
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
-import type { PositionVector, SyncPosition } from '#src/protocol/wire/position.ts';
 import type { Interner, Names } from '#src/storage/room-model/interner.ts';
 import { memberKey, SharedTimelines } from './shared-timelines.ts';
 import type { EventEncoder, Relations } from './event-encoder.ts';
@@ -64,15 +63,8 @@ export class RoomEventsSection implements Section {
   }
 
   open(request: SectionRequest): SectionView {
-    const { deviceId = '', since, user } = request;
-    if (request.isInitial || request.fullState) user.forgetSentMembers(deviceId);
-    else if (request.filter.lazyLoadMembers) user.sentMembers(deviceId).acknowledge(since);
-    return new RoomEventsView(
-      request,
-      this.#common,
-      this.#senders,
-      this.#options.bytes.response,
-      (plans, budget, upTo) => this.#read(plans, request, budget, upTo),
+    return new RoomEventsView(request, this.#common, this.#senders, this.#options.bytes.response, (plans, budget) =>
+      this.#read(plans, request, budget),
     );
   }
 
@@ -80,7 +72,6 @@ export class RoomEventsSection implements Section {
     plans: readonly RoomPlan[],
     request: SectionRequest,
     budget: ByteBudget,
-    upTo: PositionVector,
   ): Promise<readonly TellingOfRoom[]> {
     const { filter, userId } = request;
     const ignored = request.ignored();
@@ -101,7 +92,7 @@ export class RoomEventsSection implements Section {
     const names = await this.#options.interner.find({
       stateKeys: [...members].map((stateKey) => ({ type: 'm.room.member', stateKey })),
     });
-    const wanted = drafts.map((draft, index) => this.#stateEvents(draft, changes[index], request, names, upTo));
+    const wanted = drafts.map((draft, index) => this.#stateEvents(draft, changes[index], request, names));
     const loaded = await this.#options.loader.load(
       wanted.flatMap((nids, index) => {
         const room = drafts[index]?.plan.room;
@@ -141,7 +132,6 @@ export class RoomEventsSection implements Section {
     changes: StateChanges | undefined,
     request: SectionRequest,
     names: Names,
-    upTo: PositionVector,
   ): number[] {
     const { filter, user } = request;
     const { plan, window, events } = draft;
@@ -156,7 +146,7 @@ export class RoomEventsSection implements Section {
     const sent = user.sentMembers(request.deviceId ?? '');
     const keep = (userId: string, nid: number): boolean => {
       // A user who rejoins a room gets all of its state.
-      const isRedundant = sent.add(memberKey(plan, userId), nid, upTo);
+      const isRedundant = sent.add(memberKey(plan, userId), nid, request.answer);
       return !isRedundant || plan.isFull || filter.includeRedundantMembers;
     };
     const members = new Set<number>();
@@ -257,11 +247,7 @@ class RoomEventsView implements SectionView {
   readonly #common: SharedTimelines;
   readonly #senders: WeakMap<RoomPlan, readonly string[]>;
   readonly #budget: ByteBudget;
-  readonly #read: (
-    plans: readonly RoomPlan[],
-    budget: ByteBudget,
-    upTo: PositionVector,
-  ) => Promise<readonly TellingOfRoom[]>;
+  readonly #read: (plans: readonly RoomPlan[], budget: ByteBudget) => Promise<readonly TellingOfRoom[]>;
   #parts: Map<RoomPlan, Part> | undefined;
 
   /**
@@ -273,7 +259,7 @@ class RoomEventsView implements SectionView {
     common: SharedTimelines,
     senders: WeakMap<RoomPlan, readonly string[]>,
     bytes: number,
-    read: (plans: readonly RoomPlan[], budget: ByteBudget, upTo: PositionVector) => Promise<readonly TellingOfRoom[]>,
+    read: (plans: readonly RoomPlan[], budget: ByteBudget) => Promise<readonly TellingOfRoom[]>,
   ) {
     this.#request = request;
     this.#common = common;
@@ -282,7 +268,7 @@ class RoomEventsView implements SectionView {
     this.#read = read;
   }
 
-  prepare(rooms: readonly RoomPlan[], { vector }: SyncPosition): Eventually<void> {
+  prepare(rooms: readonly RoomPlan[]): Eventually<void> {
     let others: RoomPlan[] | undefined;
     for (const plan of rooms) {
       if (plan.section !== 'join' && plan.section !== 'leave') continue;
@@ -295,11 +281,11 @@ class RoomEventsView implements SectionView {
         if (this.#request.filter.profileFields !== undefined) this.#senders.set(plan, news.senders);
       }
     }
-    return others === undefined ? undefined : this.#prepareOthers(others, vector);
+    return others === undefined ? undefined : this.#prepareOthers(others);
   }
 
-  async #prepareOthers(plans: readonly RoomPlan[], upTo: PositionVector): Promise<void> {
-    for (const [plan, part] of await this.#read(plans, this.#budget, upTo)) (this.#parts ??= new Map()).set(plan, part);
+  async #prepareOthers(plans: readonly RoomPlan[]): Promise<void> {
+    for (const [plan, part] of await this.#read(plans, this.#budget)) (this.#parts ??= new Map()).set(plan, part);
   }
 
   room(plan: RoomPlan): Part | undefined {

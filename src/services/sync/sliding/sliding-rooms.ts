@@ -201,6 +201,8 @@ export class SlidingRooms {
           ...request,
           filter: this.filter(limit),
           since: [],
+          acknowledged: undefined,
+          answer: { end: undefined },
           sinceCount: 0,
           isInitial: false,
           fullState: false,
