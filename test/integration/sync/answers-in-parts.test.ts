@@ -318,6 +318,67 @@ describe('a user whose rooms have more state than fits into an answer', function
     }
   });
 
+  it('is told by the extensions of sliding sync of receipts, account data, who types, and profiles once the room is told, and once', async () => {
+    const user = name('user');
+    const friend = name('friend');
+    const [{ userId }, { userId: friendId }] = [await server.session(user), await server.session(friend)];
+    await server.must(friend, 'PUT', `/profile/${friendId}/m.tz`, { 'm.tz': 'Asia/Tokyo' });
+    await server.must(friend, 'PUT', `/profile/${friendId}/displayname`, { displayname: '友' });
+    const rooms: string[] = [];
+    for (let index = 0; index < 12; index += 1) {
+      const roomId = await largeRoom(user);
+      await server.join(friend, roomId);
+      rooms.push(roomId);
+    }
+    const happen = async (typing: boolean): Promise<void> => {
+      for (const roomId of rooms) {
+        const eventId = await server.say(user, roomId, 'words');
+        await server.must(user, 'PUT', `/user/${userId}/rooms/${roomId}/account_data/org.y`, { eventId });
+        await server.must(friend, 'POST', `/rooms/${roomId}/receipt/m.read/${eventId}`, {});
+        await server.must(friend, 'PUT', `/rooms/${roomId}/typing/${friendId}`, { typing, timeout: 30_000 });
+      }
+      await server.idle();
+    };
+    const path = '/_matrix/client/unstable/org.matrix.simplified_msc3575/sync?timeout=0';
+    const lists = { all: { ranges: [[0, 99]], timeline_limit: 5, required_state: [['*', '*']] } };
+    const enabled = { enabled: true };
+    let pos = '';
+    let profiles: Json[] = [];
+    /** The rooms of each answer, until there is nothing more to tell. */
+    const tellAll = async (fields: readonly string[]): Promise<readonly string[][]> => {
+      const extensions = {
+        account_data: enabled,
+        receipts: enabled,
+        typing: enabled,
+        'org.matrix.msc4262.profiles': { enabled: true, fields },
+      };
+      const answers: string[][] = [];
+      profiles = [];
+      for (;;) {
+        const answer = await server.must(user, 'POST', `${path}${pos}`, { lists, extensions });
+        pos = `&pos=${answer.pos}`;
+        const told = Object.keys(answer.rooms ?? {});
+        const { account_data, receipts, typing, 'org.matrix.msc4262.profiles': more } = answer.extensions;
+        for (const [what, { rooms: of = {} }] of Object.entries<Json>({ account_data, receipts, typing }))
+          expect(Object.keys(of), what).to.have.members(told);
+        if (more?.users?.[friendId] !== undefined) profiles.push(more.users[friendId]);
+        if (told.length === 0) return answers;
+        answers.push(told);
+      }
+    };
+    await happen(true);
+    const first = await tellAll(['m.tz']);
+    expect(first.length).to.be.at.least(3);
+    expect(first.flat().toSorted()).to.deep.equal(rooms.toSorted());
+    expect(profiles.length).to.be.at.least(1);
+    await happen(false);
+    for (const roomId of rooms) await server.setState(user, roomId, 'org.large', { text: 'y'.repeat(SIZE) }, 'k');
+    const second = await tellAll(['m.tz', 'displayname']);
+    expect(second.length).to.be.at.least(3);
+    expect(second.flat().toSorted()).to.deep.equal(rooms.toSorted());
+    expect(JSON.stringify(profiles)).to.include('友');
+  });
+
   it('is told so by /initialSync, which has no parts, of all rooms and of one that is as large', async () => {
     const user = name('user');
     const small = await server.room(user);

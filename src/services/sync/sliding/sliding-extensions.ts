@@ -37,6 +37,8 @@ export interface ExtensionAnswers {
 export interface ExtensionRoom {
   readonly room: Room;
   readonly isJoined: boolean;
+  /** It did not fit into this answer: it stays as it was sent, and what there is to tell of it comes with a later one. */
+  readonly isUntold: boolean;
   readonly sent: SentRoom | undefined;
   /** The names of the lists whose windows it is in. */
   readonly lists: readonly string[];
@@ -118,10 +120,11 @@ export class SlidingExtensions {
     request: Pick<SlidingRequest, 'userId' | 'deviceId'>,
     user: SyncUser,
     data: UserAccountData,
-    rooms: readonly ExtensionRoom[],
+    wanted: readonly ExtensionRoom[],
     span: ExtensionSpan,
     hidden: ReadonlySet<string>,
   ): Promise<ExtensionsRead> {
+    const rooms = wanted.filter(({ isUntold }) => !isUntold);
     const { userId, deviceId } = request;
     const answers: { -readonly [Name in keyof ExtensionAnswers]: ExtensionAnswers[Name] } = {};
     let isNews = false;
@@ -180,7 +183,9 @@ export class SlidingExtensions {
     if (wishes.profiles !== undefined) {
       const { name, fields } = wishes.profiles;
       const { profiles: told, since, upTo } = span;
-      const inSight = chosen(wishes.profiles, rooms);
+      // More fields are told once, also of members whom the client knows from rooms that are still to come.
+      const known = wanted.filter(({ isUntold, sent }) => !isUntold || sent !== undefined);
+      const inSight = chosen(wishes.profiles, known);
       const { users, due } = await this.#sources.profileUpdates.read({
         user,
         wants: (field) => fields === undefined || fields.includes(field),

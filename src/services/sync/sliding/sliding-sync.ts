@@ -260,6 +260,7 @@ export class SlidingSync {
         isJoined: member.membership === 'join',
         lists: names,
         isSubscribed,
+        isUntold: untold.has(room),
         sent,
         met: now === undefined ? [] : toldOf.get(now),
         seen: rooms[index]?.state.lazyMembers === true ? [...((now ?? sent)?.lazy.keys() ?? [])] : undefined,
