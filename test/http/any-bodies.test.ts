@@ -1,6 +1,7 @@
+import { createHook } from 'node:async_hooks';
 import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
-import { Readable } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import { json as jsonOf } from 'node:stream/consumers';
 import { expect } from 'chai';
 import { Type } from 'typebox';
@@ -13,7 +14,13 @@ import { ManualClock } from '#test/support/manual-clock.ts';
 import { pause, until } from '#test/support/until.ts';
 import { type Answer, TestServer } from './serve.ts';
 
-const common = { summary: '', auth: 'none', rateLimit: 'none', response: Type.Object({}), errcodes: [] } as const;
+const common = {
+  summary: '',
+  auth: 'none',
+  rateLimit: 'none',
+  response: Type.Object({}),
+  errcodes: [],
+} as const;
 const BYTES = randomBytes(3_000_000);
 
 /** What a handler has done with the stream that it was given. */
@@ -40,6 +47,9 @@ const counted = function* (): Generator<Buffer> {
   for (pulled = 0; ; pulled += 1) yield Buffer.alloc(50_000);
 };
 
+/** What a test writes to `/download/slow`. */
+let slow = new PassThrough();
+
 const failingAfter = (chunks: number): Readable =>
   Readable.from(
     (async function* () {
@@ -63,7 +73,10 @@ const ENDPOINTS = [
     method: 'POST',
     path: '/raw',
     body: new RawBody(1_000),
-    handler: async (_, { body, info }) => ({ base64: body.toString('base64'), type: info.contentType }),
+    handler: async (_, { body, info }) => ({
+      base64: body.toString('base64'),
+      type: info.contentType,
+    }),
   }),
   endpoint({
     ...common,
@@ -126,13 +139,16 @@ const ENDPOINTS = [
         endless: () => Readable.from(counted()),
         absent: () => failingAfter(0),
         torn: () => failingAfter(30),
+        json: () => Readable.from(['{}']),
+        absentjson: () => failingAfter(0),
+        slow: () => slow,
       };
       const stream = (sources[kind] as () => Readable)();
       open.push(stream);
       return new Reply({
         stream,
         ...(kind === 'known' ? { length: BYTES.length } : {}),
-        contentType: 'image/png',
+        contentType: kind.endsWith('json') ? 'application/json' : 'image/png',
         headers: { 'Content-Disposition': 'inline', 'Cache-Control': 'public, max-age=60' },
       });
     },
@@ -175,7 +191,10 @@ describe('bodies and replies that are no JSON', () => {
   describe('a raw body', () => {
     it('reaches the handler byte for byte, with its type', async () => {
       const bytes = randomBytes(1_000);
-      const { json } = await server.ask('POST', '/raw', { raw: bytes, headers: { 'content-type': 'image/webp' } });
+      const { json } = await server.ask('POST', '/raw', {
+        raw: bytes,
+        headers: { 'content-type': 'image/webp' },
+      });
       expect(json).to.deep.equal({ base64: bytes.toString('base64'), type: 'image/webp' });
     });
     it('is refused beyond the limit that the endpoint declares', async () => {
@@ -186,9 +205,14 @@ describe('bodies and replies that are no JSON', () => {
   describe('a body that is streamed', () => {
     it('arrives whole, whether it says how long it is or not', async () => {
       const bytes = BYTES.subarray(0, 2_000_000);
-      const declared = await server.ask('POST', '/upload', { raw: bytes, headers: { 'content-type': 'video/mp4' } });
+      const declared = await server.ask('POST', '/upload', {
+        raw: bytes,
+        headers: { 'content-type': 'video/mp4' },
+      });
       expect(declared.json).to.deep.equal({ bytes: 2_000_000, type: 'video/mp4' });
-      const { request, response } = server.open('POST', '/upload', { 'transfer-encoding': 'chunked' });
+      const { request, response } = server.open('POST', '/upload', {
+        'transfer-encoding': 'chunked',
+      });
       for (const slice of slices(bytes, 70_000)) request.write(slice);
       request.end();
       expect(await jsonOf(await response)).to.deep.equal({ bytes: 2_000_000 });
@@ -199,7 +223,9 @@ describe('bodies and replies that are no JSON', () => {
       expect(services.consumed.length).to.equal(before);
     });
     it('fails with M_TOO_LARGE where it turns out longer than it may be', async () => {
-      const { request, response } = server.open('POST', '/upload', { 'transfer-encoding': 'chunked' });
+      const { request, response } = server.open('POST', '/upload', {
+        'transfer-encoding': 'chunked',
+      });
       for (const slice of slices(BYTES, 70_000)) request.write(slice);
       request.end();
       const answer = await response;
@@ -208,7 +234,9 @@ describe('bodies and replies that are no JSON', () => {
       expect(services.consumed.at(-1)?.bytes).to.be.at.most(2_000_000);
     });
     it('fails when the client goes away in the middle of it', async () => {
-      const { request, response } = server.open('POST', '/upload', { 'transfer-encoding': 'chunked' });
+      const { request, response } = server.open('POST', '/upload', {
+        'transfer-encoding': 'chunked',
+      });
       response.catch(() => {});
       const before = services.consumed.length;
       request.write(Buffer.alloc(100_000));
@@ -231,7 +259,9 @@ describe('bodies and replies that are no JSON', () => {
       expect((await server.ask('POST', '/upload', { raw: 'x' })).status).to.equal(200);
     });
     it('counts as bytes in flight while it comes, whatever length it says it has', async () => {
-      const { request, response } = server.open('POST', '/upload', { 'transfer-encoding': 'chunked' });
+      const { request, response } = server.open('POST', '/upload', {
+        'transfer-encoding': 'chunked',
+      });
       response.catch(() => {});
       request.write('x');
       await until('it is counted', () => inFlight.used > 0);
@@ -290,6 +320,47 @@ describe('bodies and replies that are no JSON', () => {
       expect(waited).to.be.above(0);
       await until('nothing is left', () => inFlight.used === 0);
       socket.destroy();
+    });
+    it('is not cut off where its client has taken all that there was, however slowly it is made', async () => {
+      slow = new PassThrough();
+      const { request, response } = server.open('GET', '/download/slow');
+      request.end();
+      slow.write('a');
+      const incoming = await response;
+      const chunks = incoming[Symbol.asyncIterator]();
+      for (const next of ['b', 'c']) {
+        expect(String((await chunks.next()).value)).to.equal(next === 'b' ? 'a' : 'b');
+        for (let minute = 0; minute < 5; minute += 1) await clock.advance(60_000);
+        slow.write(next);
+      }
+      slow.end();
+      expect(String((await chunks.next()).value)).to.equal('c');
+      expect((await chunks.next()).done).to.equal(true);
+    });
+    it('has a compressor only where something of it is sent', async () => {
+      const roomy = await new TestServer().start(ENDPOINTS, services);
+      let made = 0;
+      const hook = createHook({
+        init: (_, type) => {
+          if (/^Z(LIB|STD)/i.test(type)) made += 1;
+        },
+      }).enable();
+      try {
+        for (const encoding of ['gzip', 'zstd']) {
+          const headers = { 'accept-encoding': encoding };
+          made = 0;
+          expect((await roomy.ask('HEAD', '/download/json', { headers })).status).to.equal(200);
+          expect((await roomy.ask('GET', '/download/absentjson', { headers })).status).to.equal(404);
+          expect(made).to.equal(0);
+          expect((await roomy.ask('GET', '/download/json', { headers })).headers['content-encoding']).to.equal(
+            encoding,
+          );
+          expect(made).to.equal(1);
+        }
+      } finally {
+        hook.disable();
+        await roomy.stop();
+      }
     });
     it('has its length where that is known, and the type and headers that it was given', async () => {
       const { status, headers, bytes } = await server.ask('GET', '/download/known');
@@ -359,7 +430,11 @@ describe('endpoints that other servers and application services call', () => {
           path: '/_matrix/federation/v1/send/{txnId}',
           params: Type.Object({ txnId: Type.String() }),
           body: Type.Object({ pdus: Type.Array(Type.Unknown()) }),
-          handler: async (_, { requester, params, body }) => ({ ...requester, ...params, pdus: body.pdus.length }),
+          handler: async (_, { requester, params, body }) => ({
+            ...requester,
+            ...params,
+            pdus: body.pdus.length,
+          }),
         }),
         endpoint({
           ...signed,
@@ -417,7 +492,9 @@ describe('endpoints that other servers and application services call', () => {
     expect(asked.map(({ json }) => json)).to.deep.equal([{ a: 1 }, undefined]);
   });
   it('are refused by it before the body is checked', async () => {
-    const { status, json } = await server.ask('PUT', '/_matrix/federation/v1/send/1', { raw: '{}' });
+    const { status, json } = await server.ask('PUT', '/_matrix/federation/v1/send/1', {
+      raw: '{}',
+    });
     expect([status, json['errcode']]).to.deep.equal([401, 'M_UNAUTHORIZED']);
   });
   it('are logged with the server that called', async () => {

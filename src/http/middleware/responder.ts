@@ -34,8 +34,10 @@ export class Responder {
     // A stream of unknown length is JSON that is too long for one text.
     const isLongJson = reply.stream !== undefined && reply.length === undefined && COMPRESSIBLE.test(reply.contentType);
     const streamEncoding = isLongJson ? chooseEncoding(res.req.headers['accept-encoding']) : undefined;
+    const isHead = res.req.method === 'HEAD';
     const streamed =
-      Math.min(reply.length ?? STREAM_BYTES, STREAM_BYTES) + (streamEncoding === undefined ? 0 : COMPRESSOR_BYTES);
+      Math.min(reply.length ?? STREAM_BYTES, STREAM_BYTES) +
+      (streamEncoding === undefined || isHead ? 0 : COMPRESSOR_BYTES);
     const needed = reply.stream === undefined ? size : streamed;
     if (work !== undefined) work.bytesOut = reply.stream === undefined ? size : (reply.length ?? 0);
     // The body of the request is not needed any more.
@@ -46,7 +48,6 @@ export class Responder {
     // A stream that fails before its first byte is answered with an error, which has headers of its own.
     const head = reply.stream === undefined ? given : given.copy();
     for (const name in reply.headers) head.set(name, reply.headers[name] ?? '');
-    const isHead = res.req.method === 'HEAD';
     if (isHead && reply.length !== undefined && reply.stream === undefined) {
       head.set('Content-Type', reply.contentType);
       head.set('Content-Length', String(reply.length));
@@ -56,7 +57,7 @@ export class Responder {
     if (reply.stream !== undefined) {
       if (isLongJson) head.set('Vary', 'Accept-Encoding');
       if (streamEncoding !== undefined) head.set('Content-Encoding', streamEncoding);
-      const encoder = streamEncoding === undefined ? undefined : compressor(streamEncoding);
+      const encoder = streamEncoding === undefined ? undefined : () => compressor(streamEncoding);
       const count = (bytes: number): void => void (work !== undefined && (work.bytesOut += bytes));
       try {
         await sendStream(res, head, reply, reply.stream, this.#leaving, { encoder, count });

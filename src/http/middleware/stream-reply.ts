@@ -17,11 +17,20 @@ const LEAST_MS = 1_000;
 const taken = ({ socket }: ServerResponse): number =>
   socket === null ? 0 : socket.bytesWritten - socket.writableLength;
 
-/** Cuts off a client that takes less than 16 KiB a second after the first `timeoutMs`. @returns cancels it */
+/**
+ * Cuts off a client that takes less than 16 KiB a second after the first `timeoutMs`. One for whom nothing waits has taken all there was: it
+ * begins anew, since it is this server that is slow. @returns cancels it
+ */
 const watch = (res: ServerResponse, { deadlines, timeoutMs }: Leaving): (() => void) => {
-  const from = taken(res);
+  let from = taken(res);
   let grantedMs = timeoutMs;
   const check = (): void => {
+    if (res.writableLength === 0) {
+      from = taken(res);
+      grantedMs = timeoutMs;
+      deadline = deadlines.in(timeoutMs, check);
+      return;
+    }
     const earnedMs = timeoutMs + ((taken(res) - from) / SLOWEST_BYTES_PER_SECOND) * 1_000;
     const more = earnedMs - grantedMs;
     if (more < LEAST_MS) {
@@ -39,7 +48,7 @@ const watch = (res: ServerResponse, { deadlines, timeoutMs }: Leaving): (() => v
  * Sends a stream as fast as the client takes it; a client that does not is cut off. Headers and status go out with the first bytes, so what fails
  * before them is answered like any other failure; what fails later breaks the connection off, which tells the client that something is missing.
  *
- * @param how.encoder compresses it
+ * @param how.encoder makes what compresses it; called only where something is sent
  * @param how.count is told of the bytes of a stream of unknown length, before they are compressed
  * @throws what the stream fails with
  * @throws ClientGone
@@ -50,7 +59,13 @@ export const sendStream = async (
   reply: Reply,
   stream: Readable,
   leaving: Leaving,
-  { count, encoder }: { readonly encoder?: Transform | undefined; readonly count?: (bytes: number) => void } = {},
+  {
+    count,
+    encoder,
+  }: {
+    readonly encoder?: (() => Transform) | undefined;
+    readonly count?: (bytes: number) => void;
+  } = {},
 ): Promise<void> => {
   head.set('Content-Type', reply.contentType);
   if (reply.length !== undefined) head.set('Content-Length', String(reply.length));
@@ -66,7 +81,7 @@ export const sendStream = async (
   try {
     // Where the length is known it was counted already.
     const counted = count === undefined || reply.length !== undefined ? [] : [counting(count)];
-    await pipeline([stream, ...counted, ...(encoder === undefined ? [] : [encoder]), res]);
+    await pipeline([stream, ...counted, ...(encoder === undefined ? [] : [encoder()]), res]);
   } catch (error) {
     throw (error as NodeJS.ErrnoException).code === 'ERR_STREAM_PREMATURE_CLOSE' ? new ClientGone() : error;
   } finally {
