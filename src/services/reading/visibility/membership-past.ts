@@ -9,6 +9,8 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 const STEPS = 6;
 /** How many member events are looked at where the states do not help, or are many. */
 const JOIN_STEPS = 50;
+/** How many members are looked at together. */
+const MAX_TOGETHER = 1_000;
 
 /** A user's memberships of a room, newest first, as far back as they were looked at. */
 class MembershipPeriods {
@@ -25,6 +27,25 @@ class MembershipPeriods {
     const period = this.#periods.find(({ from }) => position >= from);
     return period?.membership ?? (this.#isComplete ? 'leave' : undefined);
   }
+}
+
+/** A member of a room. */
+export interface MemberPlace {
+  readonly room: Room;
+  readonly member: Member;
+}
+
+/** The way back through the member events of a user. */
+interface Walk {
+  /** Of the place in question. */
+  readonly index: number;
+  readonly room: Room;
+  /** Position of the event that it began at. */
+  readonly first: number;
+  /** Position of the event that was looked at last. */
+  readonly at: number;
+  /** Position of the event that it replaced. */
+  readonly nid: number;
 }
 
 /** Finds a user's past memberships of a room by the chain of their member events. */
@@ -57,23 +78,52 @@ export class MembershipPast {
    * afterwards, 0 when they never were.
    */
   async joinedUntil(room: Room, member: Member): Promise<number> {
+    return this.#knownUntil(member) ?? (await this.joinedUntilOf([{ room, member }]))[0] ?? 0;
+  }
+
+  /** The same for many members, in the same order: their events are read together, and so are those that they replaced. */
+  async joinedUntilOf(places: readonly MemberPlace[]): Promise<number[]> {
+    const untils: number[] = [];
+    for (let from = 0; from < places.length; from += MAX_TOGETHER) {
+      // One part after the other: no more is in memory than one of them.
+      // oxlint-disable-next-line eslint/no-await-in-loop
+      untils.push(...(await this.#joinedUntilTogether(places.slice(from, from + MAX_TOGETHER))));
+    }
+    return untils;
+  }
+
+  async #joinedUntilTogether(places: readonly MemberPlace[]): Promise<number[]> {
+    const untils: number[] = Array.from({ length: places.length }, () => 0);
+    let walks: Walk[] = [];
+    for (const [index, { room, member }] of places.entries()) {
+      const known = this.#knownUntil(member);
+      if (known !== undefined) untils[index] = known;
+      else walks.push({ index, room, first: member.event, at: member.event, nid: member.event });
+    }
+    const done = (walk: Walk, until: number): void => {
+      untils[walk.index] = until;
+      this.#joinedUntil.set(walk.first, until);
+    };
+    for (let step = 0; walks.length > 0; step++) {
+      // One after the other: the next ones are known by these.
+      // oxlint-disable-next-line eslint/no-await-in-loop
+      const events = await this.#loader.load(walks);
+      const further: Walk[] = [];
+      for (const walk of walks) {
+        const event = events.get(walk.nid);
+        if (step > 0 && event !== undefined && membershipIn(event.content) === 'join') done(walk, walk.at);
+        else if (event?.replaces === undefined || step === JOIN_STEPS) done(walk, 0);
+        else further.push({ ...walk, at: event.nid, nid: event.replaces });
+      }
+      walks = further;
+    }
+    return untils;
+  }
+
+  #knownUntil(member: Member): number | undefined {
     if (member.membership === 'join') return Infinity;
     // The resolution of a fork ended it.
-    if (member.event < member.since) return member.since;
-    const known = this.#joinedUntil.get(member.event);
-    if (known !== undefined) return known;
-    let until = 0;
-    let event = await this.#loader.one(room, member.event);
-    for (let step = 0; step < JOIN_STEPS && event?.replaces !== undefined; step++) {
-      const before = await this.#before(room, event);
-      if (before !== undefined && membershipIn(before.content) === 'join') {
-        until = event.nid;
-        break;
-      }
-      event = before;
-    }
-    this.#joinedUntil.set(member.event, until);
-    return until;
+    return member.event < member.since ? member.since : this.#joinedUntil.get(member.event);
   }
 
   async #before(room: Room, event: StoredEvent): Promise<StoredEvent | undefined> {

@@ -1,6 +1,6 @@
 import { covers, type PositionVector } from '#src/protocol/wire/position.ts';
 import type { DeviceListChanges } from '#src/services/e2ee/device-lists/device-list-changes.ts';
-import type { MembershipPast } from '#src/services/reading/visibility/membership-past.ts';
+import type { MemberPlace, MembershipPast } from '#src/services/reading/visibility/membership-past.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
@@ -50,31 +50,38 @@ export class DeviceListDeltas {
 
   /** Users with whom a room was shared that they, or the user, left since then, whether they came back or not. */
   async #left(user: SyncUser, since: PositionVector): Promise<Set<string>> {
-    const { rooms, past } = this.#options;
+    const { rooms } = this.#options;
     const found = new Set<string>();
-    const leaveOf = async (room: Room, member: Member): Promise<void> => {
-      // A user who declined an invite shared nothing.
-      if (member.userId !== user.userId && !covers(since, await past.joinedUntil(room, member)))
-        found.add(member.userId);
-    };
+    const gone: MemberPlace[] = [];
     for (const room of user.joined.values()) {
       if (covers(since, room.lastPosition) || isNewIn(room, user, since)) continue;
       for (const member of membersChangedSince(room, since))
-        if (member.membership !== 'join') await leaveOf(room, member);
+        if (member.membership !== 'join' && member.userId !== user.userId) gone.push({ room, member });
     }
     const left = [...user.memberships].filter(
       ([, member]) => (member.membership === 'leave' || member.membership === 'ban') && !covers(since, member.since),
     );
-    if (left.length === 0) return found;
-    for (const room of (await rooms.load(left.map(([nid]) => nid))).values()) {
-      const own = room.member(user.userId);
-      if (own === undefined || covers(since, await past.joinedUntil(room, own))) continue;
+    const ownPlaces = [...(left.length === 0 ? [] : (await rooms.load(left.map(([nid]) => nid))).values())].flatMap(
+      (room): MemberPlace[] => {
+        const member = room.member(user.userId);
+        return member === undefined ? [] : [{ room, member }];
+      },
+    );
+    for (const { room } of await this.#joinedAfter(since, ownPlaces)) {
       for (const member of room.members.values()) {
         if (member.membership === 'join') found.add(member.userId);
-        else if (!covers(since, member.since)) await leaveOf(room, member);
+        else if (member.userId !== user.userId && !covers(since, member.since)) gone.push({ room, member });
       }
     }
+    // A user who declined an invite shared nothing.
+    for (const { member } of await this.#joinedAfter(since, gone)) found.add(member.userId);
     return found;
+  }
+
+  /** Those of them who were joined at some time after a position. */
+  async #joinedAfter(since: PositionVector, places: readonly MemberPlace[]): Promise<MemberPlace[]> {
+    const untils = await this.#options.past.joinedUntilOf(places);
+    return places.filter((_, index) => !covers(since, untils[index] ?? 0));
   }
 }
 
