@@ -59,12 +59,7 @@ interface Recorded {
  * A client that went away before it was answered is written as status 499.
  */
 export const requestRecorder = (
-  deps: {
-    readonly clock: Clock;
-    readonly logger: Logger;
-    readonly metrics: Metrics;
-    readonly timers: Timers;
-  },
+  deps: { readonly clock: Clock; readonly logger: Logger; readonly metrics: Metrics; readonly timers: Timers },
   options: RequestLogOptions,
 ): ((ctx: Context, request: Recorded, ms: number) => void) => {
   const seconds = deps.metrics.histogram(

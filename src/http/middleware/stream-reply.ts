@@ -62,10 +62,7 @@ export const sendStream = async (
   {
     count,
     encoder,
-  }: {
-    readonly encoder?: (() => Transform) | undefined;
-    readonly count?: (bytes: number) => void;
-  } = {},
+  }: { readonly encoder?: (() => Transform) | undefined; readonly count?: (bytes: number) => void } = {},
 ): Promise<void> => {
   head.set('Content-Type', reply.contentType);
   if (reply.length !== undefined) head.set('Content-Length', String(reply.length));

@@ -45,9 +45,7 @@ describe('device lists', function () {
     return { changed: [], left: [], ...response.device_lists };
   };
   const upload = (device: TestDevice): Promise<unknown> =>
-    server.must(device, 'POST', '/keys/upload', {
-      device_keys: deviceKeysOf(device, keyOf((keys += 1) % 250)),
-    });
+    server.must(device, 'POST', '/keys/upload', { device_keys: deviceKeysOf(device, keyOf((keys += 1) % 250)) });
 
   it('have whoever uploads keys, changes them or signs in again, for themselves and those who share a room with them', async () => {
     const stranger = await server.register();
@@ -75,9 +73,7 @@ describe('device lists', function () {
     await server.must(alice, 'POST', '/keys/upload', { device_keys });
     await delta(bob);
     await server.must(alice, 'POST', '/keys/upload', { device_keys });
-    await server.must(alice, 'POST', '/keys/upload', {
-      one_time_keys: { 'signed_curve25519:A': { key: 'k' } },
-    });
+    await server.must(alice, 'POST', '/keys/upload', { one_time_keys: { 'signed_curve25519:A': { key: 'k' } } });
     expect((await delta(bob)).changed).to.deep.equal([]);
   });
 
@@ -113,9 +109,7 @@ describe('device lists', function () {
     const carol = await server.register();
     await server.must(carol, 'POST', `/rooms/${room}/join`, {});
     await delta(alice);
-    await server.must(alice, 'POST', `/rooms/${room}/invite`, {
-      user_id: (await server.register()).userId,
-    });
+    await server.must(alice, 'POST', `/rooms/${room}/invite`, { user_id: (await server.register()).userId });
     await server.must(alice, 'POST', `/rooms/${room}/leave`, {});
     expect((await delta(alice)).left).to.deep.equal([carol.userId]);
   });
@@ -152,10 +146,7 @@ describe('device lists', function () {
     await delta(bob);
     const path = '/keys/device_signing/upload';
     const { body } = await server.ask(alice, 'POST', path, { user_signing_key: userSigning });
-    await server.must(alice, 'POST', path, {
-      user_signing_key: userSigning,
-      auth: server.proof(alice, body.session),
-    });
+    await server.must(alice, 'POST', path, { user_signing_key: userSigning, auth: server.proof(alice, body.session) });
     expect((await delta(alice)).changed).to.deep.equal([alice.userId]);
     expect((await delta(bob)).changed).to.deep.equal([]);
   });
@@ -166,19 +157,10 @@ describe('device lists', function () {
     await upload(alice);
     const { next_batch: to } = await server.sync(bob);
     const path = `/keys/changes?from=${from}&to=${to}`;
-    expect(await server.must(bob, 'GET', path)).to.deep.equal({
-      changed: [alice.userId],
-      left: [],
-    });
+    expect(await server.must(bob, 'GET', path)).to.deep.equal({ changed: [alice.userId], left: [] });
     await server.restart();
-    expect(await server.must(bob, 'GET', path)).to.deep.equal({
-      changed: [alice.userId],
-      left: [],
-    });
-    expect((await server.sync(bob, from)).device_lists).to.deep.equal({
-      changed: [alice.userId],
-      left: [],
-    });
+    expect(await server.must(bob, 'GET', path)).to.deep.equal({ changed: [alice.userId], left: [] });
+    expect((await server.sync(bob, from)).device_lists).to.deep.equal({ changed: [alice.userId], left: [] });
     expect((await server.ask(bob, 'GET', `/keys/changes?from=x&to=${to}`)).body.errcode).to.equal('M_INVALID_PARAM');
   });
 
@@ -255,11 +237,7 @@ describe('device lists', function () {
       fc.record({ act: fc.constant('membership' as const), user: fc.nat(3), room: fc.nat(2) }),
       fc.record({ act: fc.constant('upload' as const), user: fc.nat(3), room: fc.constant(0) }),
       fc.record({ act: fc.constant('sync' as const), user: fc.nat(3), room: fc.constant(0) }),
-      fc.record({
-        act: fc.constant('restart' as const),
-        user: fc.constant(0),
-        room: fc.constant(0),
-      }),
+      fc.record({ act: fc.constant('restart' as const), user: fc.constant(0), room: fc.constant(0) }),
     );
     const read = async (reader: TestDevice): Promise<void> => {
       const known = followed.get(reader.userId);

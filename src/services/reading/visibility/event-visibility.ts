@@ -144,12 +144,7 @@ export class EventVisibility {
       if (isHidden(event) && membership !== 'join' && !isOfRoom)
         return { event: event.redactedCopy(), membership, hidesPrevious, isReduced: true };
       if (isHidden(because))
-        return {
-          event: event.redactedAs(because.redactedCopy()),
-          membership,
-          hidesPrevious,
-          isReduced: true,
-        };
+        return { event: event.redactedAs(because.redactedCopy()), membership, hidesPrevious, isReduced: true };
       return isHidden(previous) ? { event, membership, hidesPrevious, isReduced: true } : one;
     });
   }
@@ -286,11 +281,7 @@ const asStateBy = (
   const isOpen = alwaysShared(room);
   return events.map((event) => {
     const membership = membershipAt(event.nid);
-    return {
-      event,
-      membership,
-      hidesPrevious: membership !== 'join' && !isOpen && !isOwnMember(event, userId),
-    };
+    return { event, membership, hidesPrevious: membership !== 'join' && !isOpen && !isOwnMember(event, userId) };
   });
 };
 
