@@ -2,7 +2,7 @@ import { binaryArray, type ElementKinds } from './binary-array.ts';
 import type { Database, Tx } from './database.ts';
 import { sql, type Statement } from './statement.ts';
 
-/** PostgreSQL types of the columns that a batch carries, and what a value of each is here. */
+/** PostgreSQL types of the columns of a batch, and the TypeScript type of their values. */
 interface Kinds extends ElementKinds {
   readonly json: string;
   readonly 'bigint[]': readonly number[];
@@ -12,7 +12,7 @@ interface Kinds extends ElementKinds {
 export interface Column<Row> {
   readonly type: keyof Kinds;
   readonly value: (row: Row) => unknown;
-  /** What is inserted in place of the value: an expression over the row, which has this alias. */
+  /** Inserted in place of the value: an expression over the row, which has this alias. */
   readonly expression?: (row: string) => string;
   /** Travels with the row, for the expressions of others, and is no column of the table. */
   readonly isArgument?: boolean;

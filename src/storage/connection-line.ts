@@ -2,7 +2,7 @@ import { RankedLine } from '#src/kernel/line.ts';
 import { systemTimers, type Timers } from '#src/kernel/timers.ts';
 import { currentWork } from '#src/kernel/work.ts';
 
-/** What everybody who sends something waits for: it goes before what a single user asks for. */
+/** Writes that many requests wait for: they go before the requests of a single user. */
 const FIRST: ReadonlySet<string> = new Set(['writer']);
 /** How many of one party may wait. */
 const MAX_WAITING = 100_000;

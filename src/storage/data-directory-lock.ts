@@ -2,7 +2,7 @@ import { link, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writePrivateFile } from './private-files.ts';
 
-/** Says who a process is, so that a process id that was given to another process is not taken for the owner. */
+/** Identifies a process, so that a reused process id is not taken for the owner. */
 async function identityOf(pid: number): Promise<string | undefined> {
   try {
     process.kill(pid, 0);
@@ -39,7 +39,7 @@ export class DataDirectoryLock {
    * @throws if another living process holds the directory
    */
   static async take(dataDir: string): Promise<DataDirectoryLock> {
-    // Keys, archives and the database lie in it: what others may read was opened to them by an operator.
+    // It contains keys, archives and the database: only an operator opens it to others.
     await mkdir(dataDir, { recursive: true, mode: 0o700 });
     const file = join(dataDir, 'server.lock');
     const mine = `${process.pid} ${(await identityOf(process.pid)) ?? 'alive'}\n`;
@@ -74,7 +74,7 @@ export class DataDirectoryLock {
     throw new Error(`the lock file ${file} could not be taken`);
   }
 
-  /** Gives the directory back. */
+  /** Releases the directory. */
   async release(): Promise<void> {
     await rm(this.#file, { force: true });
   }

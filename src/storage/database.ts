@@ -33,11 +33,11 @@ export interface DatabaseOptions {
 
 /** Seconds. */
 const STATEMENT_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
-/** How often a transaction is tried that others get into the way of. */
+/** Attempts for a transaction that conflicts with others. */
 const MAX_TRIES = 4;
-/** Milliseconds for which a connection is waited for. */
+/** Milliseconds to wait for a connection. */
 const CONNECTION_TIMEOUT_MS = 10_000;
-/** Any number will do, as long as every node takes the same. */
+/** An arbitrary number, the same for every node. */
 const MIGRATION_LOCK = 7_305_817_001;
 
 const SELECT_META = sql('server_meta_select', 'select value from server_meta where key = $1');
@@ -197,7 +197,7 @@ export class Database {
     return this.#largeWrites.run(() => this.#transaction('begin', use));
   }
 
-  /** As `write`, and anew when another transaction and this one were in each other’s way (a deadlock). */
+  /** As `write`, and again after a conflict with another transaction (a deadlock). */
   async writeAgain<T>(use: (tx: Tx) => Promise<T>): Promise<T> {
     for (let tried = 1; ; tried++) {
       try {
@@ -229,7 +229,7 @@ export class Database {
       await context.flush();
       context.close();
       const { command } = await client.query('commit');
-      // PostgreSQL answers so when a statement had failed and nobody said it.
+      // PostgreSQL answers so when an earlier statement had failed and the error was swallowed.
       if (command !== 'COMMIT') throw new Error('the transaction was rolled back: one of its statements had failed');
     } catch (error) {
       if (isOfDatabase(error)) this.#failures.inc();

@@ -95,9 +95,9 @@ export class EmbeddedPostgres {
   }
 
   /**
-   * Starts it, and makes the cluster and the database `tsudoi` first where they are missing.
+   * Starts it, and first creates the cluster and the database `tsudoi` where they are missing.
    *
-   * @throws if PostgreSQL does not come up; the message holds what it said last
+   * @throws if PostgreSQL does not start; the message contains its last output
    */
   static async start(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
     const dataDir = resolve(options.dataDir);
@@ -113,7 +113,7 @@ export class EmbeddedPostgres {
       await makeServerRole(embedded.adminUrl('postgres'), cluster.password);
       await embedded.createDatabase(POSTGRES_ROLE);
     } catch (error) {
-      // Nobody else knows of the process.
+      // No one else would stop the process.
       await embedded.stop();
       throw error;
     }
@@ -177,7 +177,7 @@ export class EmbeddedPostgres {
         ...this.#listener.args,
         ...Object.entries(settings).flatMap(([key, value]) => ['-c', `${key}=${value}`]),
       ],
-      // A session of its own: Ctrl-C in the terminal is for us, who close the database last.
+      // A session of its own: Ctrl-C in the terminal must only reach this process, which closes the database last.
       { ...this.#user, cwd: this.#cluster.folder, stdio: ['ignore', 'ignore', 'pipe'], detached: true },
     );
     this.#process = child;

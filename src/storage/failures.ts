@@ -36,10 +36,10 @@ export const isConnectionLoss = (error: unknown): boolean => {
   return false;
 };
 
-/** SQLSTATE classes of what is over sooner or later: transactions in each other's way, no memory or disk, locks, system errors. */
+/** SQLSTATE classes of transient failures: conflicts of transactions, no memory or disk, locks, system errors. */
 const PASSING_CLASSES = new Set(['40', '53', '55', '58']);
 
-/** Whether something failed for the database's own reasons, and not for what was asked of it: the same may succeed later. */
+/** Whether a failure is transient: the same statement may succeed later. */
 export const isOfDatabase = (error: unknown): boolean => {
   if (isConnectionLoss(error)) return true;
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
@@ -49,7 +49,7 @@ export const isOfDatabase = (error: unknown): boolean => {
   return false;
 };
 
-/** Whether transactions were in each other's way, and this one was given up for the others. SQLSTATE class 40. */
+/** Whether a transaction was rolled back because of a conflict with another. SQLSTATE class 40. */
 export const isDeadlock = (error: unknown): boolean => codeOf(error).startsWith('40');
 
 /** Whether a unique constraint (or primary key) of this name refused a row. */
@@ -70,7 +70,7 @@ const codeOf = (error: unknown): string => {
   return typeof code === 'string' ? code : '';
 };
 
-/** Whether the database could not be reached, or could not write: it is over when an operator, or time, has mended it. */
+/** Whether the database could not be reached, or could not write, until an operator repairs it or it recovers. */
 export const isUnavailable = (error: unknown): boolean =>
   isConnectionLoss(error) || NO_WRITING.test(codeOf(error)) || codeOf(error) === 'ENOSPC';
 

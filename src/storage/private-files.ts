@@ -1,10 +1,10 @@
 import { chmod, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** What of a mode lets others than the owner read or write. That they may pass through a folder is for the user of the database. */
+/** The bits of a mode that let others than the owner read or write. Others may pass through a folder: the database's user must. */
 const OPEN = 0o066;
 
-/** Folders of the data directory in which what people wrote and sent lies. */
+/** Folders of the data directory with contents of users. */
 const PRIVATE_FOLDERS = ['archive', 'exports', 'media'];
 
 /**

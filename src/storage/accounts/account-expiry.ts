@@ -11,7 +11,7 @@ const GIVE = sql(
    ) select count(*)::int as count from given`,
 );
 
-/** Gives accounts that have none a time to expire, each by chance within a span, `limit` at most. Returns how many. */
+/** Gives accounts without an expiry one at a random time within a span, `limit` at most. Returns how many. */
 export const giveExpiry = async (
   database: Database,
   { earliest, latest }: { readonly earliest: number; readonly latest: number },

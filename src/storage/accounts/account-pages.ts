@@ -1,6 +1,6 @@
 import { type Database, sql, type Statement } from '../database.ts';
 
-/** An account as it stands in a list. */
+/** An entry of a list of accounts. */
 export interface ListedAccount {
   readonly userId: string;
   readonly isGuest: boolean;
@@ -18,7 +18,7 @@ export interface ListedAccount {
   readonly lastSeenTs: number | null;
 }
 
-/** Which accounts. What is left out does not matter. */
+/** Conditions for accounts; those that are left out do not apply. */
 export interface AccountFilter {
   /** In the localpart or in the display name, whatever the case. */
   readonly name?: string | undefined;
@@ -48,7 +48,7 @@ const ACCOUNT_ORDERS = [
 ] as const;
 export type AccountOrder = (typeof ACCOUNT_ORDERS)[number];
 
-/** Accounts that come one after the other, by a key that an index has, and those with one key by their user ids. */
+/** A range of accounts in the order of an indexed key, and of the user ids where keys are equal. */
 interface Part {
   readonly from: string;
   readonly where: string;
@@ -145,7 +145,7 @@ const anywhere = (text: string): string => `%${text.replace(/[\\%_]/g, String.ra
 
 const valuesOf = (filter: AccountFilter): readonly unknown[] => [
   filter.name === undefined ? null : anywhere(filter.name.toLowerCase()),
-  // Names lie there as JSON.
+  // Names are stored as JSON.
   filter.name === undefined ? null : anywhere(JSON.stringify(filter.name.toLowerCase()).slice(1, -1)),
   filter.userId === undefined ? null : anywhere(filter.userId.toLowerCase()),
   filter.isGuest ?? null,

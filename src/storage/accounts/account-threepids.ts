@@ -1,6 +1,6 @@
 import { type Database, sql, type Tx } from '../database.ts';
 
-/** An address outside Matrix, case-folded. */
+/** A third-party identifier, case-folded. */
 export interface AddressKey {
   readonly medium: string;
   readonly address: string;
@@ -36,7 +36,7 @@ export const lockAddress = async (tx: Tx, { medium, address }: AddressKey): Prom
   await tx.query(LOCK, [`${medium} ${address}`]);
 };
 
-/** Whose address it is. */
+/** The owner of an address. */
 export const ownerOfAddress = async (
   from: Pick<Database, 'query'> | Tx,
   { medium, address }: AddressKey,

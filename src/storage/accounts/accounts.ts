@@ -1,6 +1,6 @@
 import { sql, type Database, type Tx } from '../database.ts';
 
-/** An account as the rest of the server sees it. The password hash stays apart. */
+/** An account, without its password hash. */
 export interface AccountRecord {
   readonly userId: string;
   readonly localpart: string;
@@ -13,14 +13,14 @@ export interface AccountRecord {
   readonly suspended: boolean;
   readonly shadowBanned: boolean;
   readonly erased: boolean;
-  /** Held by no rate limit. */
+  /** Exempt from rate limits. */
   readonly rateLimitExempt: boolean;
-  /** How fast the user may send instead of what the configuration says, and how much at once; null: as it says. */
+  /** Overrides of the configured rate limit for sending: rate and burst; null: as configured. */
   readonly messagesPerSecond: number | null;
   readonly messagesBurst: number | null;
   readonly appserviceId: string | null;
   readonly userType: string | null;
-  /** Until when it is good, in milliseconds since the epoch; null for ever. Counts only where accounts have to be renewed. */
+  /** When it expires, in milliseconds since the epoch; null for never. Applies only where accounts have to be renewed. */
   readonly expiresTs: number | null;
   /** Whether the user is told by mail that it is about to expire. */
   readonly expiryMails: boolean;
@@ -36,7 +36,7 @@ export interface AccountCredentials {
   readonly passwordHash: string | null;
   readonly deactivated: boolean;
   readonly locked: boolean;
-  /** From where devices of the account were used of late, newest first. */
+  /** Recent IP addresses of devices of the account, newest first. */
   readonly addresses: readonly string[];
 }
 
@@ -101,12 +101,12 @@ export const erasedUsers = async (database: Database): Promise<string[]> =>
 export const shadowBannedUsers = async (database: Database): Promise<string[]> =>
   (await database.query<{ userId: string }>(SHADOW_BANNED)).map(({ userId }) => userId);
 
-/** Who has limits of their own. */
+/** The users with rate limits of their own. */
 export const accountsWithOwnLimits = (
   database: Database,
 ): Promise<Pick<AccountRecord, 'userId' | 'messagesPerSecond' | 'messagesBurst'>[]> => database.query(OWN_LIMITS);
 
-/** Makes an account; undefined if the user id or localpart is taken. Two requests for one name cannot both get it. */
+/** Creates an account; undefined if the user id or localpart is taken. Two requests for one name cannot both get it. */
 export const insertAccount = async (
   tx: Tx,
   account: Pick<
@@ -136,7 +136,7 @@ export const updateAccount = async (tx: Tx, userId: string, changes: AccountChan
   return (await em.nativeUpdate(AccountEntity, { userId }, changes)) > 0;
 };
 
-/** Replaces a hash by another one of the same password. @returns false if it is not the account's any more: nothing happens then */
+/** Replaces a hash by another one of the same password. @returns false, without a change, if it is not the account's any more */
 export const replacePasswordHash = async (
   database: Database,
   userId: string,
@@ -144,6 +144,6 @@ export const replacePasswordHash = async (
   renewed: string,
 ): Promise<boolean> => (await database.query(REPLACE_HASH, [userId, old, renewed])).length > 0;
 
-/** Whether this is the account's hash, until the transaction ends. */
+/** Whether this is the account's hash; it cannot change until the transaction ends. */
 export const hasPasswordHash = async (tx: Tx, userId: string, hash: string): Promise<boolean> =>
   (await tx.query(HAS_HASH, [userId, hash])).length > 0;

@@ -7,7 +7,7 @@ export interface AdminLoginRecord {
   readonly admin: string;
   /** Milliseconds since the epoch. */
   readonly createdTs: number;
-  /** Until when its token is good, likewise; null for ever. */
+  /** When its token expires, likewise; null for never. */
   readonly expiresTs: number | null;
 }
 
@@ -43,7 +43,7 @@ export const insertAdminLogin = async (tx: Tx, login: AdminLoginRecord): Promise
   await tx.query(INSERT, [login.sessionId, login.userId, login.admin, login.createdTs, login.expiresTs]);
 };
 
-/** The logins as a user whose tokens are good, the oldest first. */
+/** The logins as a user whose tokens are valid, the oldest first. */
 export const listAdminLogins = (database: Database, userId: string, now: number): Promise<AdminLoginRecord[]> =>
   database.query<AdminLoginRecord>(LIST, [userId, now]);
 

@@ -98,7 +98,7 @@ export const insertDevice = async (
 export const countDevices = async (tx: Tx, userId: string): Promise<number> =>
   (await tx.query<{ count: number }>(COUNT_DEVICES, [userId]))[0]?.count ?? 0;
 
-/** A device that is no more. */
+/** A deleted device. */
 export interface DeletedDevice {
   readonly deviceId: string;
   /** Whether account data says how it notifies its user (MSC3890). */
@@ -113,7 +113,7 @@ export const deleteDevices = (tx: Tx, userId: string, deviceIds: readonly string
 export const deleteOtherDevices = (tx: Tx, userId: string, keep: string | undefined): Promise<DeletedDevice[]> =>
   tx.query<DeletedDevice>(DELETE_OTHER_DEVICES, [userId, keep ?? null]);
 
-/** Writes many sightings with one statement. Devices that are gone by now match no row. */
+/** Writes many sightings with one statement. Devices that were deleted meanwhile match no row. */
 export const writeSightings = async (database: Database, sightings: readonly DeviceSighting[]): Promise<void> => {
   await database.query(UPDATE_SEEN, [
     sightings.map((seen) => seen.userId),

@@ -35,7 +35,7 @@ const LOCK_ERASED = sql(
 );
 
 /**
- * Deletes all that is kept of a user, but for the account (nobody else gets its name), events and memberships. Nobody brings the account back
+ * Deletes all data of a user except the account (its name stays taken), events and memberships. The account cannot be reactivated
  * meanwhile.
  *
  * @returns false for an account that is not erased, or not any more: nothing is deleted then
@@ -52,7 +52,7 @@ const ERASE_PROOFS = sql(
    where t.user_id = $1 and v.medium = t.medium and v.address = t.address`,
 );
 
-/** Deletes what was asked to prove the addresses that a user has. */
+/** Deletes the validation sessions of a user's addresses. */
 export const eraseProofs = async (tx: Tx, userId: string): Promise<void> => {
   await tx.query(ERASE_PROOFS, [userId]);
 };

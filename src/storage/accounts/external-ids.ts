@@ -1,6 +1,6 @@
 import { type Database, sql, type Tx } from '../database.ts';
 
-/** Who a user is at an identity provider. */
+/** A user's id at an identity provider. */
 export interface ExternalId {
   readonly provider: string;
   readonly externalId: string;
@@ -36,7 +36,7 @@ export const ownerOfExternalId = async (
   { provider, externalId }: ExternalId,
 ): Promise<string | undefined> => (await database.query<{ userId: string }>(OWNER, [provider, externalId]))[0]?.userId;
 
-/** Who a user is at identity providers. */
+/** A user's ids at identity providers. */
 export const listExternalIds = (from: Pick<Database, 'query'> | Tx, userId: string): Promise<ExternalId[]> =>
   from.query<ExternalId>(LIST, [userId]);
 
@@ -44,6 +44,6 @@ export const listExternalIds = (from: Pick<Database, 'query'> | Tx, userId: stri
 export const replaceExternalIds = async (tx: Tx, userId: string, ids: readonly ExternalId[]): Promise<boolean> => {
   const values = [userId, ids.map(({ provider }) => provider), ids.map(({ externalId }) => externalId)];
   await tx.query(REPLACE, values);
-  // What was there already, or came in between, is seen by now.
+  // Ids that existed before, or were added in between, are visible by now.
   return (await tx.query(OTHERS, values)).length === 0;
 };

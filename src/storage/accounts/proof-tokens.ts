@@ -41,31 +41,31 @@ export const deleteLoginTokens = async (tx: Tx, userId: string): Promise<void> =
   await tx.query(LOGIN_DELETE, [userId]);
 };
 
-/** Deletes the OpenID and login tokens of a user: they are good for nothing any more. */
+/** Deletes the OpenID and login tokens of a user. */
 export const deleteProofTokens = async (tx: Tx, userId: string): Promise<void> => {
   await tx.query(DELETE_OF_USER, [userId]);
 };
 
-/** Keeps an OpenID token, and forgets those that have expired. */
+/** Stores an OpenID token, and deletes those that have expired. */
 export const insertOpenIdToken = async (tx: Tx, token: ProofToken, now: number): Promise<void> => {
   await tx.query(OPENID_SWEEP, [now]);
   await tx.query(OPENID_INSERT, [token.hash, token.userId, token.expiresTs]);
 };
 
-/** Whose OpenID token this is, while it is good and the account can be used. */
+/** The owner of an OpenID token, while it is valid and the account can be used. */
 export const userOfOpenIdToken = async (database: Database, hash: Buffer, now: number): Promise<string | undefined> =>
   (await database.query<{ userId: string }>(OPENID_USER, [hash, now]))[0]?.userId;
 
-/** Keeps a login token, and forgets those that have expired. */
+/** Stores a login token, and deletes those that have expired. */
 export const insertLoginToken = async (tx: Tx, token: ProofToken, now: number): Promise<void> => {
   await tx.query(LOGIN_SWEEP, [now]);
   await tx.query(LOGIN_INSERT, [token.hash, token.userId, token.expiresTs]);
 };
 
-/** Whose login token this is, and until when it is good; undefined for one that is none. */
+/** The owner and the expiry of a login token; undefined for an invalid one. */
 export const findLoginToken = async (database: Database, hash: Buffer): Promise<Omit<ProofToken, 'hash'> | undefined> =>
   (await database.query<Omit<ProofToken, 'hash'>>(LOGIN_FIND, [hash]))[0];
 
-/** Takes a login token away: it is good once. @returns whether it was there */
+/** Deletes a login token: it can be used once. @returns whether it existed */
 export const takeLoginToken = async (tx: Tx, hash: Buffer): Promise<boolean> =>
   (await tx.query(LOGIN_TAKE, [hash])).length > 0;

@@ -2,7 +2,7 @@ import { sql, type Database, type Tx } from '../database.ts';
 
 export interface RegistrationTokenRecord {
   readonly token: string;
-  /** How many accounts it is good for; null for any number. */
+  /** How many accounts can be registered with it; null for any number. */
   readonly usesAllowed: number | null;
   readonly completed: number;
   /** Milliseconds since the epoch; null for never. */
@@ -69,13 +69,13 @@ export const findRegistrationToken = async (tx: Tx, token: string): Promise<Regi
   return found;
 };
 
-/** The token, which nobody else changes until the transaction ends. */
+/** The token, locked until the transaction ends. */
 export const lockRegistrationToken = async (tx: Tx, token: string): Promise<RegistrationTokenRecord | undefined> => {
   const [found] = await tx.query<RegistrationTokenRecord>(LOCK, [token]);
   return found;
 };
 
-/** Changes what is not undefined; returns the token as it is then, or undefined when there is none. */
+/** Changes the members that are not undefined; returns the changed token, or undefined when there is none. */
 export const updateRegistrationToken = async (
   tx: Tx,
   token: string,

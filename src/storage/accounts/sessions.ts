@@ -8,7 +8,7 @@ export interface SessionRecord {
   readonly deviceId: string | null;
   /** The administrator who acts as the user, if it is not the user. */
   readonly actingAdmin: string | null;
-  /** The newest generation of tokens that the client is known to have. */
+  /** The newest generation of tokens that the client is known to have received. */
   readonly generation: number;
   readonly isGuest: boolean;
   readonly admin: boolean;
@@ -16,7 +16,7 @@ export interface SessionRecord {
   readonly suspended: boolean;
   readonly deactivated: boolean;
   readonly rateLimitExempt: boolean;
-  /** Until when the account is good; null for ever. */
+  /** When the account expires; null for never. */
   readonly accountExpiresTs: number | null;
 }
 
@@ -116,7 +116,7 @@ export const deleteRefreshTokens = async (
   await tx.query(DELETE_REFRESH, [sessionId, bounds.olderThanGeneration, bounds.generation, bounds.madeBefore]);
 };
 
-/** Notes that the client has the tokens of a generation: those before it are spent. */
+/** Notes that the client has received the tokens of a generation: earlier ones become invalid. */
 export const confirmGeneration = async (
   on: Pick<Tx, 'query'> | Database,
   sessionId: string,

@@ -1,10 +1,10 @@
 import { type Database, sql, type Tx } from '../database.ts';
 import type { AddressKey } from './account-threepids.ts';
 
-/** A user who has said that an address is theirs, and is to prove it. */
+/** A session in which a user proves the ownership of an address. */
 export interface ValidationRecord extends AddressKey {
   readonly sid: string;
-  /** What for: `register`, `add` or `reset`. */
+  /** Its purpose: `register`, `add` or `reset`. */
   readonly purpose: string;
   readonly sendAttempt: number;
   readonly nextLink: string | null;
@@ -79,7 +79,7 @@ const CLEAN = sql(
 );
 
 /**
- * Keeps what a user asks for, once for each address, secret and purpose.
+ * Stores a session, one for each address, secret and purpose.
  *
  * @returns the session, and whether a mail is to be sent: not for an attempt that is not greater than the last one
  */
@@ -109,7 +109,7 @@ export const validatedSession = async (
 ): Promise<ValidationRecord | undefined> =>
   (await database.query<ValidationRecord>(VALIDATED, [sid, secretHash, purpose, now]))[0];
 
-/** Notes that the address was found to be theirs. Returns whether the session is there still. */
+/** Notes that the address was validated. Returns whether the session still exists. */
 export const confirmValidation = async (
   database: Database,
   sid: string,
@@ -121,7 +121,7 @@ export const countWrongToken = async (database: Database, sid: string): Promise<
   await database.query(MISS, [sid]);
 };
 
-/** Takes a validated session away: it is good once. */
+/** Deletes a validated session: it can be used once. */
 export const consumeValidation = async (
   tx: Tx,
   sid: string,

@@ -25,7 +25,7 @@ export interface TaskRow {
 
 export type NewTaskRow = Omit<TaskRow, 'seq' | 'status' | 'isCancelled' | 'result' | 'error' | 'updatedTs'>;
 
-/** What is left out, or null, does not matter. */
+/** Conditions that are left out or null do not apply. */
 export interface TaskRowFilter {
   readonly actions?: readonly string[] | undefined;
   readonly resource?: string | undefined;
@@ -86,7 +86,7 @@ export const insertTask = async (tx: Tx, task: NewTaskRow): Promise<void> => {
   await tx.query(INSERT, [id, action, resource, lane, params, requestedBy, via, createdTs]);
 };
 
-/** How many wait or are being done; counted up to `most`. */
+/** How many wait or are running; counted up to `most`. */
 export const countOpenTasks = async (tx: Tx, most: number): Promise<number> =>
   (await tx.query<{ count: number }>(COUNT_OPEN, [most]))[0]?.count ?? 0;
 
@@ -124,7 +124,7 @@ export const endTask = async (
   await on.query(END, [id, end.status, end.result ?? null, end.error ?? null, now]);
 };
 
-/** Notes that a task is to end. */
+/** Cancels a task. */
 export const cancelTask = async (tx: Tx, id: string, now: number): Promise<void> => {
   await tx.query(CANCEL, [id, now]);
 };

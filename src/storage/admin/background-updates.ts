@@ -32,7 +32,7 @@ export const accountsAfter = async (database: Database, after: string, limit: nu
   (await database.query<{ userId: string }>(USERS, [after, limit])).map(({ userId }) => userId);
 
 /**
- * Looks at some entries of the user directory, and deletes those of accounts that are no more and of users who are in no room.
+ * Checks some entries of the user directory, and deletes those of accounts that do not exist any more and of users who are in no room.
  *
  * @returns how many were looked at, and the number of the last; null at the end
  */
@@ -46,7 +46,7 @@ export const sweepDirectoryUsers = async (
     after: null,
   };
 
-/** Deletes what the user directory says of rooms that are no more. */
+/** Deletes entries of the user directory for rooms that do not exist any more. */
 export const sweepDirectoryRooms = async (database: Database): Promise<void> => {
   await database.query(SWEEP_ROOMS, []);
 };

@@ -25,7 +25,7 @@ const LOOKED_AT = [
   'synchronous_commit',
 ];
 
-/** A table with its indexes: bytes, and rows that live and are dead by PostgreSQL's own count. */
+/** A table with its indexes: bytes, and live and dead rows by PostgreSQL's own count. */
 export interface TableState {
   readonly name: string;
   readonly bytes: number;
@@ -42,7 +42,7 @@ export interface DatabaseState {
   readonly now: number;
 }
 
-/** How a database is set and how large it is. It need not be migrated. */
+/** Settings and size of a database. It need not be migrated. */
 export const inspectDatabase = async (database: Database): Promise<DatabaseState> => {
   const settings = await database.query<{ name: string; value: string }>(SETTINGS, [LOOKED_AT]);
   const bytes = await databaseBytes(database);
@@ -57,9 +57,9 @@ export const inspectDatabase = async (database: Database): Promise<DatabaseState
 };
 
 /**
- * Jobs that wait to be handed to their queues, since when the first one does, and those that were given up.
+ * Jobs that wait to be moved to their queues, since when the first one waits, and those that failed for good.
  *
- * @param hasQueues whether the queues lie in the database too
+ * @param hasQueues whether the queues are in the database too
  */
 export const queueState = async (
   database: Database,

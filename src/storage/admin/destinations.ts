@@ -1,12 +1,12 @@
 import { sql, type Database, type Tx } from '../database.ts';
 
-/** A server that this one knows of. */
+/** A server known to this one. */
 export interface DestinationRow {
   readonly destination: string;
   /** Since when it has not been reached, and when it is tried again; null while it is. */
   readonly since: number | null;
   readonly retryAt: number | null;
-  /** Up to where it was sent events; null where that is not known. */
+  /** The position up to which it was sent events; null where that is unknown. */
   readonly position: number | null;
 }
 
@@ -78,7 +78,7 @@ export interface OutageRow {
 }
 
 export interface DestinationQuery {
-  /** Those that are known only by that are listed too. */
+  /** Servers that are known only by their outage are listed too. */
   readonly outages: readonly OutageRow[];
   /** A part of their names. */
   readonly part?: string | undefined;
@@ -105,7 +105,7 @@ export const listDestinations = (
 export const countDestinations = async (tx: Tx, query: DestinationQuery): Promise<number> =>
   (await tx.query<{ count: number }>(COUNT, valuesOf(query)))[0]?.count ?? 0;
 
-/** What is stored of a server: up to where it was sent events, and whether it has users here. */
+/** The stored state of a server: the position up to which it was sent events, and whether it has users in rooms here. */
 export const findDestination = async (
   database: Database,
   destination: string,

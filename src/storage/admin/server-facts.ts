@@ -12,7 +12,7 @@ const TOTALS = sql(
      (select count(*)::int from media) as files, (select coalesce(sum(size), 0)::bigint from blobs where not doomed) as "mediaBytes"`,
 );
 
-/** Bytes that the database takes on its disk. */
+/** Bytes that the database takes on disk. */
 export const databaseBytes = async (database: Database): Promise<number> =>
   (await database.query<{ bytes: number }>(SIZE))[0]?.bytes ?? 0;
 
@@ -22,7 +22,7 @@ export const outboxState = async (
 ): Promise<{ readonly jobs: number; readonly oldest: number | null }> =>
   (await database.query<{ jobs: number; oldest: number | null }>(OUTBOX))[0] ?? { jobs: 0, oldest: null };
 
-/** How much of everything there is. Accounts are those that were not deactivated. */
+/** Counts of accounts, rooms, events and media. Deactivated accounts are not counted. */
 export interface Totals {
   readonly accounts: number;
   readonly rooms: number;

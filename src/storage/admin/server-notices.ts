@@ -16,7 +16,7 @@ const RECIPIENTS = sql(
    where user_id > $1 and not deactivated and not is_guest and appservice_id is null order by user_id limit $2`,
 );
 
-/** The room in which a user is told what the server has to say. */
+/** The server notices room of a user. */
 export const noticeRoomOf = async (database: Database, userId: string): Promise<string | undefined> =>
   (await database.query<{ roomId: string }>(ROOM, [userId]))[0]?.roomId;
 

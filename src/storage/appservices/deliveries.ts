@@ -1,22 +1,22 @@
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
-/** How far an application service has come. */
+/** The delivery state of an application service. */
 export interface AppserviceDelivery {
   readonly service: string;
-  /** What its transactions are named after, together with their number: no service is ever given the same name twice. */
+  /** The prefix of its transaction ids, which end with their number: no service is ever sent the same id twice. */
   readonly run: string;
-  /** Number of the last transaction that arrived, or was given up. */
+  /** Number of the last transaction that was delivered, or given up. */
   readonly delivered: number;
   /** Number of the one that was begun and is not answered. */
   readonly begun: number | null;
-  /** Place in its log up to which everything arrived. */
+  /** Place in its log up to which everything was delivered. */
   readonly done: number;
   /** Place of the last event of the transaction that was begun; `done` when it has none. */
   readonly sending: number | null;
-  /** What the transaction that was begun carries beside events, as JSON. Without one that was begun: the next one carries it. */
+  /** What the transaction that was begun contains beside events, as JSON. Without one that was begun: what the next one contains. */
   readonly extras: string | null;
-  /** Positions up to which it was told of changes of devices, by shard; null when it was never told. */
+  /** Positions up to which it was sent device list changes, by shard; null when it was sent none. */
   readonly devices: readonly number[] | null;
   /** How often in a row it could not be reached. */
   readonly failures: number;
@@ -26,7 +26,7 @@ export interface AppserviceDelivery {
   readonly retryAt: number | null;
   /** When a transaction arrived last, in milliseconds. */
   readonly successTs: number | null;
-  /** Why the last one did not, in words; null when it did. */
+  /** Why the last one failed, in words; null when it was delivered. */
   readonly failure: string | null;
   /** When it last had a WebSocket open, in milliseconds. */
   readonly socketTs: number | null;
@@ -157,7 +157,7 @@ export const dropAppserviceLog = async (database: Database, service: string, upT
   await database.query(DROP, [service, upTo]);
 };
 
-/** Keeps nothing of services that are no more. */
+/** Deletes the state of services that do not exist any more. */
 export const forgetAppserviceDeliveries = async (database: Database, services: readonly string[]): Promise<void> => {
   await database.query(FORGET, [services]);
 };

@@ -18,7 +18,7 @@ import { GUARD, type GuardedBatch, OWNED, type ShardGuard, writeGuarded } from '
 /** Kinds of receipts as they are stored. */
 export const RECEIPT_KINDS = { 'm.read': 1, 'm.read.private': 2 } as const;
 export type ReceiptKind = keyof typeof RECEIPT_KINDS;
-/** A row that is no receipt: up to where a user has read the threads of which no receipt is kept any more. */
+/** A row that is not a receipt: up to where a user has read the threads whose receipts are not stored any more. */
 export const THREADS_FLOOR = 3;
 
 export interface ReceiptRow {
@@ -34,7 +34,7 @@ export interface ReceiptRow {
   readonly pos: number;
 }
 
-/** A receipt that is not kept any longer. */
+/** A receipt that is deleted. */
 export type RemovedReceipt = Pick<ReceiptRow, 'room' | 'user' | 'kind' | 'thread'>;
 
 export interface AccountDataRow {
@@ -308,7 +308,7 @@ where t.user_nid = r.user_nid and t.room = r.room and t.root = r.root`,
         {
           name: 'told_profile_changes',
           tables: [PROFILE_CHANGES],
-          // What is gone with its user stays gone.
+          // Rows that were deleted with their user are not written again.
           text: (rows) => `update profile_changes p set pos = r.pos from ${OWNED}, ${rows(PROFILE_CHANGES, 'r')}
 where p.user_id = r.user_id and p.field = r.field`,
         },

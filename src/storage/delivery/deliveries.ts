@@ -1,7 +1,7 @@
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
-/** How far deliveries to a destination have come. */
+/** The delivery state of a destination. */
 export interface Delivery {
   readonly destination: string;
   /** Everything up to here is delivered, or given up. */
@@ -14,7 +14,7 @@ export interface Delivery {
   readonly refusals: number;
   /** When to try again, in milliseconds. */
   readonly retryAt: number | null;
-  /** It wants nothing any more. */
+  /** It is not to be sent anything any more. */
   readonly isGone: boolean;
 }
 
@@ -49,7 +49,7 @@ export class Deliveries {
     return (await this.readAll([destination]))[0];
   }
 
-  /** Of several destinations; those of which there is nothing are left out. */
+  /** The states of several destinations; those without one are left out. */
   readAll(destinations: readonly string[]): Promise<Delivery[]> {
     return this.#database.query<Delivery>(READ, [this.#queue, destinations]);
   }
@@ -72,7 +72,7 @@ export class Deliveries {
     ]);
   }
 
-  /** Keeps nothing of destinations that are no more. */
+  /** Deletes the states of destinations that do not exist any more. */
   async forgetAll(destinations: readonly string[]): Promise<void> {
     await this.#database.query(FORGET, [this.#queue, destinations]);
   }

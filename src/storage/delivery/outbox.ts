@@ -1,7 +1,7 @@
 import type { Tx } from '../database.ts';
 import { sql } from '../statement.ts';
 
-/** A job that was written together with what made it necessary. */
+/** A job that was written in the transaction of its cause. */
 export interface OutboxRecord {
   readonly id: number;
   readonly job: string;
@@ -15,7 +15,7 @@ const CLAIM = sql(
 );
 const DELETE = sql('outbox_delete', 'delete from outbox where id = any($1::bigint[])');
 
-/** The oldest jobs that nobody else is handing over; nobody else gets them while the transaction is open. */
+/** The oldest jobs that are not locked by another process; they stay locked while the transaction is open. */
 export const claimOutbox = (tx: Tx, limit: number): Promise<OutboxRecord[]> => tx.query<OutboxRecord>(CLAIM, [limit]);
 
 export const deleteOutbox = async (tx: Tx, ids: readonly number[]): Promise<void> => {

@@ -15,7 +15,7 @@ export interface CrossSigningKeyRecord {
 
 /** A signature of a device or cross-signing key that was uploaded after the key. */
 export interface KeySignatureRecord {
-  /** Whose key was signed. */
+  /** The owner of the signed key. */
   readonly userId: string;
   /** A device id, or the public key of a cross-signing key. */
   readonly target: string;
@@ -70,7 +70,7 @@ export const crossSigningKeysOf = (
   userIds: readonly string[],
 ): Promise<CrossSigningKeyRecord[]> => reader.query<CrossSigningKeyRecord>(OF_USERS, [userIds]);
 
-/** Makes changes of one user's keys wait for each other. */
+/** Serializes changes of one user's keys. */
 export const lockCrossSigning = async (tx: Tx, userId: string): Promise<void> => {
   await tx.query(LOCK, [userId]);
 };
@@ -89,7 +89,7 @@ export const upsertCrossSigningKeys = async (
   ]);
 };
 
-/** Takes a user's keys of these usages away. */
+/** Deletes a user's keys of these usages. */
 export const deleteCrossSigningKeys = async (
   tx: Tx,
   userId: string,
@@ -103,7 +103,7 @@ export const deleteKeySignatures = async (tx: Tx, userId: string, targets: reado
   await tx.query(DELETE_SIGNATURES, [userId, targets]);
 };
 
-/** Stores what `signer` signed. Returns the users of whose keys there are new signatures. */
+/** Stores signatures by `signer`. Returns the users whose keys have new signatures. */
 export const insertKeySignatures = async (
   tx: Tx,
   signer: string,

@@ -32,7 +32,7 @@ export const markDeviceChanges = async (tx: Tx, changes: readonly DueDeviceChang
   await tx.query(MARK, [changes.map(({ userId }) => userId), changes.map(({ seenBy }) => seenBy)]);
 };
 
-/** What was noted and has no position yet. */
+/** The noted changes without a position. */
 export const dueDeviceChanges = (database: Database): Promise<DueDeviceChange[]> =>
   database.query<DueDeviceChange>(DUE);
 

@@ -5,7 +5,7 @@ import type { TxnRow } from '../events/event-rows.ts';
 import type { DeviceChangeRow } from './device-changes.ts';
 import type { ToDeviceRow } from './to-device.ts';
 
-/** What has to be written together of what concerns devices. */
+/** To-device messages and device list changes that are written together. */
 export interface DeviceWrite {
   /** Those for devices that do not exist (any more) are dropped. */
   readonly toDevice?: readonly ToDeviceRow[];

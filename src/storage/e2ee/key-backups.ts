@@ -8,7 +8,7 @@ export interface KeyBackupRecord {
   /** JSON. */
   readonly authData: string;
   readonly etag: number;
-  /** How many sessions are in it. */
+  /** Number of sessions in it. */
   readonly sessions: number;
   /** Characters of all their data. */
   readonly bytes: number;
@@ -124,7 +124,7 @@ const REMOVE = sql(
    from gone where k.user_id = $1 and k.version = $2 returning k.etag, k.sessions, k.bytes`,
 );
 
-/** How a backup stands after a change. */
+/** Count and etag of a backup after a change. */
 export type BackupTotals = Pick<KeyBackupRecord, 'etag' | 'sessions' | 'bytes'>;
 
 const only = <R>(rows: readonly R[]): R => {
@@ -155,7 +155,7 @@ export const lockKeyBackupVersion = async (
   version: number,
 ): Promise<KeyBackupRecord | undefined> => (await tx.query<KeyBackupRecord>(LOCK_VERSION, [userId, version]))[0];
 
-/** Makes changes of a user's versions wait for each other. */
+/** Serializes changes of a user's versions. */
 export const lockKeyBackups = async (tx: Tx, userId: string): Promise<void> => {
   await tx.query(LOCK_ACCOUNT, [userId]);
 };
@@ -168,7 +168,7 @@ export const countKeyBackups = async (tx: Tx, userId: string): Promise<number> =
 export const createKeyBackup = async (tx: Tx, userId: string, algorithm: string, authData: string): Promise<number> =>
   only(await tx.query<{ version: number }>(CREATE, [userId, algorithm, authData])).version;
 
-/** Changes what a version says of itself. */
+/** Changes the `auth_data` of a version. */
 export const updateKeyBackup = async (tx: Tx, userId: string, version: number, authData: string): Promise<void> => {
   await tx.query(UPDATE, [userId, version, authData]);
 };
@@ -221,7 +221,7 @@ export const readSessions = (
     limit,
   ]);
 
-/** Takes sessions out of a version that is locked. */
+/** Deletes sessions of a version that is locked. */
 export const removeSessions = async (
   tx: Tx,
   userId: string,

@@ -9,7 +9,7 @@ export interface KeyRow {
   readonly content: string;
 }
 
-/** Whose key is wanted. */
+/** The device and algorithm for which a key is claimed. */
 export interface WantedKey {
   readonly userId: string;
   readonly deviceId: string;
@@ -20,7 +20,7 @@ export interface ClaimedKey extends WantedKey, KeyRow {
   readonly isFallback: boolean;
 }
 
-/** What is left of a device's keys. */
+/** The remaining one-time and fallback keys of a device. */
 export interface KeyCountRecord {
   readonly algorithm: string;
   /** Unclaimed one-time keys. */
@@ -136,7 +136,7 @@ export const forgetClaimedKeys = async (
   await tx.query(FORGET, [userId, deviceId, algorithms, keyIds]);
 };
 
-/** Stores one-time keys behind those that are there. */
+/** Stores one-time keys after the existing ones. */
 export const insertOneTimeKeys = async (
   tx: Tx,
   userId: string,

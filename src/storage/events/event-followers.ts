@@ -2,7 +2,7 @@ import type { Database, Tx } from '../database.ts';
 import { sql, UNHURRIED } from '../statement.ts';
 import { EVENT_COLUMNS, type EventRecord } from '../room-model/event-reads.ts';
 
-/** How far a follower of the events of one shard has come. */
+/** The progress of a follower of the events of one shard. */
 export interface FollowerCursor {
   readonly shard: number;
   /** Everything up to here is processed. */

@@ -3,14 +3,14 @@ import type { GuardedBatch } from '../commit/guarded-batch.ts';
 
 // What a batch of events writes. Which columns it goes to is declared in `event-tables.ts`.
 
-/** An event and where it stands in its room. Names are integers, as the interner gives them. */
+/** An event and its place in its room. Ids are integers, as given by the interner. */
 export interface EventRow {
   readonly room: number;
   readonly nid: number;
   readonly topo: number;
   readonly eventId: Buffer;
   readonly pdu: Pdu;
-  /** The PDU as it is stored. */
+  /** The stored PDU. */
   readonly json: string;
   readonly type: number;
   readonly skey: number | undefined;
@@ -29,7 +29,7 @@ export interface EventRow {
   readonly flags: number;
   /** The event that redacted it: only events that come out of an archive are stored redacted. */
   readonly redactedBy?: number | undefined;
-  /** The delayed event that it was. */
+  /** The id of the delayed event from which it was sent. */
   readonly delayId?: string | undefined;
   /** The device that sent it, and its transaction id, as `services/room-model/event/sent-by.ts` writes them. */
   readonly sentBy?: string | undefined;
@@ -143,7 +143,7 @@ export interface AwaitedRedactionRow {
   readonly redaction: number;
 }
 
-/** What is known of the state of a room that was joined before all of it was told. */
+/** The partial state of a room (MSC3706: joined before the whole state was received). */
 export interface PartialRoomRow {
   readonly room: number;
   /** Id of the state before the join, without memberships; null once all of it is here. */
@@ -157,16 +157,16 @@ export interface PartialRoomRow {
   readonly fullPos: number;
 }
 
-/** A row of a state that was written before all of the state was told. */
+/** A row of a state that was written while the state was partial. */
 export type RebasedDeltaRow = Pick<StateDeltaRow, 'nid' | 'others' | 'members'>;
 
-/** An event that was accepted by what was known, and is not allowed by what is known now. */
+/** An event that was accepted by the partial state and is not allowed by the full one. */
 export interface RejectionRow {
   readonly room: number;
   readonly nid: number;
 }
 
-/** The resolution of a fork took back what the room's state said. */
+/** A state reset: the resolution of a fork removed entries of the room's state. */
 export interface StateResetRow {
   readonly room: number;
   /** Position of the event with which the fork came. */
@@ -180,7 +180,7 @@ export interface StateResetRow {
   readonly example: string | undefined;
 }
 
-/** A job that the events make necessary. */
+/** A job that the events cause. */
 export interface JobRow {
   readonly job: string;
   readonly payload: unknown;
@@ -193,9 +193,9 @@ export interface ReplacedEventRow {
   readonly nid: number;
 }
 
-/** What has to be written together: the events of one request and everything that follows from them. */
+/** What is written together: the events of one request and everything that follows from them. */
 export interface EventWrite {
-  /** Made by another server: events that relate to them may be here already. */
+  /** From another server: events that relate to them may be here already. */
   readonly isReceived?: boolean;
   readonly rooms?: readonly NewRoomRow[];
   readonly events: readonly EventRow[];

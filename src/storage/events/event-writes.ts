@@ -33,14 +33,14 @@ export type WasAwaited = (position: number) => boolean;
 
 const from = OWNED;
 
-/** What every message writes. */
+/** The steps for every message. */
 const MESSAGES: readonly Step<EventBatch>[] = [
   ...GUARD,
   insertStep(EVENTS, { from }),
   {
     name: 'moved_tails',
     tables: [TAILS],
-    // INSERT ... ON CONFLICT would lock the row first, and write that into the log as well.
+    // INSERT ... ON CONFLICT would lock the row first, and write that to the WAL as well.
     text: (
       rows,
     ) => `update room_tail t set extremities = n.extremities::bigint[], state = n.state, depth = n.depth, last_pos = n.last_pos
@@ -99,7 +99,7 @@ const CONNECTED: Step<EventBatch> = {
 and not exists (select 1 from ${rows(REDACTIONS, 'r', ['room', 'nid'])} where r.room = e.room and r.nid = e.nid)`,
 };
 
-/** What was missing is here. */
+/** Deletes what is not missing any more. */
 const FOUND: Step<EventBatch> = {
   name: 'found',
   tables: [ARRIVING],

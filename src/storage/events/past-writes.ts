@@ -14,7 +14,7 @@ import {
 
 // What is stored before a room's live history: outliers, and what is backfilled. It has negative positions, which go down.
 
-/** What is written of the past in one statement. */
+/** The historical events that one statement writes. */
 export interface PastWrite {
   readonly events: readonly EventRow[];
   readonly deltas?: readonly StateDeltaRow[];
@@ -121,7 +121,7 @@ where events.room = excluded.room and events.flags & ${EVENT_FLAGS.outlier} <> 0
 const RESERVE = sql('past_reserve', 'update shards set low_seq = low_seq + $2 where id = $1 returning low_seq');
 
 /**
- * Sets positions of the past aside.
+ * Reserves positions for historical events.
  *
  * @returns the sequence number of the lowest of them; the others are the `count - 1` below it (they count up the further back they lie)
  */

@@ -23,6 +23,6 @@ export const backwardExtremities = (
   limit: number,
 ): Promise<BackwardExtremity[]> => database.query(EXTREMITIES, [room, range.from, range.to, limit]);
 
-/** Whether anything is missing before what is here of a room. */
+/** Whether a room has backward extremities. */
 export const hasBackwardExtremities = async (database: Database, room: number): Promise<boolean> =>
   (await database.query(ANY, [room])).length > 0;

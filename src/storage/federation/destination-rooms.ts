@@ -15,7 +15,7 @@ export interface DestinationRoomRow {
   readonly stickyAfter: number | null;
 }
 
-/** What no client is shown, and with which users of this server came into a room: others tell of that. */
+/** Out-of-band memberships, with which users of this server joined or left rooms: other servers send those. */
 const NEVER_SENT = HIDDEN_FLAGS | EVENT_FLAGS.afterGap;
 
 const PAGE = sql(

@@ -1,7 +1,7 @@
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
-/** An event that waits to come into its room. */
+/** A received event that waits to be added to its room. */
 export interface InboundEventRow {
   readonly room: number;
   readonly eventId: Buffer;
@@ -52,9 +52,9 @@ const SURPLUS = sql(
 );
 
 /**
- * Writes down what a transaction brought and how it is answered, in one commit.
+ * Stores the events of a transaction and its answer, in one commit.
  *
- * @returns the places in the line that its events got; those that wait already get none
+ * @returns the places of its events in the queue; those that wait already get none
  */
 export const stageTransaction = (
   database: Database,
@@ -80,7 +80,7 @@ export const stageTransaction = (
   ]);
 };
 
-/** How a transaction was answered; undefined when it did not come yet. */
+/** The answer to a transaction; undefined when it was not received yet. */
 export const answerOf = async (database: Database, origin: string, txnId: string): Promise<string | undefined> =>
   (await database.query<{ answer: string }>(ANSWER, [origin, txnId]))[0]?.answer;
 
@@ -96,12 +96,12 @@ export const nextEvents = (
   limit: number,
 ): Promise<InboundEventRecord[]> => database.query<InboundEventRecord>(NEXT, [room, after, limit]);
 
-/** Takes events out of the line. */
+/** Removes events from the queue. */
 export const finishEvents = async (database: Database, seqs: readonly number[]): Promise<void> => {
   await database.query(DONE, [seqs]);
 };
 
-/** Takes everything out of the line that waits for a room. */
+/** Removes all events of a room from the queue. */
 export const finishEventsOfRoom = async (database: Database, room: number): Promise<void> => {
   await database.query(DONE_OF_ROOM, [room]);
 };

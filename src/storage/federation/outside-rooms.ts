@@ -2,7 +2,7 @@ import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
-/** A room that this server hears of for the first time. */
+/** A room that is new to this server. */
 export interface OutsideRoomRow {
   readonly roomId: string;
   readonly version: string;
@@ -20,7 +20,7 @@ const ADD_ROOM = sql(
    ) insert into room_tail (room, extremities, state, depth, last_pos) select nid, '{}', 0, 0, 0 from r`,
 );
 
-/** Makes the row of a room of which nothing is here; does nothing where there is one. */
+/** Creates the row of a room that this server is not in; does nothing where there is one. */
 export const addOutsideRoom = async (database: Database, row: OutsideRoomRow): Promise<void> => {
   const { roomId, version, shard, creator, roomType, createdTs } = row;
   await database.query(ADD_ROOM, [roomId, version, shard, creator, roomType, createdTs]);
@@ -31,7 +31,7 @@ const SETTLE_ROOM = sql(
   'update rooms set version = $2, creator = $3, room_type = $4 where nid = $1',
 );
 
-/** Says what a room is that this server had only heard of. */
+/** Stores version and creator of a room when this server joins it. */
 export const settleOutsideRoom = async (
   database: Database,
   room: number,

@@ -21,7 +21,7 @@ const LINEAGE_SINCE = sql(
   `select nid, prev, flags from events where room = $1 and nid >= $2 and nid < $3 and flags & ${EVENT_FLAGS.outlier} = 0 order by nid desc limit $4`,
 );
 
-/** Rooms whose state is not whole. */
+/** Rooms with partial state. */
 export const partialRooms = async (database: Database): Promise<readonly number[]> =>
   (await database.query<{ room: number }>(PARTIAL_ROOMS)).map(({ room }) => room);
 
@@ -58,7 +58,7 @@ export const hiddenBetween = async (
 ): Promise<readonly number[]> =>
   (await database.query<{ nid: number }>(HIDDEN_BETWEEN, [room, after, upTo, limit])).map(({ nid }) => nid);
 
-/** What an event comes after. */
+/** The prev_events of an event. */
 export interface LineageRow {
   readonly nid: number;
   /** Positions of its prev_events that are here. */

@@ -1,12 +1,12 @@
 import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
 
-/** What is known of the devices of a user of another server. */
+/** The cached device list of a user of another server. */
 export interface RemoteDeviceListRecord {
   readonly userId: string;
-  /** The newest change that is in it. */
+  /** The `stream_id` of the newest change in it. */
   readonly streamId: number;
-  /** Something is missing: it has to be asked for again. */
+  /** It is incomplete, and has to be requested again. */
   readonly stale: boolean;
   /** JSON. */
   readonly masterKey: string | null;
@@ -71,7 +71,7 @@ const DROP_UNSHARED_OF_ROOM = sql(
 export const remoteDeviceLists = (database: Database, userIds: readonly string[]): Promise<RemoteDeviceListRecord[]> =>
   database.query<RemoteDeviceListRecord>(LISTS, [userIds]);
 
-/** A list, which nobody else changes while the transaction is open. */
+/** A list, locked while the transaction is open. */
 export const lockRemoteDeviceList = async (tx: Tx, userId: string): Promise<RemoteDeviceListRecord | undefined> =>
   (await tx.query<RemoteDeviceListRecord>(LIST_FOR_UPDATE, [userId]))[0];
 
@@ -83,7 +83,7 @@ export const putRemoteDeviceList = async (tx: Tx, list: RemoteDeviceListRecord):
   await tx.query(PUT_LIST, [list.userId, list.streamId, list.stale, list.masterKey, list.selfSigningKey]);
 };
 
-/** Puts devices in the place of all that a user had. */
+/** Replaces all devices of a user. */
 export const replaceRemoteDevices = async (
   tx: Tx,
   userId: string,
@@ -115,7 +115,7 @@ export const deleteRemoteDevice = async (tx: Tx, userId: string, deviceId: strin
 export const countRemoteDevices = async (tx: Tx, userId: string, but: string): Promise<number> =>
   (await tx.query<{ count: number }>(COUNT_DEVICES, [userId, but]))[0]?.count ?? 0;
 
-/** Notes that something is missing in the lists of users. */
+/** Marks the lists of users as incomplete. */
 export const markRemoteDeviceListsStale = async (database: Database, userIds: readonly string[]): Promise<void> => {
   await database.query(MARK_STALE, [userIds]);
 };

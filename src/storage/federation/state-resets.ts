@@ -1,7 +1,7 @@
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
-/** A resolution of a fork that took back what a room's state said. */
+/** A state reset by the resolution of a fork. */
 export interface StateResetRecord {
   readonly room_id: string;
   /** Id of the event with which the fork came, as it is stored. */

@@ -1,7 +1,7 @@
 import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
 
-/** A device of a user of this server, as other servers are told of it; without a device id, the user's cross-signing keys. */
+/** A device of a user of this server, as sent to other servers; without a device id, the user's cross-signing keys. */
 export interface ToldDevice {
   readonly deviceId: string;
   readonly streamId: number;
@@ -86,7 +86,7 @@ const TOLD = sql(
 const FORGET = sql('destination_device_lists_forget', 'delete from destination_device_lists where destination = $1');
 const DESTINATIONS = sql('destination_device_lists_all', 'select distinct destination from destination_device_lists');
 
-/** Makes those who work out what changed of a user's devices wait for each other. */
+/** Serializes the computation of changes of a user's devices. */
 export const lockToldDevices = async (tx: Tx, userId: string): Promise<void> => {
   await tx.query(LOCK, [userId]);
 };

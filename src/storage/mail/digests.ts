@@ -1,6 +1,6 @@
 import { type Database, sql, type Tx } from '../database.ts';
 
-/** How far the mails of a pusher have told. */
+/** The progress of a pusher's mails. */
 export interface DigestState {
   /** Milliseconds since the epoch: what came up to then was told, or read before. */
   readonly toldTs: number;
@@ -8,7 +8,7 @@ export interface DigestState {
   readonly pendingTs: number | null;
 }
 
-/** When a room was told of by mail, and how long it then rests. */
+/** When a room was mailed about, and how long no further mail about it is sent. */
 export interface DigestRoom {
   readonly roomId: string;
   readonly toldTs: number;

@@ -1,10 +1,10 @@
 import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
 
-/** In which store an object lies. */
+/** The store of an object. */
 export type BlobPlace = 'file' | 's3';
 
-/** What a scanner has found. */
+/** The verdict of a scanner. */
 export type ScanVerdict = 'clean' | 'infected';
 
 /** An object of a blob store whose content is complete. */
@@ -15,7 +15,7 @@ export interface BlobRecord {
   readonly digest: string;
   /** Bytes. */
   readonly size: number;
-  /** Null as long as nobody has looked. */
+  /** Null until it is scanned. */
   readonly scan: ScanVerdict | null;
 }
 
@@ -73,7 +73,7 @@ const MOVE = sql(
 );
 const PLACES = sql('blob_places', 'select name, place from blobs where name = any($1::text[])');
 
-/** Says that an object is going to be written, so that it is found if nobody lives to see its end. */
+/** Notes that an object is going to be written, so that it is cleaned up after a crash. */
 export const beginBlob = async (database: Database, name: string, place: BlobPlace, now: number): Promise<void> => {
   await database.query(BEGIN, [name, place, now]);
 };
@@ -83,7 +83,7 @@ export const lockLiveBlob = async (tx: Tx, digest: string): Promise<BlobRecord |
   (await tx.query<BlobRecord>(LOCK_LIVE, [digest]))[0];
 
 /**
- * Says what was written. Returns undefined when it took so long that the object was taken for a leftover.
+ * Notes what was written. Returns undefined when it took so long that the object was taken for a leftover.
  *
  * @throws when another object has the same content by now (`blobs_digest`)
  */
@@ -97,7 +97,7 @@ export const completeBlob = async (
 export const doomIncompleteBlob = async (database: Database, name: string): Promise<boolean> =>
   (await database.query(DOOM_INCOMPLETE, [name])).length > 0;
 
-/** Dooms objects that nobody finished to write since a time, `limit` at most. Returns how many. */
+/** Dooms objects whose writing was not finished since a time, `limit` at most. Returns how many. */
 export const doomUnfinishedBlobs = async (database: Database, before: number, limit: number): Promise<number> =>
   (await database.query(DOOM_UNFINISHED, [before, limit])).length;
 
@@ -115,7 +115,7 @@ export const doomUnusedBlobs = async (tx: Tx, names: readonly string[]): Promise
   }
 };
 
-/** Objects of some stores whose bytes are to go, `limit` at most. */
+/** Objects of some stores whose bytes are to be deleted, `limit` at most. */
 export const doomedBlobs = (
   database: Database,
   places: readonly string[],
@@ -144,11 +144,11 @@ export const blobsInPlace = (
   limit: number,
 ): Promise<BlobRecord[]> => database.query<BlobRecord>(IN_PLACE, [place, after, limit]);
 
-/** Says that an object lies in another store from now on. Returns false when it is gone, or lies there already. */
+/** Notes that an object was moved to another store. Returns false when it is gone, or was moved already. */
 export const moveBlob = async (database: Database, name: string, from: BlobPlace, to: BlobPlace): Promise<boolean> =>
   (await database.query(MOVE, [name, from, to])).length > 0;
 
-/** Where each of these objects lies. */
+/** The stores of these objects. */
 export const placesOfBlobs = async (
   database: Database,
   names: readonly string[],

@@ -55,14 +55,14 @@ const GIVE_BACK = sql(
 export const lockReleased = (tx: Tx, before: number, limit: number): Promise<DeletableMedia[]> =>
   tx.query<DeletableMedia>(RELEASED, [before, limit]);
 
-/** Media after one that nobody has asked for since a time, and that are neither protected nor quarantined. */
+/** Media after one that were not requested since a time, and that are neither protected nor quarantined. */
 export const lockUnused = (
   tx: Tx,
   query: { readonly before: number; readonly isLocal: boolean; readonly after: number; readonly limit: number },
 ): Promise<DeletableMedia[]> =>
   tx.query<DeletableMedia>(UNUSED, [query.before, query.isLocal, query.limit, query.after]);
 
-/** Media of this server after one that nobody has asked for since a time, larger than a size, and neither protected nor quarantined. */
+/** Media of this server after one that were not requested since a time, larger than a size, and neither protected nor quarantined. */
 export const lockOld = (
   tx: Tx,
   query: { readonly before: number; readonly size: number; readonly after: number; readonly limit: number },

@@ -5,21 +5,21 @@ import type { BlobPlace, BlobRecord, ScanVerdict } from './blobs.ts';
 /** The origin of what was uploaded here. */
 export const LOCAL = '';
 
-/** A piece of media, uploaded or awaited, or kept of what another server has. */
+/** A piece of media: uploaded, reserved for an upload, or cached from another server. */
 export interface MediaRecord {
   readonly nid: number;
   /** Empty for this server's own, else the server that has it. */
   readonly origin: string;
   readonly mediaId: string;
-  /** Who uploaded it; empty for what other servers have. */
+  /** Its uploader; empty for media of other servers. */
   readonly userId: string;
   /** Milliseconds since the epoch. */
   readonly createdTs: number;
-  /** Until when the content may come; null once it has. */
+  /** Until when its content may be uploaded; null once it was. */
   readonly expiresTs: number | null;
-  /** When it was last asked for, by the day; null when it never was. */
+  /** The day on which it was last requested; null for never. */
   readonly lastAccessTs: number | null;
-  /** What it consists of; null as long as that has not come. */
+  /** Its content; null until that is uploaded. */
   readonly blob: BlobRecord | null;
   readonly size: number;
   readonly contentType: string | null;
@@ -34,7 +34,7 @@ export interface MediaRecord {
   readonly releasedTs: number | null;
 }
 
-/** What an upload says of itself. */
+/** The metadata of an upload. */
 export interface MediaDescription {
   readonly size: number;
   readonly contentType: string;
@@ -122,7 +122,7 @@ const recordOf = ({ name, place, digest, blobSize, scan, ...media }: MediaRow): 
   blob: name === null ? null : { name, place, digest, size: blobSize, scan },
 });
 
-/** Makes uploads of one user wait for each other. */
+/** Serializes uploads of one user. */
 export const lockUploads = async (tx: Tx, userId: string): Promise<void> => {
   await tx.query(LOCK_USER, [userId]);
 };
@@ -215,7 +215,7 @@ export const useSpace = async (
 export const deleteExpiredMedia = async (database: Database, now: number, limit: number): Promise<number> =>
   (await database.query<{ count: number }>(DELETE_EXPIRED, [now, limit]))[0]?.count ?? 0;
 
-/** Notes that media were asked for. */
+/** Notes that media were requested. */
 export const noteAccess = async (database: Database, media: readonly number[], now: number): Promise<void> => {
   await database.query(ACCESSED, [media, now]);
 };

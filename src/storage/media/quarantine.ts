@@ -177,7 +177,7 @@ export const liftName = async (tx: Tx, origin: string, mediaId: string): Promise
   await tx.query(LIFT_NAME, [origin, mediaId]);
 };
 
-/** Makes transactions that quarantine or free media wait for each other. To be called before anything else is locked. */
+/** Serializes transactions that quarantine or free media. To be called before anything else is locked. */
 export const lockQuarantines = async (tx: Tx): Promise<void> => {
   await tx.query(LOCK_CHANGES, ['quarantine_changes']);
 };
