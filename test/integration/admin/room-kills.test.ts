@@ -3,10 +3,11 @@ import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Actor } from '#src/services/audit/actor.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import { killPoints } from '#test/support/kill-points.ts';
 import { type Life, MortalServer } from '#test/support/mortal-server.ts';
 
 /** Kills of one promise at most; they are spread evenly over its steps. */
-const MAX_KILLS = Number(process.env['TSUDOI_TEST_KILLS'] ?? 16);
+const MAX_KILLS = 16;
 const ADMIN: Actor = { userId: '@admin:localhost', via: 'http' };
 
 interface Subject {
@@ -67,17 +68,16 @@ describe('a server that is killed while it deletes', function () {
     const halfSteps = 2 * first.mortal.steps;
     await check(first, subject, id, 'not at all');
     await first.end();
-    const stride = Math.max(1, halfSteps / MAX_KILLS);
-    for (let kill = 0; kill < halfSteps; kill += stride) {
+    for (const kill of killPoints(halfSteps, MAX_KILLS)) {
       const before = await server.begin();
       const doomed = await prepare(before);
       await work(before);
       const task = await start(before, doomed);
-      before.mortal.killAt(Math.floor(kill));
+      before.mortal.killAt(kill);
       await before.mortal.survives(() => work(before));
       const after = await server.begin();
       await work(after);
-      await check(after, doomed, task, `at half step ${Math.floor(kill)} of ${halfSteps}`);
+      await check(after, doomed, task, `at half step ${kill} of ${halfSteps}`);
       await after.end();
     }
   };

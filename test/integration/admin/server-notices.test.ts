@@ -3,6 +3,7 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { OPERATOR } from '#src/services/audit/actor.ts';
 import { sql } from '#src/storage/statement.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
+import { killPoints } from '#test/support/kill-points.ts';
 import { MortalServer } from '#test/support/mortal-server.ts';
 
 const SEND = '/_synapse/admin/v1/send_server_notice';
@@ -191,9 +192,7 @@ describe('an announcement whose process is killed', function () {
   after(() => mortal?.close());
 
   it('reaches everybody exactly once, in one room each, wherever it is killed', async () => {
-    let halfSteps = 1;
-    let stride = 1;
-    for (let kill = -1; kill < halfSteps; kill += kill < 0 ? 1 : stride) {
+    const run = async (kill: number): Promise<number> => {
       // Those of the last round are told of nothing any more.
       await mortal.database.query(HIDE);
       const doomed = await mortal.begin();
@@ -202,21 +201,20 @@ describe('an announcement whose process is killed', function () {
         content: notice('told') as JsonObject,
         translations: {},
       });
-      doomed.mortal.killAt(kill < 0 ? Infinity : Math.floor(kill));
+      doomed.mortal.killAt(kill);
       await doomed.mortal.survives(() => doomed.doJobs());
-      if (kill < 0) {
-        halfSteps = 2 * doomed.mortal.steps;
-        stride = Math.max(1, halfSteps / MAX_KILLS);
-      }
       const after = await mortal.begin();
       await after.doJobs();
-      const at = `killed at half step ${Math.floor(kill)} of ${halfSteps}`;
+      const at = `killed at half step ${kill}`;
       const { tasks } = await after.services.adminTasks.list({ actions: ['send_announcement'] }, { limit: 1 });
       expect(tasks[0], at).to.deep.include({ status: 'complete' });
       const told = await mortal.database.query<{ userId: string; times: number }>(TOLD, [users]);
       expect(told, at).to.have.deep.members(users.map((userId) => ({ userId, times: 1 })));
       await after.end();
-    }
+      return doomed.mortal.steps;
+    };
+    const halfSteps = 2 * (await run(Infinity));
+    for (const kill of killPoints(halfSteps, MAX_KILLS)) await run(kill);
     expect(halfSteps).to.be.above(20);
   });
 });

@@ -8,6 +8,7 @@ import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { type AskedOfAppservice, registrationOf, StubAppservice } from '#test/support/application-service.ts';
 import type { Json } from '#test/support/in-process-server.ts';
+import { killPoints } from '#test/support/kill-points.ts';
 import { type Life, MortalServer } from '#test/support/mortal-server.ts';
 
 /** Longer than the follower takes. */
@@ -93,11 +94,11 @@ describe('a server that sends application services events and is killed between 
     const halfSteps = 2 * first.mortal.steps;
     await first.end();
     let checked = 0;
-    for (let kill = 0; kill < halfSteps; kill += Math.max(1, halfSteps / MAX_KILLS)) {
+    for (const kill of killPoints(halfSteps, MAX_KILLS)) {
       const doomed = await server.begin();
       const there = await roomOf(doomed);
       stub.take();
-      doomed.mortal.killAt(Math.floor(kill));
+      doomed.mortal.killAt(kill);
       const said: string[] = [];
       const isAlive = await doomed.mortal.survives(async () => {
         for (const text of ['one', 'two', 'three']) said.push(await say(doomed, there, text));

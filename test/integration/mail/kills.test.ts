@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { OPERATOR } from '#src/services/audit/actor.ts';
+import { killPoints } from '#test/support/kill-points.ts';
 import { MailServer, type ReceivedMail } from '#test/support/mail-server.ts';
 import { type Life, MortalServer } from '#test/support/mortal-server.ts';
 
@@ -52,12 +53,12 @@ describe('a server that is killed while it sends mail', function () {
       expect(mail.take()).to.have.length(1);
       await first.end();
       let [acknowledged, twice] = [0, 0];
-      for (let kill = 0; kill < halfSteps; kill += Math.max(1, halfSteps / MAX_KILLS)) {
+      for (const kill of killPoints(halfSteps, MAX_KILLS)) {
         const before = await server.begin();
         const doomed = await prepare(before);
         await before.doJobs();
         mail.take();
-        before.mortal.killAt(Math.floor(kill));
+        before.mortal.killAt(kill);
         const answered = await before.mortal.survives(() => act(before, doomed));
         // What else follows from it (other servers are told of a new device) is done first: no step of it lies between a mail and its note.
         if (answered && (await before.mortal.survives(() => before.pass(0))))
@@ -66,7 +67,7 @@ describe('a server that is killed while it sends mail', function () {
         await after.doJobs();
         // Those of earlier lives may be told only now.
         const mails = mail.take().filter(({ to }) => to.includes(doomed));
-        const what = `killed at half step ${Math.floor(kill)} of ${halfSteps}`;
+        const what = `killed at half step ${kill} of ${halfSteps}`;
         expect(idsOf(mails).size, what).to.be.at.most(1);
         if (answered) expect(mails.length, what).to.be.at.least(1);
         expect(mails.length, what).to.be.at.most(2);

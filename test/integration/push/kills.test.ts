@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import { killPoints } from '#test/support/kill-points.ts';
 import { type Life, MortalServer } from '#test/support/mortal-server.ts';
 import { PushGateway } from '#test/support/push-gateway.ts';
 
@@ -102,10 +103,10 @@ describe('a server that pushes and is killed between two steps', function () {
     await look(first, undisturbed, answer);
     await first.end();
     let answered = 0;
-    for (let kill = 0; kill < halfSteps; kill += Math.max(1, halfSteps / MAX_KILLS)) {
+    for (const kill of killPoints(halfSteps, MAX_KILLS)) {
       const doomed = await server.begin();
       const there = await prepare(doomed);
-      doomed.mortal.killAt(Math.floor(kill));
+      doomed.mortal.killAt(kill);
       let said: Answer | undefined;
       if (await doomed.mortal.survives(async () => (said = await act(doomed, there))))
         await doomed.mortal.survives(() => follow(doomed));

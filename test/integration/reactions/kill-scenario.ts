@@ -1,8 +1,6 @@
 import { expect } from 'chai';
+import { killPoints } from '#test/support/kill-points.ts';
 import type { Life, MortalServer } from '#test/support/mortal-server.ts';
-
-/** Kills of one scenario at most; they are spread evenly over its steps. `TEST_KILLS` says how many instead. */
-const MAX_KILLS = 50;
 
 /** Something that is done, and what must happen because of it. */
 export interface KillScenario<Subject> {
@@ -10,7 +8,7 @@ export interface KillScenario<Subject> {
   /** Names of the jobs between whose steps the process is killed. */
   readonly jobs: readonly string[];
   readonly prepare: (life: Life) => Promise<Subject>;
-  /** What somebody asks for. Once it was answered, the rest happens whenever the process is killed. */
+  /** The request. Once it was answered, the rest happens whenever the process is killed. */
   readonly act: (life: Life, subject: Subject) => Promise<unknown>;
   /** What there is to see afterwards, and what there is to see where nothing was done. */
   readonly outcome: (life: Life, subject: Subject) => Promise<unknown>;
@@ -22,9 +20,8 @@ export interface KillScenario<Subject> {
 export const killedAnywhere = <Subject>(
   serverOf: () => MortalServer,
   { title, jobs, prepare, act, outcome, done, untouched }: KillScenario<Subject>,
-  maxKills = MAX_KILLS,
+  maxKills?: number,
 ): void => {
-  const most = Number(process.env['TEST_KILLS'] ?? maxKills);
   it(title, async () => {
     const server = serverOf();
     const first = await server.begin();
@@ -38,13 +35,12 @@ export const killedAnywhere = <Subject>(
     expect(await outcome(first, subject)).to.deep.equal(done(subject));
     expect([...first.jobsDone]).to.include.members([...jobs]);
     await first.end();
-    const stride = Math.max(1, halfSteps / most);
     let acknowledged = 0;
-    for (let kill = 0; kill < halfSteps; kill += stride) {
+    for (const kill of killPoints(halfSteps, maxKills)) {
       const before = await server.begin();
       const doomed = await prepare(before);
       await before.doJobs();
-      before.mortal.killAt(Math.floor(kill));
+      before.mortal.killAt(kill);
       const answered = await before.mortal.survives(() => act(before, doomed));
       if (answered) await before.mortal.survives(() => before.doJobs());
       const after = await server.begin();
@@ -52,7 +48,7 @@ export const killedAnywhere = <Subject>(
       const seen = await outcome(after, doomed);
       // What was answered has been done; what was not has been done, or not at all.
       if (answered || JSON.stringify(seen) !== JSON.stringify(untouched(doomed)))
-        expect(seen, `killed at half step ${Math.floor(kill)} of ${halfSteps}`).to.deep.equal(done(doomed));
+        expect(seen, `killed at half step ${kill} of ${halfSteps}`).to.deep.equal(done(doomed));
       if (answered) acknowledged += 1;
       await after.end();
     }

@@ -4,6 +4,7 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { sql } from '#src/storage/statement.ts';
+import { killPoints } from '#test/support/kill-points.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 import { type Life, MortalServer } from '#test/support/mortal-server.ts';
 import { PartnerRoom, type RoomHost } from '#test/support/partner-room.ts';
@@ -11,7 +12,7 @@ import { RemotePartner } from '#test/support/remote-partner.ts';
 
 const PAT = '@pat:p.test';
 /** Kills at most in each history; they are spread evenly over the steps. */
-const MAX_KILLS = Number(process.env['TSUDOI_TEST_KILLS'] ?? 14);
+const MAX_KILLS = 14;
 
 /** What other servers' transactions bring, and what the partner answers when it is asked for more. */
 interface History {
@@ -193,7 +194,7 @@ describe('a server that receives a transaction and is killed between two steps',
         return steps;
       };
       const halfSteps = 2 * (await run(Infinity));
-      for (let kill = 0; kill < halfSteps; kill += Math.max(1, halfSteps / MAX_KILLS)) await run(Math.floor(kill));
+      for (const kill of killPoints(halfSteps, MAX_KILLS)) await run(kill);
       // The last steps are not always as many.
       expect(kills).to.be.at.least(MAX_KILLS / 2);
       await life.end();
