@@ -15,7 +15,8 @@ import { MAX_EXTREMITIES } from '#src/services/room-model/room/building-head.ts'
 import { memberRow } from '#src/services/room-model/room/member-row.ts';
 import { type Member, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { PartialState } from '#src/services/room-model/room/partial-state.ts';
-import type { ResolvedChanges, Room, StateSlot } from '#src/services/room-model/room/room.ts';
+import type { StateSlot } from '#src/services/room-model/room/current-state.ts';
+import type { ResolvedChanges, Room } from '#src/services/room-model/room/room.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { RebasedDeltaRow } from '#src/storage/events/event-rows.ts';

@@ -18,10 +18,11 @@ import {
   roomsByNid,
 } from '#src/storage/room-model/event-reads.ts';
 import type { Interner, Names } from '#src/storage/room-model/interner.ts';
+import type { StateSlot } from './current-state.ts';
 import { EventRing } from './event-ring.ts';
 import { type Member, membershipOfCode } from './membership.ts';
 import type { PartialState } from './partial-state.ts';
-import { Room, type StateSlot } from './room.ts';
+import { Room } from './room.ts';
 
 /** How many events a room that is read from the database gets into its ring: fewer when many rooms are read for a first sync. */
 const RING_LOAD = 24;

@@ -7,11 +7,13 @@ import type { EventRoom, EventStanding, StoredEvent } from '#src/services/room-m
 import { StateChain, type StateChange } from '#src/services/room-model/state/state-chain.ts';
 import { BuildingHead, type RoomHead } from './building-head.ts';
 import { CompiledAcl } from './compiled-acl.ts';
+import { CurrentState, type StateSlot } from './current-state.ts';
 import type { EventRing } from './event-ring.ts';
 import { MemberTable } from './member-table.ts';
 import { type Member, membershipIn } from './membership.ts';
 import type { PartialState } from './partial-state.ts';
 import { RoomTurns } from './room-turns.ts';
+import { StateCompleteness } from './state-completeness.ts';
 import type { StickySet } from './sticky-set.ts';
 
 const CREATE = stateMapKey('m.room.create', '');
@@ -28,12 +30,6 @@ const UNKNOWN_CREATE: Pdu = {
   hashes: {},
   signatures: {},
 };
-
-/** A state event with the integer of its state key. */
-export interface StateSlot {
-  readonly skey: number;
-  readonly event: StoredEvent;
-}
 
 /** How state resolution changed a room's state. */
 export interface ResolvedChanges {
@@ -80,20 +76,14 @@ export class Room implements EventRoom {
   /** Its sticky events, once they were asked for. */
   sticky: StickySet | undefined;
   /** Committed: the current state but memberships. */
-  readonly #state: Map<string, StateSlot>;
-  /** What `stateBytes` says; undefined when it has to be counted. */
-  #stateBytes: number | undefined;
+  readonly #state: CurrentState;
   readonly #members: MemberTable;
   #version: RoomVersion;
   #roomType: string | undefined;
   #committed: RoomHead;
   #lastPosition: number;
   #depth: number;
-  #partial: PartialState | undefined;
-  #fullSince: number;
-  /** Made when a request waits for the full state. */
-  #full: PromiseWithResolvers<void> | undefined;
-  #partialServers: { readonly joined: readonly string[]; readonly all: readonly string[] } | undefined;
+  readonly #completeness: StateCompleteness;
 
   /** By how much events of other servers have made its state larger since that was last taken. */
   readonly #received = { bytes: 0, members: 0 };
@@ -113,14 +103,13 @@ export class Room implements EventRoom {
     this.#roomType = parts.roomType;
     this.isPublic = parts.isPublic;
     this.ring = parts.ring;
-    this.#state = parts.state;
+    this.#state = new CurrentState(parts.state);
     this.#members = new MemberTable(parts.members);
     this.#committed = parts.head;
     this.#building = new BuildingHead(parts.head, parts.depth);
     this.#lastPosition = parts.lastPosition;
     this.#depth = parts.depth;
-    this.#partial = parts.partial;
-    this.#fullSince = parts.fullSince ?? 0;
+    this.#completeness = new StateCompleteness(parts.partial, parts.fullSince ?? 0);
   }
 
   // What readers see.
@@ -133,7 +122,7 @@ export class Room implements EventRoom {
   }
   /** Whether this server has, or had, the room's state; otherwise it knows the room only by an invite or a knock. */
   get isHere(): boolean {
-    return this.#state.has(CREATE);
+    return this.#state.slots.has(CREATE);
   }
   /** Whether it was deleted. */
   get isDeleted(): boolean {
@@ -173,37 +162,32 @@ export class Room implements EventRoom {
    * long as none of them comes or goes.
    */
   remoteServers(): readonly string[] {
-    const joined = this.#members.servers.remote;
-    if (this.#partial === undefined) return joined;
-    if (this.#partialServers?.joined !== joined)
-      this.#partialServers = { joined, all: [...new Set([...joined, ...this.#partial.servers])] };
-    return this.#partialServers.all;
+    return this.#completeness.servers(this.#members.servers.remote);
   }
   /** Whether a server takes part: by a joined member, or, as long as the members are not known, because it did when this server joined. */
   hasServer(serverName: string): boolean {
-    return this.#members.servers.counts.has(serverName) || this.#partial?.servers.has(serverName) === true;
+    return this.#members.servers.counts.has(serverName) || this.partial?.servers.has(serverName) === true;
   }
   /** The partial state; undefined for rooms whose full state is known. */
   get partial(): PartialState | undefined {
-    return this.#partial;
+    return this.#completeness.partial;
   }
   /** The position at which a partial state became complete; 0 for most rooms. */
   get fullSince(): number {
-    return this.#fullSince;
+    return this.#completeness.fullSince;
   }
   /** Resolves when the full state is known; undefined when it is, or when no local user is joined any more, so that it cannot be fetched. */
   whenFull(): Promise<void> | undefined {
-    if (this.#partial === undefined || !this.isResident) return undefined;
-    return (this.#full ??= Promise.withResolvers<void>()).promise;
+    return this.partial === undefined || !this.isResident ? undefined : this.#completeness.whenFull();
   }
   /** Whether a user's membership is known: always, except with a partial state. */
   knowsMember(userId: string): boolean {
-    return this.#partial === undefined || (this.#members.get(userId)?.event ?? 0) !== 0;
+    return this.partial === undefined || (this.#members.get(userId)?.event ?? 0) !== 0;
   }
   /** Whether a user is joined, or may be by a partial state. */
   mayBeJoined(userId: string): boolean {
     if (this.isJoined(userId)) return true;
-    return !this.knowsMember(userId) && this.#partial?.servers.has(domainOf(userId) ?? '') === true;
+    return !this.knowsMember(userId) && this.partial?.servers.has(domainOf(userId) ?? '') === true;
   }
   /** Whether users of other servers are or were members. */
   get hasRemoteMembers(): boolean {
@@ -229,19 +213,14 @@ export class Room implements EventRoom {
   }
   /** Current state but memberships: a member event is found through `members`. */
   get state(): ReadonlyMap<string, StateSlot> {
-    return this.#state;
+    return this.#state.slots;
   }
   /** About how many bytes the events of `state` have together, as JSON. Goes through all of them the first time, and after a redaction. */
   stateBytes(): number {
-    if (this.#stateBytes === undefined) {
-      let bytes = 0;
-      for (const { event } of this.#state.values()) bytes += event.json.length;
-      this.#stateBytes = bytes;
-    }
-    return this.#stateBytes;
+    return this.#state.bytes();
   }
   stateEvent(type: string, stateKey = ''): StoredEvent | undefined {
-    return this.#state.get(stateMapKey(type, stateKey))?.event;
+    return this.#state.event(type, stateKey);
   }
   /** A text that the content of a state event has under `member`; undefined for anything else. */
   stateText(type: string, member: string, stateKey = ''): string | undefined {
@@ -264,7 +243,7 @@ export class Room implements EventRoom {
     return this.#powerLevels.levels;
   }
   parseLevels(from: StoredEvent | undefined): PowerLevels {
-    const create = this.#state.get(CREATE)?.event ?? this.#building.pending(CREATE);
+    const create = this.stateEvent('m.room.create') ?? this.#building.pending(CREATE);
     return parsePowerLevels(this.version, from?.content, create?.pdu ?? UNKNOWN_CREATE);
   }
 
@@ -288,7 +267,7 @@ export class Room implements EventRoom {
     const key = stateMapKey(type, stateKey);
     const pending = this.#building.pending(key);
     if (pending !== undefined) return { nid: pending.nid, event: pending };
-    const slot = this.#state.get(key);
+    const slot = this.state.get(key);
     if (slot !== undefined) return { nid: slot.event.nid, event: slot.event };
     const member = type === 'm.room.member' ? this.#members.get(stateKey) : undefined;
     return member === undefined || member.event === 0 ? undefined : { nid: member.event, event: undefined };
@@ -296,11 +275,11 @@ export class Room implements EventRoom {
 
   /** How many entries the state of the head has beside memberships, and about how many bytes: with what is on its way. */
   headStateSize(): { readonly entries: number; readonly bytes: number } {
-    let entries = this.#state.size;
+    let entries = this.state.size;
     let bytes = this.stateBytes();
     for (const [key, event] of this.#building.allPending) {
       if (event.type === 'm.room.member') continue;
-      const before = this.#state.get(key)?.event;
+      const before = this.state.get(key)?.event;
       if (before === undefined) entries += 1;
       bytes += event.json.length - (before?.json.length ?? 0);
     }
@@ -352,7 +331,7 @@ export class Room implements EventRoom {
     const key = stateMapKey(event.type, event.stateKey);
     this.#building.committed(key, event);
     if (change.member === undefined) {
-      this.#setState(key, { skey: change.skey, event });
+      this.#state.set(key, { skey: change.skey, event });
       return;
     }
     this.#members.set(change.member);
@@ -409,7 +388,7 @@ export class Room implements EventRoom {
     for (const event of this.#held()) {
       if (event.nid === target.nid && event !== target) event.redact(json, because);
     }
-    this.#stateBytes = undefined;
+    this.#state.redacted();
     this.#powerLevels = undefined;
   }
 
@@ -427,28 +406,17 @@ export class Room implements EventRoom {
     members: readonly Member[],
     partial: PartialState | undefined,
   ): void {
-    this.#partial = partial;
-    this.#fullSince = 0;
+    this.#completeness.begin(partial);
     this.#committed = head;
     this.#depth = event.topo;
     this.#building.moveTo(head, event.topo);
     this.#lastPosition = event.nid;
     this.#powerLevels = undefined;
-    this.#state.clear();
-    this.#stateBytes = undefined;
-    for (const [key, slot] of state) this.#state.set(key, slot);
+    this.#state.replace(state);
     for (const member of members) this.#members.set(member);
     this.#push(event);
     // All of it is new.
     this.#grown = Infinity;
-  }
-
-  #setState(key: string, slot: StateSlot | undefined): void {
-    const before = this.#state.get(key);
-    if (slot === undefined) this.#state.delete(key);
-    else this.#state.set(key, slot);
-    if (this.#stateBytes !== undefined)
-      this.#stateBytes += (slot?.event.json.length ?? 0) - (before?.event.json.length ?? 0);
   }
 
   #push(event: StoredEvent): void {
@@ -470,25 +438,22 @@ export class Room implements EventRoom {
    * @param rejected positions of events that the full state does not allow
    */
   applyFull(position: number, head: RoomHead, changes: ResolvedChanges, rejected: ReadonlySet<number>): void {
-    this.#partial = undefined;
-    this.#partialServers = undefined;
-    this.#fullSince = position;
+    this.#completeness.complete(position);
     this.#lastPosition = position;
     this.#committed = head;
     this.#powerLevels = undefined;
     this.#building.moveTo(head, this.#building.depth);
     for (const event of this.#held()) if (rejected.has(event.nid)) event.reject();
     this.ring.remove(rejected);
-    for (const [key, slot] of changes.state) this.#setState(key, slot);
+    for (const [key, slot] of changes.state) this.#state.set(key, slot);
     for (const member of changes.members) this.#members.set(member);
     this.#grown = Infinity;
-    this.endWaiting();
+    this.#completeness.endWaiting();
   }
 
   /** Resumes requests that wait for the full state: it is here, or cannot be fetched any more. */
   endWaiting(): void {
-    this.#full?.resolve();
-    this.#full = undefined;
+    this.#completeness.endWaiting();
   }
 
   /** Sets version and type of a room, which were not fully known from an invite or knock. */
@@ -543,11 +508,9 @@ export class Room implements EventRoom {
     this.#depth = 0;
     this.#building.dropTo(this.#committed, 0);
     this.#powerLevels = undefined;
-    this.#state.clear();
-    this.#stateBytes = undefined;
+    this.#state.replace(new Map());
     this.#members.clear();
-    this.#partial = undefined;
-    this.#partialServers = undefined;
+    this.#completeness.clear();
     this.ring.readAgain(this.#lastPosition);
     this.sticky = undefined;
     this.isPublic = false;
@@ -555,7 +518,7 @@ export class Room implements EventRoom {
   }
 
   #held(): StoredEvent[] {
-    const state = [...this.#state.values()].map((slot) => slot.event);
+    const state = [...this.state.values()].map((slot) => slot.event);
     return [...this.ring.events, ...state, ...(this.sticky?.events ?? [])];
   }
 
@@ -572,7 +535,7 @@ export class Room implements EventRoom {
 
   #weigh(): void {
     let state = 0;
-    for (const { event } of this.#state.values()) state += BYTES_OF_ENTRY + event.size;
+    for (const { event } of this.state.values()) state += BYTES_OF_ENTRY + event.size;
     this.#grown = 0;
     this.#weight =
       2000 +
