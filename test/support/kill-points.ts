@@ -2,10 +2,10 @@
 const MAX_KILLS = 50;
 
 /**
- * The half steps (before and after each step) at which a scenario is killed: all of them, or `most`, spread evenly. `TEST_KILLS` in the
- * environment says how many instead.
+ * The half steps (before and after each step) at which a scenario is killed: all of them, or `most`, spread evenly from the first to the last.
+ * `TEST_KILLS` in the environment says how many instead.
  */
 export const killPoints = (halfSteps: number, most = MAX_KILLS): readonly number[] => {
-  const stride = Math.max(1, halfSteps / Number(process.env['TEST_KILLS'] ?? most));
-  return Array.from({ length: Math.ceil(halfSteps / stride) }, (_, index) => Math.floor(index * stride));
+  const count = Math.min(halfSteps, Number(process.env['TEST_KILLS'] ?? most));
+  return Array.from({ length: count }, (_, index) => Math.floor((index * (halfSteps - 1)) / Math.max(1, count - 1)));
 };
