@@ -353,14 +353,14 @@ export class Room implements EventRoom {
       ({ event: nid, local, userId }) => local && nid === event.nid && userId === event.sender,
     );
     if (!isOwnJoin) this.#countReceived(changes);
-    for (const [key, slot] of changes.state) this.#setState(key, slot);
+    for (const [key, slot] of changes.state) this.#state.set(key, slot);
     for (const member of changes.members) this.#members.set(member);
   }
 
   /** Before they are carried out. */
   #countReceived({ members, state }: ResolvedChanges): void {
     for (const [key, slot] of state)
-      this.#received.bytes += (slot?.event.json.length ?? 0) - (this.#state.get(key)?.event.json.length ?? 0);
+      this.#received.bytes += (slot?.event.json.length ?? 0) - (this.state.get(key)?.event.json.length ?? 0);
     for (const { userId } of members) if (!this.#members.all.has(userId)) this.#received.members += 1;
   }
 
