@@ -82,7 +82,10 @@ export async function perform(services: EventServices, remote: RemoteRoom, step:
   const draft = draftOf(remote, step);
   if (step.isLocal || draft.sender.endsWith(`:${SERVER}`)) {
     try {
-      await services.events.send(remote.room, draft);
+      // Nobody here may redact what the power levels do not let them: it is refused before there is an event.
+      const { redacts, sender } = draft;
+      if (redacts === undefined) await services.events.send(remote.room, draft);
+      else await services.events.redact(remote.room, sender, redacts, {});
     } catch (error) {
       if (!(error instanceof MatrixError)) throw error;
     }
