@@ -1,3 +1,4 @@
+import { firstIndex } from '#src/kernel/first-index.ts';
 import type { MentionKind } from '#src/services/events/building/notification-class.ts';
 import type { PushRecord } from '#src/storage/push/pushes.ts';
 
@@ -111,13 +112,10 @@ export class RecentPushes {
 
 /** @param afterEvent where they are in the order of their events, too: those of events up to this position are left out */
 function* between(pushes: readonly RecentPush[], after: number, upTo: number, afterEvent = 0): Generator<RecentPush> {
-  let start = 0;
-  for (let end = pushes.length; start < end;) {
-    const middle = (start + end) >>> 1;
-    const push = pushes[middle];
-    if (push !== undefined && (push.pos <= after || (push.event ?? Infinity) <= afterEvent)) start = middle + 1;
-    else end = middle;
-  }
+  const start = firstIndex(pushes.length, (index) => {
+    const push = pushes[index];
+    return push !== undefined && (push.pos <= after || (push.event ?? Infinity) <= afterEvent);
+  });
   for (let at = start; at < pushes.length; at++) {
     const push = pushes[at];
     if (push === undefined || push.pos > upTo) return;

@@ -195,11 +195,8 @@ export class UnreadCounts {
 
   /** The same, if all that it takes is in memory; undefined where something has to be read. */
   peekCounts(userId: string, room: Room, upTo: number): RoomUnread | undefined {
-    const user = this.#interner.peekUser(userId);
-    const ignored = this.#ignored.peek(userId);
-    if (user === undefined || ignored === undefined) return undefined;
     const end = Math.min(upTo, room.lastPosition);
-    const known = this.#peek(userId, user, room, end, ignored);
+    const known = this.#peekUpTo(userId, room, end);
     return known === undefined ? undefined : countOf(known, end);
   }
 
@@ -211,7 +208,7 @@ export class UnreadCounts {
 
   /** The same of any event, if all that it takes is in memory; undefined where something has to be read, or the user is not in the room. */
   peekUnread(userId: string, room: Room): ((nid: number) => boolean) | undefined {
-    const known = this.#peekAll(userId, room);
+    const known = this.#peekUpTo(userId, room, room.lastPosition);
     if (known === undefined) return undefined;
     const main = mainOf(known);
     return (nid) => known.state.has(nid, main, (root) => inThread(known, root));
@@ -229,12 +226,12 @@ export class UnreadCounts {
     return Math.max(isKnown ? known.readUpTo : 0, this.#windows.countedFrom(room));
   }
 
-  /** What is unread for a user by now, if all that it takes is in memory. */
-  #peekAll(userId: string, room: Room): Unread | undefined {
+  /** What is unread for a user up to a position, if all that it takes is in memory. */
+  #peekUpTo(userId: string, room: Room, end: number): Unread | undefined {
     const user = this.#interner.peekUser(userId);
     const ignored = this.#ignored.peek(userId);
     if (user === undefined || ignored === undefined) return undefined;
-    return this.#peek(userId, user, room, room.lastPosition, ignored);
+    return this.#peek(userId, user, room, end, ignored);
   }
 
   /** A user's unread events up to a position, and the rules that apply; undefined when they are not in the room. */

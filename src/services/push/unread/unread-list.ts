@@ -1,3 +1,4 @@
+import { firstIndex } from '#src/kernel/first-index.ts';
 import type { NotificationClass } from '#src/protocol/push/default-class.ts';
 import { MENTION_KINDS, type MentionKind } from '#src/services/events/building/notification-class.ts';
 import { MAX_EVENTS, MAX_MENTIONS } from '#src/storage/push/unread.ts';
@@ -136,15 +137,9 @@ export class UnreadList {
   }
 
   #firstAfter(nid: number): number {
-    let end = this.#entries.length;
+    const end = this.#entries.length;
     // The whole list or nothing is what is asked for nearly always.
     if (end === 0 || nidOf(this.#entries[end - 1] ?? 0) <= nid) return end;
-    let start = 0;
-    while (start < end) {
-      const middle = (start + end) >>> 1;
-      if (nidOf(this.#entries[middle] ?? 0) <= nid) start = middle + 1;
-      else end = middle;
-    }
-    return start;
+    return firstIndex(end, (index) => nidOf(this.#entries[index] ?? 0) <= nid);
   }
 }

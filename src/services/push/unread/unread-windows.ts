@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/at-most.ts';
 import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { firstIndex } from '#src/kernel/first-index.ts';
 import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -76,15 +77,8 @@ class UnreadWindow {
   }
 }
 
-const firstAfter = (events: readonly WindowEvent[], nid: number): number => {
-  let start = 0;
-  for (let end = events.length; start < end;) {
-    const middle = (start + end) >>> 1;
-    if ((events[middle]?.nid ?? 0) <= nid) start = middle + 1;
-    else end = middle;
-  }
-  return start;
-};
+const firstAfter = (events: readonly WindowEvent[], nid: number): number =>
+  firstIndex(events.length, (index) => (events[index]?.nid ?? 0) <= nid);
 
 const windowEventOf = (event: StoredEvent): WindowEvent => {
   const { eventId, flags, nid, redactedBecause, relation, sender, threadRoot: root, type } = event;
@@ -167,16 +161,16 @@ export class UnreadWindows {
   async of(room: Room, after: number): Promise<UnreadWindow | undefined> {
     const known = this.#windows.get(room.nid);
     if (known?.covers(after) === true) return known;
-    if (!this.isReadFor(room, after)) return undefined;
-    const window = await (this.#loading.get(room.nid)?.done ?? this.#load(room, after));
+    const loading = this.#loading.get(room.nid);
+    if (loading === undefined && !this.isReadFor(room, after)) return undefined;
+    const window = await (loading?.done ?? this.#load(room, after));
     return window?.covers(after) === true ? window : undefined;
   }
 
-  /** Whether `of` has to read the room's events. */
+  /** Whether `of` would read the room's events: they are not in memory, nor being read, and there are many of them. */
   isReadFor(room: Room, after: number): boolean {
-    if (this.#windows.peek(room.nid)?.covers(after) === true) return false;
-    // Where others wait for it already, one more costs nothing.
-    return this.#loading.has(room.nid) || after <= (this.#busyAfter.get(room.nid) ?? -1);
+    if (this.#windows.peek(room.nid)?.covers(after) === true || this.#loading.has(room.nid)) return false;
+    return after <= (this.#busyAfter.get(room.nid) ?? -1);
   }
 
   /** Undefined where it was outdated before it was read. */
