@@ -41,6 +41,13 @@ const HABITS: Readonly<Record<string, (body: unknown) => unknown>> = {
   getJoinedMembersByRoom: (body) => without(body, ['display_name', 'avatar_url']),
   getDevices: (body) => without(body, ['display_name']),
   getDevice: (body) => without(body, ['display_name']),
+  // A device without keys: `m.device_list_update` may leave them out, and here they are required.
+  getUserDevices: (body) => ({
+    ...(body as Readonly<Record<string, unknown>>),
+    devices: (body as { readonly devices?: readonly Readonly<Record<string, unknown>>[] }).devices?.filter(
+      ({ keys }) => keys !== undefined,
+    ),
+  }),
   // "All other fields of the events should remain untouched", and events have no `origin`: no room version knows one any more.
   sendInviteV1: (body) => (Array.isArray(body) ? [body[0], withOrigin(body[1])] : body),
   sendInviteV2: (body) => withOrigin(body),

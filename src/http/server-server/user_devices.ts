@@ -25,7 +25,7 @@ export const federationUserDevicesEndpoints = [
       devices: Type.Array(
         Type.Object({
           device_id: Type.String(),
-          keys: object,
+          keys: Type.Optional(object),
           device_display_name: Type.Optional(Type.String()),
         }),
       ),

@@ -23,6 +23,13 @@ const OF_USERS = sql(
    from device_keys k join devices d using (user_id, device_id)
    where k.user_id = any($1::text[]) order by k.user_id, d.created_ts, k.device_id`,
 );
+const WITHOUT = sql(
+  'devices_without_keys',
+  `select d.user_id as "userId", d.device_id as "deviceId", d.display_name as "displayName" from devices d
+   where d.user_id = any($1::text[])
+     and not exists (select 1 from device_keys k where k.user_id = d.user_id and k.device_id = d.device_id)
+   order by d.user_id, d.created_ts, d.device_id`,
+);
 
 /** Stores the identity keys of a device that exists. Returns whether they are new or other ones. */
 export const upsertDeviceKeys = async (tx: Tx, userId: string, deviceId: string, content: string): Promise<boolean> =>
@@ -31,3 +38,9 @@ export const upsertDeviceKeys = async (tx: Tx, userId: string, deviceId: string,
 /** The keys of all devices of these users, by user. */
 export const deviceKeysOfUsers = (database: Database, userIds: readonly string[]): Promise<DeviceKeysRecord[]> =>
   database.query<DeviceKeysRecord>(OF_USERS, [userIds]);
+
+/** The devices of these users that have no keys, by user. */
+export const devicesWithoutKeys = (
+  database: Database,
+  userIds: readonly string[],
+): Promise<Pick<DeviceKeysRecord, 'userId' | 'deviceId' | 'displayName'>[]> => database.query(WITHOUT, [userIds]);

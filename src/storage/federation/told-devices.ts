@@ -34,6 +34,11 @@ const AFTER = sql(
   `select t.user_id as "userId", ${COLUMNS} from unnest($1::text[], $2::bigint[]) w(user_id, after)
    join told_devices t on t.user_id = w.user_id and t.stream_id > w.after order by t.user_id, t.stream_id`,
 );
+const UNTOLD = sql(
+  'told_devices_missing',
+  `select distinct d.user_id as "userId" from devices d where d.user_id = any($1::text[]) and not exists (
+     select 1 from told_devices t where t.user_id = d.user_id and t.device_id = d.device_id and not t.deleted)`,
+);
 const UPSERT = sql(
   'told_devices_upsert',
   `insert into told_devices (user_id, device_id, stream_id, digest, deleted)
@@ -109,6 +114,10 @@ export const toldDevicesAfter = (
   lists: readonly PendingDeviceList[],
 ): Promise<(ToldDevice & { readonly userId: string })[]> =>
   database.query(AFTER, [lists.map(({ userId }) => userId), lists.map(({ after }) => after)]);
+
+/** Those of these users who have a device of which no server was told. */
+export const usersWithUntoldDevices = async (database: Database, userIds: readonly string[]): Promise<string[]> =>
+  (await database.query<{ userId: string }>(UNTOLD, [userIds])).map(({ userId }) => userId);
 
 /** Notes what other servers are told from now on, and keeps the newest `keepDeleted` of deleted devices. */
 export const tellDevices = async (

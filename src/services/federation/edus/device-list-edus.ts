@@ -14,6 +14,7 @@ import type { DeviceListChanges } from '#src/services/e2ee/device-lists/device-l
 import { type Edu, type EduSource, NO_EDUS, type TakenEdus } from '#src/services/federation/outbound/edu-source.ts';
 import type { Database } from '#src/storage/database.ts';
 import { followerCursors, saveFollowerCursors } from '#src/storage/events/event-followers.ts';
+import { devicesWithoutKeys } from '#src/storage/e2ee/device-keys.ts';
 import {
   addDestinationDeviceLists,
   awaitFirstToldDevices,
@@ -28,6 +29,7 @@ import {
   toldDestinationDeviceLists,
   toldDevicesAfter,
   toldDevicesOf,
+  usersWithUntoldDevices,
 } from '#src/storage/federation/told-devices.ts';
 import type { SharingServers } from './sharing-servers.ts';
 
@@ -48,7 +50,8 @@ export interface UserDevices {
   readonly stream_id: number;
   readonly devices: readonly {
     readonly device_id: string;
-    readonly keys: JsonObject;
+    /** Not for a device without keys, as in `m.device_list_update`. */
+    readonly keys?: JsonObject;
     readonly device_display_name?: string;
   }[];
   readonly master_key?: JsonObject;
@@ -79,7 +82,9 @@ export const devicesFollowUp: FollowUp = ({ room, members }) =>
       : [],
   );
 
+/** What other servers see of a user's devices and keys. */
 interface Keys {
+  /** With the devices' names in `unsigned`; those without keys have nothing else. */
   readonly devices: ReadonlyMap<string, JsonObject>;
   readonly master: JsonObject | undefined;
   readonly selfSigning: JsonObject | undefined;
@@ -140,7 +145,7 @@ export class DeviceListEdus implements EduSource {
       stream_id: streamId,
       devices: Array.from(devices, ([deviceId, device]) => ({
         device_id: deviceId,
-        keys: withoutUnsigned(device),
+        ...keysIn(device),
         ...nameOf(device),
       })),
       ...(master === undefined ? {} : { master_key: master }),
@@ -150,12 +155,16 @@ export class DeviceListEdus implements EduSource {
 
   /** Has all devices of local users sent to servers that share a room with them, and did not get their updates. */
   async tell(userIds: readonly string[], destinations: readonly string[]): Promise<void> {
-    const { allows, database, wake } = this.#options;
+    const { allows, database, servers, wake } = this.#options;
     const allowed = destinations.filter((server) => allows(server));
     if (allowed.length === 0) return;
     const page = Math.max(1, Math.floor(NOTES_AT_ONCE / allowed.length));
     for (let from = 0; from < userIds.length; from += page) {
       const some = userIds.slice(from, from + page);
+      // While no server shared a room with them nothing was noted of devices without keys.
+      const untold = await usersWithUntoldDevices(database, some);
+      const serversOf = await servers.of(untold);
+      for (const userId of untold) await this.#publish(userId, [...serversOf(userId)]);
       const added = await database.writeAgain(async (tx) => {
         // What is worked out for the first time just now is nothing yet, and was to be told to others.
         await awaitFirstToldDevices(tx, some);
@@ -265,9 +274,13 @@ export class DeviceListEdus implements EduSource {
       // A change while this is read comes again.
       for (const userId of userIds) this.#changed.delete(userId);
       try {
-        const news = await this.#withNews(userIds);
-        if (news.length === 0) continue;
-        const serversOf = await servers.of(news);
+        const changesOfUsers = await this.#changesOf(userIds);
+        if (changesOfUsers.size === 0) continue;
+        const serversOf = await servers.of([...changesOfUsers.keys()]);
+        // All who register have a device without keys: it costs no transaction while there is nobody to be told of it.
+        const news = Array.from(changesOfUsers, ([userId, hasKeys]) =>
+          hasKeys || serversOf(userId).size > 0 ? userId : [],
+        ).flat();
         for (const userId of news) await this.#publish(userId, [...serversOf(userId)]);
         // A server that came to share a room meanwhile may have got all that there was before the change.
         const later = await servers.of(news);
@@ -289,15 +302,25 @@ export class DeviceListEdus implements EduSource {
     this.#reached = committed;
   }
 
-  /** The users with something to send: a device without keys, such as a bot's, does not concern other servers. */
-  async #withNews(userIds: readonly string[]): Promise<readonly string[]> {
+  /** The users with something that no server was told, and whether it is more than devices without keys. */
+  async #changesOf(userIds: readonly string[]): Promise<ReadonlyMap<string, boolean>> {
     const told = await toldDevicesAfter(
       this.#options.database,
       userIds.map((userId) => ({ userId, after: 0 })),
     );
     const before = Map.groupBy(told, ({ userId }) => userId);
     const keysOf = await this.#keysOf(userIds);
-    return userIds.filter((userId) => changesOf(before.get(userId) ?? [], keysOf(userId)).length > 0);
+    const found = new Map<string, boolean>();
+    for (const userId of userIds) {
+      const keys = keysOf(userId);
+      const changes = changesOf(before.get(userId) ?? [], keys);
+      if (changes.length > 0)
+        found.set(
+          userId,
+          changes.some((change) => concernsKeys(change, keys)),
+        );
+    }
+    return found;
   }
 
   /** Computes what changed of a user's devices, and for which servers the update waits. */
@@ -325,17 +348,33 @@ export class DeviceListEdus implements EduSource {
     }
   }
 
-  /** The keys of users as other servers may see them. */
+  /** The devices and keys of users as other servers may see them. */
   async #keysOf(userIds: readonly string[]): Promise<(userId: string) => Keys> {
     const wanted = Object.fromEntries(userIds.map((userId) => [userId, []]));
-    const { deviceKeys, masterKeys, selfSigningKeys } = await this.#options.keys.local(wanted, undefined);
+    const { database, keys } = this.#options;
+    // Before the others: a device that gets keys meanwhile is in both.
+    const keyless = Map.groupBy(await devicesWithoutKeys(database, userIds), ({ userId }) => userId);
+    const { deviceKeys, masterKeys, selfSigningKeys } = await keys.local(wanted, undefined);
     return (userId) => ({
-      devices: new Map(Object.entries(deviceKeys[userId] ?? {})),
+      devices: new Map([
+        ...(keyless.get(userId) ?? []).map(({ deviceId, displayName }) => [deviceId, onlyNamed(displayName)] as const),
+        ...Object.entries(deviceKeys[userId] ?? {}),
+      ]),
       master: masterKeys[userId],
       selfSigning: selfSigningKeys[userId],
     });
   }
 }
+
+const onlyNamed = (displayName: string | null): JsonObject => ({
+  unsigned: displayName === null ? {} : { device_display_name: displayName },
+});
+
+/** Whether a change is one of something else than a device that has no keys. */
+const concernsKeys = ({ deleted, deviceId }: ToldDevice, { devices }: Keys): boolean => {
+  const device = devices.get(deviceId);
+  return deleted || device === undefined || keysIn(device).keys !== undefined;
+};
 
 /** What differs from what was sent last, with stream ids that continue from there. */
 const changesOf = (before: readonly ToldDevice[], { devices, master, selfSigning }: Keys): ToldDevice[] => {
@@ -378,12 +417,13 @@ const eduOf = (
     device_id: deviceId,
     stream_id: streamId,
     prev_id: previous === 0 ? [] : [previous],
-    ...(device === undefined ? { deleted: true } : { keys: withoutUnsigned(device), ...nameOf(device) }),
+    ...(device === undefined ? { deleted: true } : { ...keysIn(device), ...nameOf(device) }),
   };
   return { edu_type: 'm.device_list_update', content };
 };
 
-const withoutUnsigned = ({ unsigned: _unsigned, ...keys }: JsonObject): JsonObject => keys;
+const keysIn = ({ unsigned: _unsigned, ...keys }: JsonObject): { readonly keys?: JsonObject } =>
+  Object.keys(keys).length === 0 ? {} : { keys };
 
 const nameOf = ({ unsigned }: JsonObject): { readonly device_display_name?: string } => {
   const name = isJsonObject(unsigned) ? unsigned['device_display_name'] : undefined;

@@ -215,6 +215,87 @@ describe('what other servers are told beside events', () => {
     expect(answer.body.devices.map((device: Json) => device.device_id)).to.deep.equal(['DEVICE']);
   });
 
+  it('tells of devices without keys that come, are renamed and go, and lists them for whoever asks', async () => {
+    const roomId = await a.room('nora/ALPHA', { preset: 'public_chat' });
+    await remoteMember(a, roomId, '@user:p.test', 'join', p.signingKey);
+    const userId = '@nora:a.test';
+    const listed = async (): Promise<Json[]> =>
+      (await p.send('a.test', 'GET', `/_matrix/federation/v1/user/devices/${userId}`)).body.devices;
+    await a.must('nora/BOT', 'GET', '/account/whoami');
+    await federation.idle();
+    expect((await listed()).map(({ device_id: id, keys }) => [id, keys])).to.deep.equal([
+      ['ALPHA', undefined],
+      ['BOT', undefined],
+    ]);
+    await a.must('nora/BOT', 'PUT', '/devices/BOT', { display_name: 'Robot' });
+    await federation.idle();
+    expect((await listed()).find(({ device_id: id }) => id === 'BOT').device_display_name).to.equal('Robot');
+    await a.must('nora/BOT', 'POST', '/keys/upload', { device_keys: keysOf(userId, 'BOT') });
+    await federation.idle();
+    await a.must('nora/BOT', 'POST', '/logout', {});
+    await federation.idle();
+    const updates = edusOf('m.device_list_update').filter((content) => content.user_id === userId);
+    expect(
+      updates.map(({ deleted, device_display_name: name, device_id: id, keys }) => [
+        id,
+        name,
+        deleted,
+        keys?.device_id,
+      ]),
+    ).to.deep.equal([
+      ['ALPHA', undefined, undefined, undefined],
+      ['BOT', undefined, undefined, undefined],
+      ['BOT', 'Robot', undefined, undefined],
+      ['BOT', 'Robot', undefined, 'BOT'],
+      ['BOT', undefined, true, undefined],
+    ]);
+    expect(updates.map(({ prev_id: previous }) => previous)).to.deep.equal([
+      [],
+      ...updates.slice(0, -1).map(({ stream_id: id }) => [id]),
+    ]);
+    expect((await listed()).map(({ device_id: id }) => id)).to.deep.equal(['ALPHA']);
+    // Nobody can encrypt for a device without keys.
+    const { device_keys: keys } = await a.must('alice', 'POST', '/keys/query', { device_keys: { [userId]: [] } });
+    expect(keys).to.deep.equal({ [userId]: {} });
+  });
+
+  it('notes nothing of devices without keys while no other server shares a room with the user, and tells of them once one does', async () => {
+    const [roomId] = (await withPartner(1)) as [string];
+    const userId = '@olga:a.test';
+    const noted = (): Promise<Json[]> =>
+      a.services.database.query(
+        { name: 'test_keyless_noted', text: 'select device_id from told_devices where user_id = $1' },
+        [userId],
+      );
+    for (const device of ['BOT', 'GONE']) await a.must(`olga/${device}`, 'GET', '/account/whoami');
+    await a.room('olga/BOT', {});
+    await a.must('olga/GONE', 'POST', '/logout', {});
+    await a.must('olga/BOT', 'PUT', '/devices/BOT', { display_name: 'Robot' });
+    await federation.idle();
+    expect(await noted()).to.deep.equal([]);
+    await a.must('olga/BOT', 'POST', `/join/${roomId}`, {});
+    await federation.idle();
+    const told = (): Json[] =>
+      edusOf('m.device_list_update')
+        .filter((edu) => edu.user_id === userId)
+        .map(({ deleted, device_display_name: name, device_id: id }) => [id, name, deleted]);
+    expect(told()).to.deep.equal([['BOT', 'Robot', undefined]]);
+    // Alone again: what changes now is told when the server is back, as it is then.
+    await a.must('olga/BOT', 'POST', `/rooms/${roomId}/leave`, {});
+    await federation.idle();
+    p.asked.length = 0;
+    await a.must('olga/BOT', 'PUT', '/devices/BOT', { display_name: 'Android' });
+    await a.must('olga/PHONE', 'GET', '/account/whoami');
+    await federation.idle();
+    expect(told()).to.deep.equal([]);
+    await a.must('olga/BOT', 'POST', `/join/${roomId}`, {});
+    await federation.idle();
+    expect(told()).to.deep.equal([
+      ['BOT', 'Android', undefined],
+      ['PHONE', undefined, undefined],
+    ]);
+  });
+
   it('costs no transaction for users whose devices have no keys, such as all who register', async () => {
     const { database, deviceListChanges } = a.services;
     const names = Array.from({ length: 40 }, (_, index) => `keyless${index}`);
@@ -289,7 +370,10 @@ describe('what other servers are told beside events', () => {
     await federation.clock.advance(60_000);
     await federation.idle();
     const updates = edusOf('m.device_list_update').filter((edu) => edu.user_id === '@hal:a.test');
-    expect(updates.map(({ device_id: id, deleted }) => [id, deleted])).to.deep.equal([['DEVICE', true]]);
+    expect(updates.map(({ device_id: id, deleted }) => [id, deleted])).to.deep.equal([
+      ['KEYLESS', undefined],
+      ['DEVICE', true],
+    ]);
   });
 
   it('notes nothing for users without devices, in a statement for many, and sends nothing for them', async () => {
