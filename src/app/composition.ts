@@ -34,7 +34,7 @@ import { composeMeasures } from './slices/measures.ts';
 import { composeMediaAdministration } from './slices/media-administration.ts';
 import { composeMedia } from './slices/media.ts';
 import { composeMembership } from './slices/membership.ts';
-import { composeOutside } from './slices/outside.ts';
+import { composeOutbound } from './slices/outbound.ts';
 import { composePolicy } from './slices/policy.ts';
 import { composePolls } from './slices/polls.ts';
 import { composePeeking } from './slices/peeking.ts';
@@ -73,7 +73,7 @@ export type Ground = Platform &
 export const composeServices = (ground: Ground) =>
   new Composition(ground)
     .add(composeWatching)
-    .add(composeOutside)
+    .add(composeOutbound)
     .add(composeListeners)
     .add(composeAudit)
     .add(composeAdminTasks)

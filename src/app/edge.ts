@@ -20,7 +20,7 @@ import type { Accounts } from './slices/accounts.ts';
 import type { AppserviceDelivery } from './slices/appservices.ts';
 import type { AppserviceRegistry } from './slices/appservice-registry.ts';
 import type { Listeners } from './slices/listeners.ts';
-import type { Outside } from './slices/outside.ts';
+import type { Outbound } from './slices/outbound.ts';
 import type { Servers } from './slices/servers.ts';
 import type { Sync } from './slices/sync.ts';
 import type { Users } from './slices/users.ts';
@@ -29,7 +29,7 @@ import type { Watching } from './slices/watching.ts';
 /** The services that endpoints call are named by the endpoints: one that a new endpoint calls need not be named here. */
 type Below = Platform &
   ServerFiles &
-  Outside &
+  Outbound &
   Listeners &
   AppserviceRegistry &
   Pick<AppserviceDelivery, 'appserviceSockets'> &

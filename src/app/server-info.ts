@@ -7,7 +7,7 @@ import type { EndpointServices } from './endpoints.ts';
 import type { Health } from './ground/health.ts';
 import type { Platform } from './ground/platform.ts';
 import type { ServerFiles } from './ground/server-files.ts';
-import type { Outside } from './slices/outside.ts';
+import type { Outbound } from './slices/outbound.ts';
 
 /** MSC4143: for clients that do not know the endpoint. */
 const RTC_FOCI = 'org.matrix.msc4143.rtc_foci';
@@ -33,7 +33,7 @@ export type ServerInfo = Pick<
 >;
 
 export function serverInfo(
-  below: Platform & ServerFiles & Outside,
+  below: Platform & ServerFiles & Outbound,
   drainSignal: AbortSignal,
   health: Health,
 ): ServerInfo {

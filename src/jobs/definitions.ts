@@ -58,7 +58,7 @@ export const cleanMedia = defineJob({
 });
 
 /** Returns disk space that purges have freed to the operating system. */
-export const returnSpace = defineJob({
+export const reclaimDiskSpace = defineJob({
   name: 'retention.return_space',
   queue: 'maintenance',
   payload: Type.Object({}),
@@ -217,7 +217,7 @@ export const copyRoomRules = defineJob({
 });
 
 /** Deletes remote rooms of which only invites are left that were rejected long ago. */
-export const cleanOutsideRooms = defineJob({
+export const cleanUnjoinedRooms = defineJob({
   name: 'federation.clean_outside_rooms',
   queue: 'maintenance',
   payload: Type.Object({}),
@@ -364,7 +364,7 @@ export const JOBS: readonly JobDefinition[] = [
   cleanStreams,
   releaseMedia,
   cleanMedia,
-  returnSpace,
+  reclaimDiskSpace,
   redeemThirdPartyInvite,
   redactRelated,
   inviteByAddressSent,
@@ -382,7 +382,7 @@ export const JOBS: readonly JobDefinition[] = [
   copyRoomRules,
   moveToSuccessor,
   shareDevices,
-  cleanOutsideRooms,
+  cleanUnjoinedRooms,
   sendLeave,
   sendValidation,
   sendInvitation,

@@ -1,4 +1,4 @@
-import { giveBack } from '#src/kernel/give-back.ts';
+import { freeBuffer } from '#src/kernel/free-buffer.ts';
 import type { Dispatcher } from 'undici';
 
 /** The body, or its first `most` bytes as soon as it is longer. */
@@ -20,6 +20,6 @@ export const readUpTo = async (
 
 const joined = (chunks: readonly Buffer[]): Buffer => {
   const bytes = Buffer.concat(chunks);
-  for (const chunk of chunks) giveBack(chunk);
+  for (const chunk of chunks) freeBuffer(chunk);
   return bytes;
 };

@@ -40,7 +40,7 @@ import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { AppserviceRegistry } from './appservice-registry.ts';
 import type { Auditing } from './audit.ts';
-import type { Outside } from './outside.ts';
+import type { Outbound } from './outbound.ts';
 import type { Policy } from './policy.ts';
 import type { Users } from './users.ts';
 
@@ -76,7 +76,7 @@ export function composeAccounts(
   below: Platform &
     Auditing &
     ServerFiles &
-    Outside &
+    Outbound &
     AppserviceRegistry &
     Users &
     Policy & { readonly argon2?: Argon2 | undefined },
@@ -251,7 +251,7 @@ export function composeAccounts(
   };
 }
 
-function captchaStage({ config, logger, outbound }: Platform & Outside): CaptchaStage | undefined {
+function captchaStage({ config, logger, outbound }: Platform & Outbound): CaptchaStage | undefined {
   const { provider, secretKey, siteKey, verifyUrl } = config.registration.captcha;
   if (provider === null || siteKey === null || secretKey === null) return undefined;
   const service = new CaptchaService({ outbound, logger, secretKey, verifyUrl: verifyUrl ?? VERIFY_URLS[provider] });

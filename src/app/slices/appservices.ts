@@ -19,7 +19,7 @@ import type { Ephemeral } from './ephemeral.ts';
 import type { EventStreaming } from './event-stream.ts';
 import { composeFollower } from './follower.ts';
 import type { Memberships } from './membership.ts';
-import type { Outside } from './outside.ts';
+import type { Outbound } from './outbound.ts';
 import type { Push } from './push.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Users } from './users.ts';
@@ -39,7 +39,7 @@ export interface AppserviceDelivery {
 
 export function composeAppservices(
   below: Platform &
-    Outside &
+    Outbound &
     AppserviceRegistry &
     Commit &
     Users &

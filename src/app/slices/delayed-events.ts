@@ -1,5 +1,5 @@
 import { DelayRestarts } from '#src/services/rooms/delayed-events/delay-restarts.ts';
-import { DelayTurns } from '#src/services/rooms/delayed-events/delay-turns.ts';
+import { DelayedEventLocks } from '#src/services/rooms/delayed-events/delayed-event-locks.ts';
 import { DelayedCleaner } from '#src/services/rooms/delayed-events/delayed-cleaner.ts';
 import { DelayedEventList } from '#src/services/rooms/delayed-events/delayed-event-list.ts';
 import { DelayedEventService } from '#src/services/rooms/delayed-events/delayed-event-service.ts';
@@ -9,7 +9,7 @@ import { DelayedSending } from '#src/services/rooms/delayed-events/delayed-sendi
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
-import type { Outside } from './outside.ts';
+import type { Outbound } from './outbound.ts';
 import type { Rooms } from './rooms.ts';
 import type { Users } from './users.ts';
 
@@ -20,10 +20,10 @@ export interface DelayedEvents {
   readonly delayedManagement: DelayedManagement;
 }
 
-export function composeDelayedEvents(below: Platform & Outside & Commit & Users & Rooms): Slice<DelayedEvents> {
+export function composeDelayedEvents(below: Platform & Outbound & Commit & Users & Rooms): Slice<DelayedEvents> {
   const { clock, config, database, logger, random, rateLimiter, roomSending, timers, users, writer } = below;
   const { finalisedLifetimeMs, maxDelayMs, maxFinalised, maxScheduled, requireToken } = config.delayedEvents;
-  const turns = new DelayTurns();
+  const turns = new DelayedEventLocks();
   const sending = new DelayedSending({ database, clock, rateLimiter, users, roomSending, writer });
   const schedule = new DelayedSchedule({ database, clock, timers, logger, sending, turns });
   const delayedEvents = new DelayedEventService({

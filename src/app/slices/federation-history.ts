@@ -1,7 +1,7 @@
 import { HistoryApi } from '#src/remote/federation/history-api.ts';
-import { PastReceiver } from '#src/services/events/receiving/past-receiver.ts';
+import { BackfillReceiver } from '#src/services/events/receiving/backfill-receiver.ts';
 import { Backfill } from '#src/services/federation/backfill/backfill.ts';
-import { MissedEvents } from '#src/services/federation/inbound/missed-events.ts';
+import { FailedFetches } from '#src/services/federation/inbound/failed-fetches.ts';
 import { MissingEvents } from '#src/services/federation/inbound/missing-events.ts';
 import { RoomFetcher } from '#src/services/federation/inbound/room-fetcher.ts';
 import type { Platform } from '../ground/platform.ts';
@@ -25,7 +25,7 @@ export function composeFederationHistory(
 ): Slice<FederationHistory> {
   const { clock, config, database, interner, loader, logger, merger, metrics, random, rooms, states, stream } = below;
   const { eventVerifier: verifier, federationClient, receiver, timers } = below;
-  const missed = new MissedEvents(clock);
+  const failedFetches = new FailedFetches(clock);
   const historyApi = new HistoryApi(federationClient);
   const roomFetcher = new RoomFetcher({
     serverName: config.serverName,
@@ -35,10 +35,10 @@ export function composeFederationHistory(
     loader,
     database,
     random,
-    missed,
+    failedFetches,
     logger,
   });
-  const past = new PastReceiver({
+  const past = new BackfillReceiver({
     database,
     interner,
     loader,
@@ -48,7 +48,7 @@ export function composeFederationHistory(
     lateRedactions: below.lateRedactions,
     clock,
   });
-  const missingEvents = new MissingEvents({ fetcher: roomFetcher, receiver, missed });
+  const missingEvents = new MissingEvents({ fetcher: roomFetcher, receiver, failedFetches });
   const backfill = new Backfill({
     database,
     rooms,
@@ -57,7 +57,7 @@ export function composeFederationHistory(
     past,
     gaps: missingEvents,
     wholeState: below.wholeState,
-    missed,
+    failedFetches,
     stream,
     clock,
     timers,

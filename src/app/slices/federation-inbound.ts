@@ -3,10 +3,10 @@ import { HistoryWalk } from '#src/services/federation/history/history-walk.ts';
 import { StateResets } from '#src/services/federation/history/state-resets.ts';
 import { ServerVisibility } from '#src/services/federation/history/server-visibility.ts';
 import type { EduHandlers } from '#src/services/federation/inbound/edu-handlers.ts';
-import { ExtremityHealer } from '#src/services/federation/inbound/extremity-healer.ts';
+import { ExtremityMerger } from '#src/services/federation/inbound/extremity-merger.ts';
 import { InboundQueue } from '#src/services/federation/inbound/inbound-queue.ts';
 import { InboundTransactions } from '#src/services/federation/inbound/inbound-transactions.ts';
-import { StatePace } from '#src/services/federation/inbound/state-pace.ts';
+import { InboundStateLimiter } from '#src/services/federation/inbound/inbound-state-limiter.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
@@ -14,7 +14,7 @@ import type { Events } from './events.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { FederationHistory } from './federation-history.ts';
 import type { FederationJoins } from './federation-joins.ts';
-import type { Outside } from './outside.ts';
+import type { Outbound } from './outbound.ts';
 import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Servers } from './servers.ts';
@@ -25,7 +25,7 @@ export interface FederationInbound {
   readonly inboundQueue: InboundQueue;
   readonly historyAnswers: HistoryAnswers;
   readonly stateResets: StateResets;
-  readonly extremityHealer: ExtremityHealer;
+  readonly extremityMerger: ExtremityMerger;
 }
 
 export function composeFederationInbound(
@@ -35,7 +35,7 @@ export function composeFederationInbound(
     EventStreaming &
     FederationHistory &
     FederationJoins &
-    Pick<Outside, 'rateLimiter'> &
+    Pick<Outbound, 'rateLimiter'> &
     RoomModel &
     Reading &
     Servers & { readonly eduHandlers?: EduHandlers },
@@ -50,7 +50,7 @@ export function composeFederationInbound(
     receiver,
     gaps,
     policies: below.receivedChecks,
-    pace: new StatePace({ rateLimiter: below.rateLimiter, logger, metrics }),
+    stateLimiter: new InboundStateLimiter({ rateLimiter: below.rateLimiter, logger, metrics }),
     stream: below.stream,
     isAway: (name) => below.backoff.outageOf(name) !== undefined,
     ...work,
@@ -60,7 +60,7 @@ export function composeFederationInbound(
     rooms,
     verifier,
     queue: inboundQueue,
-    outside: {
+    unjoined: {
       coming: (roomId) => below.remoteMembership.coming(roomId),
       take: (origin, roomId, pdu) => below.receivedInvites.takeEvent(origin, roomId, pdu),
     },
@@ -84,7 +84,7 @@ export function composeFederationInbound(
     whole: below.wholeState,
   });
   const { events, stream } = below;
-  const healer = new ExtremityHealer({ events, rooms, stream, timers, logger });
+  const merger = new ExtremityMerger({ events, rooms, stream, timers, logger });
   return {
     name: 'federation inbound',
     services: {
@@ -92,7 +92,7 @@ export function composeFederationInbound(
       inboundQueue,
       historyAnswers,
       stateResets: new StateResets(database),
-      extremityHealer: healer,
+      extremityMerger: merger,
     },
     start: () => inboundQueue.start(),
     async idle() {
@@ -101,7 +101,7 @@ export function composeFederationInbound(
     },
     async close() {
       await inboundQueue.close();
-      await healer.close();
+      await merger.close();
     },
   };
 }

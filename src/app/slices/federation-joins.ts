@@ -5,13 +5,13 @@ import { FederationMembership } from '#src/services/federation/joins/federation-
 import { FullStates } from '#src/services/federation/joins/full-states.ts';
 import { JoinAnswerReader } from '#src/services/federation/joins/join-answer-reader.ts';
 import { JoinAnswers } from '#src/services/federation/joins/join-answers.ts';
-import { MembersAhead } from '#src/services/federation/joins/members-ahead.ts';
+import { MemberRowWriter } from '#src/services/federation/joins/member-row-writer.ts';
 import { MembershipHandshakes } from '#src/services/federation/joins/membership-handshakes.ts';
-import { OutsideCleaner } from '#src/services/federation/joins/outside-cleaner.ts';
+import { UnjoinedRoomCleaner } from '#src/services/federation/joins/unjoined-room-cleaner.ts';
 import { MemberEvents } from '#src/services/federation/joins/member-events.ts';
 import { SentInvites } from '#src/services/federation/joins/sent-invites.ts';
-import { OutsideMemberships } from '#src/services/federation/joins/outside-memberships.ts';
-import { OutsideRooms } from '#src/services/federation/joins/outside-rooms.ts';
+import { OutOfBandMemberships } from '#src/services/federation/joins/out-of-band-memberships.ts';
+import { UnjoinedRooms } from '#src/services/federation/joins/unjoined-rooms.ts';
 import { ReceivedInvites } from '#src/services/federation/joins/received-invites.ts';
 import { RoomCompletion } from '#src/services/federation/joins/room-completion.ts';
 import { RoomImport } from '#src/services/federation/joins/room-import.ts';
@@ -25,7 +25,7 @@ import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Events } from './events.ts';
 import type { FederationHistory } from './federation-history.ts';
-import type { Outside } from './outside.ts';
+import type { Outbound } from './outbound.ts';
 import type { Policy } from './policy.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Servers } from './servers.ts';
@@ -41,7 +41,7 @@ export interface FederationJoins {
   readonly joinAnswers: JoinAnswers;
   readonly exchangedInvites: ExchangedInvites;
   readonly boundInvites: BoundInvites;
-  readonly outsideCleaner: OutsideCleaner;
+  readonly outsideCleaner: UnjoinedRoomCleaner;
   readonly fullStates: FullStates;
 }
 
@@ -53,7 +53,7 @@ export function composeFederationJoins(
     ServerFiles &
     Commit &
     Servers &
-    Pick<Outside, 'rateLimiter'> &
+    Pick<Outbound, 'rateLimiter'> &
     Policy &
     Users &
     UserData &
@@ -81,12 +81,12 @@ export function composeFederationJoins(
   const { serverName } = config;
   const signer = { serverName, signingKey: signingKeys[0] };
   const store = { database, interner, loader, rooms, states, stream, writer };
-  const outsideRooms = new OutsideRooms({ database, interner, rooms, clock });
-  const outside = new OutsideMemberships({ ...store, outsideRooms, events, classifier });
+  const unjoinedRooms = new UnjoinedRooms({ database, interner, rooms, clock });
+  const outOfBand = new OutOfBandMemberships({ ...store, unjoinedRooms, events, classifier });
   const restricted = new RestrictedJoins({ database, rooms });
   const api = new MembershipApi(federationClient);
   const answers = new JoinAnswerReader(verifier, BOUNDS);
-  const members = new MembersAhead(writer);
+  const members = new MemberRowWriter(writer);
   // Other servers may have other limits than this one.
   const maxStateBytes = 4 * config.room.maxStateBytes;
   const imports = new RoomImport({ ...store, events, receiver, members, serverName, maxStateBytes });
@@ -103,7 +103,7 @@ export function composeFederationJoins(
     timers,
     logger,
     maxBytes: BOUNDS.bytes,
-    patienceMs: fasterJoinsWaitMs,
+    waitMs: fasterJoinsWaitMs,
   });
   const memberEvents = new MemberEvents({ clock, random, signer });
   const invites = new SentInvites({
@@ -127,8 +127,8 @@ export function composeFederationJoins(
     receiver,
     invites,
     members: memberEvents,
-    outsideRooms,
-    outside,
+    unjoinedRooms,
+    outOfBand,
     imports,
     answers,
     fullStates,
@@ -155,7 +155,7 @@ export function composeFederationJoins(
         invitePermission,
         policy: below.policyGate,
         verifier,
-        outside,
+        outOfBand,
         isLocal: (userId) => events.isLocal(userId),
         signer,
         logger,
@@ -173,7 +173,7 @@ export function composeFederationJoins(
       joinAnswers: new JoinAnswers({ database, states, serverName }),
       exchangedInvites,
       boundInvites: new BoundInvites({ serverName, api, exchanged: exchangedInvites, users, rateLimiter, logger }),
-      outsideCleaner: new OutsideCleaner({ database, rooms, writer, clock }),
+      outsideCleaner: new UnjoinedRoomCleaner({ database, rooms, writer, clock }),
       fullStates,
     },
     start: () => fullStates.start(),

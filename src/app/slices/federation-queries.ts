@@ -10,7 +10,7 @@ import { RemoteProfiles } from '#src/services/user-data/profiles/remote-profiles
 import { remoteCaches } from '../config/cache-shares.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
-import type { Outside } from './outside.ts';
+import type { Outbound } from './outbound.ts';
 import type { Servers } from './servers.ts';
 
 /** Queries to other servers on behalf of users: profiles, aliases, directories, keys. */
@@ -23,7 +23,7 @@ export interface Queries {
   readonly spacesApi: SpacesApi;
 }
 
-export function composeQueries(below: Platform & Outside & Servers): Slice<Queries> {
+export function composeQueries(below: Platform & Outbound & Servers): Slice<Queries> {
   const { clock, config, federationClient: client, outbound, timers } = below;
   const queries = new QueriesApi(client);
   const caches = remoteCaches(config);

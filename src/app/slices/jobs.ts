@@ -1,6 +1,6 @@
 import {
   cleanMedia,
-  cleanOutsideRooms,
+  cleanUnjoinedRooms,
   cleanStreams,
   findDigests,
   findDueRooms,
@@ -12,7 +12,7 @@ import { JobQueues } from '#src/jobs/job-queues.ts';
 import { OutboxRelay } from '#src/services/delivery/outbox/outbox-relay.ts';
 import { carryProfileHandler } from '#src/workers/carry-profile.ts';
 import { cleanMediaHandler } from '#src/workers/clean-media.ts';
-import { cleanOutsideRoomsHandler } from '#src/workers/clean-outside-rooms.ts';
+import { cleanUnjoinedRoomsHandler } from '#src/workers/clean-unjoined-rooms.ts';
 import { cleanStreamsHandler } from '#src/workers/clean-streams.ts';
 import { copyRoomRulesHandler } from '#src/workers/copy-room-rules.ts';
 import { findDueRoomsHandler } from '#src/workers/find-due-rooms.ts';
@@ -31,7 +31,7 @@ import { settleCompletionHandler } from '#src/workers/settle-completion.ts';
 import { settleArrivalsHandler } from '#src/workers/settle-arrivals.ts';
 import { removeGuestsHandler } from '#src/workers/remove-guests.ts';
 import { releaseMediaHandler } from '#src/workers/release-media.ts';
-import { returnSpaceHandler } from '#src/workers/return-space.ts';
+import { reclaimDiskSpaceHandler } from '#src/workers/reclaim-disk-space.ts';
 import { reviewStickyEventsHandler } from '#src/workers/review-sticky-events.ts';
 import { findExpiringHandler } from '#src/workers/find-expiring.ts';
 import { sendExpiryNoticeHandler } from '#src/workers/send-expiry-notice.ts';
@@ -97,7 +97,7 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   cleanStreamsHandler(below.streamCleaner),
   releaseMediaHandler(below.mediaReferences),
   cleanMediaHandler(below.mediaCleaner),
-  returnSpaceHandler(below.spaceReturner),
+  reclaimDiskSpaceHandler(below.diskSpaceReclaimer),
   redeemThirdPartyInviteHandler(below.inviteRedemption),
   inviteByAddressSentHandler(below.inviteRedemption),
   inviteByAddressRevokedHandler(below.inviteRedemption),
@@ -115,7 +115,7 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   copyRoomRulesHandler(below.roomSuccession),
   moveToSuccessorHandler(below.roomSuccession),
   shareDevicesHandler(below.toldDevices),
-  cleanOutsideRoomsHandler(below.outsideCleaner),
+  cleanUnjoinedRoomsHandler(below.outsideCleaner),
   sendLeaveHandler(below.remoteMembership),
   sendValidationHandler(below.validationMails),
   sendInvitationHandler(below.invitationMails),
@@ -155,7 +155,7 @@ export function composeJobs(below: Platform & Workers & { readonly jobLockMs?: n
       if (config.retention.enabled) await queues.repeat(looking, config.retention.intervalMs);
       else await queues.forget(looking);
       await queues.repeat(cleanStreams as unknown as JobDefinition, CLEAN_EVERY_MS);
-      await queues.repeat(cleanOutsideRooms as unknown as JobDefinition, CLEAN_OUTSIDE_EVERY_MS);
+      await queues.repeat(cleanUnjoinedRooms as unknown as JobDefinition, CLEAN_OUTSIDE_EVERY_MS);
       await queues.repeat(cleanMedia as unknown as JobDefinition, config.media.retention.intervalMs);
       if (sendsMail) await repeatIf(queues, findDigests, config.email.digests.enabled, config.email.digests.intervalMs);
       if (sendsMail) await repeatIf(queues, findExpiring, config.accountValidity.enabled, EXPIRING_EVERY_MS);

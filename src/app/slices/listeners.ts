@@ -12,7 +12,7 @@ import { MemorySaver } from '../ground/memory-saver.ts';
 import { connectionLimit, openFileLimit } from '../ground/open-files.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
-import type { Outside } from './outside.ts';
+import type { Outbound } from './outbound.ts';
 
 /** Fewer than these are worth a warning. */
 const FEW_CONNECTIONS = 4_000;
@@ -36,7 +36,7 @@ const preferMemory = (littleMemory: boolean): void => {
   setFlagsFromString(`--heap-growing-percent=${littleMemory ? RESTING_GROWTH : BUSY_GROWTH}`);
 };
 
-export function composeListeners(below: Platform & Outside): Slice<Listeners> {
+export function composeListeners(below: Platform & Outbound): Slice<Listeners> {
   const { clock, config, logger, metrics, rateLimiter, timers } = below;
   const { total, perUser, perAddress, perConnection } = config.bytesInFlight;
   const files = openFileLimit();

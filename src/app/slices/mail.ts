@@ -14,7 +14,7 @@ import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Accounts } from './accounts.ts';
 import type { Memberships } from './membership.ts';
-import type { Outside } from './outside.ts';
+import type { Outbound } from './outbound.ts';
 import type { Push } from './push.ts';
 import type { RoomModel } from './room-model.ts';
 import type { UserData } from './user-data.ts';
@@ -31,7 +31,7 @@ export interface Mails {
 }
 
 export function composeMail(
-  below: Platform & ServerFiles & Outside & Users & Accounts & UserData & RoomModel & Memberships & Push,
+  below: Platform & ServerFiles & Outbound & Users & Accounts & UserData & RoomModel & Memberships & Push,
 ): Slice<Mails> {
   const {
     accountValidity,

@@ -2,7 +2,7 @@ import { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
 import { GuestAccess } from '#src/services/rooms/membership/guest-access.ts';
 import { JoinedRoomsQuota } from '#src/services/rooms/membership/joined-rooms-quota.ts';
 import { MemberProfiles } from '#src/services/rooms/membership/member-profiles.ts';
-import { MembershipDoor } from '#src/services/rooms/membership/membership-door.ts';
+import { MembershipGate } from '#src/services/rooms/membership/membership-gate.ts';
 import { NoticeInvites, noticesSender } from '#src/services/rooms/membership/notice-invites.ts';
 import { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import { MutualRooms } from '#src/services/rooms/membership/mutual-rooms.ts';
@@ -18,7 +18,7 @@ import type { Events } from './events.ts';
 import type { Queries } from './federation-queries.ts';
 import type { FederationJoins } from './federation-joins.ts';
 import type { AppserviceRegistry } from './appservice-registry.ts';
-import type { Outside } from './outside.ts';
+import type { Outbound } from './outbound.ts';
 import type { Policy } from './policy.ts';
 import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
@@ -29,7 +29,7 @@ import type { Users } from './users.ts';
 /** Joins, invites, knocks, leaves, kicks and bans. */
 export interface Memberships {
   readonly aliases: AliasService;
-  readonly door: MembershipDoor;
+  readonly membershipGate: MembershipGate;
   readonly guestAccess: GuestAccess;
   readonly memberProfiles: MemberProfiles;
   readonly openness: RoomOpenness;
@@ -43,7 +43,7 @@ export interface Memberships {
 
 export function composeMembership(
   below: Platform &
-    Outside &
+    Outbound &
     AppserviceRegistry &
     Policy &
     Queries &
@@ -90,7 +90,7 @@ export function composeMembership(
     maxEntries: config.room.maxStateEvents,
     maxBytes: config.room.maxStateBytes,
   });
-  const door = new MembershipDoor({
+  const membershipGate = new MembershipGate({
     growth,
     serverName,
     isLocal: (userId) => events.isLocal(userId),
@@ -114,7 +114,7 @@ export function composeMembership(
     events,
     aliases,
     profiles: profileSource,
-    door,
+    gate: membershipGate,
     openness,
     remote,
     shadowBans,
@@ -125,7 +125,7 @@ export function composeMembership(
     name: 'membership',
     services: {
       aliases,
-      door,
+      membershipGate,
       guestAccess: new GuestAccess({ database, rooms, membership, logger }),
       memberProfiles: new MemberProfiles({ database, interner, rooms, loader, events, profiles, shadowBans, logger }),
       openness,

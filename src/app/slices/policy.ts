@@ -9,7 +9,7 @@ import { YoungAccounts } from '#src/services/policy/rules/young-accounts.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
-import type { Outside } from './outside.ts';
+import type { Outbound } from './outbound.ts';
 import type { Users } from './users.ts';
 
 /** The operator's rules on what users may do. */
@@ -18,7 +18,7 @@ export interface Policy {
   readonly spamChecks: SpamChecks;
 }
 
-export function composePolicy(below: Platform & ServerFiles & Outside & Users): Slice<Policy> {
+export function composePolicy(below: Platform & ServerFiles & Outbound & Users): Slice<Policy> {
   const { certificateAuthorities, clock, config, logger, metrics, random, timers, users, version } = below;
   const { callbacks, invites, ...rules } = config.policy;
   const { baseUrl, concurrency, secret, timeoutMs } = callbacks;

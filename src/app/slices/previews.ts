@@ -8,14 +8,14 @@ import type { Platform } from '../ground/platform.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Media } from './media.ts';
-import type { Outside } from './outside.ts';
+import type { Outbound } from './outbound.ts';
 
 /** URL previews. */
 export interface Previews {
   readonly urlPreviews: UrlPreviews;
 }
 
-export function composePreviews(below: Platform & ServerFiles & Outside & Media): Slice<Previews> {
+export function composePreviews(below: Platform & ServerFiles & Outbound & Media): Slice<Previews> {
   const { clock, config, contents, imageScaler: scaler, logger, metrics, random, rateLimiter, version } = below;
   const {
     acceptLanguage,

@@ -9,7 +9,7 @@ import type { Commit } from './commit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Events } from './events.ts';
 import { composeFollower } from './follower.ts';
-import type { Outside } from './outside.ts';
+import type { Outbound } from './outbound.ts';
 import type { Push } from './push.ts';
 import type { PushRules } from './push-rules.ts';
 import type { RoomModel } from './room-model.ts';
@@ -21,7 +21,7 @@ export interface PushDeliveries {
 }
 
 export function composePushDelivery(
-  below: Platform & Commit & Outside & UserData & RoomModel & PushRules & EventStreaming & Events & Push,
+  below: Platform & Commit & Outbound & UserData & RoomModel & PushRules & EventStreaming & Events & Push,
 ): Slice<PushDeliveries> {
   const { accountData, badges, clock, config, database, events, ignoredUsers, interner, loader, logger } = below;
   const { followedThreads, metrics } = below;

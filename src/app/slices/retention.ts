@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { HistoryPurge } from '#src/services/retention/history-purge.ts';
 import { RetentionService } from '#src/services/retention/retention-service.ts';
 import { RoomArchive } from '#src/services/retention/room-archive.ts';
-import { SpaceReturner } from '#src/services/retention/space-returner.ts';
+import { DiskSpaceReclaimer } from '#src/services/retention/disk-space-reclaimer.ts';
 import { StreamCleaner } from '#src/services/retention/stream-cleaner.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -18,7 +18,7 @@ export interface Retention {
   readonly purge: HistoryPurge;
   readonly retention: RetentionService;
   readonly streamCleaner: StreamCleaner;
-  readonly spaceReturner: SpaceReturner;
+  readonly diskSpaceReclaimer: DiskSpaceReclaimer;
 }
 
 export function composeRetention(below: Platform & Commit & RoomModel & EventStreaming): Slice<Retention> {
@@ -59,7 +59,7 @@ export function composeRetention(below: Platform & Commit & RoomModel & EventStr
         pushRetryMs: config.push.retryMs,
         auditDays: config.audit.retentionDays,
       }),
-      spaceReturner: new SpaceReturner({ database, clock, timers, logger, pauseMs }),
+      diskSpaceReclaimer: new DiskSpaceReclaimer({ database, clock, timers, logger, pauseMs }),
     },
   };
 }

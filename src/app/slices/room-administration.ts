@@ -84,7 +84,7 @@ export function composeRoomAdministration(
   const { auditLog: audit, clock, closedRooms: closed, config, database, events, interner, loader, rooms } = below;
   const { relationIndex: index, states } = below;
   const { accountData, adminTasks: tasks, aliases, followedThreads, logger, membership, purge, stream, timers } = below;
-  const { extremityHealer: healer, federationOutbound: outbound, mediaReferences: media, users, writer } = below;
+  const { extremityMerger: merger, federationOutbound: outbound, mediaReferences: media, users, writer } = below;
   const overviews = new RoomOverviews(database);
   const { follower, close } = composeFollower(below, {
     name: 'room_overviews',
@@ -169,7 +169,7 @@ export function composeRoomAdministration(
         aliases,
         membership,
         users,
-        healer,
+        merger,
       }),
       roomTasks: [deleteRoom, purgeHistory],
       roomOverviews: overviews,

@@ -21,7 +21,7 @@ import type { Events } from './events.ts';
 import type { Queries } from './federation-queries.ts';
 import type { Memberships } from './membership.ts';
 import type { FederationJoins } from './federation-joins.ts';
-import type { Outside } from './outside.ts';
+import type { Outbound } from './outbound.ts';
 import type { AppserviceRegistry } from './appservice-registry.ts';
 import type { Policy } from './policy.ts';
 import type { PushRules } from './push-rules.ts';
@@ -48,7 +48,7 @@ export interface Rooms {
 
 export function composeRooms(
   below: Platform &
-    Outside &
+    Outbound &
     Policy &
     AppserviceRegistry &
     Queries &
@@ -64,7 +64,8 @@ export function composeRooms(
     Memberships &
     ThirdPartyInviting,
 ): Slice<Rooms> {
-  const { access, accountData, aliases, clock, config, database, door, events, finder, loader, logger } = below;
+  const { access, accountData, aliases, clock, config, database, membershipGate, events, finder, loader, logger } =
+    below;
   const { membership, openness, profileSource: profiles, pushRules, relationRules, rooms, tags } = below;
   const { interner, rateLimiter, remoteMembership: remote, remotePublicRooms, spacesApi, stream } = below;
   const { thirdPartyInvites, userActions, users } = below;
@@ -95,7 +96,7 @@ export function composeRooms(
         serverName,
         events,
         membership,
-        door,
+        gate: membershipGate,
         newTypes,
         growth,
         aliases,
@@ -114,7 +115,7 @@ export function composeRooms(
         events,
         aliases,
         relations: relationRules,
-        door,
+        gate: membershipGate,
         openness,
         newTypes,
         serverName,

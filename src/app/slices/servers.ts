@@ -10,7 +10,7 @@ import { ServerDiscovery } from '#src/remote/federation/server-discovery.ts';
 import { Contacts } from '#src/services/servers/contacts.ts';
 import { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
 import { KeyNotary } from '#src/services/servers/keys/key-notary.ts';
-import { OutageMemory } from '#src/services/servers/health/outage-memory.ts';
+import { StoredOutages } from '#src/services/servers/health/stored-outages.ts';
 import type { Timer } from '#src/kernel/timers.ts';
 import { sweepServerKeys } from '#src/storage/servers/server-key-rows.ts';
 import { OwnKeys } from '#src/services/servers/keys/own-keys.ts';
@@ -20,7 +20,7 @@ import { ServerPolicy } from '#src/services/servers/server-policy.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
-import type { Outside } from './outside.ts';
+import type { Outbound } from './outbound.ts';
 
 /** Hosts whose `/.well-known/matrix/server` is requested at the same time. */
 const DISCOVERIES = 128;
@@ -42,7 +42,7 @@ export interface Servers {
   readonly requestAuthenticator: RequestAuthenticator;
 }
 
-export function composeServers(below: Platform & ServerFiles & Outside): Slice<Servers> {
+export function composeServers(below: Platform & ServerFiles & Outbound): Slice<Servers> {
   const {
     certificateAuthorities,
     clock,
@@ -60,7 +60,7 @@ export function composeServers(below: Platform & ServerFiles & Outside): Slice<S
   const { allow, allowIpRanges, deny, denyIpRanges, enabled, keyServers, staticHosts } = config.federation;
   const serverPolicy = new ServerPolicy({ enabled, allow, deny });
   const contacts = new Contacts(logger);
-  const outages = new OutageMemory({ database, clock, timers, logger });
+  const outages = new StoredOutages({ database, clock, timers, logger });
   const backoff = new DestinationBackoff({
     clock,
     random,

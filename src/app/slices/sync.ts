@@ -144,7 +144,7 @@ export function composeSync(
       loader,
       states,
       past: below.visibility.past,
-      stays: new RejoinedRooms({ loader, interner, states }),
+      rejoined: new RejoinedRooms({ loader, interner, states }),
     }),
     accountData,
     sections: [...moreSections(below), ...sectionsOf(below, states, deltas, profileUpdates)],

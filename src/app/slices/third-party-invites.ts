@@ -8,7 +8,7 @@ import type { Slice } from '../ground/slice.ts';
 import type { RoomClosing } from './closed-rooms.ts';
 import type { Events } from './events.ts';
 import type { Memberships } from './membership.ts';
-import type { Outside } from './outside.ts';
+import type { Outbound } from './outbound.ts';
 import type { Policy } from './policy.ts';
 import type { RoomModel } from './room-model.ts';
 import type { UserData } from './user-data.ts';
@@ -22,7 +22,7 @@ export interface ThirdPartyInviting {
 }
 
 export function composeThirdPartyInvites(
-  below: Platform & ServerFiles & Outside & Policy & Users & UserData & RoomModel & Events & RoomClosing & Memberships,
+  below: Platform & ServerFiles & Outbound & Policy & Users & UserData & RoomModel & Events & RoomClosing & Memberships,
 ): Slice<ThirdPartyInviting> {
   const { clock, config, database, logger, outbound, publicAddress, random, rateLimiter, signingKeys } = below;
   const { events, invitePermission, membership, profileSource: profiles, rooms } = below;

@@ -12,7 +12,7 @@ import type { Slice } from '../ground/slice.ts';
 import type { AppserviceRegistry } from './appservice-registry.ts';
 import type { Commit } from './commit.ts';
 import type { Queries } from './federation-queries.ts';
-import type { Outside } from './outside.ts';
+import type { Outbound } from './outbound.ts';
 
 /** The users of this server: their accounts and profiles. */
 export interface Users {
@@ -27,7 +27,7 @@ export interface Users {
   readonly profileChanges: ProfileChanges;
 }
 
-export function composeUsers(below: Platform & Outside & AppserviceRegistry & Commit & Queries): Slice<Users> {
+export function composeUsers(below: Platform & Outbound & AppserviceRegistry & Commit & Queries): Slice<Users> {
   const { appserviceApi, appservices, clock, config, database, logger, remoteProfiles, timers, writer } = below;
   const accountStream = new AccountStream(logger);
   const shadowBans = new ShadowBans(database, accountStream);

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
 import type { Deadlines } from '#src/kernel/deadlines.ts';
 import { limiterFields } from '#src/protocol/errors/limit-exceeded.ts';
-import { giveBack } from '#src/kernel/give-back.ts';
+import { freeBuffer } from '#src/kernel/free-buffer.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { ClientGone, watchClient } from './client-gone.ts';
 
@@ -79,7 +79,7 @@ export const readBody = (request: IncomingMessage, reading: BodyReading): Promis
     /** Throws the rest away as it comes: a client that is still sending does not read yet. */
     const refuse = (error: MatrixError): void => {
       refusal = error;
-      giveBack(buffer);
+      freeBuffer(buffer);
       buffer = EMPTY;
       held.release();
     };
@@ -88,7 +88,7 @@ export const readBody = (request: IncomingMessage, reading: BodyReading): Promis
       if (capacity > SMALL_BODY && !held.hold('body', capacity)) return false;
       const larger = Buffer.allocUnsafeSlow(capacity);
       buffer.copy(larger);
-      giveBack(buffer);
+      freeBuffer(buffer);
       buffer = larger;
       return true;
     };
@@ -103,7 +103,7 @@ export const readBody = (request: IncomingMessage, reading: BodyReading): Promis
         return;
       }
       if (size > limit + DISCARD_BYTES) fail(tooLarge(limit));
-      else if (refusal !== undefined) giveBack(chunk);
+      else if (refusal !== undefined) freeBuffer(chunk);
       else if (size > limit) refuse(tooLarge(limit));
       else if (before === 0 && size === declared) {
         // Nearly always it comes in one piece, which is then used as it is.
@@ -111,7 +111,7 @@ export const readBody = (request: IncomingMessage, reading: BodyReading): Promis
         else buffer = chunk;
       } else if (size <= buffer.length || grow()) {
         chunk.copy(buffer, before);
-        giveBack(chunk);
+        freeBuffer(chunk);
       } else refuse(noRoom());
     };
     const onEnd = (): void => {

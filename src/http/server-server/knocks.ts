@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { MembershipHandshakes } from '#src/services/federation/joins/membership-handshakes.ts';
-import { describedState } from '#src/services/federation/joins/told-state.ts';
+import { sentRoomState } from '#src/services/federation/joins/invite-room-state.ts';
 import { endpoint } from '../endpoint.ts';
 import { pdu, roomAndEvent, roomAndUser, templateAnswer, versionsQuery } from './parts/membership-schemas.ts';
 
@@ -42,7 +42,7 @@ export const knocksEndpoints = [
         origin: requester.serverName,
         event: body as JsonObject,
       });
-      return { knock_room_state: describedState(room, undefined) };
+      return { knock_room_state: sentRoomState(room, undefined) };
     },
   }),
 ];

@@ -23,7 +23,7 @@ import {
   queryOf,
 } from './federation-request.ts';
 import { type FederationFailure, federationFailure, type FederationResult } from './federation-result.ts';
-import { aborted, type Patience, RequestAdmission } from './request-admission.ts';
+import { aborted, type RequestDeadline, RequestAdmission } from './request-admission.ts';
 import type { ServerDiscovery } from './server-discovery.ts';
 
 export {
@@ -93,7 +93,7 @@ export class FederationClient {
   constructor(options: FederationClientOptions) {
     this.#options = options;
     const { backoff, metrics } = options;
-    this.#admission = new RequestAdmission(options, (destination, patience) => this.#reach(destination, patience));
+    this.#admission = new RequestAdmission(options, (destination, deadline) => this.#reach(destination, deadline));
     this.#seconds = metrics.histogram(
       'tsudoi_federation_request_seconds',
       'Requests to other servers, by how they end.',
@@ -106,7 +106,7 @@ export class FederationClient {
   /** Makes a request whose answer is a JSON object. */
   async request(request: FederationRequest | ComposedRequest): Promise<FederationResult> {
     return this.#measured(() =>
-      this.#admission.run(request, (patience, reached) => this.#ask(request, patience, reached)),
+      this.#admission.run(request, (deadline, reached) => this.#ask(request, deadline, reached)),
     );
   }
 
@@ -115,13 +115,13 @@ export class FederationClient {
     const opened = Promise.withResolvers<FederationStream | FederationFailure>();
     const whole: FederationRequest = { ...request, timeouts: { totalMs: STREAM_TOTAL_MS, ...request.timeouts } };
     void this.#admission
-      .run(whole, async (patience, reached) => {
-        const answer = await this.#open(whole, whole, patience, reached);
+      .run(whole, async (deadline, reached) => {
+        const answer = await this.#open(whole, whole, deadline, reached);
         if ('ok' in answer) return answer;
         const { headers, status } = answer;
         const body = new BoundedBody(answer.body, whole.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES);
         opened.resolve({ ok: true, status, headers, body });
-        await Promise.race([body.ended, aborted(patience.signal)]);
+        await Promise.race([body.ended, aborted(deadline.signal)]);
         return { ok: true, body: {} };
       })
       .then((result) => {
@@ -151,16 +151,16 @@ export class FederationClient {
 
   async #ask(
     request: FederationRequest | ComposedRequest,
-    patience: Patience,
+    deadline: RequestDeadline,
     reached: Reached,
   ): Promise<FederationResult> {
     const question = 'compose' in request ? await request.compose() : request;
     if (question === undefined) return { ok: true, body: {} };
-    const answer = await this.#open(request, question, patience, reached);
+    const answer = await this.#open(request, question, deadline, reached);
     if ('ok' in answer) return answer;
     const { destination } = request;
     const most = request.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES;
-    const read = await this.#readAll(answer, destination, most, patience.signal);
+    const read = await this.#readAll(answer, destination, most, deadline.signal);
     if ('ok' in read) return read;
     const body = parsedObject(read.bytes, most);
     if (body === undefined)
@@ -175,10 +175,10 @@ export class FederationClient {
   /** Connects to the first place where a server can be reached. @param places those to try; all where it may be, when left out */
   async #reach(
     destination: string,
-    patience: Patience,
+    deadline: RequestDeadline,
     places?: readonly DestinationPlace[],
   ): Promise<Reached | FederationFailure> {
-    const { signal, timeouts } = patience;
+    const { signal, timeouts } = deadline;
     let failure = federationFailure('unreachable', destination, `It could not be found out where ${destination} is.`);
     const all = places ?? (await this.#options.discovery.find(destination));
     for (const [index, place] of all.entries()) {
@@ -193,7 +193,7 @@ export class FederationClient {
       this.#noteFailure(place, failure);
       if (signal.aborted || failure.kind === 'denied') break;
     }
-    this.#missed(destination, patience);
+    this.#missed(destination, deadline);
     return failure;
   }
 
@@ -201,13 +201,13 @@ export class FederationClient {
   async #open(
     wish: FederationWish,
     question: FederationQuestion,
-    patience: Patience,
+    deadline: RequestDeadline,
     reached: Reached,
   ): Promise<Opened | FederationFailure> {
     const { destination } = wish;
-    const { signal } = patience;
+    const { signal } = deadline;
     for (let { others, place } = reached; ;) {
-      const answer = await this.#openAt(place, wish, question, patience);
+      const answer = await this.#openAt(place, wish, question, deadline);
       if (!('ok' in answer)) {
         const { status } = answer;
         if (status < 200 || status >= 300) return this.#refused(answer, destination, signal);
@@ -216,10 +216,10 @@ export class FederationClient {
       }
       this.#noteFailure(place, answer);
       if (signal.aborted || answer.kind === 'denied' || others.length === 0) {
-        this.#missed(destination, patience);
+        this.#missed(destination, deadline);
         return answer;
       }
-      const next = await this.#reach(destination, patience, others);
+      const next = await this.#reach(destination, deadline, others);
       if ('ok' in next) return next;
       ({ others, place } = next);
     }
@@ -235,7 +235,7 @@ export class FederationClient {
   }
 
   /** A server was not reached. */
-  #missed(destination: string, { isLate, signal }: Patience): void {
+  #missed(destination: string, { isLate, signal }: RequestDeadline): void {
     const { backoff, discovery } = this.#options;
     // A request that was aborted says nothing about that server.
     if (signal.aborted && !isLate()) return;
@@ -247,7 +247,7 @@ export class FederationClient {
     place: DestinationPlace,
     wish: FederationWish,
     { body: text, content, path, query }: FederationQuestion,
-    { signal, timeouts }: Patience,
+    { signal, timeouts }: RequestDeadline,
   ): Promise<Opened | FederationFailure> {
     const { serverName, signingKey, userAgent } = this.#options;
     const { destination, method } = wish;

@@ -21,7 +21,7 @@ const BUSY_MS = 5_000;
 const MAX_WAITING = 8_192;
 
 /** How long a request is waited for. */
-export interface Patience {
+export interface RequestDeadline {
   /** Aborted when the request is given up. */
   readonly signal: AbortSignal;
   readonly timeouts: FederationTimeouts;
@@ -47,12 +47,12 @@ export class RequestAdmission<Reached extends object> {
   readonly #underWay = new Set<AbortController>();
   #isClosed = false;
   readonly #watching = new Set<() => void>();
-  readonly #reach: (destination: string, patience: Patience) => Promise<Reached | FederationFailure>;
+  readonly #reach: (destination: string, deadline: RequestDeadline) => Promise<Reached | FederationFailure>;
 
   /** @param reach opens a connection to a server */
   constructor(
     options: RequestAdmissionOptions,
-    reach: (destination: string, patience: Patience) => Promise<Reached | FederationFailure>,
+    reach: (destination: string, deadline: RequestDeadline) => Promise<Reached | FederationFailure>,
   ) {
     this.#options = options;
     this.#reach = reach;
@@ -96,7 +96,7 @@ export class RequestAdmission<Reached extends object> {
    */
   async run(
     request: FederationWish,
-    work: (patience: Patience, reached: Reached) => Promise<FederationResult>,
+    work: (deadline: RequestDeadline, reached: Reached) => Promise<FederationResult>,
   ): Promise<FederationResult> {
     const refusal = this.#refusal(request);
     if (refusal !== undefined) return refusal;
@@ -128,9 +128,9 @@ export class RequestAdmission<Reached extends object> {
         return (signal.aborted ? ended() : this.#refusal(request)) ?? task();
       });
     };
-    const patience: Patience = { signal, timeouts, isLate: () => isLate };
+    const deadline: RequestDeadline = { signal, timeouts, isLate: () => isLate };
     try {
-      return await Promise.race([this.#inTurns(destination, inTurn, patience, work), aborted(signal).then(ended)]);
+      return await Promise.race([this.#inTurns(destination, inTurn, deadline, work), aborted(signal).then(ended)]);
     } finally {
       timer.cancel();
       request.signal?.removeEventListener('abort', giveUp);
@@ -146,16 +146,16 @@ export class RequestAdmission<Reached extends object> {
   async #inTurns(
     destination: string,
     inTurn: <T>(gate: Gate, task: () => Promise<T>) => Promise<T | FederationFailure>,
-    patience: Patience,
-    work: (patience: Patience, reached: Reached) => Promise<FederationResult>,
+    deadline: RequestDeadline,
+    work: (deadline: RequestDeadline, reached: Reached) => Promise<FederationResult>,
   ): Promise<FederationResult> {
     if (this.#options.backoff.outageOf(destination) === undefined)
       return inTurn(this.#gate, async () => {
-        const reached = await this.#reach(destination, patience);
-        return 'ok' in reached ? reached : work(patience, reached);
+        const reached = await this.#reach(destination, deadline);
+        return 'ok' in reached ? reached : work(deadline, reached);
       });
-    const reached = await inTurn(this.#gateOfTries, () => this.#reach(destination, patience));
-    return 'ok' in reached ? reached : inTurn(this.#gateOfFailing, () => work(patience, reached));
+    const reached = await inTurn(this.#gateOfTries, () => this.#reach(destination, deadline));
+    return 'ok' in reached ? reached : inTurn(this.#gateOfFailing, () => work(deadline, reached));
   }
 }
 

@@ -31,7 +31,7 @@ export interface MediaCleanerOptions {
   readonly database: Database;
   readonly contents: ContentStore;
   /** Takes events in that name media. */
-  readonly follower: { reached(patienceMs: number): Promise<void> | undefined; readonly lag: number };
+  readonly follower: { reached(timeoutMs: number): Promise<void> | undefined; readonly lag: number };
   readonly clock: Clock;
   readonly timers: Timers;
   readonly serverName: string;

@@ -1,7 +1,7 @@
 import { releaseMedia } from '#src/jobs/definitions.ts';
 import { requestJob } from '#src/jobs/job-definition.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { GiveWay } from '#src/kernel/give-way.ts';
+import { LoopYield } from '#src/kernel/loop-yield.ts';
 import { MEDIA_SCHEME, mediaNamedIn, mediaUrisIn, ofServer } from '#src/protocol/media/media-uris.ts';
 import { redactionTarget } from '#src/protocol/events/pdu.ts';
 import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
@@ -57,7 +57,7 @@ export class MediaReferences {
     const { clock, database, serverName } = this.#options;
     const references: MediaReference[] = [];
     const redacted: Buffer[] = [];
-    const way = new GiveWay(CHARACTERS_AT_ONCE);
+    const loopYield = new LoopYield(CHARACTERS_AT_ONCE);
     for (const { room, event } of events) {
       if (event.type === REDACTION) {
         const target = redactionTarget(room.version, event.pdu);
@@ -66,7 +66,7 @@ export class MediaReferences {
       const isState = event.stateKey !== undefined;
       for (const mediaId of mediaNamedIn(event.json, serverName, MAX_NAMES))
         references.push({ room: room.nid, event: event.nid, mediaId, isState });
-      await way.after(event.json.length);
+      await loopYield.after(event.json.length);
     }
     await insertReferences(database, references);
     await releaseRedacted(database, redacted, clock.now());

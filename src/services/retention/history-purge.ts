@@ -16,7 +16,7 @@ import {
   scanBack,
 } from '#src/storage/retention/purges.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
-import { PurgeAim, type PurgeWish } from './purge-aim.ts';
+import { PurgeCriteria, type PurgeWish } from './purge-criteria.ts';
 import { PurgePlan } from './purge-plan.ts';
 import type { RoomArchive } from './room-archive.ts';
 
@@ -71,18 +71,18 @@ export class HistoryPurge {
    */
   purgeHistory(room: Room, wish: number | PurgeWish, signal: AbortSignal = NEVER): Promise<PurgeOutcome> {
     const { database } = this.#options;
-    const aim = new PurgeAim(database, typeof wish === 'number' ? { beforeTs: wish } : wish);
-    return room.turns.rewritePast(() => this.#purge(room, aim, signal));
+    const criteria = new PurgeCriteria(database, typeof wish === 'number' ? { beforeTs: wish } : wish);
+    return room.turns.rewritePast(() => this.#purge(room, criteria, signal));
   }
 
-  async #purge(room: Room, aim: PurgeAim, signal: AbortSignal): Promise<PurgeOutcome> {
+  async #purge(room: Room, criteria: PurgeCriteria, signal: AbortSignal): Promise<PurgeOutcome> {
     const { database, loader, timers } = this.#options;
-    const { beforeTs } = aim;
+    const { beforeTs } = criteria;
     const pause = (workMs: number): Promise<void> =>
       timers.sleep(Math.max(this.#options.pauseMs, PAUSE_PER_WORK * workMs), signal);
     const progress = beforeTs === undefined ? undefined : await purgeProgress(database, room.nid, beforeTs);
     const alone = <T>(work: () => Promise<T>): Promise<T> => room.turns.besidesHead(work);
-    const plan = await PurgePlan.make({ database, room: room.nid, aim, signal, pause, alone });
+    const plan = await PurgePlan.make({ database, room: room.nid, criteria, signal, pause, alone });
     if (plan === undefined) return { deleted: progress?.deleted ?? 0, isDone: !signal.aborted };
     let cursor = Math.min(progress?.cursor ?? Infinity, plan.oldUpTo + 1);
     let deleted = progress?.deleted ?? 0;
@@ -95,10 +95,10 @@ export class HistoryPurge {
         const last = records.at(-1);
         if (last === undefined) break;
         cursor = last.nid;
-        await aim.prepare(records);
+        await criteria.prepare(records);
         const gone = await alone(async () => {
           await plan.catchUp();
-          return this.#take(room, aim, plan, records, { cursor, deleted });
+          return this.#take(room, criteria, plan, records, { cursor, deleted });
         });
         deleted += gone.length;
         for (const record of gone) if (record.has_skey) goneState.add(record.nid);
@@ -119,13 +119,13 @@ export class HistoryPurge {
   /** @returns what was deleted */
   async #take(
     room: Room,
-    aim: PurgeAim,
+    criteria: PurgeCriteria,
     plan: PurgePlan,
     records: readonly PurgeScanRecord[],
     progress: { readonly cursor: number; readonly deleted: number },
   ): Promise<readonly PurgeScanRecord[]> {
     const { database, rooms, loader, stream, clock, archive } = this.#options;
-    const old = records.filter((record) => !plan.staying.has(record.nid) && aim.isOld(record));
+    const old = records.filter((record) => !plan.staying.has(record.nid) && criteria.isOld(record));
     const gone = old.filter((record) => !plan.needed.has(record.nid));
     const detached = old.filter((record) => plan.needed.has(record.nid) && (record.flags & EVENT_FLAGS.outlier) === 0);
     const taken = [...gone, ...detached];
@@ -138,10 +138,10 @@ export class HistoryPurge {
       // What is archived can come back, and wants its media then.
       await purgeEvents(tx, room.nid, { gone, detached }, archive === undefined ? clock.now() : undefined);
       const { cursor, deleted } = progress;
-      if (aim.beforeTs !== undefined)
+      if (criteria.beforeTs !== undefined)
         await savePurgeProgress(tx, {
           room: room.nid,
-          beforeTs: aim.beforeTs,
+          beforeTs: criteria.beforeTs,
           cursor,
           deleted: deleted + gone.length,
           now: clock.now(),

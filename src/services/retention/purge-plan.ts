@@ -11,14 +11,14 @@ import {
   scanForPurge,
 } from '#src/storage/retention/purges.ts';
 
-import type { PurgeAim } from './purge-aim.ts';
+import type { PurgeCriteria } from './purge-criteria.ts';
 
 const WINDOW = 2_000;
 
 export interface PurgePlanOptions {
   readonly database: Database;
   readonly room: number;
-  readonly aim: PurgeAim;
+  readonly criteria: PurgeCriteria;
   readonly signal: AbortSignal;
   readonly pause: (workMs: number) => Promise<void>;
   /** Does something while no remote event is accepted. */
@@ -66,7 +66,7 @@ export class PurgePlan {
    * @returns undefined when the room has nothing old, or the signal came
    */
   static async make(options: PurgePlanOptions): Promise<PurgePlan | undefined> {
-    const { aim, database, room, signal, pause } = options;
+    const { criteria, database, room, signal, pause } = options;
     // The tail first: all rows up to there are in the list then, and what comes after them is not judged.
     const found = await options.alone(async () => {
       const tail = await roomTail(database, room);
@@ -82,9 +82,9 @@ export class PurgePlan {
     for (let cursor = -Number.MAX_SAFE_INTEGER; ;) {
       if (signal.aborted) return undefined;
       const records = await scanForPurge(database, room, cursor, tail.last_pos, WINDOW);
-      await aim.prepare(records);
+      await criteria.prepare(records);
       for (const record of records) {
-        if (!staying.has(record.nid) && aim.isOld(record)) oldUpTo = record.nid;
+        if (!staying.has(record.nid) && criteria.isOld(record)) oldUpTo = record.nid;
         else addKept(record, states, auth);
       }
       const last = records.at(-1);

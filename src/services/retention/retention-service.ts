@@ -1,4 +1,4 @@
-import { purgeRoom, returnSpace } from '#src/jobs/definitions.ts';
+import { purgeRoom, reclaimDiskSpace } from '#src/jobs/definitions.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
@@ -63,7 +63,7 @@ export class RetentionService {
     const { deleted, isDone } = await purge.purgeHistory(room, beforeTs, signal);
     if (isDone && deleted > 0) {
       logger.info('old events of a room were purged', { room: room.roomId, events: deleted });
-      await database.write((tx) => tx.enqueue(returnSpace, {}));
+      await database.write((tx) => tx.enqueue(reclaimDiskSpace, {}));
     }
     return isDone;
   }

@@ -118,7 +118,7 @@ describe('sending to 500 members who have pushers', function () {
       const text = 'select count(*) as rows from pushes';
       return Number((await database.query<{ rows: string }>({ name: 'test_push_rows', text }))[0]!.rows);
     };
-    // Those who only listen are told of the first ones. Those who talk have read everything that is ripe.
+    // Those who only listen are told of the first ones. Those who talk have read everything that is due.
     await talk(1_280);
     await server.app.idle();
     const told = server.gateway.notified.length;

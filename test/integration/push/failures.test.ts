@@ -43,7 +43,7 @@ describe('what is pushed', function () {
     expect(server.gateway.bodies).to.deep.equal(['of a good room']);
     const metrics = await server.app.metrics.render();
     expect(metrics).to.include('tsudoi_pushes_set_aside_total 1');
-    expect(metrics).to.include('tsudoi_pushes_lag 0').and.include('tsudoi_pushes_ripening 0');
+    expect(metrics).to.include('tsudoi_pushes_lag 0').and.include('tsudoi_pushes_held 0');
     const logged = server.app.lines.filter(({ message }) => message.startsWith('a push could not be handed out again'));
     expect(logged.map(({ level, fields }) => [level, typeof fields['position']])).to.deep.equal([['error', 'number']]);
 

@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import type { Static, TSchema } from 'typebox';
 import {
   cleanMedia,
-  cleanOutsideRooms,
+  cleanUnjoinedRooms,
   cleanStreams,
   findDueRooms,
   listRoomMembers,
@@ -15,7 +15,7 @@ import { shardOfName } from '#src/protocol/wire/position.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { sql } from '#src/storage/database.ts';
-import { addOutsideRoom } from '#src/storage/federation/outside-rooms.ts';
+import { addUnjoinedRoom } from '#src/storage/federation/unjoined-rooms.ts';
 import { makeRoom, membership, message } from '#test/support/event-services.ts';
 import { type Life, MortalServer } from '#test/support/mortal-server.ts';
 import { CAROL, RemoteRoom } from '#test/support/remote-room.ts';
@@ -152,10 +152,10 @@ describe('a server that is killed between two steps of a job', function () {
       const roomId = `!unused${(count += 1)}:a.example`;
       const creator = (await services.interner.ensure({ users: [CAROL] })).user(CAROL);
       const row = { roomId, version: '11', shard: shardOfName(roomId), creator, roomType: null, createdTs: 0 };
-      await addOutsideRoom(services.database, row);
+      await addUnjoinedRoom(services.database, row);
       return roomId;
     },
-    act: (life) => request(life, cleanOutsideRooms, {}),
+    act: (life) => request(life, cleanUnjoinedRooms, {}),
     outcome: async ({ services }, roomId) => (await services.rooms.heardOf(roomId)) !== undefined,
     done: () => false,
     untouched: () => true,

@@ -273,7 +273,7 @@ export class RegistrationService {
     try {
       return await make();
     } catch (error) {
-      rateLimiter.giveBack(ACCOUNTS, network);
+      rateLimiter.freeBuffer(ACCOUNTS, network);
       throw error;
     }
   }

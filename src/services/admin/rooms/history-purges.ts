@@ -1,4 +1,4 @@
-import { returnSpace } from '#src/jobs/definitions.ts';
+import { reclaimDiskSpace } from '#src/jobs/definitions.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { AdminTasks } from '#src/services/admin/tasks/admin-tasks.ts';
 import type { TaskKind, TaskRecord } from '#src/services/admin/tasks/task.ts';
@@ -54,7 +54,7 @@ export const purgeHistoryKind = (options: {
       await note(undefined, { deleted: all });
       return 'interrupted';
     }
-    if (deleted > 0) await database.write((tx) => tx.enqueue(returnSpace, {}));
+    if (deleted > 0) await database.write((tx) => tx.enqueue(reclaimDiskSpace, {}));
     return { deleted: all };
   },
 });

@@ -23,7 +23,7 @@ export interface RoomOperatorsOptions {
   readonly membership: MembershipService;
   readonly users: Pick<UserService, 'account'>;
   /** Merges the forward extremities of a room. */
-  readonly healer: { merge(room: Room): Promise<boolean> };
+  readonly merger: { merge(room: Room): Promise<boolean> };
 }
 
 /** A forward extremity as administrators see it. */
@@ -159,7 +159,7 @@ export class RoomOperators {
       after: { extremities: Math.min(count, 1) },
     });
     if (count <= 1) return 0;
-    if (!(await this.#options.healer.merge(room)))
+    if (!(await this.#options.merger.merge(room)))
       throw new MatrixError('M_UNKNOWN', 'No user of this server may send messages in the room.', {}, 400);
     return count - 1;
   }

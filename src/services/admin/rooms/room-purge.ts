@@ -1,4 +1,4 @@
-import { returnSpace } from '#src/jobs/definitions.ts';
+import { reclaimDiskSpace } from '#src/jobs/definitions.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Timers } from '#src/kernel/timers.ts';
@@ -138,7 +138,7 @@ export class RoomPurge {
     if (!(await this.#batches(signal, () => purgeStates(database, room, batchSize)))) return false;
     await database.write(async (tx) => {
       await forgetGoneRoom(tx, room);
-      await tx.enqueue(returnSpace, {});
+      await tx.enqueue(reclaimDiskSpace, {});
     });
     return true;
   }

@@ -101,12 +101,12 @@ export class RemoteKeys {
     timeoutMs: number,
     ask: (signal: AbortSignal) => Promise<A | FederationFailure>,
   ): Promise<A> {
-    const patience = new AbortController();
-    const timer = this.#timers.after(timeoutMs, () => patience.abort());
+    const deadline = new AbortController();
+    const timer = this.#timers.after(timeoutMs, () => deadline.abort());
     try {
-      const answer = await ask(patience.signal);
+      const answer = await ask(deadline.signal);
       if (answer.ok) return answer;
-      if (!patience.signal.aborted) throw matrixErrorOf(answer);
+      if (!deadline.signal.aborted) throw matrixErrorOf(answer);
       throw tooLate(server, timeoutMs);
     } finally {
       timer.cancel();

@@ -16,7 +16,7 @@ import type { EventRow } from '#src/storage/events/event-rows.ts';
 import { writeOutliers } from '#src/storage/events/past-writes.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { Reception } from './reception.ts';
-import { PastPositions } from './past-positions.ts';
+import { BackfillPositions } from './backfill-positions.ts';
 import { ReceivingTurn, type ReceivingTurnOptions } from './receiving-turn.ts';
 import { withoutUnsigned } from '#src/services/room-model/event/stored-json.ts';
 
@@ -32,11 +32,11 @@ export interface OutlierStoreOptions extends ReceivingTurnOptions {
 /** Stores events without their ancestors, judged by their auth events. */
 export class OutlierStore {
   readonly #options: OutlierStoreOptions;
-  readonly #positions: PastPositions;
+  readonly #positions: BackfillPositions;
 
   constructor(options: OutlierStoreOptions) {
     this.#options = options;
-    this.#positions = new PastPositions(options.database);
+    this.#positions = new BackfillPositions(options.database);
   }
 
   /** @returns what became of each, by its id */

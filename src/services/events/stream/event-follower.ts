@@ -146,7 +146,7 @@ export class EventFollower {
    * What comes back resolves when what was committed before the call is processed, or after so many milliseconds. Undefined when it is
    * processed already.
    */
-  reached(patienceMs: number): Promise<void> | undefined {
+  reached(timeoutMs: number): Promise<void> | undefined {
     if (this.#isClosed || (!this.#isBehind && this.#taken >= this.#queued)) return undefined;
     // A caller waits: no more is gathered.
     this.#timer?.cancel();
@@ -161,7 +161,7 @@ export class EventFollower {
           resolve();
         },
       };
-      const timer = this.#options.timers.after(patienceMs, waiting.done);
+      const timer = this.#options.timers.after(timeoutMs, waiting.done);
       this.#waiting.add(waiting);
     });
   }

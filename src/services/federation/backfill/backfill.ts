@@ -13,10 +13,10 @@ import { isEventId } from '#src/protocol/identifiers/identifiers.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { type IdentifiedPdu, referencedIds } from '#src/protocol/events/pdu.ts';
 import type { HistoryApi } from '#src/remote/federation/history-api.ts';
-import type { PastReceiver } from '#src/services/events/receiving/past-receiver.ts';
+import type { BackfillReceiver } from '#src/services/events/receiving/backfill-receiver.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { GapCloser } from '#src/services/federation/inbound/inbound-queue.ts';
-import type { MissedEvents } from '#src/services/federation/inbound/missed-events.ts';
+import type { FailedFetches } from '#src/services/federation/inbound/failed-fetches.ts';
 import type { RoomFetcher } from '#src/services/federation/inbound/room-fetcher.ts';
 import type { PastSource } from '#src/services/reading/history/past-source.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
@@ -31,7 +31,7 @@ export interface BackfillOptions {
   readonly rooms: Pick<RoomRegistry, 'byNid'>;
   readonly history: Pick<HistoryApi, 'backfill' | 'eventByTime'>;
   readonly fetcher: RoomFetcher;
-  readonly past: PastReceiver;
+  readonly past: BackfillReceiver;
   /** Receives events that are newer than everything stored here. */
   readonly gaps: GapCloser;
   readonly stream: RoomEventStream;
@@ -40,7 +40,7 @@ export interface BackfillOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly wholeState: Pick<WholeState, 'within'>;
-  readonly missed: MissedEvents;
+  readonly failedFetches: FailedFetches;
 }
 
 /** Events that are asked for at once. */
@@ -133,8 +133,8 @@ export class Backfill implements PastSource {
   }
 
   async find(room: Room, eventId: string): Promise<boolean> {
-    const { fetcher, missed } = this.#options;
-    if (!isEventId(eventId) || room.remoteServers().length === 0 || missed.has(room.nid, eventId)) return false;
+    const { fetcher, failedFetches } = this.#options;
+    if (!isEventId(eventId) || room.remoteServers().length === 0 || failedFetches.has(room.nid, eventId)) return false;
     if (!this.#mayLook(room.nid)) return false;
     const isHere = async (): Promise<boolean> => (await fetcher.unusable(room, [eventId])).length === 0;
     if (!(await this.#wholeOrArrived(room, eventId, isHere))) return false;
@@ -144,7 +144,7 @@ export class Backfill implements PastSource {
         if (await this.#fetchAt(room, eventId, server)) return true;
       return isHere();
     });
-    if (!isFound) missed.note(room.nid, eventId);
+    if (!isFound) failedFetches.note(room.nid, eventId);
     return isFound;
   }
 

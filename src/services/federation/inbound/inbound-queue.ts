@@ -20,8 +20,8 @@ import {
   nextEvents,
   waitingEvents,
 } from '#src/storage/federation/inbound.ts';
-import { EventsAside, type NextAside } from './events-aside.ts';
-import type { StatePace } from './state-pace.ts';
+import { EventsBehindGaps, type NextBehindGap } from './events-behind-gaps.ts';
+import type { InboundStateLimiter } from './inbound-state-limiter.ts';
 
 /** An event that was acknowledged and is not in its room yet. */
 export interface WaitingEvent {
@@ -49,7 +49,7 @@ export interface InboundQueueOptions {
   readonly receiver: Pick<EventReceiver, 'receiveMany'>;
   readonly gaps: GapCloser;
   readonly policies: Pick<ReceivedChecks, 'mayConcern' | 'prepare'>;
-  readonly pace: StatePace;
+  readonly stateLimiter: InboundStateLimiter;
   /** Tells what came into rooms otherwise. */
   readonly stream: Pick<RoomEventStream, 'on'>;
   /** Whether a server could not be reached when it was asked the last time. */
@@ -102,7 +102,7 @@ class RoomLine {
 }
 
 interface Aside {
-  readonly events: EventsAside;
+  readonly events: EventsBehindGaps;
   running: Promise<void> | undefined;
   /** Their server is away: until it is asked again. */
   timer: Timer | undefined;
@@ -167,7 +167,8 @@ export class InboundQueue {
   /** Whether a server has to wait with more events: for one of these rooms, or in all. */
   isFull(origin: string, rooms: Iterable<number>): boolean {
     if ((this.#counts.get(origin) ?? 0) >= MAX_PER_ORIGIN) return true;
-    for (const room of rooms) if (this.#isFullOf(origin, room) && !this.#options.pace.isSlowed(room)) return true;
+    for (const room of rooms)
+      if (this.#isFullOf(origin, room) && !this.#options.stateLimiter.isSlowed(room)) return true;
     return false;
   }
 
@@ -176,7 +177,7 @@ export class InboundQueue {
    * missing is asked for when the next event comes that has a place.
    */
   isClogged(origin: string, room: number): boolean {
-    return this.#options.pace.isSlowed(room) && this.#isFullOf(origin, room);
+    return this.#options.stateLimiter.isSlowed(room) && this.#isFullOf(origin, room);
   }
 
   #isFullOf(origin: string, room: number): boolean {
@@ -248,11 +249,11 @@ export class InboundQueue {
     const isOver = line.running === undefined && line.aside.size === 0 && line.held.length === 0 && !line.hasMore;
     if (!isOver || this.#lines.get(room) !== line) return;
     this.#lines.delete(room);
-    this.#options.pace.forget(room);
+    this.#options.stateLimiter.forget(room);
   }
 
   async #run(roomNid: number, line: RoomLine): Promise<void> {
-    const { logger, pace, rooms, timers } = this.#options;
+    const { logger, stateLimiter, rooms, timers } = this.#options;
     const { signal } = this.#closing;
     while (!signal.aborted && (line.held.length > 0 || line.hasMore)) {
       try {
@@ -261,13 +262,13 @@ export class InboundQueue {
           await this.#forget(roomNid, line);
           return;
         }
-        const pauseMs = pace.pauseMs(room);
+        const pauseMs = stateLimiter.pauseMs(room);
         if (pauseMs > 0) {
           await timers.sleep(Math.min(pauseMs, MAX_PAUSE_MS), signal);
           continue;
         }
-        const batch = await this.#next(room, line, pace.isTight(room) ? 1 : BATCH);
-        const done = await this.#receive(room, line, batch).finally(() => pace.count(room));
+        const batch = await this.#next(room, line, stateLimiter.isTight(room) ? 1 : BATCH);
+        const done = await this.#receive(room, line, batch).finally(() => stateLimiter.count(room));
         if (signal.aborted) return;
         await this.#finish(line, batch, done);
       } catch (err) {
@@ -340,7 +341,7 @@ export class InboundQueue {
   #standAside(room: Room, line: RoomLine, { origin, receivedTs, seq }: WaitingEvent, lacks: readonly string[]): void {
     const { clock } = this.#options;
     const fresh: Aside = {
-      events: new EventsAside(),
+      events: new EventsBehindGaps(),
       running: undefined,
       timer: undefined,
       pauseMs: MIN_PAUSE_MS,
@@ -391,11 +392,11 @@ export class InboundQueue {
 
   /** Ends when none is left, or their server is away. */
   async #runAside(room: Room, line: RoomLine, aside: Aside): Promise<void> {
-    const { database, logger, pace, timers } = this.#options;
+    const { database, logger, stateLimiter, timers } = this.#options;
     const { signal } = this.#closing;
     const { events } = aside;
     while (!signal.aborted) {
-      const pauseMs = events.hasNext ? pace.pauseMs(room) : 0;
+      const pauseMs = events.hasNext ? stateLimiter.pauseMs(room) : 0;
       if (pauseMs > 0) {
         await timers.sleep(Math.min(pauseMs, MAX_PAUSE_MS), signal);
         continue;
@@ -407,7 +408,9 @@ export class InboundQueue {
         const [record] = await nextEvents(database, room.nid, seq - 1, 1);
         if (record?.seq === seq) {
           const waiting = waitingEvent(room, record);
-          const isOver = await this.#receiveAfterGap(room, waiting, events, next).finally(() => pace.count(room));
+          const isOver = await this.#receiveAfterGap(room, waiting, events, next).finally(() =>
+            stateLimiter.count(room),
+          );
           if (signal.aborted) return;
           if (!isOver) {
             // Those behind it lack what the same server has.
@@ -481,8 +484,8 @@ export class InboundQueue {
   async #receiveAfterGap(
     room: Room,
     waiting: WaitingEvent,
-    events: EventsAside,
-    { isReady, until }: NextAside,
+    events: EventsBehindGaps,
+    { isReady, until }: NextBehindGap,
   ): Promise<boolean> {
     const { clock, isAway, logger } = this.#options;
     const { event, origin, seq } = waiting;

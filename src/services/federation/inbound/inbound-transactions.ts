@@ -40,7 +40,7 @@ export interface TransactionAnswer {
 }
 
 /** Takes events of rooms that this server is not in: memberships of its users. */
-export interface OutsideEvents {
+export interface UnjoinedRoomEvents {
   /** Resolves when the join of a room that is under way is over, or takes too long; undefined when there is none. */
   coming(roomId: string): Promise<void> | undefined;
   /** @returns why it is of no use; undefined when it was taken */
@@ -52,7 +52,7 @@ export interface InboundTransactionsOptions {
   readonly rooms: Pick<RoomRegistry, 'byId'>;
   readonly verifier: Pick<EventVerifier, 'verify'>;
   readonly queue: InboundQueue;
-  readonly outside: OutsideEvents;
+  readonly unjoined: UnjoinedRoomEvents;
   readonly eduHandlers: EduHandlers;
   readonly serverName: string;
   readonly clock: Clock;
@@ -230,7 +230,7 @@ export class InboundTransactions {
     origin: string,
     pdu: unknown,
   ): Promise<{ readonly room: Room; readonly pdu: JsonObject } | (Judged & { readonly error: string })> {
-    const { outside, serverName } = this.#options;
+    const { unjoined, serverName } = this.#options;
     if (!isJsonObject(pdu)) return { eventId: undefined, error: 'It is no JSON object.' };
     const { room_id: roomId } = pdu;
     const named = typeof pdu['event_id'] === 'string' ? pdu['event_id'] : undefined;
@@ -238,7 +238,7 @@ export class InboundTransactions {
     const room = await this.#joinedRoom(roomId);
     const isHere = room?.joinedServers().has(serverName) === true;
     if (!isHere) {
-      const error = (await outside.take(origin, roomId, pdu)) ?? undefined;
+      const error = (await unjoined.take(origin, roomId, pdu)) ?? undefined;
       return {
         eventId: room === undefined ? named : idOf(room, pdu),
         error: error ?? 'It was accepted for its user only: this server is not in the room.',
@@ -250,10 +250,10 @@ export class InboundTransactions {
 
   /** A room that this server knows; one that it is just joining when that is over: the other server has let it in already. */
   async #joinedRoom(roomId: string): Promise<Room | undefined> {
-    const { outside, rooms, serverName } = this.#options;
+    const { unjoined, rooms, serverName } = this.#options;
     const room = await rooms.byId(roomId);
     if (room?.joinedServers().has(serverName) === true) return room;
-    const coming = outside.coming(roomId);
+    const coming = unjoined.coming(roomId);
     if (coming === undefined) return room;
     await coming;
     return rooms.byId(roomId);

@@ -3,12 +3,12 @@ import { type IdentifiedPdu, referencedIds } from '#src/protocol/events/pdu.ts';
 import type { EventReceiver, Reception } from '#src/services/events/receiving/event-receiver.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { GapCloser } from './inbound-queue.ts';
-import type { MissedEvents } from './missed-events.ts';
+import type { FailedFetches } from './failed-fetches.ts';
 import type { RoomFetcher } from './room-fetcher.ts';
 
 export interface MissingEventsOptions {
   readonly fetcher: RoomFetcher;
-  readonly missed: MissedEvents;
+  readonly failedFetches: FailedFetches;
   readonly receiver: Pick<EventReceiver, 'receiveAt' | 'receive'>;
 }
 
@@ -33,7 +33,7 @@ export class MissingEvents implements GapCloser {
   }
 
   async close(room: Room, event: IdentifiedPdu, origin: string, signal: AbortSignal): Promise<Reception | undefined> {
-    const { missed, receiver } = this.#options;
+    const { failedFetches, receiver } = this.#options;
     const between = await this.#between(room, event, origin, signal);
     const failed = new Set<string>();
     let last: Reception | undefined;
@@ -52,7 +52,7 @@ export class MissingEvents implements GapCloser {
       if (reception.outcome === 'missing' || reception.outcome === 'denied') failed.add(one.eventId);
       if (isSent) last = reception;
     }
-    for (const id of failed) missed.note(room.nid, id);
+    for (const id of failed) failedFetches.note(room.nid, id);
     return last;
   }
 

@@ -1,4 +1,4 @@
-import type { MissedEvents } from './missed-events.ts';
+import type { FailedFetches } from './failed-fetches.ts';
 import { Gate } from '#src/kernel/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Random } from '#src/kernel/random.ts';
@@ -23,7 +23,7 @@ export interface RoomFetcherOptions {
   readonly loader: EventLoader;
   readonly database: Database;
   readonly random: Random;
-  readonly missed: MissedEvents;
+  readonly failedFetches: FailedFetches;
   readonly logger: Logger;
 }
 
@@ -142,7 +142,7 @@ export class RoomFetcher {
       const event = (await this.verified(room, [answer.value])).find((one) => one.eventId === eventId);
       if (event !== undefined) return event;
     }
-    this.#options.missed.note(room.nid, eventId);
+    this.#options.failedFetches.note(room.nid, eventId);
     return undefined;
   }
 

@@ -19,7 +19,7 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { ClosedRooms } from '#src/services/rooms/membership/closed-rooms.ts';
 import { notInRoom } from '#src/services/reading/access/room-access.ts';
-import { JOINED_STATE_BYTES } from '#src/services/rooms/membership/membership-door.ts';
+import { JOINED_STATE_BYTES } from '#src/services/rooms/membership/membership-gate.ts';
 import type { RemoteEntry, RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
 import type { ServerPolicy } from '#src/services/servers/server-policy.ts';
@@ -28,15 +28,15 @@ import { candidatesFor } from './join-candidates.ts';
 import type { FullStates } from './full-states.ts';
 import type { JoinAnswer, JoinAnswerReader } from './join-answer-reader.ts';
 import { type AnswerBounds, BadAnswerError } from './join-answer-splitter.ts';
-import type { OutsideMemberships } from './outside-memberships.ts';
-import type { OutsideRooms } from './outside-rooms.ts';
+import type { OutOfBandMemberships } from './out-of-band-memberships.ts';
+import type { UnjoinedRooms } from './unjoined-rooms.ts';
 import type { RoomImport } from './room-import.ts';
 import { GUEST_ACCESS, guestAccessForbidden } from '#src/services/rooms/membership/guest-rules.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import { memberEvent, type MemberEvents } from './member-events.ts';
 import type { SentInvites } from './sent-invites.ts';
 import { RefusalError, tryEach } from './server-attempts.ts';
-import { toldState } from './told-state.ts';
+import { receivedRoomState } from './invite-room-state.ts';
 
 const MEMBER = 'm.room.member';
 
@@ -48,8 +48,8 @@ export interface FederationMembershipOptions {
   readonly rooms: RoomRegistry;
   readonly loader: EventLoader;
   readonly receiver: EventReceiver;
-  readonly outsideRooms: OutsideRooms;
-  readonly outside: OutsideMemberships;
+  readonly unjoinedRooms: UnjoinedRooms;
+  readonly outOfBand: OutOfBandMemberships;
   readonly imports: RoomImport;
   readonly invites: SentInvites;
   readonly members: MemberEvents;
@@ -157,12 +157,12 @@ export class FederationMembership implements RemoteMembership {
           err: error,
         });
       }
-      const { outside } = this.#options;
+      const { outOfBand } = this.#options;
       const { roomId, version } = room;
-      if (event !== undefined) await outside.store({ roomId, version, event, state: [] });
+      if (event !== undefined) await outOfBand.store({ roomId, version, event, state: [] });
       else {
         const jobs = [requestJob(sendLeave, { room: room.nid, userId })];
-        await outside.store({
+        await outOfBand.store({
           roomId,
           version,
           event: this.#options.members.leaveAfter(room, userId, content, member),
@@ -255,7 +255,7 @@ export class FederationMembership implements RemoteMembership {
 
   /** Sends a join, and imports the room from the answer. @returns false when a user of this server came into the room meanwhile */
   async #sendJoin(server: string, { roomId, version, built, isAuthorised, isGuest }: BuiltJoin): Promise<boolean> {
-    const { api, bounds, fullStates, imports, omitsMembers, outsideRooms } = this.#options;
+    const { api, bounds, fullStates, imports, omitsMembers, unjoinedRooms } = this.#options;
     const known = await this.#options.rooms.heardOf(roomId);
     // A server that is in the room already has its state: of the answer only the acceptance of the join matters.
     const wantsPart = omitsMembers && (known?.isResident !== true || known.partial !== undefined);
@@ -269,7 +269,7 @@ export class FederationMembership implements RemoteMembership {
     if (answer.membersOmitted && !wantsPart)
       throw new BadAnswerError('It left out members although all were asked for.');
     const join = await this.#completed(version, built, answer, isAuthorised);
-    const room = await outsideRooms.ensure({ roomId, version, creator: built.pdu.sender, roomType: undefined });
+    const room = await unjoinedRooms.ensure({ roomId, version, creator: built.pdu.sender, roomType: undefined });
     if (room.isResident) return this.#receiveJoin(room, join, answer, server);
     if (isGuest && !letsGuestsIn(answer)) {
       await this.#takeBack(server, room, built.pdu.sender);
@@ -294,7 +294,7 @@ export class FederationMembership implements RemoteMembership {
     const { roomId, version } = room;
     try {
       const event = await this.#leaveThrough(server, room, userId, { membership: 'leave' });
-      if (isOpen(room, userId)) await this.#options.outside.store({ roomId, version, event, state: [] });
+      if (isOpen(room, userId)) await this.#options.outOfBand.store({ roomId, version, event, state: [] });
     } catch (error) {
       if (!(error instanceof RefusalError) && !(error instanceof BadAnswerError)) throw error;
       this.#options.logger.info('another server could not be told that a user has left the room again', {
@@ -363,7 +363,7 @@ export class FederationMembership implements RemoteMembership {
   }
 
   async #knockThrough(server: string, { userId, roomId, content }: RemoteEntry): Promise<boolean> {
-    const { api, outside } = this.#options;
+    const { api, outOfBand } = this.#options;
     const { links, version } = await this.#make('knock', server, { roomId, userId });
     const event = this.#options.members.complete(
       version,
@@ -373,8 +373,8 @@ export class FederationMembership implements RemoteMembership {
     );
     const answer = await api.sendKnock(server, { roomId, eventId: event.eventId, event: event.pdu });
     if (!answer.ok) throw new RefusalError(answer);
-    const state = toldState(answer.state, version);
-    return (await outside.store({ roomId, version, event, state })) !== undefined;
+    const state = receivedRoomState(answer.state, version);
+    return (await outOfBand.store({ roomId, version, event, state })) !== undefined;
   }
 
   async #leaveThrough(server: string, room: Room, userId: string, content: JsonObject): Promise<BuiltPdu> {

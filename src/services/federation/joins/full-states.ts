@@ -30,7 +30,7 @@ export interface FullStatesOptions {
   /** Bytes of an answer at most. */
   readonly maxBytes: number;
   /** Milliseconds for which a join waits for the first attempt. */
-  readonly patienceMs: number;
+  readonly waitMs: number;
 }
 
 /** Rooms of which servers are asked at the same time, and whose states are read: each of these may be large. */
@@ -97,11 +97,11 @@ export class FullStates {
 
   /** Resolves when the state of a room is whole, when the first attempt at it has failed, or when it takes long. */
   async attempt(room: Room): Promise<void> {
-    const { patienceMs, timers } = this.#options;
+    const { waitMs, timers } = this.#options;
     const task = this.#tasks.get(room.nid);
-    if (room.partial === undefined || task === undefined || patienceMs <= 0) return;
+    if (room.partial === undefined || task === undefined || waitMs <= 0) return;
     const { promise: late, resolve } = Promise.withResolvers<void>();
-    const timer = timers.after(patienceMs, resolve);
+    const timer = timers.after(waitMs, resolve);
     await Promise.race([task.first, late]);
     timer.cancel();
   }

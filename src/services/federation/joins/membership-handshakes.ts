@@ -17,7 +17,7 @@ import type { RestrictedJoins } from '#src/services/rooms/membership/restricted-
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
 import { assertAllowsServer } from '#src/services/room-model/room/compiled-acl.ts';
 import { assertResident } from './room-refusals.ts';
-import { notValid } from './not-valid.ts';
+import { invalidMembership } from './invalid-membership.ts';
 
 const MEMBER = 'm.room.member';
 
@@ -116,7 +116,7 @@ export class MembershipHandshakes {
     }
     const pdu = authorisedBy === undefined ? request.event : signed(room, request.event, signer);
     const [verified] = await verifier.verify(room.version, [pdu]);
-    if (verified?.ok !== true) throw notValid('The event', verified);
+    if (verified?.ok !== true) throw invalidMembership('The event', verified);
     // An event whose content does not match its hash would be accepted in redacted form: not what its sender meant.
     if (!hasRightContentHash(room.version, pdu)) throw invalid('The content of the event is not what its hash says.');
     if (verified.event.eventId !== eventId) throw invalid(`The event's id is ${verified.event.eventId}.`);

@@ -20,11 +20,11 @@ import type { ClosedRooms } from '#src/services/rooms/membership/closed-rooms.ts
 import { assertAllowsServer } from '#src/services/room-model/room/compiled-acl.ts';
 import { NOT_IN_ROOM } from './room-refusals.ts';
 import type { Database } from '#src/storage/database.ts';
-import { pendingInvites } from '#src/storage/federation/outside-rooms.ts';
-import type { OutsideMemberships } from './outside-memberships.ts';
+import { pendingInvites } from '#src/storage/federation/unjoined-rooms.ts';
+import type { OutOfBandMemberships } from './out-of-band-memberships.ts';
 import { candidatesFor } from './join-candidates.ts';
-import { toldState } from './told-state.ts';
-import { notValid } from './not-valid.ts';
+import { receivedRoomState } from './invite-room-state.ts';
+import { invalidMembership } from './invalid-membership.ts';
 
 const MEMBER = 'm.room.member';
 /** Pending invites to remote rooms of one user: further ones are refused. */
@@ -52,7 +52,7 @@ export interface ReceivedInvitesOptions {
   readonly invitePermission: InvitePermission;
   readonly policy: PolicyGate;
   readonly verifier: EventVerifier;
-  readonly outside: OutsideMemberships;
+  readonly outOfBand: OutOfBandMemberships;
   readonly isLocal: (userId: string) => boolean;
   readonly signer: PduSigner;
   readonly logger: Logger;
@@ -71,7 +71,7 @@ export class ReceivedInvites {
    * @throws MatrixError M_INCOMPATIBLE_ROOM_VERSION, M_BAD_JSON, M_INVALID_PARAM, M_NOT_FOUND, M_FORBIDDEN, M_INVITE_BLOCKED, M_LIMIT_EXCEEDED
    */
   async take(invite: ReceivedInvite): Promise<JsonObject> {
-    const { closed, invitePermission, outside, policy, rooms, signer } = this.#options;
+    const { closed, invitePermission, outOfBand, policy, rooms, signer } = this.#options;
     const { origin, roomId, version: versionId = '1' } = invite;
     const room = isRoomId(roomId) ? await rooms.byId(roomId) : undefined;
     if (room?.isResident === true) assertAllowsServer(room, origin);
@@ -92,8 +92,8 @@ export class ReceivedInvites {
     const signed = countersigned(version, { ...event.pdu }, signer);
     // The invite to a room that this server is in arrives by a transaction as well.
     if (room?.isResident !== true) {
-      const state = toldState(invite.state, version);
-      await outside.store({ roomId, version, event: { eventId: event.eventId, pdu: signed as Pdu }, state });
+      const state = receivedRoomState(invite.state, version);
+      await outOfBand.store({ roomId, version, event: { eventId: event.eventId, pdu: signed as Pdu }, state });
     }
     return signed;
   }
@@ -105,7 +105,7 @@ export class ReceivedInvites {
    * @returns why it is of no use here; undefined when it was taken
    */
   async takeEvent(origin: string, roomId: string, pdu: JsonObject): Promise<string | undefined> {
-    const { isLocal, outside, rooms, verifier } = this.#options;
+    const { isLocal, outOfBand, rooms, verifier } = this.#options;
     const { content, sender, state_key: target, type } = pdu;
     if (type !== MEMBER || !isUserId(target) || !isLocal(target) || sender === target) return NOT_IN_ROOM;
     const after = membershipIn(content);
@@ -114,20 +114,20 @@ export class ReceivedInvites {
     const before = room?.member(target);
     if (room === undefined || room.isResident || before === undefined) return NOT_IN_ROOM;
     if (before.membership !== 'invite' && before.membership !== 'knock') return NOT_IN_ROOM;
-    if (before.membership === 'invite' && (await outside.senderOf(room, before)) !== sender)
+    if (before.membership === 'invite' && (await outOfBand.senderOf(room, before)) !== sender)
       return 'The invite was made by another user.';
     if (before.membership === 'knock' && !(await this.#isOfRoom(room, before, origin)))
       return 'Nothing that was told of the room says that your server is in it.';
     const [verified] = await verifier.verify(room.version, [pdu]);
     if (verified?.ok !== true) return `The event is not valid: ${verified?.reason ?? 'it is missing'}.`;
-    await outside.store({ roomId, version: room.version, event: verified.event, state: [] });
+    await outOfBand.store({ roomId, version: room.version, event: verified.event, state: [] });
     return undefined;
   }
 
   /** Whether a server is in a room, by the stripped state of a knock or by the room id. */
   async #isOfRoom(room: Room, member: Member, origin: string): Promise<boolean> {
-    const { outside, signer } = this.#options;
-    const knock = await outside.eventOf(room, member);
+    const { outOfBand, signer } = this.#options;
+    const knock = await outOfBand.eventOf(room, member);
     const known = candidatesFor({ roomId: room.roomId, named: [], room, member: knock }, signer.serverName, () => true);
     return known.includes(origin);
   }
@@ -146,7 +146,7 @@ export class ReceivedInvites {
   async #verified(version: RoomVersion, { event, eventId }: ReceivedInvite): Promise<IdentifiedPdu> {
     const { unsigned: _unsigned, ...pdu } = event;
     const [verified] = await this.#options.verifier.verify(version, [pdu]);
-    if (verified?.ok !== true) throw notValid('The invite', verified);
+    if (verified?.ok !== true) throw invalidMembership('The invite', verified);
     if (!hasRightContentHash(version, pdu)) throw invalid('The content of the invite is not what its hash says.');
     if (verified.event.eventId !== eventId) throw invalid(`The invite's id is ${verified.event.eventId}.`);
     return verified.event;

@@ -24,9 +24,9 @@ import { eventsSince, lineageBetween, stateRowsSince } from '#src/storage/federa
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { JoinAnswer } from './join-answer-reader.ts';
 import { BadAnswerError } from './join-answer-splitter.ts';
-import type { MembersAhead } from './members-ahead.ts';
+import type { MemberRowWriter } from './member-row-writer.ts';
 import type { RoomImport, ToldEntries } from './room-import.ts';
-import { ToldBase } from './told-base.ts';
+import { StateRebase } from './state-rebase.ts';
 
 const MEMBER = 'm.room.member';
 /** Events that are judged again, and rows of states that are looked at, without a pause. */
@@ -43,7 +43,7 @@ export interface RoomCompletionOptions {
   readonly stream: RoomEventStream;
   readonly events: EventService;
   readonly imports: RoomImport;
-  readonly members: MembersAhead;
+  readonly members: MemberRowWriter;
 }
 
 /** The result of judging again what was accepted since the join. */
@@ -86,7 +86,7 @@ export class RoomCompletion {
       entries.flatMap(({ member, nid, skey }) => (member === undefined ? [] : [[skey, nid] as const])),
     );
     const judged: Judged = { upTo: partial.join, rejected: new Set(), replaced: new Map() };
-    const base = new ToldBase(before, memberEvents, judged.replaced);
+    const base = new StateRebase(before, memberEvents, judged.replaced);
     await this.#judge(room, base, judged);
     await room.turns.exclusively(async () => {
       while (room.isAhead) await writer.nextBatch();
@@ -115,7 +115,7 @@ export class RoomCompletion {
   }
 
   /** Judges the events since the join by the full state before it. */
-  async #judge(room: Room, base: ToldBase, judged: Judged): Promise<void> {
+  async #judge(room: Room, base: StateRebase, judged: Judged): Promise<void> {
     const { database, loader, states } = this.#options;
     for (;;) {
       const nids = await eventsSince(database, room.nid, judged.upTo, AT_ONCE);
@@ -165,7 +165,7 @@ export class RoomCompletion {
   async #write(
     room: Room,
     partial: PartialState,
-    told: ToldBase,
+    told: StateRebase,
     judged: Judged,
     members: readonly Member[],
   ): Promise<void> {
@@ -275,7 +275,7 @@ export class RoomCompletion {
   async #rows(
     room: Room,
     { state: from }: PartialState,
-    told: ToldBase,
+    told: StateRebase,
   ): Promise<{ readonly rebased: readonly RebasedDeltaRow[]; readonly stateIds: readonly number[] }> {
     const rebased: RebasedDeltaRow[] = [];
     const stateIds: number[] = [];

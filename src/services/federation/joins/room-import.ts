@@ -30,13 +30,13 @@ import { StateChain, type StateChange } from '#src/services/room-model/state/sta
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { PartialRoomRow } from '#src/storage/events/event-rows.ts';
-import { settleOutsideEvent, settleOutsideRoom } from '#src/storage/federation/outside-rooms.ts';
+import { settleOutOfBandEvent, settleUnjoinedRoom } from '#src/storage/federation/unjoined-rooms.ts';
 import { positionsById, stateEntriesById } from '#src/storage/room-model/event-reads.ts';
 import type { Interner, Names } from '#src/storage/room-model/interner.ts';
 import type { AnsweredEvent, AnsweredState, JoinAnswer } from './join-answer-reader.ts';
 import { BadAnswerError } from './join-answer-splitter.ts';
-import type { MembersAhead } from './members-ahead.ts';
-import { roomTypeOf } from './outside-rooms.ts';
+import type { MemberRowWriter } from './member-row-writer.ts';
+import { roomTypeOf } from './unjoined-rooms.ts';
 
 /** Outliers that are parsed and stored together. */
 const OUTLIERS_AT_ONCE = 500;
@@ -55,7 +55,7 @@ export interface RoomImportOptions {
   readonly stream: RoomEventStream;
   readonly events: EventService;
   readonly receiver: EventReceiver;
-  readonly members: MembersAhead;
+  readonly members: MemberRowWriter;
   readonly serverName: string;
   /** How large the state of a room may be beside memberships: it is held in memory, and read as a whole. */
   readonly maxStateBytes: number;
@@ -138,7 +138,7 @@ export class RoomImport {
       );
     const { content, sender } = JSON.parse(create.json.toString('utf8')) as Pdu;
     const roomType = roomTypeOf(content['type']);
-    await settleOutsideRoom(database, room.nid, {
+    await settleUnjoinedRoom(database, room.nid, {
       version: version.id,
       creator: await interner.userNid(sender),
       roomType,
@@ -214,7 +214,7 @@ export class RoomImport {
       const told = (flags & EVENT_FLAGS.outOfBand) === 0 ? undefined : events.get(eventId);
       if (told === undefined) continue;
       const json = canonicalJson(JSON.parse(told.json.toString('utf8')), 'lenient');
-      await settleOutsideEvent(database, { room: room.nid, nid, json, auth: told.auth.map(eventIdBytes) });
+      await settleOutOfBandEvent(database, { room: room.nid, nid, json, auth: told.auth.map(eventIdBytes) });
       loader.removePurged(new Set([nid]), new Set());
     }
   }

@@ -16,7 +16,7 @@ import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts
 import type { ServerPolicy } from '#src/services/servers/server-policy.ts';
 import { assertAllowsServer } from '#src/services/room-model/room/compiled-acl.ts';
 import { memberEvent, type MemberEvents } from './member-events.ts';
-import { describedState } from './told-state.ts';
+import { sentRoomState } from './invite-room-state.ts';
 
 export interface SentInvitesOptions {
   readonly api: Pick<MembershipApi, 'invite'>;
@@ -68,7 +68,7 @@ export class SentInvites {
         { depth, prevEvents: prev, authEvents: auth },
       ),
     );
-    const state = describedState(room, await memberEvent(loader, room, sender));
+    const state = sentRoomState(room, await memberEvent(loader, room, sender));
     const answer = await api.invite(
       server,
       room.version,

@@ -4,7 +4,7 @@ import type { Appended, CommittedEvent, RoomEventStream } from '#src/services/ev
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { isOurs } from './own-events.ts';
 import type { PendingRooms } from './pending-rooms.ts';
-import { serverComings } from './server-comings.ts';
+import { serverChanges } from './server-changes.ts';
 
 export interface EventAudienceOptions {
   readonly stream: RoomEventStream;
@@ -117,7 +117,7 @@ export class EventAudience {
       if (!covers(this.#heard, event.nid)) this.#heard[shard] = event.nid;
     }
     this.#options.heard();
-    const comings = serverComings(appended);
+    const comings = serverChanges(appended);
     if (room.remoteServers().length === 0 && comings.left.size === 0) {
       this.#tellTargets(room, events);
       return undefined;

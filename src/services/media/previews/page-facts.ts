@@ -1,5 +1,5 @@
 import type { Parser } from 'htmlparser2';
-import { GiveWay } from '#src/kernel/give-way.ts';
+import { LoopYield } from '#src/kernel/loop-yield.ts';
 
 /** The facts that a preview needs from a page. */
 export interface PageFacts {
@@ -58,10 +58,10 @@ export const readPage = async (bytes: Uint8Array, charset: string): Promise<Page
     { decodeEntities: true, lowerCaseTags: true, lowerCaseAttributeNames: true },
   );
   const decoder = new TextDecoder(charset);
-  const giveWay = new GiveWay(SLICE);
+  const loopYield = new LoopYield(SLICE);
   for (let start = 0; start < bytes.length && !reader.isDone; start += SLICE) {
     parser.write(decoder.decode(bytes.subarray(start, start + SLICE), { stream: true }));
-    await giveWay.after(SLICE);
+    await loopYield.after(SLICE);
   }
   if (!reader.isDone) parser.end();
   return reader.facts();

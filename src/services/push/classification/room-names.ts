@@ -1,6 +1,6 @@
 import { NameIndex } from '#src/protocol/push/name-index.ts';
 import { localpartOf } from '#src/protocol/identifiers/server-name.ts';
-import { GiveWay } from '#src/kernel/give-way.ts';
+import { LoopYield } from '#src/kernel/loop-yield.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
@@ -64,7 +64,7 @@ export class RoomNames {
   async #readAll(room: Room): Promise<void> {
     const known: Known = { version: room.membersVersion, index: new NameIndex(), displayNames: new Map() };
     const members = [...room.members.values()].filter(isHere);
-    const way = new GiveWay(NAMES_AT_ONCE);
+    const loopYield = new LoopYield(NAMES_AT_ONCE);
     for (let at = 0; at < members.length; at += READ_AT_ONCE) {
       const some = members.slice(at, at + READ_AT_ONCE);
       const places = some.map(({ event }) => ({ room: room.nid, nid: event }));
@@ -73,7 +73,7 @@ export class RoomNames {
         const json = texts.get(event);
         const { content } = (json === undefined ? {} : JSON.parse(json)) as { readonly content?: JsonObject };
         put(known, userId, textIn(content?.['displayname']));
-        await way.after(1);
+        await loopYield.after(1);
       }
     }
     this.#rooms.set(room, known);

@@ -1,6 +1,6 @@
 import { Background } from '#src/kernel/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { GiveWay } from '#src/kernel/give-way.ts';
+import { LoopYield } from '#src/kernel/loop-yield.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
 import type { Random } from '#src/kernel/random.ts';
@@ -53,7 +53,7 @@ import { PushProgress } from './push-progress.ts';
 import type { PushRecipients } from './push-recipients.ts';
 import type { PushSender } from './push-sender.ts';
 import { type PushFacts, RecentPushes, type SettledUpTo } from './recent-pushes.ts';
-import { type LogPage, Ripening, type Unripe } from './ripening.ts';
+import { type LogPage, HeldPushes, type HeldPush } from './held-pushes.ts';
 
 const FIRST_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 3_600_000;
@@ -117,7 +117,7 @@ export class PushDelivery {
   readonly #log: PushLog;
   readonly #pending: PendingPushes;
   readonly #queue: DeliveryQueue<PushItem>;
-  readonly #ripening: Ripening;
+  readonly #held: HeldPushes;
   readonly #recent = new RecentPushes();
   #rememberedAt = 0;
   /** Users of whom other things may be unread than their pushers know, with the latest mark of their receipts. */
@@ -132,7 +132,7 @@ export class PushDelivery {
     const { clock, concurrency, database, health, logger, metrics, random, registry, sender, timers } = options;
     this.#log = new PushLog(database, () => {
       this.#recent.miss();
-      this.#ripening.fallBehind();
+      this.#held.fallBehind();
     });
     const deliveries = new Deliveries(database, 'push');
     this.#pending = new PendingPushes({
@@ -166,7 +166,7 @@ export class PushDelivery {
       'tsudoi_pushes_set_aside_total',
       'pushes that could not be handed out to pushers again and again, and were passed over',
     );
-    this.#ripening = new Ripening({
+    this.#held = new HeldPushes({
       clock,
       timers,
       tell: (pushes) => this.#handOut(pushes),
@@ -186,11 +186,11 @@ export class PushDelivery {
     );
     metrics.gaugeOf('tsudoi_pushers', 'pushers of all users', () => registry.size);
     metrics.gaugeOf('tsudoi_pushers_waiting', 'pushers for which something waits', () => this.#pending.size);
-    metrics.gaugeOf('tsudoi_pushes_ripening', 'pushes in memory that may still be read before pushers are told', () => {
-      return this.#ripening.waiting;
+    metrics.gaugeOf('tsudoi_pushes_held', 'pushes in memory that may still be read before pushers are told', () => {
+      return this.#held.waiting;
     });
     metrics.gaugeOf('tsudoi_pushes_lag', 'positions between the newest push and the last one that was handed out', () =>
-      Math.max(this.#log.newest - this.#ripening.told, 0),
+      Math.max(this.#log.newest - this.#held.told, 0),
     );
     metrics.gaugeOf('tsudoi_push_gateways_away', 'push gateways that cannot be reached', () => health.away);
     this.#listen();
@@ -221,9 +221,9 @@ export class PushDelivery {
   async start(): Promise<void> {
     await this.#log.open();
     this.#recent.open(this.#log.newest);
-    this.#ripening.open(this.#log.done);
+    this.#held.open(this.#log.done);
     await this.#queue.start();
-    this.#ripening.start();
+    this.#held.start();
     const checks = await pushChecks(this.#options.database);
     const names = await this.#options.interner.named({ users: checks.map(({ user }) => user) });
     for (const { user, mark } of checks) this.#check(names.userName(user), mark);
@@ -242,7 +242,7 @@ export class PushDelivery {
     for (const followed of shown) {
       const { room, event } = followed;
       for (const userId of this.#readBy(followed)) unsure.set(userId, undefined);
-      // Who they are is found out when it is ripe: by then most of them may have read it, or wait for a gateway that is away.
+      // Who they are is found out when it is due: by then most of them may have read it, or wait for a gateway that is away.
       if (recipients.areAny(room, event)) told.set(event.nid, followed);
     }
     const ts = clock.now();
@@ -259,7 +259,7 @@ export class PushDelivery {
           if (followed === undefined) continue;
           const { room, event } = followed;
           this.#recent.add({ ...record, ...recipients.factsOf(event) });
-          this.#ripening.add(this.#unripe(record, { kind: 'event', room, event }));
+          this.#held.add(this.#unripe(record, { kind: 'event', room, event }));
         }
       });
     await this.#tellCountsOf(unsure);
@@ -269,7 +269,7 @@ export class PushDelivery {
   /** Resolves when nothing is being told, and nothing could be: what is left waits for its time. */
   async idle(): Promise<void> {
     await this.#counting.idle();
-    await this.#ripening.idle();
+    await this.#held.idle();
     await this.#queue.idle();
     await this.#options.sender.idle();
   }
@@ -277,7 +277,7 @@ export class PushDelivery {
   /** Begins to tell nothing new. */
   async drain(): Promise<void> {
     this.#laterTimer?.cancel();
-    await this.#ripening.close();
+    await this.#held.close();
     await this.#counting.close();
     await this.#queue.close(CLOSE_MS);
     await this.#options.sender.idle();
@@ -290,18 +290,18 @@ export class PushDelivery {
 
   async #remember(): Promise<void> {
     this.#rememberedAt = this.#options.clock.now();
-    await this.#log.setDone(this.#pending.doneUpTo(this.#ripening.told));
+    await this.#log.setDone(this.#pending.doneUpTo(this.#held.told));
   }
 
   /** Counts are told at once, unless an event before them still has to wait: pushers are told everything in order. */
-  #unripe({ pos, ts }: PushRecord, about: Unripe['about']): Unripe {
+  #unripe({ pos, ts }: PushRecord, about: HeldPush['about']): HeldPush {
     return { position: pos, at: about.kind === 'event' ? ts + this.#options.graceMs : ts, about };
   }
 
-  /** Hands out what is ripe to all whom it still concerns, each room in one go. */
-  async #handOut(pushes: readonly Unripe[]): Promise<void> {
+  /** Hands out what is due to all whom it still concerns, each room in one go. */
+  async #handOut(pushes: readonly HeldPush[]): Promise<void> {
     const { recipients } = this.#options;
-    const way = new GiveWay(HANDED_OUT_AT_ONCE);
+    const loopYield = new LoopYield(HANDED_OUT_AT_ONCE);
     const followed = pushes.flatMap(({ about }) => (about.kind === 'event' ? [about] : []));
     await recipients.prepare(followed);
     const listeners = new Map<Room, readonly Listener[]>();
@@ -314,12 +314,12 @@ export class PushDelivery {
       }
       const known = listeners.get(about.room) ?? [];
       this.#handOutEvent(push, about, known);
-      await way.after(known.length);
+      await loopYield.after(known.length);
     }
   }
 
   #handOutEvent(
-    { position, at }: Unripe,
+    { position, at }: HeldPush,
     { room, event }: { readonly room: Room; readonly event: StoredEvent },
     listeners: readonly Listener[],
   ): void {
@@ -375,11 +375,11 @@ export class PushDelivery {
     return { pushes, last: records.at(-1)?.pos, isFull: records.length === limit };
   }
 
-  /** What may concern the user of a pusher and is ripe, from memory or the database. */
+  /** What may concern the user of a pusher and is due, from memory or the database. */
   async #read({ userId }: PusherRef, after: number, upTo: number, limit: number): Promise<readonly PendingPush[]> {
     const { database, graceMs, interner, loader, rooms } = this.#options;
-    // What was begun was ripe then, be it in the last process.
-    const end = upTo === Infinity ? this.#ripening.ripe : upTo;
+    // What was begun was due then, be it in the last process.
+    const end = upTo === Infinity ? this.#held.dueUpTo : upTo;
     const user = await interner.userNid(userId);
     const rows =
       after >= this.#recent.floor
@@ -600,7 +600,7 @@ export class PushDelivery {
         for (const record of records) {
           this.#recent.add({ ...record, toldIf: 'asked', isInMain: false, exceptions: new Map() });
           const pushers = (byUser.get(record.user_nid ?? 0) ?? []).filter(wantsCounts);
-          this.#ripening.add(this.#unripe(record, { kind: 'counts', pushers }));
+          this.#held.add(this.#unripe(record, { kind: 'counts', pushers }));
         }
       });
     if (checks.length > 0) await deletePushChecks(database, checks);

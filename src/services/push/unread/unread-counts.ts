@@ -18,7 +18,7 @@ import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { MAX_EVENTS, unreadEvents, unreadMentions, type UnreadRecord } from '#src/storage/push/unread.ts';
 import { rootOfRecord } from './root-of-record.ts';
-import { type Hearing, hearingWith } from './unread-list.ts';
+import { type NotifyRule, notifyRuleWith } from './unread-list.ts';
 import { type RoomUnread, UnreadState } from './unread-state.ts';
 import { UnreadWindows, type WindowEvent } from './unread-windows.ts';
 
@@ -75,14 +75,15 @@ interface Unread {
   readonly room: Room;
 }
 
-const mainOf = ({ rules, room }: Unread): Hearing => hearingWith(rules.modeIn(room.roomId));
-const inThread = ({ rules, threads, room }: Unread, root: string): Hearing => hearingOf(rules, threads, room, root);
+const mainOf = ({ rules, room }: Unread): NotifyRule => notifyRuleWith(rules.modeIn(room.roomId));
+const inThread = ({ rules, threads, room }: Unread, root: string): NotifyRule =>
+  notifyRuleOf(rules, threads, room, root);
 
 const countOf = (unread: Unread, end: number): RoomUnread =>
   unread.state.count(end, mainOf(unread), (root) => inThread(unread, root));
 
 /** How a user is notified of a thread: events from before the subscription notify them as they did then. */
-const hearingOf = (rules: UserRules, threads: UserThreads | undefined, room: Room, root: string): Hearing => {
+const notifyRuleOf = (rules: UserRules, threads: UserThreads | undefined, room: Room, root: string): NotifyRule => {
   const decision = threads?.of(room.nid, root);
   const others = rules.threadModeIn(room.roomId, false);
   if (decision?.automatic === undefined) return { mode: others };

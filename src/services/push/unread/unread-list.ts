@@ -38,7 +38,7 @@ const nidOf = (entry: number): number => Math.floor(entry / 8);
 const reasonOf = (entry: number): number => entry % 8;
 
 /** How a user is notified of a thread: by `mode` from a position on, and by `before` of earlier events. */
-export interface Hearing {
+export interface NotifyRule {
   readonly mode: ThreadMode;
   /** Position of the last event to which `before` applies; 0 for none. */
   readonly since?: number;
@@ -46,10 +46,10 @@ export interface Hearing {
 }
 
 const MODES: readonly ThreadMode[] = ['all', 'mentions', 'muted', 'followed'];
-const HEARINGS = new Map(MODES.map((mode): [ThreadMode, Hearing] => [mode, { mode }]));
+const NOTIFY_RULES = new Map(MODES.map((mode): [ThreadMode, NotifyRule] => [mode, { mode }]));
 
 /** By `mode` at every position. */
-export const hearingWith = (mode: ThreadMode): Hearing => HEARINGS.get(mode) ?? { mode };
+export const notifyRuleWith = (mode: ThreadMode): NotifyRule => NOTIFY_RULES.get(mode) ?? { mode };
 
 /** By mode, which reasons notify and which of them highlight. */
 const MEANINGS = new Map(MODES.map((mode) => [mode, REASONS.map((reason) => contribution(reason, mode))] as const));
@@ -115,7 +115,7 @@ export class UnreadList {
   }
 
   /** What is unread up to this position. */
-  count(upTo: number, { mode, since = 0, before = mode }: Hearing): UnreadCount {
+  count(upTo: number, { mode, since = 0, before = mode }: NotifyRule): UnreadCount {
     const end = this.#firstAfter(upTo);
     const start = since === 0 || before === mode ? 0 : this.#firstAfter(Math.min(since, upTo));
     const later = start === 0 && end === this.#entries.length ? this.#totals : this.#totalsOf(start, end);
@@ -130,7 +130,7 @@ export class UnreadList {
   }
 
   /** Whether an event is here, and notifies the user. */
-  has(nid: number, { mode, since = 0, before = mode }: Hearing): boolean {
+  has(nid: number, { mode, since = 0, before = mode }: NotifyRule): boolean {
     const entry = this.#entries[this.#firstAfter(nid) - 1];
     const reason = entry === undefined || nidOf(entry) !== nid ? undefined : REASONS[reasonOf(entry)];
     return reason !== undefined && contribution(reason, nid <= since ? before : mode) !== 'none';

@@ -2,7 +2,7 @@ import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { NotificationClass } from '#src/protocol/push/default-class.ts';
 import type { MentionKind } from '#src/services/events/building/notification-class.ts';
 import type { ReadPositions } from '#src/services/push/receipts/room-receipts.ts';
-import { type Hearing, type UnreadCount, UnreadList } from './unread-list.ts';
+import { type NotifyRule, type UnreadCount, UnreadList } from './unread-list.ts';
 
 /** What a user has not read in a room. */
 export interface RoomUnread extends UnreadCount {
@@ -108,7 +108,7 @@ export class UnreadState {
   }
 
   /** @param inThread what the user hears of a thread, by the id of its root */
-  count(upTo: number, main: Hearing, inThread: (root: string) => Hearing = () => main): RoomUnread {
+  count(upTo: number, main: NotifyRule, inThread: (root: string) => NotifyRule = () => main): RoomUnread {
     const { notification, highlight } = this.#main.count(upTo, main);
     if (this.#threads.size === 0) return { notification, highlight, threads: NO_THREADS };
     const threads = new Map<string, UnreadCount>();
@@ -120,7 +120,7 @@ export class UnreadState {
   }
 
   /** Whether an event notifies the user, and is not read. */
-  has(nid: number, main: Hearing, inThread: (root: string) => Hearing): boolean {
+  has(nid: number, main: NotifyRule, inThread: (root: string) => NotifyRule): boolean {
     if (this.#main.has(nid, main)) return true;
     for (const [root, list] of this.#threads) if (list.has(nid, inThread(root))) return true;
     return false;

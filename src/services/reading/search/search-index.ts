@@ -1,4 +1,4 @@
-import { GiveWay } from '#src/kernel/give-way.ts';
+import { LoopYield } from '#src/kernel/loop-yield.ts';
 import { redactionTarget } from '#src/protocol/events/pdu.ts';
 import { foldText } from '#src/protocol/text/fold.ts';
 import { gramHashesOf } from '#src/protocol/text/grams.ts';
@@ -36,7 +36,7 @@ export class SearchIndex {
     const rows: SearchDocRow[] = [];
     const redacted: Buffer[] = [];
     const encrypted = new Set<number>();
-    const way = new GiveWay(CHARACTERS_AT_ONCE);
+    const loopYield = new LoopYield(CHARACTERS_AT_ONCE);
     for (const { room, event } of events) {
       if (event.type === REDACTION) {
         const target = redactionTarget(room.version, event.pdu);
@@ -48,7 +48,7 @@ export class SearchIndex {
         if (text === '') continue;
         const grams = gramHashesOf(room.nid, foldText(text));
         rows.push({ room: room.nid, ts: event.ts, event: event.nid, grams });
-        const turn = way.after(text.length);
+        const turn = loopYield.after(text.length);
         if (turn !== undefined) await turn;
       }
     }

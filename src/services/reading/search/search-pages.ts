@@ -1,4 +1,4 @@
-import { GiveWay } from '#src/kernel/give-way.ts';
+import { LoopYield } from '#src/kernel/loop-yield.ts';
 import type { Pdu } from '#src/protocol/events/pdu.ts';
 import type { EventPredicate, Relation } from '#src/protocol/filters/event-predicate.ts';
 import { StepBudget } from '#src/protocol/matching/step-budget.ts';
@@ -356,7 +356,7 @@ const rankAll = async (
   budget: StepBudget,
 ): Promise<Ranks> => {
   const ranks = new Map<number, number>();
-  const way = new GiveWay(STEPS_AT_ONCE);
+  const loopYield = new LoopYield(STEPS_AT_ONCE);
   for (const [index, { nid, text }] of texts.entries()) {
     if (index > 0 && budget.isSpent) return { ranks, stoppedAt: nid };
     const folded = foldText(text());
@@ -364,7 +364,7 @@ const rankAll = async (
     if (rank > 0) ranks.set(nid, rank);
     const steps = 50 + Math.ceil(folded.length * (1 + query.terms.length / 8));
     budget.spend(steps);
-    await way.after(steps);
+    await loopYield.after(steps);
   }
   return { ranks, stoppedAt: undefined };
 };

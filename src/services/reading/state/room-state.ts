@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import type { Clock } from '#src/kernel/clock.ts';
-import { GiveWay } from '#src/kernel/give-way.ts';
+import { LoopYield } from '#src/kernel/loop-yield.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { decodeRoomToken, decodeSyncToken } from '#src/protocol/wire/position.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
@@ -195,12 +195,12 @@ export class RoomState {
   async write(room: Room, userId: string, events: readonly StoredEvent[]): Promise<string[]> {
     const told = await this.told(room, userId, events);
     const now = this.#clock.now();
-    const giveWay = new GiveWay(CHARACTERS_IN_A_TURN);
+    const loopYield = new LoopYield(CHARACTERS_IN_A_TURN);
     const texts: string[] = [];
     for (const one of told) {
       const text = eventText(one, { userId, deviceId: undefined }, { now }, true);
       texts.push(text);
-      const turn = giveWay.after(text.length + CHARACTERS_OF_AN_EVENT);
+      const turn = loopYield.after(text.length + CHARACTERS_OF_AN_EVENT);
       if (turn !== undefined) await turn;
     }
     return texts;

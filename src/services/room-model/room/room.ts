@@ -463,7 +463,7 @@ export class Room implements EventRoom {
   }
 
   /** Sets an out-of-band membership: an invite, a knock, or the end of one, which is no part of the history that this server has. */
-  applyOutside(position: number, member: Member): void {
+  applyOutOfBand(position: number, member: Member): void {
     this.#lastPosition = position;
     this.#members.set(member);
   }

@@ -12,7 +12,7 @@ import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
-import { type Actor, type MembershipDoor } from '#src/services/rooms/membership/membership-door.ts';
+import { type Actor, type MembershipGate } from '#src/services/rooms/membership/membership-gate.ts';
 import { type MembershipService, memberDraft } from '#src/services/rooms/membership/membership-service.ts';
 import { memberContent, type ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
 import type { RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';
@@ -55,7 +55,7 @@ export interface RoomCreationOptions {
   readonly events: EventService;
   readonly serverName: string;
   readonly membership: MembershipService;
-  readonly door: MembershipDoor;
+  readonly gate: MembershipGate;
   readonly newTypes: NewTypes;
   readonly growth: StateGrowth;
   readonly aliases: AliasService;
@@ -80,7 +80,7 @@ export class RoomCreationService {
   readonly #events: EventService;
   readonly #serverName: string;
   readonly #membership: MembershipService;
-  readonly #door: MembershipDoor;
+  readonly #gate: MembershipGate;
   readonly #newTypes: NewTypes;
   readonly #growth: StateGrowth;
   readonly #aliases: AliasService;
@@ -98,7 +98,7 @@ export class RoomCreationService {
     this.#events = options.events;
     this.#serverName = options.serverName;
     this.#membership = options.membership;
-    this.#door = options.door;
+    this.#gate = options.gate;
     this.#newTypes = options.newTypes;
     this.#growth = options.growth;
     this.#aliases = options.aliases;
@@ -170,7 +170,7 @@ export class RoomCreationService {
       membershipIn(event.content) === 'invite' &&
       !this.#events.isLocal(event.state_key ?? '');
     const given = members.map(({ state_key: target = '', content }) => ({ target, content }));
-    const admitted = await this.#door.admitAll(undefined, actor, [...wanted, ...given]);
+    const admitted = await this.#gate.admitAll(undefined, actor, [...wanted, ...given]);
     const invites = admitted.slice(0, wanted.length);
     const givenContents = new Map(members.map((event, index) => [event, admitted[wanted.length + index]?.content]));
     const profile = await this.#profiles.profileOf(creator);
@@ -211,7 +211,7 @@ export class RoomCreationService {
       events: () => [...drafts.map((draft) => this.#checked(draft)), ...local.slice(0, INVITES_AT_ONCE)],
       admit: async (roomId) => {
         const invited = admitted.filter(({ content }) => membershipIn(content) === 'invite');
-        for (const { target } of invited) await this.#door.mayInvite(actor, target, roomId);
+        for (const { target } of invited) await this.#gate.mayInvite(actor, target, roomId);
         for (const { id, userId } of byAddress)
           if (userId === undefined) await this.#policy.mayInviteByAddress(creator, id, roomId);
         if (alias !== undefined) await this.#policy.mayCreateAlias(creator, alias, roomId);

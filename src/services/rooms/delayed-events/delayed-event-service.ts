@@ -21,7 +21,7 @@ import {
 } from '#src/storage/rooms/delayed-events.ts';
 import { assertContent } from '#src/services/rooms/sending/content-check.ts';
 import type { DelayRestarts } from './delay-restarts.ts';
-import type { DelayTurns } from './delay-turns.ts';
+import type { DelayedEventLocks } from './delayed-event-locks.ts';
 import type { DelayedSchedule } from './delayed-schedule.ts';
 import type { DelayedSending } from './delayed-sending.ts';
 
@@ -59,7 +59,7 @@ export interface DelayedEventServiceOptions {
   readonly schedule: DelayedSchedule;
   readonly sending: DelayedSending;
   readonly restarts: DelayRestarts;
-  readonly turns: DelayTurns;
+  readonly turns: DelayedEventLocks;
   /** Longest delay in milliseconds; null: any. */
   readonly maxDelayMs: number | null;
   /** Most that a user may have scheduled; null: any number. */

@@ -15,7 +15,7 @@ import {
   nextDelayedLook,
 } from '#src/storage/rooms/delayed-events.ts';
 import type { DelayedSending } from './delayed-sending.ts';
-import type { DelayTurns } from './delay-turns.ts';
+import type { DelayedEventLocks } from './delayed-event-locks.ts';
 
 /** Delayed events that are in memory at once. */
 const MAX_AT_ONCE = 200;
@@ -34,7 +34,7 @@ export interface DelayedScheduleOptions {
   readonly timers: Timers;
   readonly logger: Logger;
   readonly sending: Pick<DelayedSending, 'send'>;
-  readonly turns: DelayTurns;
+  readonly turns: DelayedEventLocks;
 }
 
 /**

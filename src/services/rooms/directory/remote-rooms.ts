@@ -9,7 +9,7 @@ import type { RemoteSpace, SpacesApi } from '#src/remote/federation/spaces-api.t
 type Answer = Awaited<ReturnType<SpacesApi['hierarchy']>>;
 
 /** A room as another server described it, and that server. */
-export interface ToldRoom extends RemoteSpace {
+export interface RemoteSpaceSummary extends RemoteSpace {
   readonly server: string;
 }
 
@@ -62,7 +62,7 @@ export class RemoteRooms {
     servers: readonly string[],
     suggestedOnly: boolean,
     count?: () => void,
-  ): Promise<ToldRoom | undefined> {
+  ): Promise<RemoteSpaceSummary | undefined> {
     const asked = new Set(servers.filter((server) => server !== this.#serverName && isServerName(server)));
     for (const server of [...asked].slice(0, MAX_ASKED)) {
       const key = JSON.stringify([server, roomId, suggestedOnly, this.#moves.get(server) ?? 0]);

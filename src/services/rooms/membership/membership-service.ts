@@ -18,7 +18,7 @@ import { forgetRoom } from '#src/storage/room-model/event-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { joinedRoomIds } from '#src/storage/room-model/joined-rooms.ts';
 import { guestRecheck } from './guest-rules.ts';
-import { type Actor, type MembershipDoor } from './membership-door.ts';
+import { type Actor, type MembershipGate } from './membership-gate.ts';
 import type { NoticeInvites } from './notice-invites.ts';
 import { memberContent, type ProfileSource } from './profile-source.ts';
 import type { WholeState } from '#src/services/room-model/room/whole-state.ts';
@@ -56,7 +56,7 @@ export interface MembershipServiceOptions {
   /** Lets application services create a user of theirs who is about to be invited. */
   readonly beforeInvite: (userId: string) => Promise<void>;
   readonly profiles: ProfileSource;
-  readonly door: MembershipDoor;
+  readonly gate: MembershipGate;
   readonly openness: RoomOpenness;
   readonly remote: RemoteMembership;
   /** Shadow-banned users: only their joins and leaves are visible to others. */
@@ -85,7 +85,7 @@ export class MembershipService {
   readonly #aliases: AliasService;
   readonly #beforeInvite: (userId: string) => Promise<void>;
   readonly #profiles: ProfileSource;
-  readonly #door: MembershipDoor;
+  readonly #gate: MembershipGate;
   readonly #openness: RoomOpenness;
   readonly #remote: RemoteMembership;
   readonly #shadowBans: ShadowBanned;
@@ -102,7 +102,7 @@ export class MembershipService {
     this.#aliases = options.aliases;
     this.#beforeInvite = options.beforeInvite;
     this.#profiles = options.profiles;
-    this.#door = options.door;
+    this.#gate = options.gate;
     this.#openness = options.openness;
     this.#remote = options.remote;
     this.#shadowBans = options.shadowBans;
@@ -145,7 +145,7 @@ export class MembershipService {
     const invite = signed === undefined ? undefined : this.#thirdPartyInvite(room, userId, signed);
     const profile = await this.#profiles.profileOf(userId);
     try {
-      const content = await this.#door.admit(room, requester, {
+      const content = await this.#gate.admit(room, requester, {
         target: userId,
         content: { ...furtherContent(request), ...memberContent('join', profile, { reason: request.reason }) },
         isInvited: invite !== undefined,
@@ -197,7 +197,7 @@ export class MembershipService {
     const { userId } = requester;
     await this.#wholeState.ofMember(room, userId);
     await this.#assertMayKnowOf(room, userId, request);
-    const content = await this.#door.admit(room, requester, {
+    const content = await this.#gate.admit(room, requester, {
       target: userId,
       content: memberContent('knock', await this.#profiles.profileOf(userId), { reason: request.reason }),
       isCounted: true,
@@ -247,9 +247,9 @@ export class MembershipService {
     const isInvited = signed !== undefined || (await this.#rooms.heardOf(roomId))?.headMembership(userId) === 'invite';
     // Whether a room lets guests in is only known once its state is here, which nobody may have brought here at will.
     if (requester.isGuest && !isInvited) throw notInRoom();
-    if (how === 'join') this.#door.assertMayBring(requester);
+    if (how === 'join') this.#gate.assertMayBring(requester);
     const profile = await this.#profiles.profileOf(userId);
-    const content = await this.#door.admit(undefined, requester, {
+    const content = await this.#gate.admit(undefined, requester, {
       target: userId,
       content: {
         ...(how === 'join' ? furtherContent(request) : {}),
@@ -271,7 +271,7 @@ export class MembershipService {
     const room = await this.#inside(roomId, sender);
     await this.#wholeState.ofMember(room, target);
     if (target === sender) throw new MatrixError('M_FORBIDDEN', 'You cannot invite yourself.');
-    const content = await this.#door.admit(room, actor, {
+    const content = await this.#gate.admit(room, actor, {
       target,
       content: await this.inviteContent(request),
       isCounted: true,
@@ -338,7 +338,7 @@ export class MembershipService {
   }
 
   async #remove(room: Room, actor: Actor, target: string, how: 'leave' | 'ban', reason?: string): Promise<void> {
-    const content = await this.#door.admit(room, actor, { target, content: memberContent(how, {}, { reason }) });
+    const content = await this.#gate.admit(room, actor, { target, content: memberContent(how, {}, { reason }) });
     if (this.#shadowBans.has(actor.userId)) return;
     await this.#events.send(room, memberDraft(actor.userId, target, content));
   }

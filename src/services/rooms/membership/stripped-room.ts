@@ -10,13 +10,13 @@ const CREATE = 'm.room.create';
 const MAX_EVENT_LENGTH = 8_192;
 
 /** Under which name an event that came from another server carries what that server tells of the room. Client-Server API, `UnsignedData`. */
-export const toldStateKey = (membership: 'invite' | 'knock'): string => `${membership}_room_state`;
+export const receivedRoomStateKey = (membership: 'invite' | 'knock'): string => `${membership}_room_state`;
 
 /** The stripped state that came with an invite or knock from another server; undefined for events of rooms that this server is in. */
 const toldBy = ({ content, unsigned }: Pdu): readonly StrippedStateEvent[] | undefined => {
   const { membership } = content;
   if (membership !== 'invite' && membership !== 'knock') return undefined;
-  const told = unsigned?.[toldStateKey(membership)];
+  const told = unsigned?.[receivedRoomStateKey(membership)];
   return Array.isArray(told) ? told.filter((one): one is StrippedStateEvent => isJsonObject(one)) : undefined;
 };
 

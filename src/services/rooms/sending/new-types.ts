@@ -4,7 +4,7 @@ import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { takeTokens } from '#src/services/accounts/sessions/rate-limits.ts';
 import { relationOf } from '#src/services/room-model/event/stored-event.ts';
-import type { Actor } from '#src/services/rooms/membership/membership-door.ts';
+import type { Actor } from '#src/services/rooms/membership/membership-gate.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 
 /**

@@ -14,7 +14,7 @@ import { redactionWish, relatedRedactionJobs } from './related-redactions.ts';
 import type { NewTypes } from './new-types.ts';
 import { guestRecheck } from '#src/services/rooms/membership/guest-rules.ts';
 import { deviceless, type SendingClient } from '#src/services/accounts/sessions/requester.ts';
-import type { Actor, MembershipDoor } from '#src/services/rooms/membership/membership-door.ts';
+import type { Actor, MembershipGate } from '#src/services/rooms/membership/membership-gate.ts';
 import type { RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';
 import type { RoomOpenness } from '#src/services/rooms/membership/room-openness.ts';
 import type { StateGrowth } from '#src/services/rooms/membership/state-growth.ts';
@@ -54,7 +54,7 @@ export class RoomSending {
   readonly #events: EventService;
   readonly #aliases: AliasService;
   readonly #relations: RelationRules;
-  readonly #door: MembershipDoor;
+  readonly #gate: MembershipGate;
   readonly #openness: RoomOpenness;
   readonly #newTypes: NewTypes;
   readonly #growth: StateGrowth;
@@ -69,7 +69,7 @@ export class RoomSending {
     readonly events: EventService;
     readonly aliases: AliasService;
     readonly relations: RelationRules;
-    readonly door: MembershipDoor;
+    readonly gate: MembershipGate;
     readonly openness: RoomOpenness;
     readonly newTypes: NewTypes;
     readonly serverName: string;
@@ -84,7 +84,7 @@ export class RoomSending {
     this.#events = options.events;
     this.#aliases = options.aliases;
     this.#relations = options.relations;
-    this.#door = options.door;
+    this.#gate = options.gate;
     this.#openness = options.openness;
     this.#newTypes = options.newTypes;
     this.#growth = options.growth;
@@ -223,14 +223,14 @@ export class RoomSending {
     if (type === 'm.room.third_party_invite' && sender.isGuest === true) throw guestsForbidden();
     const content =
       type === MEMBER
-        ? await this.#door.admit(room, sender, { target: stateKey, content: request.content })
+        ? await this.#gate.admit(room, sender, { target: stateKey, content: request.content })
         : request.content;
     const stillFits = await this.#check(sender, room, type, stateKey, content);
     await this.#newTypes.admit(sender, [{ type, content }]);
     if (type === MEMBER && content['membership'] === 'invite' && !this.#events.isLocal(stateKey))
       return this.#remote.invite(room, sender.userId, stateKey, content);
     const recheck = type === MEMBER && content['membership'] === 'join' ? guestRecheck(sender) : stillFits;
-    // `MembershipDoor` asks about memberships.
+    // `MembershipGate` asks about memberships.
     const checked = type === MEMBER ? {} : await this.#checked(sender);
     return this.#events.send(room, { ...draft(sender, { ...request, content }, stateKey), recheck, ...checked });
   }
@@ -257,7 +257,7 @@ export class RoomSending {
     content: JsonObject,
   ): Promise<EventDraft['recheck']> {
     assertContent({ type, stateKey, content }, this.#placeOf(room));
-    // `MembershipDoor` has checked memberships. What the room refuses is not counted.
+    // `MembershipGate` has checked memberships. What the room refuses is not counted.
     const isAdded = type !== MEMBER && maySet(room, sender.userId, type, stateKey);
     const recheck = isAdded ? this.#growth.admit(sender, room, { type, stateKey, content }) : undefined;
     if (type === 'm.room.canonical_alias' && stateKey === '') await this.#aliases.checkCanonical(room, content);

@@ -9,7 +9,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
 import { roomNidsOf } from '#src/storage/room-model/room-ids.ts';
-import type { RemoteRooms, ToldRoom } from '#src/services/rooms/directory/remote-rooms.ts';
+import type { RemoteRooms, RemoteSpaceSummary } from '#src/services/rooms/directory/remote-rooms.ts';
 import { childrenOf, type ChildState, shownChildren, SPACE } from './space-children.ts';
 
 const DEFAULT_LIMIT = 50;
@@ -69,7 +69,7 @@ interface Seen {
   readonly summary: RoomSummary;
   readonly children: readonly ChildState[];
   /** The server that described it, where this server is not in it. */
-  readonly source?: ToldRoom | undefined;
+  readonly source?: RemoteSpaceSummary | undefined;
 }
 
 /** One user's walk through one tree. */
@@ -198,7 +198,7 @@ export class SpaceHierarchy {
     return { summary: told, children: shownChildren(states, suggestedOnly), source };
   }
 
-  #ask({ roomId, via }: Ahead, walk: Walk): Promise<ToldRoom | undefined> {
+  #ask({ roomId, via }: Ahead, walk: Walk): Promise<RemoteSpaceSummary | undefined> {
     return this.#options.remote.find(roomId, via, walk.suggestedOnly, () => (walk.asked += 1));
   }
 

@@ -6,7 +6,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { obfuscatedAddress, thirdPartyId, type ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
-import type { Actor } from '#src/services/rooms/membership/membership-door.ts';
+import type { Actor } from '#src/services/rooms/membership/membership-gate.ts';
 import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import type { ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
 import { takeTokens } from '#src/services/accounts/sessions/rate-limits.ts';

@@ -34,7 +34,7 @@ export class DeviceListDeltas {
     const changes = await this.#options.changes.between(since, upTo);
     const left = await this.#left(user, since);
     // From here on nothing waits: everything is as of one moment.
-    const companions = companionsOf(user, since, left);
+    const companions = sharedUserChanges(user, since, left);
     const changed = new Set(companions.came);
     for (const { userId, seenBy } of changes) {
       if (seenBy === undefined ? user.shares(userId) : seenBy === user.userId) changed.add(userId);
@@ -43,9 +43,9 @@ export class DeviceListDeltas {
   }
 
   /** Who came to share a room with a user after `since`, the user among them where they came to others, and who shares none any more. */
-  async companions(user: SyncUser, since: PositionVector): Promise<Companions> {
+  async companions(user: SyncUser, since: PositionVector): Promise<SharedUserChanges> {
     const left = await this.#left(user, since);
-    return companionsOf(user, since, left);
+    return sharedUserChanges(user, since, left);
   }
 
   /** Users with whom a room was shared that they, or the user, left since then, whether they came back or not. */
@@ -86,7 +86,7 @@ export class DeviceListDeltas {
 }
 
 /** Who came to share a room with a user, and who shares none any more. */
-export interface Companions {
+export interface SharedUserChanges {
   readonly came: ReadonlySet<string>;
   readonly left: readonly string[];
 }
@@ -98,7 +98,7 @@ const isNewIn = (room: Room, user: SyncUser, since: PositionVector): boolean => 
 };
 
 /** @param left who may share no room any more */
-const companionsOf = (user: SyncUser, since: PositionVector, left: ReadonlySet<string>): Companions => {
+const sharedUserChanges = (user: SyncUser, since: PositionVector, left: ReadonlySet<string>): SharedUserChanges => {
   const came = new Set<string>();
   for (const room of user.joined.values()) {
     if (covers(since, room.lastPosition)) continue;

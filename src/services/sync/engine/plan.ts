@@ -27,7 +27,7 @@ export interface PlannerOptions {
   readonly loader: EventLoader;
   readonly states: PastStates;
   readonly past: MembershipPast;
-  readonly stays: RejoinedRooms;
+  readonly rejoined: RejoinedRooms;
 }
 
 /** What a response will hold, fixed in one turn of the event loop: everything up to one position, whatever happens while it is read. */
@@ -119,7 +119,7 @@ export class SyncPlanner {
     const left = plan.left.size === 0 ? [] : await this.#left(plan, request);
     const joined = request.isInitial
       ? plan.joined
-      : await this.#options.stays.resumed(request.userId, plan.joined, request.since);
+      : await this.#options.rejoined.resumed(request.userId, plan.joined, request.since);
     const outside = plan.outside.size === 0 ? [] : await this.#outside(plan, request, data);
     return [...joined, ...outside, ...left];
   }
@@ -148,7 +148,7 @@ export class SyncPlanner {
       const member = told.get(room.nid);
       if (member === undefined) continue;
       const until = await past.joinedUntil(room, member);
-      const wasKnown = isInitial || (await this.#options.stays.isJoinedIn(room, userId, known.get(room.nid)));
+      const wasKnown = isInitial || (await this.#options.rejoined.isJoinedIn(room, userId, known.get(room.nid)));
       // Of a room that was forgotten since, a user who knew it learns that they are not in it any more, and nothing else.
       const isForgotten = room.member(userId)?.forgotten === true;
       if (until > 0 && !isForgotten && (wasKnown || until > afterOf(room)))

@@ -1,7 +1,7 @@
 import type { Eventually } from '#src/kernel/steps.ts';
 import type { PositionVector, SyncPosition } from '#src/protocol/wire/position.ts';
 import type { RoomPlan } from './room-plan.ts';
-import type { Answer } from './sent-things.ts';
+import type { Answer } from './sent-to-client.ts';
 import type { SyncFilter } from './sync-filter.ts';
 import type { SyncUser } from './sync-user.ts';
 

@@ -19,7 +19,7 @@ import type { LargeSyncs } from './large-syncs.ts';
 import type { SyncPlan, SyncPlanner } from './plan.ts';
 import type { RoomPlan } from './room-plan.ts';
 import type { Part, Section, SectionRequest, SectionView } from './section.ts';
-import type { Answer } from './sent-things.ts';
+import type { Answer } from './sent-to-client.ts';
 import type { SectionPart, SyncEncoder } from './sync-encoder.ts';
 import type { SyncFilters } from './sync-filter.ts';
 import type { SyncRequest, SyncResult } from './sync-request.ts';

@@ -1,7 +1,7 @@
 import { isSamePosition, type SyncPosition } from '#src/protocol/wire/position.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { SentThings } from './sent-things.ts';
+import { SentToClient } from './sent-to-client.ts';
 
 /** Member events that are remembered as sent to one device. */
 const SENT_MEMBERS = 5000;
@@ -27,7 +27,7 @@ export class SyncUser {
   /** The rooms that they are joined to. Holding them here keeps them in memory. */
   readonly joined = new Map<number, Room>();
   readonly #waiters = new Set<() => void>();
-  readonly #sentMembers = new Map<string, SentThings<number>>();
+  readonly #sentMembers = new Map<string, SentToClient<number>>();
   #version = 0;
   /** By section, the version that it made last. */
   readonly #woken: number[] = [];
@@ -111,9 +111,9 @@ export class SyncUser {
   /**
    * Which member events a device has: room and user -> the event. Client-Server API, "Lazy-loading room members": they are redundant then.
    */
-  sentMembers(deviceId: string): SentThings<number> {
+  sentMembers(deviceId: string): SentToClient<number> {
     let sent = this.#sentMembers.get(deviceId);
-    if (sent === undefined) this.#sentMembers.set(deviceId, (sent = new SentThings(SENT_MEMBERS)));
+    if (sent === undefined) this.#sentMembers.set(deviceId, (sent = new SentToClient(SENT_MEMBERS)));
     return sent;
   }
 

@@ -1,9 +1,9 @@
-import { GiveWay } from '#src/kernel/give-way.ts';
+import { LoopYield } from '#src/kernel/loop-yield.ts';
 import type { Subscribable } from '#src/kernel/signal.ts';
 import { covers, ORIGIN, type PositionVector } from '#src/protocol/wire/position.ts';
 import type { DeviceListDeltas } from '../device-lists/device-list-deltas.ts';
 import type { Part, Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
-import { SentThings } from '../engine/sent-things.ts';
+import { SentToClient } from '../engine/sent-to-client.ts';
 import type { SyncUser } from '../engine/sync-user.ts';
 import type { DueProfile, ProfileAnswer, ProfileUpdates } from '../profiles/profile-updates.ts';
 import type { RoomEventsSection } from './room-events.ts';
@@ -33,7 +33,7 @@ class SentProfiles {
   #asked: PositionVector = ORIGIN;
   #before: ReadonlySet<string>;
   /** For devices that load members lazily: the users whose whole profiles they have. */
-  readonly users = new SentThings<true>(MAX_SENT);
+  readonly users = new SentToClient<true>(MAX_SENT);
   readonly #rests = new Map<number, readonly DueProfile[]>();
 
   constructor(fields: ReadonlySet<string>) {
@@ -127,7 +127,7 @@ export class ProfilesSection implements Section {
     const rest = request.rest === undefined ? [] : sent.rest(request.rest);
     const whole: DueProfile[] = [...(rest ?? [])];
     if (rest === undefined || (!filter.lazyLoadMembers && (isAnew || isWider)))
-      whole.push(...(await companionsOf(user)));
+      whole.push(...(await sharedUserChanges(user)));
     if (filter.lazyLoadMembers) {
       if (isAnew) whole.push(user.userId);
       if (isWider) whole.push(...sent.users.keys);
@@ -167,13 +167,13 @@ export class ProfilesSection implements Section {
 const userOf = (due: DueProfile): string => (typeof due === 'string' ? due : due[0]);
 
 /** The user, and the users of this server with whom they share rooms. */
-const companionsOf = async (user: SyncUser): Promise<Iterable<string>> => {
+const sharedUserChanges = async (user: SyncUser): Promise<Iterable<string>> => {
   const found = new Set([user.userId]);
-  const way = new GiveWay(MEMBERS_AT_ONCE);
+  const loopYield = new LoopYield(MEMBERS_AT_ONCE);
   for (const room of user.joined.values()) {
     for (const { userId, local, membership } of room.members.values())
       if (local && membership === 'join') found.add(userId);
-    const turn = way.after(room.members.size);
+    const turn = loopYield.after(room.members.size);
     if (turn !== undefined) await turn;
   }
   return found;

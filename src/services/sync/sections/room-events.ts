@@ -1,6 +1,6 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Eventually } from '#src/kernel/steps.ts';
-import { GiveWay } from '#src/kernel/give-way.ts';
+import { LoopYield } from '#src/kernel/loop-yield.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -101,7 +101,7 @@ export class RoomEventsSection implements Section {
     );
     const relations = await this.#relations(drafts, request, ignored);
     const parts: TellingOfRoom[] = [];
-    const way = new GiveWay(CHARACTERS_AT_ONCE);
+    const loopYield = new LoopYield(CHARACTERS_AT_ONCE);
     for (const [index, draft] of drafts.entries()) {
       this.#drafts.set(draft.plan, draft);
       const state = (wanted[index] ?? []).map((nid) => loaded.get(nid)).filter((event) => event !== undefined);
@@ -111,7 +111,7 @@ export class RoomEventsSection implements Section {
       );
       const part = this.#encode(draft, told, request, relations.get(draft));
       parts.push([draft.plan, part]);
-      const turn = way.after(CHARACTERS_OF_ROOM + lengthOf(part));
+      const turn = loopYield.after(CHARACTERS_OF_ROOM + lengthOf(part));
       if (turn !== undefined) await turn;
     }
     return parts;

@@ -3,7 +3,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { UserAccountData } from '#src/services/user-data/account-data/user-account-data.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { GiveWay } from '#src/kernel/give-way.ts';
+import type { LoopYield } from '#src/kernel/loop-yield.ts';
 import type { RoomActivity } from './room-activity.ts';
 import { StateWanted } from './required-state.ts';
 import type { ListFilters, ListWish, RoomWish } from './sliding-request.ts';
@@ -84,7 +84,7 @@ const tagsOf = (data: UserAccountData, room: Room): readonly string[] => {
 const childrenOf = async (
   spaces: readonly string[],
   rooms: readonly ListedRoom[],
-  way: GiveWay,
+  loopYield: LoopYield,
 ): Promise<ReadonlySet<string>> => {
   const wanted = new Set(spaces);
   const children = new Set<string>();
@@ -92,7 +92,7 @@ const childrenOf = async (
     if (!wanted.has(room.roomId) || member.membership !== 'join') continue;
     for (const { event } of room.state.values())
       if (event.type === 'm.space.child' && Array.isArray(event.content['via'])) children.add(event.stateKey ?? '');
-    await way.after(CHARACTERS_OF_LOOK * room.state.size);
+    await loopYield.after(CHARACTERS_OF_LOOK * room.state.size);
   }
   return children;
 };
@@ -117,15 +117,15 @@ export class ListContext {
     return this.#direct.has(room.roomId);
   }
 
-  /** The rooms of a list, the most recent first. @param way is told how much was looked at */
-  async rooms(wish: ListWish, way: GiveWay): Promise<readonly ListedRoom[]> {
-    const tests = await this.#tests(wish.filters, way);
+  /** The rooms of a list, the most recent first. @param loopYield is told how much was looked at */
+  async rooms(wish: ListWish, loopYield: LoopYield): Promise<readonly ListedRoom[]> {
+    const tests = await this.#tests(wish.filters, loopYield);
     if (this.#hasPartial) tests.push((listed) => this.isReadyFor(wish, listed));
     if (tests.length === 0) return this.#rooms;
     const found: ListedRoom[] = [];
     for (const listed of this.#rooms) {
       if (tests.every((test) => test(listed))) found.push(listed);
-      const turn = way.after(CHARACTERS_OF_LOOK * tests.length);
+      const turn = loopYield.after(CHARACTERS_OF_LOOK * tests.length);
       if (turn !== undefined) await turn;
     }
     return found;
@@ -147,7 +147,7 @@ export class ListContext {
     return tags;
   }
 
-  async #tests(filters: ListFilters, way: GiveWay): Promise<((listed: ListedRoom) => boolean)[]> {
+  async #tests(filters: ListFilters, loopYield: LoopYield): Promise<((listed: ListedRoom) => boolean)[]> {
     const tests: ((listed: ListedRoom) => boolean)[] = [];
     const { isDm, isEncrypted, isInvited, nameLike, notRoomTypes, notTags, roomTypes, spaces, tags } = filters;
     if (isInvited !== undefined) tests.push(({ member }) => (member.membership === 'invite') === isInvited);
@@ -162,7 +162,7 @@ export class ListContext {
       tests.push(({ room }) => !unwanted.has(room.roomType ?? null));
     }
     if (spaces !== undefined) {
-      const children = await childrenOf(spaces, this.#rooms, way);
+      const children = await childrenOf(spaces, this.#rooms, loopYield);
       tests.push(({ room }) => children.has(room.roomId));
     }
     if (tags !== undefined) {

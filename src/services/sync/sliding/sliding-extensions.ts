@@ -38,7 +38,7 @@ export interface ExtensionRoom {
   readonly room: Room;
   readonly isJoined: boolean;
   /** It did not fit into this answer: it stays as it was sent, and what there is to tell of it comes with a later one. */
-  readonly isUntold: boolean;
+  readonly isDeferred: boolean;
   readonly sent: SentRoom | undefined;
   /** The names of the lists whose windows it is in. */
   readonly lists: readonly string[];
@@ -124,7 +124,7 @@ export class SlidingExtensions {
     span: ExtensionSpan,
     hidden: ReadonlySet<string>,
   ): Promise<ExtensionsRead> {
-    const rooms = wanted.filter(({ isUntold }) => !isUntold);
+    const rooms = wanted.filter(({ isDeferred }) => !isDeferred);
     const { userId, deviceId } = request;
     const answers: { -readonly [Name in keyof ExtensionAnswers]: ExtensionAnswers[Name] } = {};
     let isNews = false;
@@ -184,7 +184,7 @@ export class SlidingExtensions {
       const { name, fields } = wishes.profiles;
       const { profiles: told, since, upTo } = span;
       // More fields are told once, also of members whom the client knows from rooms that are still to come.
-      const known = wanted.filter(({ isUntold, sent }) => !isUntold || sent !== undefined);
+      const known = wanted.filter(({ isDeferred, sent }) => !isDeferred || sent !== undefined);
       const inSight = chosen(wishes.profiles, known);
       const { users, due } = await this.#sources.profileUpdates.read({
         user,

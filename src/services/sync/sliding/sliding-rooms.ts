@@ -1,5 +1,5 @@
 import type { PositionVector } from '#src/protocol/wire/position.ts';
-import type { GiveWay } from '#src/kernel/give-way.ts';
+import type { LoopYield } from '#src/kernel/loop-yield.ts';
 import { NO_FILTER } from '#src/protocol/filters/parse-filter.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -27,7 +27,7 @@ const CHARACTERS_OF_ENTRY = 10;
 const CHARACTERS_OF_ROOM = 1_000;
 
 /** A room of an answer. */
-export interface ToldRoom {
+export interface AnsweredRoom {
   readonly answer: RoomAnswer;
   /** What the client will know of it. */
   readonly sent: SentRoom;
@@ -64,7 +64,7 @@ export class SlidingRooms {
    * others stay as they are, and come with a later answer.
    *
    * @param before the position up to which the connection knows everything; undefined for nothing
-   * @param way is told how many characters were written
+   * @param loopYield is told how many characters were written
    */
   async read(
     rooms: readonly WantedRoom[],
@@ -72,13 +72,13 @@ export class SlidingRooms {
     before: PositionVector | undefined,
     end: { readonly vector: PositionVector; readonly count: number },
     isDirect: (room: Room) => boolean,
-    way: GiveWay,
-  ): Promise<{ readonly told: readonly ToldRoom[]; readonly untold: ReadonlySet<Room> }> {
+    loopYield: LoopYield,
+  ): Promise<{ readonly answered: readonly AnsweredRoom[]; readonly deferred: ReadonlySet<Room> }> {
     const { mostBytes, unread } = this.#options;
     const found = await this.#spans.find(rooms, request.userId, end.vector, isDirect);
-    if (found.length === 0) return { told: [], untold: NONE };
-    const spans = await firstOf(found, request.userId, mostBytes, way);
-    const untold = new Set(found.slice(spans.length).map(({ plan }) => plan.room));
+    if (found.length === 0) return { answered: [], deferred: NONE };
+    const spans = await firstOf(found, request.userId, mostBytes, loopYield);
+    const deferred = new Set(found.slice(spans.length).map(({ plan }) => plan.room));
     const drafts = await this.#drafts(spans, request);
     const joined = spans.filter(({ plan }) => plan.section === 'join').map(({ plan }) => plan.room);
     if (joined.length > 1) await unread.load(request.userId, joined);
@@ -88,7 +88,7 @@ export class SlidingRooms {
     const state: SentState[] = [];
     for (const span of spans) {
       state.push(stateToSend(span, drafts.get(span), request.userId, atLeave.get(span.plan), resolved.get(span)));
-      await way.after(CHARACTERS_OF_ENTRY * (span.plan.room.state.size + span.plan.room.members.size));
+      await loopYield.after(CHARACTERS_OF_ENTRY * (span.plan.room.state.size + span.plan.room.members.size));
     }
     const heroes = spans.map((span) => {
       const { plan, isInitial } = span;
@@ -120,12 +120,12 @@ export class SlidingRooms {
         strippedState: await this.#stripped(span, request.userId),
       })),
     );
-    const told: ToldRoom[] = [];
+    const answered: AnsweredRoom[] = [];
     for (const [index, span] of spans.entries()) {
       const { counts, strippedState } = beside[index] as (typeof beside)[number];
       const { nids, lazy } = state[index] ?? { nids: [], lazy: new Map<string, number>() };
       const isDm = isDirect(span.plan.room);
-      const requiredState = await this.#requiredState(span, nids, loaded, request, way);
+      const requiredState = await this.#requiredState(span, nids, loaded, request, loopYield);
       const answer: RoomAnswer = {
         ...this.#answer(span, drafts.get(span), request, before, atLeave.get(span.plan), resolved.get(span)),
         requiredState,
@@ -148,10 +148,10 @@ export class SlidingRooms {
         lazy,
         ...counts,
       };
-      told.push({ answer, sent, met: newMembersIn(span, lazy, loaded, nids) });
-      await way.after(CHARACTERS_OF_ROOM + (answer.timeline?.length ?? 0));
+      answered.push({ answer, sent, met: newMembersIn(span, lazy, loaded, nids) });
+      await loopYield.after(CHARACTERS_OF_ROOM + (answer.timeline?.length ?? 0));
     }
-    return { told, untold };
+    return { answered, deferred };
   }
 
   /** The state of a room in the answer; large states are written in several turns of the event loop. */
@@ -160,7 +160,7 @@ export class SlidingRooms {
     nids: readonly number[],
     loaded: ReadonlyMap<number, StoredEvent>,
     { userId, deviceId }: Pick<SectionRequest, 'userId' | 'deviceId'>,
-    way: GiveWay,
+    loopYield: LoopYield,
   ): Promise<readonly string[]> {
     const filter = this.filter(wanted.timelineLimit);
     const texts: string[] = [];
@@ -170,7 +170,7 @@ export class SlidingRooms {
       const membership = event.nid >= member.since ? member.membership : 'leave';
       const text = this.#options.encoder.event({ event, membership }, { userId, deviceId }, filter);
       texts.push(text);
-      const turn = way.after(text.length);
+      const turn = loopYield.after(text.length);
       if (turn !== undefined) await turn;
     }
     return texts;
@@ -315,7 +315,7 @@ const firstOf = async (
   spans: readonly Span[],
   userId: string,
   most: number,
-  way: GiveWay,
+  loopYield: LoopYield,
 ): Promise<readonly Span[]> => {
   if (spans.length === 1) return spans;
   let bytes = 0;
@@ -328,7 +328,7 @@ const firstOf = async (
     const nids = new Set(stateToSend(span, undefined, userId, undefined).nids);
     for (const { event } of room.state.values()) if (nids.delete(event.nid)) bytes += event.json.length;
     bytes += BYTES_OF_MEMBER * nids.size;
-    await way.after(CHARACTERS_OF_ENTRY * (room.state.size + room.members.size));
+    await loopYield.after(CHARACTERS_OF_ENTRY * (room.state.size + room.members.size));
   }
   return spans;
 };

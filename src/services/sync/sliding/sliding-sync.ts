@@ -1,5 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import { GiveWay } from '#src/kernel/give-way.ts';
+import { LoopYield } from '#src/kernel/loop-yield.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
@@ -154,10 +154,10 @@ export class SlidingSync {
           const { version } = user;
           const { userId } = request;
           const mayBeLarge = isFirst || isLarge(request);
-          const way = mayBeLarge
-            ? new GiveWay(CHARACTERS_AT_ONCE, () => largeSyncs.pause(userId))
-            : new GiveWay(CHARACTERS_AT_ONCE);
-          const compute = (): Promise<Computed> => this.#compute(user, request, connection.state, way);
+          const loopYield = mayBeLarge
+            ? new LoopYield(CHARACTERS_AT_ONCE, () => largeSyncs.pause(userId))
+            : new LoopYield(CHARACTERS_AT_ONCE);
+          const compute = (): Promise<Computed> => this.#compute(user, request, connection.state, loopYield);
           const computed = await (mayBeLarge ? largeSyncs.run(userId, compute) : compute());
           if (computed.isEmpty && !wait.isOver) {
             await wait.since(version);
@@ -216,7 +216,12 @@ export class SlidingSync {
     return known;
   }
 
-  async #compute(user: SyncUser, request: SlidingRequest, state: ConnectionState, way: GiveWay): Promise<Computed> {
+  async #compute(
+    user: SyncUser,
+    request: SlidingRequest,
+    state: ConnectionState,
+    loopYield: LoopYield,
+  ): Promise<Computed> {
     const { accountData, activity, ephemeral, extensions, notJoinedRooms, slidingRooms, writer } = this.#options;
     const { userId, deviceId } = request;
     const data = accountData.peek(userId) ?? (await accountData.load(userId));
@@ -231,8 +236,8 @@ export class SlidingSync {
       ...outside.listed,
     ].toSorted((a, b) => b.activity - a.activity || b.room.nid - a.room.nid);
     const context = new ListContext(data, listed);
-    const { lists, wanted } = await wishesOf(request, context, listed, outside.left, way);
-    const combinedOf = await combinedWishes(wanted, userId, way);
+    const { lists, wanted } = await wishesOf(request, context, listed, outside.left, loopYield);
+    const combinedOf = await combinedWishes(wanted, userId, loopYield);
     // From here to the reading of rooms one turn of the event loop: everything that is told lies before this end.
     const end = { vector: writer.committed(), count: ephemeral.current };
     // Joins and leaves during the computation of lists come with the next answer.
@@ -242,27 +247,27 @@ export class SlidingSync {
       const { timelineLimit, state: stateWanted } = combinedOf.get(one) ?? combined(one.wishes, userId);
       return { listed: of, timelineLimit, state: stateWanted, lists: names, sent: state.rooms.get(of.room.nid) };
     });
-    const { told, untold } = await slidingRooms.read(
+    const { answered, deferred } = await slidingRooms.read(
       rooms,
       { user, userId, deviceId, ignored: () => hidden },
       state.vector,
       end,
       (room) => context.isDirect(room),
-      way,
+      loopYield,
     );
-    const toldOf = new Map(told.map(({ met, sent }) => [sent, met]));
-    const answered = new Map(told.map(({ answer, sent }) => [answer.listed.room, sent]));
+    const metOf = new Map(answered.map(({ met, sent }) => [sent, met]));
+    const sentOf = new Map(answered.map(({ answer, sent }) => [answer.listed.room, sent]));
     const extensionRooms = all.map(({ listed: { room, member }, lists: names, isSubscribed }, index): ExtensionRoom => {
       const sent = state.rooms.get(room.nid);
-      const now = answered.get(room);
+      const now = sentOf.get(room);
       return {
         room,
         isJoined: member.membership === 'join',
         lists: names,
         isSubscribed,
-        isUntold: untold.has(room),
+        isDeferred: deferred.has(room),
         sent,
-        met: now === undefined ? [] : toldOf.get(now),
+        met: now === undefined ? [] : metOf.get(now),
         seen: rooms[index]?.state.lazyMembers === true ? [...((now ?? sent)?.lazy.keys() ?? [])] : undefined,
       };
     });
@@ -276,17 +281,17 @@ export class SlidingSync {
       hidden,
     );
     const hasOtherCounts = lists.some(({ name, count }) => state.counts.get(name) !== count);
-    const toldRooms = new Set(told.map(({ answer }) => answer.listed.room));
+    const answeredRooms = new Set(answered.map(({ answer }) => answer.listed.room));
     return {
       lists,
-      rooms: told,
+      rooms: answered,
       extensions: extended.answers,
       known: { keys: extended.keys, profiles: extended.profiles },
       quiet: rooms.filter(
-        ({ listed: { room }, sent }) => sent !== undefined && !toldRooms.has(room) && !untold.has(room),
+        ({ listed: { room }, sent }) => sent !== undefined && !answeredRooms.has(room) && !deferred.has(room),
       ),
       end,
-      isEmpty: state.vector !== undefined && told.length === 0 && !extended.isNews && !hasOtherCounts,
+      isEmpty: state.vector !== undefined && answered.length === 0 && !extended.isNews && !hasOtherCounts,
     };
   }
 }
@@ -316,7 +321,7 @@ const wishesOf = async (
   context: ListContext,
   listed: readonly ListedRoom[],
   left: readonly ListedRoom[],
-  way: GiveWay,
+  loopYield: LoopYield,
 ): Promise<{ readonly lists: readonly ListAnswer[]; readonly wanted: readonly Wishes[] }> => {
   const wanted = new Map<number, Wishes>();
   const want = (one: ListedRoom, wish: RoomWish): Wishes => {
@@ -327,7 +332,7 @@ const wishesOf = async (
   };
   const lists: ListAnswer[] = [];
   for (const [name, wish] of asked) {
-    const rooms = await context.rooms(wish, way);
+    const rooms = await context.rooms(wish, loopYield);
     const within = windowed(rooms, wish.ranges);
     for (const one of within) want(one, wish).lists.push(name);
     const ranges = wish.ranges ?? [[0, Math.max(rooms.length - 1, 0)] as const];
@@ -336,7 +341,7 @@ const wishesOf = async (
       roomIds: rooms.slice(first, last + 1).map(({ room }) => room.roomId),
     }));
     lists.push({ name, count: rooms.length, windows });
-    await way.after(CHARACTERS_OF_WISH * (1 + within.length));
+    await loopYield.after(CHARACTERS_OF_WISH * (1 + within.length));
   }
   if (subscriptions.size > 0) {
     const byId = new Map([...listed, ...left].map((one) => [one.room.roomId, one]));
@@ -354,7 +359,7 @@ const wishesOf = async (
 const combinedWishes = async (
   wanted: readonly Wishes[],
   userId: string,
-  way: GiveWay,
+  loopYield: LoopYield,
 ): Promise<ReadonlyMap<Wishes, CombinedWish>> => {
   const found = new Map<Wishes, CombinedWish>();
   // Most rooms are wanted by the same lists.
@@ -370,7 +375,7 @@ const combinedWishes = async (
       characters += CHARACTERS_OF_WISH * wishes.length + wish.state.key.length;
     }
     found.set(one, wish);
-    const turn = way.after(characters);
+    const turn = loopYield.after(characters);
     if (turn !== undefined) await turn;
   }
   return found;

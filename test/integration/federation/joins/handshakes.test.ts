@@ -9,7 +9,7 @@ import { buildPdu, type BuiltPdu } from '#src/protocol/events/build-pdu.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import { systemRandom } from '#src/kernel/random.ts';
 import type { Answer, InProcessServer, Json } from '#test/support/in-process-server.ts';
-import { OutsideCleaner } from '#src/services/federation/joins/outside-cleaner.ts';
+import { UnjoinedRoomCleaner } from '#src/services/federation/joins/unjoined-room-cleaner.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 import { PushGateway } from '#test/support/push-gateway.ts';
 import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
@@ -492,7 +492,7 @@ describe('handshakes with servers that are not in a room', function () {
       await outsideCleaner.clean(new AbortController().signal);
       expect(await rooms.heardOf(roomId)).not.to.equal(undefined);
       const clock = new ManualClock(federation.clock.now() + 91 * 86_400_000);
-      await new OutsideCleaner({ database, rooms, writer, clock }).clean(new AbortController().signal);
+      await new UnjoinedRoomCleaner({ database, rooms, writer, clock }).clean(new AbortController().signal);
       expect(await rooms.heardOf(roomId)).to.equal(undefined);
       expect(await invitesOf('quin')).to.have.all.keys(kept);
       // It can be heard of again.

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { DelayedSchedule } from '#src/services/rooms/delayed-events/delayed-schedule.ts';
-import { DelayTurns } from '#src/services/rooms/delayed-events/delay-turns.ts';
+import { DelayedEventLocks } from '#src/services/rooms/delayed-events/delayed-event-locks.ts';
 import { sql } from '#src/storage/database.ts';
 import {
   type DelayedEventRecord,
@@ -21,7 +21,7 @@ describe('the schedule of delayed events', function () {
   this.timeout(60_000);
   let clone: TestDatabase;
   let clock: ManualClock;
-  let turns: DelayTurns;
+  let turns: DelayedEventLocks;
   let schedule: DelayedSchedule;
   let send: (record: DelayedEventRecord) => Promise<MatrixError | undefined>;
   let sent: string[];
@@ -29,7 +29,7 @@ describe('the schedule of delayed events', function () {
   beforeEach(async () => {
     clone = await cloneDatabase();
     clock = new ManualClock();
-    turns = new DelayTurns();
+    turns = new DelayedEventLocks();
     sent = [];
     send = async (record) => {
       sent.push(record.delay_id);

@@ -20,7 +20,7 @@ const TIGHT = 0.2;
  * is free, its events wait, and other rooms do not. Nor may a server make many rooms grow by as much as is free for each: where all of them
  * together have grown too fast, those wait that grow most.
  */
-export class StatePace {
+export class InboundStateLimiter {
   readonly #rateLimiter: RateLimiter;
   readonly #logger: Logger;
   /** Rooms whose events wait, or wait again with the next one that is large, by number. */

@@ -15,7 +15,10 @@ const MAX_BYTES = 32_768;
  * The stripped state that another server sends with an invite or a knock, as clients get it. What is no state event, or too much, is left
  * out. Client-Server API, "Stripped state".
  */
-export const toldState = (state: JsonValue | undefined, version: RoomVersion): readonly StrippedStateEvent[] => {
+export const receivedRoomState = (
+  state: JsonValue | undefined,
+  version: RoomVersion,
+): readonly StrippedStateEvent[] => {
   if (!Array.isArray(state)) return [];
   const told: StrippedStateEvent[] = [];
   let left = MAX_BYTES;
@@ -54,7 +57,7 @@ const sizeOf = (event: StrippedStateEvent): number => {
  *
  * @param member the inviter's member event, which is added
  */
-export const describedState = (room: Room, member: StoredEvent | undefined): readonly JsonObject[] => {
+export const sentRoomState = (room: Room, member: StoredEvent | undefined): readonly JsonObject[] => {
   const events = STRIPPED_STATE_TYPES.flatMap((type) => room.stateEvent(type) ?? []);
   return [...events, ...(member === undefined ? [] : [member])].map(({ pdu }) => {
     const { unsigned: _unsigned, ...rest } = pdu;

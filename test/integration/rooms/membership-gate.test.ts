@@ -119,11 +119,11 @@ describe('every way to change a membership', function () {
         preset: 'public_chat',
         initial_state: [{ type: 'm.room.guest_access', content: { guest_access: 'can_join' } }],
       });
-      const { door } = server.services;
-      const admit = door.admit.bind(door);
+      const { membershipGate } = server.services;
+      const admit = membershipGate.admit.bind(membershipGate);
       const closed = Promise.withResolvers<void>();
       const admitted = Promise.withResolvers<void>();
-      door.admit = async (...change) => {
+      membershipGate.admit = async (...change) => {
         const content = await admit(...change);
         admitted.resolve();
         await closed.promise;

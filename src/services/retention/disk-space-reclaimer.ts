@@ -17,7 +17,7 @@ const REBUILD_SHARE = 0.2;
 /** Bytes under which nothing is worth the work. */
 const SMALL = 1024 * 1024;
 
-export interface SpaceReturnerOptions {
+export interface DiskSpaceReclaimerOptions {
   readonly database: Database;
   readonly clock: Clock;
   readonly timers: Timers;
@@ -31,15 +31,15 @@ export interface SpaceReturnerOptions {
  * purged lies at its beginning: so the rows at the end are moved into the free places in front first, a few pages at a time, and
  * the table is not locked (as VACUUM FULL would).
  */
-export class SpaceReturner {
-  readonly #options: SpaceReturnerOptions;
+export class DiskSpaceReclaimer {
+  readonly #options: DiskSpaceReclaimerOptions;
 
-  constructor(options: SpaceReturnerOptions) {
+  constructor(options: DiskSpaceReclaimerOptions) {
     this.#options = options;
   }
 
   /** @returns whether it came to its end */
-  async returnSpace(signal: AbortSignal): Promise<boolean> {
+  async reclaimDiskSpace(signal: AbortSignal): Promise<boolean> {
     for (const table of PURGED_TABLES) if (!(await this.#shrink(table, signal))) return false;
     return true;
   }

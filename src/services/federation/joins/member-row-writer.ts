@@ -11,7 +11,7 @@ const AT_ONCE = 500;
  * Writes memberships of a remote room, a few hundred at a time, before the room's state has them. What an interrupted attempt
  * leaves is overwritten by the next one.
  */
-export class MembersAhead {
+export class MemberRowWriter {
   readonly #writer: Writer;
 
   constructor(writer: Writer) {

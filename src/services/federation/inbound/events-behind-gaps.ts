@@ -7,7 +7,7 @@ interface Waiting {
 }
 
 /** The event whose turn it is. */
-export interface NextAside {
+export interface NextBehindGap {
   /** Its place in the line. */
   readonly seq: number;
   readonly until: number;
@@ -19,7 +19,7 @@ export interface NextAside {
  * Events of one server and room before which something is missing, in their order. They are read when their turn comes: here are their places in the
  * line, and what each lacks, so that what comes wakes those that wait for it, and no others.
  */
-export class EventsAside {
+export class EventsBehindGaps {
   readonly #waiting = new Map<number, Waiting>();
   /** Places by what is lacked. */
   readonly #lacking = new Map<string, Set<number>>();
@@ -68,7 +68,7 @@ export class EventsAside {
   }
 
   /** Those of which something came, then the first one, if their server is to be asked. */
-  next(): NextAside | undefined {
+  next(): NextBehindGap | undefined {
     const [ready] = this.#ready;
     const [first] = this.isDue && ready === undefined ? this.#waiting.keys() : [];
     const seq = ready ?? first;

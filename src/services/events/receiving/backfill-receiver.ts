@@ -17,13 +17,13 @@ import type { AwaitedRedactionRow, EventRow, MissingPrevRow, StateDeltaRow } fro
 import { writePast } from '#src/storage/events/past-writes.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { LateRedactions } from './late-redactions.ts';
-import { PastPositions } from './past-positions.ts';
+import { BackfillPositions } from './backfill-positions.ts';
 import { judgePast } from './received-verdict.ts';
 import { type HeldBack, heldBackRedaction } from './redaction-verdict.ts';
 import { isReplaceable, ReceivingTurn, type ReceivingTurnOptions } from './receiving-turn.ts';
 import { withoutUnsigned } from '#src/services/room-model/event/stored-json.ts';
 
-export interface PastReceiverOptions extends ReceivingTurnOptions {
+export interface BackfillReceiverOptions extends ReceivingTurnOptions {
   readonly interner: Interner;
   readonly stream: RoomEventStream;
   readonly lateRedactions: Pick<LateRedactions, 'await'>;
@@ -45,13 +45,13 @@ interface Batch {
  * Accepts backfilled events: those from before a room's live history. They are judged by their auth events and by the state before them,
  * get positions before everything that is live, and do not change the room's current state.
  */
-export class PastReceiver {
-  readonly #options: PastReceiverOptions;
-  readonly #positions: PastPositions;
+export class BackfillReceiver {
+  readonly #options: BackfillReceiverOptions;
+  readonly #positions: BackfillPositions;
 
-  constructor(options: PastReceiverOptions) {
+  constructor(options: BackfillReceiverOptions) {
     this.#options = options;
-    this.#positions = new PastPositions(options.database);
+    this.#positions = new BackfillPositions(options.database);
   }
 
   /**

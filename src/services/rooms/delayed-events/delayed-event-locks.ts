@@ -1,7 +1,7 @@
 import { SerialByKey } from '#src/kernel/serial.ts';
 
 /** A lock for each delayed event: one request at a time works on it. */
-export class DelayTurns {
+export class DelayedEventLocks {
   readonly #turns = new SerialByKey<string>();
   /** Delayed event -> requests that work on it or wait for their turn. */
   readonly #busy = new Map<string, number>();

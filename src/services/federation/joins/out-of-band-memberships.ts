@@ -15,14 +15,14 @@ import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { memberRow } from '#src/services/room-model/room/member-row.ts';
 import { type Member, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { toldStateKey } from '#src/services/rooms/membership/stripped-room.ts';
+import { receivedRoomStateKey } from '#src/services/rooms/membership/stripped-room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { positionsById } from '#src/storage/room-model/event-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
-import type { OutsideRooms } from './outside-rooms.ts';
+import type { UnjoinedRooms } from './unjoined-rooms.ts';
 
 /** An out-of-band membership: of a local user in a room that this server is not in. */
-export interface OutsideMembership {
+export interface OutOfBandMembership {
   readonly roomId: string;
   readonly version: RoomVersion;
   readonly event: IdentifiedPdu;
@@ -32,11 +32,11 @@ export interface OutsideMembership {
   readonly jobs?: readonly JobRequest[];
 }
 
-export interface OutsideMembershipsOptions {
+export interface OutOfBandMembershipsOptions {
   readonly database: Database;
   readonly interner: Interner;
   readonly loader: EventLoader;
-  readonly outsideRooms: OutsideRooms;
+  readonly unjoinedRooms: UnjoinedRooms;
   readonly writer: Writer;
   readonly stream: RoomEventStream;
   readonly events: EventService;
@@ -48,10 +48,10 @@ export interface OutsideMembershipsOptions {
  * each with the stripped state that came with it; sync shows them to the user. Whether the room's history has accepted them is known once
  * the server joins the room.
  */
-export class OutsideMemberships {
-  readonly #options: OutsideMembershipsOptions;
+export class OutOfBandMemberships {
+  readonly #options: OutOfBandMembershipsOptions;
 
-  constructor(options: OutsideMembershipsOptions) {
+  constructor(options: OutOfBandMembershipsOptions) {
     this.#options = options;
   }
 
@@ -60,7 +60,7 @@ export class OutsideMemberships {
    *
    * @returns undefined when a user of this server is in the room by now: the room's history tells it then
    */
-  async store(membership: OutsideMembership): Promise<StoredEvent | undefined> {
+  async store(membership: OutOfBandMembership): Promise<StoredEvent | undefined> {
     const room = await this.#room(membership);
     return room.turns.exclusively(async () => {
       while (room.isAhead) await this.#options.writer.nextBatch();
@@ -78,9 +78,9 @@ export class OutsideMemberships {
     return member.event === 0 ? undefined : this.#options.loader.one(room, member.event);
   }
 
-  #room({ roomId, version, event, state }: OutsideMembership): Promise<Room> {
+  #room({ roomId, version, event, state }: OutOfBandMembership): Promise<Room> {
     const create = state.find(({ type, state_key: key }) => type === 'm.room.create' && key === '');
-    return this.#options.outsideRooms.ensure({
+    return this.#options.unjoinedRooms.ensure({
       roomId,
       version,
       creator: create?.sender ?? event.pdu.sender,
@@ -88,7 +88,7 @@ export class OutsideMemberships {
     });
   }
 
-  async #write(room: Room, { event: incoming, state, jobs }: OutsideMembership): Promise<StoredEvent> {
+  async #write(room: Room, { event: incoming, state, jobs }: OutOfBandMembership): Promise<StoredEvent> {
     const { classifier, database, events, interner, loader, stream, writer } = this.#options;
     const { pdu, eventId } = incoming;
     const userId = pdu.state_key ?? '';
@@ -113,8 +113,8 @@ export class OutsideMemberships {
       state: 0,
       flags: EVENT_FLAGS.outlier | EVENT_FLAGS.outOfBand | flagsOfVerdict(notification),
       replaces: previous?.nid,
-      json: canonicalJson(withTold(pdu, state), 'lenient'),
-      pdu: withTold(pdu, state),
+      json: canonicalJson(withStrippedState(pdu, state), 'lenient'),
+      pdu: withStrippedState(pdu, state),
     };
     const event = present ?? new StoredEvent(parts);
     if (present === undefined) event.previous = previous;
@@ -165,7 +165,7 @@ export class OutsideMemberships {
         ],
       },
       publish: () => {
-        room.applyOutside(pos, after);
+        room.applyOutOfBand(pos, after);
         loader.remember(event);
         stream.publish({ kind: 'appended', room, events: [{ event, member: { before, after }, mentions }] });
       },
@@ -175,9 +175,9 @@ export class OutsideMemberships {
 }
 
 /** The event with the stripped state in `unsigned`, as clients get it. Nothing else of its `unsigned` is kept. */
-const withTold = (pdu: Pdu, state: readonly StrippedStateEvent[]): Pdu => {
+const withStrippedState = (pdu: Pdu, state: readonly StrippedStateEvent[]): Pdu => {
   const { unsigned: _unsigned, ...rest } = pdu;
   const { membership } = pdu.content;
   const isOpen = membership === 'invite' || membership === 'knock';
-  return (isOpen ? { ...rest, unsigned: { [toldStateKey(membership)]: state } } : rest) as Pdu;
+  return (isOpen ? { ...rest, unsigned: { [receivedRoomStateKey(membership)]: state } } : rest) as Pdu;
 };

@@ -10,7 +10,7 @@ import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
 
 /** Between the server and the network: its public address, its rate limits, its outbound requests. */
-export interface Outside {
+export interface Outbound {
   readonly publicAddress: PublicAddress;
   /** Finds where names are, for everything that this server asks of others. */
   readonly nameResolver: NameResolver;
@@ -23,7 +23,7 @@ export interface Outside {
   readonly appserviceApi: ApplicationServicesApi;
 }
 
-export function composeOutside(below: Platform & ServerFiles): Slice<Outside> {
+export function composeOutbound(below: Platform & ServerFiles): Slice<Outbound> {
   const { config, clock, timers, version, certificateAuthorities } = below;
   const nameResolver = new NameResolver({ clock, nameServers: config.dns.nameServers });
   const { enabled, buckets } = config.rateLimits;
@@ -37,7 +37,7 @@ export function composeOutside(below: Platform & ServerFiles): Slice<Outside> {
   };
   const appserviceOutbound = new OutboundHttp({ ...guarded, guard: new AddressGuard({ deny: [], allow: [] }) });
   return {
-    name: 'outside',
+    name: 'outbound',
     services: {
       nameResolver,
       publicAddress: new PublicAddress(config.publicBaseUrl),

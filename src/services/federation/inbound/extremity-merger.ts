@@ -9,7 +9,7 @@ import type { RoomEventStream } from '#src/services/events/stream/room-event-str
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
-export interface ExtremityHealerOptions {
+export interface ExtremityMergerOptions {
   readonly events: Pick<EventService, 'send'>;
   readonly rooms: Pick<RoomRegistry, 'byNid'>;
   readonly stream: RoomEventStream;
@@ -32,13 +32,13 @@ const DUMMY = 'org.matrix.dummy_event';
  * extremities make every state resolution expensive, here and on all other servers. Nothing of it is stored: after a restart the next event
  * of the room starts it again, and without one nothing has to be resolved.
  */
-export class ExtremityHealer {
-  readonly #options: ExtremityHealerOptions;
+export class ExtremityMerger {
+  readonly #options: ExtremityMergerOptions;
   readonly #waiting = new LRUCache<number, true>(atMost(MAX_ROOMS));
   readonly #running = new Ongoing();
   readonly #closing = new AbortController();
 
-  constructor(options: ExtremityHealerOptions) {
+  constructor(options: ExtremityMergerOptions) {
     this.#options = options;
     options.stream.on('appended', ({ room }) => {
       if (room.head.extremities.length >= MANY && !this.#waiting.has(room.nid)) this.#soon(room.nid);

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { DelayTurns } from '#src/services/rooms/delayed-events/delay-turns.ts';
+import { DelayedEventLocks } from '#src/services/rooms/delayed-events/delayed-event-locks.ts';
 
 describe('turns at delayed events', () => {
   const gate = (): { readonly opened: Promise<void>; readonly open: () => void } => {
@@ -12,7 +12,7 @@ describe('turns at delayed events', () => {
   const rows = (...ids: string[]) => ids.map((id) => ({ delay_id: id }));
 
   it('run one after the other for the same one, and side by side for others', async () => {
-    const turns = new DelayTurns();
+    const turns = new DelayedEventLocks();
     const { opened, open } = gate();
     const order: string[] = [];
     const first = turns.take('a', async () => {
@@ -27,7 +27,7 @@ describe('turns at delayed events', () => {
   });
 
   it('keep out of what is read those that somebody has, had or waits for meanwhile', async () => {
-    const turns = new DelayTurns();
+    const turns = new DelayedEventLocks();
     const { opened, open } = gate();
     const long = turns.take('has', () => opened);
     const found = await turns.untouched(async () => {
@@ -41,7 +41,7 @@ describe('turns at delayed events', () => {
   });
 
   it('keep out one whose turn began before the reading and ended in it', async () => {
-    const turns = new DelayTurns();
+    const turns = new DelayedEventLocks();
     const { opened, open } = gate();
     const long = turns.take('a', () => opened);
     const found = await turns.untouched(async () => {
@@ -53,7 +53,7 @@ describe('turns at delayed events', () => {
   });
 
   it('go on after one that failed', async () => {
-    const turns = new DelayTurns();
+    const turns = new DelayedEventLocks();
     const failed = await turns.take('a', () => Promise.reject(new Error('no'))).catch(() => 'failed');
     expect(failed).to.equal('failed');
     expect(await turns.take('a', async () => 'done')).to.equal('done');

@@ -5,11 +5,11 @@ import type { PusherRef } from '#src/services/push/pushers/pusher-registry.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
-/** What becomes ripe within so many milliseconds is handed on together. */
+/** What becomes due within so many milliseconds is handed on together. */
 const TOGETHER_MS = 50;
 const PAGE = 500;
-/** Pushes that ripen in memory; what comes while there are more is read from the log when their turn comes. */
-const MAX_UNRIPE = 20_000;
+/** Most pushes held in memory; beyond that, they stay in the log and are read when their turn comes. */
+const MAX_HELD = 20_000;
 const RETRY_MS = 1_000;
 /** After so many failures at the same place, what follows is handed on one by one; so many later, the next one is passed over. */
 const TRIES_TOGETHER = 3;
@@ -18,7 +18,7 @@ const TRIES_ALONE = 3;
 const ONE_BY_ONE = PAGE;
 
 /** A push that is handed on when it has waited long enough to have been read. */
-export interface Unripe {
+export interface HeldPush {
   /** Its place among all pushes. */
   readonly position: number;
   /** From when on it is told, in milliseconds. */
@@ -30,18 +30,18 @@ export interface Unripe {
 
 /** Pushes out of the log. */
 export interface LogPage {
-  readonly pushes: readonly Unripe[];
+  readonly pushes: readonly HeldPush[];
   /** The place of the last one of the page, be it that it is told to nobody any more; undefined when there is none. */
   readonly last: number | undefined;
   /** Whether more may follow. */
   readonly isFull: boolean;
 }
 
-export interface RipeningOptions {
+export interface HeldPushesOptions {
   readonly clock: Clock;
   readonly timers: Timers;
-  /** Hands on what is ripe, in order. Hears some of it again after a failure. */
-  readonly tell: (pushes: readonly Unripe[]) => Promise<void>;
+  /** Hands on what is due, in order. Hears some of it again after a failure. */
+  readonly tell: (pushes: readonly HeldPush[]) => Promise<void>;
   /** Reads what comes after a place from the log. */
   readonly read: (after: number, limit: number) => Promise<LogPage>;
   /** Says what place the first push after a place has; undefined when there is none. Reads nothing but the log. */
@@ -58,14 +58,14 @@ export interface RipeningOptions {
  * waits for all. A push that cannot be handed on is tried a few times, together with others and alone, and then passed over: it does not
  * keep the others waiting.
  */
-export class Ripening {
-  readonly #options: RipeningOptions;
+export class HeldPushes {
+  readonly #options: HeldPushesOptions;
   /** In the order of their places. */
-  #waiting: Unripe[] = [];
+  #waiting: HeldPush[] = [];
   /** What comes after all that was taken and all that waits is in the log alone. */
   #isBehind = false;
   #taken = 0;
-  #ripe = 0;
+  #dueUpTo = 0;
   #told = 0;
   #timer: Timer | undefined;
   /** Failures in a row at the same place. */
@@ -77,10 +77,10 @@ export class Ripening {
   #hasPassedOver = false;
   readonly #background: Background;
 
-  constructor(options: RipeningOptions) {
+  constructor(options: HeldPushesOptions) {
     this.#options = options;
     this.#background = new Background(
-      'push ripening',
+      'push grace period',
       () => this.#work(),
       (err) => {
         options.onFailure(err);
@@ -90,9 +90,9 @@ export class Ripening {
     );
   }
 
-  /** What comes up to this place is ripe: it was handed on, or is about to be. */
-  get ripe(): number {
-    return this.#ripe;
+  /** What comes up to this place is due: it was handed on, or is about to be. */
+  get dueUpTo(): number {
+    return this.#dueUpTo;
   }
 
   /** What comes up to this place was handed on. */
@@ -107,7 +107,7 @@ export class Ripening {
 
   /** Says up to where the log was handed on by the last process. */
   open(told: number): void {
-    this.#taken = this.#ripe = this.#told = told;
+    this.#taken = this.#dueUpTo = this.#told = told;
     this.#isBehind = true;
   }
 
@@ -117,9 +117,9 @@ export class Ripening {
   }
 
   /** Adds what was put at the end of the log. */
-  add(push: Unripe): void {
+  add(push: HeldPush): void {
     if (this.#isBehind) return;
-    if (this.#waiting.length >= MAX_UNRIPE) {
+    if (this.#waiting.length >= MAX_HELD) {
       this.#isBehind = true;
       return;
     }
@@ -133,7 +133,7 @@ export class Ripening {
     if (this.#timer === undefined) this.#background.wake();
   }
 
-  /** Resolves when everything that is ripe was handed on. */
+  /** Resolves when everything that is due was handed on. */
   idle(): Promise<void> {
     return this.#background.idle();
   }
@@ -161,7 +161,7 @@ export class Ripening {
       if (last !== undefined) {
         // From now on it may be read from the log as well, by those who are not told of it here since they are behind.
         this.#taken = last.position;
-        this.#ripe = Math.max(this.#ripe, this.#taken);
+        this.#dueUpTo = Math.max(this.#dueUpTo, this.#taken);
         await this.#options.tell(due);
         this.#told = Math.max(this.#told, this.#taken);
         this.#wasAlone();
@@ -171,7 +171,7 @@ export class Ripening {
     }
   }
 
-  #takeDue(): readonly Unripe[] {
+  #takeDue(): readonly HeldPush[] {
     const now = this.#options.clock.now();
     const later = this.#waiting.findIndex(({ at }) => at > now);
     const end = later === -1 ? this.#waiting.length : later;
@@ -205,7 +205,7 @@ export class Ripening {
     if (pushes.length > 0) return;
     // What is told to nobody any more lies behind us.
     if (last > this.#taken) this.#wasAlone();
-    this.#taken = this.#ripe = this.#told = Math.max(this.#told, last);
+    this.#taken = this.#dueUpTo = this.#told = Math.max(this.#told, last);
   }
 
   #wasAlone(): void {
@@ -226,7 +226,7 @@ export class Ripening {
       if (position !== undefined) {
         onSetAside(position, err);
         this.#taken = this.#told = position;
-        this.#ripe = Math.max(this.#ripe, position);
+        this.#dueUpTo = Math.max(this.#dueUpTo, position);
         this.#hasPassedOver = true;
         this.#wasAlone();
         this.#background.wake();

@@ -3,7 +3,7 @@ import type { Database } from '#src/storage/database.ts';
 import { reservePast } from '#src/storage/events/past-writes.ts';
 
 /** Gives out positions before a room's live history. What is taken and not used is lost, and does no harm. */
-export class PastPositions {
+export class BackfillPositions {
   readonly #database: Database;
 
   constructor(database: Database) {

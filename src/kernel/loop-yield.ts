@@ -4,7 +4,7 @@ import { setImmediate } from 'node:timers/promises';
  * Splits long work on the event loop: after each piece the caller reports how much it was, and now and then waits for a turn, so that what
  * came meanwhile is done first.
  */
-export class GiveWay {
+export class LoopYield {
   readonly #each: number;
   readonly #next: () => Promise<void> | undefined;
   #done = 0;

@@ -14,7 +14,7 @@ export interface PurgeWish {
 }
 
 /** Judges which events of a room are old. */
-export class PurgeAim {
+export class PurgeCriteria {
   /** Of a purge by time alone how far it has come is remembered under the time; undefined for others. */
   readonly beforeTs: number | undefined;
   readonly #wish: PurgeWish;

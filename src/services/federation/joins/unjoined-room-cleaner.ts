@@ -2,14 +2,14 @@ import type { Clock } from '#src/kernel/clock.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
-import { deleteOutsideRoom, unusedOutsideRooms } from '#src/storage/federation/outside-rooms.ts';
+import { deleteUnjoinedRoom, unusedUnjoinedRooms } from '#src/storage/federation/unjoined-rooms.ts';
 
 const DAY_MS = 86_400_000;
 /** Days for which rejected invites are remembered: clients that were away for longer start with an initial sync. */
 const KEPT_DAYS = 90;
 const ROOMS_AT_ONCE = 200;
 
-export interface OutsideCleanerOptions {
+export interface UnjoinedRoomCleanerOptions {
   readonly database: Database;
   readonly rooms: RoomRegistry;
   readonly writer: Writer;
@@ -17,10 +17,10 @@ export interface OutsideCleanerOptions {
 }
 
 /** Deletes remote rooms of which only invites are left that were rejected long ago: other servers can create any number of them. */
-export class OutsideCleaner {
-  readonly #options: OutsideCleanerOptions;
+export class UnjoinedRoomCleaner {
+  readonly #options: UnjoinedRoomCleanerOptions;
 
-  constructor(options: OutsideCleanerOptions) {
+  constructor(options: UnjoinedRoomCleanerOptions) {
     this.#options = options;
   }
 
@@ -30,7 +30,7 @@ export class OutsideCleaner {
     const before = clock.now() - KEPT_DAYS * DAY_MS;
     let room = 0;
     while (!signal.aborted) {
-      const unused = await unusedOutsideRooms(database, { room, before, limit: ROOMS_AT_ONCE });
+      const unused = await unusedUnjoinedRooms(database, { room, before, limit: ROOMS_AT_ONCE });
       for (const { nid } of unused) await this.#forget(nid, before);
       if (unused.length < ROOMS_AT_ONCE) return;
       room = unused.at(-1)?.nid ?? room;
@@ -44,7 +44,7 @@ export class OutsideCleaner {
       while (room.isAhead) await writer.nextBatch();
       if (room.isHere || [...room.members.values()].some(({ local, membership }) => local && membership !== 'leave'))
         return;
-      await deleteOutsideRoom(database, nid, before);
+      await deleteUnjoinedRoom(database, nid, before);
       rooms.discard(room);
     });
   }

@@ -3,7 +3,7 @@ import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
 /** A room that is new to this server. */
-export interface OutsideRoomRow {
+export interface UnjoinedRoomRow {
   readonly roomId: string;
   readonly version: string;
   readonly shard: number;
@@ -21,7 +21,7 @@ const ADD_ROOM = sql(
 );
 
 /** Creates the row of a room that this server is not in; does nothing where there is one. */
-export const addOutsideRoom = async (database: Database, row: OutsideRoomRow): Promise<void> => {
+export const addUnjoinedRoom = async (database: Database, row: UnjoinedRoomRow): Promise<void> => {
   const { roomId, version, shard, creator, roomType, createdTs } = row;
   await database.query(ADD_ROOM, [roomId, version, shard, creator, roomType, createdTs]);
 };
@@ -32,10 +32,10 @@ const SETTLE_ROOM = sql(
 );
 
 /** Stores version and creator of a room when this server joins it. */
-export const settleOutsideRoom = async (
+export const settleUnjoinedRoom = async (
   database: Database,
   room: number,
-  { version, creator, roomType }: Pick<OutsideRoomRow, 'version' | 'creator' | 'roomType'>,
+  { version, creator, roomType }: Pick<UnjoinedRoomRow, 'version' | 'creator' | 'roomType'>,
 ): Promise<void> => {
   await database.query(SETTLE_ROOM, [room, version, creator, roomType]);
 };
@@ -48,7 +48,7 @@ const SETTLE_EVENT = sql(
 );
 
 /** Makes an event that was stored out of band one of the room's: as it was signed, and with the events that authorise it. */
-export const settleOutsideEvent = async (
+export const settleOutOfBandEvent = async (
   database: Database,
   event: { readonly room: number; readonly nid: number; readonly json: string; readonly auth: readonly Buffer[] },
 ): Promise<void> => {
@@ -71,12 +71,12 @@ const IS_UNUSED = `r.created_ts < $2 and t.state = 0 and t.extremities = '{}'
    and not exists (select 1 from member m where m.room = r.nid and m.local and m.membership <> 4)
    and not exists (select 1 from events e where e.room = r.nid and e.ts >= $2)`;
 const UNUSED_ROOMS = sql(
-  'outside_rooms_unused',
+  'unjoined_rooms_unused',
   `select r.nid, r.room_id from rooms r join room_tail t on t.room = r.nid where r.nid > $1 and ${IS_UNUSED} order by r.nid limit $3`,
 );
 
 /** Rooms that this server has only heard of, long ago, and in which none of its users has anything to answer; in order from after `room`. */
-export const unusedOutsideRooms = (
+export const unusedUnjoinedRooms = (
   database: Database,
   query: { readonly room: number; readonly before: number; readonly limit: number },
 ): Promise<{ nid: number; room_id: string }[]> => database.query(UNUSED_ROOMS, [query.room, query.before, query.limit]);
@@ -93,6 +93,6 @@ const DELETE_ROOM = sql(
 );
 
 /** Deletes such a room, unless a user was invited to it meanwhile. */
-export const deleteOutsideRoom = async (database: Database, room: number, before: number): Promise<void> => {
+export const deleteUnjoinedRoom = async (database: Database, room: number, before: number): Promise<void> => {
   await database.query(DELETE_ROOM, [room, before]);
 };

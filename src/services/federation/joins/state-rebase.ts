@@ -8,7 +8,7 @@ import type { StateRow } from '#src/storage/federation/partial-rooms.ts';
  * The memberships before a join, as they were told at last, and how they come into states that were written without them: what happened since
  * the join stands on top of them, and what was only believed is replaced.
  */
-export class ToldBase {
+export class StateRebase {
   /** Position of the state before the join: what is written since lies behind it. */
   readonly #from: number;
   readonly #told: EntryList;

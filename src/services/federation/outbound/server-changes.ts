@@ -2,12 +2,12 @@ import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { Appended, MemberChange } from '#src/services/events/stream/room-event-stream.ts';
 
 /** The servers that joined or left a room by what was committed, and with which event. */
-export interface ServerComings {
+export interface ServerChanges {
   readonly joined: ReadonlyMap<string, number>;
   readonly left: ReadonlyMap<string, number>;
 }
 
-const NONE: ServerComings = { joined: new Map(), left: new Map() };
+const NONE: ServerChanges = { joined: new Map(), left: new Map() };
 
 interface Balance {
   /** By how much the number of joined members grew. */
@@ -17,7 +17,7 @@ interface Balance {
 }
 
 /** Computes which other servers joined or left; the room is as it is after all of it. Costs nothing where no membership changed. */
-export const serverComings = ({ room, events, resolvedMembers = [] }: Appended): ServerComings => {
+export const serverChanges = ({ room, events, resolvedMembers = [] }: Appended): ServerChanges => {
   let balances: Map<string, Balance> | undefined;
   const count = ({ before, after }: MemberChange, nid: number): void => {
     const was = before?.membership === 'join';

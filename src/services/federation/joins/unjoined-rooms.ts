@@ -5,11 +5,11 @@ import { shardOfName } from '#src/protocol/wire/position.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
-import { addOutsideRoom } from '#src/storage/federation/outside-rooms.ts';
+import { addUnjoinedRoom } from '#src/storage/federation/unjoined-rooms.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 
 /** What is known of a remote room. */
-export interface OutsideRoom {
+export interface UnjoinedRoom {
   readonly roomId: string;
   readonly version: RoomVersion;
   /** Its creator, or, where that is not known, any member. */
@@ -17,7 +17,7 @@ export interface OutsideRoom {
   readonly roomType: unknown;
 }
 
-export interface OutsideRoomsOptions {
+export interface UnjoinedRoomsOptions {
   readonly database: Database;
   readonly interner: Interner;
   readonly rooms: RoomRegistry;
@@ -25,21 +25,21 @@ export interface OutsideRoomsOptions {
 }
 
 /** Creates the row of a remote room, before anything of it can be stored. */
-export class OutsideRooms {
-  readonly #options: OutsideRoomsOptions;
+export class UnjoinedRooms {
+  readonly #options: UnjoinedRoomsOptions;
   readonly #appearing = new SerialByKey<string>();
 
-  constructor(options: OutsideRoomsOptions) {
+  constructor(options: UnjoinedRoomsOptions) {
     this.#options = options;
   }
 
   /** The room, which is made where this server hears of it for the first time. */
-  ensure({ roomId, version, creator, roomType }: OutsideRoom): Promise<Room> {
+  ensure({ roomId, version, creator, roomType }: UnjoinedRoom): Promise<Room> {
     const { clock, database, interner, rooms } = this.#options;
     return this.#appearing.run(roomId, async () => {
       const known = await rooms.heardOf(roomId);
       if (known !== undefined) return known;
-      await addOutsideRoom(database, {
+      await addUnjoinedRoom(database, {
         roomId,
         version: version.id,
         shard: shardOfName(roomId),

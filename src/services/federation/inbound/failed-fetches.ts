@@ -6,7 +6,7 @@ const REMEMBERED = 10_000;
 const REMEMBERED_MS = 300_000;
 
 /** Events that no server returned, or whose prev or auth events are missing: they are not requested again at once. */
-export class MissedEvents {
+export class FailedFetches {
   readonly #clock: Clock;
   readonly #until = new LRUCache<string, number>(atMost(REMEMBERED));
 

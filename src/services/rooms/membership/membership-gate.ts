@@ -48,7 +48,7 @@ export interface MembershipChange {
 /** A member event that this server's own rules allow. */
 export type Admitted = Pick<MembershipChange, 'target' | 'content'>;
 
-export interface MembershipDoorOptions {
+export interface MembershipGateOptions {
   readonly serverName: string;
   readonly isLocal: (userId: string) => boolean;
   readonly closed: Pick<ClosedRooms, 'assertOpen'>;
@@ -71,10 +71,10 @@ export interface MembershipDoorOptions {
  * Checks every member event that a user of this server sends, whichever way it comes: by the endpoints of memberships, as state over HTTP or the
  * WebSocket, with a new room, or delayed. The authorization rules come after it.
  */
-export class MembershipDoor {
-  readonly #options: MembershipDoorOptions;
+export class MembershipGate {
+  readonly #options: MembershipGateOptions;
 
-  constructor(options: MembershipDoorOptions) {
+  constructor(options: MembershipGateOptions) {
     this.#options = options;
   }
 

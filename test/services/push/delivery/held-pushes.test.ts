@@ -1,15 +1,15 @@
 import { expect } from 'chai';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
-import { Ripening, type Unripe } from '#src/services/push/delivery/ripening.ts';
+import { HeldPushes, type HeldPush } from '#src/services/push/delivery/held-pushes.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 
 const MINUTE_MS = 60_000;
 
-/** A log of pushes that are ripe, and what becomes of them. */
+/** A log of pushes that are due, and what becomes of them. */
 class Scene {
   readonly clock = new ManualClock();
-  readonly log: Unripe[] = [];
+  readonly log: HeldPush[] = [];
   readonly told: number[] = [];
   readonly setAside: number[] = [];
   /** Places that cannot be told, or read. */
@@ -18,7 +18,7 @@ class Scene {
   /** Why nothing at all works. */
   trouble: Error | undefined;
   failures = 0;
-  readonly ripening = new Ripening({
+  readonly held = new HeldPushes({
     clock: this.clock,
     timers: this.clock,
     tell: async (pushes) => {
@@ -36,7 +36,7 @@ class Scene {
     onSetAside: (position) => this.setAside.push(position),
   });
 
-  #refuse(pushes: readonly Unripe[], places: ReadonlySet<number>): void {
+  #refuse(pushes: readonly HeldPush[], places: ReadonlySet<number>): void {
     if (this.trouble !== undefined) throw this.trouble;
     const place = pushes.find(({ position }) => places.has(position))?.position;
     if (place !== undefined) throw new Error(`nothing can be done with ${place}`);
@@ -48,31 +48,31 @@ class Scene {
       const about = { kind: 'event' as const, room: {} as Room, event: {} as StoredEvent };
       const push = { position, at: this.clock.now(), about };
       this.log.push(push);
-      if (isHeard) this.ripening.add(push);
+      if (isHeard) this.held.add(push);
     }
   }
 
   begin(told = 0): void {
-    this.ripening.open(told);
-    this.ripening.start();
+    this.held.open(told);
+    this.held.start();
   }
 }
 
 const places = (from: number, upTo: number): number[] => Array.from({ length: upTo - from + 1 }, (_, i) => from + i);
 
-describe('pushes that ripen', () => {
+describe('pushes in their grace period', () => {
   it('are all handed on but for those that cannot be handed on, which are set aside', async () => {
     const scene = new Scene();
     scene.begin();
-    await scene.ripening.idle();
+    await scene.held.idle();
     for (const place of [200, 201, 700]) scene.untellable.add(place);
     scene.append(1, 1_000);
     await scene.clock.advance(MINUTE_MS);
     expect(scene.setAside).to.deep.equal([200, 201, 700]);
     const others = places(1, 1_000).filter((place) => !scene.untellable.has(place));
     expect(scene.told).to.deep.equal(others);
-    expect(scene.ripening.told).to.equal(1_000);
-    await scene.ripening.close();
+    expect(scene.held.told).to.equal(1_000);
+    await scene.held.close();
   });
 
   it('are all handed on after a restart but for those that cannot be read', async () => {
@@ -83,7 +83,7 @@ describe('pushes that ripen', () => {
     await scene.clock.advance(MINUTE_MS);
     expect(scene.setAside).to.deep.equal([3, 4]);
     expect(scene.told).to.deep.equal([1, 2, ...places(5, 600)]);
-    await scene.ripening.close();
+    await scene.held.close();
   });
 
   it('are handed on without a pause after a failing one when another one fails shortly after it', async () => {
@@ -95,7 +95,7 @@ describe('pushes that ripen', () => {
     expect(scene.setAside).to.deep.equal(places(1, 300));
     expect(scene.told).to.deep.equal(places(301, 400));
     expect(scene.failures).to.equal(5);
-    await scene.ripening.close();
+    await scene.held.close();
   });
 
   it('are never set aside for what is the matter with the database', async () => {
@@ -108,19 +108,19 @@ describe('pushes that ripen', () => {
     scene.trouble = undefined;
     await scene.clock.advance(MINUTE_MS);
     expect([scene.told, scene.setAside]).to.deep.equal([places(1, 10), []]);
-    await scene.ripening.close();
+    await scene.held.close();
   });
 
   it('are read from the log when they were not heard of', async () => {
     const scene = new Scene();
     scene.begin();
-    await scene.ripening.idle();
+    await scene.held.idle();
     scene.append(1, 2);
     scene.append(3, 4, false);
-    scene.ripening.fallBehind();
+    scene.held.fallBehind();
     scene.append(5, 6);
     await scene.clock.advance(MINUTE_MS);
     expect(scene.told).to.deep.equal(places(1, 6));
-    await scene.ripening.close();
+    await scene.held.close();
   });
 });

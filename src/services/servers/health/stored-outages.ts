@@ -10,7 +10,7 @@ import {
   sweepServerOutages,
 } from '#src/storage/servers/server-outage-rows.ts';
 
-export interface OutageMemoryOptions {
+export interface StoredOutagesOptions {
   readonly database: Database;
   readonly clock: Clock;
   readonly timers: Timers;
@@ -26,15 +26,15 @@ const MAX_REMEMBERED = 20_000;
 const FORGET_MS = 7 * 24 * 3_600_000;
 
 /** Stores over restarts which servers could not be reached, so that a restart does not try a thousand dead ones again. */
-export class OutageMemory {
-  readonly #options: OutageMemoryOptions;
+export class StoredOutages {
+  readonly #options: StoredOutagesOptions;
   readonly #changes = new Map<string, Outage | undefined>();
   /** Servers of which there is a row. */
   readonly #written = new Set<string>();
   #timer: Timer | undefined;
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(options: OutageMemoryOptions) {
+  constructor(options: StoredOutagesOptions) {
     this.#options = options;
   }
 

@@ -19,7 +19,7 @@ interface Pending<V> {
  * answer can get lost, and what is sent in place of it need not be the same. Bounded, the oldest being forgotten first; takes no room until
  * there is something to remember.
  */
-export class SentThings<V> {
+export class SentToClient<V> {
   readonly #most: number;
   readonly #sent = new Map<string, V>();
   #pending: Pending<V>[] | undefined;
