@@ -52,17 +52,37 @@ export const federationFailure = (
   ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
 });
 
-const isErrcode = (text: string | undefined): text is Errcode =>
-  text !== undefined && Object.hasOwn(ERRCODE_STATUS, text);
-
-/** Errcodes that speak of the credentials of this server: to a client they would speak of its own. */
-const ABOUT_SERVERS: ReadonlySet<string> = new Set<Errcode>([
-  'M_UNAUTHORIZED',
-  'M_UNKNOWN_TOKEN',
-  'M_MISSING_TOKEN',
-  'M_USER_LOCKED',
-  'M_UNRECOGNIZED',
+/**
+ * Errcodes of another server that a client is told. Others would speak of the client's own session or account, in which that server has no say:
+ * it could log users out, or have them told that they are suspended.
+ */
+const PASSED_ON: ReadonlySet<string> = new Set<Errcode>([
+  'M_FORBIDDEN',
+  'M_NOT_FOUND',
+  'M_LIMIT_EXCEEDED',
+  'M_UNKNOWN',
+  'M_BAD_JSON',
+  'M_NOT_JSON',
+  'M_INVALID_PARAM',
+  'M_MISSING_PARAM',
+  'M_TOO_LARGE',
+  'M_BAD_STATE',
+  'M_INVALID_ROOM_STATE',
+  'M_INVALID_SIGNATURE',
+  'M_UNSUPPORTED_ROOM_VERSION',
+  'M_INCOMPATIBLE_ROOM_VERSION',
+  'M_UNABLE_TO_AUTHORISE_JOIN',
+  'M_UNABLE_TO_GRANT_JOIN',
+  'ORG.MATRIX.MSC3895_UNABLE_DUE_TO_PARTIAL_STATE',
+  'M_GUEST_ACCESS_FORBIDDEN',
+  'M_INVITE_BLOCKED',
 ]);
+
+const isPassedOn = (errcode: string | undefined): errcode is Errcode => errcode !== undefined && PASSED_ON.has(errcode);
+
+/** The status for a client: 401 would ask it to log in, and one that is no error would hide it. */
+const statusFor = (errcode: Errcode, status: number): number =>
+  status >= 400 && status < 500 && status !== 401 ? status : ERRCODE_STATUS[errcode];
 
 /** What a client is told when another server could not be asked, or refused. */
 export const matrixErrorOf = (failure: FederationFailure): MatrixError => {
@@ -75,7 +95,7 @@ export const matrixErrorOf = (failure: FederationFailure): MatrixError => {
     case 'timeout':
       return new MatrixError('M_CONNECTION_TIMEOUT', error);
     case 'refused':
-      if (isErrcode(errcode) && !ABOUT_SERVERS.has(errcode) && status !== undefined && status < 500) {
+      if (isPassedOn(errcode) && status !== undefined && status < 500) {
         const { body, retryAfterMs } = failure;
         const version = body?.['room_version'];
         const fields = {
@@ -84,7 +104,7 @@ export const matrixErrorOf = (failure: FederationFailure): MatrixError => {
             ? { room_version: version }
             : {}),
         };
-        return new MatrixError(errcode, `${destination} says: ${error}`, fields, status);
+        return new MatrixError(errcode, `${destination} says: ${error}`, fields, statusFor(errcode, status));
       }
       return new MatrixError('M_CONNECTION_FAILED', `${destination} answered with an error: ${error}`);
     default:
