@@ -4,6 +4,7 @@ import type { Timer, Timers } from '#src/kernel/timers.ts';
 import type { PusherRef } from '#src/services/push/pushers/pusher-registry.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import type { PushRecord } from '#src/storage/push/pushes.ts';
 
 /** What becomes due within so many milliseconds is handed on together. */
 const TOGETHER_MS = 50;
@@ -27,6 +28,13 @@ export interface HeldPush {
     | { readonly kind: 'event'; readonly room: Room; readonly event: StoredEvent }
     | { readonly kind: 'counts'; readonly pushers: readonly PusherRef[] };
 }
+
+/** A push with the time at which it is due. Counts are due at once, but wait for the events before them: pushers are told everything in order. */
+export const heldPush = ({ pos, ts }: PushRecord, graceMs: number, about: HeldPush['about']): HeldPush => ({
+  position: pos,
+  at: about.kind === 'event' ? ts + graceMs : ts,
+  about,
+});
 
 /** Pushes out of the log. */
 export interface LogPage {

@@ -58,6 +58,9 @@ const refOf = (pusher: PusherRecord, sinceTs: number): PusherRef => {
   };
 };
 
+/** Whether a pusher is sent unread counts. */
+export const takesCounts = (pusher: PusherRef): boolean => pusher.enabled && pusher.wantsCounts;
+
 /** All HTTP pushers, in memory, a few words each, so that an event in a room without any costs nothing. */
 export class PusherRegistry {
   readonly #database: Database;
