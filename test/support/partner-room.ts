@@ -119,9 +119,11 @@ export class PartnerRoom {
   serveHistory(): void {
     const pduOf = (id: string): JsonObject => this.event(id).pdu;
     const notFound = { status: 404, body: { errcode: 'M_NOT_FOUND', error: 'There is no such event.' } };
-    this.#partner.on('POST', '/_matrix/federation/v1/get_missing_events/*', ({ body }) => ({
-      body: { events: this.between(body.earliest_events, body.latest_events, Math.min(body.limit, 20)).map(pduOf) },
-    }));
+    this.#partner.on('POST', '/_matrix/federation/v1/get_missing_events/*', ({ body }) => {
+      const { earliest_events: earliest, latest_events: latest, limit } = body;
+      if (!latest.every((id: string) => this.#remote.replay.events.has(id))) return notFound;
+      return { body: { events: this.between(earliest, latest, Math.min(limit, 20)).map(pduOf) } };
+    });
     this.#partner.on('GET', '/_matrix/federation/v1/event/*', (request) => {
       const id = lastSegment(request);
       if (!this.#remote.replay.events.has(id)) return notFound;

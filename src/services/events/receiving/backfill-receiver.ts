@@ -33,6 +33,7 @@ export interface BackfillReceiverOptions extends ReceivingTurnOptions {
 /** What is about to be written. */
 interface Batch {
   readonly rows: EventRow[];
+  readonly eventIds: string[];
   readonly deltas: StateDeltaRow[];
   readonly chains: StateChain[];
   readonly missing: MissingPrevRow[];
@@ -176,6 +177,7 @@ export class BackfillReceiver {
       json: canonicalJson(withoutUnsigned(pdu), 'lenient'),
       pdu,
     };
+    batch.eventIds.push(eventId);
     batch.rows.push(
       eventRow(names, parts, {
         prev: prev.map((one) => one.nid),
@@ -202,6 +204,7 @@ export class BackfillReceiver {
     await writePast(database, { events: rows, deltas, missing, awaitedRedactions, jobs });
     if (awaitedRedactions.length > 0) this.#options.lateRedactions.await(room.nid);
     for (const chain of batch.chains) states.remember(chain);
+    this.#options.stream.publish({ kind: 'stored', room, eventIds: batch.eventIds });
     if (batch.standings.size === 0) return;
     loader.attachRestored(batch.standings);
     room.attachRestored(batch.standings);
@@ -220,6 +223,7 @@ const heldBackIn = async (turn: ReceivingTurn, incoming: IdentifiedPdu): Promise
 
 const newBatch = (): Batch => ({
   rows: [],
+  eventIds: [],
   deltas: [],
   chains: [],
   missing: [],

@@ -7,6 +7,7 @@ import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { createEventIdOf, type IdentifiedPdu, referencedIds } from '#src/protocol/events/pdu.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import { identified } from '#src/services/events/resolution/state-merger.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { eventRow } from '#src/services/room-model/event/event-row.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -27,6 +28,7 @@ export interface OutlierStoreOptions extends ReceivingTurnOptions {
   readonly database: Database;
   readonly interner: Interner;
   readonly loader: EventLoader;
+  readonly stream: Pick<RoomEventStream, 'publish'>;
 }
 
 /** Stores events without their ancestors, judged by their auth events. */
@@ -119,6 +121,7 @@ export class OutlierStore {
       );
     }
     await writeOutliers(this.#options.database, rows);
+    this.#options.stream.publish({ kind: 'stored', room, eventIds: fresh.map(({ event }) => event.eventId) });
   }
 }
 

@@ -238,7 +238,10 @@ export const queueReceived = (
         const pos = plan.isAccepted ? nid : undefined;
         tools.events.sticky.committed(room, { event, pos, until: plan.stickyUntil });
       }
-      if (!plan.isAccepted) return;
+      if (!plan.isAccepted) {
+        tools.stream.publish({ kind: 'stored', room, eventIds: [event.eventId] });
+        return;
+      }
       const isOwn = (member: Member): boolean => member.event === nid;
       tools.stream.publish({
         kind: 'appended',

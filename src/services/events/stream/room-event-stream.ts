@@ -30,6 +30,16 @@ export interface Appended {
   readonly resolvedMembers?: readonly MemberChange[];
 }
 
+/**
+ * Remote events are here now that are shown to nobody, or to those only who read the past: soft-failed and rejected ones, outliers, and backfilled
+ * ones. Others that name them waited for them perhaps.
+ */
+export interface Stored {
+  readonly kind: 'stored';
+  readonly room: Room;
+  readonly eventIds: readonly string[];
+}
+
 /** An event that was hidden as soft-failed is shown from now on. */
 export interface Revealed {
   readonly kind: 'revealed';
@@ -68,7 +78,7 @@ export interface Deleted {
 }
 
 /** All that can happen to the events of rooms. */
-export type RoomStreamEvent = Appended | Revealed | Purged | Restored | Completed | Deleted;
+export type RoomStreamEvent = Appended | Stored | Revealed | Purged | Restored | Completed | Deleted;
 
 /**
  * The stream of room events: the service that changes a room's events publishes it here, after the commit and in its turn.

@@ -94,6 +94,23 @@ class RoomLine {
   readonly counts = new Map<string, number>();
   /** Events before which something is missing, by who sent them: each of these waits for nobody but its server. */
   readonly aside = new Map<string, Aside>();
+  /** Ids of events that came while others are received of which it is not noted yet what they lack, for each of these works. */
+  readonly #arriving = new Set<Set<string>>();
+
+  /** Notes what comes while others are received. It ends with `unwatch`. */
+  watch(): Set<string> {
+    const arrived = new Set<string>();
+    this.#arriving.add(arrived);
+    return arrived;
+  }
+
+  came(eventId: string): void {
+    for (const arrived of this.#arriving) arrived.add(eventId);
+  }
+
+  unwatch(arrived: Set<string>): void {
+    this.#arriving.delete(arrived);
+  }
 
   isAside(seq: number): boolean {
     for (const { events } of this.aside.values()) if (events.has(seq)) return true;
@@ -146,6 +163,9 @@ export class InboundQueue {
     });
     options.stream.on('appended', ({ events, room }) => {
       for (const { event } of events) this.#came(room, event.eventId);
+    });
+    options.stream.on('stored', ({ eventIds, room }) => {
+      for (const eventId of eventIds) this.#came(room, eventId);
     });
     metrics.gaugeOf('tsudoi_federation_waiting_events', 'Events of other servers that wait for their rooms.', () => {
       let sum = 0;
@@ -327,7 +347,10 @@ export class InboundQueue {
   /** @returns those of which it is known what becomes of them; the others stand aside */
   async #receive(room: Room, line: RoomLine, batch: readonly WaitingEvent[]): Promise<readonly WaitingEvent[]> {
     if (!(await this.#askPolicyServer(room, batch))) return [];
-    const receptions = await this.#receiving.run(() => this.#receiveBatch(room, batch));
+    const arrived = line.watch();
+    const receptions = await this.#receiving
+      .run(() => this.#receiveBatch(room, batch))
+      .finally(() => line.unwatch(arrived));
     const missing = new Map<WaitingEvent, readonly string[]>();
     for (const [index, waiting] of batch.entries()) {
       const reception = receptions[index];
@@ -335,6 +358,7 @@ export class InboundQueue {
       else if (reception !== undefined) this.#note(room, waiting, reception);
     }
     for (const [waiting, lacks] of missing) this.#standAside(room, line, waiting, lacks);
+    if (missing.size > 0) for (const eventId of arrived) this.#wakeFor(room, line, eventId);
     return batch.filter((waiting) => !missing.has(waiting));
   }
 
@@ -358,6 +382,11 @@ export class InboundQueue {
   #came(room: Room, eventId: string): void {
     const line = this.#lines.get(room.nid);
     if (line === undefined) return;
+    line.came(eventId);
+    this.#wakeFor(room, line, eventId);
+  }
+
+  #wakeFor(room: Room, line: RoomLine, eventId: string): void {
     for (const [origin, aside] of line.aside)
       if (aside.events.came(eventId)) this.#runAsideNow(room, line, origin, aside);
   }
@@ -408,7 +437,7 @@ export class InboundQueue {
         const [record] = await nextEvents(database, room.nid, seq - 1, 1);
         if (record?.seq === seq) {
           const waiting = waitingEvent(room, record);
-          const isOver = await this.#receiveAfterGap(room, waiting, events, next).finally(() =>
+          const isOver = await this.#receiveAfterGap(room, line, waiting, events, next).finally(() =>
             stateLimiter.count(room),
           );
           if (signal.aborted) return;
@@ -483,6 +512,7 @@ export class InboundQueue {
    */
   async #receiveAfterGap(
     room: Room,
+    line: RoomLine,
     waiting: WaitingEvent,
     events: EventsBehindGaps,
     { isReady, until }: NextBehindGap,
@@ -491,13 +521,17 @@ export class InboundQueue {
     const { event, origin, seq } = waiting;
     const isLast = clock.monotonic() >= until;
     if (!(await this.#askPolicyServer(room, [waiting]))) return true;
-    const again = await this.#receiving.run(() => this.#receiveAlone(room, waiting));
+    const arrived = line.watch();
+    const again = await this.#receiving
+      .run(() => this.#receiveAlone(room, waiting))
+      .finally(() => line.unwatch(arrived));
     if (again === undefined) return true;
     if (again.outcome !== 'missing') {
       this.#note(room, waiting, again);
       return true;
     }
     events.lacks(seq, again.ids);
+    for (const eventId of arrived) events.came(eventId);
     // It lacks more than what came, and its server was asked for that.
     if (isReady && isAway(origin)) return false;
     const started = clock.monotonic();
@@ -543,7 +577,6 @@ export class InboundQueue {
 
   #note(room: Room, { event, origin }: WaitingEvent, reception: Reception): void {
     this.#received.inc({ outcome: reception.outcome });
-    if (reception.outcome !== 'missing' && reception.outcome !== 'denied') this.#came(room, event.eventId);
     if (reception.outcome === 'accepted' || reception.outcome === 'known') return;
     this.#options.logger.info('an event of another server was not accepted', {
       room_id: room.roomId,

@@ -253,6 +253,94 @@ describe('events that are missing when others come', function () {
     expect(await server.services.database.query(waiting)).to.deep.equal([]);
   });
 
+  describe('that nobody is shown', () => {
+    let q: RemotePartner;
+    let other: PartnerRoom;
+    let base: string[];
+
+    beforeEach(async () => {
+      q = federation.partner('q.test');
+      other = await PartnerRoom.join(server, q, roomId, ['@quinn:q.test']);
+      other.serveHistory();
+      await room.catchUp();
+      base = await extremities();
+      federation.path('a.test', 'p.test').cut();
+    });
+    afterEach(async () => {
+      federation.path('a.test', 'p.test').heal();
+      await passes(70);
+      const waiting = sql('test_inbound_behind_hidden', 'select seq from inbound_events');
+      expect(await server.services.database.query(waiting)).to.deep.equal([]);
+    });
+
+    const status = async (id: string): Promise<number> =>
+      (await server.ask('alice', 'GET', `/rooms/${roomId}/event/${encodeURIComponent(id)}`)).status;
+    /** An event of which pat's server tells something after it, and which comes only behind a gap in what the other server sends. */
+    const comesBehindAGap = async (hidden: IdentifiedPdu): Promise<void> => {
+      other.learn(hidden);
+      const child = room.make({ type: 'test.child', sender: PAT, content: {}, prev: [hidden.eventId] });
+      await room.send([child]);
+      expect(await status(child.eventId)).to.equal(404);
+      const newest = other.make({ type: 'test.newest', sender: '@quinn:q.test', content: {}, prev: [hidden.eventId] });
+      await q.transact('a.test', { pdus: [newest.pdu] });
+      await server.idle();
+      expect(await status(newest.eventId)).to.equal(200);
+      expect(await status(hidden.eventId)).to.equal(404);
+      expect(await status(child.eventId)).to.equal(200);
+    };
+
+    it('let in what waits for them, as soft-failed ones', async () => {
+      const hidden = room.say(PAT, 'too late', { prev: base });
+      await server.setState('alice', roomId, 'm.room.power_levels', {
+        users: {},
+        events: { 'm.room.message': 100 },
+      });
+      await comesBehindAGap(hidden);
+    });
+
+    it('let in what waits for them, as rejected ones', async () => {
+      await comesBehindAGap(
+        room.make({ type: 'm.room.topic', sender: PAT, stateKey: '', content: { topic: 'mine' }, prev: base }),
+      );
+    });
+
+    it('let in what names them as auth events, as outliers', async () => {
+      const powers = { type: 'm.room.power_levels', sender: PAT, stateKey: '', prev: base };
+      const forbidden = room.make({ ...powers, content: { users: { [PAT]: 100 } } });
+      other.learn(forbidden);
+      const naming = (event: IdentifiedPdu): IdentifiedPdu => {
+        const auth = event.pdu.auth_events.map(String).filter((id) => id !== forbidden.eventId);
+        return room.build({
+          type: event.pdu.type,
+          sender: event.pdu.sender,
+          content: {},
+          prev: base,
+          auth: [...auth, forbidden.eventId],
+        });
+      };
+      const draft = { type: 'test.naming', content: {}, prev: base };
+      const waits = naming(room.build({ ...draft, sender: PAT }));
+      const comes = naming(other.build({ ...draft, sender: '@quinn:q.test' }));
+      other.learn(comes);
+      const stands = async (id: string): Promise<unknown> =>
+        (await server.services.loader.byId((await server.services.rooms.byId(roomId))!, id))?.flags;
+      await room.send([waits]);
+      expect(await stands(waits.eventId)).to.equal(undefined);
+      await q.transact('a.test', { pdus: [comes.pdu] });
+      await server.idle();
+      expect(await stands(waits.eventId)).to.equal(await stands(comes.eventId));
+    });
+
+    it('let in what came just before them, behind something that their server alone has', async () => {
+      const lost = room.say(PAT, 'lost', { prev: base });
+      const behind = room.say(PAT, 'behind', { prev: [lost.eventId] });
+      const parent = room.say(PAT, 'parent', { prev: base });
+      const child = room.say(PAT, 'child', { prev: [parent.eventId] });
+      await room.send([behind, child, parent]);
+      expect(await bodies()).to.have.members(['parent', 'child']);
+    });
+  });
+
   it('that are bad are thrown away with what is built on them, and asked for again with the next event', async () => {
     const bad = room.say(PAT, 'bad');
     const child = room.say(PAT, 'child');
