@@ -1,0 +1,202 @@
+import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
+import type { EventService } from '#src/services/events/stream/event-service.ts';
+import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
+import type { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
+import { threadOf } from '#src/services/push/receipts/threads.ts';
+import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { Database } from '#src/storage/database.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import { asKind, type FreshState, mayCount, type Range, readerOf, UnreadReader } from './unread-reader.ts';
+import { UnreadState } from './unread-state.ts';
+import { UnreadWindows } from './unread-windows.ts';
+
+const MEMBER = 'm.room.member';
+
+/** The list may have been read again since. */
+const isSameSet = (one: ReadonlySet<string>, other: ReadonlySet<string>): boolean =>
+  one === other || (one.size === other.size && [...one].every((userId) => other.has(userId)));
+
+const keyOf = (room: Pick<Room, 'nid'>, user: number): string => `${room.nid} ${user}`;
+
+export interface UnreadStatesOptions {
+  readonly database: Database;
+  readonly interner: Interner;
+  readonly events: EventService;
+  readonly stream: RoomEventStream;
+  readonly receipts: ReceiptService;
+  /** Unread events kept in memory, for all users and rooms together; default 4 million (about 10 bytes each). */
+  readonly cacheSize?: number;
+  /** From how many unread events of a room on they are read once for all users; default 256. */
+  readonly sharedFrom?: number;
+}
+
+/**
+ * The unread events of users in rooms, in memory. What has come to a room since is added from its newest events when somebody asks; a change of
+ * the room's past has the state read again.
+ */
+export class UnreadStates {
+  readonly #events: EventService;
+  readonly #receipts: ReceiptService;
+  readonly #states: LRUCache<string, UnreadState>;
+  readonly #windows: UnreadWindows;
+  readonly #loading = new Map<string, { readonly state: UnreadState; readonly done: Promise<void> }>();
+  /** The threads of events that are in one, or in none, by what they relate to. */
+  readonly #threads = new WeakMap<StoredEvent, { readonly root: string | undefined }>();
+  /** Redactions and other changes of the past of rooms so far, and by room, which was the last: what was read before it may be another by now. */
+  #changes = 0;
+  readonly #changed = new LRUCache<number, number>(atMost(100_000));
+  readonly #reader: UnreadReader;
+
+  constructor(options: UnreadStatesOptions) {
+    this.#events = options.events;
+    this.#receipts = options.receipts;
+    this.#states = new CountedCache(
+      'unread_counts',
+      { maxSize: options.cacheSize ?? 4_000_000, sizeCalculation: (state) => state.size },
+      'parts',
+    );
+    const { stream } = options;
+    this.#windows = new UnreadWindows(options);
+    this.#reader = new UnreadReader({ ...options, windows: this.#windows });
+    stream.on('appended', ({ room, events }) => {
+      for (const { event, mentions } of events) {
+        for (const { user, kind } of mentions) {
+          const key = keyOf(room, user);
+          for (const state of [this.#states.peek(key), this.#loading.get(key)?.state])
+            state?.note(event.nid, asKind(kind));
+        }
+        if (event.type === 'm.room.redaction') this.#changed.set(room.nid, (this.#changes += 1));
+      }
+    });
+    const reread = ({ room }: { readonly room: Room }): undefined => {
+      this.#changed.set(room.nid, (this.#changes += 1));
+    };
+    stream.on('revealed', reread);
+    stream.on('purged', reread);
+    stream.on('restored', reread);
+    stream.on('deleted', reread);
+  }
+
+  /** Whether a state is in memory that nothing has made invalid. */
+  has(userId: string, user: number, room: Room, ignored: ReadonlySet<string>): boolean {
+    const state = this.#states.get(keyOf(room, user));
+    return state !== undefined && this.#isValid(state, room, userId, ignored);
+  }
+
+  /** A user's state up to a position, without what receipts say has been read; undefined where something has to be read from the database. */
+  peek(userId: string, user: number, room: Room, end: number, ignored: ReadonlySet<string>): UnreadState | undefined {
+    const receipts = this.#receipts.peek(room);
+    const key = keyOf(room, user);
+    const state = this.#states.get(key);
+    if (receipts === undefined || state === undefined || !this.#isValid(state, room, userId, ignored)) return undefined;
+    const { size } = state;
+    if (!this.#catchUp(state, room, userId, end)) return undefined;
+    state.read(receipts.readPositions(userId));
+    // It weighs something else by now, which is asked for when it is set.
+    if (state.size !== size) this.#states.set(key, state);
+    return state;
+  }
+
+  /**
+   * Position up to which no event of a room counts as unread for a user but those that mention them, as far as that is known without counting:
+   * they have read it, or so much came after it.
+   */
+  countedFrom(userId: string, user: number | undefined, room: Room, ignored: ReadonlySet<string> | undefined): number {
+    const known = user === undefined ? undefined : this.#states.peek(keyOf(room, user));
+    const isKnown = known !== undefined && ignored !== undefined && this.#isValid(known, room, userId, ignored);
+    return Math.max(isKnown ? known.readUpTo : 0, this.#windows.countedFrom(room));
+  }
+
+  #isValid(state: UnreadState, room: Room, userId: string, ignored: ReadonlySet<string>): boolean {
+    if (state.since !== room.member(userId)?.since || !isSameSet(state.ignored, ignored)) return false;
+    return state.readAt >= (this.#changed.get(room.nid) ?? 0);
+  }
+
+  /** Finds out of what has come since in which thread it is, where that matters to the user and what it relates to tells. */
+  async settle(userId: string, user: number, room: Room, upTo: number): Promise<void> {
+    const state = this.#states.get(keyOf(room, user));
+    if (state === undefined || upTo <= state.cursor) return;
+    const recent = room.ring.between(state.cursor, upTo);
+    if (recent === undefined) {
+      const shared = this.#windows.since(room, state.cursor, upTo);
+      return shared && this.#reader.settleShared(shared, readerOf(userId, state), room);
+    }
+    for (const event of recent)
+      if (this.#isUnsure(event, userId, state))
+        this.#threads.set(event, { root: await threadOf(this.#events, room, event) });
+  }
+
+  #isUnsure(event: StoredEvent, userId: string, state: UnreadState): boolean {
+    if ((event.flags & EVENT_FLAGS.threaded) !== 0 || event.relation === undefined) return false;
+    return mayCount(event, readerOf(userId, state)) && !this.#threads.has(event);
+  }
+
+  /** Adds what has come since; false when the events in memory do not reach back that far, or tell too little. */
+  #catchUp(state: UnreadState, room: Room, userId: string, upTo: number): boolean {
+    if (upTo <= state.cursor) return true;
+    const events = room.ring.between(state.cursor, upTo);
+    if (events === undefined) {
+      const since = this.#windows.since(room, state.cursor, upTo);
+      return since !== undefined && this.#reader.addShared(since, readerOf(userId, state), upTo);
+    }
+    if (events.some((event) => this.#isUnsure(event, userId, state))) return false;
+    for (const event of events) {
+      const own = event.sender === userId;
+      if ((own && event.type === MEMBER) || state.ignored.has(event.sender)) continue;
+      state.add({
+        nid: event.nid,
+        own,
+        flags: event.flags,
+        root: event.threadRoot ?? this.#threads.get(event)?.root,
+        exception: state.exceptionOf(event.nid),
+      });
+    }
+    state.moveTo(upTo);
+    return true;
+  }
+
+  /** Reads the states of a user in several rooms. A read that is in progress is waited for. */
+  async load(userId: string, user: number, rooms: readonly Room[], ignored: ReadonlySet<string>): Promise<void> {
+    const fresh = new Map<number, FreshState>();
+    const ranges: Range[] = [];
+    const waitFor = new Set<Promise<void>>();
+    for (const room of rooms) {
+      const loading = this.#loading.get(keyOf(room, user));
+      if (loading !== undefined) {
+        waitFor.add(loading.done);
+        continue;
+      }
+      const since = room.member(userId)?.since ?? 0;
+      const upTo = room.lastPosition;
+      fresh.set(room.nid, { room, state: new UnreadState(since, upTo, ignored, this.#changes) });
+      const read = this.#receipts.peek(room)?.readPositions(userId).unthreaded ?? 0;
+      ranges.push({ room: room.nid, after: Math.max(since, read), upTo });
+    }
+    if (fresh.size > 0) {
+      const done = this.#read(userId, user, fresh, ranges, ignored);
+      // Registered before it is read, so that exceptions that are committed meanwhile are noted.
+      for (const { room, state } of fresh.values()) this.#loading.set(keyOf(room, user), { state, done });
+      waitFor.add(done);
+    }
+    await Promise.all(waitFor);
+  }
+
+  async #read(
+    userId: string,
+    user: number,
+    fresh: ReadonlyMap<number, FreshState>,
+    ranges: readonly Range[],
+    ignored: ReadonlySet<string>,
+  ): Promise<void> {
+    try {
+      await this.#reader.read(userId, user, fresh, ranges, ignored);
+      for (const { room, state } of fresh.values()) this.#states.set(keyOf(room, user), state);
+    } finally {
+      for (const { room } of fresh.values()) this.#loading.delete(keyOf(room, user));
+    }
+  }
+}
