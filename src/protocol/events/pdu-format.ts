@@ -1,7 +1,7 @@
 import { fitsBytes, fitsCodePoints } from '#src/protocol/identifiers/byte-length.ts';
 import { isHashRoomId, parseDomainIdentifier } from '#src/protocol/identifiers/identifiers.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
-import { canonicalJsonFault, isJsonObject, MAX_JSON_DEPTH } from '#src/protocol/json/json-value.ts';
+import { canonicalJsonFault, isJsonObject, isWellFormedJson, MAX_JSON_DEPTH } from '#src/protocol/json/json-value.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { canonicalJsonModeOf } from './event-hashes.ts';
@@ -38,7 +38,9 @@ export function checkPduFormat(version: RoomVersion, json: unknown): PduFormat {
     // "the Federation API's /send endpoint would discard the event". Since v6.
     const fault = canonicalJsonFault(json);
     if (fault !== undefined) return refuse(`the event is not Canonical JSON: ${fault}`);
-  }
+  } else if (sizeOf(version, json) !== undefined && !isWellFormedJson(json))
+    // Before v6 numbers may be any, but without UTF-8 there is nothing that could be hashed and signed.
+    return refuse('the event contains a string with a lone surrogate, which has no UTF-8 form');
   const reason = fieldFault(version, json);
   if (reason !== undefined) return refuse(reason);
   const oversize = oversizeKey(version, json);

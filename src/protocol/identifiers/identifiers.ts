@@ -31,6 +31,11 @@ export function isUserId(id: unknown): id is string {
   return parseUserId(id) !== undefined;
 }
 
+/** Whether `id` is a user id, in the historical grammar, of this server. */
+export function isUserIdOf(serverName: string, id: unknown): id is string {
+  return parseUserId(id)?.domain === serverName;
+}
+
 /** Whether a user id may be shown outside the context of an event: its localpart is not empty and within U+0021 to U+007E. */
 export function isCompliantUserId(id: unknown): id is string {
   const parsed = parseUserId(id);

@@ -66,6 +66,17 @@ export function canonicalJsonFault(value: unknown, depth = 0): string | undefine
 }
 
 /**
+ * Whether all texts in a value have a UTF-8 form. Half of a surrogate pair can be written as an escape in JSON and has none: many parsers refuse
+ * the whole of what it stands in, so that it must not come into anything that others are told.
+ */
+export function isWellFormedJson(value: JsonValue): boolean {
+  if (typeof value === 'string') return value.isWellFormed();
+  if (typeof value !== 'object' || value === null) return true;
+  if (Array.isArray(value)) return value.every(isWellFormedJson);
+  return Object.entries(value).every(([member, item]) => member.isWellFormed() && isWellFormedJson(item));
+}
+
+/**
  * Asserts that a request's body (after `JSON.parse`) is a JSON object, and with `canonical` that it could be part of an event.
  *
  * @throws MatrixError M_BAD_JSON

@@ -1,5 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import { isJsonObject, isWellFormedJson, type JsonObject } from '#src/protocol/json/json-value.ts';
 import { importVerifyKey } from '#src/protocol/signing/signing-key.ts';
 import { isSignatures } from './device-keys.ts';
 
@@ -39,6 +39,7 @@ export const parseCrossSigningKey = (
   if (importVerifyKey(publicKey) === undefined) throw bad('has a public key that is no Ed25519 key in unpadded base64');
   if (content['signatures'] !== undefined && !isSignatures(content['signatures']))
     throw bad('must have signatures that are a map of maps of strings');
+  if (!isWellFormedJson(content)) throw bad('must have no half of a surrogate pair in it');
   if (JSON.stringify(content).length > MAX_LENGTH)
     throw new MatrixError('M_TOO_LARGE', `${member} is larger than ${MAX_LENGTH} characters.`);
   return { publicKey, content };

@@ -1,5 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
+import { isJsonObject, isWellFormedJson, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 
 /** A one-time or fallback key as it is uploaded: `<algorithm>:<keyId>` -> a string or an object. */
 export interface UploadedKey {
@@ -42,6 +42,7 @@ export const parseDeviceKeys = (given: unknown, userId: string, deviceId: string
       'M_INVALID_PARAM',
       'These device_keys belong to another user or device than the one that asks.',
     );
+  if (!isWellFormedJson(keys)) throw bad('must have no half of a surrogate pair in them');
   if (JSON.stringify(keys).length > MAX_DEVICE_KEYS_LENGTH)
     throw new MatrixError('M_TOO_LARGE', `device_keys are larger than ${MAX_DEVICE_KEYS_LENGTH} characters.`);
   return keys;
@@ -64,6 +65,8 @@ export const parseUploadedKeys = (given: unknown, member: 'one_time_keys' | 'fal
       throw new MatrixError('M_BAD_JSON', `A key in ${member} must be a string, or an object with a key.`);
     if (isJsonObject(key) && key['signatures'] !== undefined && !isSignatures(key['signatures']))
       throw new MatrixError('M_BAD_JSON', `The signatures of a key in ${member} must be a map of maps of strings.`);
+    if (!isWellFormedJson([name, key]))
+      throw new MatrixError('M_BAD_JSON', `A key in ${member} holds half of a surrogate pair.`);
     if (JSON.stringify(key).length > MAX_KEY_LENGTH)
       throw new MatrixError('M_TOO_LARGE', `A key in ${member} is larger than ${MAX_KEY_LENGTH} characters.`);
     return { algorithm: name.slice(0, colon), keyId: name.slice(colon + 1), key };

@@ -302,7 +302,7 @@ export class FederationClient {
       ...(typeof errcode === 'string' ? { errcode: errcode.slice(0, MAX_ERROR_LENGTH) } : {}),
       error:
         typeof told === 'string' && told !== ''
-          ? told.slice(0, MAX_ERROR_LENGTH)
+          ? told.slice(0, MAX_ERROR_LENGTH).toWellFormed()
           : `${destination} answered with ${status}.`,
       ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
       ...(body === undefined ? {} : { body }),

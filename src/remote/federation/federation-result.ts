@@ -1,4 +1,5 @@
 import { ERRCODE_STATUS, type Errcode, MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isOpaqueId } from '#src/protocol/identifiers/identifiers.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 
 /** Why another server did not do what it was asked. */
@@ -100,9 +101,7 @@ export const matrixErrorOf = (failure: FederationFailure): MatrixError => {
         const version = body?.['room_version'];
         const fields = {
           ...(retryAfterMs === undefined ? {} : { retry_after_ms: retryAfterMs }),
-          ...(errcode === 'M_INCOMPATIBLE_ROOM_VERSION' && typeof version === 'string'
-            ? { room_version: version }
-            : {}),
+          ...(errcode === 'M_INCOMPATIBLE_ROOM_VERSION' && isOpaqueId(version, 32) ? { room_version: version } : {}),
         };
         return new MatrixError(errcode, `${destination} says: ${error}`, fields, statusFor(errcode, status));
       }

@@ -1,7 +1,7 @@
 import { parseMxcUri, isRoomId } from '#src/protocol/identifiers/identifiers.ts';
 import { fitsBytes } from '#src/protocol/identifiers/byte-length.ts';
 import { domainOf, isServerName } from '#src/protocol/identifiers/server-name.ts';
-import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
+import { isWellFormedJson, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import type { OutboundTimeouts } from '../outbound-http.ts';
 import type { FederationClient } from './federation-client.ts';
 import { type FederationFailure, federationFailure } from './federation-result.ts';
@@ -69,12 +69,12 @@ const profileFields = (given: JsonObject): JsonObject => {
   const fields: Record<string, JsonValue> = {};
   for (const [name, value] of Object.entries(given).slice(0, MAX_FIELDS)) {
     // "MUST either be omitted or set to `null`"
-    if (value === null || !fitsBytes(name)) continue;
+    if (value === null || !fitsBytes(name) || !name.isWellFormed()) continue;
     if (name === 'displayname' || name === 'm.tz') {
       if (typeof value === 'string' && value !== '') fields[name] = value.slice(0, MAX_NAME_LENGTH).toWellFormed();
     } else if (name === 'avatar_url') {
       if (parseMxcUri(value) !== undefined) fields[name] = value;
-    } else fields[name] = value;
+    } else if (isWellFormedJson(value)) fields[name] = value;
   }
   return fields;
 };

@@ -1,7 +1,7 @@
 import type { StrippedStateEvent } from '#src/protocol/events/stripped-state.ts';
 import { isRoomAlias, isRoomId, isUserId, parseMxcUri } from '#src/protocol/identifiers/identifiers.ts';
 import { isServerName } from '#src/protocol/identifiers/server-name.ts';
-import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
+import { isJsonObject, isWellFormedJson, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 
 /** The summary of a room by another server; members are named as in the JSON. */
 export interface RemoteRoomSummary {
@@ -76,6 +76,7 @@ export const remoteSpaceChild = (given: JsonValue): RemoteSpaceChild | undefined
   if (!isJsonObject(given) || given['type'] !== 'm.space.child') return undefined;
   const { state_key: roomId, sender, content, origin_server_ts: ts } = given;
   if (!isRoomId(roomId) || !isUserId(sender) || !isJsonObject(content) || viaIn(content).length === 0) return undefined;
+  if (!isWellFormedJson(content)) return undefined;
   if (typeof ts !== 'number' || !Number.isSafeInteger(ts)) return undefined;
   return { type: 'm.space.child', state_key: roomId, sender, content, origin_server_ts: ts };
 };

@@ -78,11 +78,18 @@ export class UserDevicesApi {
 export const isStreamId = (value: unknown): value is number =>
   typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 
+/** Whether a value is a valid device id of another server. */
+export const isDeviceId = (value: unknown): value is string =>
+  typeof value === 'string' &&
+  value !== '' &&
+  value.length <= MAX_ID_LENGTH &&
+  !value.includes('\0') &&
+  value.isWellFormed();
+
 /** A device of an answer or an `m.device_list_update`; undefined without a valid id. */
 export const remoteDevice = (userId: string, given: JsonObject): RemoteDevice | undefined => {
   const { device_display_name: name, device_id: deviceId, keys } = given;
-  if (typeof deviceId !== 'string' || deviceId === '' || deviceId.length > MAX_ID_LENGTH) return undefined;
-  if (deviceId.includes('\0') || !deviceId.isWellFormed()) return undefined;
+  if (!isDeviceId(deviceId)) return undefined;
   return {
     deviceId,
     displayName:

@@ -3,6 +3,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/jso
 import { parseCrossSigningKey } from '#src/protocol/keys/cross-signing-key.ts';
 import { parseDeviceKeys, parseUploadedKeys } from '#src/protocol/keys/device-keys.ts';
 import type { OutboundTimeouts } from '../outbound-http.ts';
+import { isDeviceId } from './user-devices-api.ts';
 import type { FederationClient, FederationRequest } from './federation-client.ts';
 import type { FederationFailure } from './federation-result.ts';
 
@@ -113,7 +114,7 @@ const devicesIn = (given: JsonObject, userId: string, chosen: readonly string[])
   const wanted = new Set(chosen);
   const devices: Record<string, JsonObject> = {};
   for (const [deviceId, keys] of Object.entries(given).slice(0, MAX_DEVICES)) {
-    if (wanted.size > 0 && !wanted.has(deviceId)) continue;
+    if ((wanted.size > 0 && !wanted.has(deviceId)) || !isDeviceId(deviceId)) continue;
     const parsed = accepted(() => parseDeviceKeys(keys, userId, deviceId));
     if (parsed !== undefined) devices[deviceId] = { ...parsed, unsigned: unsignedIn(keys) };
   }

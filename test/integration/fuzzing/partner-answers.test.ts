@@ -6,7 +6,7 @@ import type { Answer } from '#test/support/http.ts';
 import type { InProcessServer } from '#test/support/in-process-server.ts';
 import { JoinableRoom } from '#test/support/joinable-room.ts';
 import type { PartnerAnswer, PartnerRequest } from '#test/support/remote-partner.ts';
-import { json } from '#test/support/strange-json.ts';
+import { type Change, changed, changes, json } from '#test/support/strange-json.ts';
 
 /** Answers to each question. More by TSUDOI_FUZZ_RUNS, others by TSUDOI_FUZZ_SEED. */
 const RUNS = Number(process.env['TSUDOI_FUZZ_RUNS'] ?? 12);
@@ -26,63 +26,6 @@ const OF_OWN_ACCOUNT = new Set([
   'M_RESOURCE_LIMIT_EXCEEDED',
   'ORG_MATRIX_EXPIRED_ACCOUNT',
 ]);
-
-const deep = (depth: number): JsonValue => {
-  let value: JsonValue = 1;
-  for (let n = 0; n < depth; n++) value = [value];
-  return value;
-};
-
-const anything = fc.oneof(
-  { arbitrary: json as fc.Arbitrary<JsonValue>, weight: 6 },
-  {
-    arbitrary: fc.constantFrom<JsonValue>(
-      deep(90),
-      deep(3_000),
-      'x'.repeat(100_000),
-      Array.from({ length: 5_000 }, (_, n) => n),
-      -1,
-      2 ** 53,
-      1.5,
-      1e300,
-    ),
-    weight: 1,
-  },
-);
-
-/** Where something is changed, and what stands there then. */
-interface Change {
-  readonly at: number;
-  readonly to: JsonValue | undefined;
-}
-
-const changes = fc.array(fc.record({ at: fc.nat(1_000), to: fc.option(anything, { nil: undefined }) }), {
-  minLength: 1,
-  maxLength: 2,
-});
-
-/** The same with something else in some of its places; a value that is undefined is left out. */
-const changed = (value: JsonValue, change: Change): JsonValue => {
-  let places = 0;
-  const count = (one: JsonValue): void => {
-    places += 1;
-    if (typeof one === 'object' && one !== null) for (const inner of Object.values(one)) count(inner);
-  };
-  count(value);
-  let left = change.at % places;
-  const walk = (one: JsonValue): JsonValue | undefined => {
-    if (left-- === 0) return change.to;
-    if (Array.isArray(one)) return one.flatMap((inner) => [walk(inner)].filter((kept) => kept !== undefined));
-    if (typeof one !== 'object' || one === null) return one;
-    return Object.fromEntries(
-      Object.entries(one).flatMap(([name, inner]) => {
-        const kept = walk(inner);
-        return kept === undefined ? [] : [[name, kept]];
-      }),
-    );
-  };
-  return walk(value) ?? null;
-};
 
 const errors = fc.record({
   status: fc.constantFrom(201, 204, 206, 300, 302, 304, 400, 401, 403, 404, 405, 413, 429, 499, 500, 502, 503, 599),

@@ -1,6 +1,7 @@
 import { Ongoing } from '#src/kernel/background.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
+import { isUserIdOf } from '#src/protocol/identifiers/identifiers.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import {
@@ -110,7 +111,7 @@ export class RemoteDeviceLists {
   async receiveUpdate(origin: string, content: JsonObject): Promise<void> {
     const { database } = this.#options;
     const { deleted, prev_id: previous = [], stream_id: streamId, user_id: userId } = content;
-    if (typeof userId !== 'string' || domainOf(userId) !== origin || !isStreamId(streamId)) return;
+    if (!isUserIdOf(origin, userId) || !isStreamId(streamId)) return;
     if (!Array.isArray(previous) || previous.length > MAX_PREVIOUS || !previous.every(isStreamId)) return;
     const device = remoteDevice(userId, content);
     if (device === undefined || !(await sharingUsers(database, [userId])).has(userId)) return;
@@ -129,7 +130,7 @@ export class RemoteDeviceLists {
   /** Receives an `m.signing_key_update`. */
   async receiveSigningKeys(origin: string, content: JsonObject): Promise<void> {
     const { user_id: userId } = content;
-    if (typeof userId !== 'string' || domainOf(userId) !== origin) return;
+    if (!isUserIdOf(origin, userId)) return;
     if (!(await sharingUsers(this.#options.database, [userId])).has(userId)) return;
     const master = crossSigningKey(content['master_key'], 'master', userId);
     const selfSigning = crossSigningKey(content['self_signing_key'], 'self_signing', userId);

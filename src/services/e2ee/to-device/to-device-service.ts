@@ -4,7 +4,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
-import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { isWellFormedJson, type JsonObject } from '#src/protocol/json/json-value.ts';
 import { shardOfName } from '#src/protocol/wire/position.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import { TransactionIds, transactionKey } from '#src/services/events/building/transaction-ids.ts';
@@ -74,7 +74,7 @@ export class ToDeviceService {
   /**
    * Sends messages, once for each transaction id. Those for devices that do not exist are dropped.
    *
-   * @throws MatrixError M_TOO_LARGE
+   * @throws MatrixError M_TOO_LARGE, M_BAD_JSON
    */
   async send(sender: DeviceMessageSender, type: string, txnId: string, messages: DeviceMessages): Promise<void> {
     const key = keyOf(sender, type, txnId);
@@ -83,6 +83,8 @@ export class ToDeviceService {
       if (type.length > MAX_TYPE_LENGTH)
         throw new MatrixError('M_TOO_LARGE', `The type of an event can have ${MAX_TYPE_LENGTH} characters at most.`);
       check(messages);
+      if (!isWellFormedJson({ type, messages }))
+        throw new MatrixError('M_BAD_JSON', 'A text in the messages holds half of a surrogate pair.');
       const { isLocal, remote, shadowBans } = this.#options;
       // Those of the shadow-banned reach their own devices only.
       const isBanned = shadowBans?.has(sender.userId) === true;

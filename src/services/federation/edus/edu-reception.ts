@@ -1,5 +1,5 @@
-import { domainOf } from '#src/protocol/identifiers/server-name.ts';
-import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import { isUserIdOf } from '#src/protocol/identifiers/identifiers.ts';
+import { isJsonObject, isWellFormedJson, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RemoteDeviceLists } from '#src/services/e2ee/device-lists/remote-device-lists.ts';
 import type { DeviceMessages, ToDeviceService } from '#src/services/e2ee/to-device/to-device-service.ts';
 import type { EduHandler, EduHandlers } from '#src/services/federation/inbound/edu-handlers.ts';
@@ -46,10 +46,9 @@ export class EduReception {
   /** @throws MatrixError M_TOO_LARGE */
   async #directToDevice(origin: string, content: JsonObject): Promise<void> {
     const { message_id: messageId, messages, sender, type } = content;
-    if (typeof sender !== 'string' || domainOf(sender) !== origin || typeof type !== 'string') return;
-    if (typeof messageId !== 'string' || messageId.length > MAX_MESSAGE_ID_LENGTH || type.length > MAX_TYPE_LENGTH)
-      return;
-    if (!isJsonObject(messages)) return;
+    if (!isUserIdOf(origin, sender) || typeof type !== 'string' || type.length > MAX_TYPE_LENGTH) return;
+    if (typeof messageId !== 'string' || messageId.length > MAX_MESSAGE_ID_LENGTH) return;
+    if (!isJsonObject(messages) || !isWellFormedJson({ type, messages })) return;
     await this.#options.toDevice.receive(origin, messageId, sender, type, messagesIn(messages));
   }
 }

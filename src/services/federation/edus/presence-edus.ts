@@ -1,7 +1,7 @@
 import { Background } from '#src/kernel/background.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
-import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import { isUserIdOf } from '#src/protocol/identifiers/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import type { PresenceService } from '#src/services/ephemeral/presence/presence-service.ts';
 import type { PresenceContent } from '#src/services/ephemeral/presence/user-presence.ts';
@@ -75,7 +75,7 @@ export class PresenceEdus implements EduSource {
     const said = new Map<string, PresenceContent>();
     for (const one of push) {
       const userId = isJsonObject(one) ? one['user_id'] : undefined;
-      if (typeof userId !== 'string' || domainOf(userId) !== origin || userId.includes('\0')) continue;
+      if (!isUserIdOf(origin, userId)) continue;
       const parsed = contentOf(one);
       if (parsed !== undefined) said.set(userId, parsed);
     }
@@ -168,7 +168,7 @@ const contentOf = (said: JsonValue): PresenceContent | undefined => {
   const hasAgo = typeof ago === 'number' && Number.isSafeInteger(ago) && ago >= 0;
   return {
     presence,
-    ...(hasStatus ? { status_msg: status.slice(0, MAX_STATUS_LENGTH) } : {}),
+    ...(hasStatus ? { status_msg: status.slice(0, MAX_STATUS_LENGTH).toWellFormed() } : {}),
     ...(hasAgo ? { last_active_ago: ago } : {}),
     ...(typeof active === 'boolean' ? { currently_active: active } : {}),
   };

@@ -1,8 +1,7 @@
 import { Background } from '#src/kernel/background.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
-import { domainOf } from '#src/protocol/identifiers/server-name.ts';
-import { isEventId } from '#src/protocol/identifiers/identifiers.ts';
+import { isEventId, isUserIdOf } from '#src/protocol/identifiers/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import { type Edu, type EduSource, NO_EDUS, type TakenEdus } from '#src/services/federation/outbound/edu-source.ts';
 import type { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
@@ -64,7 +63,7 @@ export class ReceiptEdus implements EduSource {
       const accepted: Promise<unknown>[] = [];
       for (const [userId, said] of Object.entries(users)) {
         if (left-- <= 0) break;
-        if (domainOf(userId) !== origin || !room.mayBeJoined(userId)) continue;
+        if (!isUserIdOf(origin, userId) || !room.mayBeJoined(userId)) continue;
         const receipt = parsed(said);
         if (receipt === undefined) continue;
         const { eventId, thread, ts } = receipt;

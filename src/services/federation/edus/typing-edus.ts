@@ -1,5 +1,5 @@
 import type { Timer, Timers } from '#src/kernel/timers.ts';
-import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import { isUserIdOf } from '#src/protocol/identifiers/identifiers.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { TypingService } from '#src/services/ephemeral/typing/typing-service.ts';
 import { type EduSource, NO_EDUS, type TakenEdus } from '#src/services/federation/outbound/edu-source.ts';
@@ -44,7 +44,7 @@ export class TypingEdus implements EduSource {
   async receive(origin: string, content: JsonObject): Promise<void> {
     const { rooms, typing } = this.#options;
     const { room_id: roomId, user_id: userId, typing: isTyping } = content;
-    if (typeof roomId !== 'string' || typeof userId !== 'string' || domainOf(userId) !== origin) return;
+    if (typeof roomId !== 'string' || !isUserIdOf(origin, userId)) return;
     const room = await rooms.byId(roomId);
     if (room?.mayBeJoined(userId) !== true || !room.allowsServer(origin)) return;
     if (isTyping === true) typing.start(room, userId, BELIEVED_MS);

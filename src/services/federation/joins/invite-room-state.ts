@@ -2,7 +2,7 @@ import { STRIPPED_STATE_TYPES, strippedState, type StrippedStateEvent } from '#s
 import { fitsBytes } from '#src/protocol/identifiers/byte-length.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
-import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
+import { isJsonObject, isWellFormedJson, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -37,7 +37,7 @@ const stripped = (one: JsonValue, version: RoomVersion): StrippedStateEvent | un
   const { content, origin_server_ts: ts, sender, state_key: stateKey, type } = one;
   if (typeof type !== 'string' || !fitsBytes(type) || typeof stateKey !== 'string' || !fitsBytes(stateKey))
     return undefined;
-  if (!isUserId(sender) || !isJsonObject(content)) return undefined;
+  if (!isUserId(sender) || !isJsonObject(content) || !isWellFormedJson([type, stateKey, content])) return undefined;
   const event = { type, sender, content, state_key: stateKey };
   return strippedState(Number.isSafeInteger(ts) ? { ...event, origin_server_ts: ts as number } : event, version);
 };
