@@ -161,7 +161,8 @@ export class DeviceListEdus implements EduSource {
     const page = Math.max(1, Math.floor(NOTES_AT_ONCE / allowed.length));
     for (let from = 0; from < userIds.length; from += page) {
       const some = userIds.slice(from, from + page);
-      // While no server shared a room with them nothing was noted of devices without keys.
+      // While no server shared a room with them nothing was noted of devices without keys. Of users without any keys nobody needs the list: it is
+      // told when something changes.
       const untold = await usersWithUntoldDevices(database, some);
       const serversOf = await servers.of(untold);
       for (const userId of untold) await this.#publish(userId, [...serversOf(userId)]);

@@ -808,6 +808,17 @@ describe('a room that is joined before its members are known', function () {
     });
     const { ephemeral } = (await a.must('alice', 'GET', `/sync?since=${since}&filter=${LAZY}`)).rooms.join[room.roomId];
     expect(ephemeral.events[0].content.user_ids).to.deep.equal(['@m2:p.test']);
+    const receipt = { data: { ts: 1_436_451_550_453 }, event_ids: ['$notHere:p.test'] };
+    await p.transact('a.test', {
+      edus: [{ edu_type: 'm.receipt', content: { [room.roomId]: { 'm.read': { '@m1:p.test': receipt } } } }],
+    });
+    for (const query of [`since=${since}&`, '']) {
+      const sync = await a.must('alice', 'GET', `/sync?${query}filter=${LAZY}`);
+      const shown = sync.rooms.join[room.roomId].ephemeral.events.find(({ type }: Json) => type === 'm.receipt');
+      expect(shown.content).to.deep.equal({
+        '$notHere:p.test': { 'm.read': { '@m1:p.test': { ts: 1_436_451_550_453 } } },
+      });
+    }
     await complete(room);
   });
 
