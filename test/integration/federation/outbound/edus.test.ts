@@ -294,6 +294,7 @@ describe('what other servers are told beside events', () => {
     await federation.idle();
     expect(told()).to.deep.equal([]);
     await a.must('olga/PHONE', 'POST', '/keys/upload', { device_keys: keysOf(userId, 'PHONE') });
+    await federation.idle();
     await a.must('olga/BOT', 'POST', `/join/${roomId}`, {});
     await federation.idle();
     expect(told()).to.have.deep.members([
