@@ -18,7 +18,7 @@ import { writePast } from '#src/storage/events/past-writes.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { LateRedactions } from './late-redactions.ts';
 import { BackfillPositions } from './backfill-positions.ts';
-import { judgePast } from './received-verdict.ts';
+import { foreignAuth, judgePast } from './received-verdict.ts';
 import { type HeldBack, heldBackRedaction } from './redaction-verdict.ts';
 import { isReplaceable, ReceivingTurn, type ReceivingTurnOptions } from './receiving-turn.ts';
 import { withoutUnsigned } from '#src/services/room-model/event/stored-json.ts';
@@ -124,20 +124,16 @@ export class BackfillReceiver {
       const place = turn.place(id);
       return place === undefined || (place.flags & EVENT_FLAGS.outlier) !== 0;
     });
-    if (authIds.some((id) => turn.place(id) === undefined) || (missingPrev.length > 0 && told === undefined)) return;
+    const isMissing = (id: string): boolean => turn.place(id) === undefined && !turn.isInOtherRoom(id);
+    if (authIds.some(isMissing) || (missingPrev.length > 0 && told === undefined)) return;
     const nidsOf = (ids: readonly string[]): number[] => ids.flatMap((id) => turn.place(id)?.nid ?? []);
     const prev = await turn.events(nidsOf(prevIds.filter((id) => !missingPrev.includes(id))));
     const auth = await turn.events(nidsOf(authIds));
     const entries: StateEntries[] = missingPrev.length > 0 && told !== undefined ? [await turn.entriesOf(told)] : [];
     const state = await turn.around.before(room, prev, entries);
-    const verdict = await judgePast(
-      { interner, loader: turn.loader },
-      room,
-      incoming,
-      auth,
-      state,
-      await turn.create(),
-    );
+    const verdict =
+      foreignAuth(turn, incoming) ??
+      (await judgePast({ interner, loader: turn.loader }, room, incoming, auth, state, await turn.create()));
     const heldBack = verdict.ok && pdu.type === 'm.room.redaction' ? await heldBackIn(turn, incoming) : undefined;
     const relation = relationOf(pdu.content);
     const names = await interner.ensure({

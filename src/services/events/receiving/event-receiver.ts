@@ -211,7 +211,8 @@ export class EventReceiver {
     if (known !== undefined && !isReplaced) return { outcome: 'known' };
     const prevIds = referencedIds(pdu.prev_events);
     const authIds = referencedIds(pdu.auth_events);
-    const missingAuth = authIds.filter((id) => turn.place(id) === undefined);
+    // What is in another room never comes to this one.
+    const missingAuth = authIds.filter((id) => turn.place(id) === undefined && !turn.isInOtherRoom(id));
     // The state at an outlier is not known here, and without it none after it: the history before it is gone, or never came.
     const missingPrev = prevIds.filter((id) => isMissing(turn.place(id)));
     const { partial } = room;
@@ -223,7 +224,7 @@ export class EventReceiver {
         outcome: 'missing',
         ids: [...new Set([...(told === undefined && !isBesideJoin ? missingPrev : []), ...missingAuth])],
       };
-    const positions = (ids: readonly string[]): number[] => ids.map((id) => turn.place(id)?.nid ?? 0);
+    const positions = (ids: readonly string[]): number[] => ids.flatMap((id) => turn.place(id)?.nid ?? []);
     const prev = await turn.events(positions(prevIds.filter((id) => !missingPrev.includes(id))));
     const auth = await turn.events(positions(authIds));
     const names = await this.#names(given);

@@ -18,6 +18,7 @@ import { writeOutliers } from '#src/storage/events/past-writes.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { Reception } from './reception.ts';
 import { BackfillPositions } from './backfill-positions.ts';
+import { foreignAuth } from './received-verdict.ts';
 import { ReceivingTurn, type ReceivingTurnOptions } from './receiving-turn.ts';
 import { withoutUnsigned } from '#src/services/room-model/event/stored-json.ts';
 
@@ -77,12 +78,12 @@ export class OutlierStore {
         continue;
       }
       if (receptions.has(event.eventId)) continue;
-      const missing = referencedIds(event.pdu.auth_events).filter((id) => !judged.has(id));
+      const missing = referencedIds(event.pdu.auth_events).filter((id) => !judged.has(id) && !turn.isInOtherRoom(id));
       if (missing.length > 0) {
         receptions.set(event.eventId, { outcome: 'missing', ids: missing });
         continue;
       }
-      const verdict = judgeOutlier(room, event, judged, createId);
+      const verdict = foreignAuth(turn, event) ?? judgeOutlier(room, event, judged, createId);
       judged.set(event.eventId, { ...event, rejected: !verdict.ok });
       fresh.push({ event, verdict });
     }
@@ -110,7 +111,7 @@ export class OutlierStore {
         json: canonicalJson(withoutUnsigned(pdu), 'lenient'),
         pdu,
       };
-      const auth = referencedIds(pdu.auth_events).map((id) => nidOf.get(id) ?? turn.place(id)?.nid ?? 0);
+      const auth = referencedIds(pdu.auth_events).flatMap((id) => nidOf.get(id) ?? turn.place(id)?.nid ?? []);
       rows.push(eventRow(names, parts, { prev: [], auth, relation: { rel: undefined, relType: undefined } }));
       const stored = new StoredEvent(parts);
       receptions.set(

@@ -9,7 +9,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StateChange } from '#src/services/room-model/state/state-chain.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { type StateBefore, withEntries } from './received-state.ts';
-import { judgeReceived, type Verdict } from './received-verdict.ts';
+import { foreignAuth, judgeReceived, type Verdict } from './received-verdict.ts';
 import type { ReceivingTurn } from './receiving-turn.ts';
 import { heldBackRedaction } from './redaction-verdict.ts';
 
@@ -69,15 +69,9 @@ export class ReceivedJudge {
     const claimed = isPartial ? await this.#claimed(room, given, auth, stateBefore) : [];
     const believed = withEntries(stateBefore, claimed);
     const create = await turn.create();
-    const byRules = await judgeReceived(
-      { interner, loader: turn.loader },
-      room,
-      given,
-      auth,
-      believed,
-      create,
-      claimed,
-    );
+    const byRules =
+      foreignAuth(turn, given) ??
+      (await judgeReceived({ interner, loader: turn.loader }, room, given, auth, believed, create, claimed));
     const before = byRules.kind === 'rejected' ? stateBefore : believed;
     const byPolicy = this.#judgeByPolicy(room, given, byRules);
     if (byPolicy === undefined) return undefined;

@@ -1,10 +1,11 @@
 import { checkAuth } from '#src/protocol/auth/check-auth.ts';
 import { checkAuthEventsSelection } from '#src/protocol/auth/auth-events.ts';
 import type { AuthVerdict } from '#src/protocol/auth/verdict.ts';
-import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
+import { type IdentifiedPdu, referencedIds } from '#src/protocol/events/pdu.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { identified } from '#src/services/events/resolution/state-merger.ts';
 import type { StateChange } from '#src/services/room-model/state/state-chain.ts';
+import type { ReceivingTurn } from './receiving-turn.ts';
 import type { StateBefore } from './received-state.ts';
 import { checkAgainst } from '#src/services/events/resolution/state-check.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -13,6 +14,21 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 export type Verdict =
   | { readonly kind: 'accepted' }
   | { readonly kind: 'soft-failed' | 'rejected'; readonly reason: string };
+
+/**
+ * "If there are entries whose `room_id` does not match that of the event being authorised, reject."
+ *
+ * @returns undefined where all that an event names as its auth events may be of its room
+ */
+export const foreignAuth = (
+  turn: Pick<ReceivingTurn, 'place' | 'isInOtherRoom'>,
+  { pdu }: IdentifiedPdu,
+): { readonly kind: 'rejected'; readonly ok: false; readonly reason: string } | undefined => {
+  const id = referencedIds(pdu.auth_events).find((one) => turn.place(one) === undefined && turn.isInOtherRoom(one));
+  return id === undefined
+    ? undefined
+    : { kind: 'rejected', ok: false, reason: `its auth event ${id} is in another room` };
+};
 
 /**
  * "Passes authorization rules based on the event's auth events, otherwise it is rejected", "based on the state before the event,

@@ -194,6 +194,8 @@ describe('what other servers are told beside events', () => {
     const userId = '@dora:a.test';
     await a.must('dora', 'POST', '/keys/upload', { device_keys: keysOf(userId, 'DEVICE') });
     await federation.idle();
+    await a.must('dora/PHONE', 'GET', '/account/whoami');
+    await federation.idle();
     await a.must('dora/PHONE', 'POST', '/keys/upload', { device_keys: keysOf(userId, 'PHONE') });
     await federation.idle();
     await a.must('dora/PHONE', 'POST', '/logout', {});
@@ -202,16 +204,18 @@ describe('what other servers are told beside events', () => {
     expect(updates.map(({ deleted, device_id: deviceId }) => [deviceId, deleted === true])).to.deep.equal([
       ['DEVICE', false],
       ['PHONE', false],
+      ['PHONE', false],
       ['PHONE', true],
     ]);
     expect(updates.map(({ prev_id: previous }) => previous)).to.deep.equal([
       [],
       [updates[0].stream_id],
       [updates[1].stream_id],
+      [updates[2].stream_id],
     ]);
     const answer = await p.send('a.test', 'GET', `/_matrix/federation/v1/user/devices/${userId}`);
     expect(answer.status).to.equal(200);
-    expect(answer.body.stream_id).to.equal(updates[2].stream_id);
+    expect(answer.body.stream_id).to.equal(updates[3].stream_id);
     expect(answer.body.devices.map((device: Json) => device.device_id)).to.deep.equal(['DEVICE']);
   });
 

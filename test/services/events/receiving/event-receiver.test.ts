@@ -139,7 +139,7 @@ describe('remote events', function () {
     await remote.verify();
   });
 
-  it('are rejected when their auth events do not allow them, belong to another room or are rejected themselves', async () => {
+  it('are rejected when their auth events do not allow them, or are rejected themselves', async () => {
     const remote = await remoteRoom('10');
     await promoted(remote, {}, { state_default: 50, events: { 'm.room.topic': 100 } });
     const forbidden = await remote.send(topic(CAROL, 'mine'));
@@ -159,6 +159,28 @@ describe('remote events', function () {
     // A rejected event may still be built on: it changes nothing.
     await remote.accepted({ ...message(CAROL, 'after'), prev: [onRejected.id] });
     await remote.verify();
+  });
+
+  it('are rejected when their auth events belong to another room, which are not missing: what comes after them is accepted', async () => {
+    const remote = await remoteRoom('10');
+    const auth = remote.build(message(CAROL, 'x')).pdu.auth_events.map(String);
+    const other = await remoteRoom('10');
+    const foreign = await other.accepted(message(CAROL, 'of the other room'));
+    const naming = (body: string, id: string): IdentifiedPdu => {
+      const { eventId, pdu } = remote.build(message(CAROL, body));
+      return { eventId, pdu: { ...pdu, auth_events: [...auth, id] } };
+    };
+    for (const id of [foreign, ...other.build(message(CAROL, 'y')).pdu.auth_events.map(String)]) {
+      expect((await remote.receiver.receive(remote.room, naming('x', id))).outcome, id).to.equal('rejected');
+      const outlier = naming('outlier', id);
+      const stored = await remote.receiver.storeOutliers(remote.room, [outlier]);
+      expect(stored.get(outlier.eventId)?.outcome, id).to.equal('rejected');
+    }
+    const rejected = naming('prev', foreign);
+    expect((await remote.receiver.receive(remote.room, rejected)).outcome).to.equal('rejected');
+    const after = remote.build(message(CAROL, 'after'));
+    const child = { ...after, pdu: { ...after.pdu, prev_events: [rejected.eventId] } };
+    expect((await remote.receiver.receive(remote.room, child)).outcome).to.equal('accepted');
   });
 
   for (const version of ['10', '12']) {
