@@ -33,7 +33,7 @@ export class ExchangedInvites {
   /** @throws MatrixError M_NOT_FOUND, M_INVALID_PARAM, M_FORBIDDEN when the invite is revoked, or not signed by a key that the room names */
   async exchange(origin: string, roomId: string, event: JsonObject): Promise<void> {
     const { events, invitePermission, remote, rooms } = this.#options;
-    const { content, sender, state_key: target, type } = event;
+    const { content, room_id: named, sender, state_key: target, type } = event;
     const invite = isJsonObject(content) ? content['third_party_invite'] : undefined;
     if (type !== 'm.room.member' || !isJsonObject(content) || content['membership'] !== 'invite')
       throw invalid('The event is no invite.');
@@ -41,6 +41,7 @@ export class ExchangedInvites {
       throw invalid('The invite has no third_party_invite.');
     if (!isUserId(sender) || !events.isLocal(sender)) throw invalid('The inviter is not a user of this server.');
     if (!isUserId(target) || domainOf(target) !== origin) throw invalid(`The invited user is not of ${origin}.`);
+    if (named !== roomId) throw invalid('The invite is to another room.');
     this.#options.closed.assertOpen(roomId);
     const room = await rooms.byId(roomId);
     assertResident(room);

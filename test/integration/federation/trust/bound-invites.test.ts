@@ -115,4 +115,27 @@ describe('an identity server that tells who has bound an address', () => {
     expect(Object.keys(content).toSorted()).to.deep.equal(['displayname', 'membership', 'third_party_invite']);
     expect(content.third_party_invite.display_name).to.equal('b...');
   });
+
+  it('nor can that server exchange an invite for one to another room, or for what is none', async () => {
+    const signed = signJson({ mxid: '@pat:p.test', token: 'five' }, 'id.test', key);
+    const event = {
+      type: MEMBER,
+      room_id: roomId,
+      sender: '@alice:a.test',
+      state_key: '@pat:p.test',
+      content: { membership: 'invite', third_party_invite: { display_name: '', signed } },
+    };
+    for (const changes of [
+      { room_id: '!other:a.test' },
+      { type: 'm.room.message' },
+      { sender: '@pat:p.test' },
+      { state_key: '@bob:a.test' },
+      { content: { membership: 'join' } },
+      { content: { membership: 'invite', third_party_invite: { signed: [] } } },
+    ]) {
+      const path = `/_matrix/federation/v1/exchange_third_party_invite/${encodeURIComponent(roomId)}`;
+      const { body, status } = await federation.partner('p.test').send('a.test', 'PUT', path, { ...event, ...changes });
+      expect([status, body.errcode], JSON.stringify(changes)).to.deep.equal([400, 'M_INVALID_PARAM']);
+    }
+  });
 });
