@@ -29,7 +29,7 @@ describe('unread counts', () => {
   const counts = async (userId: string, room: Room): Promise<ReturnType<typeof plain>> =>
     plain(await world.services.unread.counts(userId, room, world.services.writer.committedIn(room.shard)));
   /** Reads once for all users what is unread in a room, however little it is, and forgets all the time what it has counted. */
-  const forgetfulCounts = (): UnreadCounts => new UnreadCounts({ ...world.services, cacheSize: 60, sharedFrom: 1 });
+  const forgetfulCounts = (): UnreadCounts => new UnreadCounts({ ...world.services, cacheBytes: 4_000, sharedFrom: 1 });
   const mention = (userId: string): { 'm.mentions': { user_ids: string[] } } => ({
     'm.mentions': { user_ids: [userId] },
   });

@@ -49,8 +49,8 @@ export interface UnreadCountsOptions {
   readonly pushRules: PushRuleService;
   readonly followedThreads: Pick<FollowedThreads, 'peek' | 'load'>;
   readonly ignoredUsers: IgnoredUsers;
-  /** Unread events kept in memory, for all users and rooms together; default 4 million (about 10 bytes each). */
-  readonly cacheSize?: number;
+  /** How much memory what is unread may take, for all users and rooms together, in bytes; default 64 MiB. */
+  readonly cacheBytes?: number;
   /** From how many unread events of a room on they are read once for all users; default 256. */
   readonly sharedFrom?: number;
 }

@@ -1,8 +1,8 @@
-import { firstIndex } from '#src/kernel/first-index.ts';
 import type { NotificationClass } from '#src/protocol/push/default-class.ts';
 import { MENTION_KINDS, type MentionKind } from '#src/services/events/building/notification-class.ts';
 import { MAX_EVENTS, MAX_MENTIONS } from '#src/storage/push/unread.ts';
 import { classUnder, type ThreadMode } from '#src/services/push/rules/user-rules.ts';
+import { UnreadEntries } from './unread-entries.ts';
 
 /** How much is unread. */
 export interface UnreadCount {
@@ -29,13 +29,10 @@ const contribution = (reason: (typeof REASONS)[number], mode: ThreadMode): Notif
 /** So many of the newest entries are kept, and of those before them, so many that mention the user: the same as is read from the database. */
 const MAX = MAX_EVENTS;
 const MAX_OLDER = MAX_MENTIONS;
+/** What a list takes beside its entries. */
+const LIST_BYTES = 200;
 /** How many more there may be until the others are dropped in one go. */
 const SLACK = 250;
-
-/** Positions are whole numbers below 2^50: three more bits for the reason fit. */
-const encode = (nid: number, reason: number): number => nid * 8 + reason;
-const nidOf = (entry: number): number => Math.floor(entry / 8);
-const reasonOf = (entry: number): number => entry % 8;
 
 /** How a user is notified of a thread: by `mode` from a position on, and by `before` of earlier events. */
 export interface NotifyRule {
@@ -68,18 +65,22 @@ const sum = (totals: readonly number[], mode: ThreadMode, others?: UnreadCount):
 
 /** What is unread for one user in one thread (or the main timeline), in order of position. */
 export class UnreadList {
-  #entries: number[] = [];
+  #entries = new UnreadEntries();
   readonly #totals = [...NONE];
   #bound = MAX + SLACK;
 
   get size(): number {
-    return this.#entries.length;
+    return this.#entries.size;
+  }
+
+  /** Rough size in memory, in bytes. */
+  get bytes(): number {
+    return LIST_BYTES + this.#entries.bytes;
   }
 
   /** Position before the first event that is unread. */
   get upToFirst(): number {
-    const [first] = this.#entries;
-    return first === undefined ? Infinity : nidOf(first) - 1;
+    return (this.#entries.first ?? Infinity) - 1;
   }
 
   /** Adds an event that came after all that are here, unless it does not notify the user. */
@@ -92,54 +93,66 @@ export class UnreadList {
       if (exception === MENTION_KINDS.silent) return;
       reason = exception === MENTION_KINDS.notify ? 2 : 3;
     }
-    this.#entries.push(encode(nid, reason));
-    this.#totals[reason] = (this.#totals[reason] ?? 0) + 1;
-    if (this.#entries.length >= this.#bound) this.#drop();
+    this.#entries.push(nid, reason);
+    this.#change(reason, 1);
+    if (this.#entries.size >= this.#bound) this.#drop();
   }
 
   /** Drops what is too old to count. */
   #drop(): void {
-    const older = this.#entries.slice(0, -MAX).filter((entry) => isException(reasonOf(entry)));
-    this.#entries = [...older.slice(-MAX_OLDER), ...this.#entries.slice(-MAX)];
-    this.#bound = this.#entries.length + SLACK;
-    for (const [reason, count] of this.#totalsOf(0, this.#entries.length).entries()) this.#totals[reason] = count;
+    const all = this.#entries;
+    const firstNew = all.size - MAX;
+    let surplus = -MAX_OLDER;
+    let index = 0;
+    all.visit(Infinity, (_nid, reason) => {
+      if (index < firstNew && isException(reason)) surplus += 1;
+      index += 1;
+    });
+    const kept = new UnreadEntries();
+    this.#totals.fill(0);
+    index = 0;
+    all.visit(Infinity, (nid, reason) => {
+      const isOlder = index < firstNew;
+      index += 1;
+      if (isOlder && !isException(reason)) return;
+      if (isOlder && surplus > 0) {
+        surplus -= 1;
+        return;
+      }
+      kept.push(nid, reason);
+      this.#change(reason, 1);
+    });
+    this.#entries = kept;
+    this.#bound = kept.size + SLACK;
   }
 
   /** Forgets everything up to this position: it has been read. */
   readUpTo(nid: number): void {
-    const end = this.#firstAfter(nid);
-    if (end === 0) return;
-    for (const [reason, count] of this.#totalsOf(0, end).entries())
-      this.#totals[reason] = (this.#totals[reason] ?? 0) - count;
-    this.#entries = this.#entries.slice(end);
+    this.#entries.shift(nid, (_nid, reason) => this.#change(reason, -1));
+  }
+
+  #change(reason: number, by: number): void {
+    this.#totals[reason] = (this.#totals[reason] ?? 0) + by;
   }
 
   /** What is unread up to this position. */
   count(upTo: number, { mode, since = 0, before = mode }: NotifyRule): UnreadCount {
-    const end = this.#firstAfter(upTo);
-    const start = since === 0 || before === mode ? 0 : this.#firstAfter(Math.min(since, upTo));
-    const later = start === 0 && end === this.#entries.length ? this.#totals : this.#totalsOf(start, end);
-    return sum(later, mode, start === 0 ? undefined : sum(this.#totalsOf(0, start), before));
-  }
-
-  /** How many entries of a stretch there are for each reason. */
-  #totalsOf(start: number, end: number): readonly number[] {
-    const totals = [...NONE];
-    for (const entry of this.#entries.slice(start, end)) totals[reasonOf(entry)] = (totals[reasonOf(entry)] ?? 0) + 1;
-    return totals;
+    const all = this.#entries;
+    const isSplit = since > 0 && before !== mode && all.size > 0;
+    // The whole list is what is asked for nearly always.
+    if (!isSplit && upTo >= all.last) return sum(this.#totals, mode);
+    const earlier = [...NONE];
+    const later = [...NONE];
+    all.visit(upTo, (nid, reason) => {
+      const totals = isSplit && nid <= since ? earlier : later;
+      totals[reason] = (totals[reason] ?? 0) + 1;
+    });
+    return sum(later, mode, sum(earlier, before));
   }
 
   /** Whether an event is here, and notifies the user. */
   has(nid: number, { mode, since = 0, before = mode }: NotifyRule): boolean {
-    const entry = this.#entries[this.#firstAfter(nid) - 1];
-    const reason = entry === undefined || nidOf(entry) !== nid ? undefined : REASONS[reasonOf(entry)];
+    const reason = REASONS[this.#entries.at(nid) ?? -1];
     return reason !== undefined && contribution(reason, nid <= since ? before : mode) !== 'none';
-  }
-
-  #firstAfter(nid: number): number {
-    const end = this.#entries.length;
-    // The whole list or nothing is what is asked for nearly always.
-    if (end === 0 || nidOf(this.#entries[end - 1] ?? 0) <= nid) return end;
-    return firstIndex(end, (index) => nidOf(this.#entries[index] ?? 0) <= nid);
   }
 }

@@ -10,6 +10,10 @@ export interface RoomUnread extends UnreadCount {
   readonly threads: ReadonlyMap<string, UnreadCount>;
 }
 
+/** Of what is beside the lists. */
+const STATE_BYTES = 150;
+const EXCEPTION_BYTES = 32;
+const THREAD_BYTES = 100;
 const NO_THREADS: RoomUnread['threads'] = new Map();
 
 /** An event as unread counts look at it. */
@@ -39,11 +43,12 @@ export class UnreadState {
   /** Users whose events do not count. */
   readonly ignored: ReadonlySet<string>;
   readonly #main = new UnreadList();
-  readonly #threads = new Map<string, UnreadList>();
+  /** None in most rooms for most users, as with the exceptions: there are as many of these as users and rooms. */
+  #threads: Map<string, UnreadList> | undefined;
   /** Every event up to here has been looked at. */
   #cursor: number;
   /** The user's exceptions for events that were committed since this state is in memory and not looked at yet. */
-  readonly #exceptions = new Map<number, MentionKind>();
+  #exceptions: Map<number, MentionKind> | undefined;
 
   constructor(since: number, cursor: number, ignored: ReadonlySet<string>, readAt: number) {
     this.since = since;
@@ -56,27 +61,28 @@ export class UnreadState {
     return this.#cursor;
   }
 
+  /** Rough size in memory, in bytes. */
   get size(): number {
-    let size = 8 + this.#main.size + this.#exceptions.size;
-    for (const list of this.#threads.values()) size += 8 + list.size;
+    let size = STATE_BYTES + this.#main.bytes + (this.#exceptions?.size ?? 0) * EXCEPTION_BYTES;
+    for (const list of this.#threads?.values() ?? []) size += THREAD_BYTES + list.bytes;
     return size;
   }
 
   /** Position up to which nothing is unread, in the main timeline or a thread. */
   get readUpTo(): number {
     let upTo = Math.min(this.#cursor, this.#main.upToFirst);
-    for (const list of this.#threads.values()) upTo = Math.min(upTo, list.upToFirst);
+    for (const list of this.#threads?.values() ?? []) upTo = Math.min(upTo, list.upToFirst);
     return upTo;
   }
 
   /** Notes what was decided for the user when the event was made. */
   note(nid: number, exception: MentionKind): void {
-    if (nid > this.#cursor) this.#exceptions.set(nid, exception);
+    if (nid > this.#cursor) (this.#exceptions ??= new Map<number, MentionKind>()).set(nid, exception);
   }
 
   /** What was noted for an event. */
   exceptionOf(nid: number): MentionKind | undefined {
-    return this.#exceptions.size === 0 ? undefined : this.#exceptions.get(nid);
+    return this.#exceptions?.get(nid);
   }
 
   add(event: CountedEvent): void {
@@ -93,24 +99,27 @@ export class UnreadState {
   /** Says that every event up to here has been added. */
   moveTo(cursor: number): void {
     this.#cursor = cursor;
-    if (this.#exceptions.size === 0) return;
+    if (this.#exceptions === undefined) return;
     for (const nid of this.#exceptions.keys()) if (nid <= cursor) this.#exceptions.delete(nid);
+    if (this.#exceptions.size === 0) this.#exceptions = undefined;
   }
 
   /** Forgets what receipts say has been read. */
   read(positions: ReadPositions): void {
     const everything = positions.unthreaded ?? 0;
     this.#main.readUpTo(Math.max(everything, positions.main ?? 0));
+    if (this.#threads === undefined) return;
     for (const [root, list] of this.#threads) {
       list.readUpTo(Math.max(everything, positions.threadsFloor, positions.threads.get(root) ?? 0));
       if (list.size === 0) this.#threads.delete(root);
     }
+    if (this.#threads.size === 0) this.#threads = undefined;
   }
 
   /** @param inThread what the user hears of a thread, by the id of its root */
   count(upTo: number, main: NotifyRule, inThread: (root: string) => NotifyRule = () => main): RoomUnread {
     const { notification, highlight } = this.#main.count(upTo, main);
-    if (this.#threads.size === 0) return { notification, highlight, threads: NO_THREADS };
+    if (this.#threads === undefined) return { notification, highlight, threads: NO_THREADS };
     const threads = new Map<string, UnreadCount>();
     for (const [root, list] of this.#threads) {
       const count = list.count(upTo, inThread(root));
@@ -122,7 +131,7 @@ export class UnreadState {
   /** Whether an event notifies the user, and is not read. */
   has(nid: number, main: NotifyRule, inThread: (root: string) => NotifyRule): boolean {
     if (this.#main.has(nid, main)) return true;
-    for (const [root, list] of this.#threads) if (list.has(nid, inThread(root))) return true;
+    for (const [root, list] of this.#threads ?? []) if (list.has(nid, inThread(root))) return true;
     return false;
   }
 
@@ -130,8 +139,9 @@ export class UnreadState {
   #list(root: string | undefined): UnreadList | undefined;
   #list(root: string | undefined, create = false): UnreadList | undefined {
     if (root === undefined) return this.#main;
-    let list = this.#threads.get(root);
-    if (list === undefined && create) this.#threads.set(root, (list = new UnreadList()));
+    let list = this.#threads?.get(root);
+    if (list === undefined && create)
+      (this.#threads ??= new Map<string, UnreadList>()).set(root, (list = new UnreadList()));
     return list;
   }
 }

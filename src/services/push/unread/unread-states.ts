@@ -22,14 +22,17 @@ const isSameSet = (one: ReadonlySet<string>, other: ReadonlySet<string>): boolea
 
 const keyOf = (room: Pick<Room, 'nid'>, user: number): string => `${room.nid} ${user}`;
 
+/** As much as 10,000 unread lists of busy rooms, or 150,000 where everything is read. */
+const CACHE_BYTES = 64 * 1024 * 1024;
+
 export interface UnreadStatesOptions {
   readonly database: Database;
   readonly interner: Interner;
   readonly events: EventService;
   readonly stream: RoomEventStream;
   readonly receipts: ReceiptService;
-  /** Unread events kept in memory, for all users and rooms together; default 4 million (about 10 bytes each). */
-  readonly cacheSize?: number;
+  /** How much memory what is unread may take, for all users and rooms together, in bytes; default 64 MiB. */
+  readonly cacheBytes?: number;
   /** From how many unread events of a room on they are read once for all users; default 256. */
   readonly sharedFrom?: number;
 }
@@ -54,11 +57,10 @@ export class UnreadStates {
   constructor(options: UnreadStatesOptions) {
     this.#events = options.events;
     this.#receipts = options.receipts;
-    this.#states = new CountedCache(
-      'unread_counts',
-      { maxSize: options.cacheSize ?? 4_000_000, sizeCalculation: (state) => state.size },
-      'parts',
-    );
+    this.#states = new CountedCache('unread_counts', {
+      maxSize: options.cacheBytes ?? CACHE_BYTES,
+      sizeCalculation: (state) => state.size,
+    });
     const { stream } = options;
     this.#windows = new UnreadWindows(options);
     this.#reader = new UnreadReader({ ...options, windows: this.#windows });
