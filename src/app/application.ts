@@ -2,6 +2,7 @@ import type { Argon2 } from '#src/services/accounts/credentials/password-hasher.
 import type { AnyTaskKind } from '#src/services/admin/tasks/task.ts';
 import { composeServer, type ServerServices } from './composition.ts';
 import type { Application } from './lifecycle.ts';
+import { type MemorySaver, saveMemory } from './ground/memory-saver.ts';
 import type { Platform } from './ground/platform.ts';
 import { outageLogger } from './ground/outage-logger.ts';
 import { rememberingLogger } from './ground/remembering-logger.ts';
@@ -44,14 +45,19 @@ export async function createApplication(platform: Platform, extensions: Extensio
     moreTaskKinds: extensions.taskKinds,
   });
   const { services } = composition;
+  let memorySaver: MemorySaver | undefined;
   return {
     services,
     async start() {
       await composition.start();
+      memorySaver = saveMemory(() => composition.rest());
       return { address: services.publicAddress.listening };
     },
     idle: (onWait) => composition.idle(() => platform.database.statements(), onWait),
-    drain: () => composition.close(logger),
+    drain() {
+      memorySaver?.close();
+      return composition.close(logger);
+    },
     reload: () => composition.reload(),
   };
 }

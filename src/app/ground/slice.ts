@@ -14,6 +14,8 @@ export interface Slice<Services extends object> {
   close?(): Promise<void> | void;
   /** Resolves when everything that was begun is done. */
   idle?(): Promise<void>;
+  /** There is little to do: lets go of memory for what can be made again. */
+  rest?(): void;
   /** Reloads files that may have changed, such as certificates. */
   reload?(): Promise<void>;
 }
@@ -72,6 +74,11 @@ export class Composition<Services extends object> {
         await slice.idle?.();
       }
     }
+  }
+
+  /** Has every slice let go of memory for what can be made again. */
+  rest(): void {
+    for (const slice of this.#slices) slice.rest?.();
   }
 
   /** Has every slice reload its files. If one fails, the others reload all the same. @throws the errors of those that failed */

@@ -1,5 +1,3 @@
-import { performance } from 'node:perf_hooks';
-import { setFlagsFromString } from 'node:v8';
 import type { HttpLimits } from '#src/http/dependencies.ts';
 import { HttpServer } from '#src/http/server.ts';
 import { BytesInFlight } from '#src/kernel/bytes-in-flight.ts';
@@ -7,8 +5,6 @@ import { systemClock } from '#src/kernel/clock.ts';
 import { LoopWatch } from '#src/kernel/loop-watch.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { Turns } from '#src/kernel/turns.ts';
-import { trail } from '#src/kernel/work.ts';
-import { MemorySaver } from '../ground/memory-saver.ts';
 import { connectionLimit, openFileLimit } from '../ground/open-files.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -25,16 +21,6 @@ export interface Listeners {
   readonly turns: Turns;
   readonly httpLimits: HttpLimits;
 }
-
-/** By how much the old generation may grow before it is collected, in percent: while memory is given back, and otherwise. */
-const RESTING_GROWTH = 40;
-const BUSY_GROWTH = 70;
-
-/** Has V8 prefer memory to speed, or not. docs/decisions/0015-memory-and-rest.md */
-const preferMemory = (littleMemory: boolean): void => {
-  setFlagsFromString(littleMemory ? '--memory-saver-mode' : '--no-memory-saver-mode');
-  setFlagsFromString(`--heap-growing-percent=${littleMemory ? RESTING_GROWTH : BUSY_GROWTH}`);
-};
 
 export function composeListeners(below: Platform & Outbound): Slice<Listeners> {
   const { clock, config, logger, metrics, rateLimiter, timers } = below;
@@ -57,7 +43,6 @@ export function composeListeners(below: Platform & Outbound): Slice<Listeners> {
     limits: { maxConnections, maxConnectionsPerAddress: config.http.maxConnectionsPerAddress },
   });
   let loopWatch: LoopWatch | undefined;
-  let memorySaver: MemorySaver | undefined;
   return {
     name: 'listeners',
     services: {
@@ -86,22 +71,9 @@ export function composeListeners(below: Platform & Outbound): Slice<Listeners> {
         return (user + system) / 1000;
       };
       loopWatch = new LoopWatch({ ...real, logger, metrics, processorMs, tellFromMs: config.log.heldLoopMs });
-      let before = performance.eventLoopUtilization();
-      memorySaver = new MemorySaver({
-        timers: systemTimers,
-        busy: () => {
-          const now = performance.eventLoopUtilization();
-          const { utilization } = performance.eventLoopUtilization(now, before);
-          before = now;
-          return utilization;
-        },
-        onActivity: (callback) => trail.rest(callback),
-        prefer: preferMemory,
-      });
     },
     drain: () => http.drain(HTTP_DRAIN_MS),
     close() {
-      memorySaver?.close();
       loopWatch?.close();
     },
   };

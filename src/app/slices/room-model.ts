@@ -18,5 +18,9 @@ export function composeRoomModel({ config, database, interner, timers }: Platfor
   const loader = new EventLoader(database, config.cache.eventsBytes);
   const states = new StateStore(database, config.cache.statesBytes);
   const rooms = new RoomRegistry(database, interner, loader, states, config.cache.roomsBytes);
-  return { name: 'room-model', services: { loader, states, rooms, wholeState: new WholeState(timers) } };
+  return {
+    name: 'room-model',
+    services: { loader, states, rooms, wholeState: new WholeState(timers) },
+    rest: () => loader.shrink(),
+  };
 }

@@ -9,14 +9,17 @@ describe('memory while there is little to do', () => {
   it('is preferred soon after the start and after some quiet, and speed with each load', async () => {
     const clock = new ManualClock();
     const preferred: boolean[] = [];
+    let released = 0;
     const shares = [0.01, 0.9, 0.9, 0, 0.02, 0.5, 0.8, 0.05, 0, 0.09, 0, 0, 0.1];
     const saver = new MemorySaver({
       timers: clock,
       busy: () => shares.shift() ?? 0,
       onActivity: () => undefined,
+      release: () => void (released += 1),
       prefer: (littleMemory) => void preferred.push(littleMemory),
     });
     await clock.advance(shares.length * 2_000);
+    expect(released, 'what can be made again').to.equal(2);
     expect(shares).to.deep.equal([]);
     expect(preferred).to.deep.equal([false, true, false, true, false]);
     saver.close();
@@ -31,6 +34,7 @@ describe('memory while there is little to do', () => {
       timers: clock,
       busy: () => share,
       onActivity: () => undefined,
+      release: () => undefined,
       prefer: (littleMemory) => void preferred.push(littleMemory),
     });
     await clock.advance(2_000);
@@ -45,6 +49,57 @@ describe('memory while there is little to do', () => {
     saver.close();
   });
 
+  it('is preferred after a short burst too, when nothing is done any more', async () => {
+    const clock = new ManualClock();
+    const preferred: boolean[] = [];
+    let share = 0;
+    const saver = new MemorySaver({
+      timers: clock,
+      busy: () => share,
+      onActivity: () => undefined,
+      release: () => undefined,
+      prefer: (littleMemory) => void preferred.push(littleMemory),
+    });
+    await clock.advance(60_000);
+    expect(preferred, 'what the start has left').to.deep.equal([false, true, false]);
+    share = 0.2;
+    await clock.advance(2_000);
+    share = 0.05;
+    await clock.advance(8_000);
+    expect(preferred, 'little is done').to.deep.equal([false, true, false]);
+    share = 0.01;
+    await clock.advance(4_000);
+    expect(preferred, 'nothing is done for 4 s').to.deep.equal([false, true, false]);
+    await clock.advance(2_000);
+    expect(preferred, 'nothing is done for 6 s').to.deep.equal([false, true, false, true]);
+    await clock.advance(3_600_000);
+    expect(preferred, 'an hour of pings').to.deep.equal([false, true, false, true, false]);
+    saver.close();
+  });
+
+  it('is preferred again soon when a burst cut it short', async () => {
+    const clock = new ManualClock();
+    const preferred: boolean[] = [];
+    let share = 0;
+    const saver = new MemorySaver({
+      timers: clock,
+      busy: () => share,
+      onActivity: () => undefined,
+      release: () => undefined,
+      prefer: (littleMemory) => void preferred.push(littleMemory),
+    });
+    await clock.advance(4_000);
+    share = 0.3;
+    await clock.advance(2_000);
+    expect(preferred, 'cut short').to.deep.equal([false, true, false]);
+    share = 0;
+    await clock.advance(6_000);
+    expect(preferred, 'quiet again').to.deep.equal([false, true, false, true]);
+    await clock.advance(3_600_000);
+    expect(preferred, 'given back').to.deep.equal([false, true, false, true, false]);
+    saver.close();
+  });
+
   it('gives way to speed a moment after much begins to be done, and to nothing less', async () => {
     const clock = new ManualClock();
     const preferred: boolean[] = [];
@@ -54,6 +109,7 @@ describe('memory while there is little to do', () => {
       timers: clock,
       busy: () => share,
       onActivity: (callback) => (begin = callback),
+      release: () => undefined,
       prefer: (littleMemory) => void preferred.push(littleMemory),
     });
     await clock.advance(2_000);

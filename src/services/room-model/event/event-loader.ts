@@ -32,6 +32,11 @@ export class EventLoader {
     this.#cache.set(event.nid, event);
   }
 
+  /** Has the events in memory keep their texts alone. */
+  shrink(): void {
+    for (const event of this.#cache.values()) event.shrink();
+  }
+
   /** Removes purged events, and detaches those that are only kept for the state. */
   removePurged(gone: ReadonlySet<number>, detached: ReadonlySet<number>): void {
     for (const nid of gone) this.#cache.delete(nid);

@@ -162,6 +162,12 @@ export class StoredEvent {
     return (this.flags & EVENT_FLAGS.threaded) === 0 ? undefined : this.relation?.eventId;
   }
 
+  /** Lets go of what is parsed and serialised from its text, twice as much as the text: it is made again for whom it is read. */
+  shrink(): void {
+    this.#pdu = undefined;
+    this.#head = undefined;
+  }
+
   /** From now on the event is served in its redacted form. */
   redact(json: string, because: StoredEvent): void {
     this.#json = json;
