@@ -40,6 +40,12 @@ export function encryption(rig: () => Rig): void {
       expect(event.isEncrypted()).to.equal(true);
       return String(event.getContent()['body']);
     };
+    /** The session with whose key an event is encrypted. */
+    const sessionOf = ({ client }: SdkClient, roomId: string, eventId: string): unknown => {
+      const session: unknown = client.getRoom(roomId)?.findEventById(eventId)?.getWireContent()['session_id'];
+      expect(session).to.be.a('string');
+      return session;
+    };
     const meet = async (creator: SdkClient, other: SdkClient): Promise<string> => {
       const { room_id: roomId } = await creator.client.createRoom({
         initial_state: [ENCRYPTION],
@@ -55,7 +61,7 @@ export function encryption(rig: () => Rig): void {
     };
 
     inBothDirections((host, guest, title) => {
-      it(`both read each other in a room ${title}, a device that is added reads on, and one that is deleted does not`, async () => {
+      it(`both read each other in a room ${title}, a device that is added reads on, and one that is deleted has no key of what comes then`, async () => {
         const alice = await register(rig()[host], 'alice');
         const bob = await register(rig()[guest], 'bob');
         const roomId = await meet(alice, bob);
@@ -67,7 +73,9 @@ export function encryption(rig: () => Rig): void {
         await until('the new device is known', async () =>
           (await cryptoOf(alice).getUserDeviceInfo([bob.userId])).get(bob.userId)?.has(phone.login.device_id),
         );
-        expect(await shown(phone, roomId, await say(alice, roomId, 'to both of you'))).to.equal('to both of you');
+        const shared = await say(alice, roomId, 'to both of you');
+        expect(await shown(phone, roomId, shared)).to.equal('to both of you');
+        expect(await shown(bob, roomId, shared)).to.equal('to both of you');
 
         phone.stop();
         const path = `/devices/${phone.login.device_id}`;
@@ -81,6 +89,10 @@ export function encryption(rig: () => Rig): void {
           const devices = (await cryptoOf(alice).getUserDeviceInfo([bob.userId])).get(bob.userId);
           return devices !== undefined && !devices.has(phone.login.device_id);
         });
+        const last = await say(alice, roomId, 'not to the phone');
+        expect(await shown(bob, roomId, last)).to.equal('not to the phone');
+        // The phone has the session of what came before.
+        expect(sessionOf(bob, roomId, last)).not.to.equal(sessionOf(bob, roomId, shared));
       });
 
       it(`cross-signing keys of a user are seen by somebody else in a room ${title}, also when they are replaced`, async () => {

@@ -24,10 +24,11 @@ export function memberships(rig: () => Rig): void {
     describe(`memberships in a room ${title}`, () => {
       for (const version of ROOM_VERSIONS) {
         describe(`of version ${version}`, () => {
-          it('a user joins by id, sees what was said before and is heard, and both servers have the same state', async () => {
+          it('a user joins by id and another by alias, they see what was said before and are heard, and both servers have the same state', async () => {
             const alice = await rig()[host].user('alice');
-            const bob = await rig()[guest].user('bob');
-            const roomId = await alice.room(version);
+            const [bob, carol] = [await rig()[guest].user('bob'), await rig()[guest].user('carol')];
+            const name = `open-${host}-${version}`;
+            const roomId = await alice.room(version, { room_alias_name: name });
             const before = await alice.say(roomId, 'before');
             await bob.join(roomId, alice.serverName);
             await alice.isIn(roomId, 'join');
@@ -40,6 +41,11 @@ export function memberships(rig: () => Rig): void {
             await alice.setState(roomId, 'm.room.topic', { topic: 'of both' });
             await sameState(roomId, alice, bob);
             expect((await bob.history(roomId)).map((event) => event.event_id)).to.include(before);
+            expect(await carol.join(`#${name}:${alice.serverName}`)).to.equal(roomId);
+            await bothSay('join', roomId, carol.userId, alice, bob);
+            await carol.sees(roomId, await alice.say(roomId, 'hello again'));
+            await alice.sees(roomId, await carol.say(roomId, 'by alias'));
+            await sameState(roomId, alice, carol);
           });
 
           it('an invited user sees the invitation and joins, another declines, a third one is uninvited', async () => {
@@ -151,6 +157,33 @@ export function memberships(rig: () => Rig): void {
             await carol.join(roomId, alice.serverName);
             await bothSay('join', roomId, carol.userId, alice, bob);
             await sameState(roomId, alice, bob);
+          });
+
+          it('a room that is for members of another one or for those who knock lets both in, and nobody else', async () => {
+            const alice = await rig()[host].user('alice');
+            const [bob, carol] = [await rig()[guest].user('bob'), await rig()[guest].user('carol')];
+            const club = await alice.room(version);
+            const allow = [{ type: 'm.room_membership', room_id: club }];
+            const roomId = await alice.room(version, {
+              preset: 'private_chat',
+              initial_state: [
+                { type: 'm.room.join_rules', state_key: '', content: { join_rule: 'knock_restricted', allow } },
+              ],
+            });
+            expect((await carol.tryToJoin(roomId, alice.serverName)).status).to.equal(403);
+            await bob.join(club, alice.serverName);
+            await bob.join(roomId, alice.serverName);
+            await bothSay('join', roomId, bob.userId, alice, bob);
+            const path = `/knock/${encodeURIComponent(roomId)}${viaQuery([alice.serverName])}`;
+            await carol.must('POST', path, {});
+            await bothSay('knock', roomId, carol.userId, alice, bob);
+            await alice.act(roomId, 'invite', carol.userId);
+            await carol.isIn(roomId, 'invite');
+            // Synapse shows an invite before it is in the state by which it judges the join.
+            await bothSay('invite', roomId, carol.userId, alice, bob);
+            await carol.join(roomId, alice.serverName);
+            await bothSay('join', roomId, carol.userId, alice, bob);
+            await sameState(roomId, alice, carol);
           });
         });
       }

@@ -69,7 +69,7 @@ export function timelines(rig: () => Rig): void {
         }
       });
 
-      for (const version of ['10', '11', '12'])
+      for (const version of ['6', '10', '11', '12'])
         it(`room version ${version}: redactions by the author and by a moderator take the content away on both servers`, async () => {
           const [alice, bob, roomId] = await meet(version);
           const [first, second] = [await bob.say(roomId, 'a mistake'), await bob.say(roomId, 'an insult')];
