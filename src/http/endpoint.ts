@@ -112,10 +112,10 @@ export type EndpointDeclaration<
    * Handles the request: about 15 lines around one call of a service. It parses nothing and queries nothing.
    *
    * @param services the services it calls, by name; mount.ts passes all of them
-   * @returns the JSON of the answer, or a `Reply`
+   * @returns the JSON of the answer or a `Reply`, or a promise of it
    * @throws MatrixError
    */
-  readonly handler: (services: S, context: EndpointContext<A, P, Q, B>) => Promise<unknown>;
+  readonly handler: (services: S, context: EndpointContext<A, P, Q, B>) => unknown;
   /**
    * The answer to an earlier request with the same transaction id; undefined where there was none. Asked when a request is refused: one
    * that is repeated is answered by its id, whatever its body says now. Client-Server API, "Transaction identifiers".
@@ -135,7 +135,7 @@ export interface Endpoint<S = never> extends Omit<
   readonly guests?: AccessRule;
   readonly suspended?: AccessRule;
   readonly appservices?: AccessRule | undefined;
-  readonly handler: (services: S, context: never) => Promise<unknown>;
+  readonly handler: (services: S, context: never) => unknown;
   readonly earlierAnswer?: (services: S, context: never) => Promise<unknown>;
 }
 

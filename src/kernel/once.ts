@@ -9,4 +9,27 @@ export class OnceByKey<K, T> {
     this.#running.set(key, result);
     return result;
   }
+
+  /** The same for several keys: those that do not run yet are run together. Resolves when none of them runs. */
+  async runAll(keys: Iterable<K>, work: (keys: readonly K[]) => Promise<T>): Promise<void> {
+    const results = new Set<Promise<T>>();
+    const missing: K[] = [];
+    for (const key of new Set(keys)) {
+      const running = this.#running.get(key);
+      if (running === undefined) missing.push(key);
+      else results.add(running);
+    }
+    if (missing.length > 0) {
+      const result = work(missing).finally(() => {
+        for (const key of missing) this.#running.delete(key);
+      });
+      for (const key of missing) this.#running.set(key, result);
+      results.add(result);
+    }
+    await Promise.all(results);
+  }
+
+  has(key: K): boolean {
+    return this.#running.has(key);
+  }
 }

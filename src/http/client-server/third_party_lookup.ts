@@ -63,7 +63,7 @@ const ofProtocol = (
     response,
     errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     handler: (services: Services, { params: { protocol }, query, requester }) =>
-      Promise.resolve().then(() => find(services, protocol, fieldsOf(query as Record<string, string>, requester))),
+      find(services, protocol, fieldsOf(query as Record<string, string>, requester)),
   });
 
 /** Client-Server API, "Third-party Networks": the networks that bridges of this server connect to. */

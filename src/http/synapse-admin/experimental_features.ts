@@ -22,8 +22,7 @@ export const experimentalFeaturesEndpoints = [
     path,
     ...access,
     response: features,
-    handler: ({ userFeatures }: Services, { params: { user_id: userId } }) =>
-      Promise.resolve().then(() => ({ features: userFeatures.of(userId) })),
+    handler: ({ userFeatures }: Services, { params: { user_id: userId } }) => ({ features: userFeatures.of(userId) }),
   }),
   endpoint({
     operationId: 'adminSetFeatures',
@@ -33,10 +32,9 @@ export const experimentalFeaturesEndpoints = [
     ...access,
     body: features,
     response: empty,
-    handler: ({ userFeatures }: Services, { params: { user_id: userId }, body }) =>
-      Promise.resolve().then(() => {
-        userFeatures.assertPossible(userId, body.features);
-        return {};
-      }),
+    handler({ userFeatures }: Services, { params: { user_id: userId }, body }) {
+      userFeatures.assertPossible(userId, body.features);
+      return {};
+    },
   }),
 ];

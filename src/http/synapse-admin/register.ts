@@ -19,7 +19,7 @@ export const sharedSecretRegisterEndpoints = [
     rateLimit: 'shared_secret_registration',
     response: Type.Object({ nonce: Type.String() }),
     errcodes: ['M_UNKNOWN', 'M_LIMIT_EXCEEDED'],
-    handler: ({ sharedSecret }: Services) => Promise.resolve().then(() => ({ nonce: sharedSecret.nonce() })),
+    handler: ({ sharedSecret }: Services) => ({ nonce: sharedSecret.nonce() }),
   }),
   endpoint({
     operationId: 'registerWithSharedSecret',

@@ -226,11 +226,10 @@ export const roomAdminEndpoints = [
     params: roomParams,
     response: Type.Object({ block: Type.Boolean(), user_id: Type.Optional(Type.String()) }),
     errcodes: ['M_INVALID_PARAM'],
-    handler: ({ roomBlocks }: Services, { params: { roomId } }) =>
-      Promise.resolve().then(() => {
-        const userId = roomBlocks.blockedBy(roomId);
-        return userId === undefined ? { block: false } : { block: true, user_id: userId };
-      }),
+    handler({ roomBlocks }: Services, { params: { roomId } }) {
+      const userId = roomBlocks.blockedBy(roomId);
+      return userId === undefined ? { block: false } : { block: true, user_id: userId };
+    },
   }),
   endpoint({
     operationId: 'adminSetRoomBlock',

@@ -120,7 +120,7 @@ export const appserviceAdminEndpoints = [
     response: delivered,
     errcodes: ['M_NOT_FOUND'],
     handler: ({ appserviceAdministration, appserviceTransactions }: ShowingServices, { params: { id } }) =>
-      Promise.resolve().then(() => deliveredOf(appserviceAdministration.get(id), appserviceTransactions.stateOf(id))),
+      deliveredOf(appserviceAdministration.get(id), appserviceTransactions.stateOf(id)),
   }),
   endpoint({
     operationId: 'replaceAppservice',

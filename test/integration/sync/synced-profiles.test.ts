@@ -201,6 +201,25 @@ describe('profiles in /sync', function () {
     expect(updates(await sync(third.next_batch, { fullState: true }))).to.include.keys(bob.userId);
   });
 
+  it('are told again to who asks for more fields when that answer got lost, also where nothing else has happened', async () => {
+    const room = await server.room(alice, bob);
+    await say(bob, room);
+    const fields = [STATUS, 'displayname'];
+    for (const more of [{}, LAZY]) {
+      const first = await sync(undefined, { more });
+      expect(updates(first)[bob.userId]).to.have.all.keys(STATUS);
+      const second = await next(first.next_batch, { fields, more });
+      expect(updates(second)[bob.userId]).to.include({ displayname: 'ボブ' });
+      const again = await sync(first.next_batch, { fields, more });
+      expect(updates(again)).to.deep.equal(updates(second));
+      const third = await sync(again.next_batch, { fields, more });
+      expect(updates(third)).to.deep.equal({});
+      expect(updates(await sync(third.next_batch, { fields, more }))).to.deep.equal({});
+      await say(bob, room);
+      expect(updates(await next(third.next_batch, { fields, more }))).to.deep.equal({});
+    }
+  });
+
   it('of many users come in several answers, each at once after the other, also when one is lost, and after a restart', async () => {
     const room = await server.room(alice);
     const others: string[] = [];

@@ -1,6 +1,7 @@
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Subscribable } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
+import { TurnCollector } from '#src/kernel/turn-collector.ts';
 import type { PositionVector } from '#src/protocol/wire/position.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import { NotedChanges, type Positioned } from '#src/services/commit/noted-changes.ts';
@@ -36,7 +37,8 @@ const KEPT = 4_096;
 /** Records when users' devices or keys changed. Client-Server API, "Tracking the device list for a user". */
 export class DeviceListChanges {
   readonly #noted: NotedChanges<DeviceChange>;
-  readonly #announced = new Set<string>();
+  /** Several changes of a user in one turn of the event loop get one position. */
+  readonly #announced = new TurnCollector<string>((userId) => this.#noted.publish({ userId, seenBy: undefined }));
   /** Fires once a change is committed and has its position. */
   readonly changed: Subscribable<DeviceListChange>;
 
@@ -52,7 +54,10 @@ export class DeviceListChanges {
         (await deviceChangesSince(database, after, upTo)).map((row) => ({ ...changeOf(row), pos: row.pos })),
     });
     this.changed = this.#noted.changed;
-    accountStream.on('device_changed', ({ userId }) => this.#announce(userId));
+    // The change was noted by the service that made it, in its transaction.
+    accountStream.on('device_changed', ({ userId }) => {
+      this.#announced.add(userId);
+    });
   }
 
   /** Begins to remember, and gives what was left over its position. The writer has started. */
@@ -72,18 +77,6 @@ export class DeviceListChanges {
         tx,
         userIds.map((userId) => ({ userId, seenBy: signer })),
       );
-  }
-
-  /** Gives a change that another service noted in its transaction its position; several of one turn of the event loop get one. */
-  #announce(userId: string): undefined {
-    if (this.#announced.size === 0)
-      queueMicrotask(() => {
-        const announced = [...this.#announced];
-        this.#announced.clear();
-        for (const changed of announced) this.#noted.publish({ userId: changed, seenBy: undefined });
-      });
-    this.#announced.add(userId);
-    return undefined;
   }
 
   /** Resolves when the changes of a user that were committed have their positions, so that the next sync tells it. */

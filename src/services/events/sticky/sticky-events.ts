@@ -1,6 +1,7 @@
 import { reviewStickyEvents } from '#src/jobs/definitions.ts';
 import { requestJob } from '#src/jobs/job-definition.ts';
 import type { Clock } from '#src/kernel/clock.ts';
+import { OnceByKey } from '#src/kernel/once.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MAX_STICKY_MS } from '#src/protocol/events/sticky.ts';
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
@@ -41,7 +42,7 @@ export class StickyEvents {
   /** What earlier processes left is known. */
   #started: Promise<void> | undefined;
   #isStarted = false;
-  readonly #loading = new Map<Room, Promise<void>>();
+  readonly #loading = new OnceByKey<Room, void>();
   /** Sticky events on their way, by room and sender. */
   readonly #pending = new Map<string, number>();
 
@@ -179,14 +180,8 @@ export class StickyEvents {
   }
 
   async #load(rooms: readonly Room[]): Promise<void> {
-    const missing = rooms.filter((room) => room.sticky === undefined && !this.#loading.has(room));
-    if (missing.length > 0) {
-      const loading = this.#read(missing).finally(() => {
-        for (const room of missing) this.#loading.delete(room);
-      });
-      for (const room of missing) this.#loading.set(room, loading);
-    }
-    await Promise.all(rooms.map((room) => this.#loading.get(room)).filter((loading) => loading !== undefined));
+    const missing = rooms.filter((room) => room.sticky === undefined || this.#loading.has(room));
+    if (missing.length > 0) await this.#loading.runAll(missing, (some) => this.#read(some));
   }
 
   async #read(rooms: readonly Room[]): Promise<void> {

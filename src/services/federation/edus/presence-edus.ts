@@ -6,7 +6,12 @@ import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/jso
 import type { PresenceService } from '#src/services/ephemeral/presence/presence-service.ts';
 import type { PresenceContent } from '#src/services/ephemeral/presence/user-presence.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
-import { type EduSource, NO_EDUS, type TakenEdus } from '#src/services/federation/outbound/edu-source.ts';
+import {
+  type EduSource,
+  ephemeralEdus,
+  NO_EDUS,
+  type TakenEdus,
+} from '#src/services/federation/outbound/edu-source.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { sharingUsers } from '#src/storage/federation/sharing.ts';
@@ -110,12 +115,7 @@ export class PresenceEdus implements EduSource {
       taken.delivered();
       return Promise.resolve(NO_EDUS);
     }
-    return Promise.resolve({
-      edus: [{ edu_type: 'm.presence', content: { push } }],
-      identity: [],
-      holdsEventsBack: false,
-      delivered: () => Promise.resolve(taken.delivered()),
-    });
+    return Promise.resolve(ephemeralEdus([{ edu_type: 'm.presence', content: { push } }], () => taken.delivered()));
   }
 
   away(destination: string): void {

@@ -3,7 +3,13 @@ import type { Logger } from '#src/kernel/logger.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { isEventId, isUserIdOf } from '#src/protocol/identifiers/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
-import { type Edu, type EduSource, NO_EDUS, type TakenEdus } from '#src/services/federation/outbound/edu-source.ts';
+import {
+  type Edu,
+  type EduSource,
+  ephemeralEdus,
+  NO_EDUS,
+  type TakenEdus,
+} from '#src/services/federation/outbound/edu-source.ts';
 import type { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
 import { MAIN_THREAD, type Receipt } from '#src/services/push/receipts/room-receipts.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -81,12 +87,7 @@ export class ReceiptEdus implements EduSource {
     const taken = this.#waiting.take(destination, MAX_WAITING);
     if (taken === undefined || limit === 0) return Promise.resolve(NO_EDUS);
     const { edus, left } = edusOf(taken.items, limit);
-    return Promise.resolve({
-      edus,
-      identity: [],
-      holdsEventsBack: false,
-      delivered: () => Promise.resolve(taken.delivered(left)),
-    });
+    return Promise.resolve(ephemeralEdus(edus, () => taken.delivered(left)));
   }
 
   away(destination: string): void {

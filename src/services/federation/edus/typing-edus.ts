@@ -2,7 +2,12 @@ import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { isUserIdOf } from '#src/protocol/identifiers/identifiers.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { TypingService } from '#src/services/ephemeral/typing/typing-service.ts';
-import { type EduSource, NO_EDUS, type TakenEdus } from '#src/services/federation/outbound/edu-source.ts';
+import {
+  type EduSource,
+  ephemeralEdus,
+  NO_EDUS,
+  type TakenEdus,
+} from '#src/services/federation/outbound/edu-source.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import { NewestItems } from '#src/services/federation/outbound/newest-items.ts';
@@ -58,12 +63,8 @@ export class TypingEdus implements EduSource {
   take(destination: string, limit: number): Promise<TakenEdus> {
     const taken = this.#waiting.take(destination, limit);
     if (taken === undefined) return Promise.resolve(NO_EDUS);
-    return Promise.resolve({
-      edus: taken.items.map((typing) => ({ edu_type: 'm.typing', content: { ...typing } })),
-      identity: [],
-      holdsEventsBack: false,
-      delivered: () => Promise.resolve(taken.delivered()),
-    });
+    const edus = taken.items.map((typing) => ({ edu_type: 'm.typing', content: { ...typing } }));
+    return Promise.resolve(ephemeralEdus(edus, () => taken.delivered()));
   }
 
   /** Typing from a minute ago does not matter any more. */

@@ -41,3 +41,11 @@ export const NO_EDUS: TakenEdus = {
   holdsEventsBack: false,
   delivered: () => Promise.resolve(),
 };
+
+/** EDUs of the moment, kept in memory alone: none of them has to arrive once, or before events. */
+export const ephemeralEdus = (edus: readonly Edu[], delivered: () => void): TakenEdus => ({
+  edus,
+  identity: [],
+  holdsEventsBack: false,
+  delivered: () => Promise.resolve(delivered()),
+});

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/at-most.ts';
-import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { LiveCache } from '#src/kernel/live-cache.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
@@ -44,9 +44,8 @@ export interface UnreadStatesOptions {
 export class UnreadStates {
   readonly #events: EventService;
   readonly #receipts: ReceiptService;
-  readonly #states: LRUCache<string, UnreadState>;
+  readonly #states: LiveCache<UnreadState>;
   readonly #windows: UnreadWindows;
-  readonly #loading = new Map<string, { readonly state: UnreadState; readonly done: Promise<void> }>();
   /** The threads of events that are in one, or in none, by what they relate to. */
   readonly #threads = new WeakMap<StoredEvent, { readonly root: string | undefined }>();
   /** Redactions and other changes of the past of rooms so far, and by room, which was the last: what was read before it may be another by now. */
@@ -57,20 +56,18 @@ export class UnreadStates {
   constructor(options: UnreadStatesOptions) {
     this.#events = options.events;
     this.#receipts = options.receipts;
-    this.#states = new CountedCache('unread_counts', {
+    this.#states = new LiveCache({
+      name: 'unread_counts',
       maxSize: options.cacheBytes ?? CACHE_BYTES,
-      sizeCalculation: (state) => state.size,
+      sizeOf: (state) => state.size,
     });
     const { stream } = options;
     this.#windows = new UnreadWindows(options);
     this.#reader = new UnreadReader({ ...options, windows: this.#windows });
     stream.on('appended', ({ room, events }) => {
       for (const { event, mentions } of events) {
-        for (const { user, kind } of mentions) {
-          const key = keyOf(room, user);
-          for (const state of [this.#states.peek(key), this.#loading.get(key)?.state])
-            state?.note(event.nid, asKind(kind));
-        }
+        for (const { user, kind } of mentions)
+          this.#states.update(keyOf(room, user), (state) => state.note(event.nid, asKind(kind)));
         if (event.type === 'm.room.redaction') this.#changed.set(room.nid, (this.#changes += 1));
       }
     });
@@ -85,7 +82,7 @@ export class UnreadStates {
 
   /** Whether a state is in memory that nothing has made invalid. */
   has(userId: string, user: number, room: Room, ignored: ReadonlySet<string>): boolean {
-    const state = this.#states.get(keyOf(room, user));
+    const state = this.#states.peek(keyOf(room, user));
     return state !== undefined && this.#isValid(state, room, userId, ignored);
   }
 
@@ -93,7 +90,7 @@ export class UnreadStates {
   peek(userId: string, user: number, room: Room, end: number, ignored: ReadonlySet<string>): UnreadState | undefined {
     const receipts = this.#receipts.peek(room);
     const key = keyOf(room, user);
-    const state = this.#states.get(key);
+    const state = this.#states.peek(key);
     if (receipts === undefined || state === undefined || !this.#isValid(state, room, userId, ignored)) return undefined;
     const { size } = state;
     if (!this.#catchUp(state, room, userId, end)) return undefined;
@@ -120,7 +117,7 @@ export class UnreadStates {
 
   /** Finds out of what has come since in which thread it is, where that matters to the user and what it relates to tells. */
   async settle(userId: string, user: number, room: Room, upTo: number): Promise<void> {
-    const state = this.#states.get(keyOf(room, user));
+    const state = this.#states.peek(keyOf(room, user));
     if (state === undefined || upTo <= state.cursor) return;
     const recent = room.ring.between(state.cursor, upTo);
     if (recent === undefined) {
@@ -161,44 +158,33 @@ export class UnreadStates {
     return true;
   }
 
-  /** Reads the states of a user in several rooms. A read that is in progress is waited for. */
+  /** Reads the states of a user in several rooms, in few statements for all of them. */
   async load(userId: string, user: number, rooms: readonly Room[], ignored: ReadonlySet<string>): Promise<void> {
-    const fresh = new Map<number, FreshState>();
-    const ranges: Range[] = [];
-    const waitFor = new Set<Promise<void>>();
-    for (const room of rooms) {
-      const loading = this.#loading.get(keyOf(room, user));
-      if (loading !== undefined) {
-        waitFor.add(loading.done);
-        continue;
-      }
-      const since = room.member(userId)?.since ?? 0;
-      const upTo = room.lastPosition;
-      fresh.set(room.nid, { room, state: new UnreadState(since, upTo, ignored, this.#changes) });
-      const read = this.#receipts.peek(room)?.readPositions(userId).unthreaded ?? 0;
-      ranges.push({ room: room.nid, after: Math.max(since, read), upTo });
-    }
-    if (fresh.size > 0) {
-      const done = this.#read(userId, user, fresh, ranges, ignored);
-      // Registered before it is read, so that exceptions that are committed meanwhile are noted.
-      for (const { room, state } of fresh.values()) this.#loading.set(keyOf(room, user), { state, done });
-      waitFor.add(done);
-    }
-    await Promise.all(waitFor);
+    const byKey = new Map(rooms.map((room) => [keyOf(room, user), room]));
+    // What is in memory is of no use any more.
+    for (const key of byKey.keys()) if (this.#states.peek(key) !== undefined) this.#states.forget(key);
+    await this.#states.getAll([...byKey.keys()], async (keys) => {
+      const missing = keys.flatMap((key) => byKey.get(key) ?? []);
+      const states = await this.#read(userId, user, missing, ignored);
+      return new Map([...states].map(([room, state]) => [keyOf(room, user), state]));
+    });
   }
 
   async #read(
     userId: string,
     user: number,
-    fresh: ReadonlyMap<number, FreshState>,
-    ranges: readonly Range[],
+    rooms: readonly Room[],
     ignored: ReadonlySet<string>,
-  ): Promise<void> {
-    try {
-      await this.#reader.read(userId, user, fresh, ranges, ignored);
-      for (const { room, state } of fresh.values()) this.#states.set(keyOf(room, user), state);
-    } finally {
-      for (const { room } of fresh.values()) this.#loading.delete(keyOf(room, user));
-    }
+  ): Promise<ReadonlyMap<Room, UnreadState>> {
+    const fresh = new Map<number, FreshState>();
+    const ranges = rooms.map((room): Range => {
+      const since = room.member(userId)?.since ?? 0;
+      const upTo = room.lastPosition;
+      fresh.set(room.nid, { room, state: new UnreadState(since, upTo, ignored, this.#changes) });
+      const read = this.#receipts.peek(room)?.readPositions(userId).unthreaded ?? 0;
+      return { room: room.nid, after: Math.max(since, read), upTo };
+    });
+    await this.#reader.read(userId, user, fresh, ranges, ignored);
+    return new Map(Array.from(fresh.values(), ({ room, state }) => [room, state]));
   }
 }

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { CountedCache } from '#src/kernel/counted-cache.ts';
 import { isRoomId } from '#src/protocol/identifiers/identifiers.ts';
 import { atMost } from '#src/kernel/at-most.ts';
+import { OnceByKey } from '#src/kernel/once.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
@@ -48,7 +49,7 @@ export class RoomRegistry {
   readonly #nids = new CountedCache<string, number>('room_ids', atMost(REMEMBERED_IDS));
   /** Ids of which there is no room: clients ask again and again, and lists name them. */
   readonly #unknown = new LRUCache<string, true>(atMost(REMEMBERED_MISSES));
-  readonly #loading = new Map<number, Promise<void>>();
+  readonly #loading = new OnceByKey<number, void>();
   readonly #collected = new FinalizationRegistry<number>((nid) => {
     if (this.#alive.get(nid)?.deref() === undefined) this.#alive.delete(nid);
   });
@@ -115,28 +116,18 @@ export class RoomRegistry {
   /** Several rooms at once, in a handful of statements however many they are. */
   async load(nids: readonly number[]): Promise<Map<number, Room>> {
     const found = new Map<number, Room>();
-    const mine: number[] = [];
-    const waitFor = new Set<Promise<void>>();
+    const missing: number[] = [];
     for (const nid of new Set(nids)) {
       const room = this.peek(nid);
-      const loading = this.#loading.get(nid);
+      if (room === undefined) missing.push(nid);
+      else found.set(nid, room);
+    }
+    if (missing.length === 0) return found;
+    await this.#loading.runAll(missing, (some) => this.#readAll(some, found));
+    // Others were reading some of them.
+    for (const nid of missing) {
+      const room = found.get(nid) ?? this.peek(nid);
       if (room !== undefined) found.set(nid, room);
-      else if (loading === undefined) mine.push(nid);
-      else waitFor.add(loading);
-    }
-    if (mine.length > 0) {
-      const loading = this.#readAll(mine, found).finally(() => {
-        for (const nid of mine) this.#loading.delete(nid);
-      });
-      for (const nid of mine) this.#loading.set(nid, loading);
-      await loading;
-    }
-    if (waitFor.size > 0) {
-      await Promise.all(waitFor);
-      for (const nid of nids) {
-        const room = this.peek(nid);
-        if (room !== undefined) found.set(nid, room);
-      }
     }
     return found;
   }

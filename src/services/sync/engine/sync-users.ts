@@ -1,3 +1,4 @@
+import { TurnCollector } from '#src/kernel/turn-collector.ts';
 import type { Appended, Deleted, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { type Member, membershipOfCode } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
@@ -42,8 +43,8 @@ export class SyncUsers implements Waker {
   readonly #early = new Map<string, { readonly room: number; readonly member: Member }[]>();
   /** By section: users with news for others whose rooms are still being read. */
   readonly #unsure: number[] = [];
-  #dirty = new Set<SyncUser>();
-  #flushing = false;
+  /** Woken after everything that a turn of the event loop brings: all that a batch of the writer published is one piece of news. */
+  readonly #toWake = new TurnCollector<SyncUser>((user) => user.wake(), WAKE_SLICE);
 
   constructor(options: SyncUsersOptions) {
     this.#database = options.database;
@@ -246,29 +247,7 @@ export class SyncUsers implements Waker {
   #mark(user: SyncUser | undefined, section: number): void {
     if (user === undefined) return;
     user.mark(section);
-    if (!user.isWaiting) return;
-    // After everything that this turn of the event loop brings: all that a batch of the writer published is one piece of news.
-    if (this.#dirty.size === 0 && !this.#flushing) queueMicrotask(() => this.#flush());
-    this.#dirty.add(user);
-  }
-
-  #flush(): void {
-    if (this.#flushing || this.#dirty.size === 0) return;
-    this.#flushing = true;
-    const queue = [...this.#dirty];
-    this.#dirty = new Set();
-    let at = 0;
-    const slice = (): void => {
-      const end = Math.min(at + WAKE_SLICE, queue.length);
-      while (at < end) queue[at++]?.wake();
-      if (at < queue.length) {
-        setImmediate(slice);
-        return;
-      }
-      this.#flushing = false;
-      this.#flush();
-    };
-    slice();
+    if (user.isWaiting) this.#toWake.add(user);
   }
 
   /** Evicts users that were not asked for lately. Those in use go to the other end of the line: each is looked at once a round. */

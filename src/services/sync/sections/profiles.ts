@@ -1,6 +1,6 @@
 import { LoopYield } from '#src/kernel/loop-yield.ts';
 import type { Subscribable } from '#src/kernel/signal.ts';
-import { covers, ORIGIN, type PositionVector } from '#src/protocol/wire/position.ts';
+import type { PositionVector } from '#src/protocol/wire/position.ts';
 import type { DeviceListDeltas } from '../device-lists/device-list-deltas.ts';
 import type { Part, Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
 import { SentToClient } from '../engine/sent-to-client.ts';
@@ -20,39 +20,43 @@ const MEMBERS_AT_ONCE = 20_000;
 
 const NOTHING: SectionView = {};
 
-const isCovered = (since: PositionVector, vector: PositionVector): boolean =>
-  vector.every((position) => covers(since, position));
-
 const isSubset = (some: ReadonlySet<string>, all: ReadonlySet<string>): boolean =>
   [...some].every((field) => all.has(field));
 
 /** The profiles that one device was sent, as far as that is remembered. */
 class SentProfiles {
-  /** The fields asked for last, since the answer that ends here; before it others were. */
+  /** The fields that the device has. */
   #fields: ReadonlySet<string>;
-  #asked: PositionVector = ORIGIN;
-  #before: ReadonlySet<string>;
+  /** More fields, by the rests of answers that may have got lost: the device has them when it comes with the number of that rest. */
+  readonly #wider = new Map<number, ReadonlySet<string>>();
   /** For devices that load members lazily: the users whose whole profiles they have. */
   readonly users = new SentToClient<true>(MAX_SENT);
   readonly #rests = new Map<number, readonly DueProfile[]>();
 
   constructor(fields: ReadonlySet<string>) {
     this.#fields = fields;
-    this.#before = fields;
   }
 
-  /** The fields that a device has that acknowledged everything up to `since`. */
-  fields(since: PositionVector): ReadonlySet<string> {
-    return isCovered(since, this.#asked) ? this.#fields : this.#before;
+  get fields(): ReadonlySet<string> {
+    return this.#fields;
   }
 
-  /** Notes which fields the answer from `since` to `upTo` has. */
-  ask(fields: ReadonlySet<string>, since: PositionVector, upTo: PositionVector): void {
-    const before = this.fields(since);
-    if (before === this.#fields && before.size === fields.size && isSubset(fields, before)) return;
-    this.#before = before;
+  /** The device came with the number of a rest: it has the answer that ended there. */
+  acknowledge(rest: number): void {
+    const fields = this.#wider.get(rest);
+    if (fields === undefined) return;
     this.#fields = fields;
-    this.#asked = upTo;
+    this.#wider.clear();
+  }
+
+  /** Notes that an answer with this rest has more fields than the device had. */
+  widen(fields: ReadonlySet<string>, rest: number): void {
+    this.#wider.set(rest, fields);
+  }
+
+  /** Notes that changes of other fields are not sent any more. */
+  narrow(fields: ReadonlySet<string>): void {
+    if (!isSubset(this.#fields, fields)) this.#fields = new Set([...this.#fields].filter((field) => fields.has(field)));
   }
 
   /** Undefined when it is not remembered. */
@@ -62,7 +66,10 @@ class SentProfiles {
 
   keep(number: number, rest: readonly DueProfile[]): void {
     this.#rests.set(number, rest);
-    if (this.#rests.size > MAX_RESTS) this.#rests.delete(this.#rests.keys().next().value as number);
+    if (this.#rests.size <= MAX_RESTS) return;
+    const oldest = this.#rests.keys().next().value as number;
+    this.#rests.delete(oldest);
+    this.#wider.delete(oldest);
   }
 }
 
@@ -120,20 +127,21 @@ export class ProfilesSection implements Section {
     const { acknowledged, answer, filter, fullState, isInitial, since, user } = request;
     const { deltas, updates } = this.#options;
     const isAnew = isInitial || fullState;
-    const sent = this.#sentTo(user, request.deviceId ?? '', fields, isAnew);
+    const sent = this.#sentTo(user, request.deviceId ?? '', fields, { isInitial, isAnew });
     if (acknowledged !== undefined) sent.users.acknowledge(acknowledged);
-    const isWider = !isSubset(fields, sent.fields(since));
+    if (request.rest !== undefined) sent.acknowledge(request.rest);
+    const isWider = !isSubset(fields, sent.fields);
     const { came, left } = isInitial ? { came: [], left: [] } : await deltas.companions(user, since);
     const rest = request.rest === undefined ? [] : sent.rest(request.rest);
     const whole: DueProfile[] = [...(rest ?? [])];
     if (rest === undefined || (!filter.lazyLoadMembers && (isAnew || isWider)))
-      whole.push(...(await sharedUserChanges(user)));
+      whole.push(...(await sharedUsers(user)));
     if (filter.lazyLoadMembers) {
       if (isAnew) whole.push(user.userId);
       if (isWider) whole.push(...sent.users.keys);
       for (const userId of seen) if (!sent.users.has(userId, true)) whole.push(userId);
     } else whole.push(...came);
-    sent.ask(fields, since, upTo);
+    sent.narrow(fields);
     for (const userId of left) sent.users.delete(userId);
     const { due, users } = await updates.read({
       user,
@@ -147,19 +155,28 @@ export class ProfilesSection implements Section {
       const later = new Set(due.map(userOf));
       for (const userId of whole.map(userOf)) if (!later.has(userId)) sent.users.add(userId, true, answer);
     }
-    if (users.size === 0 && due.length === 0) return undefined;
-    const members = { [USERS]: textOf(users) };
-    if (due.length === 0) return { members, isNews: true };
+    if (users.size === 0 && due.length === 0 && !isWider) return undefined;
+    const members = users.size === 0 ? {} : { [USERS]: textOf(users) };
+    // An answer with more fields has a rest, be it empty: where nothing else has happened, its end would not differ from its beginning.
+    if (due.length === 0 && !isWider) return { members, isNews: true };
     this.#rests += 1;
     sent.keep(this.#rests, due);
+    if (isWider) sent.widen(fields, this.#rests);
     return { members, isNews: true, until: this.#rests };
   }
 
-  #sentTo(user: SyncUser, deviceId: string, fields: ReadonlySet<string>, isAnew: boolean): SentProfiles {
+  #sentTo(
+    user: SyncUser,
+    deviceId: string,
+    fields: ReadonlySet<string>,
+    { isAnew, isInitial }: { readonly isAnew: boolean; readonly isInitial: boolean },
+  ): SentProfiles {
     let devices = this.#devices.get(user);
     if (devices === undefined) this.#devices.set(user, (devices = new Map()));
-    let sent = isAnew ? undefined : devices.get(deviceId);
-    if (sent === undefined) devices.set(deviceId, (sent = new SentProfiles(fields)));
+    const known = devices.get(deviceId);
+    if (known !== undefined && !isAnew) return known;
+    const sent = new SentProfiles(isInitial ? fields : (known?.fields ?? fields));
+    devices.set(deviceId, sent);
     return sent;
   }
 }
@@ -167,7 +184,7 @@ export class ProfilesSection implements Section {
 const userOf = (due: DueProfile): string => (typeof due === 'string' ? due : due[0]);
 
 /** The user, and the users of this server with whom they share rooms. */
-const sharedUserChanges = async (user: SyncUser): Promise<Iterable<string>> => {
+const sharedUsers = async (user: SyncUser): Promise<Iterable<string>> => {
   const found = new Set([user.userId]);
   const loopYield = new LoopYield(MEMBERS_AT_ONCE);
   for (const room of user.joined.values()) {

@@ -77,6 +77,11 @@ export class NotJoinedRooms {
     const isShown = (inviter: string): boolean => !ignored.has(inviter) && rules.fateOf(inviter) === 'shown';
     const listed: ListedRoom[] = [];
     const left: ListedRoom[] = [];
+    const mayHaveJoined = members.filter(
+      ({ room, member }) => isOut(member) && !member.forgotten && (byOthers.has(room.nid) || named.has(room.nid)),
+    );
+    const untils = await past.joinedUntilOf(mayHaveJoined);
+    const hadJoined = new Set(mayHaveJoined.filter((_, index) => (untils[index] ?? 0) > 0).map(({ room }) => room));
     for (const { room, member } of members) {
       const event = events.get(member.event);
       // For a user who is not joined, a room is as recent as their invite, knock or leave.
@@ -85,10 +90,8 @@ export class NotJoinedRooms {
       if (member.membership === 'invite') {
         if (event === undefined ? !rules.refusesAll : isShown(event.sender)) listed.push(one);
       } else if (!isOut(member)) listed.push(one);
-      else if (byOthers.has(room.nid) && !member.forgotten && (await past.joinedUntil(room, member)) > 0)
-        listed.push(one);
-      else if (state.rooms.has(room.nid)) left.push(one);
-      else if (named.has(room.nid) && !member.forgotten && (await past.joinedUntil(room, member)) > 0) left.push(one);
+      else if (byOthers.has(room.nid) && hadJoined.has(room)) listed.push(one);
+      else if (state.rooms.has(room.nid) || (named.has(room.nid) && hadJoined.has(room))) left.push(one);
     }
     return { listed, left };
   }
