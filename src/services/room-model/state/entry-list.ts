@@ -29,6 +29,7 @@ export class EntryList implements EntryArrays, Iterable<readonly [skey: number, 
   /** The event of a key; undefined where there is no such entry. */
   get(skey: number): number | undefined {
     const { keys } = this;
+    // Halving by hand: with `firstIndex` and its call for each look this takes 1.5 to 2 times as long, and it is what reading states is made of.
     let low = 0;
     let high = keys.length - 1;
     while (low <= high) {
