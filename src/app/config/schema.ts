@@ -400,6 +400,7 @@ const configSchema = section({
     tell_public_rooms: flag,
     faster_joins: flag,
     faster_joins_wait_ms: countOrNone,
+    max_state_bytes: Type.Integer({ minimum: 1_048_576 }),
     concurrency: count,
     allow: nullable(texts),
     deny: texts,

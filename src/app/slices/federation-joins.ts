@@ -6,6 +6,7 @@ import { FullStates } from '#src/services/federation/joins/full-states.ts';
 import { JoinAnswerReader } from '#src/services/federation/joins/join-answer-reader.ts';
 import { JoinAnswers } from '#src/services/federation/joins/join-answers.ts';
 import { MemberRowWriter } from '#src/services/federation/joins/member-row-writer.ts';
+import { LargeAnswers } from '#src/services/federation/joins/large-answers.ts';
 import { MembershipHandshakes } from '#src/services/federation/joins/membership-handshakes.ts';
 import { UnjoinedRoomCleaner } from '#src/services/federation/joins/unjoined-room-cleaner.ts';
 import { MemberEvents } from '#src/services/federation/joins/member-events.ts';
@@ -26,6 +27,7 @@ import type { EventStreaming } from './event-stream.ts';
 import type { Events } from './events.ts';
 import type { FederationHistory } from './federation-history.ts';
 import type { Outbound } from './outbound.ts';
+import type { Listeners } from './listeners.ts';
 import type { Policy } from './policy.ts';
 import type { RoomModel } from './room-model.ts';
 import type { Servers } from './servers.ts';
@@ -45,14 +47,15 @@ export interface FederationJoins {
   readonly fullStates: FullStates;
 }
 
-/** Bytes of an answer to `send_join` at most: a room of some hundred thousand members. */
-const BOUNDS = { bytes: 1_073_741_824, events: 1_000_000, eventBytes: 262_144, memberBytes: 4_194_304 };
+/** What an answer to `send_join` may have at most, beside its bytes. */
+const BOUNDS = { events: 1_000_000, eventBytes: 262_144, memberBytes: 4_194_304 };
 
 export function composeFederationJoins(
   below: Platform &
     ServerFiles &
     Commit &
     Servers &
+    Pick<Listeners, 'turns'> &
     Pick<Outbound, 'rateLimiter'> &
     Policy &
     Users &
@@ -85,7 +88,8 @@ export function composeFederationJoins(
   const outOfBand = new OutOfBandMemberships({ ...store, unjoinedRooms, events, classifier });
   const restricted = new RestrictedJoins({ database, rooms });
   const api = new MembershipApi(federationClient);
-  const answers = new JoinAnswerReader(verifier, BOUNDS);
+  const bounds = { ...BOUNDS, bytes: config.federation.maxStateBytes };
+  const answers = new JoinAnswerReader(verifier, bounds, new LargeAnswers({ clock, turns: below.turns }));
   const members = new MemberRowWriter(writer);
   // Other servers may have other limits than this one.
   const maxStateBytes = 4 * config.room.maxStateBytes;
@@ -102,7 +106,7 @@ export function composeFederationJoins(
     stream,
     timers,
     logger,
-    maxBytes: BOUNDS.bytes,
+    maxBytes: bounds.bytes,
     waitMs: fasterJoinsWaitMs,
   });
   const memberEvents = new MemberEvents({ clock, random, signer });
@@ -138,7 +142,7 @@ export function composeFederationJoins(
     serverName,
     timers,
     logger,
-    bounds: BOUNDS,
+    bounds,
   });
   const exchangedInvites = new ExchangedInvites({ rooms, closed, events, remote: remoteMembership, invitePermission });
   return {

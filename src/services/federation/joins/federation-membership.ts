@@ -224,6 +224,8 @@ export class FederationMembership implements RemoteMembership {
     { userId, roomId, content, isGuest = false }: RemoteEntry,
     known: RoomVersion | undefined,
   ): Promise<boolean> {
+    if (this.#options.answers.isPaused(server))
+      throw new BadAnswerError('What it told of rooms a moment ago was long and useless: try again later.');
     const made = await this.#make('join', server, { roomId, userId, known });
     const authorising = made.version.auth.restrictedJoins
       ? made.content['join_authorised_via_users_server']
@@ -262,10 +264,10 @@ export class FederationMembership implements RemoteMembership {
     const sent = await api.sendJoin(
       server,
       { roomId, eventId: built.eventId, event: built.pdu },
-      { omitsMembers: wantsPart, maxBodyBytes: bounds.bytes },
+      { omitsMembers: wantsPart, maxBodyBytes: bounds.bytes + MORE_BYTES },
     );
     if (!sent.ok) throw new RefusalError(sent);
-    const answer = await this.#read(server, { roomId, version }, sent.body);
+    const answer = await this.#read(server, { roomId, version }, sent.body, built.pdu.sender);
     if (answer.membersOmitted && !wantsPart)
       throw new BadAnswerError('It left out members although all were asked for.');
     const join = await this.#completed(version, built, answer, isAuthorised);
@@ -309,10 +311,13 @@ export class FederationMembership implements RemoteMembership {
   async #read(
     server: string,
     room: { readonly roomId: string; readonly version: RoomVersion },
-    body: AsyncIterable<Buffer>,
+    body: AsyncIterator<Buffer>,
+    userId: string,
   ): Promise<JoinAnswer> {
+    const { answers, rateLimiter } = this.#options;
+    const onUseless = (bytes: number): void => rateLimiter.charge(JOINED_STATE_BYTES, userId, bytes);
     try {
-      return await this.#options.answers.read(room, body);
+      return await answers.read(room, { server, body, onUseless });
     } catch (error) {
       if (error instanceof BadAnswerError) throw error;
       // What breaks off on its way, or is too long.
@@ -406,6 +411,9 @@ export class FederationMembership implements RemoteMembership {
     if (!answer.ok) throw matrixErrorOf(answer);
   }
 }
+
+/** Bytes more of an answer than its reader takes: it says what is wrong with the answer. */
+const MORE_BYTES = 1024 * 1024;
 
 /** Milliseconds for which a transaction waits for the room that its events are of. */
 const MAX_COMING_MS = 20_000;

@@ -1,4 +1,5 @@
 import { Gate } from '#src/kernel/gate.ts';
+import { SerialByKey } from '#src/kernel/serial.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { doing, Work } from '#src/kernel/work.ts';
@@ -60,6 +61,8 @@ export class FullStates {
   readonly #tasks = new Map<number, Task>();
   readonly #asking = new Gate(ASKED_AT_ONCE);
   readonly #reading = new Gate(READ_AT_ONCE);
+  /** One of each server: a slow one holds up its own. */
+  readonly #readingOf = new SerialByKey<string>();
   #isClosing = false;
 
   constructor(options: FullStatesOptions) {
@@ -161,9 +164,9 @@ export class FullStates {
 
   /** The one that told the rest first: the others may have another idea of the room. */
   #serversOf(room: Room, via: string): readonly string[] {
-    const { policy } = this.#options;
+    const { policy, reader } = this.#options;
     const others = room.remoteServers().filter((server) => server !== via && room.allowsServer(server));
-    return [via, ...others.slice(0, MAX_OTHERS)].filter((server) => policy.allows(server));
+    return [via, ...others.slice(0, MAX_OTHERS)].filter((server) => policy.allows(server) && !reader.isPaused(server));
   }
 
   /** @returns whether the room is whole */
@@ -173,11 +176,12 @@ export class FullStates {
       answer: await this.#stream(room, join.eventId, server, signal),
       later: [],
     };
-    return this.#reading.run(async () => {
-      const state = await this.#options.reader.read(room, told.answer.body, told.later);
+    const read = async (): Promise<boolean> => {
+      const state = await this.#options.reader.read(room, { server, body: told.answer.body }, told.later);
       if (!signal.aborted) await completion.complete(room, join, state);
       return room.partial === undefined;
-    });
+    };
+    return this.#readingOf.run(server, () => this.#reading.run(read));
   }
 
   /**

@@ -6,11 +6,15 @@ import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
 import { type AnswerBounds, BadAnswerError, type EventList, JoinAnswerSplitter } from './join-answer-splitter.ts';
+import type { ArrivingAnswer, LargeAnswers } from './large-answers.ts';
 
-/** Events whose signatures are verified together. */
+/** Events whose signatures are verified together, and bytes of them. */
 const BATCH = 250;
+const BATCH_BYTES = 1024 * 1024;
 /** Batches that are verified while more is read. */
 const AT_ONCE = 3;
+/** Bytes of an answer that may be useless (invalid, badly signed, told twice), unless most of it is good. */
+const MAX_USELESS_BYTES = 8 * 1024 * 1024;
 
 /** An event of the answer, as small as it can be kept. */
 export interface AnsweredEvent {
@@ -55,26 +59,40 @@ export interface JoinedRoom {
 export class JoinAnswerReader {
   readonly #verifier: EventVerifier;
   readonly #bounds: AnswerBounds;
+  readonly #large: LargeAnswers;
 
-  constructor(verifier: EventVerifier, bounds: AnswerBounds) {
+  constructor(verifier: EventVerifier, bounds: AnswerBounds, large: LargeAnswers) {
     this.#verifier = verifier;
     this.#bounds = bounds;
+    this.#large = large;
+  }
+
+  /** Whether a server is not asked for answers of this kind now. */
+  isPaused(server: string): boolean {
+    return this.#large.isPaused(server);
   }
 
   /**
    * @param later state events that come after the state that is told, if they are state: they replace what it has
-   * @throws BadAnswerError when the answer is none, or when what matters most of it, the room's m.room.create, is missing or wrong
+   * @throws BadAnswerError when the answer is none, is useless for the most part, or when what matters most of it, the room's m.room.create,
+   *   is missing or wrong
    */
-  async read(room: JoinedRoom, body: AsyncIterable<Buffer>, later: readonly JsonObject[] = []): Promise<JoinAnswer> {
+  read(room: JoinedRoom, answer: ArrivingAnswer, later: readonly JsonObject[] = []): Promise<JoinAnswer> {
+    return this.#large.read(answer, (pieces) => this.#collect(room, pieces, later));
+  }
+
+  async #collect(room: JoinedRoom, body: AsyncIterable<Buffer>, later: readonly JsonObject[]): Promise<JoinAnswer> {
     const collected = new Collected(room);
     const ofLater = later.flatMap((event) => collected.event('state', Buffer.from(JSON.stringify(event))) ?? []);
     if (ofLater.length > 0) await this.#verify(room, ofLater, collected);
     const splitter = new JoinAnswerSplitter(this.#bounds);
     const underWay = new Set<Promise<void>>();
     let batch: Unverified[] = [];
+    let batchBytes = 0;
     const verify = async (): Promise<void> => {
       const unverified = batch;
       batch = [];
+      batchBytes = 0;
       if (unverified.length === 0) return;
       while (underWay.size >= AT_ONCE) await Promise.race(underWay);
       const work = this.#verify(room, unverified, collected).finally(() => underWay.delete(work));
@@ -83,13 +101,19 @@ export class JoinAnswerReader {
       underWay.add(work);
     };
     try {
+      let bytes = 0;
       for await (const chunk of body) {
+        bytes += chunk.length;
+        if (collected.useless > MAX_USELESS_BYTES && collected.useless > bytes / 2)
+          throw new BadAnswerError('Most of the answer is useless: invalid events, or the same ones again.');
         for (const part of splitter.push(chunk)) {
           if (part.kind === 'member') collected.member(part.name, parsed(part.json));
           else {
             const one = collected.event(part.list, part.json);
-            if (one !== undefined) batch.push(one);
-            if (batch.length >= BATCH) await verify();
+            if (one === undefined) continue;
+            batch.push(one);
+            batchBytes += one.bytes;
+            if (batch.length >= BATCH || batchBytes >= BATCH_BYTES) await verify();
           }
         }
       }
@@ -110,7 +134,7 @@ export class JoinAnswerReader {
       const one = batch[index];
       if (one === undefined) continue;
       if (verdict.ok) collected.verified(one, verdict.event);
-      else collected.drop();
+      else collected.drop(one.bytes);
     }
   }
 }
@@ -118,6 +142,7 @@ export class JoinAnswerReader {
 interface Unverified {
   readonly digest: string;
   readonly value: JsonValue;
+  readonly bytes: number;
 }
 
 /** What has been read so far. */
@@ -126,14 +151,20 @@ class Collected {
   readonly #events = new Map<string, AnsweredEvent>();
   readonly #state = new Map<string, AnsweredState>();
   /** The events that came, by the digest of their JSON: many stand in both lists, and are verified once. */
-  readonly #lists = new Map<string, { isState: boolean; eventId: string | undefined }>();
+  readonly #lists = new Map<string, { isState: boolean; isAuth: boolean; eventId: string | undefined }>();
   #event: JsonObject | undefined;
   #membersOmitted = false;
   #servers: readonly string[] = [];
   #dropped = 0;
+  #useless = 0;
 
   constructor(room: JoinedRoom) {
     this.#room = room;
+  }
+
+  /** Bytes of events that were dropped, or told in the same list before. */
+  get useless(): number {
+    return this.#useless;
   }
 
   member(name: string, value: JsonValue | undefined): void {
@@ -147,25 +178,29 @@ class Collected {
   event(list: EventList, json: Buffer): Unverified | undefined {
     const digest = createHash('sha256').update(json).digest('base64');
     const known = this.#lists.get(digest);
+    const isState = list === 'state';
     if (known !== undefined) {
-      known.isState ||= list === 'state';
+      if (isState ? known.isState : known.isAuth) this.#useless += json.length;
+      known.isState ||= isState;
+      known.isAuth ||= !isState;
       return undefined;
     }
-    this.#lists.set(digest, { isState: list === 'state', eventId: undefined });
+    this.#lists.set(digest, { isState, isAuth: !isState, eventId: undefined });
     const value = parsed(json);
-    if (isJsonObject(value)) return { digest, value };
-    this.drop();
+    if (isJsonObject(value)) return { digest, value, bytes: json.length };
+    this.drop(json.length);
     return undefined;
   }
 
-  drop(): void {
+  drop(bytes: number): void {
     this.#dropped += 1;
+    this.#useless += bytes;
   }
 
-  verified({ digest }: Unverified, event: IdentifiedPdu): void {
+  verified({ bytes, digest }: Unverified, event: IdentifiedPdu): void {
     const { eventId, pdu } = event;
     if (roomIdOf(this.#room.version, event) !== this.#room.roomId) {
-      this.drop();
+      this.drop(bytes);
       return;
     }
     const place = this.#lists.get(digest);

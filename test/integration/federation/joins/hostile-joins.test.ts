@@ -8,6 +8,8 @@ import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
 import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
 import { JoinableRoom } from '#test/support/joinable-room.ts';
 
+const MIB = 1024 ** 2;
+
 describe('joining through servers that are broken, or mean harm', function () {
   this.timeout(60_000);
   let federation: Federation;
@@ -17,8 +19,8 @@ describe('joining through servers that are broken, or mean harm', function () {
 
   before(async () => {
     federation = await startFederation(['a.test'], {
-      partners: ['p.test', 'q.test'],
-      server: { config: { room: { maxStateBytes: 131_072 } } },
+      partners: ['p.test', 'q.test', 'long0.servers.test', 'long1.servers.test'],
+      server: { config: { room: { maxStateBytes: 131_072 }, federation: { maxStateBytes: 16 * MIB } } },
     });
     a = federation.server('a.test');
     p = federation.partner('p.test');
@@ -304,6 +306,78 @@ describe('joining through servers that are broken, or mean harm', function () {
       expect([status, body.errcode]).to.deep.equal([502, 'M_CONNECTION_FAILED']);
       expect(await joinedRooms()).not.to.include(room.roomId);
     });
+  });
+
+  describe('an answer without end', () => {
+    it('ends where an answer may have no more bytes, however good it is', async () => {
+      const room = new JoinableRoom(p);
+      for (let index = 0; index < 290; index += 1)
+        room.add({
+          type: 'm.room.member',
+          sender: `@m${index}:p.test`,
+          stateKey: `@m${index}:p.test`,
+          content: { membership: 'join', text: 'x'.repeat(60_000) },
+        });
+      room.serveJoins();
+      const { body, status } = await join(room);
+      expect([status, body.errcode], body.error).to.deep.equal([502, 'M_CONNECTION_FAILED']);
+      expect(body.error).to.include('more than 16777216 bytes');
+    });
+    const endless = ['again and again the same event', 'ever new events that nobody signed'] as const;
+    for (const [index, what] of endless.entries()) {
+      it(`of ${what} is not read for long, its server is left alone for a while, and its user pays for it`, async () => {
+        const name = `long${index}.servers.test`;
+        const server = federation.partner(name);
+        const room = new JoinableRoom(server);
+        room.serveJoins();
+        const path = encodeURIComponent(room.roomId);
+        const filling = room.build({
+          type: 'org.large',
+          sender: room.creator,
+          stateKey: 'x',
+          content: { text: 'x'.repeat(60_000) },
+        }).pdu;
+        const { rateLimiter } = a.services;
+        const charge = rateLimiter.charge.bind(rateLimiter);
+        let paid = 0;
+        rateLimiter.charge = (bucket, key, units) => {
+          if (bucket === 'joined_state_bytes') paid += units;
+          charge(bucket, key, units);
+        };
+        let written = 0;
+        server.on('PUT', `/_matrix/federation/v2/send_join/${path}/*`, ({ response }) => {
+          response.on('error', () => undefined);
+          response.write('{"auth_chain":[],"state":[');
+          const pour = (): void => {
+            while (!response.destroyed && written < 200 * MIB) {
+              const state_key = index === 0 ? 'x' : `x${written}`;
+              const text = `${JSON.stringify({ ...filling, state_key })},`;
+              written += text.length;
+              if (!response.write(text)) return;
+            }
+          };
+          response.on('drain', pour);
+          pour();
+          return undefined;
+        });
+        const { body, status } = await join(room, [name]);
+        expect([status, body.errcode], body.error).to.deep.equal([502, 'M_CONNECTION_FAILED']);
+        expect(written).to.be.below(40 * MIB);
+        const asked = server.requests('GET', /make_join/).length;
+        const again = await join(room, [name]);
+        expect([again.status, again.body.error]).to.deep.equal([
+          502,
+          `${name} gave an answer that cannot be used. What it told of rooms a moment ago was long and useless: try again later.`,
+        ]);
+        expect(server.requests('GET', /make_join/)).to.have.lengthOf(asked);
+        rateLimiter.charge = charge;
+        expect(paid).to.be.within(8 * MIB, 16 * MIB);
+        federation.clock.set(60_001);
+        room.serveJoins();
+        const { body: joined, status: then } = await join(room, [name]);
+        expect(then, JSON.stringify(joined)).to.equal(200);
+      });
+    }
   });
 
   describe('a knock', () => {
