@@ -1,5 +1,5 @@
 import type { Database, Tx } from '../database.ts';
-import { sql, type Statement } from '../statement.ts';
+import { sql, type Statement, UNHURRIED } from '../statement.ts';
 
 /** A user as the directory knows them. */
 export interface DirectoryUserRow {
@@ -35,9 +35,10 @@ export interface FoundUser {
   readonly avatar_url: string | null;
 }
 
-const INSERT = `insert into directory_users (user_nid, user_id, local, display_name, avatar_url, folded_id, folded_name, grams)
+const INSERT = `with ${UNHURRIED}
+   insert into directory_users (user_nid, user_id, local, display_name, avatar_url, folded_id, folded_name, grams)
    select u.user_nid, u.user_id, u.local, u.display_name, u.avatar_url, u.folded_id, u.folded_name, u.grams::int[]
-   from unnest($1::int[], $2::text[], $3::boolean[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+   from unhurried, unnest($1::int[], $2::text[], $3::boolean[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
      u(user_nid, user_id, local, display_name, avatar_url, folded_id, folded_name, grams)`;
 const ADD = sql('directory_add', `${INSERT} on conflict (user_nid) do nothing`);
 const UPSERT = sql(
@@ -59,7 +60,8 @@ const ADD_NEW = sql(
 const REMOVE = sql('directory_remove', 'delete from directory_users where user_id = any($1::text[])');
 const ADD_ROOMS = sql(
   'directory_add_rooms',
-  'insert into directory_rooms (room) select nid from rooms where nid = any($1::int[]) and not gone on conflict do nothing',
+  `with ${UNHURRIED}
+   insert into directory_rooms (room) select nid from unhurried, rooms where nid = any($1::int[]) and not gone on conflict do nothing`,
 );
 const REMOVE_ROOMS = sql('directory_remove_rooms', 'delete from directory_rooms where room = any($1::int[])');
 // Searchers share rooms with others only: they find themselves where everybody finds them.

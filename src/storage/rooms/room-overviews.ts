@@ -1,5 +1,5 @@
 import type { Database } from '../database.ts';
-import { sql, type Statement } from '../statement.ts';
+import { sql, type Statement, UNHURRIED } from '../statement.ts';
 
 /** What a room is listed and sorted by, beside what stands in its own row. */
 export interface RoomOverviewRow {
@@ -59,10 +59,11 @@ export interface RoomListFilter {
 
 const UPSERT = sql(
   'room_overviews_upsert',
-  `insert into room_overviews (room, name, canonical_alias, joined, joined_local, encryption, federatable, join_rules, guest_access,
+  `with ${UNHURRIED}
+   insert into room_overviews (room, name, canonical_alias, joined, joined_local, encryption, federatable, join_rules, guest_access,
      history_visibility, state_events)
    select r.nid, n.name, n.alias, n.joined, n.joined_local, n.encryption, n.federatable, n.join_rules, n.guest_access, n.visibility, n.state
-   from unnest($1::int[], $2::text[], $3::text[], $4::int[], $5::int[], $6::text[], $7::boolean[], $8::text[], $9::text[], $10::text[], $11::int[])
+   from unhurried, unnest($1::int[], $2::text[], $3::text[], $4::int[], $5::int[], $6::text[], $7::boolean[], $8::text[], $9::text[], $10::text[], $11::int[])
      n(room, name, alias, joined, joined_local, encryption, federatable, join_rules, guest_access, visibility, state)
    join rooms r on r.nid = n.room and not r.gone
    on conflict (room) do update set name = excluded.name, canonical_alias = excluded.canonical_alias, joined = excluded.joined,
