@@ -22,6 +22,12 @@ export interface ArrivingAnswer {
   readonly onUseless?: ((bytes: number) => void) | undefined;
 }
 
+/** One of the places for large answers. */
+interface Place {
+  readonly leave: () => void;
+  readonly left: Promise<void>;
+}
+
 /** Bytes from which on an answer is large. */
 const LARGE_BYTES = 4 * 1024 * 1024;
 /** Large answers that are read at once, one of each server: they are in memory as far as they are valid. */
@@ -93,7 +99,7 @@ export class LargeAnswers {
       await turns.resume({ party: server, rank: LAST_RANK });
     });
     let waitedMs = 0;
-    let leave: (() => void) | undefined;
+    let place: Place | undefined;
     try {
       for (;;) {
         const asked = clock.monotonic();
@@ -105,11 +111,12 @@ export class LargeAnswers {
           throw new BadAnswerError('The answer comes too slowly.');
         yield value;
         await loop.after(value.length);
-        if (size.bytes >= LARGE_BYTES) leave ??= await this.#enter(server);
+        if (size.bytes >= LARGE_BYTES) place ??= await this.#enter(server);
       }
     } finally {
-      leave?.();
       await body.return?.();
+      place?.leave();
+      await place?.left;
     }
   }
 
@@ -119,11 +126,15 @@ export class LargeAnswers {
     this.#pauses.set(server, { until: this.#options.clock.now() + lengthMs, lengthMs });
   }
 
-  /** Waits for a place. @returns gives it back */
-  #enter(server: string): Promise<() => void> {
-    const { promise: entered, resolve } = Promise.withResolvers<() => void>();
-    const hold = (): Promise<void> => new Promise((leave) => resolve(leave));
-    void this.#servers.run(server, () => this.#places.run(hold));
-    return entered;
+  async #enter(server: string): Promise<Place> {
+    const { promise: entered, resolve: enter } = Promise.withResolvers<void>();
+    const { promise: isOver, resolve: leave } = Promise.withResolvers<void>();
+    const hold = (): Promise<void> => {
+      enter();
+      return isOver;
+    };
+    const left = this.#servers.run(server, () => this.#places.run(hold));
+    await entered;
+    return { leave, left };
   }
 }
