@@ -159,7 +159,15 @@ export function composeRoomAdministration(
         isLocal,
         clock,
       }),
-      historyPurges: new HistoryPurges({ database, rooms, loader, eventByTime, tasks, kind: purgeHistory }),
+      historyPurges: new HistoryPurges({
+        database,
+        rooms,
+        loader,
+        eventByTime,
+        wholeState: below.wholeState,
+        tasks,
+        kind: purgeHistory,
+      }),
       roomOperators: new RoomOperators({
         database,
         audit,

@@ -134,6 +134,7 @@ export function composeRooms(
         publicRooms,
         profiles,
         shadowBans: below.shadowBans,
+        wholeState: below.wholeState,
         logger,
         policy,
       }),

@@ -67,12 +67,15 @@ export class HistoryPurge {
 
   /**
    * Purges a room's events from before a time (milliseconds since the epoch), or those of a wish. By a time alone, it resumes where an earlier
-   * call with the same time stopped or was killed.
+   * call with the same time stopped or was killed. A room whose state is partial has nothing that could go: its state is made of all that came since
+   * the join, and of events that no other one names yet.
    */
   purgeHistory(room: Room, wish: number | PurgeWish, signal: AbortSignal = NEVER): Promise<PurgeOutcome> {
     const { database } = this.#options;
     const criteria = new PurgeCriteria(database, typeof wish === 'number' ? { beforeTs: wish } : wish);
-    return room.turns.rewritePast(() => this.#purge(room, criteria, signal));
+    return room.turns.rewritePast(() =>
+      room.partial === undefined ? this.#purge(room, criteria, signal) : Promise.resolve({ deleted: 0, isDone: true }),
+    );
   }
 
   async #purge(room: Room, criteria: PurgeCriteria, signal: AbortSignal): Promise<PurgeOutcome> {

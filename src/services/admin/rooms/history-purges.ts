@@ -8,6 +8,7 @@ import type { HistoryPurge } from '#src/services/retention/history-purge.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { WholeState } from '#src/services/room-model/room/whole-state.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { positionsById } from '#src/storage/room-model/event-reads.ts';
@@ -64,6 +65,7 @@ export interface HistoryPurgesOptions {
   readonly rooms: RoomRegistry;
   readonly loader: EventLoader;
   readonly eventByTime: EventByTime;
+  readonly wholeState: Pick<WholeState, 'of'>;
   readonly tasks: AdminTasks;
   readonly kind: ReturnType<typeof purgeHistoryKind>;
 }
@@ -79,12 +81,13 @@ export class HistoryPurges {
   /**
    * @returns the id of the task
    * @throws MatrixError M_NOT_FOUND when the room or the event is not here, or nothing is old; M_UNKNOWN (400) for an event of another room;
-   *   M_BAD_JSON when it is not said what is old
+   *   M_BAD_JSON when it is not said what is old; M_UNKNOWN (503) while the room's state is partial
    */
   async start(actor: Actor, roomId: string, wish: HistoryPurgeWish): Promise<string> {
-    const { database, kind, rooms, tasks } = this.#options;
+    const { database, kind, rooms, tasks, wholeState } = this.#options;
     const room = await rooms.byId(roomId);
     if (room === undefined) throw new MatrixError('M_NOT_FOUND', 'Room not found.');
+    await wholeState.of(room);
     const params: Params = { ...(await this.#before(room, wish)), delete_local_events: wish.deletesLocal };
     const after = { event: wish.eventId ?? null, ts: wish.ts ?? null, delete_local_events: wish.deletesLocal };
     const entry = { action: 'room.purge_history', roomId, after };

@@ -49,7 +49,7 @@ export class CompletedRooms {
     );
   }
 
-  /** What came in the meantime is judged anew too: it may stand on what was refused. */
+  /** What comes in the meantime is judged anew too, until nothing does: it may stand on what was refused and is accepted only now. */
   async #reconsider(room: Room, after: number): Promise<void> {
     const { database, loader, receiver } = this.#options;
     for (let last = after; ;) {
@@ -59,8 +59,9 @@ export class CompletedRooms {
         const event = events.get(nid);
         if (event !== undefined) await receiver.reconsider(room, { eventId: event.eventId, pdu: event.pdu });
       }
-      last = nids.at(-1) ?? last;
-      if (nids.length < AT_ONCE) return;
+      const newest = nids.at(-1);
+      if (newest === undefined) return;
+      last = newest;
       await setImmediate();
     }
   }

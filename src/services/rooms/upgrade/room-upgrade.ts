@@ -21,6 +21,7 @@ import type { EventService } from '#src/services/events/stream/event-service.ts'
 import { memberContent, type ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
 import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
+import type { WholeState } from '#src/services/room-model/room/whole-state.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import { fits, levelsBeforeLock, lockedLevels, upgradedJoinRules, upgradedLevels } from './upgraded-state.ts';
@@ -58,6 +59,7 @@ export interface RoomUpgradeOptions {
   readonly profiles: ProfileSource;
   /** Shadow-banned users: they get a made-up room id. */
   readonly shadowBans: ShadowBanned;
+  readonly wholeState: Pick<WholeState, 'of'>;
   readonly logger: Logger;
   readonly policy: PolicyGate;
 }
@@ -100,7 +102,8 @@ export class RoomUpgrade {
    *
    * @param additionalCreators more users who stand above all power levels; without effect in versions that know no such thing
    * @returns the new room
-   * @throws MatrixError M_UNSUPPORTED_ROOM_VERSION, M_FORBIDDEN unless the user may send `m.room.tombstone`, M_INVALID_PARAM
+   * @throws MatrixError M_UNSUPPORTED_ROOM_VERSION, M_FORBIDDEN unless the user may send `m.room.tombstone`, M_INVALID_PARAM, M_UNKNOWN (503) while it is not
+   *   known who is banned
    */
   upgrade(
     userId: string,
@@ -128,6 +131,8 @@ export class RoomUpgrade {
     if (!old.powerLevels().maySend(userId, TOMBSTONE, true)) {
       throw new MatrixError('M_FORBIDDEN', 'Your power level in this room is too low to upgrade it.');
     }
+    // Who is banned is to be banned in the new one.
+    await this.#options.wholeState.of(old);
     await this.#options.policy.mayCreateRoom(userId, { room_version: version.id });
     const creators = version.auth.privilegedCreators
       ? [...new Set(additionalCreators)].filter((one) => one !== userId)
