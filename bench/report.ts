@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Cost } from './measure.ts';
 import { machineName, type Machine } from './machine.ts';
@@ -13,12 +13,21 @@ export interface Outcome {
   readonly seconds: number;
 }
 
+/** What an earlier run measured. */
+export interface Before {
+  /** What it ran: the revision, and the day. */
+  readonly title: string;
+  readonly values: ReadonlyMap<string, number>;
+}
+
 export interface Run {
   /** ISO 8601. */
   readonly startedAt: string;
   readonly quick: boolean;
   readonly machine: Machine;
   readonly outcomes: readonly Outcome[];
+  /** What the figures are compared with. */
+  readonly before?: Before | undefined;
 }
 
 const HEADINGS = [
@@ -35,6 +44,9 @@ const HEADINGS = [
   'loop p99',
   'others',
 ] as const;
+const BEFORE_HEADINGS = ['before', 'change'] as const;
+/** By how much a figure may be worse than before until the report says so, in percent: runs of the same server differ by as much. */
+const SAME_PERCENT = 3;
 type Cells = readonly string[];
 
 /** Lines of the table: every declared figure, those that were not reached as failed. */
@@ -69,6 +81,17 @@ function costCells(cost: Cost | undefined): Cells {
     ms(cost.loopDelayP99Ms),
     cost.othersShare === undefined ? '-' : `${Math.round(cost.othersShare * 100)} %`,
   ];
+}
+
+/** What the figure was before, and by how much it changed since. */
+function changeCells(figure: Figure, value: number | undefined, before: number | undefined): Cells {
+  if (before === undefined) return ['', ''];
+  const was = withUnit(before, figure.unit);
+  if (value === undefined || before === 0 || !Number.isFinite(value)) return [was, ''];
+  const percent = (value / before - 1) * 100;
+  const worse = figure.goal?.better === 'higher' ? -percent : percent;
+  const remark = figure.goal === undefined || worse <= SAME_PERCENT ? '' : ' worse';
+  return [was, `${percent >= 0 ? '+' : ''}${percent.toFixed(0)} %${remark}`];
 }
 
 function shown(verdict: Verdict): string {
@@ -162,15 +185,27 @@ export function markdown(run: Run): string {
     'fan-out a message with all its deliveries; for an initial sync one sync). "load" is the load generator itself. Loop p99 says how',
     'late the event loop of the server ran in that phase; "others" is the share of the machine that went to other processes meanwhile.',
   ];
+  if (run.before !== undefined)
+    lines.push(
+      '',
+      `"before" is ${run.before.title}; a change is called worse where it is by more than ${SAME_PERCENT} %.`,
+    );
   for (const outcome of run.outcomes) {
+    const { before } = run;
+    const isCompared = before !== undefined && outcome.workload.figures.some(({ id }) => before.values.has(id));
+    const headings = isCompared ? [...HEADINGS, ...BEFORE_HEADINGS] : HEADINGS;
     lines.push(
       '',
       `## ${outcome.workload.title}`,
       '',
-      `| ${HEADINGS.join(' | ')} |`,
-      `|---|${'---:|'.repeat(3)}---|${'---:|'.repeat(7)}`,
+      `| ${headings.join(' | ')} |`,
+      `|---|${'---:|'.repeat(3)}---|${'---:|'.repeat(headings.length - 5)}`,
     );
-    lines.push(...rowsOf(outcome).map((row) => `| ${row.join(' | ')} |`));
+    const values = new Map(outcome.measurements.map(({ figure, value }) => [figure.id, value]));
+    const changes = outcome.workload.figures.map((figure) =>
+      isCompared ? changeCells(figure, values.get(figure.id), before.values.get(figure.id)) : [],
+    );
+    lines.push(...rowsOf(outcome).map((row, index) => `| ${[...row, ...(changes[index] ?? [])].join(' | ')} |`));
     const notes = outcome.measurements.flatMap(({ figure, note }) =>
       note === undefined ? [] : [`- ${figure.title}: ${note}`],
     );
@@ -198,6 +233,20 @@ function json(run: Run): string {
     })),
   }));
   return `${JSON.stringify({ startedAt: run.startedAt, quick: run.quick, machine: run.machine, workloads }, undefined, 2)}\n`;
+}
+
+/** What a report (its JSON) says. @throws if it is not one */
+export async function readBefore(file: string): Promise<Before> {
+  const { startedAt, machine, workloads } = JSON.parse(await readFile(file, 'utf8')) as {
+    readonly startedAt: string;
+    readonly machine: Machine;
+    readonly workloads: readonly { readonly figures: readonly { readonly id: string; readonly value: number }[] }[];
+  };
+  const figures = workloads.flatMap((workload) => workload.figures);
+  return {
+    title: `revision ${machine.revision}, measured at ${startedAt.slice(0, 16).replace('T', ' ')}`,
+    values: new Map(figures.map(({ id, value }) => [id, value])),
+  };
 }
 
 /** Writes the report into a folder, as Markdown and as JSON. Path of the first. */

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { describeMachine, type Machine } from './machine.ts';
 import { Meter } from './measure.ts';
 import { Progress } from './progress.ts';
-import { shortcomings, summary, textTable, writeReport, type Outcome } from './report.ts';
+import { readBefore, shortcomings, summary, textTable, writeReport, type Outcome } from './report.ts';
 import { BenchServer, raiseOwnFileLimit } from './server.ts';
 import type { Measurement, Workload } from './workload.ts';
 import { workloads } from './workloads/index.ts';
@@ -15,6 +15,7 @@ const USAGE = `npm run bench -- [options] [NAMES]
   --only NAMES    the same, comma-separated
   --quick         shorter and smaller: to see that it works, not to quote
   --profile       processor profiles of the server, phase by phase, into bench/out/profiles (costs speed)
+  --before FILE   a report (its JSON) of an earlier run: this one says how each figure has changed
   --out FOLDER    where the report goes. Default: bench/reports for a whole run, bench/out (not kept) for any other
 
 Starts servers of its own with the embedded database, on loopback addresses. Exit code 1 if a figure misses its floor or fails.
@@ -27,6 +28,7 @@ const { values: options, positionals } = parseArgs({
     quick: { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
     out: { type: 'string' },
+    before: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 });
@@ -58,6 +60,7 @@ const profileFolder = options.profile ? join(import.meta.dirname, 'out', 'profil
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
 
+const before = options.before === undefined ? undefined : await readBefore(options.before);
 const progress = new Progress();
 const startedAt = new Date().toISOString();
 const openFiles = await raiseOwnFileLimit();
@@ -71,7 +74,7 @@ for (const [index, workload] of chosen.entries()) {
   process.stdout.write(`\n${workload.title} (${outcome.seconds.toFixed(0)} s)\n${textTable(outcome)}\n`);
 }
 machine ??= await describeMachine('not started', openFiles);
-const report = await writeReport(folder, { startedAt, quick: options.quick, machine, outcomes });
+const report = await writeReport(folder, { startedAt, quick: options.quick, machine, outcomes, before });
 process.stdout.write(`\n${summary(outcomes)}\n${report}\n`);
 const { below, failed } = shortcomings(outcomes);
 process.exit(below + failed === 0 ? 0 : 1);
