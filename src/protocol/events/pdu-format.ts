@@ -1,5 +1,5 @@
 import { fitsBytes, fitsCodePoints } from '#src/protocol/identifiers/byte-length.ts';
-import { isHashRoomId, parseDomainIdentifier } from '#src/protocol/identifiers/identifiers.ts';
+import { isEventId, isHashRoomId, parseDomainIdentifier } from '#src/protocol/identifiers/identifiers.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import { canonicalJsonFault, isJsonObject, isWellFormedJson, MAX_JSON_DEPTH } from '#src/protocol/json/json-value.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
@@ -142,6 +142,26 @@ function referencesFault(
           (pair) => Array.isArray(pair) && pair.length === 2 && isEventIdLike(pair[0]) && isJsonObject(pair[1]),
         );
   return wellFormed ? undefined : `${key} is not a list of event references of this room version`;
+}
+
+/** The hashes beside an id are a few texts. Room versions 1 and 2. */
+const MAX_HASHES = 8;
+const MAX_HASH_LENGTH = 255;
+
+/**
+ * Whether something can stand in the `prev_events` or `auth_events` of a new event: references of the room version that are no longer than they
+ * need be. What another server proposes has to be, so that an event made of it is too large or malformed by nobody else's fault.
+ */
+export function areReferences(version: RoomVersion, references: readonly JsonValue[]): boolean {
+  const isHash = (hash: JsonValue): boolean =>
+    typeof hash === 'string' && hash.length <= MAX_HASH_LENGTH && hash.isWellFormed();
+  const areHashes = (hashes: JsonValue | undefined): boolean =>
+    isJsonObject(hashes) && Object.keys(hashes).length <= MAX_HASHES && Object.entries(hashes).flat().every(isHash);
+  return references.every((reference) =>
+    version.eventReferences === 'id'
+      ? isEventId(reference)
+      : Array.isArray(reference) && reference.length === 2 && isEventId(reference[0]) && areHashes(reference[1]),
+  );
 }
 
 function isEventIdLike(id: unknown): boolean {

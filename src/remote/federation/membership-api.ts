@@ -1,6 +1,6 @@
 import type { PduTemplate } from '#src/protocol/events/build-pdu.ts';
 import type { EventReference } from '#src/protocol/events/pdu.ts';
-import { MAX_AUTH_EVENTS, MAX_PREV_EVENTS } from '#src/protocol/events/pdu-format.ts';
+import { areReferences, MAX_AUTH_EVENTS, MAX_PREV_EVENTS } from '#src/protocol/events/pdu-format.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { ROOM_VERSIONS, roomVersion } from '#src/protocol/room-versions/room-versions.ts';
@@ -72,6 +72,12 @@ export class MembershipApi {
       return federationFailure('bad_answer', destination, error);
     }
     const { auth_events: authEvents, content, depth, prev_events: prevEvents } = template;
+    if (!areReferences(version, prevEvents) || !areReferences(version, authEvents))
+      return federationFailure(
+        'bad_answer',
+        destination,
+        `The template of ${destination} names events as no event does.`,
+      );
     return { ok: true, version, links: { depth, prevEvents, authEvents }, content };
   }
 

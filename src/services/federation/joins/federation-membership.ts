@@ -7,6 +7,7 @@ import { requestJob } from '#src/jobs/job-definition.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { BuiltPdu } from '#src/protocol/events/build-pdu.ts';
 import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
+import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
@@ -227,9 +228,8 @@ export class FederationMembership implements RemoteMembership {
     if (this.#options.answers.isPaused(server))
       throw new BadAnswerError('What it told of rooms a moment ago was long and useless: try again later.');
     const made = await this.#make('join', server, { roomId, userId, known });
-    const authorising = made.version.auth.restrictedJoins
-      ? made.content['join_authorised_via_users_server']
-      : undefined;
+    const named = made.version.auth.restrictedJoins ? made.content['join_authorised_via_users_server'] : undefined;
+    const authorising = isUserId(named) ? named : undefined;
     const built = this.#options.members.complete(
       made.version,
       roomId,
@@ -239,7 +239,7 @@ export class FederationMembership implements RemoteMembership {
         content: {
           ...content,
           membership: 'join',
-          ...(typeof authorising === 'string' ? { join_authorised_via_users_server: authorising } : {}),
+          ...(authorising === undefined ? {} : { join_authorised_via_users_server: authorising }),
         },
       },
       made.links,
@@ -247,7 +247,7 @@ export class FederationMembership implements RemoteMembership {
     const { promise: isOver, resolve } = Promise.withResolvers<void>();
     this.#coming.set(roomId, isOver);
     try {
-      const isAuthorised = typeof authorising === 'string';
+      const isAuthorised = authorising !== undefined;
       return await this.#sendJoin(server, { roomId, version: made.version, built, isAuthorised, isGuest });
     } finally {
       this.#coming.delete(roomId);

@@ -120,7 +120,7 @@ describe('transactions of other servers', function () {
     for (const bad of [raw({ ...good.pdu, content: deep }), `{"room_id":"${roomId}","content":${tower}}`]) {
       const body = `{"origin":"p.test","origin_server_ts":1,"pdus":[${bad}]}`;
       const answer = await p.send('a.test', 'PUT', '/_matrix/federation/v1/send/deep', undefined, { raw: body });
-      expect(answer.status).to.be.within(400, 499);
+      expect([answer.status, answer.body.errcode]).to.deep.equal([400, 'M_BAD_JSON']);
     }
     const large = { ...good.pdu, content: { msgtype: 'm.text', body: 'x'.repeat(70_000) } };
     const answer = await p.transact('a.test', { pdus: [large, good.pdu] });
@@ -141,6 +141,20 @@ describe('transactions of other servers', function () {
     expect((await q.transact('a.test', { pdus: [event.pdu] })).body.pdus[event.eventId]).to.deep.equal({});
     await server.idle();
     expect(await bodies(roomId)).to.deep.equal(['let me in']);
+    const passing = async (): Promise<unknown> => {
+      const receipt = { event_ids: [event.eventId], data: { ts: 1 } };
+      const edus = [
+        { edu_type: 'm.typing', content: { room_id: roomId, user_id: PAT, typing: true } },
+        { edu_type: 'm.receipt', content: { [roomId]: { 'm.read': { [PAT]: receipt } } } },
+      ];
+      expect((await p.transact('a.test', { edus })).status).to.equal(200);
+      await server.idle();
+      const { rooms: seen } = await server.must('alice', 'GET', '/sync');
+      return seen.join[roomId].ephemeral.events.map(({ type }: { type: string }) => type).toSorted();
+    };
+    expect(await passing()).to.deep.equal([]);
+    await server.setState('alice', roomId, 'm.room.server_acl', { allow: ['*'], deny: [] });
+    expect(await passing()).to.deep.equal(['m.receipt', 'm.typing']);
   });
 
   it('with receipts in thousands of rooms cost a bounded number of statements', async () => {

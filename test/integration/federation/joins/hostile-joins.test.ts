@@ -157,10 +157,74 @@ describe('joining through servers that are broken, or mean harm', function () {
         { status: 200, body: { room_version: '10', event: { type: 'm.room.member' } } },
         { status: 200, body: '[]' },
       ]) {
+        // A server that failed for the answer before is asked anew.
+        federation.clock.set(60_000);
         const room = new JoinableRoom(p);
         room.serveJoins();
-        q.on('GET', `/_matrix/federation/v1/make_join/${encodeURIComponent(room.roomId)}/*`, () => answer);
+        const path = `/_matrix/federation/v1/make_join/${encodeURIComponent(room.roomId)}/`;
+        q.on('GET', `${path}*`, () => answer);
         expect((await join(room, ['nowhere.test', 'q.test', 'p.test'])).status, JSON.stringify(answer)).to.equal(200);
+        expect(q.requests('GET', /make_join/).filter((request) => request.path.startsWith(path))).to.have.lengthOf(1);
+      }
+    });
+    for (const version of ['1', '5', '10', '12'])
+      it(`through the next server when the template of the first makes no event of room version ${version}`, async () => {
+        const long = `$${'x'.repeat(70_000)}`;
+        const nothing = Array.from({ length: 21 }, () => '$x');
+        const ids: unknown[] = [
+          '',
+          '$',
+          '$half\ud800',
+          '$nul\0',
+          long,
+          1.5,
+          null,
+          {},
+          ['$x'],
+          ['$x', 1.5],
+          ['$x', { sha256: 1.5 }],
+        ];
+        ids.push(
+          ['$x', { sha256: long }],
+          [long, { sha256: 'x' }],
+          ['$x', { sha256: 'x', '\ud800': 1 }],
+          ['$x', {}, {}],
+        );
+        const changes: object[] = ids.flatMap((id) => [{ prev_events: [id] }, { auth_events: [id] }]);
+        changes.push(
+          { prev_events: nothing },
+          { auth_events: nothing },
+          { depth: 1e300 },
+          { depth: -1 },
+          { depth: null },
+        );
+        // What failed for the test before is asked anew.
+        federation.clock.set(60_000);
+        for (const change of changes) {
+          const room = new JoinableRoom(p, version);
+          room.serveJoins();
+          const template = room.template('join', '@alice:a.test');
+          q.on('GET', `/_matrix/federation/v1/make_join/${encodeURIComponent(room.roomId)}/*`, () => ({
+            body: JSON.stringify({ ...template, event: { ...(template['event'] as JsonObject), ...change } }),
+          }));
+          const { body, status } = await join(room, ['q.test', 'p.test']);
+          expect(status, JSON.stringify([change, body]).slice(0, 300)).to.equal(200);
+          expect(
+            q.requests('GET', /make_join/).some(({ path }) => path.includes(encodeURIComponent(room.roomId))),
+          ).to.equal(true);
+        }
+      });
+    it('though the template says that nobody authorises it, or who is no user', async () => {
+      for (const nobody of ['', 'x', `@${'x'.repeat(70_000)}:p.test`, '@half\ud800:p.test', 7, null, {}]) {
+        const room = new JoinableRoom(p, '10');
+        room.serveJoins();
+        const template = room.template('join', '@alice:a.test') as Json;
+        template.event.content.join_authorised_via_users_server = nobody;
+        p.on('GET', `/_matrix/federation/v1/make_join/${encodeURIComponent(room.roomId)}/*`, () => ({
+          body: JSON.stringify(template),
+        }));
+        const { body, status } = await join(room);
+        expect(status, JSON.stringify([nobody, body]).slice(0, 300)).to.equal(200);
       }
     });
   });
