@@ -227,7 +227,7 @@ export class NotificationRules implements NotificationClassifier {
     const subject = new PushSubject({ ...event, room_id: room.roomId });
     const levels = room.powerLevels();
     const context: RoomPushContext = {
-      memberCount: room.joinedCount,
+      memberCount: room.leastJoined,
       senderPowerLevel: levels.userLevel(event.sender),
       notificationPowerLevels: notificationLevels(levels),
     };

@@ -33,7 +33,7 @@ export const verdictFor = (
       ...(stateKey === undefined ? {} : { state_key: stateKey }),
     }),
     {
-      memberCount: room.joinedCount,
+      memberCount: room.leastJoined,
       senderPowerLevel: levels.userLevel(sender),
       notificationPowerLevels: Object.fromEntries(levels.notifications),
       ...user,

@@ -180,6 +180,12 @@ export class Room implements EventRoom {
   whenFull(): Promise<void> | undefined {
     return this.partial === undefined || !this.isResident ? undefined : this.#completeness.whenFull();
   }
+  /** How many members are joined; with a partial state how many at least: each server in the room has one. */
+  get leastJoined(): number {
+    if (this.partial === undefined) return this.joinedCount;
+    const known = this.#members.servers.counts;
+    return this.joinedCount + [...this.partial.servers].filter((server) => !known.has(server)).length;
+  }
   /** Whether a user's membership is known: always, except with a partial state. */
   knowsMember(userId: string): boolean {
     return this.partial === undefined || (this.#members.get(userId)?.event ?? 0) !== 0;

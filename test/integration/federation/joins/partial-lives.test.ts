@@ -126,6 +126,16 @@ describe('the life of a room whose members are not known yet', function () {
     expect((await Promise.all(answers)).filter(([, status]) => status >= 500)).to.deep.equal([]);
   });
 
+  it('is no room of two for push rules because only one of the others has said something yet', async () => {
+    const room = await joined();
+    const said = room.say('@m1:p.test', 'hello');
+    await send(said);
+    const { notifications } = await a.must('alice', 'GET', '/notifications');
+    const { actions } = notifications.find(({ event }: Json) => event.event_id === said.eventId);
+    expect(actions).to.deep.equal(['notify']);
+    await complete(room);
+  });
+
   it('keeps what its state is made of when old history is purged, and is purged when its members are known', async () => {
     const room = await joined((one) => powerTo(one, {}));
     for (let n = 0; n < 3; n++) await a.say('alice', room.roomId, `${n}`);
