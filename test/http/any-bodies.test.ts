@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
 import { PassThrough, Readable } from 'node:stream';
 import { json as jsonOf } from 'node:stream/consumers';
+import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import { Type } from 'typebox';
 import { endpoint, FormBody, RawBody, Reply, StreamBody } from '#src/http/endpoint.ts';
@@ -11,7 +12,7 @@ import { BytesInFlight } from '#src/kernel/bytes-in-flight.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
-import { pause, until } from '#test/support/until.ts';
+import { until } from '#test/support/until.ts';
 import { type Answer, TestServer } from './serve.ts';
 
 const common = {
@@ -308,7 +309,7 @@ describe('bodies and replies that are no JSON', () => {
       const source = services.open.at(-1);
       await until('nobody takes more of it', async () => {
         const had = pulled;
-        await pause(100);
+        for (let turn = 0; turn < 200; turn++) await setImmediate();
         return pulled === had;
       });
       let waited = 0;

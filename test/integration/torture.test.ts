@@ -5,6 +5,7 @@ import { WebSocket } from 'ws';
 import { type Answer, ask, must } from '#test/support/http.ts';
 import { ChildServer } from '#test/support/child-server.ts';
 import { recorder } from '#test/support/schema-recorder.ts';
+import { pause, until } from '#test/support/until.ts';
 
 const SENDERS = 16;
 const SYNC_CLIENTS = 4;
@@ -29,11 +30,6 @@ const chance = (name: string): ((below: number) => number) => {
     return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
   };
 };
-
-const pause = (ms: number): Promise<void> =>
-  new Promise((resolve) => {
-    setTimeout(resolve, ms);
-  });
 
 interface Account {
   readonly userId: string;
@@ -223,8 +219,8 @@ describe(`senders and readers of a server that is killed again and again (TSUDOI
         });
       });
       // Also cuts the connection itself from time to time, at any moment.
-      const until = Date.now() + 500 + random(4000);
-      while (isOpen && reading && Date.now() < until) await pause(25);
+      const end = Date.now() + 500 + random(4000);
+      while (isOpen && reading && Date.now() < end) await pause(25);
       socket.terminate();
       await closed;
       await applied;
@@ -286,7 +282,8 @@ describe(`senders and readers of a server that is killed again and again (TSUDOI
         process.kill(Number(pid), 'SIGKILL');
       }
     }
-    await pause(1500);
+    const before = acknowledged.size;
+    await until('the server goes on after the last kill', () => acknowledged.size >= before + 100 || faults.length > 0);
     sending = false;
     await Promise.all(senders);
     expect(faults).to.deep.equal([]);

@@ -61,11 +61,8 @@ describe('a hostile image', function () {
     return fetchMedia(server, 'bob', `/_matrix/client/v1/media/thumbnail/${uri.slice(6)}?${query}`);
   };
   /** Refused as the specification has it, and nobody else is the worse for it. */
-  const expectRefused = async ({ status, errcode }: Fetched): Promise<void> => {
-    expect([status, errcode]).to.deep.be.oneOf([
-      [400, 'M_UNKNOWN'],
-      [413, 'M_TOO_LARGE'],
-    ]);
+  const expectRefused = async (answer: Fetched, status = 400, errcode = 'M_UNKNOWN'): Promise<void> => {
+    expect([answer.status, answer.errcode]).to.deep.equal([status, errcode]);
     expect((await thumbnail(good, 'image/jpeg')).status).to.equal(200);
   };
 
@@ -77,9 +74,9 @@ describe('a hostile image', function () {
       [1, 2_147_483_647],
       [4_294_967_295, 4_294_967_295],
       [0, 0],
-      [100_000, 100_000],
     ] as const)
       await expectRefused(await thumbnail(png(width, height, Buffer.alloc(10)), 'image/png'));
+    await expectRefused(await thumbnail(png(100_000, 100_000, Buffer.alloc(10)), 'image/png'), 413, 'M_TOO_LARGE');
   });
 
   it('that is broken off anywhere is refused', async () => {

@@ -134,16 +134,16 @@ describe('files of other servers', function () {
 
   it('are not fetched from where this server must not go, whoever sends it there', async () => {
     const inside = [
-      'https://10.0.0.1/secret',
-      'http://127.0.0.1/x',
-      'file:///etc/passwd',
-      'https://user:pass@example.org/x',
-      'nonsense',
-    ];
-    for (const [at, location] of inside.entries()) {
+      ['https://10.0.0.1/secret', 403],
+      ['http://127.0.0.1/x', 502],
+      ['file:///etc/passwd', 502],
+      ['https://user:pass@example.org/x', 502],
+      ['nonsense', 502],
+    ] as const;
+    for (const [at, [location, expected]] of inside.entries()) {
       answering(() => mixed('', { headers: `Location: ${location}` }));
       const { status } = await download(`p.test/redirect${at}`);
-      expect([location, status]).to.satisfy(([, one]: [string, number]) => one === 502 || one === 403);
+      expect(status, location).to.equal(expected);
     }
   });
 
