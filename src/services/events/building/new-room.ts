@@ -1,5 +1,6 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
+import { OnceByKey } from '#src/kernel/once.ts';
 import { createdRoomId } from '#src/protocol/events/pdu.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
@@ -41,6 +42,10 @@ export interface FoundedRoom {
   readonly rows: NewRoomRows;
 }
 
+/** So many numbers of rooms are reserved at once, and the next ones before these are used up. */
+const RESERVED_NIDS = 64;
+const FEW_NIDS = 32;
+
 export interface RoomFounderOptions {
   readonly database: Database;
   readonly interner: Interner;
@@ -54,6 +59,7 @@ export interface RoomFounderOptions {
 export class RoomFounder {
   readonly #options: RoomFounderOptions;
   readonly #nids: number[] = [];
+  readonly #reserving = new OnceByKey<'more', void>();
   #lastCreation = 0;
 
   constructor(options: RoomFounderOptions) {
@@ -119,7 +125,20 @@ export class RoomFounder {
   }
 
   async #nextNid(): Promise<number> {
-    if (this.#nids.length === 0) this.#nids.push(...(await reserveRoomNids(this.#options.database, 64)));
-    return this.#nids.shift() ?? this.#nextNid();
+    let reserved: Promise<void> | undefined;
+    if (this.#nids.length < FEW_NIDS) {
+      reserved = this.#reserving.run('more', () => this.#reserve());
+      // Who finds one that is left does not wait; who finds none is told.
+      reserved.catch(() => undefined);
+    }
+    const nid = this.#nids.shift();
+    if (nid !== undefined) return nid;
+    await reserved;
+    return this.#nextNid();
+  }
+
+  /** Numbers that a killed process had reserved are never used: there are enough. */
+  async #reserve(): Promise<void> {
+    this.#nids.push(...(await reserveRoomNids(this.#options.database, RESERVED_NIDS)));
   }
 }
