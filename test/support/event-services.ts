@@ -34,6 +34,7 @@ export interface EventServicesOptions {
   readonly clock?: Clock;
   readonly logger?: Logger;
   readonly maxStickyEvents?: number;
+  readonly roomCacheBytes?: number;
   /** Sections of sync beside the usual ones. */
   readonly sections?: MoreSections;
 }
@@ -43,10 +44,11 @@ export interface EventServicesOptions {
  * statements and bytes of what it calls alone. A second composition takes the database over, as a restarted process does.
  */
 export async function eventServices(database: Database, options: EventServicesOptions = {}): Promise<EventServices> {
-  const { clock = systemClock, logger = silentLogger, maxStickyEvents, sections } = options;
+  const { clock = systemClock, logger = silentLogger, maxStickyEvents, roomCacheBytes, sections } = options;
   const config = loadConfig([], {
     TSUDOI_SERVER_NAME: SERVER,
     TSUDOI_PRESENCE__ENABLED: 'false',
+    ...(roomCacheBytes === undefined ? {} : { TSUDOI_CACHE__ROOMS_BYTES: String(roomCacheBytes) }),
     ...(maxStickyEvents === undefined ? {} : { TSUDOI_ROOM__MAX_STICKY_EVENTS: String(maxStickyEvents) }),
   });
   const metrics = new PrometheusMetrics();

@@ -8,6 +8,7 @@ import { LeftRooms } from '#src/services/sync/sliding/left-rooms.ts';
 import { NotJoinedRooms } from '#src/services/sync/sliding/not-joined-rooms.ts';
 import { ResolvedStates } from '#src/services/sync/sliding/resolved-state.ts';
 import { RoomActivity } from '#src/services/sync/sliding/room-activity.ts';
+import { RoomListings } from '#src/services/sync/sliding/room-lists.ts';
 import { SlidingExtensions } from '#src/services/sync/sliding/sliding-extensions.ts';
 import { SlidingRooms } from '#src/services/sync/sliding/sliding-rooms.ts';
 import { SlidingSync } from '#src/services/sync/sliding/sliding-sync.ts';
@@ -58,7 +59,8 @@ export function composeSlidingSync(below: SlidingParts): Slice<SlidingSyncing> {
     writer,
     ephemeral,
     clock,
-    activity: new RoomActivity(clock, stream),
+    listings: new RoomListings(rooms, new RoomActivity(clock, stream), clock),
+    rooms,
     notJoinedRooms: new NotJoinedRooms({ database, rooms, loader, past: below.visibility.past, clock }),
     timers,
     logger: below.logger,
@@ -78,6 +80,8 @@ export function composeSlidingSync(below: SlidingParts): Slice<SlidingSyncing> {
         states,
       }),
       resolved: new ResolvedStates(states),
+      rooms,
+      states,
     }),
     extensions: new SlidingExtensions({
       inboxes,
@@ -88,6 +92,7 @@ export function composeSlidingSync(below: SlidingParts): Slice<SlidingSyncing> {
       followedThreads,
       profileChanges,
       profileUpdates,
+      rooms,
     }),
     store: new ConnectionStore(database, clock),
     largeSyncs,

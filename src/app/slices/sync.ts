@@ -5,6 +5,7 @@ import { PastStates } from '#src/services/sync/engine/past-states.ts';
 import { RejoinedRooms } from '#src/services/sync/engine/rejoined-rooms.ts';
 import { SyncPlanner } from '#src/services/sync/engine/plan.ts';
 import type { Section } from '#src/services/sync/engine/section.ts';
+import { CompanionCheck } from '#src/services/sync/engine/companion-check.ts';
 import { SyncEngine } from '#src/services/sync/engine/sync-engine.ts';
 import { SyncFilters } from '#src/services/sync/engine/sync-filter.ts';
 import { SyncUsers } from '#src/services/sync/engine/sync-users.ts';
@@ -87,6 +88,7 @@ const sectionsOf = (
   states: PastStates,
   deltas: DeviceListDeltas,
   updates: ProfileUpdates,
+  companions: CompanionCheck,
 ): readonly Section[] => {
   const { clock, database, events, interner, loader, stream } = below;
   const encoder = new EventEncoder(clock, stream);
@@ -111,10 +113,16 @@ const sectionsOf = (
     new TypingSection(below.typing),
     new AccountDataSection(below.accountData),
     new UnreadSection(below.unread),
-    new PresenceSection(below.presence),
+    new PresenceSection(below.presence, companions, below.rooms),
     new ToDeviceSection(below.inboxes, below.toDevice.arrived),
     new DeviceListsSection(deltas, below.deviceListChanges.changed),
-    new ProfilesSection({ updates, changed: below.profileChanges.changed, deltas, timelines: roomEvents }),
+    new ProfilesSection({
+      updates,
+      changed: below.profileChanges.changed,
+      deltas,
+      timelines: roomEvents,
+      rooms: below.rooms,
+    }),
     new DeviceKeysSection(below.keyCounts),
   ];
 };
@@ -127,8 +135,14 @@ export function composeSync(
   const { defaultTimelineLimit: usual, maxTimelineLimit: greatest } = config.sync;
   const syncUsers = new SyncUsers({ database, interner, rooms, stream });
   const states = new PastStates(database, below.states);
-  const deltas = new DeviceListDeltas({ changes: below.deviceListChanges, rooms, past: below.visibility.past });
-  const profileUpdates = new ProfileUpdates(below.profiles, below.profileChanges, config.serverName);
+  const companions = new CompanionCheck({ database, interner, rooms });
+  const deltas = new DeviceListDeltas({
+    changes: below.deviceListChanges,
+    rooms,
+    past: below.visibility.past,
+    companions,
+  });
+  const profileUpdates = new ProfileUpdates(below.profiles, below.profileChanges, companions, config.serverName);
   const largeSyncs = new LargeSyncs(below.turns);
   const syncEngine = new SyncEngine({
     mostBytes: config.sync.maxResponseBytes,
@@ -147,7 +161,7 @@ export function composeSync(
       rejoined: new RejoinedRooms({ loader, interner, states }),
     }),
     accountData,
-    sections: [...moreSections(below), ...sectionsOf(below, states, deltas, profileUpdates)],
+    sections: [...moreSections(below), ...sectionsOf(below, states, deltas, profileUpdates, companions)],
   });
   const keyChanges = new KeyChanges(syncUsers, deltas);
   return {

@@ -83,6 +83,13 @@ const EVENTS_BY_NID = sql(
   'events_by_nid',
   `select ${EVENT_COLUMNS} from unnest($1::int[], $2::bigint[]) u(room, nid) join events e on e.room = u.room and e.nid = u.nid`,
 );
+const EVENTS_BY_NID_UP_TO = sql(
+  'events_by_nid_up_to',
+  `select ${EVENT_COLUMNS} from (
+     select e.*, sum(octet_length(e.json)) over (order by u.place rows unbounded preceding) as bytes
+     from unnest($1::int[], $2::bigint[]) with ordinality u(room, nid, place) join events e on e.room = u.room and e.nid = u.nid
+   ) e where e.bytes <= $3`,
+);
 const SENT_BY_OTHERS = sql(
   'events_sent_by_others',
   `select e.room from unnest($1::int[], $2::bigint[]) u(room, nid) join events e on e.room = u.room and e.nid = u.nid where e.sender <> $3`,
@@ -161,6 +168,14 @@ const ROOMS_OF_USER = sql(
   'rooms_of_user',
   'select room, user_nid, membership, event, since, local, forgotten from member where user_nid = $1',
 );
+const ROOMS_IN_SYNC = sql(
+  'rooms_in_sync_of_user',
+  `select m.room, m.user_nid, m.membership, m.event, m.since, m.local, m.forgotten,
+     r.nid, r.room_id, r.version, r.shard, t.last_pos, p.state as partial_state, p.join_pos, p.via, p.servers, p.before, p.full_pos
+   from member m left join rooms r on m.membership = 1 and r.nid = m.room and not r.gone
+     left join room_tail t on t.room = r.nid left join partial_rooms p on p.room = r.nid
+   where m.user_nid = $1`,
+);
 const TXNS = sql('txns_by_key', 'select key, event_id from txn where key = any($1::uuid[])');
 const ANY_TXN = sql('txn_any', 'select 1 from txn limit 1');
 const SHARDS_CLAIM = sql(
@@ -190,6 +205,18 @@ export const eventsByNid = (
   wanted: readonly { readonly room: number; readonly nid: number }[],
 ): Promise<EventRecord[]> =>
   database.query<EventRecord>(EVENTS_BY_NID, [wanted.map((one) => one.room), wanted.map((one) => one.nid)]);
+
+/** The first ones of these events, in their order, that have so many bytes together. */
+export const eventsByNidUpTo = (
+  database: Database,
+  wanted: readonly { readonly room: number; readonly nid: number }[],
+  maxBytes: number,
+): Promise<EventRecord[]> =>
+  database.query<EventRecord>(EVENTS_BY_NID_UP_TO, [
+    wanted.map((one) => one.room),
+    wanted.map((one) => one.nid),
+    Math.floor(maxBytes),
+  ]);
 
 export const eventById = async (database: Database, eventId: Buffer): Promise<EventRecord | undefined> =>
   (await database.query<EventRecord>(EVENT_BY_ID, [eventId]))[0];
@@ -307,6 +334,29 @@ export const stateChains = (database: Database, states: readonly number[]): Prom
 
 export const membersOfRooms = (database: Database, rooms: readonly number[]): Promise<MemberRecord[]> =>
   database.query<MemberRecord>(MEMBERS_OF_ROOM, [rooms]);
+
+/** What is asked of a room to know whether there is news in it. */
+export type RoomStubRecord = Pick<
+  RoomRecord,
+  | 'nid'
+  | 'room_id'
+  | 'version'
+  | 'shard'
+  | 'last_pos'
+  | 'partial_state'
+  | 'join_pos'
+  | 'via'
+  | 'servers'
+  | 'before'
+  | 'full_pos'
+>;
+
+/** All memberships of a user, with what is asked of the rooms that they are in. */
+export const roomsInSync = (
+  database: Database,
+  user: number,
+): Promise<(MemberRecord & { [Name in keyof RoomStubRecord]: RoomStubRecord[Name] | null })[]> =>
+  database.query(ROOMS_IN_SYNC, [user]);
 
 export const roomsOfUser = (database: Database, user: number): Promise<MemberRecord[]> =>
   database.query<MemberRecord>(ROOMS_OF_USER, [user]);

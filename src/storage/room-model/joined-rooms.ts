@@ -63,3 +63,17 @@ export const residentAmong = async (database: Database, roomIds: readonly string
   roomIds.length === 0
     ? []
     : (await database.query<{ room_id: string }>(RESIDENT_AMONG, [roomIds])).map((row) => row.room_id);
+
+const JOINED_TO_ANY = sql(
+  'member_joined_to_any',
+  `select u.nid from unnest($1::int[]) u(nid)
+   where exists (select 1 from member m where m.user_nid = u.nid and m.room = any($2::int[]) and m.membership = 1)`,
+);
+
+/** Those of these users who are in any of these rooms. */
+export const joinedToAny = async (
+  database: Database,
+  users: readonly number[],
+  rooms: readonly number[],
+): Promise<readonly number[]> =>
+  (await database.query<{ nid: number }>(JOINED_TO_ANY, [users, rooms])).map(({ nid }) => nid);

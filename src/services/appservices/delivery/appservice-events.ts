@@ -35,32 +35,20 @@ export class AppserviceEvents {
 
   /** The JSON text of each event; undefined for deleted ones. */
   async write(service: ApplicationService, logged: readonly Logged[]): Promise<(string | undefined)[]> {
-    const found = await this.#load(logged.filter(({ known }) => known === undefined));
+    const rooms = await this.#options.rooms.load([...new Set(logged.map(({ room }) => room))]);
+    const places = logged.flatMap(({ known, nid, room: roomNid }) => {
+      const room = rooms.get(roomNid);
+      return room === undefined || known !== undefined ? [] : [{ room, nid }];
+    });
+    const events = await this.#options.loader.load(places);
     const now = this.#options.clock.now();
     const texts: (string | undefined)[] = [];
-    for (const one of logged) {
-      const { room, event } = one.known ?? found.get(one.nid) ?? {};
+    for (const { known, nid, room: roomNid } of logged) {
+      const room = rooms.get(roomNid);
+      const event = known ?? events.get(nid);
       texts.push(room === undefined || event === undefined ? undefined : await this.#text(service, room, event, now));
     }
     return texts;
-  }
-
-  async #load(
-    missing: readonly Logged[],
-  ): Promise<ReadonlyMap<number, { readonly room: Room; readonly event: StoredEvent }>> {
-    const found = new Map<number, { readonly room: Room; readonly event: StoredEvent }>();
-    if (missing.length === 0) return found;
-    const rooms = await this.#options.rooms.load([...new Set(missing.map(({ room }) => room))]);
-    const places = missing.flatMap(({ nid, room: roomNid }) => {
-      const room = rooms.get(roomNid);
-      return room === undefined ? [] : [{ room, nid }];
-    });
-    const events = await this.#options.loader.load(places);
-    for (const { nid, room } of places) {
-      const event = events.get(nid);
-      if (event !== undefined) found.set(nid, { room, event });
-    }
-    return found;
   }
 
   async #text(service: ApplicationService, room: Room, event: StoredEvent, now: number): Promise<string | undefined> {

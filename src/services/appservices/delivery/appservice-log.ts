@@ -87,7 +87,7 @@ export class AppserviceLog {
       for (const service of interested[index] ?? []) {
         if (!receives(service)) continue;
         const known = found.get(service.id);
-        const logged = { room: room.nid, nid: event.nid, known: { room, event } };
+        const logged = { room: room.nid, nid: event.nid, known: event };
         if (known === undefined) found.set(service.id, [logged]);
         else known.push(logged);
       }

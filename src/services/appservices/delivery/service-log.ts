@@ -1,4 +1,3 @@
-import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { type AppserviceDelivery, readAppserviceLog } from '#src/storage/appservices/deliveries.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -9,12 +8,14 @@ export interface Logged {
   readonly place: number;
   readonly room: number;
   readonly nid: number;
-  /** While it is new. */
-  readonly known: { readonly room: Room; readonly event: StoredEvent } | undefined;
+  /** While it is new, and little waits. */
+  readonly known: StoredEvent | undefined;
 }
 
 /** Events of each service that are held in memory. More are read when their turn comes. */
 const MAX_HELD = 1_000;
+/** Bytes of memory for them; of more only where they are. */
+const MAX_HELD_BYTES = 4_194_304;
 /** Rows of the log that are read at once. */
 const ROWS = 2;
 
@@ -51,9 +52,11 @@ export class ServiceLog {
 
   /** Takes in what was appended to it. */
   append(events: readonly Omit<Logged, 'place'>[]): void {
+    let bytes = this.#newest.reduce((sum, { known }) => sum + (known?.size ?? 0), 0);
     for (const event of events) {
       this.#end += 1;
-      this.#newest.push({ ...event, place: this.#end });
+      bytes += event.known?.size ?? 0;
+      this.#newest.push({ ...event, known: bytes > MAX_HELD_BYTES ? undefined : event.known, place: this.#end });
     }
     // A service that is that far behind is sent what is read from the database.
     if (this.#newest.length > MAX_HELD) this.#newest = [];

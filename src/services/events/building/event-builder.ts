@@ -66,7 +66,7 @@ export class EventBuilder {
   readonly #classifier: NotificationClassifier;
   readonly #signer: PduSigner;
   readonly #random: Random;
-  #levels: { readonly room: Room; readonly from: StoredEvent | undefined; readonly levels: PowerLevels } | undefined;
+  #levels: { readonly room: number; readonly from: StoredEvent | undefined; readonly levels: PowerLevels } | undefined;
 
   constructor(options: EventBuilderOptions) {
     this.#needs = new BuildingNeeds(options);
@@ -326,8 +326,8 @@ export class EventBuilder {
   #powerLevels(room: Room, loaded: LoadedEvents): PowerLevels {
     const from = this.#headEvent(room, 'm.room.power_levels', '', loaded);
     if (from === room.stateEvent('m.room.power_levels')) return room.powerLevels();
-    if (this.#levels?.room !== room || this.#levels.from !== from)
-      this.#levels = { room, from, levels: room.parseLevels(from) };
+    if (this.#levels?.room !== room.nid || this.#levels.from !== from)
+      this.#levels = { room: room.nid, from, levels: room.parseLevels(from) };
     return this.#levels.levels;
   }
 

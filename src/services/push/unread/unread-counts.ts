@@ -17,12 +17,14 @@ const NOTHING: RoomUnread = { notification: 0, highlight: 0, threads: new Map() 
 /** How often a state is read again when it was dropped while it was read. */
 const LOAD_ATTEMPTS = 5;
 
+type RoomIdentity = Pick<Room, 'nid' | 'roomId'>;
+
 /** A user's unread events in a room, and the rules that decide which of them count. */
 interface Unread {
   readonly state: UnreadState;
   readonly rules: UserRules;
   readonly threads: UserThreads | undefined;
-  readonly room: Room;
+  readonly room: RoomIdentity;
 }
 
 const mainOf = ({ rules, room }: Unread): NotifyRule => notifyRuleWith(rules.modeIn(room.roomId));
@@ -33,7 +35,12 @@ const countOf = (unread: Unread, end: number): RoomUnread =>
   unread.state.count(end, mainOf(unread), (root) => inThread(unread, root));
 
 /** How a user is notified of a thread: events from before the subscription notify them as they did then. */
-const notifyRuleOf = (rules: UserRules, threads: UserThreads | undefined, room: Room, root: string): NotifyRule => {
+const notifyRuleOf = (
+  rules: UserRules,
+  threads: UserThreads | undefined,
+  room: RoomIdentity,
+  root: string,
+): NotifyRule => {
   const decision = threads?.of(room.nid, root);
   const others = rules.threadModeIn(room.roomId, false);
   if (decision?.automatic === undefined) return { mode: others };
@@ -145,19 +152,34 @@ export class UnreadCounts {
 
   /** The same, if all that it takes is in memory. */
   #peek(userId: string, user: number, room: Room, end: number, ignored: ReadonlySet<string>): Unread | undefined {
-    const member = room.member(userId);
-    const receipts = this.#receipts.peek(room);
+    if (room.member(userId)?.membership !== 'join') return undefined;
+    return this.#known(userId, room, () => this.#states.peek(userId, user, room, end, ignored));
+  }
+
+  /** @param peek what is unread, if that is in memory */
+  #known(userId: string, room: RoomIdentity, peek: () => UnreadState | undefined): Unread | undefined {
     const rules = this.#pushRules.peek(userId);
-    if (member?.membership !== 'join' || receipts === undefined || rules === undefined) return undefined;
+    if (this.#receipts.peek(room) === undefined || rules === undefined) return undefined;
     const threads = rules.asksForThreads ? this.#followed.peek(userId) : undefined;
     if (rules.asksForThreads && threads === undefined) return undefined;
-    const state = this.#states.peek(userId, user, room, end, ignored);
+    const state = peek();
     return state === undefined ? undefined : { state, rules, threads, room };
   }
 
-  /** Whether something came to a room after what a user has read there, by what is in memory: receipts, and the room. */
-  mayHaveUnread(userId: string, room: Room): boolean {
-    const since = room.member(userId)?.since ?? 0;
+  /**
+   * The same for a user who is in a room since a position, of a room that need not be in memory itself: undefined also where something came
+   * that was not counted yet.
+   */
+  peekCounted(userId: string, room: RoomIdentity, since: number, upTo: number): RoomUnread | undefined {
+    const user = this.#interner.peekUser(userId);
+    const ignored = this.#ignored.peek(userId);
+    if (user === undefined || ignored === undefined) return undefined;
+    const known = this.#known(userId, room, () => this.#states.peekCounted(userId, user, room, since, upTo, ignored));
+    return known === undefined ? undefined : countOf(known, upTo);
+  }
+
+  /** Whether something came to a room, in which a user is since a position, after what they have read there, by the receipts in memory. */
+  mayHaveUnread(userId: string, room: Pick<Room, 'nid' | 'lastPosition'>, since: number): boolean {
     const read = this.#receipts.peek(room)?.readPositions(userId).unthreaded ?? 0;
     return room.lastPosition > Math.max(since, read);
   }

@@ -83,17 +83,45 @@ export class UnreadStates {
   /** Whether a state is in memory that nothing has made invalid. */
   has(userId: string, user: number, room: Room, ignored: ReadonlySet<string>): boolean {
     const state = this.#states.peek(keyOf(room, user));
-    return state !== undefined && this.#isValid(state, room, userId, ignored);
+    return state !== undefined && this.#isValid(state, room, room.member(userId)?.since, ignored);
   }
 
   /** A user's state up to a position, without what receipts say has been read; undefined where something has to be read from the database. */
   peek(userId: string, user: number, room: Room, end: number, ignored: ReadonlySet<string>): UnreadState | undefined {
+    const since = room.member(userId)?.since;
+    return this.#peek(userId, user, room, since, ignored, (state) => this.#catchUp(state, room, userId, end));
+  }
+
+  /**
+   * The same for a user who is in a room since a position, of a room that need not be in memory itself: undefined also where something came
+   * that was not counted yet.
+   */
+  peekCounted(
+    userId: string,
+    user: number,
+    room: Pick<Room, 'nid'>,
+    since: number,
+    upTo: number,
+    ignored: ReadonlySet<string>,
+  ): UnreadState | undefined {
+    return this.#peek(userId, user, room, since, ignored, ({ cursor }) => cursor >= upTo);
+  }
+
+  /** @param catchUp adds what has come since; false when that is not in memory */
+  #peek(
+    userId: string,
+    user: number,
+    room: Pick<Room, 'nid'>,
+    since: number | undefined,
+    ignored: ReadonlySet<string>,
+    catchUp: (state: UnreadState) => boolean,
+  ): UnreadState | undefined {
     const receipts = this.#receipts.peek(room);
     const key = keyOf(room, user);
     const state = this.#states.peek(key);
-    if (receipts === undefined || state === undefined || !this.#isValid(state, room, userId, ignored)) return undefined;
+    if (receipts === undefined || state === undefined || !this.#isValid(state, room, since, ignored)) return undefined;
     const { size } = state;
-    if (!this.#catchUp(state, room, userId, end)) return undefined;
+    if (!catchUp(state)) return undefined;
     state.read(receipts.readPositions(userId));
     // It weighs something else by now, which is asked for when it is set.
     if (state.size !== size) this.#states.set(key, state);
@@ -106,12 +134,18 @@ export class UnreadStates {
    */
   countedFrom(userId: string, user: number | undefined, room: Room, ignored: ReadonlySet<string> | undefined): number {
     const known = user === undefined ? undefined : this.#states.peek(keyOf(room, user));
-    const isKnown = known !== undefined && ignored !== undefined && this.#isValid(known, room, userId, ignored);
+    const isKnown =
+      known !== undefined && ignored !== undefined && this.#isValid(known, room, room.member(userId)?.since, ignored);
     return Math.max(isKnown ? known.readUpTo : 0, this.#windows.countedFrom(room));
   }
 
-  #isValid(state: UnreadState, room: Room, userId: string, ignored: ReadonlySet<string>): boolean {
-    if (state.since !== room.member(userId)?.since || !isSameSet(state.ignored, ignored)) return false;
+  #isValid(
+    state: UnreadState,
+    room: Pick<Room, 'nid'>,
+    since: number | undefined,
+    ignored: ReadonlySet<string>,
+  ): boolean {
+    if (state.since !== since || !isSameSet(state.ignored, ignored)) return false;
     return state.readAt >= (this.#changed.get(room.nid) ?? 0);
   }
 

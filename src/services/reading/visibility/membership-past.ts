@@ -1,9 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/at-most.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
-import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { EventRoom, StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { type Member, type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
-import type { Room } from '#src/services/room-model/room/room.ts';
 
 /** How many member events of a user are looked at before the states at the events are asked instead. */
 const STEPS = 6;
@@ -31,7 +30,7 @@ class MembershipPeriods {
 
 /** A member of a room. */
 export interface MemberPlace {
-  readonly room: Room;
+  readonly room: EventRoom;
   readonly member: Member;
 }
 
@@ -39,7 +38,7 @@ export interface MemberPlace {
 interface Walk {
   /** Of the place in question. */
   readonly index: number;
-  readonly room: Room;
+  readonly room: EventRoom;
   /** Position of the event that it began at. */
   readonly first: number;
   /** Position of the event that was looked at last. */
@@ -59,7 +58,7 @@ export class MembershipPast {
   }
 
   /** @param reach position back to which the memberships are wanted in any case */
-  async of(room: Room, member: Member, reach?: number): Promise<MembershipPeriods> {
+  async of(room: EventRoom, member: Member, reach?: number): Promise<MembershipPeriods> {
     const periods: { from: number; membership: Membership }[] = [{ from: member.since, membership: member.membership }];
     const first = await this.#loader.one(room, member.since);
     // State resolution changes memberships without a new event: then the chain of events does not tell.
@@ -77,7 +76,7 @@ export class MembershipPast {
    * The position at which a user was joined for the last time: Infinity while they are, that of the event that ended it
    * afterwards, 0 when they never were.
    */
-  async joinedUntil(room: Room, member: Member): Promise<number> {
+  async joinedUntil(room: EventRoom, member: Member): Promise<number> {
     return this.#knownUntil(member) ?? (await this.joinedUntilOf([{ room, member }]))[0] ?? 0;
   }
 
@@ -126,7 +125,7 @@ export class MembershipPast {
     return member.event < member.since ? member.since : this.#joinedUntil.get(member.event);
   }
 
-  async #before(room: Room, event: StoredEvent): Promise<StoredEvent | undefined> {
+  async #before(room: EventRoom, event: StoredEvent): Promise<StoredEvent | undefined> {
     // A companion that was loaded along with its successor does not know what it replaced itself.
     return event.replaces === undefined ? undefined : this.#loader.one(room, event.replaces);
   }

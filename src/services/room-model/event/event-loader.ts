@@ -1,7 +1,7 @@
 import { CountedCache } from '#src/kernel/counted-cache.ts';
 import type { LRUCache } from 'lru-cache';
 import type { Database } from '#src/storage/database.ts';
-import { type EventRecord, eventById, eventsByNid } from '#src/storage/room-model/event-reads.ts';
+import { type EventRecord, eventById, eventsByNid, eventsByNidUpTo } from '#src/storage/room-model/event-reads.ts';
 import { eventIdBytes, eventIdText } from './event-ids.ts';
 import { type EventRoom, type EventStanding, StoredEvent } from './stored-event.ts';
 
@@ -64,6 +64,31 @@ export class EventLoader {
     const records = await this.#read(missing);
     for (const event of await this.adopt(records, (room) => rooms.get(room))) found.set(event.nid, event);
     return found;
+  }
+
+  /**
+   * The same for events of several rooms that may be very large: those of the first rooms, as many of these as have so many bytes together, but
+   * of one room in any case.
+   *
+   * @param rooms the places in each room
+   * @returns the events, and of how many rooms they are all there
+   */
+  async loadSome(
+    rooms: readonly (readonly EventPlace[])[],
+    maxBytes: number,
+  ): Promise<{ readonly events: ReadonlyMap<number, StoredEvent>; readonly complete: number }> {
+    const events = new Map<number, StoredEvent>();
+    const missing = this.#recall(rooms.flat(), events);
+    if (missing.size === 0) return { events, complete: rooms.length };
+    const roomOf = new Map([...missing.values()].map((place) => [place.room.nid, place.room]));
+    const records = await eventsByNidUpTo(this.#database, placesIn(missing), maxBytes);
+    for (const event of await this.adopt(records, (room) => roomOf.get(room))) events.set(event.nid, event);
+    const cut =
+      records.length === missing.size ? -1 : rooms.findIndex((places) => !places.every(({ nid }) => events.has(nid)));
+    if (cut > 0) return { events, complete: cut };
+    if (cut < 0) return { events, complete: rooms.length };
+    for (const [nid, event] of await this.load(rooms[0] ?? [])) events.set(nid, event);
+    return { events, complete: 1 };
   }
 
   /** One event by position. */
@@ -139,10 +164,7 @@ export class EventLoader {
   }
 
   #read(missing: ReadonlyMap<number, EventPlace>): Promise<EventRecord[]> {
-    return eventsByNid(
-      this.#database,
-      [...missing.values()].map((place) => ({ room: place.room.nid, nid: place.nid })),
-    );
+    return eventsByNid(this.#database, placesIn(missing));
   }
 
   /** Companions are read without companions of their own: only their content and id are served. */
@@ -161,3 +183,6 @@ export class EventLoader {
     return found;
   }
 }
+
+const placesIn = (missing: ReadonlyMap<number, EventPlace>): { readonly room: number; readonly nid: number }[] =>
+  Array.from(missing.values(), ({ nid, room }) => ({ room: room.nid, nid }));

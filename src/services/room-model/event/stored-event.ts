@@ -14,6 +14,8 @@ export interface EventRoom {
   readonly nid: number;
   readonly roomId: string;
   readonly version: RoomVersion;
+  /** What events hold of it, where it is more than this: an event may be in memory for longer than its room. */
+  readonly stub?: EventRoom | undefined;
 }
 
 /** The place of an event in its room's history. */
@@ -69,7 +71,7 @@ export class StoredEvent {
   #redactedBecause: StoredEvent | undefined;
 
   constructor(parts: StoredEventParts) {
-    this.room = parts.room;
+    this.room = parts.room.stub ?? parts.room;
     this.nid = parts.nid;
     this.topo = parts.topo;
     this.eventId = parts.eventId;

@@ -3,6 +3,7 @@ import { CountedCache } from '#src/kernel/counted-cache.ts';
 import { isRoomId } from '#src/protocol/identifiers/identifiers.ts';
 import { atMost } from '#src/kernel/at-most.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
@@ -15,6 +16,7 @@ import {
   membersOfRooms,
   newestEvents,
   type RoomRecord,
+  type RoomStubRecord,
   roomById,
   roomsByNid,
 } from '#src/storage/room-model/event-reads.ts';
@@ -23,21 +25,31 @@ import type { StateSlot } from './current-state.ts';
 import { EventRing } from './event-ring.ts';
 import { type Member, membershipOfCode } from './membership.ts';
 import type { PartialState } from './partial-state.ts';
+import { type RoomStanding, RoomStub } from './room-stub.ts';
 import { Room } from './room.ts';
 
 /** How many events a room that is read from the database gets into its ring: fewer when many rooms are read for a first sync. */
-const RING_LOAD = 24;
-const RING_LOAD_OF_MANY = 11;
+const RING_LOAD: RingLoad = { events: 24, bytes: 1_048_576 };
+const RING_OF_MANY: RingLoad = { events: 11, bytes: 65_536 };
 const MANY_ROOMS = 20;
 /** Very many rooms are read in parts, a few parts at once: while some are made into objects, the database reads the next ones. */
 const ROOMS_OF_PART = 400;
 const PARTS_AT_ONCE = 3;
+const MOST_PARTS = 5;
+/** A member takes about so many bytes of memory. */
+const BYTES_OF_MEMBER = 200;
 const REMEMBERED_IDS = 100_000;
 const REMEMBERED_MISSES = 10_000;
 
+/** Of how many of the newest events, and bytes of them, a ring is made. */
+interface RingLoad {
+  readonly events: number;
+  readonly bytes: number;
+}
+
 /**
  * The rooms in memory. A room that was not used for long is evicted, but as long as any caller holds it, every caller gets the same
- * object: its head is the only one.
+ * object: its head is the only one. So nobody holds a room for longer than a request takes: what has to last longer holds its stub.
  */
 export class RoomRegistry {
   readonly #database: Database;
@@ -46,15 +58,19 @@ export class RoomRegistry {
   readonly #states: StateStore;
   readonly #alive = new Map<number, WeakRef<Room>>();
   readonly #recent: CountedCache<number, Room>;
+  readonly #stubs = new Map<number, WeakRef<RoomStub>>();
+  /** Stubs of rooms that came to memory while stubs are read: what is read may be older. */
+  readonly #newStubs = new Set<Map<number, RoomStub>>();
   readonly #nids = new CountedCache<string, number>('room_ids', atMost(REMEMBERED_IDS));
   /** Ids of which there is no room: clients ask again and again, and lists name them. */
   readonly #unknown = new LRUCache<string, true>(atMost(REMEMBERED_MISSES));
   readonly #loading = new OnceByKey<number, void>();
   readonly #collected = new FinalizationRegistry<number>((nid) => {
     if (this.#alive.get(nid)?.deref() === undefined) this.#alive.delete(nid);
+    if (this.#stubs.get(nid)?.deref() === undefined) this.#stubs.delete(nid);
   });
 
-  /** @param cacheBytes about how much memory rooms may take that nobody uses */
+  /** @param cacheBytes about how much memory rooms may take beside those that a request is using at this moment */
   constructor(
     database: Database,
     interner: Interner,
@@ -113,6 +129,58 @@ export class RoomRegistry {
     return room;
   }
 
+  /** The same, without counting as a use of it. */
+  glance(nid: number): Room | undefined {
+    return this.#alive.get(nid)?.deref();
+  }
+
+  /** The stubs of rooms; one statement for those of which nothing is in memory. What does not exist is left out. */
+  async stubs(nids: readonly number[]): Promise<Map<number, RoomStub>> {
+    const found = new Map<number, RoomStub>();
+    const missing: number[] = [];
+    for (const nid of nids) {
+      const stub = this.#stubs.get(nid)?.deref();
+      if (stub === undefined) missing.push(nid);
+      else found.set(nid, stub);
+    }
+    if (missing.length === 0) return found;
+    const read = await this.stubsRead(async (stubOf) => {
+      const records = await roomsByNid(this.#database, missing);
+      return records.flatMap((record) => stubOf(record) ?? []);
+    });
+    for (const stub of read) found.set(stub.nid, stub);
+    return found;
+  }
+
+  /**
+   * Makes stubs of what is read from the database; of a room of which something is in memory, or came to it meanwhile, it is that.
+   *
+   * @param read is given what makes a stub of a record; undefined for a room of an unknown version
+   */
+  async stubsRead<T>(read: (stubOf: (record: RoomStubRecord) => RoomStub | undefined) => Promise<T>): Promise<T> {
+    const newer = new Map<number, RoomStub>();
+    this.#newStubs.add(newer);
+    try {
+      return await read((record) => {
+        const known = newer.get(record.nid) ?? this.#stubs.get(record.nid)?.deref();
+        const version = roomVersion(record.version);
+        if (known !== undefined || version === undefined) return known;
+        const stub = new RoomStub(identityOf(record, version), standingOf(record, version));
+        this.#keepStub(stub);
+        return stub;
+      });
+    } finally {
+      this.#newStubs.delete(newer);
+    }
+  }
+
+  #keepStub(stub: RoomStub): void {
+    if (this.#stubs.get(stub.nid)?.deref() === stub) return;
+    this.#stubs.set(stub.nid, new WeakRef(stub));
+    this.#collected.register(stub, stub.nid);
+    for (const newer of this.#newStubs) newer.set(stub.nid, stub);
+  }
+
   /** Several rooms at once, in a handful of statements however many they are. */
   async load(nids: readonly number[]): Promise<Map<number, Room>> {
     const found = new Map<number, Room>();
@@ -123,13 +191,89 @@ export class RoomRegistry {
       else found.set(nid, room);
     }
     if (missing.length === 0) return found;
-    await this.#loading.runAll(missing, (some) => this.#readAll(some, found));
-    // Others were reading some of them.
+    const own = new Set<number>();
+    await this.#loading.runAll(missing, (some) => {
+      for (const nid of some) own.add(nid);
+      return this.#readAll(some, found);
+    });
+    const again: number[] = [];
     for (const nid of missing) {
       const room = found.get(nid) ?? this.peek(nid);
       if (room !== undefined) found.set(nid, room);
+      else if (!own.has(nid)) again.push(nid);
     }
+    // Others were reading them, and may have left some out (`loadSome`).
+    if (again.length > 0) for (const [nid, room] of await this.load(again)) found.set(nid, room);
     return found;
+  }
+
+  /**
+   * The first of several rooms, in their order: those that are in memory, and as many others as take a part of what rooms may take there, but
+   * one in any case. What does not exist is left out.
+   *
+   * @param share which part; between 0 and 1
+   * @returns them, and how many of the numbers were looked at
+   */
+  async loadSome(
+    nids: readonly number[],
+    share = 1 / 4,
+  ): Promise<{ readonly rooms: ReadonlyMap<number, Room>; readonly looked: number }> {
+    const maxBytes = share * this.#recent.limit;
+    const rooms = new Map<number, Room>();
+    const missing: number[] = [];
+    let bytes = 0;
+    let looked = 0;
+    for (; looked < nids.length; looked += 1) {
+      const nid = nids[looked] as number;
+      const room = this.peek(nid);
+      if (room !== undefined) {
+        rooms.set(nid, room);
+        continue;
+      }
+      bytes += this.#stubs.get(nid)?.deref()?.weight ?? 0;
+      if (missing.length > 0 && bytes > maxBytes) break;
+      if (missing.push(nid) === MOST_PARTS * ROOMS_OF_PART) {
+        looked += 1;
+        break;
+      }
+    }
+    if (missing.length === 0) return { rooms, looked };
+    const own = new Set<number>();
+    const left = new Set<number>();
+    await this.#loading.runAll(missing, async (some) => {
+      for (const nid of some) own.add(nid);
+      for (const nid of await this.#readSome(some, rooms, maxBytes)) left.add(nid);
+    });
+    for (const nid of missing) {
+      if (rooms.has(nid) || left.has(nid)) continue;
+      const room = own.has(nid) ? undefined : await this.byNid(nid);
+      if (room !== undefined) rooms.set(nid, room);
+    }
+    // The others are for the next time.
+    const first = left.size === 0 ? -1 : nids.findIndex((nid) => left.has(nid));
+    return { rooms, looked: first < 0 ? looked : first };
+  }
+
+  /** Looks at each of these rooms: at once at those that are in memory, then at the others, of which so many bytes are read at a time. */
+  visit(stubs: Iterable<RoomStub>, look: (room: Room) => void): Promise<void> | undefined {
+    let missing: number[] | undefined;
+    for (const { nid } of stubs) {
+      const room = this.glance(nid);
+      if (room === undefined) (missing ??= []).push(nid);
+      else look(room);
+    }
+    return missing === undefined ? undefined : this.#visit(missing, look);
+  }
+
+  async #visit(nids: readonly number[], look: (room: Room) => void): Promise<void> {
+    for (let at = 0; at < nids.length;) {
+      const { looked, rooms } = await this.loadSome(nids.slice(at, at + ROOMS_OF_PART));
+      for (const nid of nids.slice(at, at + looked)) {
+        const room = rooms.get(nid);
+        if (room !== undefined) look(room);
+      }
+      at += looked;
+    }
   }
 
   /** Notes that the row of a room exists from now on. */
@@ -141,6 +285,7 @@ export class RoomRegistry {
   announce(room: Room): void {
     this.#unknown.delete(room.roomId);
     this.#alive.set(room.nid, new WeakRef(room));
+    this.#keepStub(room.stub);
   }
 
   /** Adds a room that was just made. */
@@ -149,6 +294,7 @@ export class RoomRegistry {
     this.#nids.set(room.roomId, room.nid);
     this.#alive.set(room.nid, new WeakRef(room));
     this.#collected.register(room, room.nid);
+    this.#keepStub(room.stub);
     this.#recent.set(room.nid, room);
   }
 
@@ -161,55 +307,94 @@ export class RoomRegistry {
   discard(room: Room): void {
     this.#nids.delete(room.roomId);
     this.#alive.delete(room.nid);
+    this.#stubs.delete(room.nid);
     this.#recent.delete(room.nid);
   }
 
   async #readAll(nids: readonly number[], found: Map<number, Room>): Promise<void> {
-    const ringSize = nids.length > MANY_ROOMS ? RING_LOAD_OF_MANY : RING_LOAD;
+    const ring = nids.length > MANY_ROOMS ? RING_OF_MANY : RING_LOAD;
+    await this.#inParts(nids, async (part) => {
+      await this.#read(part, ring, found, Infinity);
+    });
+  }
+
+  async #inParts(
+    nids: readonly number[],
+    read: (part: readonly number[], parts: number) => Promise<void>,
+  ): Promise<void> {
+    const parts = Math.ceil(nids.length / ROOMS_OF_PART);
     let next = 0;
     const readParts = async (): Promise<void> => {
       while (next < nids.length) {
         const part = nids.slice(next, next + ROOMS_OF_PART);
         next += ROOMS_OF_PART;
-        await this.#read(part, ringSize, found);
+        await read(part, parts);
       }
     };
-    await Promise.all(Array.from({ length: PARTS_AT_ONCE }, readParts));
+    await Promise.all(Array.from({ length: Math.min(parts, PARTS_AT_ONCE) }, readParts));
   }
 
-  async #read(nids: readonly number[], ringSize: number, found: Map<number, Room>): Promise<void> {
-    const records = (await roomsByNid(this.#database, nids)).filter(
-      (record) => roomVersion(record.version) !== undefined,
-    );
+  async #readSome(nids: readonly number[], found: Map<number, Room>, maxBytes: number): Promise<ReadonlySet<number>> {
+    const ring = nids.length > MANY_ROOMS ? RING_OF_MANY : RING_LOAD;
+    const left = new Set<number>();
+    await this.#inParts(nids, async (part, parts) => {
+      for (const nid of await this.#read(part, ring, found, maxBytes / parts)) left.add(nid);
+    });
+    return left;
+  }
+
+  /** @returns the rooms that were not read, because those before them have so many bytes already */
+  async #read(
+    nids: readonly number[],
+    ringLoad: RingLoad,
+    found: Map<number, Room>,
+    maxBytes: number,
+  ): Promise<ReadonlySet<number>> {
+    const places = new Map(nids.map((nid, index) => [nid, index]));
+    const all = (await roomsByNid(this.#database, nids))
+      .filter((record) => roomVersion(record.version) !== undefined)
+      .toSorted((a, b) => (places.get(a.nid) ?? 0) - (places.get(b.nid) ?? 0));
     const identities = new Map<number, EventRoom>();
-    for (const { nid, room_id: roomId, version: id } of records) {
+    for (const { nid, room_id: roomId, version: id } of all) {
       const version = roomVersion(id);
       if (version !== undefined) identities.set(nid, { nid, roomId, version });
     }
-    const rooms = [...identities.keys()];
-    const [chains, members, newest] = await Promise.all([
-      this.#states.load(records.map((record) => record.state)),
-      membersOfRooms(this.#database, rooms),
+    const identityOf = (nid: number): EventRoom | undefined => identities.get(nid);
+    const [chains, newest] = await Promise.all([
+      this.#states.load(all.map((record) => record.state)),
       newestEvents(
         this.#database,
-        records.map((record) => ({ room: record.nid, after: 0, upTo: record.last_pos })),
-        ringSize,
+        all.map((record) => ({ room: record.nid, after: 0, upTo: record.last_pos })),
+        ringLoad.events,
+        ringLoad.bytes,
       ),
     ]);
+    // First: what is among the newest events is not read once more as state.
+    const ringBytes = new Map<number, number>();
+    for (const { room, json } of newest) ringBytes.set(room, (ringBytes.get(room) ?? 0) + Buffer.byteLength(json));
+    const ringEvents = Map.groupBy(await this.#events.adopt(newest, identityOf), (event) => event.room.nid);
     // Each costs a copy.
     const others = new Map(Array.from(chains, ([nid, chain]) => [nid, chain.others()]));
-    const names = await this.#interner.named({
-      users: members.map((member) => member.user_nid),
-      stateKeys: Array.from(others.values(), ({ keys }) => [...keys]).flat(),
-    });
-    const wanted = records.flatMap((record) => {
+    const fitting = firstOf(all, (record) => sizeOfState(chains.get(record.state)), maxBytes);
+    const wanted = fitting.map((record) => {
       const room = identities.get(record.nid);
       if (room === undefined) return [];
       return [...(others.get(record.state)?.events ?? []), ...record.extremities].map((nid) => ({ room, nid }));
     });
-    const identityOf = (nid: number): EventRoom | undefined => identities.get(nid);
-    const ringEvents = Map.groupBy(await this.#events.adopt(newest, identityOf), (event) => event.room.nid);
-    const events = await this.#events.load(wanted);
+    const [members, { events, complete }] = await Promise.all([
+      membersOfRooms(
+        this.#database,
+        fitting.map(({ nid }) => nid),
+      ),
+      maxBytes === Infinity
+        ? this.#events.load(wanted.flat()).then((events) => ({ events, complete: wanted.length }))
+        : this.#events.loadSome(wanted, maxBytes),
+    ]);
+    const records = fitting.slice(0, complete);
+    const names = await this.#interner.named({
+      users: members.map((member) => member.user_nid),
+      stateKeys: records.flatMap((record) => [...(others.get(record.state)?.keys ?? [])]),
+    });
     const membersByRoom = Map.groupBy(members, (member) => member.room);
     for (const record of records) {
       const identity = identities.get(record.nid);
@@ -224,7 +409,7 @@ export class RoomRegistry {
         others: others.get(record.state) ?? StateChain.EMPTY.others(),
         event: (nid) => events.get(nid),
         names,
-        ring: ringOf((ringEvents.get(record.nid) ?? []).toReversed(), ringSize),
+        ring: ringOf((ringEvents.get(record.nid) ?? []).toReversed(), ringLoad, ringBytes.get(record.nid) ?? 0),
         members: (membersByRoom.get(record.nid) ?? []).map((row): Member => ({
           userId: names.userName(row.user_nid),
           user: row.user_nid,
@@ -238,6 +423,7 @@ export class RoomRegistry {
       this.add(room);
       found.set(room.nid, room);
     }
+    return new Set(all.slice(complete).map(({ nid }) => nid));
   }
 
   #assemble(
@@ -263,20 +449,36 @@ export class RoomRegistry {
     const extremities = record.extremities.map((nid) => parts.event(nid)).filter((event) => event !== undefined);
     return new Room({
       ...identity,
+      ...standingOf(record, identity.version),
+      stub: this.#stubs.get(record.nid)?.deref(),
       shard: record.shard,
       roomType: record.room_type ?? undefined,
       isPublic: record.is_public,
       head: { extremities, chain: parts.chain },
       depth: record.depth,
-      lastPosition: record.last_pos,
       state,
       members: new Map(parts.members.map((member) => [member.userId, member])),
       ring: parts.ring,
-      partial: partialOf(record),
-      fullSince: record.full_pos ?? 0,
     });
   }
 }
+
+const identityOf = (
+  { nid, room_id: roomId, shard }: RoomStubRecord,
+  version: RoomVersion,
+): EventRoom & Pick<Room, 'shard'> => ({
+  nid,
+  roomId,
+  shard,
+  version,
+});
+
+const standingOf = (record: RoomStubRecord, version: RoomVersion): RoomStanding => ({
+  version,
+  lastPosition: record.last_pos,
+  partial: partialOf(record),
+  fullSince: record.full_pos ?? 0,
+});
 
 const partialOf = ({
   partial_state: state,
@@ -284,13 +486,24 @@ const partialOf = ({
   via,
   servers,
   before,
-}: RoomRecord): PartialState | undefined =>
+}: RoomStubRecord): PartialState | undefined =>
   state === null || join === null || via === null
     ? undefined
     : { state, join, via, servers: textsIn(servers), before: textsIn(before) };
 
 const textsIn = (json: string | null): ReadonlySet<string> => new Set(JSON.parse(json ?? '[]') as readonly string[]);
 
-/** @param wanted how many events were asked for: fewer are all that there are */
-const ringOf = (events: StoredEvent[], wanted: number): EventRing =>
-  new EventRing(events, events.length < wanted ? 0 : (events[0]?.nid ?? 1) - 1);
+/** @param bytes what the events have together: fewer events than were asked for, with fewer bytes, are all that there are */
+const ringOf = (events: StoredEvent[], wanted: RingLoad, bytes: number): EventRing =>
+  new EventRing(events, events.length < wanted.events && bytes < wanted.bytes ? 0 : (events[0]?.nid ?? 1) - 1);
+
+/** How many bytes a room takes at least with such a state. */
+const sizeOfState = (chain = StateChain.EMPTY): number =>
+  BYTES_OF_MEMBER * chain.deltas.reduce((sum, { others, members }) => sum + others.size + members.size, 0);
+
+/** The first ones that have so many bytes together, and one in any case. */
+const firstOf = <T>(all: readonly T[], sizeOf: (one: T) => number, maxBytes: number): readonly T[] => {
+  let bytes = 0;
+  const end = all.findIndex((one, index) => (bytes += sizeOf(one)) > maxBytes && index > 0);
+  return end < 0 ? all : all.slice(0, end);
+};

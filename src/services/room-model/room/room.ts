@@ -12,6 +12,7 @@ import type { EventRing } from './event-ring.ts';
 import { MemberTable } from './member-table.ts';
 import { type Member, membershipIn } from './membership.ts';
 import type { PartialState } from './partial-state.ts';
+import { RoomStub } from './room-stub.ts';
 import { RoomTurns } from './room-turns.ts';
 import { StateCompleteness } from './state-completeness.ts';
 import type { StickySet } from './sticky-set.ts';
@@ -54,6 +55,8 @@ export interface RoomParts {
   readonly partial?: PartialState | undefined;
   /** The position at which a partial state became complete; 0 for most rooms. */
   readonly fullSince?: number;
+  /** The stub of the room, where there is one from before it was evicted. */
+  readonly stub?: RoomStub | undefined;
 }
 
 /** What an entry of the state takes beside its event, and a membership, in bytes. */
@@ -65,6 +68,8 @@ const BYTES_OF_MEMBER = 200;
  * ahead of it by what is being committed. There is at most one object for each room in a process.
  */
 export class Room implements EventRoom {
+  /** What stays of it when it is evicted. */
+  readonly stub: RoomStub;
   readonly nid: number;
   readonly roomId: string;
   readonly shard: number;
@@ -78,10 +83,8 @@ export class Room implements EventRoom {
   /** Committed: the current state but memberships. */
   readonly #state: CurrentState;
   readonly #members: MemberTable;
-  #version: RoomVersion;
   #roomType: string | undefined;
   #committed: RoomHead;
-  #lastPosition: number;
   #depth: number;
   readonly #completeness: StateCompleteness;
 
@@ -98,7 +101,14 @@ export class Room implements EventRoom {
   constructor(parts: RoomParts) {
     this.nid = parts.nid;
     this.roomId = parts.roomId;
-    this.#version = parts.version;
+    const standing = {
+      version: parts.version,
+      lastPosition: parts.lastPosition,
+      partial: parts.partial,
+      fullSince: parts.fullSince ?? 0,
+    };
+    this.stub = parts.stub ?? new RoomStub(parts, standing);
+    this.stub.update(standing);
     this.shard = parts.shard;
     this.#roomType = parts.roomType;
     this.isPublic = parts.isPublic;
@@ -107,15 +117,14 @@ export class Room implements EventRoom {
     this.#members = new MemberTable(parts.members);
     this.#committed = parts.head;
     this.#building = new BuildingHead(parts.head, parts.depth);
-    this.#lastPosition = parts.lastPosition;
     this.#depth = parts.depth;
-    this.#completeness = new StateCompleteness(parts.partial, parts.fullSince ?? 0);
+    this.#completeness = new StateCompleteness(this.stub);
   }
 
   // What readers see.
 
   get version(): RoomVersion {
-    return this.#version;
+    return this.stub.version;
   }
   get roomType(): string | undefined {
     return this.#roomType;
@@ -134,7 +143,7 @@ export class Room implements EventRoom {
   }
   /** Position of the newest committed event. */
   get lastPosition(): number {
-    return this.#lastPosition;
+    return this.stub.lastPosition;
   }
   /** Id of the current state. */
   get stateId(): number {
@@ -331,7 +340,7 @@ export class Room implements EventRoom {
   ): void {
     this.#committed = head;
     this.#depth = Math.max(this.#depth, event.topo);
-    this.#lastPosition = event.nid;
+    this.stub.lastPosition = event.nid;
     this.#push(event);
     if (change === undefined || event.stateKey === undefined) return;
     const key = stateMapKey(event.type, event.stateKey);
@@ -352,7 +361,7 @@ export class Room implements EventRoom {
   applyReceived(event: StoredEvent, head: RoomHead, depth: number, changes: ResolvedChanges, isShown: boolean): void {
     this.#committed = head;
     this.#depth = Math.max(this.#depth, depth);
-    this.#lastPosition = event.nid;
+    this.stub.lastPosition = event.nid;
     if (isShown) this.#push(event);
     this.#grown += changes.members.length * BYTES_OF_MEMBER;
     const isOwnJoin = changes.members.some(
@@ -386,7 +395,7 @@ export class Room implements EventRoom {
     for (const held of this.#held()) if (held.nid === event.nid) held.accept();
     event.accept();
     this.ring.insert(event);
-    this.#lastPosition = position;
+    this.stub.lastPosition = position;
   }
 
   /** Serves an event in its redacted form wherever this room holds a copy of it. */
@@ -416,7 +425,7 @@ export class Room implements EventRoom {
     this.#committed = head;
     this.#depth = event.topo;
     this.#building.moveTo(head, event.topo);
-    this.#lastPosition = event.nid;
+    this.stub.lastPosition = event.nid;
     this.#powerLevels = undefined;
     this.#state.replace(state);
     for (const member of members) this.#members.set(member);
@@ -432,7 +441,7 @@ export class Room implements EventRoom {
 
   /** Adds memberships that were missing in the partial state. @param position the room's newest, at which sync shows them */
   applyMembers(position: number, members: readonly Member[]): void {
-    this.#lastPosition = position;
+    this.stub.lastPosition = position;
     this.#grown += members.length * BYTES_OF_MEMBER;
     for (const member of members) this.#members.set(member);
   }
@@ -445,7 +454,7 @@ export class Room implements EventRoom {
    */
   applyFull(position: number, head: RoomHead, changes: ResolvedChanges, rejected: ReadonlySet<number>): void {
     this.#completeness.complete(position);
-    this.#lastPosition = position;
+    this.stub.lastPosition = position;
     this.#committed = head;
     this.#powerLevels = undefined;
     this.#building.moveTo(head, this.#building.depth);
@@ -464,19 +473,19 @@ export class Room implements EventRoom {
 
   /** Sets version and type of a room, which were not fully known from an invite or knock. */
   identify(version: RoomVersion, roomType: string | undefined): void {
-    this.#version = version;
+    this.stub.version = version;
     this.#roomType = roomType;
   }
 
   /** Sets an out-of-band membership: an invite, a knock, or the end of one, which is no part of the history that this server has. */
   applyOutOfBand(position: number, member: Member): void {
-    this.#lastPosition = position;
+    this.stub.lastPosition = position;
     this.#members.set(member);
   }
 
   /** Advances the position by a write that does not change the room. */
   moved(position: number): void {
-    this.#lastPosition = position;
+    this.stub.lastPosition = position;
   }
 
   setMember(member: Member): void {
@@ -517,7 +526,7 @@ export class Room implements EventRoom {
     this.#state.replace(new Map());
     this.#members.clear();
     this.#completeness.clear();
-    this.ring.readAgain(this.#lastPosition);
+    this.ring.readAgain(this.stub.lastPosition);
     this.sticky = undefined;
     this.isPublic = false;
     this.turns.close();
@@ -543,7 +552,7 @@ export class Room implements EventRoom {
     let state = 0;
     for (const { event } of this.state.values()) state += BYTES_OF_ENTRY + event.size;
     this.#grown = 0;
-    this.#weight =
+    this.stub.weight = this.#weight =
       2000 +
       this.#members.all.size * BYTES_OF_MEMBER +
       state +

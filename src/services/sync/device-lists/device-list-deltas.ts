@@ -4,6 +4,8 @@ import type { MemberPlace, MembershipPast } from '#src/services/reading/visibili
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import { changedSince } from '../engine/changed-rooms.ts';
+import type { CompanionCheck } from '../engine/companion-check.ts';
 import type { SyncUser } from '../engine/sync-user.ts';
 
 /** Users whose devices a client has to query again (`changed`), and whose it may forget (`left`). Client-Server API, `DeviceLists`. */
@@ -16,6 +18,7 @@ export interface DeviceListDeltasOptions {
   readonly changes: DeviceListChanges;
   readonly rooms: RoomRegistry;
   readonly past: MembershipPast;
+  readonly companions: CompanionCheck;
 }
 
 /**
@@ -33,19 +36,28 @@ export class DeviceListDeltas {
   async between(user: SyncUser, since: PositionVector, upTo: PositionVector): Promise<DeviceListDelta> {
     const changes = await this.#options.changes.between(since, upTo);
     const left = await this.#left(user, since);
-    // From here on nothing waits: everything is as of one moment.
-    const companions = sharedUserChanges(user, since, left);
-    const changed = new Set(companions.came);
+    const names = changes.flatMap(({ userId, seenBy }) => (seenBy === undefined ? userId : []));
+    const sharing = await this.#options.companions.among(user, [...names, ...left]);
+    const came = await this.#came(user, since);
+    const changed = new Set(came);
     for (const { userId, seenBy } of changes) {
-      if (seenBy === undefined ? user.shares(userId) : seenBy === user.userId) changed.add(userId);
+      if (seenBy === undefined ? sharing.has(userId) : seenBy === user.userId) changed.add(userId);
     }
-    return { changed: [...changed].toSorted(), left: companions.left.toSorted() };
+    return { changed: [...changed].toSorted(), left: withoutThose(left, sharing, came).toSorted() };
   }
 
   /** Who came to share a room with a user after `since`, the user among them where they came to others, and who shares none any more. */
   async companions(user: SyncUser, since: PositionVector): Promise<SharedUserChanges> {
     const left = await this.#left(user, since);
-    return sharedUserChanges(user, since, left);
+    const sharing = await this.#options.companions.among(user, left);
+    const came = await this.#came(user, since);
+    return { came, left: withoutThose(left, sharing, came) };
+  }
+
+  async #came(user: SyncUser, since: PositionVector): Promise<ReadonlySet<string>> {
+    const came = new Set<string>();
+    await this.#options.rooms.visit(changedSince(user, since), (room) => addThoseWhoCame(came, room, user, since));
+    return came;
   }
 
   /** Users with whom a room was shared that they, or the user, left since then, whether they came back or not. */
@@ -53,25 +65,29 @@ export class DeviceListDeltas {
     const { rooms } = this.#options;
     const found = new Set<string>();
     const gone: MemberPlace[] = [];
-    for (const room of user.joined.values()) {
-      if (covers(since, room.lastPosition) || isNewIn(room, user, since)) continue;
+    await rooms.visit(changedSince(user, since), (room) => {
+      if (isNewIn(room, user, since)) return;
       for (const member of membersChangedSince(room, since))
-        if (member.membership !== 'join' && member.userId !== user.userId) gone.push({ room, member });
-    }
+        if (member.membership !== 'join' && member.userId !== user.userId) gone.push({ room: room.stub, member });
+    });
     const left = [...user.memberships].filter(
       ([, member]) => (member.membership === 'leave' || member.membership === 'ban') && !covers(since, member.since),
     );
-    const ownPlaces = [...(left.length === 0 ? [] : (await rooms.load(left.map(([nid]) => nid))).values())].flatMap(
-      (room): MemberPlace[] => {
+    if (left.length > 0) {
+      const stubs = await rooms.stubs(left.map(([nid]) => nid));
+      const ownPlaces: MemberPlace[] = [];
+      await rooms.visit(stubs.values(), (room) => {
         const member = room.member(user.userId);
-        return member === undefined ? [] : [{ room, member }];
-      },
-    );
-    for (const { room } of await this.#joinedAfter(since, ownPlaces)) {
-      for (const member of room.members.values()) {
-        if (member.membership === 'join') found.add(member.userId);
-        else if (member.userId !== user.userId && !covers(since, member.since)) gone.push({ room, member });
-      }
+        if (member !== undefined) ownPlaces.push({ room: room.stub, member });
+      });
+      const were = (await this.#joinedAfter(since, ownPlaces)).flatMap(({ room: { nid } }) => stubs.get(nid) ?? []);
+      await rooms.visit(were, (room) => {
+        for (const member of room.members.values()) {
+          if (member.membership === 'join') found.add(member.userId);
+          else if (member.userId !== user.userId && !covers(since, member.since))
+            gone.push({ room: room.stub, member });
+        }
+      });
     }
     // A user who declined an invite shared nothing.
     for (const { member } of await this.#joinedAfter(since, gone)) found.add(member.userId);
@@ -97,23 +113,23 @@ const isNewIn = (room: Room, user: SyncUser, since: PositionVector): boolean => 
   return own !== undefined && !covers(since, own.since);
 };
 
-/** @param left who may share no room any more */
-const sharedUserChanges = (user: SyncUser, since: PositionVector, left: ReadonlySet<string>): SharedUserChanges => {
-  const came = new Set<string>();
-  for (const room of user.joined.values()) {
-    if (covers(since, room.lastPosition)) continue;
-    const isNewHere = isNewIn(room, user, since);
-    const members = isNewHere ? room.members.values() : membersChangedSince(room, since);
-    let isAlone = true;
-    for (const { userId, membership } of members) {
-      if (userId === user.userId || membership !== 'join') continue;
-      came.add(userId);
-      isAlone = false;
-    }
-    // The user's own other devices share a room with others from now on as well: other servers say so, and clients query them again.
-    if (isNewHere && !isAlone) came.add(user.userId);
+const withoutThose = (
+  all: ReadonlySet<string>,
+  some: ReadonlySet<string>,
+  others: ReadonlySet<string>,
+): readonly string[] => [...all].filter((userId) => !some.has(userId) && !others.has(userId));
+
+const addThoseWhoCame = (came: Set<string>, room: Room, user: SyncUser, since: PositionVector): void => {
+  const isNewHere = isNewIn(room, user, since);
+  const members = isNewHere ? room.members.values() : membersChangedSince(room, since);
+  let isAlone = true;
+  for (const { userId, membership } of members) {
+    if (userId === user.userId || membership !== 'join') continue;
+    came.add(userId);
+    isAlone = false;
   }
-  return { came, left: [...left].filter((userId) => !user.shares(userId)) };
+  // The user's own other devices share a room with others from now on as well: other servers say so, and clients query them again.
+  if (isNewHere && !isAlone) came.add(user.userId);
 };
 
 /** The members of a room who came or went after a position. Looks at all members only where the room's newest events do not tell. */

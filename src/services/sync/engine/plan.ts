@@ -18,8 +18,11 @@ import type { Database } from '#src/storage/database.ts';
 import { sentByOthers } from '#src/storage/room-model/event-reads.ts';
 import type { PastStates } from './past-states.ts';
 import type { RejoinedRooms } from './rejoined-rooms.ts';
-import type { RoomPlan } from './room-plan.ts';
+import { isInMemory, type PlannedRoom, type RoomPlan } from './room-plan.ts';
 import type { SectionRequest } from './section.ts';
+
+/** Rooms that a plan keeps in memory until they are told. */
+const MAX_ROOMS_HELD = 1_000;
 
 export interface PlannerOptions {
   readonly database: Database;
@@ -33,7 +36,7 @@ export interface PlannerOptions {
 /** What a response will hold, fixed in one turn of the event loop: everything up to one position, whatever happens while it is read. */
 export interface SyncPlan {
   readonly position: SyncPosition;
-  readonly joined: readonly RoomPlan[];
+  readonly joined: readonly PlannedRoom[];
   readonly left: ReadonlyMap<number, Member>;
   /** Rooms that the user is invited to, or knocks at. */
   readonly outside: ReadonlyMap<number, Member>;
@@ -72,31 +75,34 @@ export class SyncPlanner {
     const { user, since, isInitial, fullState, filter, hasChanged } = request;
     // A user who allows invites again, or no longer ignores another user, gets the pending invites.
     const isOpenAgain = [IGNORED_USER_LIST, INVITE_PERMISSION, INVITE_FILTER].some(hasChanged);
-    const joined: RoomPlan[] = [];
+    const joined: PlannedRoom[] = [];
     const left = new Map<number, Member>();
     const outside = new Map<number, Member>();
     for (const [nid, member] of user.memberships) {
       if (isMeant?.(nid) === false) continue;
       if (member.membership === 'join') {
-        const room = user.joined.get(nid);
-        if (room === undefined || !filter.room(room.roomId)) continue;
+        const stub = user.joined.get(nid);
+        if (stub === undefined || !filter.room(stub.roomId)) continue;
         // With lazy loading the room is shown at once, else when its members are known.
-        if (room.partial !== undefined && !filter.lazyLoadMembers) continue;
+        if (stub.partial !== undefined && !filter.lazyLoadMembers) continue;
         const isNew =
-          isInitial || !covers(since, member.since) || (!filter.lazyLoadMembers && !covers(since, room.fullSince));
+          isInitial || !covers(since, member.since) || (!filter.lazyLoadMembers && !covers(since, stub.fullSince));
         // Every position of a room belongs to the shard of the room.
-        if (!isNew && !fullState && room.lastPosition <= (since[room.shard] ?? 0) && !changed.has(nid)) continue;
-        joined.push({
-          room,
+        if (!isNew && !fullState && stub.lastPosition <= (since[stub.shard] ?? 0) && !changed.has(nid)) continue;
+        const common = {
           member,
-          section: 'join',
+          section: 'join' as const,
           isFull: isNew || fullState,
           isNew: isNew && !isInitial,
-          after: isNew ? 0 : (since[room.shard] ?? 0),
-          upTo: position.vector[room.shard] ?? 0,
-          end: room.stateChain,
+          after: isNew ? 0 : (since[stub.shard] ?? 0),
+          upTo: position.vector[stub.shard] ?? 0,
           onlyLeave: false,
-        });
+        };
+        // Of very many rooms none is held until its turn comes.
+        const room = joined.length < MAX_ROOMS_HELD ? this.#options.rooms.peek(nid) : undefined;
+        joined.push(
+          room === undefined ? { ...common, room: stub, end: undefined } : { ...common, room, end: room.stateChain },
+        );
         continue;
       }
       const isNews = isInitial ? !member.forgotten : !covers(since, member.since);
@@ -109,13 +115,38 @@ export class SyncPlanner {
   }
 
   /** The rooms of a plan, with what has to be read of the past of those that the user has left, or come back to. */
-  rooms(plan: SyncPlan, request: SectionRequest, data: UserAccountData): Eventually<readonly RoomPlan[]> {
+  rooms(plan: SyncPlan, request: SectionRequest, data: UserAccountData): Eventually<readonly PlannedRoom[]> {
     const isReturn = !request.isInitial && plan.joined.some(({ after }) => after === 0);
     if (plan.left.size === 0 && plan.outside.size === 0 && !isReturn) return plan.joined;
     return this.#withPast(plan, request, data);
   }
 
-  async #withPast(plan: SyncPlan, request: SectionRequest, data: UserAccountData): Promise<readonly RoomPlan[]> {
+  /**
+   * The first rooms of a response, and one in any case: no more are held in memory than a part of what may be there.
+   *
+   * @returns them, and how many of the planned ones they are: rooms that were deleted meanwhile are left out
+   */
+  async read(
+    planned: readonly PlannedRoom[],
+  ): Promise<{ readonly rooms: readonly RoomPlan[]; readonly looked: number }> {
+    const { rooms, states } = this.#options;
+    const unread = planned.filter((plan) => !isInMemory(plan));
+    const loaded = await rooms.loadSome(unread.map(({ room }) => room.nid));
+    const next = unread[loaded.looked];
+    const looked = next === undefined ? planned.length : planned.indexOf(next);
+    const read = planned.slice(0, looked);
+    // What came after the end of the response is not told.
+    const moved = read.filter(({ end, room, upTo }) => end === undefined && room.lastPosition > upTo);
+    const ends = await states.at(moved.map(({ room: { nid }, upTo }) => ({ room: nid, upTo })));
+    const whole = read.flatMap((plan): RoomPlan[] => {
+      if (isInMemory(plan)) return [plan];
+      const room = loaded.rooms.get(plan.room.nid);
+      return room === undefined ? [] : [{ ...plan, room, end: ends.get(room.nid) ?? room.stateChain }];
+    });
+    return { rooms: whole, looked };
+  }
+
+  async #withPast(plan: SyncPlan, request: SectionRequest, data: UserAccountData): Promise<readonly PlannedRoom[]> {
     const left = plan.left.size === 0 ? [] : await this.#left(plan, request);
     const joined = request.isInitial
       ? plan.joined

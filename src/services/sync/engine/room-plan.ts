@@ -1,5 +1,6 @@
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
+import type { RoomStub } from '#src/services/room-model/room/room-stub.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StateChain } from '#src/services/room-model/state/state-chain.ts';
 
@@ -22,6 +23,16 @@ export interface RoomPlan {
   /** The leave, where it is no part of the room's history: an invite to another server's room was declined, or taken back. */
   readonly outOfBand?: StoredEvent | undefined;
 }
+
+/** A room of a response that is not in memory: it is read when its turn comes. */
+export interface UnreadRoomPlan extends Omit<RoomPlan, 'room' | 'end' | 'outOfBand'> {
+  readonly room: RoomStub;
+  readonly end: undefined;
+}
+
+export type PlannedRoom = RoomPlan | UnreadRoomPlan;
+
+export const isInMemory = (plan: PlannedRoom): plan is RoomPlan => plan.end !== undefined;
 
 /** Whether the members of the room became known in this stretch (the end of a partial join). */
 export const isCompleted = ({ room, after, upTo }: Pick<RoomPlan, 'room' | 'after' | 'upTo'>): boolean =>

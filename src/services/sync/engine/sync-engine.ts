@@ -17,7 +17,7 @@ import type { UserAccountData } from '#src/services/user-data/account-data/user-
 import { ignoredBy } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { LargeSyncs } from './large-syncs.ts';
 import type { SyncPlan, SyncPlanner } from './plan.ts';
-import type { RoomPlan } from './room-plan.ts';
+import { isInMemory, type PlannedRoom, type RoomPlan } from './room-plan.ts';
 import type { Part, Section, SectionRequest, SectionView } from './section.ts';
 import type { Answer } from './sent-to-client.ts';
 import type { SectionPart, SyncEncoder } from './sync-encoder.ts';
@@ -30,6 +30,8 @@ import { SyncWait } from './wait.ts';
 
 /** Rooms that are read together: as many statements for all of them as for one. */
 const ROOMS_AT_ONCE = 100;
+/** Rooms that are not in memory are read so many at a time at most. */
+const ROOMS_READ_AT_ONCE = 2_000;
 /** About how many bytes a member event takes, and how many of a room are told that the client knows. */
 const BYTES_OF_MEMBER = 500;
 const BYTES_OF_KNOWN_ROOM = 16_384;
@@ -235,13 +237,27 @@ export class SyncEngine {
   ): Steps<{ readonly hasNews: boolean; readonly bytes: number; readonly cutAfter: number | undefined }> {
     const { planner, sections } = this.#options;
     const planned = planner.rooms(plan, common, data);
-    const unordered = isPromise(planned) ? ((yield planned) as readonly RoomPlan[]) : planned;
+    const unordered = isPromise(planned) ? ((yield planned) as readonly PlannedRoom[]) : planned;
     const rooms = unordered.length > 1 ? unordered.toSorted((a, b) => a.room.nid - b.room.nid) : unordered;
     let hasNews = false;
     let bytes = 0;
-    for (let at = 0; at < rooms.length;) {
-      const some = rooms.length === 1 ? rooms : takeTogether(rooms, at, common, most - bytes);
-      at += some.length;
+    let ready: readonly RoomPlan[] = [];
+    for (let at = 0, next = 0; at < rooms.length || next < ready.length;) {
+      if (next === ready.length) {
+        next = 0;
+        if (areInMemory(rooms)) {
+          ready = rooms;
+          at = rooms.length;
+        } else {
+          const reading = planner.read(rooms.slice(at, at + ROOMS_READ_AT_ONCE));
+          const read = (yield reading) as Awaited<typeof reading>;
+          ready = read.rooms;
+          at += read.looked;
+          if (ready.length === 0) continue;
+        }
+      }
+      const some = ready.length === 1 ? ready : takeTogether(ready, next, common, most - bytes);
+      next += some.length;
       for (const view of views) {
         const preparing = view?.prepare?.(some, end);
         if (preparing !== undefined) yield preparing;
@@ -261,8 +277,8 @@ export class SyncEngine {
         hasNews = true;
         for (const { part } of parts) bytes += lengthOf(part);
       }
-      if (at === rooms.length) break;
-      if (mayCut && bytes >= most) return { hasNews, bytes, cutAfter: rooms[at - 1]?.room.nid };
+      if (at === rooms.length && next === ready.length) break;
+      if (mayCut && bytes >= most) return { hasNews, bytes, cutAfter: some.at(-1)?.room.nid };
       // Where everything is in memory, no other request would run before the last room.
       yield setImmediate();
     }
@@ -407,6 +423,8 @@ const takeTogether = (
   }
   return rooms.slice(at, to);
 };
+
+const areInMemory = (rooms: readonly PlannedRoom[]): rooms is readonly RoomPlan[] => rooms.every(isInMemory);
 
 const lengthOf = ({ events = [], members = {} }: Part): number => {
   let length = 0;

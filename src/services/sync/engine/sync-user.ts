@@ -1,6 +1,6 @@
 import { isSamePosition, type SyncPosition } from '#src/protocol/wire/position.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
-import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomStub } from '#src/services/room-model/room/room-stub.ts';
 import { SentToClient } from './sent-to-client.ts';
 
 /** Member events that are remembered as sent to one device. */
@@ -24,8 +24,8 @@ export class SyncUser {
   readonly userId: string;
   /** Room number -> the user's membership; every room they ever had one in. */
   readonly memberships = new Map<number, Member>();
-  /** The rooms that they are joined to. Holding them here keeps them in memory. */
-  readonly joined = new Map<number, Room>();
+  /** The rooms that they are joined to, whether they are in memory or not. */
+  readonly joined = new Map<number, RoomStub>();
   readonly #waiters = new Set<() => void>();
   readonly #sentMembers = new Map<string, SentToClient<number>>();
   #version = 0;
@@ -38,13 +38,6 @@ export class SyncUser {
 
   constructor(userId: string) {
     this.userId = userId;
-  }
-
-  /** Whether they are in a room with somebody, or are that user. */
-  shares(userId: string): boolean {
-    if (userId === this.userId) return true;
-    for (const room of this.joined.values()) if (room.isJoined(userId)) return true;
-    return false;
   }
 
   /** Changes whenever something happened that the user might be shown. */

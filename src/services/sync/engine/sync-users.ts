@@ -2,8 +2,9 @@ import { TurnCollector } from '#src/kernel/turn-collector.ts';
 import type { Appended, Deleted, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { type Member, membershipOfCode } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { RoomStub } from '#src/services/room-model/room/room-stub.ts';
 import type { Database } from '#src/storage/database.ts';
-import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
+import { roomsInSync, type RoomStubRecord } from '#src/storage/room-model/event-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { Waker } from './section.ts';
 import { EVERY_SECTION, NO_SECTION, SyncUser } from './sync-user.ts';
@@ -145,7 +146,7 @@ export class SyncUsers implements Waker {
     return entry.user;
   }
 
-  /** A user with all their memberships, and the rooms that they are joined to in memory. */
+  /** A user with all their memberships. */
   async open(userId: string): Promise<SyncUser> {
     let entry = this.#users.get(userId);
     if (entry === undefined) {
@@ -181,28 +182,32 @@ export class SyncUsers implements Waker {
     // Changes that are committed while we read come in here, and are applied to what was read.
     this.#early.set(user.userId, early);
     const nid = await this.#interner.userNid(user.userId);
-    const rows = await roomsOfUser(this.#database, nid);
-    for (const row of rows) {
-      user.memberships.set(row.room, {
-        userId: user.userId,
-        user: nid,
-        membership: membershipOfCode(row.membership),
-        event: row.event,
-        since: row.since,
-        local: row.local,
-        forgotten: row.forgotten,
-      });
-    }
-    const joined = rows.filter((row) => row.membership === 1).map((row) => row.room);
-    const rooms = await this.#rooms.load(joined);
+    const stubs = await this.#rooms.stubsRead(async (stubOf) => {
+      const found: RoomStub[] = [];
+      for (const row of await roomsInSync(this.#database, nid)) {
+        user.memberships.set(row.room, {
+          userId: user.userId,
+          user: nid,
+          membership: membershipOfCode(row.membership),
+          event: row.event,
+          since: row.since,
+          local: row.local,
+          forgotten: row.forgotten,
+        });
+        const stub = row.nid === null ? undefined : stubOf(row as RoomStubRecord);
+        if (stub !== undefined) found.push(stub);
+      }
+      return found;
+    });
     this.#early.delete(user.userId);
-    for (const room of rooms.values()) {
+    for (const stub of stubs) {
       // The room in memory knows what was committed in the meantime.
-      const member = room.member(user.userId);
-      if (member !== undefined) user.memberships.set(room.nid, member);
-      if (member?.membership === 'join') this.#subscribe(user, room.nid);
+      const member = this.#rooms.glance(stub.nid)?.member(user.userId);
+      if (member !== undefined) user.memberships.set(stub.nid, member);
+      if (user.memberships.get(stub.nid)?.membership !== 'join') continue;
+      user.joined.set(stub.nid, stub);
+      this.#subscribe(user, stub.nid);
     }
-    for (const room of rooms.values()) if (room.isJoined(user.userId)) user.joined.set(room.nid, room);
     for (const { room, member } of early) this.#changeMembership(user, room, member);
   }
 
@@ -222,9 +227,9 @@ export class SyncUsers implements Waker {
 
   #changeMembership(user: SyncUser, roomNid: number, member: Member): void {
     user.memberships.set(roomNid, member);
-    const room = this.#rooms.peek(roomNid);
-    if (member.membership === 'join' && room !== undefined) {
-      user.joined.set(roomNid, room);
+    const stub = this.#rooms.peek(roomNid)?.stub;
+    if (member.membership === 'join' && stub !== undefined) {
+      user.joined.set(roomNid, stub);
       this.#subscribe(user, roomNid);
     } else {
       user.joined.delete(roomNid);

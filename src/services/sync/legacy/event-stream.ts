@@ -8,6 +8,7 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 import type { Invitations } from './invitations.ts';
 import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
 import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
+import type { RoomStub } from '#src/services/room-model/room/room-stub.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { EphemeralCounter } from '#src/services/commit/ephemeral-counter.ts';
@@ -130,14 +131,14 @@ export class EventStream {
     return encodeSyncToken({ vector, ephemeral: { run: ephemeral.run, count: ephemeral.current } });
   }
 
-  async #rooms({ userId }: Reader, roomId: string | undefined): Promise<readonly Room[]> {
+  async #rooms({ userId }: Reader, roomId: string | undefined): Promise<readonly RoomStub[]> {
     const { access, database, interner, rooms } = this.#options;
-    if (roomId !== undefined) return [(await access.reading(roomId, userId)).room];
+    if (roomId !== undefined) return [(await access.reading(roomId, userId)).room.stub];
     const memberships = await roomsOfUser(database, await interner.userNid(userId));
-    return [...(await rooms.load(memberships.filter((row) => !row.forgotten).map((row) => row.room))).values()];
+    return [...(await rooms.stubs(memberships.filter((row) => !row.forgotten).map((row) => row.room))).values()];
   }
 
-  #listen(userId: string, rooms: readonly Room[], wake: () => void): () => void {
+  #listen(userId: string, rooms: readonly RoomStub[], wake: () => void): () => void {
     const places: [Map<number | string, Set<() => void>>, number | string][] = [
       ...rooms.map((room): [Map<number | string, Set<() => void>>, number] => [this.#byRoom as never, room.nid]),
       [this.#byUser as never, userId],
@@ -157,7 +158,7 @@ export class EventStream {
 
   async #chunk(
     reader: Reader,
-    rooms: readonly Room[],
+    rooms: readonly RoomStub[],
     since: PositionVector,
     upTo: PositionVector,
     isOwn: boolean,
@@ -165,10 +166,11 @@ export class EventStream {
     const { clientEvents, ignoredUsers, invitations, visibility } = this.#options;
     const ignored = await ignoredUsers.of(reader.userId);
     const found: { readonly ts: number; readonly json: string }[] = [];
-    for (const room of rooms) {
-      const after = since[room.shard] ?? 0;
-      const end = upTo[room.shard] ?? 0;
-      if (room.lastPosition <= after) continue;
+    for (const stub of rooms) {
+      const after = since[stub.shard] ?? 0;
+      const end = upTo[stub.shard] ?? 0;
+      const room = stub.lastPosition <= after ? undefined : await this.#options.rooms.byNid(stub.nid);
+      if (room === undefined) continue;
       const member = room.member(reader.userId);
       const isWaiting = isOwn && (member?.membership === 'invite' || member?.membership === 'knock');
       const visible = isWaiting

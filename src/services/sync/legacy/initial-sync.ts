@@ -71,7 +71,7 @@ export class InitialSync {
   /** One room, for present and former members, and for every user when it is world-readable. @throws MatrixError M_FORBIDDEN */
   async room(reader: Reader, roomId: string, limit: number | undefined): Promise<RoomSnapshot> {
     const { room } = await this.#options.access.reading(roomId, reader.userId);
-    this.#assertFits([room]);
+    this.#remaining(this.#options.maxBytes, room);
     return this.#snapshot(reader, room, limit, this.#options.stream.now());
   }
 
@@ -92,26 +92,30 @@ export class InitialSync {
     const companions = new Set([reader.userId]);
     const ignored = await ignoredUsers.of(reader.userId);
     const memberships = await roomsOfUser(database, await interner.userNid(reader.userId));
-    const loaded = await rooms.load(memberships.map((row) => row.room));
-    this.#assertFits([...loaded.values()].filter((room) => room.isJoined(reader.userId)));
-    for (const { room: nid, membership: code, forgotten } of memberships) {
-      const room = loaded.get(nid);
-      const membership = membershipOfCode(code);
-      if (room === undefined) continue;
-      // Where all is in memory nothing else would have its turn before the last of them.
-      await setImmediate();
-      if (membership === 'join') {
-        // Clients of old are told of all members at once: of a room whose members are not known yet they hear when they ask again.
-        if (room.partial !== undefined) continue;
-        for (const member of room.members.values()) if (member.membership === 'join') companions.add(member.userId);
-        snapshots.push(await this.#snapshot(reader, room, limit, end));
-      } else if (membership === 'invite') {
-        const invite = await this.#invite(reader, room);
-        if (invite !== undefined) snapshots.push(invite);
-      } else if (archived && !forgotten && membership !== 'knock') {
-        const snapshot = await this.#archived(reader, room, limit, end);
-        if (snapshot !== undefined) snapshots.push(snapshot);
+    let left = this.#options.maxBytes;
+    for (let at = 0; at < memberships.length;) {
+      const { looked, rooms: loaded } = await rooms.loadSome(memberships.slice(at).map((row) => row.room));
+      for (const { room: nid, membership: code, forgotten } of memberships.slice(at, at + looked)) {
+        const room = loaded.get(nid);
+        const membership = membershipOfCode(code);
+        if (room === undefined) continue;
+        // Where all is in memory nothing else would have its turn before the last of them.
+        await setImmediate();
+        if (membership === 'join') {
+          left = this.#remaining(left, room);
+          // Clients of old are told of all members at once: of a room whose members are not known yet they hear when they ask again.
+          if (room.partial !== undefined) continue;
+          for (const member of room.members.values()) if (member.membership === 'join') companions.add(member.userId);
+          snapshots.push(await this.#snapshot(reader, room, limit, end));
+        } else if (membership === 'invite') {
+          const invite = await this.#invite(reader, room);
+          if (invite !== undefined) snapshots.push(invite);
+        } else if (archived && !forgotten && membership !== 'knock') {
+          const snapshot = await this.#archived(reader, room, limit, end);
+          if (snapshot !== undefined) snapshots.push(snapshot);
+        }
       }
+      at += looked;
     }
     return {
       end,
@@ -121,15 +125,19 @@ export class InitialSync {
     };
   }
 
-  /** This answer has no next page. @throws MatrixError M_TOO_LARGE */
-  #assertFits(rooms: readonly Room[]): void {
-    let bytes = 0;
-    for (const room of rooms) bytes += room.stateBytes() + BYTES_OF_MEMBER * room.members.size;
-    if (bytes > this.#options.maxBytes)
+  /**
+   * How many bytes are left for other rooms. This answer has no next page.
+   *
+   * @throws MatrixError M_TOO_LARGE
+   */
+  #remaining(bytes: number, room: Room): number {
+    const left = bytes - room.stateBytes() - BYTES_OF_MEMBER * room.members.size;
+    if (left < 0)
       throw new MatrixError(
         'M_TOO_LARGE',
         'The state is too large for one answer: use /sync, which tells it in parts.',
       );
+    return left;
   }
 
   /** A room that the user left; undefined when they never were in it, but declined an invite, or were banned. */

@@ -4,6 +4,7 @@ import type { PositionVector } from '#src/protocol/wire/position.ts';
 import type { ProfileChanges } from '#src/services/user-data/profiles/profile-changes.ts';
 import type { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
 import type { DeviceListDelta } from '../device-lists/device-list-deltas.ts';
+import type { CompanionCheck } from '../engine/companion-check.ts';
 import type { SyncUser } from '../engine/sync-user.ts';
 
 /** Users of one answer, and bytes of their profiles. The rest comes in the next one. */
@@ -41,15 +42,18 @@ export interface ProfileAnswer {
 export class ProfileUpdates {
   readonly #profiles: Pick<ProfileService, 'profilesOf'>;
   readonly #changes: Pick<ProfileChanges, 'between'>;
+  readonly #companions: CompanionCheck;
   readonly #serverName: string;
 
   constructor(
     profiles: Pick<ProfileService, 'profilesOf'>,
     changes: Pick<ProfileChanges, 'between'>,
+    companions: CompanionCheck,
     serverName: string,
   ) {
     this.#profiles = profiles;
     this.#changes = changes;
+    this.#companions = companions;
     this.#serverName = serverName;
   }
 
@@ -65,17 +69,23 @@ export class ProfileUpdates {
     const some = new Map<string, Set<string>>();
     const gone = new Set<string>();
     if (since !== undefined) {
-      for (const { userId, field } of await this.#changes.between(since, upTo)) {
-        if (!wants(field)) continue;
+      const changes = (await this.#changes.between(since, upTo)).filter(({ field }) => wants(field));
+      const sharing = await this.#companions.among(
+        user,
+        changes.map(({ userId }) => userId),
+      );
+      for (const { userId, field } of changes) {
         const fields = all.get(userId) ?? some.get(userId);
         if (fields !== undefined) fields.add(field);
-        else if (user.shares(userId)) some.set(userId, new Set([field]));
+        else if (sharing.has(userId)) some.set(userId, new Set([field]));
       }
       for (const userId of (await left()).left) gone.add(userId);
     }
     const names = [...some.keys(), ...all.keys()].filter((userId) => !gone.has(userId));
     const now = names.slice(0, MAX_USERS);
     const profiles = await this.#profiles.profilesOf(now);
+    // A user who was due since an earlier answer may have left by now.
+    const sharing = await this.#companions.among(user, now);
     const users = new Map<string, ProfileUpdate>();
     for (const userId of gone) users.set(userId, undefined);
     const due = names.slice(MAX_USERS);
@@ -85,8 +95,7 @@ export class ProfileUpdates {
         due.push(userId);
         continue;
       }
-      // A user who was due since an earlier answer may have left by now.
-      if (!some.has(userId) && !user.shares(userId)) continue;
+      if (!some.has(userId) && !sharing.has(userId)) continue;
       const fields = profiles.get(userId)?.fields ?? {};
       const changed = some.get(userId);
       const updated = Object.fromEntries(

@@ -1,6 +1,11 @@
 import type { Subscribable } from '#src/kernel/signal.ts';
-import { covers } from '#src/protocol/wire/position.ts';
-import type { Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
+import { isPromise, perform, type Steps } from '#src/kernel/steps.ts';
+import { covers, type PositionVector } from '#src/protocol/wire/position.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import { changedSince } from '../engine/changed-rooms.ts';
+import type { CompanionCheck } from '../engine/companion-check.ts';
+import type { Part, Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
 
 export interface PresenceSource {
   /** The content of `m.presence` for a user; undefined when nothing is known. */
@@ -16,9 +21,13 @@ export class PresenceSection implements Section {
   readonly tellsOfRooms = false;
   readonly isQuietUntilWoken = true;
   readonly #source: PresenceSource;
+  readonly #companions: CompanionCheck;
+  readonly #rooms: Pick<RoomRegistry, 'visit'>;
 
-  constructor(source: PresenceSource) {
+  constructor(source: PresenceSource, companions: CompanionCheck, rooms: Pick<RoomRegistry, 'visit'>) {
     this.#source = source;
+    this.#companions = companions;
+    this.#rooms = rooms;
   }
 
   listen(waker: Waker): void {
@@ -26,36 +35,26 @@ export class PresenceSection implements Section {
   }
 
   open(request: SectionRequest): SectionView {
-    return {
-      general: () => {
-        const events = this.#events(request);
-        return events.length === 0 ? undefined : { list: 'presence', events, isNews: true };
-      },
-    };
+    return { general: () => perform(this.#general(request)) };
   }
 
-  #events({ user, since, sinceCount, isInitial, filter, ignored }: SectionRequest): string[] {
-    const source = this.#source;
-    const subjects = new Set<string>();
-    const rooms = [...user.joined.values()];
-    for (const userId of source.changedSince(isInitial ? 0 : sinceCount)) {
-      if (user.shares(userId)) subjects.add(userId);
-    }
+  *#general(request: SectionRequest): Steps<Part | undefined> {
+    const { user, since, sinceCount, isInitial } = request;
+    const sharing = this.#companions.among(user, this.#source.changedSince(isInitial ? 0 : sinceCount));
+    const subjects = new Set(isPromise(sharing) ? ((yield sharing) as ReadonlySet<string>) : sharing);
     // Users who have just come together in a room learn of each other.
     if (!isInitial) {
-      for (const room of rooms) {
-        if (covers(since, room.lastPosition)) continue;
-        const own = room.member(user.userId);
-        const isNewHere = own !== undefined && !covers(since, own.since);
-        for (const event of room.ring.between(since[room.shard] ?? 0, Infinity) ?? []) {
-          if (event.type !== 'm.room.member' || event.stateKey === undefined) continue;
-          const member = room.member(event.stateKey);
-          if (member?.membership === 'join' && !covers(since, member.since)) subjects.add(member.userId);
-        }
-        if (!isNewHere) continue;
-        for (const member of room.members.values()) if (member.membership === 'join') subjects.add(member.userId);
-      }
+      const visiting = this.#rooms.visit(changedSince(user, since), (room) =>
+        addThoseWhoMet(subjects, room, user.userId, since),
+      );
+      if (visiting !== undefined) yield visiting;
     }
+    const events = this.#events(request, subjects);
+    return events.length === 0 ? undefined : { list: 'presence', events, isNews: true };
+  }
+
+  #events({ filter, ignored }: SectionRequest, subjects: ReadonlySet<string>): string[] {
+    const source = this.#source;
     const events: string[] = [];
     const unheard = ignored();
     for (const userId of subjects) {
@@ -70,3 +69,15 @@ export class PresenceSection implements Section {
     return events;
   }
 }
+
+const addThoseWhoMet = (met: Set<string>, room: Room, reader: string, since: PositionVector): void => {
+  const own = room.member(reader);
+  const isNewHere = own !== undefined && !covers(since, own.since);
+  for (const event of room.ring.between(since[room.shard] ?? 0, Infinity) ?? []) {
+    if (event.type !== 'm.room.member' || event.stateKey === undefined) continue;
+    const member = room.member(event.stateKey);
+    if (member?.membership === 'join' && !covers(since, member.since)) met.add(member.userId);
+  }
+  if (!isNewHere) return;
+  for (const member of room.members.values()) if (member.membership === 'join') met.add(member.userId);
+};

@@ -1,6 +1,8 @@
 import { LoopYield } from '#src/kernel/loop-yield.ts';
 import type { Subscribable } from '#src/kernel/signal.ts';
 import type { PositionVector } from '#src/protocol/wire/position.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { DeviceListDeltas } from '../device-lists/device-list-deltas.ts';
 import type { Part, Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
 import { SentToClient } from '../engine/sent-to-client.ts';
@@ -79,6 +81,7 @@ export interface ProfilesSectionOptions {
   readonly deltas: Pick<DeviceListDeltas, 'companions'>;
   /** Says which users the reader sees. */
   readonly timelines: Pick<RoomEventsSection, 'seenIn'>;
+  readonly rooms: Pick<RoomRegistry, 'visit'>;
 }
 
 /**
@@ -135,7 +138,7 @@ export class ProfilesSection implements Section {
     const rest = request.rest === undefined ? [] : sent.rest(request.rest);
     const whole: DueProfile[] = [...(rest ?? [])];
     if (rest === undefined || (!filter.lazyLoadMembers && (isAnew || isWider)))
-      whole.push(...(await sharedUsers(user)));
+      whole.push(...(await sharedUsers(user, this.#options.rooms)));
     if (filter.lazyLoadMembers) {
       if (isAnew) whole.push(user.userId);
       if (isWider) whole.push(...sent.users.keys);
@@ -184,13 +187,20 @@ export class ProfilesSection implements Section {
 const userOf = (due: DueProfile): string => (typeof due === 'string' ? due : due[0]);
 
 /** The user, and the users of this server with whom they share rooms. */
-const sharedUsers = async (user: SyncUser): Promise<Iterable<string>> => {
+const sharedUsers = async (user: SyncUser, rooms: Pick<RoomRegistry, 'visit'>): Promise<Iterable<string>> => {
   const found = new Set([user.userId]);
-  const loopYield = new LoopYield(MEMBERS_AT_ONCE);
-  for (const room of user.joined.values()) {
+  const look = (room: Room): void => {
+    looked += room.members.size;
     for (const { userId, local, membership } of room.members.values())
       if (local && membership === 'join') found.add(userId);
-    const turn = loopYield.after(room.members.size);
+  };
+  let looked = 0;
+  const loopYield = new LoopYield(MEMBERS_AT_ONCE);
+  for (const stub of user.joined.values()) {
+    const visiting = rooms.visit([stub], look);
+    if (visiting !== undefined) await visiting;
+    const turn = loopYield.after(looked);
+    looked = 0;
     if (turn !== undefined) await turn;
   }
   return found;

@@ -14,9 +14,9 @@ interface RoomReceiptsView {
 
 export interface ReceiptSource {
   /** A room's receipts if they are in memory. */
-  peek(room: Room): RoomReceiptsView | undefined;
+  peek(room: Pick<Room, 'nid'>): RoomReceiptsView | undefined;
   /** The receipts of several rooms, in one statement at most. */
-  forRooms(rooms: readonly Room[]): Promise<ReadonlyMap<number, RoomReceiptsView>>;
+  forRooms(rooms: readonly Pick<Room, 'nid'>[]): Promise<ReadonlyMap<number, RoomReceiptsView>>;
   readonly changed: Subscribable<{ readonly room: Room; readonly receipt: Pick<ReceiptEntry, 'kind' | 'userId'> }>;
 }
 
@@ -39,7 +39,7 @@ export class ReceiptsSection implements Section {
   }
 
   open(request: SectionRequest): SectionView | Promise<SectionView> {
-    const missing: Room[] = [];
+    const missing: Pick<Room, 'nid'>[] = [];
     for (const room of request.user.joined.values()) if (this.#source.peek(room) === undefined) missing.push(room);
     return missing.length === 0
       ? this.#view(request)
@@ -48,7 +48,8 @@ export class ReceiptsSection implements Section {
 
   #view(request: SectionRequest, read?: ReadonlyMap<number, RoomReceiptsView>): SectionView {
     const { user, userId, since, isInitial, filter, ignored } = request;
-    const of = (room: Room): RoomReceiptsView | undefined => this.#source.peek(room) ?? read?.get(room.nid);
+    const of = (room: Pick<Room, 'nid'>): RoomReceiptsView | undefined =>
+      this.#source.peek(room) ?? read?.get(room.nid);
     return {
       *changedRooms() {
         if (isInitial) return;

@@ -13,13 +13,18 @@ interface UnreadTally {
 }
 
 export interface UnreadSource {
-  /** Whether something came to a room after what the user has read there. */
-  mayHaveUnread(userId: string, room: Room): boolean;
+  /** Whether something came to a room, in which the user is since a position, after what they have read there. */
+  mayHaveUnread(userId: string, room: Pick<Room, 'nid' | 'lastPosition'>, since: number): boolean;
   /** Makes the counts of several rooms known, in a handful of statements for all of them. */
   load(userId: string, rooms: readonly Room[]): Promise<void>;
   counts(userId: string, room: Room, upTo: number): Promise<RoomTally>;
   /** The same, if all that it takes is in memory. */
   peekCounts(userId: string, room: Room, upTo: number): RoomTally | undefined;
+  /**
+   * The same for a user who is in a room since a position, of a room that need not be in memory itself: undefined also where something came
+   * that was not counted yet.
+   */
+  peekCounted(userId: string, room: Pick<Room, 'nid' | 'roomId'>, since: number, upTo: number): RoomTally | undefined;
 }
 
 interface RoomTally extends UnreadTally {
@@ -44,7 +49,8 @@ export class UnreadSection implements Section {
     const source = this.#source;
     // What counts as unread has changed, in every room with unread events.
     const countsAnew = CRITERIA.some(hasChanged);
-    const isNewsIn = (room: Room): boolean => countsAnew && source.mayHaveUnread(userId, room);
+    const isNewsIn = (room: Pick<Room, 'nid' | 'lastPosition'>): boolean =>
+      countsAnew && source.mayHaveUnread(userId, room, user.memberships.get(room.nid)?.since ?? 0);
     const tell = (counts: RoomTally, room: Room): Part => this.#tell(counts, filter.threadCounts, isNewsIn(room));
     const view: SectionView = {
       prepare(plans) {

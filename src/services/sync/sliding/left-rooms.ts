@@ -1,5 +1,6 @@
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { MembershipPast } from '#src/services/reading/visibility/membership-past.ts';
 import type { PastStates } from '../engine/past-states.ts';
@@ -23,7 +24,7 @@ export class LeftRooms {
   }
 
   /** The stretch of a room to send: up to the leave, or nothing but the leave for a user who was not joined. */
-  async plan({ room, member }: ListedRoom, sent: SentRoom | undefined): Promise<RoomPlan> {
+  async plan({ room, member }: ListedRoom<Room>, sent: SentRoom | undefined): Promise<RoomPlan> {
     const upTo = Math.max(member.event, member.since);
     const common = { room, member, section: 'leave' as const, isNew: false, end: room.stateChain };
     const wasKnown = sent?.membership === 'join';

@@ -2,6 +2,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { RoomStub } from '#src/services/room-model/room/room-stub.ts';
 import type { MembershipPast } from '#src/services/reading/visibility/membership-past.ts';
 import { ignoredBy } from '#src/services/user-data/account-data/ignored-users.ts';
 import { inviteRulesOf } from '#src/services/user-data/account-data/invite-permission.ts';
@@ -10,7 +11,7 @@ import type { Database } from '#src/storage/database.ts';
 import { sentByOthers } from '#src/storage/room-model/event-reads.ts';
 import type { SyncUser } from '../engine/sync-user.ts';
 import type { ConnectionState } from './connection.ts';
-import type { ListedRoom } from './room-lists.ts';
+import { factsOf, type ListedRoom, type RoomFacts } from './room-lists.ts';
 import type { SlidingRequest } from './sliding-request.ts';
 
 export interface NotJoinedRoomsOptions {
@@ -64,11 +65,15 @@ export class NotJoinedRooms {
     });
     if (wanted.length === 0) return NOTHING;
     const { clock, loader, past, rooms } = this.#options;
-    const loaded = await rooms.load(wanted.map(([nid]) => nid));
-    const members = [...loaded.values()].flatMap((room) => {
+    const members: { readonly room: RoomStub; readonly member: Member; readonly facts: RoomFacts }[] = [];
+    const stubs = await rooms.stubs(wanted.map(([nid]) => nid));
+    // Only the room knows that it was forgotten just now.
+    const visiting = rooms.visit(stubs.values(), (room) => {
       const member = room.member(userId);
-      return member === undefined || member.membership === 'join' ? [] : [{ room, member }];
+      if (member !== undefined && member.membership !== 'join')
+        members.push({ room: room.stub, member, facts: factsOf(room) });
     });
+    if (visiting !== undefined) await visiting;
     const events = await loader.load(
       members.flatMap(({ room, member }) => (member.event === 0 ? [] : [{ room, nid: member.event }])),
     );
@@ -82,11 +87,11 @@ export class NotJoinedRooms {
     );
     const untils = await past.joinedUntilOf(mayHaveJoined);
     const hadJoined = new Set(mayHaveJoined.filter((_, index) => (untils[index] ?? 0) > 0).map(({ room }) => room));
-    for (const { room, member } of members) {
+    for (const { room, member, facts } of members) {
       const event = events.get(member.event);
       // For a user who is not joined, a room is as recent as their invite, knock or leave.
       const bumpStamp = Math.min(event?.pdu.origin_server_ts ?? 0, clock.now());
-      const one = { room, member, bumpStamp, activity: bumpStamp };
+      const one = { room, member, facts, bumpStamp, activity: bumpStamp };
       if (member.membership === 'invite') {
         if (event === undefined ? !rules.refusesAll : isShown(event.sender)) listed.push(one);
       } else if (!isOut(member)) listed.push(one);

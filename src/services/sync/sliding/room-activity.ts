@@ -1,6 +1,6 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
-import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomStub } from '#src/services/room-model/room/room-stub.ts';
 
 /** What tells events apart that come within a millisecond. */
 const LEAST = 1 / 1_024;
@@ -11,19 +11,23 @@ const LEAST = 1 / 1_024;
  */
 export class RoomActivity {
   readonly #clock: Clock;
-  readonly #at = new WeakMap<Room, number>();
+  readonly #at = new WeakMap<RoomStub, number>();
   #latest = 0;
 
   constructor(clock: Clock, stream: RoomEventStream) {
     this.#clock = clock;
     stream.on('appended', ({ room }) => {
       this.#latest = Math.max(clock.now(), this.#latest + LEAST);
-      this.#at.set(room, this.#latest);
+      this.#at.set(room.stub, this.#latest);
     });
   }
 
-  /** Milliseconds since the epoch. For events from before this process started it is `origin_server_ts`, unless that is in the future. */
-  of(room: Room): number {
-    return this.#at.get(room) ?? Math.min(room.ring.newest?.pdu.origin_server_ts ?? 0, this.#clock.now());
+  /**
+   * Milliseconds since the epoch. For events from before this process started it is `origin_server_ts`, unless that is in the future.
+   *
+   * @param newest `origin_server_ts` of the room's newest event
+   */
+  of(room: RoomStub, newest: number): number {
+    return this.#at.get(room) ?? Math.min(newest, this.#clock.now());
   }
 }

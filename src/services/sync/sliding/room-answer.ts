@@ -1,3 +1,4 @@
+import type { Room } from '#src/services/room-model/room/room.ts';
 import type { ListedRoom } from './room-lists.ts';
 
 /** A hero of a room without a name. */
@@ -15,7 +16,7 @@ export interface StateEntry {
 
 /** What an answer says of a room. Events are JSON texts. */
 export interface RoomAnswer {
-  readonly listed: ListedRoom;
+  readonly listed: ListedRoom<Room>;
   readonly isInitial: boolean;
   /** Null when it has none any more; undefined when it is what the client knows. */
   readonly name: string | null | undefined;

@@ -1,9 +1,13 @@
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { RoomStub } from '#src/services/room-model/room/room-stub.ts';
 import type { UserAccountData } from '#src/services/user-data/account-data/user-account-data.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { Clock } from '#src/kernel/clock.ts';
 import type { LoopYield } from '#src/kernel/loop-yield.ts';
+import type { SyncUser } from '../engine/sync-user.ts';
 import type { RoomActivity } from './room-activity.ts';
 import { StateWanted } from './required-state.ts';
 import type { ListFilters, ListWish, RoomWish } from './sliding-request.ts';
@@ -25,45 +29,88 @@ const BUMPS: ReadonlySet<string> = new Set([
 /** To look at a room, or at an entry of its state, takes as long as writing so many characters. */
 const CHARACTERS_OF_LOOK = 10;
 
+/** What lists ask of a room beside its stub. */
+export interface RoomFacts {
+  readonly isEncrypted: boolean;
+  readonly roomType: string | undefined;
+  /** In lower case, as much of it as may be asked for; the empty text for none. */
+  readonly name: string;
+}
+
 /** A room that a user is in, was invited to, or knocks at. */
-export interface ListedRoom {
-  readonly room: Room;
+export interface ListedRoom<R extends RoomStub | Room = RoomStub> {
+  readonly room: R;
   readonly member: Member;
+  readonly facts: RoomFacts;
   /** When something was last said in it: milliseconds since the epoch. */
   readonly bumpStamp: number;
   /** By which lists are sorted, the greatest first: when anything last happened. */
   readonly activity: number;
 }
 
-interface KnownBump {
+interface KnownFacts extends RoomFacts {
+  /** Position of the newest event when they were as they are here. */
   readonly at: number;
-  readonly stamp: number;
+  readonly bump: number;
+  /** `origin_server_ts` of the newest event. */
+  readonly newest: number;
 }
 
-const known = new WeakMap<Room, KnownBump>();
+/** Characters of a name in which is searched. */
+const MAX_NAME = 1_024;
 
-/**
- * The bump stamp of a room, as far as its newest events tell; older than those, when none of them bumps it. Never later than now,
- * whatever another server's clock says.
- */
-const bumpOf = (room: Room, now: number): number => {
-  const before = known.get(room);
-  if (before?.at === room.lastPosition) return before.stamp;
-  const { events } = room.ring;
-  const newest = events.findLast(({ type }) => BUMPS.has(type));
-  const isSame = newest !== undefined && before !== undefined && newest.nid <= before.at;
-  const stamp = isSame ? before.stamp : Math.min((newest ?? events[0])?.pdu.origin_server_ts ?? 0, now);
-  const kept = newest === undefined ? Math.max(stamp, before?.stamp ?? 0) : stamp;
-  known.set(room, { at: room.lastPosition, stamp: kept });
-  return kept;
-};
+/** What lists ask of rooms: kept with their stubs, so that a room that is not in memory is read again only after something happened in it. */
+export class RoomListings {
+  readonly #rooms: Pick<RoomRegistry, 'glance' | 'visit'>;
+  readonly #activity: RoomActivity;
+  readonly #clock: Clock;
+  readonly #known = new WeakMap<RoomStub, KnownFacts>();
 
-/** A room that a user is in. */
-export const listedRoom = (room: Room, member: Member, now: number, activity: RoomActivity): ListedRoom => ({
-  room,
-  member,
-  bumpStamp: bumpOf(room, now),
-  activity: activity.of(room),
+  constructor(rooms: Pick<RoomRegistry, 'glance' | 'visit'>, activity: RoomActivity, clock: Clock) {
+    this.#rooms = rooms;
+    this.#activity = activity;
+    this.#clock = clock;
+  }
+
+  /** The rooms that a user is in. */
+  async joined({ joined, memberships }: SyncUser): Promise<readonly ListedRoom[]> {
+    const now = this.#clock.now();
+    const unknown: RoomStub[] = [];
+    for (const stub of joined.values()) if (this.#known.get(stub)?.at !== stub.lastPosition) unknown.push(stub);
+    const visiting = this.#rooms.visit(unknown, (room) => this.#note(room, now));
+    if (visiting !== undefined) await visiting;
+    const listed: ListedRoom[] = [];
+    for (const [nid, room] of joined) {
+      const member = memberships.get(nid);
+      const facts = this.#known.get(room);
+      if (member?.membership !== 'join' || facts === undefined) continue;
+      listed.push({ room, member, facts, bumpStamp: facts.bump, activity: this.#activity.of(room, facts.newest) });
+    }
+    return listed;
+  }
+
+  /** The bump stamp is as far as the newest events tell; older than those, when none of them bumps. Never later than now, whatever another server's clock says. */
+  #note(room: Room, now: number): void {
+    const { stub } = room;
+    const before = this.#known.get(stub);
+    const { events } = room.ring;
+    const last = events.findLast(({ type }) => BUMPS.has(type));
+    const isSame = last !== undefined && before !== undefined && last.nid <= before.at;
+    const stamp = isSame ? before.bump : Math.min((last ?? events[0])?.pdu.origin_server_ts ?? 0, now);
+    this.#known.set(stub, {
+      ...factsOf(room),
+      at: stub.lastPosition,
+      bump: last === undefined ? Math.max(stamp, before?.bump ?? 0) : stamp,
+      newest: room.ring.newest?.pdu.origin_server_ts ?? 0,
+    });
+  }
+}
+
+/** What lists ask of a room. */
+export const factsOf = (room: Room): RoomFacts => ({
+  isEncrypted: room.isEncrypted,
+  roomType: room.roomType,
+  name: (room.stateText('m.room.name', 'name') ?? '').slice(0, MAX_NAME).toLowerCase(),
 });
 
 /** Direct chats of a user: ids of rooms. Client-Server API, "Direct Messaging". */
@@ -74,7 +121,7 @@ const directRooms = (data: UserAccountData): ReadonlySet<string> => {
   return new Set(Object.values(direct).flatMap((rooms) => (Array.isArray(rooms) ? rooms.map(String) : [])));
 };
 
-const tagsOf = (data: UserAccountData, room: Room): readonly string[] => {
+const tagsOf = (data: UserAccountData, room: RoomStub): readonly string[] => {
   const json = data.entry(room.nid, 'm.tag')?.json;
   const tags = json === undefined ? undefined : (JSON.parse(json) as JsonObject)['tags'];
   return isJsonObject(tags) ? Object.keys(tags) : [];
@@ -84,15 +131,23 @@ const tagsOf = (data: UserAccountData, room: Room): readonly string[] => {
 const childrenOf = async (
   spaces: readonly string[],
   rooms: readonly ListedRoom[],
+  registry: Pick<RoomRegistry, 'visit'>,
   loopYield: LoopYield,
 ): Promise<ReadonlySet<string>> => {
   const wanted = new Set(spaces);
   const children = new Set<string>();
+  let looked = 0;
+  const look = ({ state }: Room): void => {
+    looked += state.size;
+    for (const { event } of state.values())
+      if (event.type === 'm.space.child' && Array.isArray(event.content['via'])) children.add(event.stateKey ?? '');
+  };
   for (const { room, member } of rooms) {
     if (!wanted.has(room.roomId) || member.membership !== 'join') continue;
-    for (const { event } of room.state.values())
-      if (event.type === 'm.space.child' && Array.isArray(event.content['via'])) children.add(event.stateKey ?? '');
-    await loopYield.after(CHARACTERS_OF_LOOK * room.state.size);
+    const visiting = registry.visit([room], look);
+    if (visiting !== undefined) await visiting;
+    await loopYield.after(CHARACTERS_OF_LOOK * looked);
+    looked = 0;
   }
   return children;
 };
@@ -101,18 +156,38 @@ const childrenOf = async (
 export class ListContext {
   readonly #data: UserAccountData;
   readonly #rooms: readonly ListedRoom[];
-  readonly #hasPartial: boolean;
+  readonly #registry: Pick<RoomRegistry, 'visit'>;
+  /** The rooms of which not all members are known. */
+  readonly #partial: ReadonlyMap<number, Room>;
   #direct: ReadonlySet<string> | undefined;
-  readonly #tags = new Map<Room, readonly string[]>();
+  readonly #tags = new Map<RoomStub, readonly string[]>();
 
-  /** @param rooms the most recent first */
-  constructor(data: UserAccountData, rooms: readonly ListedRoom[]) {
+  private constructor(
+    data: UserAccountData,
+    rooms: readonly ListedRoom[],
+    registry: Pick<RoomRegistry, 'visit'>,
+    partial: ReadonlyMap<number, Room>,
+  ) {
     this.#data = data;
     this.#rooms = rooms;
-    this.#hasPartial = rooms.some(({ room }) => room.partial !== undefined);
+    this.#registry = registry;
+    this.#partial = partial;
   }
 
-  isDirect(room: Room): boolean {
+  /** @param rooms the most recent first */
+  static async of(
+    data: UserAccountData,
+    rooms: readonly ListedRoom[],
+    registry: Pick<RoomRegistry, 'visit'>,
+  ): Promise<ListContext> {
+    const partial = new Map<number, Room>();
+    const stubs = rooms.flatMap(({ room }) => (room.partial === undefined ? [] : [room]));
+    const visiting = registry.visit(stubs, (room) => partial.set(room.nid, room));
+    if (visiting !== undefined) await visiting;
+    return new ListContext(data, rooms, registry, partial);
+  }
+
+  isDirect(room: Pick<Room, 'roomId'>): boolean {
     this.#direct ??= directRooms(this.#data);
     return this.#direct.has(room.roomId);
   }
@@ -120,7 +195,7 @@ export class ListContext {
   /** The rooms of a list, the most recent first. @param loopYield is told how much was looked at */
   async rooms(wish: ListWish, loopYield: LoopYield): Promise<readonly ListedRoom[]> {
     const tests = await this.#tests(wish.filters, loopYield);
-    if (this.#hasPartial) tests.push((listed) => this.isReadyFor(wish, listed));
+    if (this.#partial.size > 0) tests.push((listed) => this.isReadyFor(wish, listed));
     if (tests.length === 0) return this.#rooms;
     const found: ListedRoom[] = [];
     for (const listed of this.#rooms) {
@@ -135,13 +210,14 @@ export class ListContext {
    * Whether it is known of a room what a list or subscription wants of it: a connection that wants members, and does not load them lazily, has a room
    * when it is known who is in it, as with `GET /sync`.
    */
-  isReadyFor({ requiredState }: RoomWish, { room }: ListedRoom): boolean {
-    if (room.partial === undefined) return true;
+  isReadyFor({ requiredState }: RoomWish, listed: ListedRoom): boolean {
+    const room = this.#partial.get(listed.room.nid);
+    if (room?.partial === undefined) return true;
     const { namedMembers } = StateWanted.of([requiredState], this.#data.userId);
     return namedMembers !== undefined && [...namedMembers].every((userId) => room.knowsMember(userId));
   }
 
-  #tagsOf(room: Room): readonly string[] {
+  #tagsOf(room: RoomStub): readonly string[] {
     let tags = this.#tags.get(room);
     if (tags === undefined) this.#tags.set(room, (tags = tagsOf(this.#data, room)));
     return tags;
@@ -152,17 +228,17 @@ export class ListContext {
     const { isDm, isEncrypted, isInvited, nameLike, notRoomTypes, notTags, roomTypes, spaces, tags } = filters;
     if (isInvited !== undefined) tests.push(({ member }) => (member.membership === 'invite') === isInvited);
     if (isDm !== undefined) tests.push(({ room }) => this.isDirect(room) === isDm);
-    if (isEncrypted !== undefined) tests.push(({ room }) => room.isEncrypted === isEncrypted);
+    if (isEncrypted !== undefined) tests.push(({ facts }) => facts.isEncrypted === isEncrypted);
     if (roomTypes !== undefined) {
       const wanted = new Set(roomTypes);
-      tests.push(({ room }) => wanted.has(room.roomType ?? null));
+      tests.push(({ facts }) => wanted.has(facts.roomType ?? null));
     }
     if (notRoomTypes !== undefined) {
       const unwanted = new Set(notRoomTypes);
-      tests.push(({ room }) => !unwanted.has(room.roomType ?? null));
+      tests.push(({ facts }) => !unwanted.has(facts.roomType ?? null));
     }
     if (spaces !== undefined) {
-      const children = await childrenOf(spaces, this.#rooms, loopYield);
+      const children = await childrenOf(spaces, this.#rooms, this.#registry, loopYield);
       tests.push(({ room }) => children.has(room.roomId));
     }
     if (tags !== undefined) {
@@ -175,7 +251,7 @@ export class ListContext {
     }
     if (nameLike !== undefined) {
       const wanted = nameLike.toLowerCase();
-      tests.push(({ room }) => (room.stateText('m.room.name', 'name') ?? '').toLowerCase().includes(wanted));
+      tests.push(({ facts }) => facts.name.includes(wanted));
     }
     return tests;
   }

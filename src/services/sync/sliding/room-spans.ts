@@ -1,5 +1,8 @@
 import type { PositionVector } from '#src/protocol/wire/position.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { RoomStub } from '#src/services/room-model/room/room-stub.ts';
+import type { PastStates } from '../engine/past-states.ts';
 import type { RoomPlan } from '../engine/room-plan.ts';
 import type { UnreadSource } from '../sections/unread.ts';
 import type { SentRoom } from './connection.ts';
@@ -8,8 +11,8 @@ import { StateWanted } from './required-state.ts';
 import type { ListedRoom } from './room-lists.ts';
 
 /** A room that an answer may hold. */
-export interface WantedRoom {
-  readonly listed: ListedRoom;
+export interface WantedRoom<R extends RoomStub | Room = RoomStub> {
+  readonly listed: ListedRoom<R>;
   readonly timelineLimit: number;
   readonly state: StateWanted;
   readonly lists: readonly string[];
@@ -18,7 +21,7 @@ export interface WantedRoom {
 
 /** The stretch of a room that is to be sent. */
 export interface Span {
-  readonly wanted: WantedRoom;
+  readonly wanted: WantedRoom<Room>;
   readonly plan: RoomPlan;
   readonly isInitial: boolean;
   readonly isExpanded: boolean;
@@ -30,61 +33,128 @@ export interface UnreadCounts {
   readonly highlight: number;
 }
 
+/** Of the memory for rooms, what one answer may read. */
+const SHARE_OF_MEMORY = 1 / 2;
+
+/** A room with possible news. */
+export interface Candidate {
+  readonly wanted: WantedRoom;
+  readonly isInitial: boolean;
+  readonly isExpanded: boolean;
+  /** There is news only if the unread counts are others than the client was told. */
+  readonly byCounts: boolean;
+}
+
+export interface RoomSpansOptions {
+  readonly left: Pick<LeftRooms, 'plan'>;
+  readonly unread: UnreadSource;
+  readonly rooms: Pick<RoomRegistry, 'loadSome'>;
+  readonly states: Pick<PastStates, 'at'>;
+}
+
 /** Finds the rooms with possible news, and where the answer continues in each. */
 export class RoomSpans {
-  readonly #left: Pick<LeftRooms, 'plan'>;
-  readonly #unread: UnreadSource;
+  readonly #options: RoomSpansOptions;
 
-  constructor(options: { readonly left: Pick<LeftRooms, 'plan'>; readonly unread: UnreadSource }) {
-    this.#left = options.left;
-    this.#unread = options.unread;
+  constructor(options: RoomSpansOptions) {
+    this.#options = options;
   }
 
-  /** The rooms with possible news, with the stretch of each that is to be sent. */
-  async find(
+  /** The rooms with possible news; nothing is read. */
+  candidates(
     rooms: readonly WantedRoom[],
     userId: string,
     end: PositionVector,
-    isDirect: (room: Room) => boolean,
+    isDirect: (room: Pick<Room, 'roomId'>) => boolean,
+  ): readonly Candidate[] {
+    return rooms.flatMap((wanted) => this.#candidate(wanted, userId, end, isDirect) ?? []);
+  }
+
+  /**
+   * The first ones of these rooms, with the stretch of each that is to be sent: no more are read than may be in memory together.
+   *
+   * @returns them, and how many of the candidates were looked at
+   */
+  async read(
+    candidates: readonly Candidate[],
+    userId: string,
+    end: PositionVector,
+  ): Promise<{ readonly spans: readonly Span[]; readonly looked: number }> {
+    const nids = candidates.map(({ wanted }) => wanted.listed.room.nid);
+    const { looked, rooms } = await this.#options.rooms.loadSome(nids, SHARE_OF_MEMORY);
+    return { spans: await this.#spans(candidates.slice(0, looked), rooms, userId, end), looked };
+  }
+
+  #candidate(
+    wanted: WantedRoom,
+    userId: string,
+    end: PositionVector,
+    isDirect: (room: Pick<Room, 'roomId'>) => boolean,
+  ): Candidate | undefined {
+    const { listed, sent, state, timelineLimit } = wanted;
+    const { room, member } = listed;
+    if (member.membership !== 'join') {
+      if (sent?.membership === member.membership) return undefined;
+      const isOutside = member.membership === 'invite' || member.membership === 'knock';
+      return { wanted, isInitial: isOutside || sent === undefined, isExpanded: false, byCounts: false };
+    }
+    const isInitial = sent === undefined || sent.membership !== 'join';
+    const isExpanded = !isInitial && sent.timelineLimit < timelineLimit;
+    const after = isInitial || isExpanded ? 0 : (sent.vector[room.shard] ?? 0);
+    const hasNews =
+      isInitial ||
+      isExpanded ||
+      room.lastPosition > after ||
+      sent.isDm !== isDirect(room) ||
+      !StateWanted.from(sent.wanted).covers(state);
+    if (hasNews) return { wanted, isInitial, isExpanded, byCounts: false };
+    // Most rooms have nothing new, and are told of without being in memory.
+    const upTo = Math.min(end[room.shard] ?? 0, room.lastPosition);
+    const counts = this.#options.unread.peekCounted(userId, room, member.since, upTo);
+    if (counts !== undefined && !areOthers(totals(counts), sent)) return undefined;
+    return { wanted, isInitial, isExpanded, byCounts: true };
+  }
+
+  async #spans(
+    candidates: readonly Candidate[],
+    loaded: ReadonlyMap<number, Room>,
+    userId: string,
+    end: PositionVector,
   ): Promise<Span[]> {
+    const { left, states, unread } = this.#options;
+    // What came to a room while it was read is not told.
+    const moved = candidates.filter(
+      ({ wanted: { listed } }) =>
+        listed.member.membership === 'join' && listed.room.lastPosition > (end[listed.room.shard] ?? 0),
+    );
+    const ends = await states.at(
+      moved.map(({ wanted: { listed } }) => ({ room: listed.room.nid, upTo: end[listed.room.shard] ?? 0 })),
+    );
     const spans: Span[] = [];
-    for (const wanted of rooms) {
-      const { listed, sent, state, timelineLimit } = wanted;
-      const { room, member } = listed;
+    for (const { byCounts, isExpanded, isInitial, wanted: of } of candidates) {
+      const room = loaded.get(of.listed.room.nid);
+      if (room === undefined) continue;
+      const wanted = { ...of, listed: { ...of.listed, room } };
+      const { member } = wanted.listed;
       const upTo = end[room.shard] ?? 0;
-      const common = { room, member, isNew: false, upTo, end: room.stateChain, onlyLeave: false };
-      if (member.membership !== 'join') {
-        if (sent?.membership === member.membership) continue;
-        const section = member.membership === 'invite' || member.membership === 'knock' ? member.membership : 'leave';
-        if (section === 'leave') {
-          const plan = await this.#left.plan(listed, sent);
-          spans.push({ wanted, plan, isInitial: sent === undefined, isExpanded: false });
-          continue;
-        }
-        const plan = { ...common, section, isFull: true, after: 0 };
-        spans.push({ wanted, plan, isInitial: true, isExpanded: false });
-        continue;
+      const common = { room, member, isNew: false, upTo, end: ends.get(room.nid) ?? room.stateChain, onlyLeave: false };
+      if (member.membership === 'invite' || member.membership === 'knock') {
+        const plan = { ...common, section: member.membership, isFull: true, after: 0 };
+        spans.push({ wanted, plan, isInitial, isExpanded });
+      } else if (member.membership !== 'join') {
+        spans.push({ wanted, plan: await left.plan(wanted.listed, of.sent), isInitial, isExpanded });
+      } else {
+        if (byCounts && !areOthers(totals(await unread.counts(userId, room, upTo)), of.sent)) continue;
+        const after = isInitial || isExpanded ? 0 : (of.sent?.vector[room.shard] ?? 0);
+        spans.push({ wanted, plan: { ...common, section: 'join', isFull: isInitial, after }, isInitial, isExpanded });
       }
-      const isInitial = sent === undefined || sent.membership !== 'join';
-      const isExpanded = !isInitial && sent.timelineLimit < timelineLimit;
-      const after = isInitial || isExpanded ? 0 : (sent.vector[room.shard] ?? 0);
-      const hasNews =
-        isInitial ||
-        isExpanded ||
-        room.lastPosition > after ||
-        sent.isDm !== isDirect(room) ||
-        !StateWanted.from(sent.wanted).covers(state);
-      if (!hasNews && !(await this.#hasOtherCounts(wanted, userId, upTo))) continue;
-      spans.push({ wanted, plan: { ...common, section: 'join', isFull: isInitial, after }, isInitial, isExpanded });
     }
     return spans;
   }
-
-  async #hasOtherCounts({ listed: { room }, sent }: WantedRoom, userId: string, upTo: number): Promise<boolean> {
-    const counts = totals(await this.#unread.counts(userId, room, upTo));
-    return sent !== undefined && (counts.notification !== sent.notification || counts.highlight !== sent.highlight);
-  }
 }
+
+const areOthers = ({ highlight, notification }: UnreadCounts, sent: SentRoom | undefined): boolean =>
+  sent !== undefined && (notification !== sent.notification || highlight !== sent.highlight);
 
 /** A room's counts with those of its threads. */
 export const totals = (

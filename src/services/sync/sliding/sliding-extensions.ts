@@ -4,7 +4,8 @@ import type { DeviceKeyCounts, KeyCounts } from '#src/services/e2ee/device-keys/
 import type { DeviceInboxes } from '#src/services/e2ee/to-device/device-inboxes.ts';
 import type { FollowedThreads } from '#src/services/push/threads/followed-threads.ts';
 import { pageOfThreads, type ThreadPage } from '#src/services/push/threads/thread-page.ts';
-import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import type { RoomStub } from '#src/services/room-model/room/room-stub.ts';
 import type { ProfileChanges } from '#src/services/user-data/profiles/profile-changes.ts';
 import type { AccountDataEntry, UserAccountData } from '#src/services/user-data/account-data/user-account-data.ts';
 import type { DeviceListDelta, DeviceListDeltas } from '../device-lists/device-list-deltas.ts';
@@ -35,7 +36,7 @@ export interface ExtensionAnswers {
 
 /** A room that an answer may hold. */
 export interface ExtensionRoom {
-  readonly room: Room;
+  readonly room: RoomStub;
   readonly isJoined: boolean;
   /** It did not fit into this answer: it stays as it was sent, and what there is to tell of it comes with a later one. */
   readonly isDeferred: boolean;
@@ -58,6 +59,7 @@ export interface ExtensionSources {
   readonly followedThreads: Pick<FollowedThreads, 'begin' | 'peek' | 'load' | 'changed'>;
   readonly profileChanges: Pick<ProfileChanges, 'changed'>;
   readonly profileUpdates: ProfileUpdates;
+  readonly rooms: Pick<RoomRegistry, 'visit'>;
 }
 
 /** The span of positions of an answer. */
@@ -191,8 +193,8 @@ export class SlidingExtensions {
         wants: (field) => fields === undefined || fields.includes(field),
         whole: [
           ...(told?.due ?? []),
-          ...inSight.flatMap(({ room, met }) => met ?? joinedIn(room)),
-          ...(isWider(fields, told) ? inSight.flatMap(({ room, seen }) => seen ?? joinedIn(room)) : []),
+          ...(await this.#usersIn(inSight, ({ met }) => met)),
+          ...(isWider(fields, told) ? await this.#usersIn(inSight, ({ seen }) => seen) : []),
         ],
         since: told === undefined ? undefined : since,
         upTo,
@@ -231,6 +233,25 @@ export class SlidingExtensions {
     return found;
   }
 
+  /** Users of rooms, as far as they are named; else all users of this server who are in the room. */
+  async #usersIn(
+    rooms: readonly ExtensionRoom[],
+    named: (room: ExtensionRoom) => readonly string[] | undefined,
+  ): Promise<ReadonlySet<string>> {
+    const found = new Set<string>();
+    const whole: RoomStub[] = [];
+    for (const one of rooms) {
+      const some = named(one);
+      if (some === undefined) whole.push(one.room);
+      else for (const userId of some) found.add(userId);
+    }
+    await this.#sources.rooms.visit(whole, ({ members }) => {
+      for (const { userId, local, membership } of members.values())
+        if (local && membership === 'join') found.add(userId);
+    });
+    return found;
+  }
+
   #typing(rooms: readonly ExtensionRoom[], hidden: ReadonlySet<string>): ReadonlyMap<string, readonly string[]> {
     const found = new Map<string, readonly string[]>();
     for (const { room, sent } of rooms) {
@@ -242,12 +263,6 @@ export class SlidingExtensions {
     return found;
   }
 }
-
-/** Users of this server who are in a room. */
-const joinedIn = (room: Room): string[] =>
-  Array.from(room.members.values()).flatMap(({ userId, local, membership }) =>
-    local && membership === 'join' ? [userId] : [],
-  );
 
 /** Whether a client asks for fields of profiles that it was not told of before. */
 const isWider = (fields: readonly string[] | undefined, told: ToldProfiles | undefined): boolean =>

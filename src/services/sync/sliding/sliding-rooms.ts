@@ -11,11 +11,18 @@ import { beginOfTimeline } from '../sections/timeline-window.ts';
 import type { EventEncoder } from '../sections/event-encoder.ts';
 import { heroesOf } from '../sections/room-summary.ts';
 import type { StrippedStateSource } from '../sections/stripped-state.ts';
-import type { UnreadSource } from '../sections/unread.ts';
 import type { SectionDraft, VisibleTimelines } from '../sections/visible-timelines.ts';
 import type { SentRoom } from './connection.ts';
 import type { Hero, RoomAnswer } from './room-answer.ts';
-import { RoomSpans, type Span, totals, type UnreadCounts, type WantedRoom } from './room-spans.ts';
+import {
+  type Candidate,
+  RoomSpans,
+  type RoomSpansOptions,
+  type Span,
+  totals,
+  type UnreadCounts,
+  type WantedRoom,
+} from './room-spans.ts';
 import { isNewsAfter, newMembersIn, removedOf, type SentState, stateToSend } from './sent-state.ts';
 import type { LeftRooms } from './left-rooms.ts';
 import { NOTHING_RESOLVED, type Resolved, type ResolvedStates } from './resolved-state.ts';
@@ -35,14 +42,13 @@ export interface AnsweredRoom {
   readonly met: readonly string[] | undefined;
 }
 
-export interface SlidingRoomsOptions {
+export interface SlidingRoomsOptions extends RoomSpansOptions {
   /** Bytes of states of an answer. */
   readonly mostBytes: number;
   readonly loader: EventLoader;
   readonly filters: SyncFilters;
   readonly timelines: VisibleTimelines;
   readonly encoder: EventEncoder;
-  readonly unread: UnreadSource;
   readonly stripped: StrippedStateSource;
   readonly left: LeftRooms;
   readonly resolved: ResolvedStates;
@@ -71,14 +77,13 @@ export class SlidingRooms {
     request: Pick<SectionRequest, 'user' | 'userId' | 'deviceId' | 'ignored'>,
     before: PositionVector | undefined,
     end: { readonly vector: PositionVector; readonly count: number },
-    isDirect: (room: Room) => boolean,
+    isDirect: (room: Pick<Room, 'roomId'>) => boolean,
     loopYield: LoopYield,
-  ): Promise<{ readonly answered: readonly AnsweredRoom[]; readonly deferred: ReadonlySet<Room> }> {
-    const { mostBytes, unread } = this.#options;
-    const found = await this.#spans.find(rooms, request.userId, end.vector, isDirect);
-    if (found.length === 0) return { answered: [], deferred: NONE };
-    const spans = await firstOf(found, request.userId, mostBytes, loopYield);
-    const deferred = new Set(found.slice(spans.length).map(({ plan }) => plan.room));
+  ): Promise<{ readonly answered: readonly AnsweredRoom[]; readonly deferred: ReadonlySet<number> }> {
+    const { unread } = this.#options;
+    const candidates = this.#spans.candidates(rooms, request.userId, end.vector, isDirect);
+    const { spans, deferred } = await this.#thatFit(candidates, request.userId, end.vector, loopYield);
+    if (spans.length === 0) return { answered: [], deferred };
     const drafts = await this.#drafts(spans, request);
     const joined = spans.filter(({ plan }) => plan.section === 'join').map(({ plan }) => plan.room);
     if (joined.length > 1) await unread.load(request.userId, joined);
@@ -152,6 +157,29 @@ export class SlidingRooms {
       await loopYield.after(CHARACTERS_OF_ROOM + (answer.timeline?.length ?? 0));
     }
     return { answered, deferred };
+  }
+
+  /** The first rooms that have news, as many as fit, and the numbers of the others. */
+  async #thatFit(
+    candidates: readonly Candidate[],
+    userId: string,
+    end: PositionVector,
+    loopYield: LoopYield,
+  ): Promise<{ readonly spans: readonly Span[]; readonly deferred: ReadonlySet<number> }> {
+    let spans: readonly Span[] = [];
+    let at = 0;
+    while (spans.length === 0 && at < candidates.length) {
+      const read = await this.#spans.read(candidates.slice(at), userId, end);
+      at += read.looked;
+      spans = read.spans;
+    }
+    if (spans.length === 0) return { spans, deferred: NONE };
+    const first = await firstOf(spans, userId, this.#options.mostBytes, loopYield);
+    const deferred = [
+      ...spans.slice(first.length).map(({ plan }) => plan.room.nid),
+      ...candidates.slice(at).map(({ wanted }) => wanted.listed.room.nid),
+    ];
+    return { spans: first, deferred: deferred.length === 0 ? NONE : new Set(deferred) };
   }
 
   /** The state of a room in the answer; large states are written in several turns of the event loop. */
@@ -308,7 +336,7 @@ const heroOf = (room: Room, userId: string, loaded: ReadonlyMap<number, StoredEv
   return { userId, displayname: text('displayname'), avatarUrl: text('avatar_url') };
 };
 
-const NONE: ReadonlySet<Room> = new Set();
+const NONE: ReadonlySet<number> = new Set();
 
 /** The first rooms whose states have about as many bytes as an answer has, and one in any case. */
 const firstOf = async (

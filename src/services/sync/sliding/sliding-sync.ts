@@ -21,8 +21,8 @@ import type { ConnectionStore } from './connection-store.ts';
 import type { NotJoinedRooms } from './not-joined-rooms.ts';
 import { combined, type CombinedWish } from './required-state.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
-import type { RoomActivity } from './room-activity.ts';
-import { ListContext, listedRoom, type ListedRoom, windowed } from './room-lists.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import { ListContext, type ListedRoom, type RoomListings, windowed } from './room-lists.ts';
 import type { ExtensionAnswers, ExtensionRoom, SlidingExtensions } from './sliding-extensions.ts';
 import type { RoomWish, SlidingRequest } from './sliding-request.ts';
 import type { RoomAnswer } from './room-answer.ts';
@@ -55,7 +55,8 @@ export interface SlidingSyncOptions {
   readonly writer: Pick<Writer, 'committed'>;
   readonly ephemeral: EphemeralSource;
   readonly clock: Clock;
-  readonly activity: RoomActivity;
+  readonly listings: RoomListings;
+  readonly rooms: Pick<RoomRegistry, 'visit'>;
   readonly notJoinedRooms: NotJoinedRooms;
   readonly timers: Timers;
   readonly logger: Logger;
@@ -222,26 +223,30 @@ export class SlidingSync {
     state: ConnectionState,
     loopYield: LoopYield,
   ): Promise<Computed> {
-    const { accountData, activity, ephemeral, extensions, notJoinedRooms, slidingRooms, writer } = this.#options;
+    const {
+      accountData,
+      ephemeral,
+      extensions,
+      listings,
+      notJoinedRooms,
+      rooms: roomRegistry,
+      slidingRooms,
+      writer,
+    } = this.#options;
     const { userId, deviceId } = request;
     const data = accountData.peek(userId) ?? (await accountData.load(userId));
     const outside = await notJoinedRooms.find(user, data, request, state);
     const hidden = ignoredBy(data);
-    const now = this.#options.clock.now();
-    const listed = [
-      ...[...user.joined.values()].flatMap((room) => {
-        const member = room.member(userId);
-        return member?.membership === 'join' ? listedRoom(room, member, now, activity) : [];
-      }),
-      ...outside.listed,
-    ].toSorted((a, b) => b.activity - a.activity || b.room.nid - a.room.nid);
-    const context = new ListContext(data, listed);
+    const listed = [...(await listings.joined(user)), ...outside.listed].toSorted(
+      (a, b) => b.activity - a.activity || b.room.nid - a.room.nid,
+    );
+    const context = await ListContext.of(data, listed, roomRegistry);
     const { lists, wanted } = await wishesOf(request, context, listed, outside.left, loopYield);
     const combinedOf = await combinedWishes(wanted, userId, loopYield);
     // From here to the reading of rooms one turn of the event loop: everything that is told lies before this end.
     const end = { vector: writer.committed(), count: ephemeral.current };
     // Joins and leaves during the computation of lists come with the next answer.
-    const all = wanted.filter(({ listed: { member, room } }) => isSameMember(room.member(userId), member));
+    const all = wanted.filter(({ listed: { member, room } }) => isSameMember(user.memberships.get(room.nid), member));
     const rooms = all.map((one): WantedRoom => {
       const { listed: of, lists: names } = one;
       const { timelineLimit, state: stateWanted } = combinedOf.get(one) ?? combined(one.wishes, userId);
@@ -256,16 +261,16 @@ export class SlidingSync {
       loopYield,
     );
     const metOf = new Map(answered.map(({ met, sent }) => [sent, met]));
-    const sentOf = new Map(answered.map(({ answer, sent }) => [answer.listed.room, sent]));
+    const sentOf = new Map(answered.map(({ answer, sent }) => [answer.listed.room.nid, sent]));
     const extensionRooms = all.map(({ listed: { room, member }, lists: names, isSubscribed }, index): ExtensionRoom => {
       const sent = state.rooms.get(room.nid);
-      const now = sentOf.get(room);
+      const now = sentOf.get(room.nid);
       return {
         room,
         isJoined: member.membership === 'join',
         lists: names,
         isSubscribed,
-        isDeferred: deferred.has(room),
+        isDeferred: deferred.has(room.nid),
         sent,
         met: now === undefined ? [] : metOf.get(now),
         seen: rooms[index]?.state.lazyMembers === true ? [...((now ?? sent)?.lazy.keys() ?? [])] : undefined,
@@ -281,14 +286,13 @@ export class SlidingSync {
       hidden,
     );
     const hasOtherCounts = lists.some(({ name, count }) => state.counts.get(name) !== count);
-    const answeredRooms = new Set(answered.map(({ answer }) => answer.listed.room));
     return {
       lists,
       rooms: answered,
       extensions: extended.answers,
       known: { keys: extended.keys, profiles: extended.profiles },
       quiet: rooms.filter(
-        ({ listed: { room }, sent }) => sent !== undefined && !answeredRooms.has(room) && !deferred.has(room),
+        ({ listed: { room }, sent }) => sent !== undefined && !sentOf.has(room.nid) && !deferred.has(room.nid),
       ),
       end,
       isEmpty: state.vector !== undefined && answered.length === 0 && !extended.isNews && !hasOtherCounts,

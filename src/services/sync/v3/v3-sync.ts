@@ -113,7 +113,7 @@ class V3Encoder implements SyncEncoder<string> {
   #content(): readonly unknown[] {
     const content: unknown[] = [];
     for (const { plan, parts } of this.#rooms) {
-      content.push(plan.room, plan.section);
+      content.push(plan.room.stub, plan.section);
       for (const { part } of parts) content.push(part);
     }
     for (const { part } of this.#general) content.push(part);

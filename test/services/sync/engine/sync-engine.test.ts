@@ -5,12 +5,15 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ALICE, BOB, makeRoom, membership, message, SERVER, topic } from '#test/support/event-services.ts';
+import { ROOM_CACHE_BYTES, RoomEviction } from '#test/support/room-eviction.ts';
 import { ModelClient } from './model-client.ts';
 import { type SyncBody, syncRequest, type SyncWorld, syncWorld } from './sync-world.ts';
 
 const user = (n: number): string => `@user${n}:${SERVER}`;
 /** Whoever waits as long as this was not woken: the test ends before. */
 const NEVER_MS = 3_600_000;
+/** A process whose rooms can be evicted. */
+const SMALL = { roomCacheBytes: ROOM_CACHE_BYTES };
 const turn = (): Promise<void> =>
   new Promise((resolve) => {
     setImmediate(resolve);
@@ -21,12 +24,14 @@ describe('the sync engine', function () {
   let clone: TestDatabase;
   let admin: pg.Client;
   let world: SyncWorld;
+  let eviction: RoomEviction;
 
   before(async () => {
     clone = await cloneDatabase();
     admin = new pg.Client({ connectionString: clone.url });
     await admin.connect();
-    world = await syncWorld(clone.database);
+    world = await syncWorld(clone.database, SMALL);
+    eviction = await RoomEviction.prepare(world);
   });
   after(async () => {
     await admin.end();
@@ -88,7 +93,7 @@ describe('the sync engine', function () {
       step: fc.oneof(
         { weight: 30, arbitrary: act },
         { weight: 20, arbitrary: look },
-        { weight: 1, arbitrary: fc.constant('restart' as const) },
+        { weight: 1, arbitrary: fc.constantFrom('restart' as const, 'evict' as const) },
       ),
       turns: fc.constantFrom(0, 0, 1, 3, 20),
     }),
@@ -96,11 +101,11 @@ describe('the sync engine', function () {
   );
 
   const perform = async (
-    rooms: readonly Room[],
+    rooms: readonly string[],
     name: (n: number) => string,
     { what, actor, target, room: n, repeat }: typeof act extends fc.Arbitrary<infer A> ? A : never,
   ): Promise<void> => {
-    const room = rooms[n]!;
+    const room = (await world.rooms.byId(rooms[n]!))!;
     const [by, of] = [name(actor), name(target)];
     const { events } = world;
     for (let i = 0; i < repeat; i++) {
@@ -130,10 +135,10 @@ describe('the sync engine', function () {
       fc.asyncProperty(steps, async (all) => {
         const run = (runs += 1);
         const name = (n: number): string => `@user${n}.${run}:${SERVER}`;
-        let rooms = [
-          await makeRoom(world, name(0)),
-          await makeRoom(world, name(0), '10'),
-          await makeRoom(world, name(0)),
+        const rooms = [
+          (await makeRoom(world, name(0))).roomId,
+          (await makeRoom(world, name(0), '10')).roomId,
+          (await makeRoom(world, name(0))).roomId,
         ];
         const clients = Array.from(
           { length: 8 },
@@ -151,8 +156,11 @@ describe('the sync engine', function () {
         for (const { step, turns: pause } of all) {
           if (step === 'restart') {
             await Promise.all(running);
-            world = await syncWorld(clone.database);
-            rooms = await Promise.all(rooms.map(async (room) => (await world.rooms.byId(room.roomId))!));
+            world = await syncWorld(clone.database, SMALL);
+            continue;
+          }
+          if (step === 'evict') {
+            await eviction.evict(world.rooms);
             continue;
           }
           let work: Promise<void>;
@@ -171,7 +179,8 @@ describe('the sync engine', function () {
           for (let i = 0; i < 20 && !client.isCaughtUp; i++) await client.step({ limit: 7 });
           expect(client.isCaughtUp).to.equal(true);
         }
-        for (const room of rooms) {
+        for (const roomId of rooms) {
+          const room = (await world.rooms.byId(roomId))!;
           const { order, state } = await truth(room);
           for (const client of clients) client.compare(room, order, state);
         }
