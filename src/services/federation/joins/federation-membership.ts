@@ -37,7 +37,7 @@ import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import { memberEvent, type MemberEvents } from './member-events.ts';
 import type { SentInvites } from './sent-invites.ts';
 import { RefusalError, tryEach } from './server-attempts.ts';
-import { receivedRoomState } from './invite-room-state.ts';
+import { receivedRoomState, verifiedRoomState } from './invite-room-state.ts';
 
 const MEMBER = 'm.room.member';
 
@@ -378,7 +378,10 @@ export class FederationMembership implements RemoteMembership {
     );
     const answer = await api.sendKnock(server, { roomId, eventId: event.eventId, event: event.pdu });
     if (!answer.ok) throw new RefusalError(answer);
-    const state = receivedRoomState(answer.state, version);
+    // "Entries which are improperly signed or formatted SHOULD be removed by the server prior to supplying them over the Client-Server API."
+    const told = { version, roomId, state: answer.state, showsDoubtful: false };
+    const { shown } = await verifiedRoomState(this.#options.verifier, told);
+    const state = receivedRoomState(shown, version);
     return (await outOfBand.store({ roomId, version, event, state })) !== undefined;
   }
 

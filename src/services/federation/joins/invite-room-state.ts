@@ -1,4 +1,6 @@
 import { STRIPPED_STATE_TYPES, strippedState, type StrippedStateEvent } from '#src/protocol/events/stripped-state.ts';
+import { createdRoomId, type IdentifiedPdu, roomIdOf } from '#src/protocol/events/pdu.ts';
+import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
 import { fitsBytes } from '#src/protocol/identifiers/byte-length.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
@@ -7,6 +9,8 @@ import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
+/** Whole events of what is told of a room that are verified. */
+const MAX_VERIFIED = 20;
 /** Events of stripped state that are kept, and bytes of all of them together. */
 const MAX_EVENTS = 100;
 const MAX_BYTES = 32_768;
@@ -31,6 +35,50 @@ export const receivedRoomState = (
   }
   return told;
 };
+
+/** What another server tells of a room with an invite or a knock. */
+export interface ToldRoom {
+  readonly version: RoomVersion;
+  readonly roomId: string;
+  readonly state: JsonValue | undefined;
+  /** Whether whole events that are not valid are shown nevertheless. */
+  readonly showsDoubtful: boolean;
+}
+
+/**
+ * Verifies what another server tells of a room. Whole events are shown as they are accepted, redacted where their content is another than was
+ * signed. Stripped ones, which older servers send, say nothing that could be verified. Server-Server API, `invite_room_state`, `knock_room_state`.
+ *
+ * @returns what is shown of it, and what is wrong with it as the end of a sentence
+ */
+export const verifiedRoomState = async (
+  verifier: Pick<EventVerifier, 'verify'>,
+  { roomId, showsDoubtful, state, version }: ToldRoom,
+): Promise<{ readonly shown: readonly JsonValue[]; readonly fault: string | undefined }> => {
+  const told = (Array.isArray(state) ? state : []).slice(0, MAX_EVENTS).filter((one) => isJsonObject(one));
+  const whole = told.filter((event) => event['signatures'] !== undefined).slice(0, MAX_VERIFIED);
+  const verdicts = await verifier.verify(version, whole);
+  const valid = new Map<JsonObject, JsonObject>();
+  const faults: string[] = [];
+  for (const [index, one] of whole.entries()) {
+    const verdict = verdicts[index];
+    if (verdict?.ok !== true) faults.push(`has an event that is not valid: ${verdict?.reason ?? 'it is missing'}`);
+    else if (roomOf(version, verdict.event) !== roomId) faults.push('has an event of another room');
+    else valid.set(one, verdict.event.pdu);
+  }
+  const isCreate = ({ state_key: key, type }: JsonObject): boolean => type === 'm.room.create' && key === '';
+  // Where the room's id is its hash, nothing but the whole event says so.
+  if (!told.some((event) => isCreate(event) && (valid.has(event) || !version.roomIdIsCreateHash)))
+    faults.unshift('has no m.room.create');
+  const isDoubtful = (event: JsonObject): boolean => event['signatures'] !== undefined && !valid.has(event);
+  const shown = told.filter((event) => showsDoubtful || !isDoubtful(event)).map((event) => valid.get(event) ?? event);
+  return { shown, fault: faults[0] };
+};
+
+const roomOf = (version: RoomVersion, event: IdentifiedPdu): string | undefined =>
+  event.pdu.type === 'm.room.create' && version.roomIdIsCreateHash
+    ? createdRoomId(event.eventId)
+    : roomIdOf(version, event);
 
 const stripped = (one: JsonValue, version: RoomVersion): StrippedStateEvent | undefined => {
   if (!isJsonObject(one)) return undefined;

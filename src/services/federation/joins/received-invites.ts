@@ -3,7 +3,7 @@ import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { countersigned, type PduSigner } from '#src/protocol/events/build-pdu.ts';
 import { hasRightContentHash } from '#src/protocol/events/event-hashes.ts';
-import { createdRoomId, type IdentifiedPdu, type Pdu, roomIdOf } from '#src/protocol/events/pdu.ts';
+import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
 import { isRoomId, isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
@@ -23,7 +23,7 @@ import type { Database } from '#src/storage/database.ts';
 import { pendingInvites } from '#src/storage/federation/unjoined-rooms.ts';
 import type { OutOfBandMemberships } from './out-of-band-memberships.ts';
 import { candidatesFor } from './join-candidates.ts';
-import { receivedRoomState } from './invite-room-state.ts';
+import { receivedRoomState, verifiedRoomState } from './invite-room-state.ts';
 import { invalidMembership } from './invalid-membership.ts';
 
 const MEMBER = 'm.room.member';
@@ -88,11 +88,11 @@ export class ReceivedInvites {
     await this.#assertTakes(target, room);
     await policy.mayBeInvitedFrom(event.eventId, roomId, event.pdu);
     await invitePermission.assertInvitable(target, event.pdu.sender);
-    await this.#checkState(version, invite);
+    const told = await this.#roomState(version, invite);
     const signed = countersigned(version, { ...event.pdu }, signer);
     // The invite to a room that this server is in arrives by a transaction as well.
     if (room?.isResident !== true) {
-      const state = receivedRoomState(invite.state, version);
+      const state = receivedRoomState(told, version);
       await outOfBand.store({ roomId, version, event: { eventId: event.eventId, pdu: signed as Pdu }, state });
     }
     return signed;
@@ -168,38 +168,17 @@ export class ReceivedInvites {
    * Checks `invite_room_state`: "SHOULD ... if the m.room.create event is missing", "events fail a signature check", "does not reside in
    * the same room". Servers in the field send stripped events still, which say nothing that could be checked.
    *
+   * @returns what of it the user is shown
    * @throws MatrixError M_INVALID_PARAM in rooms whose id is the hash of their create event; in others it is logged only
    */
-  async #checkState(version: RoomVersion, { origin, roomId, state }: ReceivedInvite): Promise<void> {
-    const fault = await this.#stateFault(version, roomId, state);
-    if (fault === undefined) return;
-    if (version.roomIdIsCreateHash) throw invalid(`invite_room_state ${fault}.`);
-    this.#options.logger.info('the stripped state of an invite could not be verified', {
-      origin,
-      room_id: roomId,
-      fault,
-    });
-  }
-
-  async #stateFault(version: RoomVersion, roomId: string, state: JsonValue | undefined): Promise<string | undefined> {
-    const events = Array.isArray(state) ? state.filter((one): one is JsonObject => isJsonObject(one)) : [];
-    if (!events.some(({ type, state_key: key }) => type === 'm.room.create' && key === ''))
-      return 'has no m.room.create';
-    const whole = events.filter((event) => event['signatures'] !== undefined).slice(0, MAX_CHECKED);
-    for (const verdict of await this.#options.verifier.verify(version, whole)) {
-      if (!verdict.ok) return `has an event that is not valid: ${verdict.reason}`;
-      const { event } = verdict;
-      const isHere =
-        event.pdu.type === 'm.room.create' && version.roomIdIsCreateHash
-          ? createdRoomId(event.eventId) === roomId
-          : roomIdOf(version, event) === roomId;
-      if (!isHere) return 'has an event of another room';
-    }
-    return undefined;
+  async #roomState(version: RoomVersion, { origin, roomId, state }: ReceivedInvite): Promise<readonly JsonValue[]> {
+    const { logger, verifier } = this.#options;
+    const { fault, shown } = await verifiedRoomState(verifier, { version, roomId, state, showsDoubtful: true });
+    if (fault !== undefined && version.roomIdIsCreateHash) throw invalid(`invite_room_state ${fault}.`);
+    if (fault !== undefined)
+      logger.info('the stripped state of an invite could not be verified', { origin, room_id: roomId, fault });
+    return shown;
   }
 }
-
-/** Events of what is told of a room that are checked. */
-const MAX_CHECKED = 20;
 
 const invalid = (message: string): MatrixError => new MatrixError('M_INVALID_PARAM', message);

@@ -25,6 +25,12 @@ const ANOTHER_MAY: ReadonlySet<string> = new Set([
   'M_UNABLE_DUE_TO_PARTIAL_STATE',
 ]);
 
+/**
+ * Errors that say that the request of this server is malformed, whose client is not to blame: "the Client-Server API request SHOULD fail with a
+ * 5xx error rather than being passed through". Server-Server API, `PUT /send_join`.
+ */
+const ABOUT_OUR_REQUEST: ReadonlySet<string> = new Set(['M_MISSING_PARAM', 'M_INVALID_PARAM']);
+
 const refusalOf = (error: unknown): FederationFailure | undefined =>
   error instanceof RefusalError ? error.failure : undefined;
 
@@ -62,7 +68,9 @@ export const tryEach = async <T>(
         errcode: failure.errcode,
         reason: failure.error,
       });
-      if (failure.kind !== 'refused' || (failure.status ?? 500) >= 500) silent ??= failure;
+      if (ABOUT_OUR_REQUEST.has(failure.errcode ?? ''))
+        silent ??= { ...failure, kind: 'bad_answer', error: `${server} does not take the request: ${failure.error}` };
+      else if (failure.kind !== 'refused' || (failure.status ?? 500) >= 500) silent ??= failure;
       else if (ANOTHER_MAY.has(failure.errcode ?? 'M_NOT_FOUND')) told ??= failure;
       else throw matrixErrorOf(failure);
     }

@@ -427,7 +427,7 @@ describe('handshakes with servers that are not in a room', function () {
       await a.account('mona');
       const roomId = `!${'h'.repeat(43)}`;
       const event = complete({ ...template(roomId, '@mona:a.test'), room_version: '12' });
-      for (const state of [[], [{ ...create(roomId), signatures: {} }]])
+      for (const state of [[], [create(roomId)], [{ ...create(roomId), signatures: {} }]])
         await refused(invite(event, { room_version: '12', invite_room_state: state }), 400, 'M_INVALID_PARAM');
     });
     it('are taken back by whom they came from, and by nobody else', async () => {

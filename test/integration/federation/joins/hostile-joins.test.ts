@@ -249,6 +249,30 @@ describe('joining through servers that are broken, or mean harm', function () {
       }));
       await fails(room, 403, 'M_FORBIDDEN');
     });
+    it('when the server says that our request is malformed: the next one is asked, and the client is not to blame', async () => {
+      for (const [method, path] of [
+        ['GET', 'v1/make_join'],
+        ['PUT', 'v2/send_join'],
+      ] as const)
+        for (const errcode of ['M_INVALID_PARAM', 'M_MISSING_PARAM']) {
+          const room = new JoinableRoom(p);
+          room.serveJoins();
+          const refuse = (partner: RemotePartner): void =>
+            partner.on(method, `/_matrix/federation/${path}/${encodeURIComponent(room.roomId)}/*`, () => ({
+              status: 400,
+              body: { errcode, error: 'no' },
+            }));
+          refuse(p);
+          await fails(room, 502, 'M_CONNECTION_FAILED');
+          const other = new JoinableRoom(p);
+          other.serveJoins();
+          q.on('GET', `/_matrix/federation/v1/make_join/${encodeURIComponent(other.roomId)}/*`, () => ({
+            status: 400,
+            body: { errcode, error: 'no' },
+          }));
+          expect((await join(other, ['q.test', 'p.test'])).status).to.equal(200);
+        }
+    });
     it('when this server knows none of the versions of rooms, and says which one the room has', async () => {
       const room = new JoinableRoom(p);
       p.on('GET', `/_matrix/federation/v1/make_join/${encodeURIComponent(room.roomId)}/*`, () => ({
@@ -445,6 +469,38 @@ describe('joining through servers that are broken, or mean harm', function () {
   });
 
   describe('a knock', () => {
+    for (const version of ['10', '12'])
+      it(`is answered with what the room is, of which nothing forged is shown (room version ${version})`, async () => {
+        const room = new JoinableRoom(p, version, 'knock');
+        const other = new JoinableRoom(p, version, 'knock');
+        const set = (type: string, content: JsonObject, more: object = {}): JsonObject =>
+          room.build({ type, sender: room.creator, stateKey: '', content, ...more }).pdu;
+        const stranger = generateSigningKey((count) => systemRandom.bytes(count));
+        const create = [...room.state.values()][0]!.pdu;
+        const told = [
+          create,
+          set('m.room.topic', { topic: 'as it was signed' }),
+          { ...set('m.room.name', { name: 'Signed' }), content: { name: 'Forged' } },
+          set('m.room.avatar', { url: 'mxc://p.test/forged' }, { signingKey: stranger }),
+          [...other.state.values()].find(({ pdu }) => pdu.type === 'm.room.join_rules')!.pdu,
+          { type: 'm.room.encryption', sender: room.creator, state_key: '', content: { algorithm: 'stripped' } },
+        ];
+        const path = encodeURIComponent(room.roomId);
+        p.on('GET', `/_matrix/federation/v1/make_knock/${path}/*`, () => ({
+          body: room.template('knock', '@alice:a.test'),
+        }));
+        p.on('PUT', `/_matrix/federation/v1/send_knock/${path}/*`, () => ({ body: { knock_room_state: told } }));
+        expect((await a.ask('alice', 'POST', `/knock/${path}?via=p.test`, {})).status).to.equal(200);
+        const { rooms } = await a.must('alice', 'GET', '/sync');
+        const shown = rooms.knock[room.roomId].knock_state.events.map(({ content, type }: Json) => [type, content]);
+        expect(shown.slice(0, -1)).to.deep.equal([
+          ['m.room.create', create['content']],
+          ['m.room.topic', { topic: 'as it was signed' }],
+          ['m.room.name', {}],
+          ['m.room.encryption', { algorithm: 'stripped' }],
+        ]);
+        expect(shown.at(-1)).to.deep.equal(['m.room.member', { membership: 'knock' }]);
+      });
     it('is refused by a server of which the room tells that it is in it, and by no other', async () => {
       const room = new JoinableRoom(p, '10', 'knock');
       const path = encodeURIComponent(room.roomId);
