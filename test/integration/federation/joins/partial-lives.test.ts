@@ -29,8 +29,11 @@ describe('the life of a room whose members are not known yet', function () {
   const enter = async (room: PartialRoom, token = 'alice'): Promise<void> => {
     await a.must(token, 'POST', `/join/${encodeURIComponent(room.roomId)}?via=p.test`, {});
   };
-  const joined = async (prepare: (room: PartialRoom) => void = () => undefined): Promise<PartialRoom> => {
-    const room = new PartialRoom(p, MEMBERS, ['p.test', 'q.test']);
+  const joined = async (
+    prepare: (room: PartialRoom) => void = () => undefined,
+    version = '10',
+  ): Promise<PartialRoom> => {
+    const room = new PartialRoom(p, MEMBERS, ['p.test', 'q.test'], version);
     prepare(room);
     await enter(room);
     expect((await a.services.rooms.byId(room.roomId))?.partial).not.to.equal(undefined);
@@ -136,6 +139,61 @@ describe('the life of a room whose members are not known yet', function () {
     await complete(room);
   });
 
+  const members = async (room: PartialRoom): Promise<Json> =>
+    Object.fromEntries(
+      (await a.must('alice', 'GET', `${at(room)}/members`)).chunk.map((event: Json) => [
+        event.state_key,
+        event.content.membership,
+      ]),
+    );
+  const everybody = (room: PartialRoom): Json =>
+    Object.fromEntries([room.creator, ...MEMBERS, '@alice:a.test'].map((userId) => [userId, 'join']));
+
+  it('shows an invite by a member of whom nothing is known yet, and lets the invited user in', async () => {
+    const room = await joined(undefined, '12');
+    await send(
+      room.add({
+        type: 'm.room.member',
+        sender: '@m1:p.test',
+        stateKey: '@bert:a.test',
+        content: { membership: 'invite' },
+      }),
+    );
+    const { rooms } = await a.must('bert', 'GET', `/sync?filter=${LAZY}`);
+    const stripped = rooms.invite[room.roomId].invite_state.events;
+    expect(stripped.map((event: Json) => event.state_key)).to.include.members(['@m1:p.test', '@bert:a.test']);
+    await enter(room, 'bert');
+    await complete(room);
+    expect(await members(room)).to.deep.equal({ ...everybody(room), '@bert:a.test': 'join' });
+  });
+
+  it('has the history that was known when all had left, and the members of now', async () => {
+    const room = new PartialRoom(p, MEMBERS, ['p.test', 'q.test'], '12');
+    await enter(room);
+    await complete(room);
+    await a.say('alice', room.roomId, 'then');
+    await a.must('alice', 'POST', `${at(room)}/leave`, {});
+    await federation.idle();
+    room.shut();
+    room.add({ type: 'm.room.member', sender: '@m2:p.test', stateKey: '@m2:p.test', content: { membership: 'leave' } });
+    room.enter('@m3:p.test');
+    room.ban('@m4:q.test');
+    await enter(room);
+    await send(room.say('@m3:p.test', 'now'));
+    const history = a.must('alice', 'GET', `${at(room)}/messages?dir=b&limit=50`);
+    const left = a.must('alice', 'GET', `${at(room)}/state/m.room.member/@m2:p.test`);
+    await complete(room);
+    expect((await left).membership).to.equal('leave');
+    expect(a.bodies(await history)).to.deep.equal(['now', 'then']);
+    await a.restart();
+    expect(await members(room)).to.deep.equal({
+      ...everybody(room),
+      '@m2:p.test': 'leave',
+      '@m3:p.test': 'join',
+      '@m4:q.test': 'ban',
+    });
+  });
+
   it('keeps what its state is made of when old history is purged, and is purged when its members are known', async () => {
     const room = await joined((one) => powerTo(one, {}));
     for (let n = 0; n < 3; n++) await a.say('alice', room.roomId, `${n}`);
@@ -162,8 +220,7 @@ describe('the life of a room whose members are not known yet', function () {
       );
     });
     await a.restart();
-    const { chunk } = await a.must('alice', 'GET', `${at(room)}/members`);
-    expect(chunk.map((event: Json) => event.state_key)).to.have.members([room.creator, ...MEMBERS, '@alice:a.test']);
+    expect(await members(room)).to.deep.equal(everybody(room));
     await a.say('alice', room.roomId, 'after');
     expect(a.bodies(await a.must('alice', 'GET', `${at(room)}/messages?dir=b&limit=9`))).to.deep.equal([
       'after',
