@@ -38,7 +38,7 @@ const UNTOLD = sql(
   'told_devices_missing',
   `select distinct d.user_id as "userId" from devices d where d.user_id = any($1::text[]) and not exists (
      select 1 from told_devices t where t.user_id = d.user_id and t.device_id = d.device_id and not t.deleted)
-   and exists (select 1 from device_keys k where k.user_id = d.user_id)`,
+   and ($2 or exists (select 1 from device_keys k where k.user_id = d.user_id))`,
 );
 const UPSERT = sql(
   'told_devices_upsert',
@@ -116,9 +116,13 @@ export const toldDevicesAfter = (
 ): Promise<(ToldDevice & { readonly userId: string })[]> =>
   database.query(AFTER, [lists.map(({ userId }) => userId), lists.map(({ after }) => after)]);
 
-/** Those of these users who have keys, and a device of which no server was told. */
-export const usersWithUntoldDevices = async (database: Database, userIds: readonly string[]): Promise<string[]> =>
-  (await database.query<{ userId: string }>(UNTOLD, [userIds])).map(({ userId }) => userId);
+/** Those of these users who have a device of which no server was told. @param withoutKeys also those who have no keys at all */
+export const usersWithUntoldDevices = async (
+  database: Database,
+  userIds: readonly string[],
+  withoutKeys: boolean,
+): Promise<string[]> =>
+  (await database.query<{ userId: string }>(UNTOLD, [userIds, withoutKeys])).map(({ userId }) => userId);
 
 /** Notes what other servers are told from now on, and keeps the newest `keepDeleted` of deleted devices. */
 export const tellDevices = async (

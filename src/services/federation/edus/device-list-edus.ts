@@ -154,16 +154,19 @@ export class DeviceListEdus implements EduSource {
   }
 
   /** Has all devices of local users sent to servers that share a room with them, and did not get their updates. */
-  async tell(userIds: readonly string[], destinations: readonly string[]): Promise<void> {
+  tell(userIds: readonly string[], destinations: readonly string[]): Promise<void> {
+    return this.#tell(userIds, destinations, false);
+  }
+
+  async #tell(userIds: readonly string[], destinations: readonly string[], withoutKeys: boolean): Promise<void> {
     const { allows, database, servers, wake } = this.#options;
     const allowed = destinations.filter((server) => allows(server));
     if (allowed.length === 0) return;
     const page = Math.max(1, Math.floor(NOTES_AT_ONCE / allowed.length));
     for (let from = 0; from < userIds.length; from += page) {
       const some = userIds.slice(from, from + page);
-      // While no server shared a room with them nothing was noted of devices without keys. Of users without any keys nobody needs the list: it is
-      // told when something changes.
-      const untold = await usersWithUntoldDevices(database, some);
+      // While no server shared a room with them nothing was noted of devices without keys.
+      const untold = await usersWithUntoldDevices(database, some, withoutKeys);
       const serversOf = await servers.of(untold);
       for (const userId of untold) await this.#publish(userId, [...serversOf(userId)]);
       const added = await database.writeAgain(async (tx) => {
@@ -178,9 +181,13 @@ export class DeviceListEdus implements EduSource {
     }
   }
 
-  /** Sends all devices of a user to the servers of a room that they have joined. */
+  /**
+   * Sends all devices of a user to the servers of a room that they have joined. Of a user without any keys nobody needs them at once: where it is not
+   * known yet who is in the room, they are told when something changes.
+   */
   async shareWith(roomNid: number, userId: string): Promise<void> {
-    await this.tell([userId], await this.#options.servers.broughtBy(roomNid, userId));
+    const { servers } = this.#options;
+    await this.#tell([userId], await servers.broughtBy(roomNid, userId), await servers.knowsMembersOf(roomNid));
   }
 
   async kept(): Promise<readonly string[]> {

@@ -31,6 +31,11 @@ export class SharingServers {
     return servers.filter((server) => !others.has(server));
   }
 
+  /** Whether all members of a room are known. */
+  async knowsMembersOf(roomNid: number): Promise<boolean> {
+    return (await this.#rooms.byNid(roomNid))?.partial === undefined;
+  }
+
   /** The servers that users of this one share a room with, by user; one statement, and another one for rooms that are not in memory. */
   async of(userIds: readonly string[]): Promise<(userId: string) => ReadonlySet<string>> {
     if (userIds.length === 0) return () => NONE;
