@@ -275,6 +275,8 @@ export class DeviceListEdus implements EduSource {
 
   async #publishAll(): Promise<void> {
     const { database, servers, writer } = this.#options;
+    // The change that woke this counts as committed only after those who listen were told.
+    await Promise.resolve();
     // What changes from now on comes again.
     const committed = writer.committed();
     while (this.#changed.size > 0 && !this.#publishing.isClosed) {

@@ -547,4 +547,14 @@ describe('what other servers are told beside events', () => {
     );
     expect(rows).to.deep.equal([]);
   });
+
+  it('takes no change for a new one after a restart that concerned no server when it was made', async () => {
+    const roomId = await a.room('rita/BOT', { preset: 'public_chat' });
+    await a.must('rita/OTHER', 'GET', '/account/whoami');
+    await federation.idle();
+    await remoteMember(a, roomId, '@user:p.test', 'join', p.signingKey);
+    await a.restart();
+    await federation.idle();
+    expect(edusOf('m.device_list_update').filter((edu) => edu.user_id === '@rita:a.test')).to.deep.equal([]);
+  });
 });
