@@ -135,17 +135,21 @@ const STATE_AT = sql(
 );
 const PAGE_BACK = sql(
   'events_page_back',
-  `select ${EVENT_COLUMNS} from events e
-   where e.room = $1 and (e.topo, e.nid) < ($2, $3) and e.nid <= $4 and e.flags & ${HIDDEN_FLAGS} = 0
-     and ($5::int[] is null or e.type = any($5)) and ($6::int[] is null or e.sender = any($6))
-   order by e.topo desc, e.nid desc limit $7`,
+  `select ${EVENT_COLUMNS} from (
+    select e.*, sum(octet_length(e.json)) over (order by e.topo desc, e.nid desc rows unbounded preceding) as bytes from events e
+    where e.room = $1 and (e.topo, e.nid) < ($2, $3) and e.nid <= $4 and e.flags & ${HIDDEN_FLAGS} = 0
+      and ($5::int[] is null or e.type = any($5)) and ($6::int[] is null or e.sender = any($6))
+    order by e.topo desc, e.nid desc limit $7
+  ) e where e.bytes - octet_length(e.json) < $8 order by e.topo desc, e.nid desc`,
 );
 const PAGE_FORTH = sql(
   'events_page_forth',
-  `select ${EVENT_COLUMNS} from events e
-   where e.room = $1 and (e.topo, e.nid) >= ($2, $3) and e.nid <= $4 and e.flags & ${HIDDEN_FLAGS} = 0
-     and ($5::int[] is null or e.type = any($5)) and ($6::int[] is null or e.sender = any($6))
-   order by e.topo, e.nid limit $7`,
+  `select ${EVENT_COLUMNS} from (
+    select e.*, sum(octet_length(e.json)) over (order by e.topo, e.nid rows unbounded preceding) as bytes from events e
+    where e.room = $1 and (e.topo, e.nid) >= ($2, $3) and e.nid <= $4 and e.flags & ${HIDDEN_FLAGS} = 0
+      and ($5::int[] is null or e.type = any($5)) and ($6::int[] is null or e.sender = any($6))
+    order by e.topo, e.nid limit $7
+  ) e where e.bytes - octet_length(e.json) < $8 order by e.topo, e.nid`,
 );
 /** A lateral table of the ids (`nids`) of the rows that make the state `s` up: its chain, as `protocol/wire/packed-state.ts` packs it. */
 export const ROWS_OF_STATE = `(
@@ -308,6 +312,8 @@ export interface PageQuery {
   readonly types: readonly number[] | undefined;
   readonly senders: readonly number[] | undefined;
   readonly limit: number;
+  /** Bytes of JSON after which it ends, one event at least; any number, when left out. */
+  readonly maxBytes?: number;
 }
 
 const pageValues = (page: PageQuery): unknown[] => [
@@ -318,6 +324,7 @@ const pageValues = (page: PageQuery): unknown[] => [
   page.types ?? null,
   page.senders ?? null,
   page.limit,
+  page.maxBytes ?? Number.MAX_SAFE_INTEGER,
 ];
 
 /** Events before `from` in topological order, nearest first. */

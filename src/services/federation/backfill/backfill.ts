@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { Ongoing } from '#src/kernel/background.ts';
 import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
+import { FairGate } from '#src/kernel/fair-gate.ts';
 import { Gate } from '#src/kernel/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Metrics } from '#src/kernel/metrics.ts';
@@ -24,6 +25,7 @@ import type { WholeState } from '#src/services/room-model/room/whole-state.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
+import { firstAnswers } from './first-answers.ts';
 import { backwardExtremities, hasBackwardExtremities } from '#src/storage/federation/backward-extremities.ts';
 
 export interface BackfillOptions {
@@ -59,6 +61,11 @@ const MAX_PAUSE_MS = 3_600_000;
 const REMEMBERED_ROOMS = 5_000;
 /** Milliseconds for which a page waits for the state of a room that was just joined. */
 const PATIENCE_MS = 20_000;
+/** Milliseconds for which a page waits for what other servers have; then it shows what is here, and the next one finds what came. */
+const PAGE_MS = 10_000;
+/** Pages for which others are asked at once: the answers are in memory. Users take turns; so many of one may wait. */
+const PAGES_AT_ONCE = 16;
+const MAX_WAITING = 50;
 /** How long after a join or a gap a room is filled behind the requests: who reads at once has it fetched at once, and what comes late may close the gap. */
 const BEHIND_MS = 60_000;
 /** Single events that are looked for in a room, in so many milliseconds, and servers that are asked for each. */
@@ -80,6 +87,7 @@ export class Backfill implements PastSource {
   readonly #options: BackfillOptions;
   readonly #turns = new SerialByKey<number>();
   readonly #background = new Gate(BACKGROUND);
+  readonly #pages = new FairGate({ concurrency: PAGES_AT_ONCE, maxWaiting: MAX_WAITING });
   readonly #running = new Ongoing();
   /** Rooms that will be backfilled in the background. */
   readonly #waiting = new Map<number, Timer>();
@@ -87,6 +95,7 @@ export class Backfill implements PastSource {
   readonly #looks = new LRUCache<number, { readonly count: number; readonly until: number }>(atMost(REMEMBERED_ROOMS));
   readonly #closing = new AbortController();
   readonly #filled: Counter;
+  #asking = 0;
 
   constructor(options: BackfillOptions) {
     this.#options = options;
@@ -110,15 +119,57 @@ export class Backfill implements PastSource {
     return hasBackwardExtremities(this.#options.database, room.nid);
   }
 
-  async fill(room: Room, range: { readonly from: number; readonly to: number }): Promise<boolean> {
+  async fill(room: Room, range: { readonly from: number; readonly to: number }, userId: string): Promise<boolean> {
     if (!(await this.#options.wholeState.within(room, PATIENCE_MS))) return false;
-    // The second request finds what the first one fetched.
-    return this.#turns.run(room.nid, () => this.#fill(room, range, true));
+    const place = { party: userId, isPreferred: false };
+    return this.#inTime(false, (signal) => {
+      // The second request finds what the first one fetched. Whoever was answered meanwhile wants nothing any more.
+      const inTurn = (): Promise<boolean> =>
+        this.#turns.run(room.nid, async () => !signal.aborted && (await this.#fill(room, range, true)));
+      return this.#pages
+        .run(place, inTurn, () => new PagesWait())
+        .catch((error: unknown) => {
+          if (!(error instanceof PagesWait)) throw error;
+          return false;
+        });
+    });
+  }
+
+  /** What comes of it in the time that a user waits, or else `without`: then it goes on for those who come later, unless it minds the signal. */
+  async #inTime<T>(without: T, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { promise: late, resolve } = Promise.withResolvers<T>();
+    const isLate = new AbortController();
+    this.#asking += 1;
+    const timer = this.#options.timers.after(PAGE_MS, () => {
+      isLate.abort();
+      resolve(without);
+    });
+    const working = work(isLate.signal);
+    this.#running.add(
+      undefined,
+      working.then(
+        () => undefined,
+        () => undefined,
+      ),
+    );
+    return Promise.race([working, late]).finally(() => {
+      timer.cancel();
+      this.#asking -= 1;
+    });
+  }
+
+  /** How many users wait for what other servers have. */
+  get asking(): number {
+    return this.#asking;
   }
 
   async nearest(room: Room, ts: number, dir: 'f' | 'b'): Promise<string | undefined> {
-    const { fetcher, history } = this.#options;
     if (!(await this.#options.wholeState.within(room, PATIENCE_MS))) return undefined;
+    return this.#inTime(undefined, () => this.#nearest(room, ts, dir));
+  }
+
+  async #nearest(room: Room, ts: number, dir: 'f' | 'b'): Promise<string | undefined> {
+    const { fetcher, history } = this.#options;
     for (const server of fetcher.serversOf(room, [], 2)) {
       const found = await history.eventByTime(server, room.roomId, ts, dir);
       if (!found.ok) continue;
@@ -216,24 +267,25 @@ export class Backfill implements PastSource {
 
   /** @returns whether there is something that was not there before */
   async #fill(room: Room, range: { readonly from: number; readonly to: number }, isUrgent: boolean): Promise<boolean> {
-    const { clock, database, fetcher, history } = this.#options;
+    const { clock, database, fetcher, history, timers } = this.#options;
     const { signal } = this.#closing;
     const pause = this.#pauses.get(room.nid);
     if (pause !== undefined && clock.now() < pause.until) return false;
     const ends = await backwardExtremities(database, room.nid, range, MAX_ENDS);
     if (ends.length === 0) return false;
     const ids = ends.map(({ event_id: id }) => eventIdText(room.version, id));
-    for (const server of fetcher.serversOf(room, [], MAX_SERVERS)) {
-      if (signal.aborted) return false;
-      const answer = await history.backfill(server, room.roomId, ids, AT_ONCE, isUrgent);
-      if (!answer.ok) continue;
-      const events = await this.#pastOf(room, await fetcher.verified(room, answer.value), ids);
+    const ask = (server: string, giving: AbortSignal): ReturnType<HistoryApi['backfill']> =>
+      history.backfill(server, room.roomId, ids, { limit: AT_ONCE, isUrgent, signal: giving });
+    const servers = fetcher.serversOf(room, [], MAX_SERVERS);
+    for await (const { server, value } of firstAnswers(timers, servers, ask, signal)) {
+      const events = await this.#pastOf(room, await fetcher.verified(room, value), ids);
       const count = await this.#receive(room, events, server);
       if (count === 0) continue;
       this.#pauses.delete(room.nid);
       this.#filled.inc({}, count);
       return true;
     }
+    if (signal.aborted) return false;
     const lengthMs = Math.min(pause === undefined ? FIRST_PAUSE_MS : 2 * pause.lengthMs, MAX_PAUSE_MS);
     this.#pauses.set(room.nid, { until: clock.now() + lengthMs, lengthMs });
     return false;
@@ -300,6 +352,9 @@ export class Backfill implements PastSource {
     return past;
   }
 }
+
+/** So many pages of a user wait for other servers that one more is answered with what is here. */
+class PagesWait extends Error {}
 
 /** Until room version 2 ids of events name the servers that made them. */
 const serverIn = (eventId: string): readonly string[] => {

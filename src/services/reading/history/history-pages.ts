@@ -19,7 +19,7 @@ const FIRST_BATCH = 128;
 const MAX_BATCH = 500;
 const LARGE_EVENT = 8 * 1024;
 /** Bytes of events after which a page ends, unless `maxBytes` says otherwise. */
-const DEFAULT_MAX_BYTES = 8 * 1024 * 1024;
+const DEFAULT_MAX_BYTES = 2 * 1024 * 1024;
 /** Rows that are read in vain before an answer is given that says where to continue. */
 const MAX_SCANNED = 4000;
 
@@ -55,6 +55,12 @@ export interface HistoryPage {
   readonly end: TopologicalPosition;
   /** Nothing is left in this direction, or before the place where to stop. */
   readonly isEnd: boolean;
+}
+
+/** A page of what is stored here. */
+interface StoredPage extends HistoryPage {
+  /** It has as much as a page may have: what else there is comes with the next one. */
+  readonly isFull: boolean;
 }
 
 /** Whether an event lies at or past the place where a page has to stop. */
@@ -110,9 +116,9 @@ export class HistoryPages {
     let filled = await this.#read(request);
     if (!isOpen) return filled;
     for (let round = 0; round < MAX_FILLED; round++) {
-      const isComplete = filled.events.length >= limit;
+      const isComplete: boolean = filled.isFull;
       const range = { from: filled.isEnd || !isComplete ? 0 : filled.end.topo, to: from.topo };
-      const isFilled = await this.#past.fill(room, range);
+      const isFilled = await this.#past.fill(room, range, request.userId);
       // Where the page came to its end, others may have fetched what follows while this one waited for them.
       if (isFilled || !isComplete || filled.isEnd) filled = await this.#read(request);
       if (!isFilled) break;
@@ -121,11 +127,11 @@ export class HistoryPages {
     return filled.isEnd && (await this.#past.isOpen(room)) ? { ...filled, isEnd: false } : filled;
   }
 
-  async #read(request: PageRequest): Promise<HistoryPage> {
+  async #read(request: PageRequest): Promise<StoredPage> {
     const { room, userId, dir, stop, limit } = request;
     const found: VisibleEvent[] = [];
     let place = request.from;
-    if (limit <= 0) return { events: found, end: place, isEnd: false };
+    if (limit <= 0) return { events: found, end: place, isEnd: false, isFull: true };
     const upTo = Math.min(request.upTo, Number.MAX_SAFE_INTEGER);
     const types = await this.#types(request.filter);
     const ignored = await this.#ignoredUsers.of(userId);
@@ -141,12 +147,15 @@ export class HistoryPages {
         types,
         senders: undefined,
         limit: batch,
+        // What the page has no room for is not read either.
+        maxBytes: maxBytes - bytes,
       };
       const records = await (dir === 'b' ? pageBack : pageForth)(this.#database, page);
       const read = await this.#loader.adopt(records, () => room);
       const stopAt = stop === undefined ? -1 : read.findIndex((event) => isBeyond(event, stop, dir));
       const events = stopAt < 0 ? read : read.slice(0, stopAt);
-      const isLast = stopAt >= 0 || records.length < batch;
+      const isAll = records.length < batch && bytesOf(records) < page.maxBytes;
+      const isLast = stopAt >= 0 || isAll;
       const heard = ignored.size === 0 ? events : events.filter((event) => !isIgnored(event, ignored));
       const visible = await this.#visibility.visibleTo(room, userId, await this.#matching(request, heard));
       for (const one of visible) {
@@ -156,15 +165,16 @@ export class HistoryPages {
         return {
           events: found,
           end: placeAfter(one.event, dir),
-          isEnd: records.length < batch && one.event === read.at(-1),
+          isEnd: isAll && one.event === read.at(-1),
+          isFull: true,
         };
       }
       const last = events.at(-1);
       if (last !== undefined) place = placeAfter(last, dir);
-      if (isLast) return { events: found, end: place, isEnd: stopAt < 0 || found.length === 0 };
+      if (isLast) return { events: found, end: place, isEnd: stopAt < 0 || found.length === 0, isFull: false };
       batch = bytes > found.length * LARGE_EVENT ? FIRST_BATCH : MAX_BATCH;
     }
-    return { events: found, end: place, isEnd: false };
+    return { events: found, end: place, isEnd: false, isFull: false };
   }
 
   /** Types for the query, where that is sure to find all that the filter wants. */
@@ -195,6 +205,10 @@ export class HistoryPages {
     );
   }
 }
+
+/** As the database counts them. */
+const bytesOf = (records: readonly { readonly json: string }[]): number =>
+  records.reduce((sum, { json }) => sum + Buffer.byteLength(json), 0);
 
 /** Tokens stand between two events: backwards before the event itself, forwards after it. */
 const placeAfter = (event: StoredEvent, dir: 'b' | 'f'): TopologicalPosition => ({

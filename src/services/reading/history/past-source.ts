@@ -5,11 +5,12 @@ export interface PastSource {
   /** Whether something is missing before what is here of a room. */
   isOpen(room: Room): Promise<boolean>;
   /**
-   * Fetches what is missing before events of these depths.
+   * Fetches what is missing before events of these depths, as far as that is possible in a time that a user waits.
    *
+   * @param userId for whom: users take turns
    * @returns whether there is something that was not there before
    */
-  fill(room: Room, range: { readonly from: number; readonly to: number }): Promise<boolean>;
+  fill(room: Room, range: { readonly from: number; readonly to: number }, userId: string): Promise<boolean>;
   /** Fetches one event of a room, with the state before it. @returns whether it is here then */
   find(room: Room, eventId: string): Promise<boolean>;
   /**

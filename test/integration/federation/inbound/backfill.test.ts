@@ -11,7 +11,7 @@ describe('the history of a room that was joined through another server', functio
   let rooms = 0;
 
   before(async () => {
-    federation = await startFederation(['a.test', 'b.test']);
+    federation = await startFederation(['a.test', 'b.test', 'c.test']);
     a = federation.server('a.test');
     b = federation.server('b.test');
   });
@@ -128,6 +128,81 @@ describe('the history of a room that was joined through another server', functio
     } finally {
       federationClient.request = request;
     }
+  });
+
+  describe('of servers that say nothing', () => {
+    /** Does something while `silent` of the servers that are asked for history say nothing until nobody wants to know any more. */
+    const silently = async (
+      silent: number,
+      act: (asked: string[], given: string[]) => Promise<void>,
+    ): Promise<void> => {
+      const { federationClient } = b.services;
+      const request = federationClient.request.bind(federationClient);
+      const asked: string[] = [];
+      const given: string[] = [];
+      federationClient.request = async (wish) => {
+        if (!('path' in wish) || !wish.path.startsWith('/_matrix/federation/v1/backfill/')) return request(wish);
+        asked.push(wish.destination);
+        if (asked.length > silent) return request(wish);
+        const { promise, resolve } = Promise.withResolvers<void>();
+        wish.signal?.addEventListener('abort', () => resolve());
+        federation.clock.after(30_000, resolve);
+        await promise;
+        given.push(wish.destination);
+        return { ok: false, kind: 'unreachable', destination: wish.destination, error: 'given up' };
+      };
+      try {
+        await act(asked, given);
+      } finally {
+        federationClient.request = request;
+      }
+    };
+    const sharedRoom = async (): Promise<{ roomId: string; said: string[] }> => {
+      const roomId = await room();
+      const said = await says(roomId, 40);
+      const path = `/join/${encodeURIComponent(roomId)}?server_name=a.test`;
+      await federation.server('c.test').must('carol', 'POST', path, {});
+      await b.must('bob', 'POST', path, {});
+      await federation.idle();
+      return { roomId, said };
+    };
+
+    it('is told by another one, that is asked three seconds later', async () => {
+      const { roomId, said } = await sharedRoom();
+      await silently(1, async (asked, given) => {
+        const reading = page(b, 'bob', roomId, 'dir=b&limit=30');
+        await until('the first is asked', () => asked.length === 1);
+        await federation.clock.advance(2_999);
+        expect(asked).to.have.lengthOf(1);
+        await federation.clock.advance(1);
+        expect(ids((await reading).chunk)).to.include(said.at(-1));
+        expect(new Set(asked).size).to.equal(2);
+        // What the first one would say is not waited for by anybody.
+        await until('the first is given up', () => given.length === 1);
+        expect(given).to.deep.equal(asked.slice(0, 1));
+      });
+    });
+
+    it('is waited for ten seconds, then the page shows what is here, and its token continues', async () => {
+      const { roomId, said } = await sharedRoom();
+      await silently(9, async (asked) => {
+        const reading = page(b, 'bob', roomId, 'dir=b&limit=30');
+        const others = [1, 2, 3].map(() => page(b, 'bob', roomId, 'dir=b&limit=30'));
+        await until('the first is asked', () => asked.length === 1);
+        // Others who read the same ask nobody for themselves.
+        await until('they wait', () => b.services.backfill.asking === 4);
+        await federation.clock.advance(10_000);
+        const pages = await Promise.all([reading, ...others]);
+        for (const { chunk, end } of pages) {
+          expect(ids(chunk)).not.to.include(said[0]);
+          expect(end).to.be.a('string');
+        }
+        expect(asked).to.have.lengthOf(2);
+        await federation.clock.advance(60_000);
+        await b.idle();
+        expect(asked.length).to.be.at.most(4);
+      });
+    });
   });
 
   it('is found by a search once it is here, and what was redacted in it is not shown', async () => {
