@@ -303,6 +303,11 @@ const FIXED: readonly (readonly [string, string, string])[] = [
     '429 `M_LIMIT_EXCEEDED`',
   ],
   [
+    'transactions of requests with bodies of 32 KiB and more at once',
+    '1; users take turns, and nobody waits longer than 10 s',
+    '429 `M_LIMIT_EXCEEDED`',
+  ],
+  [
     'statements at once',
     '`database.pool_size`; the writer goes first, users take turns, and nobody waits longer than 10 s; `tsudoi_sql_pool_waiting`',
     '503 `M_UNKNOWN`',

@@ -17,6 +17,7 @@ interface Waiting {
  */
 export class ConnectionLine {
   readonly #timeoutMs: number;
+  readonly #tooLate: () => Error;
   readonly #timers: Pick<Timers, 'after'>;
   readonly #line = new RankedLine<Waiting>(MAX_WAITING, 2);
   #free: number;
@@ -26,8 +27,15 @@ export class ConnectionLine {
   /**
    * @param connections how many there are
    * @param timeoutMs how long one is waited for
+   * @param tooLate makes the error for who has waited so long; that of a database that is away, when left out
    */
-  constructor(connections: number, timeoutMs: number, timers: Pick<Timers, 'after'> = systemTimers) {
+  constructor(
+    connections: number,
+    timeoutMs: number,
+    timers: Pick<Timers, 'after'> = systemTimers,
+    tooLate: () => Error = noConnection,
+  ) {
+    this.#tooLate = tooLate;
     this.#timers = timers;
     this.#free = connections;
     this.#timeoutMs = timeoutMs;
@@ -54,7 +62,7 @@ export class ConnectionLine {
       const timer = this.#timers.after(this.#timeoutMs, () => {
         isOver = true;
         this.#gone += 1;
-        reject(tooLate());
+        reject(this.#tooLate());
       });
       const begin = (): boolean => {
         timer.cancel();
@@ -65,7 +73,7 @@ export class ConnectionLine {
       const name = work?.name ?? 'unnamed';
       if (this.#line.join(work?.party?.() ?? name, FIRST.has(name) ? 0 : 1, { begin })) return;
       timer.cancel();
-      reject(tooLate());
+      reject(this.#tooLate());
     });
   }
 
@@ -76,4 +84,4 @@ export class ConnectionLine {
 }
 
 /** As the pool says it. */
-const tooLate = (): Error => new Error('timeout exceeded when trying to connect');
+const noConnection = (): Error => new Error('timeout exceeded when trying to connect');

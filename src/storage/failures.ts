@@ -22,15 +22,18 @@ export const markConnectionError = (error: Error): void => {
 const CONNECTION_MESSAGE =
   /^Connection terminated|^timeout exceeded when trying to connect|^Client has encountered a connection error/;
 
+/** SQLSTATE class 08 and 57P0x. PostgreSQL, "Error Codes". */
+const CONNECTION_CODE = /^(08...|57P0.)$/;
+
 /**
- * Whether a query failed because the database was not reachable (any more), so that it is not known whether it took effect:
- * SQLSTATE class 08 and 57P0x (PostgreSQL, "Error Codes"), or the socket broke.
+ * Whether a query failed because the database was not reachable (any more), so that it is not known whether it took effect. An object store, a
+ * mail server or another server that is away has the codes of a broken socket as well: they count only for connections to the database.
  */
 export const isConnectionLoss = (error: unknown): boolean => {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    const { code } = cause as { code?: unknown };
-    if (typeof code === 'string' && (SYSTEM_CODES.has(code) || code.startsWith('08') || code.startsWith('57P0')))
-      return true;
+    const { [OF_CONNECTION]: isMarked } = cause as { [OF_CONNECTION]?: unknown };
+    const code = codeOf(cause);
+    if ((isMarked === true && SYSTEM_CODES.has(code)) || CONNECTION_CODE.test(code)) return true;
     if (CONNECTION_MESSAGE.test(cause.message)) return true;
   }
   return false;
@@ -59,9 +62,7 @@ export const violatesUnique = (error: unknown, constraint: string): boolean =>
   (error as { constraint?: unknown }).constraint === constraint;
 
 /** What PostgreSQL says when it cannot write: no space, no memory, no connection left, a standby, a broken disk. */
-const NO_WRITING = /^(53|25006$|58030$)/;
-/** The same, and that it cannot be reached. SQLSTATE alone, which has five characters. */
-const AWAY = /^(53...|08...|57P0.|25006|58030)$/;
+const NO_WRITING = /^(53...|25006|58030)$/;
 /** A character that its texts cannot hold (NUL), or a text that is too long for an index. */
 const NO_TEXT = new Set(['22021', '22P05', '54000']);
 
@@ -74,15 +75,10 @@ const codeOf = (error: unknown): string => {
 export const isUnavailable = (error: unknown): boolean =>
   isConnectionLoss(error) || NO_WRITING.test(codeOf(error)) || codeOf(error) === 'ENOSPC';
 
-/**
- * Whether the database, and nothing else, could not be reached or could not write. An object store, a mail server or a file that is not
- * there has the codes of a broken socket as well: they count only for connections to the database.
- */
+/** The same of the database and nothing else: a file system that is full has its own code. */
 export const isDatabaseAway = (error: unknown): boolean => {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    const { [OF_CONNECTION]: isMarked } = cause as { [OF_CONNECTION]?: unknown };
-    if (isMarked === true || CONNECTION_MESSAGE.test(cause.message) || AWAY.test(codeOf(cause))) return true;
-  }
+  if (isConnectionLoss(error)) return true;
+  for (let cause = error; cause instanceof Error; cause = cause.cause) if (NO_WRITING.test(codeOf(cause))) return true;
   return false;
 };
 

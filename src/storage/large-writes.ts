@@ -1,10 +1,21 @@
+import { systemTimers, type Timers } from '#src/kernel/timers.ts';
 import { currentWork, type Work } from '#src/kernel/work.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
+import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { ConnectionLine } from './connection-line.ts';
 
 /** Bytes of a request's body from which what it writes counts as large. */
 const LARGE_BYTES = 32 * 1024;
 /** Transactions of large requests at the same time. */
 const AT_ONCE = 1;
+const RETRY_AFTER_MS = 5_000;
+
+const tooLate = (): MatrixError =>
+  limitExceeded(
+    'large_writes',
+    RETRY_AFTER_MS,
+    'This server is busy storing other large requests: try again shortly, or with less at once.',
+  );
 
 /**
  * Transactions of requests with large bodies run one at a time, users in turn. What they write goes through the same write-ahead log as messages:
@@ -18,8 +29,8 @@ export class LargeWrites {
   readonly #running = new Set<Work>();
 
   /** @param timeoutMs how long a request waits for its turn */
-  constructor(timeoutMs: number) {
-    this.#line = new ConnectionLine(AT_ONCE, timeoutMs);
+  constructor(timeoutMs: number, timers: Pick<Timers, 'after'> = systemTimers) {
+    this.#line = new ConnectionLine(AT_ONCE, timeoutMs, timers, tooLate);
   }
 
   /** How many transactions wait for their turn. */
@@ -30,7 +41,7 @@ export class LargeWrites {
   /**
    * Runs a transaction of the request that is being handled when it is its turn; at once where the request is not large.
    *
-   * @throws when its turn does not come in time
+   * @throws MatrixError M_LIMIT_EXCEEDED when its turn does not come in time
    */
   run<T>(transaction: () => Promise<T>): Promise<T> {
     const work = currentWork();

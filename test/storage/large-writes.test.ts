@@ -1,6 +1,10 @@
 import { expect } from 'chai';
 import { doing, Work } from '#src/kernel/work.ts';
 import { type Database, sql } from '#src/storage/database.ts';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { isUnavailable } from '#src/storage/failures.ts';
+import { LargeWrites } from '#src/storage/large-writes.ts';
+import { ManualClock } from '#test/support/manual-clock.ts';
 import { InProcessServer } from '#test/support/in-process-server.ts';
 
 const SELECT = sql('test_large_writes', 'select $1::int as number');
@@ -50,6 +54,28 @@ describe('transactions of requests with large bodies', () => {
       gates.get(name)?.();
     }
     await Promise.all([first, ...others]);
+  });
+
+  it('are refused as too many when their turn does not come in time, and not as if the database were away', async () => {
+    const clock = new ManualClock();
+    const writes = new LargeWrites(10_000, clock);
+    const { promise: isOver, resolve } = Promise.withResolvers<void>();
+    const first = doing(request(LARGE, 'a'), () => writes.run(() => isOver));
+    const second = doing(request(LARGE, 'b'), () => writes.run(() => Promise.resolve())).catch(
+      (error: unknown) => error,
+    );
+    await clock.advance(10_000);
+    const refusal: unknown = await second;
+    expect(refusal).to.be.instanceOf(MatrixError);
+    const error = refusal as MatrixError;
+    expect([error.status, error.errcode, error.fields['retry_after_ms']]).to.deep.equal([
+      429,
+      'M_LIMIT_EXCEEDED',
+      5_000,
+    ]);
+    expect(isUnavailable(error)).to.equal(false);
+    resolve();
+    await first;
   });
 
   it('begin others within their transaction, read without waiting, and make no one wait after a failure', async () => {

@@ -1,12 +1,18 @@
 import { expect } from 'chai';
 import { Health } from '#src/app/ground/health.ts';
 import { sql } from '#src/storage/database.ts';
-import { toldOf } from '#src/storage/failures.ts';
+import { isDatabaseAway, markConnectionError, toldOf } from '#src/storage/failures.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 import { type Line, recordingLogger } from '#test/support/recording-logger.ts';
 
 const failure = (code: string): Error => Object.assign(new Error(`failed with ${code}`), { code });
+/** What a connection that PostgreSQL is not there for fails with. */
+const refused = (): Error => {
+  const error = failure('ECONNREFUSED');
+  markConnectionError(error);
+  return error;
+};
 const SELECT_TEXT = sql('test_select_text', 'select $1::text as text');
 
 describe('the health of the database', function () {
@@ -47,7 +53,8 @@ describe('the health of the database', function () {
   });
   it('tells clients of an outage to wait, and the log once for all of them', async () => {
     for (let count = 0; count < 20; count += 1) {
-      const told = health.explain(failure(['53100', '57P01', 'ECONNREFUSED', '25006'][count % 4]!));
+      const errors = [failure('53100'), failure('57P01'), refused(), failure('25006')];
+      const told = health.explain(errors[count % 4]);
       expect(told?.toBody()).to.include({ errcode: 'M_UNKNOWN', retry_after_ms: 5_000 });
       expect(told?.status).to.equal(503);
     }
@@ -56,6 +63,17 @@ describe('the health of the database', function () {
     ]);
     await clock.advance(10_000);
     expect(lines.at(-1)?.fields).to.include({ more: 19 });
+  });
+  it('is nothing that is said of an object store, a mail server or a file that cannot be reached', () => {
+    for (const code of ['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'ENOTFOUND', 'EPIPE', 'ENOENT', 'EHOSTUNREACH']) {
+      const leaked = new Error('the object store failed', { cause: failure(code) });
+      for (const error of [failure(code), leaked]) {
+        expect(health.explain(error), code).to.equal(undefined);
+        expect(isDatabaseAway(error), code).to.equal(false);
+      }
+    }
+    expect(isDatabaseAway(new Error('a query failed', { cause: refused() }))).to.equal(true);
+    expect(lines).to.deep.equal([]);
   });
   it('says of a text that cannot be stored that it is the text, and nothing of other errors', async () => {
     let error: unknown;
