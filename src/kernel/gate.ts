@@ -30,3 +30,26 @@ export class Gate {
     return this.#line.length;
   }
 }
+
+/** Limits concurrency for each key: what has one key waits for nothing that has another. */
+export class GateByKey<K> {
+  readonly #limit: number;
+  readonly #gates = new Map<K, { readonly gate: Gate; users: number }>();
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Runs `work` when there is room for it. */
+  async run<T>(key: K, work: () => Promise<T>): Promise<T> {
+    const known = this.#gates.get(key) ?? { gate: new Gate(this.#limit), users: 0 };
+    this.#gates.set(key, known);
+    known.users += 1;
+    try {
+      return await known.gate.run(work);
+    } finally {
+      known.users -= 1;
+      if (known.users === 0) this.#gates.delete(key);
+    }
+  }
+}

@@ -24,6 +24,7 @@ import type { Outbound } from './outbound.ts';
 
 /** Hosts whose `/.well-known/matrix/server` is requested at the same time. */
 const DISCOVERIES = 128;
+const DISCOVERY_CONNECT_MS = 5_000;
 /** Bytes of the cache of server keys: the keys that were requested longest ago are dropped first. */
 const MAX_KEY_BYTES = 128 * 1024 * 1024;
 const SWEEP_MS = 6 * 3_600_000;
@@ -74,14 +75,24 @@ export function composeServers(below: Platform & ServerFiles & Outbound): Slice<
     resolve: below.nameResolver.addresses,
   };
   // A limit of its own: hosts that do not answer must not hold up other requests.
-  const discoveryHttp = new OutboundHttp({ ...guarded, perOrigin: 1, concurrency: DISCOVERIES });
+  const discoveryHttp = new OutboundHttp({
+    ...guarded,
+    perOrigin: 1,
+    concurrency: DISCOVERIES,
+    connectMs: DISCOVERY_CONNECT_MS,
+  });
   const federationClient = new FederationClient({
     serverName,
     signingKey: signingKeys[0],
     verdictOn: (name) => serverPolicy.verdictOn(name),
     discovery: new ServerDiscovery({
       staticHosts,
-      wellKnown: new WellKnownServers({ http: discoveryHttp, clock, resolve: guarded.resolve }),
+      wellKnown: new WellKnownServers({
+        http: discoveryHttp,
+        clock,
+        resolve: guarded.resolve,
+        concurrency: DISCOVERIES,
+      }),
       records: new ServiceRecords({ clock, random, resolve: (name) => below.nameResolver.services(name) }),
     }),
     backoff,

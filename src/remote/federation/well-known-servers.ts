@@ -2,7 +2,10 @@ import { atMost } from '#src/kernel/at-most.ts';
 import { CountedCache } from '#src/kernel/counted-cache.ts';
 import { timeOfHttpDate } from '#src/kernel/dates.ts';
 import type { Clock } from '#src/kernel/clock.ts';
+import { FairGate } from '#src/kernel/fair-gate.ts';
+import { GateByKey } from '#src/kernel/gate.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
+import { currentWork } from '#src/kernel/work.ts';
 import { parseServerName, type ServerName } from '#src/protocol/identifiers/server-name.ts';
 import type { Resolve } from '../name-resolver.ts';
 import type { OutboundAnswer, OutboundFailure, OutboundHttp } from '../outbound-http.ts';
@@ -14,6 +17,8 @@ export interface WellKnownServersOptions {
   readonly resolve: Resolve;
   /** Instead of 443. */
   readonly port?: number | undefined;
+  /** Hosts that are asked at the same time; default 128. */
+  readonly concurrency?: number;
 }
 
 /** A parsed server name, with its text. */
@@ -45,16 +50,24 @@ const FRESH_PART = 0.8;
 const MAX_HOSTS = 20_000;
 const MAX_BODY_BYTES = 51_200;
 const MAX_REDIRECTS = 10;
-const TIMEOUTS = { headersMs: 10_000, bodyMs: 5_000, totalMs: 20_000 };
+/** What many wait for behind it is a small file. */
+const TIMEOUTS = { headersMs: 5_000, bodyMs: 5_000, totalMs: 10_000 };
+const CONCURRENCY = 128;
+/** Hosts that are asked at the same time for one user, or for one kind of work: hosts that say nothing hold up who has asked for them. */
+const PER_PARTY = 16;
+const MAX_WAITING = 5_000;
 
 /** Where hosts delegate Matrix to, as their `/.well-known/matrix/server` says. Server-Server API, "Resolving server names", 3. */
 export class WellKnownServers {
   readonly #options: WellKnownServersOptions;
   readonly #known = new CountedCache<string, Known>('well_known_servers', atMost(MAX_HOSTS));
   readonly #asking = new OnceByKey<string, Known>();
+  readonly #parties = new GateByKey<string>(PER_PARTY);
+  readonly #places: FairGate;
 
   constructor(options: WellKnownServersOptions) {
     this.#options = options;
+    this.#places = new FairGate({ concurrency: options.concurrency ?? CONCURRENCY, maxWaiting: MAX_WAITING });
   }
 
   /** The server name to which a host delegates; undefined when it does not delegate, or that cannot be found out. */
@@ -109,16 +122,33 @@ export class WellKnownServers {
     const isThere = await resolve(hostname).catch(() => []);
     if (isThere.length === 0) return failure('unresolved', `the address of ${hostname} could not be found`);
     const host = port === undefined ? hostname : `${hostname}:${port}`;
-    return http.request({
-      method: 'GET',
-      url: `https://${host}/.well-known/matrix/server`,
-      headers: { accept: 'application/json' },
-      maxBodyBytes: MAX_BODY_BYTES,
-      maxRedirects: MAX_REDIRECTS,
-      timeouts: TIMEOUTS,
-    });
+    return this.#inTurn(() =>
+      http.request({
+        method: 'GET',
+        url: `https://${host}/.well-known/matrix/server`,
+        headers: { accept: 'application/json' },
+        maxBodyBytes: MAX_BODY_BYTES,
+        maxRedirects: MAX_REDIRECTS,
+        timeouts: TIMEOUTS,
+      }),
+    );
+  }
+
+  /** Those for whom hosts are asked take turns, and nobody has all places. */
+  #inTurn<T>(ask: () => Promise<T>): Promise<T | OutboundFailure> {
+    const work = currentWork();
+    const party = work?.party?.() ?? work?.name ?? '';
+    const tooMany = new TooManyWait();
+    return this.#parties
+      .run(party, () => this.#places.run<T | OutboundFailure>({ party, isPreferred: false }, ask, () => tooMany))
+      .catch((error: unknown) => {
+        if (error !== tooMany) throw error;
+        return failure('busy', 'this server looks for too many others already');
+      });
   }
 }
+
+class TooManyWait extends Error {}
 
 const nameIn = (body: Buffer): WrittenName | undefined => {
   try {
