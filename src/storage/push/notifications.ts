@@ -8,32 +8,32 @@ export interface NotifyingRecord {
   readonly room: number;
   readonly nid: number;
   readonly flags: number;
-  /** Milliseconds since the epoch, as its sender says. */
+  /** `origin_server_ts`, in milliseconds since the epoch. */
   readonly ts: number;
   /** The user's exception from the event's class. */
   readonly kind: number | null;
 }
 
-/** What of a room notifies: its events of class `notify` and above, those that highlight for everybody, or only exceptions. */
+/** Which events of a room notify: those of class `notify` and above, those that highlight for all users, or only exceptions. */
 export type RoomClasses = 'notify' | 'highlight' | 'none';
 
 export interface NotificationsQuery {
   readonly user: number;
   readonly rooms: readonly {
     readonly room: number;
-    /** Since when the user is in it: what was there before notified nobody. */
+    /** Position of the user's join: earlier events did not notify them. */
     readonly since: number;
     /** Only events up to this position. */
     readonly upTo: number;
     readonly classes: RoomClasses;
-    /** Whether what is said in threads notifies only by exceptions, and where it highlights for everybody. */
+    /** Whether events in threads notify only by exceptions, or where they highlight for all users. */
     readonly quietThreads: boolean;
-    /** Whether what is said in threads that the user follows notifies. MSC4306. */
+    /** Whether events in threads that the user follows notify. MSC4306. */
     readonly followedThreads: boolean;
   }[];
   /** Exceptions of this kind and above. */
   readonly leastKind: number;
-  /** Users whose events count for nothing. */
+  /** Users whose events do not count. */
   readonly without: readonly number[];
   /** Of each shard. */
   readonly limit: number;
@@ -81,7 +81,7 @@ const NOTIFICATIONS = sql(
   ) placed where place <= $12`,
 );
 
-/** What notified a user, of each shard that which came last. */
+/** Events that notified a user, the newest of each shard. */
 export const notificationsOf = (database: Database, query: NotificationsQuery): Promise<NotifyingRecord[]> => {
   const notify = query.rooms.filter(({ classes }) => classes === 'notify');
   const highlight = query.rooms.filter(({ classes }) => classes === 'highlight');

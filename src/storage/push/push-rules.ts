@@ -1,12 +1,12 @@
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
-/** A rule of a user, or what they changed of one of the server. */
+/** A user's own rule, or their changes of a default rule. */
 export interface PushRuleRecord {
   readonly user_nid: number;
   readonly kind: number;
   readonly rule_id: string;
-  /** Null for a rule of the server. */
+  /** Null for a default rule. */
   readonly place: number | null;
   readonly enabled: boolean | null;
   /** JSON. */
@@ -18,6 +18,6 @@ const OF_USERS = sql(
   'select user_nid, kind, rule_id, place, enabled, content from push_rules where user_nid = any($1::int[])',
 );
 
-/** What these users have changed of the default rules. */
+/** The rules of these users that differ from the default rules. */
 export const pushRulesOf = (database: Database, users: readonly number[]): Promise<PushRuleRecord[]> =>
   database.query<PushRuleRecord>(OF_USERS, [users]);

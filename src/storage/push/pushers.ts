@@ -1,11 +1,11 @@
 import { sql, type Database, type Tx } from '../database.ts';
 
-/** Where a user is told of notifications. */
+/** A pusher. Client-Server API, "Push Notifications". */
 export interface PusherRecord {
-  /** Of this server, unique for ever. */
+  /** Unique on this server, never used again. */
   readonly id: number;
   readonly userId: string;
-  /** The device that made it: it ends with that. Null for one that stays. */
+  /** The device that made it, and with which it is deleted. Null for one that stays. */
   readonly deviceId: string | null;
   readonly appId: string;
   readonly pushkey: string;
@@ -18,23 +18,23 @@ export interface PusherRecord {
   readonly data: string;
   /** Milliseconds since the epoch. */
   readonly createdTs: number;
-  /** When it was last set, likewise. */
+  /** When it was last set, in milliseconds since the epoch. */
   readonly updatedTs: number;
-  /** Whether it is told of anything (MSC3881). */
+  /** Whether it is enabled (MSC3881). */
   readonly enabled: boolean;
-  /** Its place among the pushes: what came up to there is no matter of its. */
+  /** Its place in the push log: earlier pushes do not concern it. */
   readonly since: number;
-  /** How much is unread, as it was told last. */
+  /** The unread count that it was last sent. */
   readonly told: number;
 }
 
-/** A pusher as it is read to be told of something. */
+/** A pusher as it is read for sending. */
 export interface KnownPusher extends PusherRecord {
-  /** Whether the account of its user is locked: nothing may be read there. */
+  /** Whether the account of its user is locked: it is sent nothing. */
   readonly isLocked: boolean;
 }
 
-/** A pusher as it is set. */
+/** A pusher as a client sets it. */
 export type PusherWish = Omit<PusherRecord, 'id' | 'since' | 'told' | 'updatedTs'>;
 
 const COLUMNS = `id, user_id as "userId", device_id as "deviceId", app_id as "appId", pushkey, kind, app_display_name as "appDisplayName",
@@ -72,7 +72,7 @@ const DELETE = sql(
   'delete from pushers where user_id = $1 and app_id = $2 and pushkey = $3 returning id',
 );
 const DELETE_BY_ID = sql('pusher_delete_by_id', 'delete from pushers where id = $1');
-// A mail address has one owner: nobody else takes it over, whatever they call their application.
+// A mail address has one owner: no other user takes it over, whatever their `app_id`.
 const DELETE_OTHERS = sql(
   'pusher_delete_others',
   `delete from pushers where user_id <> $1 and app_id = $2 and pushkey = $3 and kind <> 'email' returning id`,
@@ -101,7 +101,7 @@ export const pushersOf = (database: Database, userId: string): Promise<PusherRec
 export const pusherById = async (database: Database, id: number): Promise<KnownPusher | undefined> =>
   (await database.query<KnownPusher>(BY_ID, [id]))[0];
 
-/** Everybody's pushers, in order from after an id. */
+/** The pushers of all users with ids after this one, in order. */
 export const pushersPage = (database: Database, after: number, limit: number): Promise<PusherRecord[]> =>
   database.query<PusherRecord>(PAGE, [after, limit]);
 
@@ -125,7 +125,7 @@ export const putPusher = async (tx: Tx, pusher: PusherWish): Promise<PusherRecor
   return record;
 };
 
-/** Keeps what pushers were told of how much is unread. */
+/** Stores the unread counts that pushers were sent. */
 export const saveTold = async (database: Database, told: ReadonlyMap<number, number>): Promise<void> => {
   await database.query(TOLD, [[...told.keys()], [...told.values()]]);
 };
@@ -140,12 +140,12 @@ export const deletePusherById = async (tx: Tx, id: number): Promise<void> => {
   await tx.query(DELETE_BY_ID, [id]);
 };
 
-/** Deletes all that is sent by mail to a user. */
+/** Deletes all e-mail pushers of a user. */
 export const deleteAllMailPushers = async (tx: Tx, userId: string): Promise<void> => {
   await tx.query(DELETE_ALL_MAIL, [userId]);
 };
 
-/** Deletes what is sent to a mail address of a user. */
+/** Deletes a user's pushers to a mail address. */
 export const deleteMailPushers = async (tx: Tx, userId: string, address: string): Promise<void> => {
   await tx.query(DELETE_MAIL, [userId, address]);
 };

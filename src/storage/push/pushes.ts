@@ -1,10 +1,10 @@
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
-/** Something that pushers are told of, and its place among all pushes. */
+/** A push, and its place in the log. */
 export interface PushRecord {
   readonly pos: number;
-  /** Both null for a change of what is unread. */
+  /** Both null for a changed unread count. */
   readonly room: number | null;
   readonly event: number | null;
   /** Whose unread count has changed; null for events. */
@@ -21,10 +21,10 @@ export interface PushOfUser extends PushRecord {
   readonly kind: number | null;
 }
 
-/** A user who has read something, and whose pushers may have to be told. */
+/** A user who has read something, and whose pushers may need the new unread count. */
 export interface PushCheckRow {
   readonly user: number;
-  /** Not the same for any two. */
+  /** Unique. */
   readonly mark: number;
 }
 
@@ -54,7 +54,7 @@ const EXCEPTIONS = sql(
   `select m.user_nid as "user", m.room, m.pos, m.kind from unnest($1::int[], $2::bigint[]) p(room, pos)
    join mention m on m.room = p.room and m.pos = p.pos`,
 );
-// What waits for a gateway that cannot be reached is read from here; `event_followers` says up to where the rest is done.
+// Pushes to gateways that cannot be reached are read from here; `event_followers` holds up to where all others are done.
 const TRIM = sql(
   'pushes_trim',
   `delete from pushes where ctid = any(array(
@@ -79,15 +79,15 @@ const CHECKED = sql(
   'delete from push_checks c using unnest($1::int[], $2::bigint[]) d(user_nid, mark) where c.user_nid = d.user_nid and c.mark = d.mark',
 );
 
-/** Users who have read something since their pushers were told how much is unread. */
+/** Users who have read something since their pushers were sent the unread count. */
 export const pushChecks = (database: Database): Promise<PushCheckRow[]> => database.query<PushCheckRow>(CHECKS);
 
-/** Says of users that they were looked at, as far as they have not read anything meanwhile. */
+/** Deletes the checks of users that were made, unless they have read something meanwhile. */
 export const deletePushChecks = async (database: Database, checks: readonly PushCheckRow[]): Promise<void> => {
   await database.query(CHECKED, [checks.map(({ user }) => user), checks.map(({ mark }) => mark)]);
 };
 
-/** Puts pushes at the end, in this order. An event that is there already is left out. @returns what was put there */
+/** Appends pushes in this order. An event that is in the log already is left out. @returns the appended ones */
 export const appendPushes = (database: Database, pushes: readonly NewPush[]): Promise<PushRecord[]> =>
   database.query<PushRecord>(APPEND, [
     pushes.map(({ room }) => room),
@@ -112,17 +112,17 @@ export const pushesOfUser = (
   limit: number,
 ): Promise<PushOfUser[]> => database.query<PushOfUser>(OF_USER, [user, after, upTo, limit]);
 
-/** The users whose notification of these events differs from their class. */
+/** The users whom these events notify otherwise than their class says. */
 export const exceptionsAt = (
   database: Database,
   places: readonly { readonly room: number; readonly nid: number }[],
 ): Promise<{ readonly user: number; readonly room: number; readonly pos: number; readonly kind: number }[]> =>
   database.query(EXCEPTIONS, [places.map(({ room }) => room), places.map(({ nid }) => nid)]);
 
-/** Deletes up to `limit` pushes that are done for all, or from before a time. @returns how many */
+/** Deletes up to `limit` pushes that are done for all pushers, or older than a time. @returns how many */
 export const trimPushes = async (database: Database, before: number, limit: number): Promise<number> =>
   (await database.query(TRIM, [before, limit])).length;
 
-/** Deletes up to `limit` rows on deliveries to pushers that are no more. @returns how many */
+/** Deletes up to `limit` delivery rows of deleted pushers. @returns how many */
 export const trimPushDeliveries = async (database: Database, limit: number): Promise<number> =>
   (await database.query(TRIM_DELIVERIES, [limit])).length;

@@ -1,17 +1,17 @@
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
-/** What a user decided about a thread. */
+/** A user's subscription or unsubscription of a thread. */
 export interface ThreadSubscriptionRow {
   readonly user: number;
-  /** 0 for the row that says that the user follows threads at all. */
+  /** 0 for the row that says that the user's clients use thread subscriptions at all. */
   readonly room: number;
   /** Id of the event that the thread begins with. */
   readonly root: string;
   readonly rootNid: number;
-  /** Whether a client decided so by itself; null: the thread is not followed any more. */
+  /** Whether a client subscribed automatically; null after unsubscribing. */
   readonly automatic: boolean | null;
-  /** Position of the room at which it was decided. */
+  /** Position of the room at that time. */
   readonly at: number;
   /** Position in the stream of the user's shard. */
   readonly pos: number;
@@ -19,11 +19,11 @@ export interface ThreadSubscriptionRow {
 
 /** The same as it is read. */
 export interface ThreadSubscriptionRecord extends ThreadSubscriptionRow {
-  /** Null for a room that is not there (any more). */
+  /** Null for a room that does not exist (any more). */
   readonly roomId: string | null;
 }
 
-/** A decision that is not kept any longer. */
+/** A row to be deleted. */
 export type RemovedThreadSubscription = Pick<ThreadSubscriptionRow, 'user' | 'room' | 'root'>;
 
 const OF_USERS = sql(
@@ -32,7 +32,7 @@ const OF_USERS = sql(
    from thread_subscriptions t left join rooms r on r.nid = t.room where t.user_nid = any($1::int[])`,
 );
 
-/** All that these users decided about threads. */
+/** All thread subscriptions of these users. */
 export const threadSubscriptionsOf = (
   database: Database,
   users: readonly number[],

@@ -11,15 +11,15 @@ export interface UnreadRecord {
   readonly flags: number;
   /** Id of the root of the thread that it is in, when that is known here. */
   readonly root_id: Buffer | null;
-  /** Only where the root of a thread is not known: of the event that names it. */
+  /** Only where the root of the thread is not known: the id of the event that names it. */
   readonly json: string | null;
   /** The user's exception from the event's class. */
   readonly kind: number | null;
 }
 
-/** So many of the newest events of a room are looked through: what is unread before them counts where it mentions the user. */
+/** Newest events of a room that are considered; earlier unread events count only where they mention the user. */
 export const MAX_EVENTS = 2_000;
-/** So many of those mentions. */
+/** Such mentions that are considered. */
 export const MAX_MENTIONS = 1_000;
 
 const COLUMNS = `e.room, e.nid, e.sender, e.flags, root.event_id as root_id,
@@ -63,8 +63,8 @@ const UNREAD = sql(
 );
 
 /**
- * Of each room, what may be unread for a user with `after` < position <= `upTo`, and what they sent there, in order of position. Of who was away
- * for long, no more than the newest of it is read, and what mentions them.
+ * Of each room, the events with `after` < position <= `upTo` that may be unread for a user, and those that they sent, in order of position. After a
+ * long absence, only the newest ones and mentions are read.
  *
  * @param memberType the integer of `m.room.member`: a change of name does not say that a user has read anything
  */
@@ -82,7 +82,7 @@ export const unreadEvents = (
     memberType,
   ]);
 
-/** An event of a room, as far as anybody's unread counts depend on it. */
+/** The facts of an event on which the unread counts of all users depend. */
 export interface WindowRecord extends Omit<UnreadRecord, 'kind'> {
   readonly is_member: boolean;
   readonly is_redacted: boolean;
@@ -101,8 +101,7 @@ const WINDOW = sql(
 );
 
 /**
- * The newest events of a room with `after` < position <= `upTo`, `MAX_EVENTS` at most, in order of position, those included that clients
- * are not shown.
+ * The newest events of a room with `after` < position <= `upTo`, `MAX_EVENTS` at most, in order of position, including hidden ones.
  *
  * @param memberType the integer of `m.room.member`
  */
@@ -124,8 +123,8 @@ const MENTIONS = sql(
 );
 
 /**
- * The user's exceptions from the class of events with `floor` < position <= `upTo`, of which nothing but position and kind is told, and what
- * mentions them with `after` < position <= `floor`, whole; in order of position.
+ * The user's exceptions for events with `floor` < position <= `upTo` (position and kind only), and the mentions of them with
+ * `after` < position <= `floor` (all columns), in order of position.
  *
  * @param memberType the integer of `m.room.member`
  */

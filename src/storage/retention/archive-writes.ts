@@ -5,7 +5,7 @@ import { sql } from '../statement.ts';
 import type { EventRow } from '../events/event-rows.ts';
 import { EVENT_COLUMNS } from '../events/event-tables.ts';
 
-// Those that stayed, hidden, for the sake of the state are shown again.
+// Events that were kept, hidden, because the state needs them are shown again.
 const RESTORED = BatchTable.declare<readonly EventRow[], EventRow>({
   name: 'events',
   rows: (events) => events,

@@ -5,10 +5,10 @@ import { sql } from '../statement.ts';
 import { releaseEvents } from '../media/references.ts';
 import { ROWS_OF_STATE } from '../room-model/event-reads.ts';
 
-/** Rows of state that are unpacked together: the largest ones hold all members of a room. */
+/** Rows of state that are unpacked together: a row may hold all members of a room. */
 const ROWS_AT_ONCE = 100;
 
-/** What a purge looks at of an event. */
+/** The facts of an event that a purge needs. */
 export interface PurgeScanRecord {
   readonly nid: number;
   readonly topo: number;
@@ -23,7 +23,7 @@ export interface PurgeScanRecord {
   readonly auth: readonly number[];
 }
 
-/** Everything that an archive keeps of an event. */
+/** An event as it is written to an archive. */
 export interface ArchivedRecord {
   readonly nid: number;
   readonly topo: number;
@@ -46,12 +46,12 @@ export interface PurgeProgress {
   readonly deleted: number;
 }
 
-/** A room with what decides whether it has something to purge. */
+/** A room with the facts that decide whether it has events to purge. */
 export interface RetentionRecord {
   readonly room: number;
   /** JSON of the room's `m.room.retention`. */
   readonly json: string | null;
-  /** When the oldest of its events was sent that need not stay; milliseconds since the epoch. */
+  /** `origin_server_ts` of its oldest event that need not be kept, in milliseconds since the epoch. */
   readonly oldest_ts: number | null;
 }
 
@@ -198,7 +198,7 @@ export const readForArchive = (database: Database, room: number, nids: readonly 
   database.query<ArchivedRecord>(READ, [room, nids]);
 
 /**
- * Deletes events and what hangs on them, and hides those of which only the state is needed.
+ * Deletes events and the rows that refer to them, and hides those that are only needed as state.
  *
  * @param releasesMedia when media that they name are released (milliseconds since the epoch); undefined where these stay theirs
  */
@@ -225,7 +225,7 @@ export const purgeEvents = async (
   await tx.query(DELETE_SEARCH, [room, nids, all.map(({ ts }) => ts)]);
   await tx.query(DELETE_STICKY, [room, nids]);
   await tx.query(DELETE_AWAITED, [room, nids]);
-  // Those that are only hidden may still be what a room is shown by.
+  // Hidden state events may still describe the room.
   if (releasesMedia !== undefined) await releaseEvents(tx, room, deleted, releasesMedia);
 };
 
@@ -237,7 +237,7 @@ export const deleteDeltas = async (database: Database, nids: readonly number[]):
   await database.query(DELETE_DELTAS, [nids]);
 };
 
-/** How far a purge with the same aim has come. */
+/** The progress of a purge with the same criteria. */
 export const purgeProgress = async (
   database: Database,
   room: number,

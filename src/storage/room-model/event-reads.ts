@@ -2,7 +2,7 @@ import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
-/** An event as it lies in the database. Arrays and columns that only the writer needs are left out. */
+/** A stored event. Arrays and columns that only the writer needs are left out. */
 export interface EventRecord {
   readonly room: number;
   readonly nid: number;
@@ -15,7 +15,7 @@ export interface EventRecord {
   readonly redacted_by: number | null;
   /** The room's state after the event was accepted, where the event is not all that changed it. */
   readonly current_state: number | null;
-  /** The delayed event that it was, if it was one. */
+  /** The id of the delayed event as which it was scheduled, if it was. */
   readonly delay_id: string | null;
   /** The device that sent it, and its transaction id. */
   readonly sent_by: string | null;
@@ -34,7 +34,7 @@ export interface RoomRecord {
   readonly state: number;
   readonly depth: number;
   readonly last_pos: number;
-  /** What `partial_rooms` says; null for most rooms. */
+  /** From `partial_rooms`; null for rooms with full state. */
   readonly partial_state: number | null;
   readonly join_pos: number | null;
   readonly via: string | null;
@@ -200,7 +200,7 @@ export const roomById = async (database: Database, roomId: string): Promise<Room
 export const roomsByNid = (database: Database, nids: readonly number[]): Promise<RoomRecord[]> =>
   database.query<RoomRecord>(ROOMS_BY_NID, [nids]);
 
-/** Sets room numbers aside, so that a new room's row is written together with its first events. */
+/** Reserves room numbers, so that a new room's row is written together with its first events. */
 export const reserveRoomNids = async (database: Database, count: number): Promise<number[]> =>
   (await database.query<{ nid: number }>(RESERVE_ROOMS, [count])).map((row) => row.nid);
 
@@ -246,7 +246,7 @@ export const idsByNid = (
   nids: readonly number[],
 ): Promise<{ nid: number; event_id: Buffer }[]> => database.query(IDS_BY_NID, [room, nids]);
 
-/** Where an event lies. */
+/** The position of an event. */
 export interface EventPosition {
   readonly event_id: Buffer;
   readonly nid: number;
@@ -271,7 +271,7 @@ export const authEdges = (
   after: number,
 ): Promise<{ nid: number; auth: readonly number[] }[]> => database.query(AUTH_EDGES, [room, after]);
 
-/** The same of certain events; what is not there is left out. */
+/** The same of certain events; unknown ones are left out. */
 export const authEdgesOf = (
   database: Database,
   room: number,
@@ -377,13 +377,13 @@ export const eventsOfTxns = async (database: Database, keys: readonly string[]):
 /** Whether any transaction id is stored at all. */
 export const hasTxns = async (database: Database): Promise<boolean> => (await database.query(ANY_TXN)).length > 0;
 
-/** Takes shards over: from now on batches under an older epoch match no row. */
+/** Claims shards: from now on, batches of an older epoch match no row. */
 export const claimShards = (
   database: Database,
   shards: readonly number[],
 ): Promise<{ id: number; epoch: number; seq: number }[]> => database.query(SHARDS_CLAIM, [shards]);
 
-/** Under which epochs shards are owned by now. */
+/** The present epochs of shards. */
 export const shardEpochs = (database: Database, shards: readonly number[]): Promise<{ id: number; epoch: number }[]> =>
   database.query(SHARD_EPOCHS, [shards]);
 

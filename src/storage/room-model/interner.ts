@@ -77,7 +77,7 @@ const unknownName = (family: Family, key: string | number): Error =>
  * becomes of the interner's memory.
  */
 export class Names {
-  // Each message has some of its own: what it does not ask for is not made. Each direction is made of the other one when it is asked for.
+  // Each message has an object of its own: maps are made when they are needed, and each direction from the other one.
   readonly #nids: Record<Family, Map<string, number> | undefined> = {
     types: undefined,
     stateKeys: undefined,
@@ -94,7 +94,7 @@ export class Names {
     this.#texts[family]?.set(nid, text);
   }
 
-  /** The same for those who have the integer, and will ask for the text. */
+  /** The same where the integer is known and the text will be asked for. */
   addText(family: Family, text: string, nid: number): void {
     this.#textsOf(family).set(nid, text);
     this.#nids[family]?.set(text, nid);
@@ -108,7 +108,7 @@ export class Names {
     return (this.#texts[family] ??= new Map(Array.from(this.#nids[family] ?? [], ([text, nid]) => [nid, text])));
   }
 
-  /** Adds those of another one. @returns this */
+  /** Adds the names of another one. @returns this */
   with(others: Names): this {
     for (const family of FAMILIES) for (const [text, nid] of others.#nidsOf(family)) this.add(family, text, nid);
     return this;
@@ -126,7 +126,7 @@ export class Names {
     return text;
   }
 
-  /** Undefined for what does not exist, or was not asked for; the others throw then. */
+  /** Undefined for names that do not exist or were not asked for, where the other methods throw. */
   peekType(type: string): number | undefined {
     return this.#nidsOf('types').get(type);
   }
@@ -158,7 +158,7 @@ export class Names {
   }
 }
 
-/** Both directions of one family of names, those used last. */
+/** Both directions of one kind of names, the most recently used ones. */
 class NameTable {
   readonly #byText: CountedCache<string, number>;
   readonly #byNid = new Map<number, string>();
@@ -199,7 +199,7 @@ interface NameRow {
 }
 
 export interface InternerOptions {
-  /** About how much memory the names that were used last may take. */
+  /** About how much memory recently used names may take, in bytes. */
   readonly cacheBytes?: number;
 }
 
@@ -231,7 +231,7 @@ export class Interner {
     return FAMILIES.reduce((sum, family) => sum + this.#tables[family].bytes, 0);
   }
 
-  /** The integers of names, for readers: what does not exist stays so. */
+  /** The integers of names, for readers: no name is created. */
   find(wanted: WantedNames): Promise<Names> {
     return this.#resolve(wanted, false);
   }
@@ -269,7 +269,7 @@ export class Interner {
     return rows.map(({ type, state_key: stateKey, nid }) => ({ name: textOf({ type, stateKey }), nid }));
   }
 
-  /** The integers of names, if all of them are in memory. What can be gone through once only is not tried. */
+  /** The integers of names, if all of them are in memory. One-time iterables are not tried. */
   recall({ types = [], stateKeys = [], users = [] }: WantedNames): Names | undefined {
     if (!Array.isArray(types) || !Array.isArray(stateKeys) || !Array.isArray(users)) return undefined;
     const names = new Names();
@@ -290,7 +290,7 @@ export class Interner {
     return names;
   }
 
-  /** Takes all of them out of memory. @returns whether all are there */
+  /** Looks all of them up in memory. @returns whether all are there */
   #recallAll(
     names: Names,
     types: Iterable<string>,
@@ -309,7 +309,7 @@ export class Interner {
     return nid !== undefined;
   }
 
-  /** Takes out of memory what is there. @returns the rest */
+  /** Looks names up in memory. @returns those that are not there */
   #recall(names: Names, family: Family, texts: Iterable<string>): string[] {
     const table = this.#tables[family];
     const missing: string[] = [];
@@ -344,12 +344,12 @@ export class Interner {
       }
       missing = missing.filter((text) => !found.has(text));
     };
-    // PostgreSQL's text holds no NUL: nothing of that name exists.
+    // PostgreSQL's text holds no NUL: such a name does not exist.
     if (!isWriting) missing = missing.filter((text) => !text.includes('\0'));
     if (missing.length > 0) await take(select, [missing]);
     if (!isWriting) return;
     if (missing.length > 0) await take(insert, insertValues(missing));
-    // Other transactions created the rest at the same moment.
+    // Other transactions have created the rest meanwhile.
     if (missing.length > 0) await take(select, [missing]);
   }
 
@@ -382,12 +382,12 @@ export class Interner {
     return this.peekUser(userId) ?? (await this.ensure({ users: [userId] })).user(userId);
   }
 
-  /** The integer of one user, for readers; undefined when nothing was ever stored of them. */
+  /** The integer of one user, for readers; undefined when nothing was ever stored about them. */
   async findUser(userId: string): Promise<number | undefined> {
     return this.peekUser(userId) ?? (await this.find({ users: [userId] })).peekUser(userId);
   }
 
-  // From memory alone: undefined says nothing of whether there is such a name.
+  // From memory alone: undefined does not mean that the name does not exist.
 
   peekType(type: string): number | undefined {
     return this.#tables.types.nid(type);

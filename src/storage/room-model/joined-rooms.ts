@@ -6,7 +6,7 @@ const JOINED = sql(
   'select r.room_id from member m join rooms r on r.nid = m.room where m.user_nid = $1 and m.membership = 1 order by r.nid',
 );
 
-/** The ids of the rooms in which a user is. */
+/** The ids of a user's joined rooms. */
 export const joinedRoomIds = async (database: Database, user: number): Promise<string[]> =>
   (await database.query<{ room_id: string }>(JOINED, [user])).map((row) => row.room_id);
 
@@ -15,7 +15,7 @@ const COUNT_JOINED = sql(
   `select count(*)::int as count from member m join users u on u.nid = m.user_nid where u.user_id = $1 and m.membership = 1`,
 );
 
-/** In how many rooms a user is. */
+/** The number of a user's joined rooms. */
 export const countJoinedRooms = async (database: Database, userId: string): Promise<number> =>
   (await database.query<{ count: number }>(COUNT_JOINED, [userId]))[0]?.count ?? 0;
 
@@ -34,7 +34,7 @@ const ROOMS_TO_LEAVE = sql(
   `select r.room_id from member m join rooms r on r.nid = m.room where m.user_nid = $1 and m.membership in (1, 2, 3)
    order by r.nid`,
 );
-/** The ids of the rooms in which a user is, is invited to, or knocks at. */
+/** The ids of the rooms that a user is joined to, invited to, or knocks on. */
 export const roomIdsToLeave = async (database: Database, user: number): Promise<string[]> =>
   (await database.query<{ room_id: string }>(ROOMS_TO_LEAVE, [user])).map((row) => row.room_id);
 
@@ -44,7 +44,7 @@ const JOINED_AMONG = sql(
    where u.user_id = $1 and r.room_id = any($2::text[])`,
 );
 
-/** Those of these rooms in which a user is. */
+/** Those of these rooms that a user is joined to. */
 export const joinedAmong = async (
   database: Database,
   userId: string,
@@ -58,7 +58,7 @@ const RESIDENT_AMONG = sql(
    and exists (select 1 from member m where m.room = r.nid and m.local and m.membership = 1)`,
 );
 
-/** Those of these rooms in which any user of this server is. */
+/** Those of these rooms that any user of this server is joined to. */
 export const residentAmong = async (database: Database, roomIds: readonly string[]): Promise<readonly string[]> =>
   roomIds.length === 0
     ? []

@@ -11,7 +11,7 @@ const JOINED = sql(
   `select r.room_id as "roomId" from users u join member m on m.user_nid = u.nid and m.membership = 1 join rooms r on r.nid = m.room
    where u.user_id = $1 order by r.nid`,
 );
-// By time: what index there is over all rooms is one of ranges of time. The content is looked at for the member events of one user only.
+// By time: the only index over all rooms is a BRIN index of times. Only the content of the user's own member events is parsed.
 const INVITES_SENT = sql(
   'events_invites_sent',
   `select count(*)::int as count from events e
@@ -27,13 +27,13 @@ const ROOMS_JOINED = sql(
    ) and e.json::json -> 'content' ->> 'membership' = 'join'`,
 );
 
-/** Every room in which a user has, or had, a membership, with its code. */
+/** Every room in which a user has or had a membership, with the membership's code. */
 export const membershipsOfUser = (
   database: Database,
   userId: string,
 ): Promise<{ readonly roomId: string; readonly membership: number }[]> => database.query(MEMBERSHIPS, [userId]);
 
-/** The rooms in which a user is, be it one of this server or of another one. */
+/** The joined rooms of a user, local or remote. */
 export const joinedRoomsOfUser = async (database: Database, userId: string): Promise<string[]> =>
   (await database.query<{ roomId: string }>(JOINED, [userId])).map(({ roomId }) => roomId);
 

@@ -10,7 +10,7 @@ const MUTUAL = sql(
    where u.user_id = $1 order by r.nid`,
 );
 
-/** The rooms in which two users are, in the order in which this server came to know them. */
+/** The rooms that two users share, in the order in which this server first knew them. */
 export const mutualRooms = (
   database: Database,
   one: string,
@@ -19,13 +19,13 @@ export const mutualRooms = (
 
 const NIDS = sql('room_nids_by_id', 'select nid from rooms where room_id = any($1::text[])');
 
-/** The integers of those of these rooms that are known here. */
+/** The numbers of those of these rooms that are known here. */
 export const roomNidsOf = async (reader: Database | Tx, roomIds: readonly string[]): Promise<number[]> =>
   (await reader.query<{ nid: number }>(NIDS, [roomIds])).map(({ nid }) => nid);
 
 const IDS = sql('room_ids_by_nid', 'select nid, room_id from rooms where nid = any($1::int[])');
 
-/** The ids of rooms by their integers. */
+/** The ids of rooms by their numbers. */
 export const roomIdsByNid = async (database: Database, nids: readonly number[]): Promise<ReadonlyMap<number, string>> =>
   new Map(
     (await database.query<{ nid: number; room_id: string }>(IDS, [nids])).map(({ nid, room_id: id }) => [nid, id]),

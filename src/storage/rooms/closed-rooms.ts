@@ -1,7 +1,7 @@
 import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
 
-/** A room that this server lets nobody into. */
+/** A room that users of this server cannot join. */
 export interface BlockedRoomRecord {
   readonly roomId: string;
   /** Who blocked it. */

@@ -1,7 +1,7 @@
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
-/** A delayed event as it lies in the database. Times are milliseconds since the epoch. */
+/** A stored delayed event. Times are milliseconds since the epoch. */
 export interface DelayedEventRecord {
   readonly delay_id: string;
   readonly user_id: string;
@@ -13,12 +13,12 @@ export interface DelayedEventRecord {
   readonly content: string;
   readonly origin_server_ts: number | null;
   readonly sticky_duration_ms: number | null;
-  /** Scheduled by a parameter of /send or /state, as clients did before there was an endpoint for it. */
+  /** Scheduled by a parameter of /send or /state, as clients did before the endpoint existed. */
   readonly older_form: boolean;
   readonly delay_ms: number;
-  /** When it was scheduled, or its time began anew. */
+  /** When it was scheduled or last restarted. */
   readonly scheduled_at: number;
-  /** When it was sent, or it became clear that it will not be. */
+  /** When it was sent, cancelled, or failed. */
   readonly finalised_ts: number | null;
   readonly event_id: string | null;
   /** JSON of the error for which it was not sent. */
@@ -84,7 +84,7 @@ const CANCEL_OF_USER = sql(
      select delay_id from delayed_events where user_id = $1 and finalised_ts is null order by delay_id for update skip locked
    ) and finalised_ts is null`,
 );
-// Whose time began anew since the last look. Rows that are being changed just now are looked at again at once.
+// Restarted since the last look. Rows that are locked by another transaction are looked at again at once.
 const MOVE_ON = sql(
   'delayed_move_on',
   `update delayed_events set look_at = scheduled_at + delay_ms where delay_id in (
@@ -137,7 +137,7 @@ const DELETE_MANY = sql(
 );
 
 /**
- * Schedules an event, unless its transaction already did.
+ * Schedules an event, unless a request with the same transaction id did already.
  *
  * @param most how many a user may have scheduled; null: any number
  * @returns the id under which it is scheduled, and whether it was not before; undefined when the user has as many as they may
@@ -180,7 +180,7 @@ export const nextDueOfUser = async (database: Database, userId: string): Promise
 export const delayedEventById = async (database: Database, delayId: string): Promise<DelayedEventRecord | undefined> =>
   (await database.query<DelayedEventRecord>(BY_ID, [delayId]))[0];
 
-/** A delayed event whose time begins anew. */
+/** A delayed event to restart. */
 export interface DelayRestart {
   readonly delayId: string;
   /** Only if it is this user's. */
@@ -188,7 +188,7 @@ export interface DelayRestart {
   readonly at: number;
 }
 
-/** Lets the time of delayed events begin anew, all in one statement. @returns which of them were scheduled still */
+/** Restarts delayed events, all in one statement. @returns which of them were still scheduled */
 export const restartDelayedEvents = async (
   database: Database,
   restarts: readonly DelayRestart[],
@@ -201,7 +201,7 @@ export const restartDelayedEvents = async (
   return new Set(rows.map((row) => row.delay_id));
 };
 
-/** Writes down what became of a delayed event. @returns whether it was scheduled still */
+/** Stores the outcome of a delayed event. @returns whether it was still scheduled */
 export const finaliseDelayedEvent = async (
   database: Database,
   delayId: string,
@@ -214,11 +214,11 @@ export const cancelDelayedEventsOf = async (database: Database, userId: string, 
   await database.query(CANCEL_OF_USER, [userId, ts]);
 };
 
-/** Puts off the look at those whose time is not up. @returns how many there were; `limit` at most */
+/** Moves `look_at` of delayed events that are not due. @returns how many there were; `limit` at most */
 export const moveDelayedEventsOn = async (database: Database, now: number, limit: number): Promise<number> =>
   (await database.query(MOVE_ON, [now, limit])).length;
 
-/** Delayed events that are to be sent by now, those that have waited longest first, but for the ones that are in hand. */
+/** Delayed events that are due, the longest overdue first, without those that are being processed. */
 export const dueDelayedEvents = (
   database: Database,
   now: number,
@@ -226,16 +226,16 @@ export const dueDelayedEvents = (
   limit: number,
 ): Promise<DelayedEventRecord[]> => database.query<DelayedEventRecord>(DUE, [now, inHand, limit]);
 
-/** When there will be something to look at, but for those in hand; undefined when nothing is scheduled. */
+/** When the next one has to be looked at, without those that are being processed; undefined when nothing is scheduled. */
 export const nextDelayedLook = async (database: Database, inHand: readonly string[]): Promise<number | undefined> =>
   (await database.query<{ look_at: number | null }>(NEXT_LOOK, [inHand]))[0]?.look_at ?? undefined;
 
-/** Leaves a delayed event alone for a while. */
+/** Postpones a delayed event. */
 export const lookLater = async (database: Database, delayId: string, at: number): Promise<void> => {
   await database.query(LOOK_LATER, [delayId, at]);
 };
 
-/** A place in a list of delayed events: the time by which it is in order, and the id. */
+/** A place in a list of delayed events: the time by which the list is sorted, and the id. */
 export interface DelayedPlace {
   readonly ts: number;
   readonly delayId: string;
@@ -249,7 +249,7 @@ export interface DelayedQuery {
   readonly limit: number;
 }
 
-/** What a user has scheduled, in the order in which it will be sent. */
+/** A user's scheduled events, in the order in which they will be sent. */
 export const scheduledDelayedEvents = (database: Database, query: DelayedQuery): Promise<DelayedEventRecord[]> =>
   database.query<DelayedEventRecord>(SCHEDULED_OF_USER, [
     query.userId,
@@ -259,7 +259,7 @@ export const scheduledDelayedEvents = (database: Database, query: DelayedQuery):
     query.limit,
   ]);
 
-/** What became of a user's delayed events, the latest first. */
+/** A user's finished delayed events, the latest first. */
 export const finalisedDelayedEvents = (database: Database, query: DelayedQuery): Promise<DelayedEventRecord[]> =>
   database.query<DelayedEventRecord>(FINALISED_OF_USER, [
     query.userId,
@@ -269,11 +269,11 @@ export const finalisedDelayedEvents = (database: Database, query: DelayedQuery):
     query.limit,
   ]);
 
-/** Deletes up to `limit` of those that were over before `before`. @returns how many */
+/** Deletes up to `limit` that were finished before `before`. @returns how many */
 export const deleteOldDelayedEvents = async (database: Database, before: number, limit: number): Promise<number> =>
   (await database.query(DELETE_OLD, [before, limit])).length;
 
-/** Deletes up to `limit` of what is more than `most` of a user and was over before `before`. @returns how many */
+/** Deletes up to `limit` finished before `before`, of users with more than `most`. @returns how many */
 export const deleteManyDelayedEvents = async (
   database: Database,
   most: number,

@@ -6,7 +6,7 @@ export interface ListedRecord {
   readonly nid: number;
   readonly version: string;
   readonly room_type: string | null;
-  /** How many are in it. */
+  /** Joined members. */
   readonly joined: number;
 }
 

@@ -21,20 +21,20 @@ export interface NewReport {
 export interface ReportRecord extends NewReport {
   readonly id: number;
   readonly state: ReportState;
-  /** Who saw to it, and when; null while it is open. */
+  /** Who closed it, and when; null while it is open. */
   readonly resolvedBy: string | null;
   readonly resolvedTs: number | null;
-  /** What administrators noted. */
+  /** Notes of administrators. */
   readonly note: string | null;
 }
 
-/** A report with what its room is called. */
+/** A report with the name of its room. */
 export interface ReportWithRoom extends ReportRecord {
   readonly roomName: string | null;
   readonly canonicalAlias: string | null;
 }
 
-/** What is left out does not matter. */
+/** Members that are left out do not filter. */
 export interface ReportFilter {
   readonly kind?: ReportKind | undefined;
   readonly state?: ReportState | undefined;
@@ -120,7 +120,7 @@ export const reportsBefore = (
 export const findReport = async (database: Database, id: number): Promise<ReportWithRoom | undefined> =>
   (await database.query<ReportWithRoom>(FIND, [id]))[0];
 
-/** The report, which nobody else changes until the transaction ends. */
+/** The report, locked until the transaction ends. */
 export const lockReport = async (tx: Tx, id: number): Promise<ReportRecord | undefined> =>
   (await tx.query<ReportRecord>(LOCK, [id]))[0];
 

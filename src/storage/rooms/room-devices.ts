@@ -7,6 +7,6 @@ const COUNT = sql(
    where m.room = $1 and m.local and m.membership = 1`,
 );
 
-/** How many devices the users of this server have who are in a room. */
+/** Number of devices of a room's local members. */
 export const countLocalDevices = async (database: Database, room: number): Promise<number> =>
   (await database.query<{ count: number }>(COUNT, [room]))[0]?.count ?? 0;

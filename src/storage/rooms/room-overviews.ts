@@ -1,16 +1,16 @@
 import type { Database } from '../database.ts';
 import { sql, type Statement, UNHURRIED } from '../statement.ts';
 
-/** What a room is listed and sorted by, beside what stands in its own row. */
+/** The facts by which rooms are listed and sorted, beside those of their own row. */
 export interface RoomOverviewRow {
   readonly room: number;
   readonly name: string | null;
   readonly canonicalAlias: string | null;
-  /** How many are in it. */
+  /** Joined members. */
   readonly joined: number;
-  /** How many of this server are. */
+  /** Joined members of this server. */
   readonly joinedLocal: number;
-  /** The algorithm of its messages' encryption. */
+  /** The algorithm of `m.room.encryption`. */
   readonly encryption: string | null;
   readonly federatable: boolean;
   readonly joinRules: string | null;
@@ -29,7 +29,7 @@ export interface ListedRoomRecord extends RoomOverviewRow {
   readonly roomType: string | null;
 }
 
-/** By what the list can be sorted, and the column that says it. */
+/** The orders of the list, with the column of each. */
 const COLUMNS = {
   name: 'o.name',
   canonical_alias: 'o.canonical_alias',
@@ -48,12 +48,12 @@ const COLUMNS = {
 
 export type RoomOrder = keyof typeof COLUMNS;
 
-/** Which rooms are listed; what is left out does not matter. */
+/** Which rooms are listed; members that are left out do not filter. */
 export interface RoomListFilter {
   /** A part of the name or of the alias before the colon, or a whole room id. */
   readonly searchTerm?: string | undefined;
   readonly isPublic?: boolean | undefined;
-  /** Whether nobody is in it. */
+  /** Whether it has no members. */
   readonly isEmpty?: boolean | undefined;
 }
 
@@ -101,7 +101,7 @@ const filterValues = ({ searchTerm, isPublic, isEmpty }: RoomListFilter): unknow
   isEmpty ?? null,
 ];
 
-/** Writes what rooms are listed by. Rooms that are gone by now stay unlisted. */
+/** Writes the overviews of rooms. Deleted rooms stay unlisted. */
 export const writeRoomOverviews = async (database: Database, rows: readonly RoomOverviewRow[]): Promise<void> => {
   if (rows.length === 0) return;
   await database.query(UPSERT, [

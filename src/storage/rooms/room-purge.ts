@@ -15,7 +15,7 @@ const VANISH = sql(
    ) delete from room_overviews where room = $1`,
 );
 
-/** Tables that are found by a room's number, in which many rows may belong to it. Events come by themselves, and last. */
+/** Tables with many rows of a room, found by its number. Events are purged separately, and last. */
 const LARGE = ['receipts', 'member', 'search_docs', 'missing_prev', 'awaited_relations', 'sticky_events'] as const;
 const BY_ROOM = LARGE.map((table) =>
   sql(
@@ -27,7 +27,7 @@ const STATES = sql(
   'room_purge_states',
   `delete from state_delta where ctid = any(array(select ctid from state_delta where room = $1 limit $2)) returning 1`,
 );
-/** What users have of a room is found by the user: it is looked through for some users at a time. */
+/** Rows of users about a room are indexed by user: they are searched for some users at a time. */
 const OF_USERS = sql(
   'room_purge_of_users',
   `with data as (
@@ -39,7 +39,7 @@ const OF_USERS = sql(
    ) delete from thread_subscriptions where user_nid > $2 and user_nid <= $3 and room = $1`,
 );
 const LAST_USER = sql('room_purge_last_user', 'select coalesce(max(nid), 0) as nid from users');
-/** Tables that are small, whatever rooms there are. */
+/** Tables that are small on every server. */
 const FEW = sql(
   'room_purge_few',
   `with inbound as (
@@ -76,7 +76,7 @@ const EVENTS = sql(
    returning nid`,
 );
 const FORGET = sql('room_purge_row', 'delete from rooms where nid = $1 and gone');
-// What followed the room's events a moment behind may have written something since.
+// Followers of the room's events are a moment behind, and may have written something since.
 const REST = sql(
   'room_purge_rest',
   `with tail as (
@@ -96,7 +96,7 @@ const REST = sql(
 export const goneRoomNid = async (database: Database, roomId: string): Promise<number | undefined> =>
   (await database.query<{ nid: number }>(GONE_ROOM, [roomId]))[0]?.nid;
 
-/** Lets nobody find a room any more: it is in no list, has no name, and users of this server have no membership in it. */
+/** Hides a room: it is in no list, has no alias, and users of this server have no membership in it. */
 export const vanishRoom = async (tx: Tx, room: number): Promise<void> => {
   await tx.query(VANISH, [room]);
 };
@@ -114,7 +114,7 @@ export const purgeRows = async (database: Database, table: number, room: number,
 export const purgeStates = async (database: Database, room: number, limit: number): Promise<number> =>
   (await database.query(STATES, [room, limit])).length;
 
-/** Deletes what users with numbers above `after`, up to `upTo`, keep of a room. */
+/** Deletes the rows about a room of users with numbers above `after`, up to `upTo`. */
 export const purgeOfUsers = async (database: Database, room: number, after: number, upTo: number): Promise<void> => {
   await database.query(OF_USERS, [room, after, upTo]);
 };
@@ -123,7 +123,7 @@ export const purgeOfUsers = async (database: Database, room: number, after: numb
 export const lastUserNid = async (database: Database): Promise<number> =>
   (await database.query<{ nid: number }>(LAST_USER))[0]?.nid ?? 0;
 
-/** Deletes what there are few rows of. */
+/** Deletes the rows in small tables. */
 export const purgeFew = async (database: Database, room: number, roomId: string): Promise<void> => {
   await database.query(FEW, [room, roomId]);
 };
@@ -136,7 +136,7 @@ export const purgeEventsAfter = async (
   limit: number,
 ): Promise<number[]> => (await database.query<{ nid: number }>(EVENTS, [room, after, limit])).map(({ nid }) => nid);
 
-/** Deletes the room itself, of which nothing else is left. */
+/** Deletes the row of the room itself, last of all. */
 export const forgetGoneRoom = async (tx: Tx, room: number): Promise<void> => {
   await tx.query(FORGET, [room]);
   await tx.query(REST, [room]);

@@ -2,7 +2,7 @@ import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
-/** Where a walk through a room's history, the newest first, has come to. */
+/** A place in a walk through a room's history, the newest first. */
 export interface HistoryPlace {
   readonly topo: number;
   readonly nid: number;
@@ -14,7 +14,7 @@ export interface SentEvent extends HistoryPlace {
   readonly flags: number;
 }
 
-/** What was found in a part of a room's history. */
+/** The events found in a part of a room's history. */
 export interface SentEventsPage {
   readonly events: readonly SentEvent[];
   /** Where the next part begins; undefined at the beginning of the history. */
@@ -29,18 +29,18 @@ export interface SentEventsQuery {
   readonly before?: HistoryPlace | undefined;
   /** Numbers of types; all when left out. */
   readonly types?: readonly number[] | undefined;
-  /** Milliseconds since the epoch, as the events say: not later, and not earlier. */
+  /** Bounds of `origin_server_ts`, in milliseconds since the epoch. */
   readonly beforeTs?: number | undefined;
   readonly afterTs?: number | undefined;
-  /** Whether events that were redacted are among them. */
+  /** Whether redacted events are included. */
   readonly redacted?: boolean;
-  /** Events of the room that are looked at. */
+  /** Events of the room that are searched. */
   readonly scan: number;
 }
 
 const UNKNOWN = EVENT_FLAGS.rejected | EVENT_FLAGS.outlier;
 
-// There is no index of senders: every message would pay for it. Parts of a room's history are read in order instead.
+// An index of senders would cost something for every message. Parts of a room's history are searched in order instead.
 const SENT = sql(
   'sent_events_page',
   `with looked as materialized (
@@ -57,7 +57,7 @@ const SENT = sql(
 
 const LATEST_POSITION = Number.MAX_SAFE_INTEGER;
 
-/** Events of a sender in a part of a room's history, the newest first; soft-failed ones are among them. */
+/** Events of a sender in a part of a room's history, the newest first, including soft-failed ones. */
 export const sentEvents = async (database: Database, query: SentEventsQuery): Promise<SentEventsPage> => {
   const { before, scan } = query;
   const rows = await database.query<SentEvent & { readonly isLast: boolean }>(SENT, [
@@ -73,7 +73,7 @@ export const sentEvents = async (database: Database, query: SentEventsQuery): Pr
   ]);
   const last = rows.at(-1);
   if (last === undefined) return { events: [], next: undefined };
-  // Of the last row, `flags` is how many were looked at.
+  // In the last row, `flags` is the number of searched events.
   const next = last.flags < scan ? undefined : { topo: last.topo, nid: last.nid };
   return { events: rows.slice(0, -1), next };
 };
@@ -91,7 +91,7 @@ const FORGET_DEVICES = sql(
 );
 
 /**
- * Forgets which devices sent the events of a sender, and under which transaction ids, in a part of a room's history.
+ * Deletes the devices and transaction ids with which a sender's events were sent, in a part of a room's history.
  *
  * @returns where the next part begins; undefined at the beginning of the history
  */

@@ -7,7 +7,7 @@ const WINDOW = 16;
 /** A row is moved until it has left its page; each version of it takes a place there until the transaction ends. */
 const MOVES = 40;
 
-/** Tables that purges leave empty places in. */
+/** Tables in which purges leave free space. */
 export const PURGED_TABLES = ['events', 'state_delta', 'search_docs'] as const;
 export type PurgedTable = (typeof PURGED_TABLES)[number];
 
@@ -34,14 +34,14 @@ const SIZE = sql(
 export const tableSize = async (database: Database, table: PurgedTable): Promise<{ bytes: number; indexes: number }> =>
   (await database.query<{ bytes: number; indexes: number }>(SIZE, [table]))[0] ?? { bytes: 0, indexes: 0 };
 
-/** Makes the places of deleted rows known, and gives empty pages at the table's end back. Waits a little after every page. */
+/** Vacuums a table: its free space can be used, and empty pages at its end are cut off. Pauses after every page. */
 export const vacuum = (database: Database, table: PurgedTable): Promise<void> =>
   database.maintain(
     ['set vacuum_cost_delay = 1', 'set vacuum_cost_limit = 400'],
     `vacuum (analyze, truncate) ${table}`,
   );
 
-/** Writes a table's indexes anew, in which deleted rows have left holes; the table can be read and written meanwhile. */
+/** Rebuilds a table's indexes, in which deleted rows have left free space; the table can be read and written meanwhile. */
 export const rebuildIndexes = (database: Database, table: PurgedTable): Promise<void> =>
   database.maintain([], `reindex (concurrently) table ${table}`);
 

@@ -1,7 +1,7 @@
 import { type Database, sql, type Tx } from '../database.ts';
 import type { AddressKey } from '../accounts/account-threepids.ts';
 
-/** An invitation of a person who is known only by an address. */
+/** An invitation by address (third-party invite). */
 export interface ThirdPartyInviteRecord extends AddressKey {
   /** State key of its `m.room.third_party_invite`. */
   readonly token: string;
@@ -11,7 +11,7 @@ export interface ThirdPartyInviteRecord extends AddressKey {
   readonly ephemeralKey: string;
   /** Whether its event is known to be in the room. */
   readonly sent: boolean;
-  /** The local user whose address it turned out to be. */
+  /** The local user to whom the address was bound. */
   readonly claimedBy: string | null;
   /** Milliseconds since the epoch. */
   readonly createdTs: number;
@@ -58,7 +58,7 @@ export const insertThirdPartyInvite = async (
   await tx.query(INSERT, [token, medium, address, roomId, inviter, ephemeralKey, createdTs]);
 };
 
-/** Notes that the event is in this room. Returns who has claimed the invitation meanwhile. */
+/** Notes that the event is in this room. @returns the user who has claimed the invitation meanwhile */
 export const markThirdPartyInviteSent = async (tx: Tx, token: string, roomId: string): Promise<string | undefined> =>
   (await tx.query<{ claimedBy: string | null }>(SENT, [token, roomId]))[0]?.claimedBy ?? undefined;
 
@@ -67,7 +67,7 @@ export const findThirdPartyInvite = async (
   token: string,
 ): Promise<ThirdPartyInviteRecord | undefined> => (await database.query<ThirdPartyInviteRecord>(FIND, [token]))[0];
 
-/** Tokens of the invitations of the same person by the same inviter into the same room that nobody has claimed yet. */
+/** Tokens of the invitations of the same person by the same inviter into the same room that were not claimed yet. */
 export const waitingThirdPartyInvites = async (
   tx: Tx,
   { medium, address }: AddressKey,
@@ -97,7 +97,7 @@ export const deleteThirdPartyInvitesOf = async (tx: Tx, inviter: string): Promis
   await tx.query(DELETE_OF, [inviter]);
 };
 
-/** Deletes up to `limit` invitations from before a time (milliseconds since the epoch) that nobody has claimed. @returns how many */
+/** Deletes up to `limit` invitations from before a time (milliseconds since the epoch) that were not claimed. @returns how many */
 export const deleteUnclaimedInvites = async (database: Database, before: number, limit: number): Promise<number> =>
   (await database.query(CLEAN, [before, limit])).length;
 

@@ -44,7 +44,7 @@ describe('what is pushed', function () {
     const metrics = await server.app.metrics.render();
     expect(metrics).to.include('tsudoi_pushes_set_aside_total 1');
     expect(metrics).to.include('tsudoi_pushes_lag 0').and.include('tsudoi_pushes_held 0');
-    const logged = server.app.lines.filter(({ message }) => message.startsWith('a push could not be handed out again'));
+    const logged = server.app.lines.filter(({ message }) => message.startsWith('a push failed repeatedly'));
     expect(logged.map(({ level, fields }) => [level, typeof fields['position']])).to.deep.equal([['error', 'number']]);
 
     Object.defineProperty(room, 'member', { configurable: true, value: member });

@@ -20,10 +20,10 @@ import type { PushRecipients } from './push-recipients.ts';
 import type { PushSender } from './push-sender.ts';
 import type { RecentPushes } from './recent-pushes.ts';
 
-/** How long what was redacted may still be counted in a badge. */
+/** Milliseconds for which a badge may still count redacted events. */
 const LATER_MS = 30_000;
 
-/** Account data by which what a badge counts is another. */
+/** Types of account data that decide what a badge counts. */
 const COUNTED_BY: ReadonlySet<string> = new Set([IGNORED_USER_LIST, INVITE_PERMISSION, INVITE_FILTER]);
 
 export interface CountPushesOptions {
@@ -43,7 +43,7 @@ export interface CountPushesOptions {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly logger: Logger;
-  /** For how many milliseconds an event may be read before pushers are told of it. */
+  /** Milliseconds that a user has to read an event before it is pushed. */
   readonly graceMs: number;
 }
 
@@ -53,10 +53,10 @@ export interface CountPushesOptions {
  */
 export class CountPushes {
   readonly #options: CountPushesOptions;
-  /** Users of whom other things may be unread than their pushers know, with the latest mark of their receipts. */
+  /** Users whose pushers may have an outdated count, with the latest mark of their receipts. */
   #unsure = new Map<string, number | undefined>();
   readonly #background: Background;
-  /** Users whose count is looked at a while later. */
+  /** Users whose count is computed later. */
   readonly #later = new Set<string>();
   #laterTimer: Timer | undefined;
 
@@ -65,7 +65,7 @@ export class CountPushes {
     this.#background = new Background(
       'push counts',
       () => this.#pushAll(),
-      (err) => options.logger.error('pushers could not be told what is unread', { err }),
+      (err) => options.logger.error('unread counts could not be pushed', { err }),
     );
     this.#listen();
   }
@@ -89,7 +89,7 @@ export class CountPushes {
     });
   }
 
-  /** Resumes what the last process left. */
+  /** Checks the users whom the last process left unchecked. */
   async start(): Promise<void> {
     const checks = await pushChecks(this.#options.database);
     const names = await this.#options.interner.named({ users: checks.map(({ user }) => user) });
@@ -105,9 +105,9 @@ export class CountPushes {
     return this.#background.close();
   }
 
-  /** Those for whom less may be unread because of an event. Others who are told of it are told the count with it. */
+  /** Users whose unread count may have become smaller by an event. To the others, the event is pushed with the count. */
   *readBy({ room, event: { sender, stateKey, type } }: FollowedEvent): Generator<string> {
-    // Who sends something has read what came before.
+    // The sender of an event has read what came before it.
     if (this.#mayBeLess(sender)) yield sender;
     if (type === 'm.room.member' && stateKey !== undefined && this.#mayBeLess(stateKey)) yield stateKey;
     if (type !== 'm.room.redaction') return;
@@ -115,7 +115,7 @@ export class CountPushes {
       if (this.#mayBeLess(userId)) this.#checkLater(userId);
   }
 
-  /** Whether a user was told that anything is unread. */
+  /** Whether a pusher of the user was last sent a count above 0. */
   #mayBeLess(userId: string): boolean {
     const { registry, sender } = this.#options;
     return registry
@@ -123,7 +123,7 @@ export class CountPushes {
       .some(({ destination }) => registry.toldOf(destination) > 0 || sender.isTelling(destination));
   }
 
-  /** Has what is unread counted for many at once, now and then: a user who redacts again and again must not keep the database busy. */
+  /** Counts for many users at once, and not at once: a user who redacts again and again must not keep the database busy. */
   #checkLater(userId: string): void {
     this.#later.add(userId);
     this.#laterTimer ??= this.#options.timers.after(LATER_MS, () => {
@@ -152,7 +152,7 @@ export class CountPushes {
     }
   }
 
-  /** Tells pushers of users how much is unread, where they were told something else last. */
+  /** Pushes the unread counts of users to those of their pushers that were last sent another count. */
   async push(users: ReadonlyMap<string, number | undefined>): Promise<void> {
     const { badges, clock, database, graceMs, held, interner, log, recent, registry, sender } = this.#options;
     const rows: { room: null; event: null; user_nid: number; ts: number }[] = [];
@@ -163,7 +163,7 @@ export class CountPushes {
       const pushers = registry.of(userId).filter(takesCounts);
       if (pushers.length === 0) continue;
       const unread = await badges.of(userId);
-      // Who is being told of a count may not have it yet: whether it is this one shows when it is their turn again.
+      // A pusher to which a request is under way may get an older count by it: the count is compared again before it is sent.
       const outdated = pushers.filter(
         ({ destination }) => registry.toldOf(destination) !== unread || sender.isTelling(destination),
       );

@@ -4,7 +4,7 @@ export const MAX_AT_ONCE = 16;
 const MAX_WHILE_AWAY = 1;
 const REMEMBERED = 10_000;
 
-/** Knows which push gateways cannot be reached: those are asked by one pusher at a time, so that they keep nobody else from their turn. */
+/** Knows which push gateways cannot be reached. They get one request at a time, so that they do not hold up the pushers of other gateways. */
 export class GatewayHealth {
   readonly #away = new Set<string>();
 
@@ -12,7 +12,7 @@ export class GatewayHealth {
     return this.#away.size;
   }
 
-  /** Requests to a gateway at once at most. */
+  /** Most requests to a gateway at the same time. */
   maxAtOnce(gateway: string): number {
     return this.#away.has(gateway) ? MAX_WHILE_AWAY : MAX_AT_ONCE;
   }

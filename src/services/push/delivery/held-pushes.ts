@@ -6,40 +6,40 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { PushRecord } from '#src/storage/push/pushes.ts';
 
-/** What becomes due within so many milliseconds is handed on together. */
+/** Pushes that become due within so many milliseconds are processed together. */
 const TOGETHER_MS = 50;
 const PAGE = 500;
 /** Most pushes held in memory; beyond that, they stay in the log and are read when their turn comes. */
 const MAX_HELD = 20_000;
 const RETRY_MS = 1_000;
-/** After so many failures at the same place, what follows is handed on one by one; so many later, the next one is passed over. */
+/** After so many failures at the same place, pushes are processed one by one; after so many further failures, the next one is skipped. */
 const TRIES_TOGETHER = 3;
 const TRIES_ALONE = 3;
-/** How many are handed on one by one then: as many as may have been in what failed. */
+/** How many are then processed one by one: as many as may have been in the batch that failed. */
 const ONE_BY_ONE = PAGE;
 
-/** A push that is handed on when it has waited long enough to have been read. */
+/** A push that waits until its grace period is over: the user may read the event meanwhile. */
 export interface HeldPush {
   /** Its place among all pushes. */
   readonly position: number;
-  /** From when on it is told, in milliseconds. */
+  /** When it is due, in milliseconds since the epoch. */
   readonly at: number;
   readonly about:
     | { readonly kind: 'event'; readonly room: Room; readonly event: StoredEvent }
     | { readonly kind: 'counts'; readonly pushers: readonly PusherRef[] };
 }
 
-/** A push with the time at which it is due. Counts are due at once, but wait for the events before them: pushers are told everything in order. */
+/** A push with the time at which it is due. Counts are due at once, but wait for the events before them, since pushers get everything in order. */
 export const heldPush = ({ pos, ts }: PushRecord, graceMs: number, about: HeldPush['about']): HeldPush => ({
   position: pos,
   at: about.kind === 'event' ? ts + graceMs : ts,
   about,
 });
 
-/** Pushes out of the log. */
+/** A page of pushes of the log. */
 export interface LogPage {
   readonly pushes: readonly HeldPush[];
-  /** The place of the last one of the page, be it that it is told to nobody any more; undefined when there is none. */
+  /** The place of the last row of the page, even if it has no recipients any more; undefined for an empty page. */
   readonly last: number | undefined;
   /** Whether more may follow. */
   readonly isFull: boolean;
@@ -48,29 +48,28 @@ export interface LogPage {
 export interface HeldPushesOptions {
   readonly clock: Clock;
   readonly timers: Timers;
-  /** Hands on what is due, in order. Hears some of it again after a failure. */
+  /** Processes pushes that are due, in order. After a failure it may be given some of them again. */
   readonly tell: (pushes: readonly HeldPush[]) => Promise<void>;
-  /** Reads what comes after a place from the log. */
+  /** Reads the log after a place. */
   readonly read: (after: number, limit: number) => Promise<LogPage>;
-  /** Says what place the first push after a place has; undefined when there is none. Reads nothing but the log. */
+  /** The place of the first push after a place; undefined when there is none. Reads the log alone. */
   readonly placeAfter: (position: number) => Promise<number | undefined>;
-  /** Whether the reason of a failure passes, whatever the push is like that it happened at. */
+  /** Whether a failure is temporary and not caused by the push itself. */
   readonly isPassing: (err: unknown) => boolean;
   readonly onFailure: (err: unknown) => void;
-  /** Hears that a push could not be handed on again and again, and is passed over. */
+  /** Called when a push has failed too often and is skipped. */
   readonly onSetAside: (position: number, err: unknown) => void;
 }
 
 /**
- * Has each push wait for its time, in the order of the log. A push waits here once, not for each pusher that is told of it, and one timer
- * waits for all. A push that cannot be handed on is tried a few times, together with others and alone, and then passed over: it does not
- * keep the others waiting.
+ * Holds pushes until their grace period is over, in the order of the log. A push is held once, not for each of its pushers, and one timer
+ * serves all. A push that fails is tried a few times, in a batch and alone, and then skipped, so that it does not block the others.
  */
 export class HeldPushes {
   readonly #options: HeldPushesOptions;
   /** In the order of their places. */
   #waiting: HeldPush[] = [];
-  /** What comes after all that was taken and all that waits is in the log alone. */
+  /** Later pushes than those in memory are in the log alone. */
   #isBehind = false;
   #taken = 0;
   #dueUpTo = 0;
@@ -79,9 +78,9 @@ export class HeldPushes {
   /** Failures in a row at the same place. */
   #failures = 0;
   #failedAt = 0;
-  /** How many pushes are still handed on one by one. */
+  /** How many pushes are still processed one by one. */
   #oneByOne = 0;
-  /** Whether one of them was passed over: those that fail after it are tried once, since they must not hold up the others again. */
+  /** Whether one of them was skipped: those that fail after it are tried once, since they must not hold up the others again. */
   #hasPassedOver = false;
   readonly #background: Background;
 
@@ -98,12 +97,12 @@ export class HeldPushes {
     );
   }
 
-  /** What comes up to this place is due: it was handed on, or is about to be. */
+  /** Pushes up to this place are due: they were processed, or are about to be. */
   get dueUpTo(): number {
     return this.#dueUpTo;
   }
 
-  /** What comes up to this place was handed on. */
+  /** Pushes up to this place were processed. */
   get told(): number {
     return this.#told;
   }
@@ -113,18 +112,18 @@ export class HeldPushes {
     return this.#waiting.length;
   }
 
-  /** Says up to where the log was handed on by the last process. */
+  /** @param told the place up to which the last process processed the log */
   open(told: number): void {
     this.#taken = this.#dueUpTo = this.#told = told;
     this.#isBehind = true;
   }
 
-  /** Begins with what comes after that. */
+  /** Starts with the pushes after that place. */
   start(): void {
     this.#background.wake();
   }
 
-  /** Adds what was put at the end of the log. */
+  /** Adds a push that was appended to the log. */
   add(push: HeldPush): void {
     if (this.#isBehind) return;
     if (this.#waiting.length >= MAX_HELD) {
@@ -135,13 +134,13 @@ export class HeldPushes {
     if (this.#timer === undefined) this.#background.wake();
   }
 
-  /** Says that something may be in the log that was not added: it is read from there. */
+  /** Says that the log may have pushes that were not added: they are read from there. */
   fallBehind(): void {
     this.#isBehind = true;
     if (this.#timer === undefined) this.#background.wake();
   }
 
-  /** Resolves when everything that is due was handed on. */
+  /** Resolves when everything that is due was processed. */
   idle(): Promise<void> {
     return this.#background.idle();
   }
@@ -167,7 +166,7 @@ export class HeldPushes {
       const due = this.#takeDue();
       const last = due.at(-1);
       if (last !== undefined) {
-        // From now on it may be read from the log as well, by those who are not told of it here since they are behind.
+        // From now on, pushers that are behind may read it from the log.
         this.#taken = last.position;
         this.#dueUpTo = Math.max(this.#dueUpTo, this.#taken);
         await this.#options.tell(due);
@@ -203,7 +202,7 @@ export class HeldPushes {
   }
 
   async #readOn(): Promise<void> {
-    // What is added meanwhile may come after the end of the page.
+    // A push that is added while the page is read may come after its end.
     this.#isBehind = false;
     const limit = this.#oneByOne > 0 ? 1 : PAGE;
     const { pushes, last = this.#taken, isFull } = await this.#options.read(this.#taken, limit);
@@ -211,7 +210,7 @@ export class HeldPushes {
     const later = isFull ? [] : this.#waiting.filter(({ position }) => position > last);
     this.#waiting = [...pushes, ...later];
     if (pushes.length > 0) return;
-    // What is told to nobody any more lies behind us.
+    // Rows without recipients are done.
     if (last > this.#taken) this.#wasAlone();
     this.#taken = this.#dueUpTo = this.#told = Math.max(this.#told, last);
   }
@@ -250,7 +249,7 @@ export class HeldPushes {
   }
 
   #readAgain(): void {
-    // Who was told of some of it already is not told again: each pusher knows how far it has come.
+    // No pusher is sent anything twice: its progress is stored.
     this.#waiting = [];
     this.#taken = this.#told;
     this.#isBehind = true;

@@ -5,56 +5,56 @@ import type { PusherRef, PusherRegistry } from '#src/services/push/pushers/pushe
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
-/** What a pusher is told of: an event, or that something else is unread than it was told. */
+/** What a pusher is sent: an event, or a changed unread count. */
 export type PushItem =
   | {
       readonly kind: 'event';
       readonly room: Room;
       readonly event: StoredEvent;
-      /** What it is for the user, where that is not what its class says. */
+      /** How it notifies the user, where that differs from its class. */
       readonly exception: MentionKind | undefined;
     }
   | { readonly kind: 'counts' };
 
-/** Something that waits to be told. */
+/** A push that waits to be sent. */
 export interface PendingPush {
   /** Its place among all pushes. */
   readonly position: number;
-  /** From when on it is told, in milliseconds: it may be read until then. */
+  /** When it is due, in milliseconds since the epoch. The user may read the event until then. */
   readonly at: number;
   readonly item: PushItem;
 }
 
 interface Pending {
   entries: PendingPush[];
-  /** Something that waits is not in `entries`: all up to `scanned` was looked at, and what follows is read from the database. */
+  /** Some pushes are not in `entries`: those up to `scanned` were checked, and those after it are read from the database. */
   gap: { scanned: number; readonly isRecorded: boolean } | undefined;
-  /** What comes meanwhile is kept, since the database is being read. */
+  /** The database is being read: new pushes are kept in `entries` meanwhile. */
   isReading: boolean;
-  /** More came meanwhile than is kept. */
+  /** More pushes came meanwhile than `entries` takes. */
   hasOverflown: boolean;
 }
 
 /** Pushes that are kept in memory for one pusher. */
 const MAX_ENTRIES = 64;
-/** Pushes that are read at once; what is behind them was read by the user, or else one of them would be told: there may be much of it. */
+/** Pushes in one page. After a page of which the user has read everything, pages are longer: there may be many of that kind. */
 const PAGE = 64;
 const LONG_PAGE = 1_024;
 
 export interface PendingPushesOptions {
   readonly registry: PusherRegistry;
   readonly clock: Clock;
-  /** Whether a pusher is still to be told. */
+  /** Whether a push still has to be sent. */
   readonly isWanted: (pusher: PusherRef, push: PendingPush) => Promise<boolean>;
-  /** Reads what may concern the user of a pusher with `after` < place <= `upTo`, in order. */
+  /** Reads pushes with `after` < place <= `upTo` that may concern the user of a pusher, in order. */
   readonly read: (pusher: PusherRef, after: number, upTo: number, limit: number) => Promise<readonly PendingPush[]>;
-  /** Hears that a pusher of which the database says that something waits has been told all, up to a place. */
+  /** Called when a pusher that is marked as waiting in the database has received everything up to a place. */
   readonly caughtUp: (destination: string, position: number) => Promise<void>;
 }
 
 /**
- * What waits for each pusher. The newest lies in memory; a pusher whose gateway cannot be reached, or that is slow, is told the rest from
- * the database when its turn comes. Nothing is kept of those for whom nothing waits.
+ * The pushes that wait for each pusher. The newest are in memory; where a gateway cannot be reached or is slow, the others are read from the
+ * database when its turn comes. A pusher without waiting pushes takes no memory.
  */
 export class PendingPushes implements DeliverySource<PushItem> {
   readonly #options: PendingPushesOptions;
@@ -64,12 +64,12 @@ export class PendingPushes implements DeliverySource<PushItem> {
     this.#options = options;
   }
 
-  /** For how many pushers something waits. */
+  /** Number of pushers with waiting pushes. */
   get size(): number {
     return this.#pending.size;
   }
 
-  /** @returns whether it is kept in memory; where it is not, it is found in the database when the turn of what came before it comes */
+  /** @returns whether it is kept in memory; otherwise it is read from the database after the pushes before it */
   add(destination: string, push: PendingPush): boolean {
     let pending = this.#pending.get(destination);
     if (pending === undefined) {
@@ -91,27 +91,27 @@ export class PendingPushes implements DeliverySource<PushItem> {
     return false;
   }
 
-  /** Whether the database says that something waits for a pusher, and it need not be told here. */
+  /** Whether a pusher is marked as waiting in the database, so that new pushes need not be added here. */
   isAway(destination: string): boolean {
     const pending = this.#pending.get(destination);
     return pending?.gap?.isRecorded === true && !pending.isReading;
   }
 
   /**
-   * Whether what comes for a pusher is kept in memory: nothing has to be read from the log first, or it is being read, and it is not so much
-   * that came meanwhile that it has to be read again.
+   * Whether a new push for a pusher would be kept in memory: nothing has to be read from the log first, or it is being read, and not more came
+   * meanwhile than is kept.
    */
   takes(destination: string): boolean {
     const pending = this.#pending.get(destination);
     return pending?.gap === undefined || (pending.isReading && !pending.hasOverflown);
   }
 
-  /** Whether something may wait for a pusher that is not in memory. */
+  /** Whether pushes may wait for a pusher that are not in memory. */
   isBehind(destination: string): boolean {
     return this.#pending.get(destination)?.gap !== undefined;
   }
 
-  /** Says that the database says by now that something waits for a pusher, after a place. */
+  /** Notes that a pusher is marked in the database as waiting for what comes after a place. */
   fallBehind(destination: string, position: number): void {
     this.#pending.set(destination, {
       entries: [],
@@ -125,7 +125,7 @@ export class PendingPushes implements DeliverySource<PushItem> {
     this.#pending.delete(destination);
   }
 
-  /** Up to which place everything was told, or stands in the database as waiting. @param newest the place of the newest push */
+  /** The place up to which everything was sent, or is marked in the database as waiting. @param newest the place of the newest push */
   doneUpTo(newest: number): number {
     let done = newest;
     for (const { entries, gap } of this.#pending.values()) {
@@ -163,7 +163,7 @@ export class PendingPushes implements DeliverySource<PushItem> {
         const push = await this.#fromDatabase(pusher, pending, gap, done, upTo);
         if (push !== undefined) return [push];
         done = Math.max(done, gap.scanned);
-        // What follows is told when this is done.
+        // Later pushes are sent once this one is done.
         if (upTo !== Infinity) return [];
         wasRecorded ||= gap.isRecorded;
       }
@@ -188,7 +188,7 @@ export class PendingPushes implements DeliverySource<PushItem> {
     return undefined;
   }
 
-  /** Looks through what the database has until something is found that is to be told. Where nothing more is, the gap is closed. */
+  /** Reads the database until a push is found that still has to be sent. At the end of the log, the gap is closed. */
   async #fromDatabase(
     pusher: PusherRef,
     pending: Pending,

@@ -2,13 +2,13 @@ import type { PusherRegistry } from '#src/services/push/pushers/pusher-registry.
 import type { Room } from '#src/services/room-model/room/room.ts';
 
 interface Known {
-  /** The room's `membersVersion`, and the version of the registry, of which it is. */
+  /** The room's `membersVersion` and the version of the registry for which it was computed. */
   members: number;
   pushers: number;
   readonly users: Set<string>;
 }
 
-/** Knows who of a room has pushers: those who are or ever were a member of it. Follows each change, and is looked up for every event. */
+/** Caches which present and former members of a room have pushers. It is looked up for every event, and updated by changes. */
 export class PushAudience {
   readonly #registry: PusherRegistry;
   readonly #rooms = new WeakMap<Room, Known>();

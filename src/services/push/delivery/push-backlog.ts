@@ -15,7 +15,7 @@ import type { PushRecipients } from './push-recipients.ts';
 import type { PushRelevance } from './push-relevance.ts';
 import type { RecentPushes } from './recent-pushes.ts';
 
-/** Rooms that are read whole to find out what waits for one pusher. */
+/** Most rooms that are loaded to find what waits for one pusher. */
 const MAX_LOADED = 100;
 
 export interface PushBacklogOptions {
@@ -30,7 +30,7 @@ export interface PushBacklogOptions {
   readonly recent: RecentPushes;
   /** The place of the last push whose grace period is over. */
   readonly dueUpTo: () => number;
-  /** For how many milliseconds an event may be read before pushers are told of it. */
+  /** Milliseconds that a user has to read an event before it is pushed. */
   readonly graceMs: number;
 }
 
@@ -42,7 +42,7 @@ export class PushBacklog {
     this.#options = options;
   }
 
-  /** Reads pushes from the log: those that the last process made, and may not have sent, and those for which there was no room in memory. */
+  /** A page of the log: pushes that the last process may not have sent, and those for which there was no room in memory. */
   async page(after: number, limit: number): Promise<LogPage> {
     const { graceMs, interner, loader, recipients, registry, rooms } = this.#options;
     const records = await this.#options.log.after(after, limit);
@@ -70,10 +70,10 @@ export class PushBacklog {
     return { pushes, last: records.at(-1)?.pos, isFull: records.length === limit };
   }
 
-  /** What may concern the user of a pusher and is due, from memory or the database. */
+  /** Pushes that are due and may concern the user of a pusher, from memory or the database. */
   async read({ userId }: PusherRef, after: number, upTo: number, limit: number): Promise<readonly PendingPush[]> {
     const { database, graceMs, interner, loader, rooms } = this.#options;
-    // What was begun was due then, be it in the last process.
+    // A batch that was begun was due by then, also if the last process began it.
     const end = upTo === Infinity ? this.#options.dueUpTo() : upTo;
     const user = await interner.userNid(userId);
     const rows =
@@ -92,12 +92,12 @@ export class PushBacklog {
       const exception = (kind ?? undefined) as MentionKind | undefined;
       const item: PushItem | undefined =
         roomNid === null ? { kind: 'counts' } : room && event && { kind: 'event', room, event, exception };
-      // An event that is no more is pushed to no one.
+      // An event that is not there any more is not pushed.
       return { position: pos, at: item === undefined ? 0 : ts + graceMs, item: item ?? { kind: 'counts' } };
     });
   }
 
-  /** What may concern a user, from memory. What they have read is left out. */
+  /** Pushes that may concern a user, from memory, without those that they have read. */
   async #recentOf(userId: string, user: number, after: number, upTo: number, limit: number): Promise<PushOfUser[]> {
     const found: PushOfUser[] = [];
     for (const push of this.#options.recent.ofUser(user, after, upTo)) found.push({ ...push, kind: null });
@@ -117,8 +117,8 @@ export class PushBacklog {
   }
 
   /**
-   * Rooms with recent pushes that a user is in or invited to, by their numbers. Where many rooms have some, the database says which are
-   * the user's, and of those only the ones in memory are looked into: a pusher that comes back must not have all the others read.
+   * Rooms with recent pushes that a user is in or invited to, by their numbers. Where many rooms have some, the database finds those of the
+   * user, and of these only rooms in memory are checked further: a pusher that comes back must not cause all the others to be loaded.
    */
   async #recentRoomsOf(userId: string, user: number, after: number): Promise<Map<number, Room | undefined>> {
     const { database, rooms } = this.#options;
@@ -133,5 +133,5 @@ export class PushBacklog {
   }
 }
 
-/** Whether a user with this membership is told of what is sent. */
+/** Whether a user with this membership gets pushes of the room. */
 const isIn = (membership: Membership | undefined): boolean => membership === 'join' || membership === 'invite';

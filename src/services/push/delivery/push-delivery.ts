@@ -39,11 +39,11 @@ import { RecentPushes, type SettledUpTo } from './recent-pushes.ts';
 
 const FIRST_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 3_600_000;
-/** How often it is remembered how far everything has come. */
+/** How often the progress is stored. */
 const REMEMBER_EVERY_MS = 5_000;
-/** Users of whom it is found out in one turn of the event loop whether they are told of an event, an event each. */
+/** Pairs of user and event that are checked in one turn of the event loop. */
 const HANDED_OUT_AT_ONCE = 5_000;
-/** What is being sent gets so long when the server stops. */
+/** Milliseconds that running requests get when the server stops. */
 const CLOSE_MS = 2_000;
 
 export interface PushDeliveryOptions {
@@ -70,20 +70,19 @@ export interface PushDeliveryOptions {
   readonly random: Random;
   readonly logger: Logger;
   readonly metrics: Metrics;
-  /** Pushers that are told of something at once. */
+  /** Pushers to which requests are sent at the same time. */
   readonly concurrency: number;
-  /** For how many milliseconds an event may be read before pushers are told of it. */
+  /** Milliseconds that a user has to read an event before it is pushed. */
   readonly graceMs: number;
-  /** For how many milliseconds it is tried to tell them. */
+  /** Milliseconds for which sending is retried. */
   readonly retryMs: number;
 }
 
 /**
- * Tells HTTP pushers what notifies their users, and how much is unread when that changes otherwise. Client-Server API, "Push
- * Notifications"; Push Gateway API.
+ * Pushes events that notify users, and changed unread counts, to their HTTP pushers. Client-Server API, "Push Notifications"; Push Gateway API.
  *
- * An event that some pusher is told of is one row of the push log, which says in which order; how far each pusher has come, the delivery
- * queue knows. Who is told is worked out from the event's class when it comes, and whether they still are, when it is sent.
+ * An event that is pushed to anybody is one row of the push log, which holds the order; the delivery queue holds the progress of each pusher.
+ * The recipients are computed from the event's class when it is committed; whether it still concerns them, when it is sent.
  */
 export class PushDelivery {
   readonly #options: PushDeliveryOptions;
@@ -132,10 +131,7 @@ export class PushDelivery {
         return { name, most: health.maxAtOnce(name) };
       },
     });
-    const setAside = metrics.counter(
-      'tsudoi_pushes_set_aside_total',
-      'pushes that could not be handed out to pushers again and again, and were passed over',
-    );
+    const setAside = metrics.counter('tsudoi_pushes_set_aside_total', 'pushes that failed repeatedly and were skipped');
     this.#held = new HeldPushes({
       clock,
       timers,
@@ -143,10 +139,10 @@ export class PushDelivery {
       read: (after, limit) => this.#backlog.page(after, limit),
       placeAfter: (position) => this.#log.placeAfter(position),
       isPassing: isOfDatabase,
-      onFailure: (err) => logger.error('pushes could not be handed out; trying again', { err }),
+      onFailure: (err) => logger.error('pushes could not be processed; trying again', { err }),
       onSetAside: (position, err) => {
         setAside.inc();
-        logger.error('a push could not be handed out again and again, and is not tried any more', { position, err });
+        logger.error('a push failed repeatedly and is skipped', { position, err });
       },
     });
     const parts = { ...options, log: this.#log, recent: this.#recent };
@@ -155,18 +151,18 @@ export class PushDelivery {
     this.#counts = new CountPushes({ ...parts, held: this.#held });
     metrics.gaugeOf('tsudoi_pushers', 'pushers of all users', () => registry.size);
     metrics.gaugeOf('tsudoi_pushers_waiting', 'pushers for which something waits', () => this.#pending.size);
-    metrics.gaugeOf('tsudoi_pushes_held', 'pushes in memory that may still be read before pushers are told', () => {
+    metrics.gaugeOf('tsudoi_pushes_held', 'pushes in memory whose grace period is not over', () => {
       return this.#held.waiting;
     });
-    metrics.gaugeOf('tsudoi_pushes_lag', 'positions between the newest push and the last one that was handed out', () =>
+    metrics.gaugeOf('tsudoi_pushes_lag', 'positions between the newest push and the last one that was processed', () =>
       Math.max(this.#log.newest - this.#held.told, 0),
     );
     metrics.gaugeOf('tsudoi_push_gateways_away', 'push gateways that cannot be reached', () => health.away);
-    // The application is in use: what could not be told it is tried at once.
+    // The application is in use: pushes that failed are tried at once.
     options.pushers.wasSet.subscribe(({ id }) => this.#queue.inContact(String(id)));
   }
 
-  /** Resumes what the last process left. Pushers are known, and no event is processed yet. */
+  /** Resumes from the stored progress. Pushers are loaded, and no event is processed yet. */
   async start(): Promise<void> {
     await this.#log.open();
     this.#recent.open(this.#log.newest);
@@ -176,7 +172,7 @@ export class PushDelivery {
     await this.#counts.start();
   }
 
-  /** Takes committed events in. They may come again. */
+  /** Takes committed events. They may come again. */
   async take(events: readonly FollowedEvent[]): Promise<void> {
     const { badges, clock, graceMs, recipients } = this.#options;
     const shown = events.filter(({ room, event }) => event.nid > 0 && recipients.concerns(room));
@@ -189,7 +185,7 @@ export class PushDelivery {
     for (const followed of shown) {
       const { room, event } = followed;
       for (const userId of this.#counts.readBy(followed)) unsure.set(userId, undefined);
-      // Who they are is found out when it is due: by then most of them may have read it, or wait for a gateway that is away.
+      // The recipients are computed when it is due: by then most of them may have read it, or have a gateway that cannot be reached.
       if (recipients.areAny(room, event)) told.set(event.nid, followed);
     }
     const ts = clock.now();
@@ -213,7 +209,7 @@ export class PushDelivery {
     if (clock.now() - this.#rememberedAt >= REMEMBER_EVERY_MS) await this.#remember();
   }
 
-  /** Resolves when nothing is being told, and nothing could be: what is left waits for its time. */
+  /** Resolves when nothing is being sent, and nothing could be: what is left is not due yet. */
   async idle(): Promise<void> {
     await this.#counts.idle();
     await this.#held.idle();
@@ -221,7 +217,7 @@ export class PushDelivery {
     await this.#options.sender.idle();
   }
 
-  /** Begins to tell nothing new. */
+  /** Sends nothing new from now on. */
   async drain(): Promise<void> {
     await this.#held.close();
     await this.#counts.close();
@@ -229,7 +225,7 @@ export class PushDelivery {
     await this.#options.sender.idle();
   }
 
-  /** Remembers how far everything has come. */
+  /** Stores the progress. */
   close(): Promise<void> {
     return this.#remember();
   }
@@ -239,7 +235,7 @@ export class PushDelivery {
     await this.#log.setDone(this.#pending.doneUpTo(this.#held.told));
   }
 
-  /** Hands out what is due to all whom it still concerns, each room in one go. */
+  /** Queues pushes that are due for all whom they still concern, room by room. */
   async #handOut(pushes: readonly HeldPush[]): Promise<void> {
     const { recipients } = this.#options;
     const loopYield = new LoopYield(HANDED_OUT_AT_ONCE);
@@ -271,7 +267,7 @@ export class PushDelivery {
     const users: string[] = [];
     for (const { destinations, isSettled, settledUpTo, userId } of listeners) {
       if (event.nid <= settledUpTo[facts.toldIf] && facts.exceptions.size === 0) continue;
-      // They may have got more than they take by what was handed out before.
+      // Their queues may have been filled by the pushes before.
       if (destinations.some(takes) && !isSettled(event.nid, facts)) users.push(userId);
     }
     if (users.length === 0) return;
@@ -288,7 +284,7 @@ export class PushDelivery {
     if (this.#pending.add(destination, push)) this.#queue.wake(destination);
   }
 
-  /** Who of a room has pushers, apart from those who are told what waits for them later, from the log. */
+  /** Members of a room with pushers, without those whose pushes are read from the log later. */
   #listenersOf(room: Room): readonly Listener[] {
     const { recipients, registry } = this.#options;
     const listeners: Listener[] = [];
@@ -307,7 +303,7 @@ export class PushDelivery {
   }
 }
 
-/** A user who is told of events of a room. */
+/** A user with pushers who gets events of a room. */
 interface Listener {
   readonly userId: string;
   readonly destinations: readonly string[];

@@ -3,10 +3,10 @@ import { followerCursors, saveFollowerCursors } from '#src/storage/events/event-
 import type { Database } from '#src/storage/database.ts';
 import { appendPushes, newestPush, type NewPush, type PushRecord, pushesAfter } from '#src/storage/push/pushes.ts';
 
-/** Under which it is kept up to where everything was told. */
+/** The name under which the progress is stored. */
 const DONE = 'push_sent';
 
-/** The pushes of all pushers in the order in which they are told: one row each, for all pushers. */
+/** All pushes in the order in which they are sent: one row each, for all pushers. */
 export class PushLog {
   readonly #database: Database;
   readonly #onUnheard: () => void;
@@ -14,7 +14,7 @@ export class PushLog {
   #newest = 0;
   #done = 0;
 
-  /** @param onUnheard is called in the turn of an append when pushes may be at the end that `use` was not given */
+  /** @param onUnheard called in the turn of an append when the log may have new pushes that `use` was not given */
   constructor(database: Database, onUnheard: () => void) {
     this.#database = database;
     this.#onUnheard = onUnheard;
@@ -25,21 +25,21 @@ export class PushLog {
     return this.#newest;
   }
 
-  /** Up to here everything was told, or is noted with its destination as waiting. */
+  /** Everything up to here was sent, or its destination is marked as waiting. */
   get done(): number {
     return this.#done;
   }
 
-  /** Finds the end, and where the last process was. */
+  /** Reads the end of the log and the stored progress. */
   async open(): Promise<void> {
     this.#newest = await newestPush(this.#database);
     this.#done = (await followerCursors(this.#database, DONE))[0]?.pos ?? 0;
   }
 
   /**
-   * Puts pushes at the end. One call after the other: what has a later place is never there before what has an earlier one.
+   * Appends pushes. Calls run one after the other: a later place is never visible before an earlier one.
    *
-   * @param use is given those that were not there before, in the turn in which they become the newest
+   * @param use is given those that were not in the log before, in the turn in which they become the newest
    */
   append(pushes: readonly NewPush[], use: (records: readonly PushRecord[]) => void): Promise<void> {
     return this.#turns.run(undefined, async () => {
@@ -47,7 +47,7 @@ export class PushLog {
       try {
         records = await appendPushes(this.#database, pushes);
       } catch (err) {
-        // It may have been committed all the same: then it is there already when it is repeated.
+        // It may have been committed nevertheless: then the repeated attempt finds it.
         this.#onUnheard();
         throw err;
       }
@@ -67,7 +67,7 @@ export class PushLog {
     return (await pushesAfter(this.#database, position, 1))[0]?.pos;
   }
 
-  /** Remembers that everything up to a place was told, or is noted with its destination as waiting. */
+  /** Stores that everything up to a place was sent, or its destination is marked as waiting. */
   async setDone(position: number): Promise<void> {
     if (position <= this.#done) return;
     this.#done = position;

@@ -5,7 +5,7 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { PusherRecord } from '#src/storage/push/pushers.ts';
 
-/** An event as a push gateway is told of it. */
+/** An event as it is sent to a push gateway. */
 export interface PushedEvent {
   readonly room: Room;
   readonly event: StoredEvent;
@@ -13,9 +13,9 @@ export interface PushedEvent {
   readonly senderDisplayName: string | undefined;
 }
 
-/** What a notification says of the numbers: undefined for pushers that do not want to know. */
+/** The `counts` of a notification; undefined for pushers that do not want them. */
 const countsOf = (unread: number | undefined): JsonObject =>
-  // "Counts whose value is zero should be omitted": but gateways take what is missing for unchanged, and the badge would stay as it was.
+  // "Counts whose value is zero should be omitted": but gateways treat a missing count as unchanged, and the badge would keep its number.
   unread === undefined ? {} : { counts: { unread } };
 
 const deviceOf = (pusher: PusherRecord, tweaks: JsonObject | undefined): JsonObject => {
@@ -38,7 +38,7 @@ const tweaksOf = (actions: readonly PushAction[]): JsonObject => {
   return Object.fromEntries(tweaks);
 };
 
-/** High is what makes a sound or a highlight, or may turn out to when it is decrypted. */
+/** High for events with a sound or highlight, and for encrypted ones, which may turn out to have one. */
 const priorityOf = (event: StoredEvent, tweaks: JsonObject): 'high' | 'low' => {
   const { highlight, sound } = tweaks;
   const isHeard = sound !== undefined && sound !== false && sound !== '' && sound !== null;
@@ -59,7 +59,7 @@ export const eventNotification = (
     prio: priorityOf(event, tweaks),
     ...countsOf(unread),
   };
-  // "only the event_id, room_id, counts, and devices are required to be populated": tweaks tell something of what the event says.
+  // "only the event_id, room_id, counts, and devices are required to be populated": tweaks reveal something of the event's content.
   if (pusherData(pusher)['format'] === 'event_id_only') return { ...always, devices: [deviceOf(pusher, undefined)] };
   const name = room.stateText('m.room.name', 'name') ?? '';
   const alias = room.stateText('m.room.canonical_alias', 'alias') ?? '';
@@ -68,7 +68,7 @@ export const eventNotification = (
   const { membership } = event.content;
   return {
     ...always,
-    // The name that `event_id` had: older gateways know no other.
+    // The former name of `event_id`, for older gateways.
     id: event.eventId,
     type: event.type,
     sender: event.sender,
@@ -76,14 +76,14 @@ export const eventNotification = (
     ...(roomName === '' ? {} : { room_name: roomName }),
     ...(alias === '' ? {} : { room_alias: alias }),
     ...(isMember ? { user_is_target: event.stateKey === pusher.userId } : {}),
-    // Not in the specification, and sent by all other servers.
+    // Not in the specification, but sent by all other servers.
     ...(isMember && membership !== undefined ? { membership } : {}),
     ...(includeContent ? { content: event.content } : {}),
     devices: [deviceOf(pusher, tweaks)],
   };
 };
 
-/** A notification that something else is unread than before. */
+/** A notification of a changed unread count. */
 export const countsNotification = (pusher: PusherRecord, unread: number): JsonObject => ({
   ...countsOf(unread),
   devices: [deviceOf(pusher, undefined)],

@@ -14,7 +14,7 @@ export interface PushProgressOptions {
   readonly clock: Clock;
 }
 
-/** How far each pusher has come. Those who are told at the same time are read and written in one statement. */
+/** Stores the progress of each pusher. That of pushers which are sent to at the same time is read and written in one statement. */
 export class PushProgress implements DeliveryProgress {
   readonly #options: PushProgressOptions;
   readonly #reads: AnsweredBatches<string, Delivery | undefined>;
@@ -36,7 +36,7 @@ export class PushProgress implements DeliveryProgress {
       name: 'push progress',
       most: AT_ONCE,
       async work(changed) {
-        // Of each the last.
+        // The last one of each destination counts.
         await deliveries.saveAll([...new Map(changed.map((one) => [one.destination, one])).values()]);
         return () => undefined;
       },
@@ -55,19 +55,19 @@ export class PushProgress implements DeliveryProgress {
       pending.forget(destination);
       return;
     }
-    // What waits in the database alone must be found there by the next process, at whatever moment this one ends.
+    // Pushes that wait in the database alone must be found there by the next process, whenever this one ends.
     const rests = batchEnd === null && retryAt === null;
     await this.#saves.ask(rests && pending.isBehind(destination) ? { ...delivery, retryAt: clock.now() } : delivery);
     if (retryAt !== null) pending.fallBehind(destination, position);
   }
 
-  /** Says that nothing waits for a pusher any more. */
+  /** Notes that nothing waits for a pusher any more. */
   rest(destination: string, position: number): Promise<void> {
     const rest = { batchEnd: null, failures: 0, refusals: 0, retryAt: null, isGone: false };
     return this.#saves.ask({ destination, position, ...rest });
   }
 
-  /** Those that wait, or were broken off: what they are told is read from the database. */
+  /** Pushers that wait or were interrupted: their pushes are read from the database. */
   async unfinished(after: string, limit: number): Promise<readonly Delivery[]> {
     const found = await this.#options.deliveries.unfinished(after, limit);
     for (const { destination, position } of found) this.#options.pending.fallBehind(destination, position);

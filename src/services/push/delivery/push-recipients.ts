@@ -14,25 +14,25 @@ import { exceptionsAt } from '#src/storage/push/pushes.ts';
 import { PushAudience } from './push-audience.ts';
 import type { PushFacts } from './recent-pushes.ts';
 
-/** Who is told of an event. */
+/** A pusher to which an event is sent. */
 export interface Recipient {
   readonly pusher: PusherRef;
-  /** What the event is for the user, where that is not what its class says. */
+  /** How the event notifies the user, where that differs from its class. */
   readonly exception: MentionKind | undefined;
 }
 
-/** For whom an event is something else than its class says, by the numbers of users. */
+/** Users whom an event notifies otherwise than its class says, by their numbers. */
 type Exceptions = ReadonlyMap<number, MentionKind>;
 const NOBODY: Exceptions = new Map();
 
-/** What is known of an event that was committed a moment ago. */
+/** What was decided about an event that was just committed. */
 interface Heard {
   readonly exceptions: Exceptions;
-  /** When it was heard of, in milliseconds: a pusher that was made later is not told. Undefined for what is read from the database. */
+  /** When it was committed, in milliseconds: pushers that were made later do not get it. Undefined for events that are read from the database. */
   readonly at: number | undefined;
 }
 
-/** Notifies only who is named by their membership: an invitation. */
+/** An invitation notifies only the user who is invited. */
 const isInviteOf = (event: StoredEvent, userId: string): boolean =>
   event.type === 'm.room.member' && event.stateKey === userId;
 
@@ -44,16 +44,13 @@ export interface PushRecipientsOptions {
   readonly pushRules: PushRuleService;
 }
 
-/**
- * Works out whom an event may have to be pushed to, from what was decided when it was made. Whether it still is to be told, once it may have
- * been read, is for others to say.
- */
+/** Computes to which pushers an event may have to be sent, from its class and exceptions. `PushRelevance` decides whether it still has to be. */
 export class PushRecipients {
   readonly #database: Database;
   readonly #registry: PusherRegistry;
   readonly #pushRules: PushRuleService;
   readonly #audience: PushAudience;
-  /** Events that were committed while any user in their room had pushers. */
+  /** Events that were committed while a user in their room had pushers. */
   readonly #heard = new WeakMap<StoredEvent, Heard>();
 
   constructor({ database, clock, stream, registry, pushRules }: PushRecipientsOptions) {
@@ -71,17 +68,17 @@ export class PushRecipients {
     });
   }
 
-  /** Whether any user who is or was in this room has pushers. Costs a look-up. */
+  /** Whether a present or former member of this room has pushers. Costs a look-up. */
   concerns(room: Room): boolean {
     return this.#registry.size > 0 && this.#audience.of(room).size > 0;
   }
 
-  /** Users who are or were in this room, and have pushers. */
+  /** Present and former members of this room who have pushers. */
   audienceOf(room: Room): ReadonlySet<string> {
     return this.#audience.of(room);
   }
 
-  /** Reads what `of` needs for these events: nothing, as a rule. */
+  /** Reads what `of` needs for these events: usually nothing. */
   async prepare(events: readonly FollowedEvent[]): Promise<void> {
     const rooms = new Set(events.map(({ room }) => room));
     const users = new Set([...rooms].flatMap((room) => [...this.#audience.of(room)]));
@@ -98,12 +95,12 @@ export class PushRecipients {
       });
   }
 
-  /** Whether `of` finds any for an event that was prepared. */
+  /** Whether `of` finds any recipient of an event that was prepared. */
   areAny(room: Room, event: StoredEvent): boolean {
     return this.of(room, event, this.#audience.of(room), 1).length > 0;
   }
 
-  /** What is known of an event that was prepared, for all of its room. */
+  /** What applies to all recipients of an event that was prepared. */
   factsOf(event: StoredEvent): PushFacts {
     const { exceptions } = this.#heard.get(event) ?? { exceptions: NOBODY };
     const isInMain = event.relation === undefined;
@@ -112,7 +109,7 @@ export class PushRecipients {
     return { toldIf: isUsual ? 'unread-of-all' : 'asked', isInMain, exceptions };
   }
 
-  /** Whether an event is pushed so that clients find out what it says, be it unread for their users or not. MSC4028. */
+  /** Whether an event is pushed so that clients can decrypt it, whether or not it counts as unread. MSC4028. */
   #isForClients(event: StoredEvent): boolean {
     return this.#pushRules.defaults.encryptedEvents && event.type === 'm.room.encrypted';
   }
@@ -120,8 +117,8 @@ export class PushRecipients {
   /**
    * The pushers that may have to be told of an event that was prepared.
    *
-   * @param users those of the audience who are asked about; all when left out
-   * @param most as many as are wanted
+   * @param users members of the audience to check; all when left out
+   * @param most stops after so many
    */
   of(room: Room, event: StoredEvent, users: Iterable<string> = this.#audience.of(room), most = Infinity): Recipient[] {
     const { at = Infinity, exceptions } = this.#heard.get(event) ?? { exceptions: NOBODY };
@@ -141,7 +138,7 @@ export class PushRecipients {
       if (exception === undefined) {
         const rules = this.#pushRules.peek(userId) ?? DEFAULT_USER_RULES;
         const mode = rules.modeIn(room.roomId);
-        // Which threads they follow, and what rules of theirs say of what is encrypted, is asked when it is sent.
+        // Followed threads, and rules on encrypted events, are checked when it is sent.
         const isOpen = rules.asksForThreads || isForClients;
         const mayHear = isOpen ? mode !== 'muted' : classUnder(mode, eventClass) !== 'none';
         if (!isHere || !mayHear) continue;

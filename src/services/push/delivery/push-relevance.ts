@@ -18,10 +18,10 @@ import type { InvitePermission } from '#src/services/user-data/account-data/invi
 import type { PendingPush } from './pending-pushes.ts';
 import type { PushFacts, SettledUpTo } from './recent-pushes.ts';
 
-/** Steps that the rules of a user may take to say whether they are told of an event. */
+/** Steps that the evaluation of a user's rules may take for one event. */
 const MAX_STEPS = 500_000;
 
-/** Whether a user need not be pushed an event any more. */
+/** Whether an event certainly need not be pushed to a user any more. */
 export type IsSettled = (nid: number, facts: Pick<PushFacts, 'toldIf' | 'isInMain'>) => boolean;
 
 export interface PushRelevanceOptions {
@@ -32,13 +32,13 @@ export interface PushRelevanceOptions {
   readonly receipts: ReceiptService;
   readonly unread: UnreadCounts;
   readonly clock: Clock;
-  /** For how many milliseconds an event may be read before pushers are told of it. */
+  /** Milliseconds that a user has to read an event before it is pushed. */
   readonly graceMs: number;
-  /** For how many milliseconds it is tried to tell them. */
+  /** Milliseconds for which sending is retried. */
   readonly retryMs: number;
 }
 
-/** Decides whether a push still concerns a user when it is sent: what they have read meanwhile, or what was redacted, is not pushed. */
+/** Decides whether a push still concerns a user when it is sent: events that they have read, and redacted ones, are not pushed. */
 export class PushRelevance {
   readonly #options: PushRelevanceOptions;
 
@@ -46,7 +46,7 @@ export class PushRelevance {
     this.#options = options;
   }
 
-  /** Up to which event of a room a user need not be told of any that does not mention them, as far as that is known already. */
+  /** The position up to which no event of a room has to be pushed to a user, apart from mentions, as far as that is known in memory. */
   settledUpTo(room: Room, userId: string): SettledUpTo {
     const { pushRules, unread } = this.#options;
     const upTo = unread.countedFrom(userId, room);
@@ -55,9 +55,9 @@ export class PushRelevance {
   }
 
   /**
-   * Says of events of a room whether a user need not be told of them any more, as far as that can be said by what is in memory.
+   * Tells for events of a room whether they certainly need not be pushed to a user, from memory alone.
    *
-   * @param said where each user said something last
+   * @param said the position of each user's last message
    */
   settledIn(room: Room, userId: string, said: ReadonlyMap<string, number> = lastSaidIn(room)): IsSettled {
     const { pushRules, unread } = this.#options;
@@ -68,7 +68,7 @@ export class PushRelevance {
     let isAsked = false;
     return (nid, { isInMain, toldIf }) => {
       if (toldIf === 'asked' || (toldIf === 'unread-of-all' && !hearsAll)) return false;
-      // Who says something has read what came before it. Of those who say much, nothing else has to be in memory for this.
+      // The sender of a message has read what came before it. For active users nothing else has to be in memory.
       if (isInMain && nid < saidAt) return true;
       if (!isAsked) isUnread = unread.peekUnread(userId, room);
       isAsked = true;
@@ -76,13 +76,13 @@ export class PushRelevance {
     };
   }
 
-  /** Whether a pusher is still to be told: what was read meanwhile, redacted or given up on is not. */
+  /** Whether a push still has to be sent: not if the event was read or redacted, or retrying has taken too long. */
   async isWanted({ userId }: PusherRef, { at, item }: PendingPush): Promise<boolean> {
     const { clock, graceMs, ignoredUsers, invitePermission, retryMs, unread } = this.#options;
     if (clock.now() > at - graceMs + retryMs) return false;
     if (item.kind === 'counts') return true;
     const { room, event, exception } = item;
-    // Invites to rooms that this server is not in are hidden from all but the invited.
+    // Invites to rooms that this server is not in are visible to the invited user alone.
     const isHidden = (event.flags & HIDDEN_FLAGS) !== 0 && (event.flags & EVENT_FLAGS.outOfBand) === 0;
     if (event.redactedBecause !== undefined || isHidden) return false;
     const member = room.member(userId);
@@ -97,7 +97,7 @@ export class PushRelevance {
     return (await invitePermission.of(userId)).fateOf(event.sender) === 'shown';
   }
 
-  /** Whether an encrypted event is pushed so that the client finds out what it is, although it does not count as unread. MSC4028. */
+  /** Whether an encrypted event is pushed so that the client can decrypt it, although it does not count as unread. MSC4028. */
   async #isForClient(
     userId: string,
     room: Room,
@@ -109,7 +109,7 @@ export class PushRelevance {
     if (!pushRules.defaults.encryptedEvents || since >= event.nid || event.sender === userId) return false;
     if ((await ignoredUsers.of(userId)).has(event.sender)) return false;
     const rules = await pushRules.rulesOf(userId);
-    // What counts as unread is pushed as long as it is.
+    // Events that count as unread were checked as such.
     if (exception === undefined && classOfFlags(event.flags) !== 'none' && hearsAllOf(rules, room)) return false;
     const thread = await threadOf(events, room, event);
     if (hasRead(event, thread, await receipts.readPositions(room, userId))) return false;
@@ -120,7 +120,7 @@ export class PushRelevance {
   }
 }
 
-/** Where each user said something in the main timeline last, by the events in memory. */
+/** The position of each user's last message in the main timeline, by the events in memory. */
 export const lastSaidIn = (room: Room): ReadonlyMap<string, number> => {
   const said = new Map<string, number>();
   for (const event of room.ring.events)
@@ -128,6 +128,6 @@ export const lastSaidIn = (room: Room): ReadonlyMap<string, number> => {
   return said;
 };
 
-/** Whether what a user's mode for a room says of events holds for those in threads, too, and is everything. */
+/** Whether a user is notified of everything in a room, threads included. */
 const hearsAllOf = (rules: UserRules, room: Room): boolean =>
   !rules.asksForThreads && rules.modeIn(room.roomId) === 'all';

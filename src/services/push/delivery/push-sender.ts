@@ -19,11 +19,11 @@ import type { GatewayHealth } from './gateway-health.ts';
 import type { PushItem } from './pending-pushes.ts';
 import { countsNotification, eventNotification } from './push-notification.ts';
 
-/** Steps that the rules of the user may take to say how they are told of an event. */
+/** Steps that the evaluation of a user's rules may take for the actions of one event. */
 const MAX_STEPS = 500_000;
 const SAVED_AT_ONCE = 500;
 
-/** What tells push gateways. */
+/** Sends requests to push gateways. */
 export interface Notifier {
   notify(url: string, notification: JsonObject, signal: AbortSignal): Promise<GatewayAnswer>;
 }
@@ -42,13 +42,13 @@ export interface PushSenderOptions {
   readonly includeContent: boolean;
 }
 
-/** Tells one pusher of one thing. */
+/** Sends one push to one pusher. */
 export class PushSender {
   readonly #options: PushSenderOptions;
   readonly #sent: Counter;
-  /** What pushers have been told by now, to be kept. One that is lost costs a notification that says nothing new. */
+  /** Counts that pushers were sent, still to be stored. One that is lost costs a notification without news. */
   readonly #told: Batches<readonly [destination: string, unread: number]>;
-  /** Pushers that are being told of something: what they know of what is unread is settled when their gateways have answered. */
+  /** Pushers with a running request: the count that they have is known once their gateway has answered. */
   readonly #telling = new Set<string>();
 
   constructor(options: PushSenderOptions) {
@@ -65,13 +65,13 @@ export class PushSender {
         try {
           await saveTold(database, new Map(told.map(([destination, unread]) => [Number(destination), unread])));
         } catch (err) {
-          logger.warn('what pushers were told could not be kept', { err });
+          logger.warn('counts sent to pushers could not be stored', { err });
         }
       },
     });
   }
 
-  /** Resolves when everything is kept. */
+  /** Resolves when everything is stored. */
   idle(): Promise<void> {
     return this.#told.idle();
   }
@@ -82,7 +82,7 @@ export class PushSender {
     const ref = registry.byDestination(destination);
     const pusher = ref && (await pushers.byId(Number(destination)));
     if (item === undefined || ref === undefined || pusher === undefined) return { kind: 'gone' };
-    // Whoever has been locked out reads nothing by way of notifications either.
+    // A locked user reads nothing by way of notifications either.
     if (pusher.isLocked) return { kind: 'done' };
     this.#telling.add(destination);
     try {
@@ -92,7 +92,7 @@ export class PushSender {
     }
   };
 
-  /** Whether a pusher is being told of something, perhaps of another count than the one it was told last. */
+  /** Whether a request to a pusher is running, perhaps with another count than the last one. */
   isTelling(destination: string): boolean {
     return this.#telling.has(destination);
   }
@@ -151,20 +151,20 @@ export class PushSender {
     this.#sent.inc({ what, outcome });
     if (answer.kind === 'taken') {
       if (outcome === 'rejected') {
-        logger.info('a push gateway rejects a pushkey, and its pusher is removed', { user_id: pusher.userId });
+        logger.info('a push gateway rejected a pushkey; its pusher is removed', { user_id: pusher.userId });
         await pushers.remove(pusher.id);
         return { kind: 'gone' };
       }
       if (unread !== undefined) this.#keepTold(ref.destination, unread);
       return { kind: 'done' };
     }
-    logger.debug('a push gateway did not take a notification', {
+    logger.debug('a push gateway did not accept a notification', {
       gateway: ref.gateway,
       pusher: pusher.id,
       reason: answer.reason,
     });
     if (answer.kind === 'refused') return { kind: 'refused' };
-    // What one pusher is told to wait for says nothing of the others.
+    // A `retry_after` for one pusher does not concern the others.
     if (answer.kind === 'unreachable') return { kind: 'retry', isOfGroup: true };
     return answer.afterMs === undefined ? { kind: 'retry' } : { kind: 'retry', afterMs: answer.afterMs };
   }

@@ -2,35 +2,35 @@ import { firstIndex } from '#src/kernel/first-index.ts';
 import type { MentionKind } from '#src/services/events/building/notification-class.ts';
 import type { PushRecord } from '#src/storage/push/pushes.ts';
 
-/** Pushes that are remembered. */
+/** Pushes that are kept in memory. */
 const REMEMBERED = 20_000;
 
 /**
- * What says that a user who is in the room is to be told of an event: that it is `unread`, the same for those who hear `all` of the room, or
- * more than that.
+ * On what it depends whether an event is pushed to a member: that it is `unread`; that it is unread, for members who are notified of everything
+ * (`unread-of-all`); or on their rules (`asked`).
  */
 export type ToldIf = (typeof TOLD_IF)[number];
 const TOLD_IF = ['unread', 'unread-of-all', 'asked'] as const;
 
-/** By what a push depends on, up to which event a user need not be told of any that is for them what its class says. */
+/** By that, the position up to which no event has to be pushed to a user, apart from exceptions. */
 export type SettledUpTo = Readonly<Record<ToldIf, number>>;
 
-/** What is known of an event for all who may be told of it. */
+/** What applies to all recipients of an event. */
 export interface PushFacts {
   readonly toldIf: ToldIf;
-  /** Whether it is in the main timeline for certain. */
+  /** Whether it certainly is in the main timeline. */
   readonly isInMain: boolean;
-  /** For whom it is something else than its class says, by the numbers of users. */
+  /** Users whom it notifies otherwise than its class says, by their numbers. */
   readonly exceptions: ReadonlyMap<number, MentionKind>;
 }
 
 /** Pushes of a room, in order: first by what those depend on that are in the order of their events, too, and mean the same for everybody. */
 type RoomPushes = Readonly<Record<ToldIf | 'others', RecentPush[]>>;
 
-/** A push that was put into the log a short while ago. */
+/** A push that was appended to the log recently. */
 export interface RecentPush extends PushRecord, PushFacts {}
 
-/** The newest pushes, a few numbers each: what waits for those who are behind is found here, and only what is older is read from the log. */
+/** The newest pushes in memory, a few numbers each. Pushers that are behind find theirs here; only older ones are read from the log. */
 export class RecentPushes {
   #log: RecentPush[] = [];
   readonly #byRoom = new Map<number, RoomPushes>();
@@ -38,17 +38,17 @@ export class RecentPushes {
   #floor = 0;
   #isMissingSome = false;
 
-  /** @param floor a place: what comes after it will be added */
+  /** @param floor a place: all pushes after it will be added */
   open(floor: number): void {
     this.#floor = floor;
   }
 
-  /** Every push after this place is remembered. */
+  /** Every push after this place is in memory. */
   get floor(): number {
     return this.#isMissingSome ? Infinity : this.#floor;
   }
 
-  /** Says that pushes may have been put at the end of the log that are not added: only what comes after the next one is remembered whole. */
+  /** Says that the log may have new pushes that are not added: only those from the next one on are complete in memory. */
   miss(): void {
     this.#isMissingSome = true;
   }
@@ -58,7 +58,7 @@ export class RecentPushes {
     this.#isMissingSome = false;
     this.#log.push(push);
     this.#index(push);
-    // Cut in one go now and then, since all the others have to be looked at.
+    // Cut in large steps, since all remaining ones have to be indexed again.
     if (this.#log.length < 2 * REMEMBERED) return;
     this.#floor = Math.max(this.#log[REMEMBERED - 1]?.pos ?? 0, this.#floor);
     this.#log = this.#log.slice(REMEMBERED);
@@ -74,8 +74,8 @@ export class RecentPushes {
   }
 
   /**
-   * Pushes of a room with `after` < place <= `upTo`, in several lists that are in order each. Those that are settled by where their events are
-   * are passed over without being looked at.
+   * Pushes of a room with `after` < place <= `upTo`, in several sorted lists. Those that are settled by the position of their event are skipped
+   * without being looked at.
    */
   ofRoom(room: number, after: number, upTo: number, settled?: SettledUpTo): readonly Iterable<RecentPush>[] {
     const kinds = this.#byRoom.get(room);
@@ -86,7 +86,7 @@ export class RecentPushes {
     ];
   }
 
-  /** The same that say that something else is unread for a user. */
+  /** The same for changed unread counts of a user. */
   ofUser(user: number, after: number, upTo: number): Iterable<RecentPush> {
     return between(this.#byUser.get(user) ?? [], after, upTo);
   }

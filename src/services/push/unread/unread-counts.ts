@@ -14,7 +14,7 @@ import type { RoomUnread, UnreadState } from './unread-state.ts';
 import { UnreadStates } from './unread-states.ts';
 
 const NOTHING: RoomUnread = { notification: 0, highlight: 0, threads: new Map() };
-/** How often a state is read again when it was dropped while it was read. */
+/** How often a state is read again when it became outdated while it was read. */
 const LOAD_ATTEMPTS = 5;
 
 type RoomIdentity = Pick<Room, 'nid' | 'roomId'>;
@@ -58,15 +58,15 @@ export interface UnreadCountsOptions {
   readonly ignoredUsers: IgnoredUsers;
   /** How much memory what is unread may take, for all users and rooms together, in bytes; default 64 MiB. */
   readonly cacheBytes?: number;
-  /** From how many unread events of a room on they are read once for all users; default 256. */
+  /** Unread events of a room from which on they are read once for all users; default 256. */
   readonly sharedFrom?: number;
 }
 
 /**
  * Unread counts of users. Client-Server API, "Receiving notifications".
  *
- * A message writes nothing here: counts are computed when they are asked for, from the last ones and the room's
- * newest events in memory; only for a user who was away for long, or asks for the first time, the database is read.
+ * A message writes nothing here. Counts are computed on request, from the state of the last request and the room's newest events in memory; the
+ * database is read only for the first request of a user, and after a long absence.
  */
 export class UnreadCounts {
   readonly #interner: Interner;
@@ -96,7 +96,7 @@ export class UnreadCounts {
     return known === undefined ? NOTHING : countOf(known, end);
   }
 
-  /** The same, if all that it takes is in memory; undefined where something has to be read. */
+  /** The same from memory; undefined where something has to be read. */
   peekCounts(userId: string, room: Room, upTo: number): RoomUnread | undefined {
     const end = Math.min(upTo, room.lastPosition);
     const known = this.#peekUpTo(userId, room, end);
@@ -109,7 +109,7 @@ export class UnreadCounts {
     return known?.state.has(nid, mainOf(known), (root) => inThread(known, root)) === true;
   }
 
-  /** The same of any event, if all that it takes is in memory; undefined where something has to be read, or the user is not in the room. */
+  /** A test of whether an event is unread, from memory; undefined where something has to be read, or the user is not in the room. */
   peekUnread(userId: string, room: Room): ((nid: number) => boolean) | undefined {
     const known = this.#peekUpTo(userId, room, room.lastPosition);
     if (known === undefined) return undefined;
@@ -118,14 +118,14 @@ export class UnreadCounts {
   }
 
   /**
-   * Position up to which no event of a room counts as unread for a user but those that mention them, as far as that is known without counting:
-   * they have read it, or so much came after it.
+   * Position up to which no event of a room counts as unread for a user, apart from mentions, as far as that is known without counting: they
+   * have read it, or too many events came after it.
    */
   countedFrom(userId: string, room: Room): number {
     return this.#states.countedFrom(userId, this.#interner.peekUser(userId), room, this.#ignored.peek(userId));
   }
 
-  /** What is unread for a user up to a position, if all that it takes is in memory. */
+  /** A user's unread events up to a position, from memory; undefined where something has to be read. */
   #peekUpTo(userId: string, room: Room, end: number): Unread | undefined {
     const user = this.#interner.peekUser(userId);
     const ignored = this.#ignored.peek(userId);
@@ -150,7 +150,7 @@ export class UnreadCounts {
     throw new Error(`what ${userId} has not read in ${room.roomId} changes faster than it can be read`);
   }
 
-  /** The same, if all that it takes is in memory. */
+  /** The same from memory. */
   #peek(userId: string, user: number, room: Room, end: number, ignored: ReadonlySet<string>): Unread | undefined {
     if (room.member(userId)?.membership !== 'join') return undefined;
     return this.#known(userId, room, () => this.#states.peek(userId, user, room, end, ignored));
@@ -167,8 +167,9 @@ export class UnreadCounts {
   }
 
   /**
-   * The same for a user who is in a room since a position, of a room that need not be in memory itself: undefined also where something came
-   * that was not counted yet.
+   * The same for a room that need not be in memory itself; undefined also where new events were not counted yet.
+   *
+   * @param since position of the user's join
    */
   peekCounted(userId: string, room: RoomIdentity, since: number, upTo: number): RoomUnread | undefined {
     const user = this.#interner.peekUser(userId);
@@ -178,7 +179,7 @@ export class UnreadCounts {
     return known === undefined ? undefined : countOf(known, upTo);
   }
 
-  /** Whether something came to a room, in which a user is since a position, after what they have read there, by the receipts in memory. */
+  /** Whether a room has events after the last one that a user has read, by the receipts in memory. @param since position of their join */
   mayHaveUnread(userId: string, room: Pick<Room, 'nid' | 'lastPosition'>, since: number): boolean {
     const read = this.#receipts.peek(room)?.readPositions(userId).unthreaded ?? 0;
     return room.lastPosition > Math.max(since, read);

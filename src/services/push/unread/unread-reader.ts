@@ -12,7 +12,7 @@ import type { UnreadState } from './unread-state.ts';
 import type { UnreadWindows, WindowEvent } from './unread-windows.ts';
 
 const MEMBER = 'm.room.member';
-/** Rooms whose events are read for all users at once, a statement each; those of others are read together, for one user. */
+/** Most rooms whose events are read for all users, a statement each. Those of further rooms are read together, for one user. */
 const MAX_SHARED_READS = 8;
 
 export const asKind = (kind: number): MentionKind =>
@@ -26,7 +26,7 @@ export const asKind = (kind: number): MentionKind =>
 export interface Reader {
   readonly userId: string;
   readonly state: UnreadState;
-  /** What an event is to them otherwise than its class says. */
+  /** How an event notifies them, where that differs from its class. */
   readonly exceptionOf: (nid: number) => MentionKind | undefined;
 }
 
@@ -36,7 +36,7 @@ export const readerOf = (userId: string, state: UnreadState): Reader => ({
   exceptionOf: (nid) => state.exceptionOf(nid),
 });
 
-/** Whether an event may be one that a user has not read, or by which they have read others. */
+/** Whether an event may count as unread for a user, or as a sign that they have read earlier ones. */
 export const mayCount = (
   { flags, nid, sender }: Pick<StoredEvent, 'flags' | 'nid' | 'sender'>,
   { exceptionOf, userId }: Reader,
@@ -47,7 +47,7 @@ export const mayCount = (
 
 const isUnsure = (event: WindowEvent, reader: Reader): boolean => event.unsure !== undefined && mayCount(event, reader);
 
-/** Positions in a room between which something may be unread. */
+/** A span of positions of a room in which something may be unread. */
 export interface Range {
   readonly room: number;
   readonly after: number;
@@ -75,7 +75,7 @@ export interface UnreadReaderOptions {
   readonly windows: UnreadWindows;
 }
 
-/** Reads what a user has not read of rooms, from what is in memory for all users or from the database. */
+/** Reads the unread events of a user, from windows shared by all users or from the database. */
 export class UnreadReader {
   readonly #database: Database;
   readonly #interner: Interner;
@@ -89,7 +89,7 @@ export class UnreadReader {
     this.#windows = options.windows;
   }
 
-  /** Reads into states that are new, in few statements for all rooms. */
+  /** Fills new states, in few statements for all rooms. */
   async read(
     userId: string,
     user: number,
@@ -104,7 +104,7 @@ export class UnreadReader {
     if (shared.length > 0) await this.#readShared(userId, user, fresh, shared, ignored);
   }
 
-  /** What is in memory for all users, or read for all of them, of a few rooms at once. */
+  /** The parts that are in memory for all users, or are read for all of them now. */
   async #sharedOf(fresh: ReadonlyMap<number, FreshState>, ranges: readonly Range[]): Promise<readonly Shared[]> {
     let read = 0;
     const found = await Promise.all(
@@ -121,7 +121,7 @@ export class UnreadReader {
     return found.flat();
   }
 
-  /** Reads for one user what has come since they read something. */
+  /** Reads the events since the last one that the user has read. */
   async #readAlone(
     user: number,
     fresh: ReadonlyMap<number, FreshState>,
@@ -134,7 +134,7 @@ export class UnreadReader {
     await this.#addRecords(user, fresh, records, ignored);
   }
 
-  /** Takes what has come since from what is in memory for all users, and reads what means something else to this one. */
+  /** Takes these events from memory shared by all users, and reads the user's exceptions. */
   async #readShared(
     userId: string,
     user: number,
@@ -146,7 +146,7 @@ export class UnreadReader {
     const floors = new Map(shared.map(({ room, floor }) => [room, floor]));
     const isOlder = ({ room, nid }: UnreadRecord): boolean => nid <= (floors.get(room) ?? 0);
     await this.#addRecords(user, fresh, records.filter(isOlder), ignored);
-    // Positions are those of one room each.
+    // Each position belongs to one room.
     const exceptions = new Map<number, MentionKind>();
     for (const record of records) if (!isOlder(record)) exceptions.set(record.nid, asKind(record.kind ?? 0));
     for (const { events, into, upTo } of shared) {
@@ -156,7 +156,7 @@ export class UnreadReader {
     }
   }
 
-  /** Finds out in which threads events are, where that matters to the user and what they relate to tells. */
+  /** Determines the threads of events, where that matters to the user and depends on the events that they relate to. */
   async settleShared(events: readonly WindowEvent[], reader: Reader, room: Room): Promise<void> {
     for (const event of events) {
       if (!isUnsure(event, reader)) continue;
@@ -166,7 +166,7 @@ export class UnreadReader {
     }
   }
 
-  /** Adds events that are in memory for all users; false when it is not known of all of them in which thread they are. */
+  /** Adds events that are in memory for all users; false when the thread of one of them is not known. */
   addShared(events: readonly WindowEvent[], reader: Reader, upTo: number): boolean {
     const { exceptionOf, state, userId } = reader;
     if (events.some((event) => isUnsure(event, reader))) return false;

@@ -22,7 +22,7 @@ const isSameSet = (one: ReadonlySet<string>, other: ReadonlySet<string>): boolea
 
 const keyOf = (room: Pick<Room, 'nid'>, user: number): string => `${room.nid} ${user}`;
 
-/** As much as 10,000 unread lists of busy rooms, or 150,000 where everything is read. */
+/** Enough for 10,000 unread lists of busy rooms, or 150,000 where everything is read. */
 const CACHE_BYTES = 64 * 1024 * 1024;
 
 export interface UnreadStatesOptions {
@@ -33,22 +33,22 @@ export interface UnreadStatesOptions {
   readonly receipts: ReceiptService;
   /** How much memory what is unread may take, for all users and rooms together, in bytes; default 64 MiB. */
   readonly cacheBytes?: number;
-  /** From how many unread events of a room on they are read once for all users; default 256. */
+  /** Unread events of a room from which on they are read once for all users; default 256. */
   readonly sharedFrom?: number;
 }
 
 /**
- * The unread events of users in rooms, in memory. What has come to a room since is added from its newest events when somebody asks; a change of
- * the room's past has the state read again.
+ * Caches the unread events of users in rooms. New events of a room are added on request, from those in memory. After a change of the room's past,
+ * the state is read again.
  */
 export class UnreadStates {
   readonly #events: EventService;
   readonly #receipts: ReceiptService;
   readonly #states: LiveCache<UnreadState>;
   readonly #windows: UnreadWindows;
-  /** The threads of events that are in one, or in none, by what they relate to. */
+  /** The threads of events that are in one (or none) by the events that they relate to. */
   readonly #threads = new WeakMap<StoredEvent, { readonly root: string | undefined }>();
-  /** Redactions and other changes of the past of rooms so far, and by room, which was the last: what was read before it may be another by now. */
+  /** Counts redactions and other changes of the past of rooms, and holds the last one of each room: a state that was read before it is outdated. */
   #changes = 0;
   readonly #changed = new LRUCache<number, number>(atMost(100_000));
   readonly #reader: UnreadReader;
@@ -80,13 +80,13 @@ export class UnreadStates {
     stream.on('deleted', reread);
   }
 
-  /** Whether a state is in memory that nothing has made invalid. */
+  /** Whether a valid state is in memory. */
   has(userId: string, user: number, room: Room, ignored: ReadonlySet<string>): boolean {
     const state = this.#states.peek(keyOf(room, user));
     return state !== undefined && this.#isValid(state, room, room.member(userId)?.since, ignored);
   }
 
-  /** A user's state up to a position, without what receipts say has been read; undefined where something has to be read from the database. */
+  /** A user's state up to a position, without events that are read by receipts; undefined where the database has to be read. */
   peek(userId: string, user: number, room: Room, end: number, ignored: ReadonlySet<string>): UnreadState | undefined {
     const since = room.member(userId)?.since;
     return this.#peek(userId, user, room, since, ignored, (state) => this.#catchUp(state, room, userId, end));
@@ -123,14 +123,14 @@ export class UnreadStates {
     const { size } = state;
     if (!catchUp(state)) return undefined;
     state.read(receipts.readPositions(userId));
-    // It weighs something else by now, which is asked for when it is set.
+    // Its size has changed: the cache computes it when it is set.
     if (state.size !== size) this.#states.set(key, state);
     return state;
   }
 
   /**
-   * Position up to which no event of a room counts as unread for a user but those that mention them, as far as that is known without counting:
-   * they have read it, or so much came after it.
+   * Position up to which no event of a room counts as unread for a user, apart from mentions, as far as that is known without counting: they
+   * have read it, or too many events came after it.
    */
   countedFrom(userId: string, user: number | undefined, room: Room, ignored: ReadonlySet<string> | undefined): number {
     const known = user === undefined ? undefined : this.#states.peek(keyOf(room, user));
@@ -149,7 +149,7 @@ export class UnreadStates {
     return state.readAt >= (this.#changed.get(room.nid) ?? 0);
   }
 
-  /** Finds out of what has come since in which thread it is, where that matters to the user and what it relates to tells. */
+  /** Determines the threads of new events, where that matters to the user and depends on the events that they relate to. */
   async settle(userId: string, user: number, room: Room, upTo: number): Promise<void> {
     const state = this.#states.peek(keyOf(room, user));
     if (state === undefined || upTo <= state.cursor) return;
@@ -168,7 +168,7 @@ export class UnreadStates {
     return mayCount(event, readerOf(userId, state)) && !this.#threads.has(event);
   }
 
-  /** Adds what has come since; false when the events in memory do not reach back that far, or tell too little. */
+  /** Adds new events; false when those in memory do not reach back far enough, or their threads are not known. */
   #catchUp(state: UnreadState, room: Room, userId: string, upTo: number): boolean {
     if (upTo <= state.cursor) return true;
     const events = room.ring.between(state.cursor, upTo);
@@ -195,7 +195,7 @@ export class UnreadStates {
   /** Reads the states of a user in several rooms, in few statements for all of them. */
   async load(userId: string, user: number, rooms: readonly Room[], ignored: ReadonlySet<string>): Promise<void> {
     const byKey = new Map(rooms.map((room) => [keyOf(room, user), room]));
-    // What is in memory is of no use any more.
+    // What is in memory is outdated, or too far behind.
     for (const key of byKey.keys()) if (this.#states.peek(key) !== undefined) this.#states.forget(key);
     await this.#states.getAll([...byKey.keys()], async (keys) => {
       const missing = keys.flatMap((key) => byKey.get(key) ?? []);

@@ -12,14 +12,14 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 import { rootOfRecord } from './root-of-record.ts';
 
 const MEMBER = 'm.room.member';
-/** Rooms of which events are in memory for this: 300 kB each at most. */
+/** Rooms with a window in memory: 300 kB each at most. */
 const MAX_ROOMS = 32;
-/** Rooms of which it is remembered that much is unread in them. */
+/** Rooms that are remembered as having many unread events. */
 const MAX_BUSY = 1_000;
-/** So many events that are unread for one user are better read once for all users. */
+/** So many unread events of one user are better read once for all users. */
 const MANY = 256;
 
-/** An event of a room as it counts for anybody. */
+/** The facts of an event on which the unread counts of all users depend. */
 export interface WindowEvent {
   readonly nid: number;
   readonly sender: string;
@@ -28,7 +28,7 @@ export interface WindowEvent {
   readonly isRedacted: boolean;
   /** Id of the root of the thread that it is in; undefined in the main timeline. */
   root: string | undefined;
-  /** Its id while it is not known in which thread it is: what it relates to tells. */
+  /** Its id, while its thread is not known: that depends on the event to which it relates. */
   unsure: string | undefined;
 }
 
@@ -45,17 +45,17 @@ class UnreadWindow {
     this.#isFull = isFull;
   }
 
-  /** Whether everything is here that may count for a user who has read up to this position, but for what mentions them. */
+  /** Whether the window has everything that may count for a user who has read up to this position, apart from mentions. */
   covers(after: number): boolean {
     return this.#isFull || after >= this.#floor;
   }
 
-  /** Whether every event after this position is here. */
+  /** Whether the window has every event after this position. */
   reaches(after: number): boolean {
     return after >= this.#floor;
   }
 
-  /** Adds an event that came after all that are here. */
+  /** Adds an event that is newer than all others. */
   add(event: WindowEvent): void {
     this.#events.push(event);
     if (this.#events.length < 2 * MAX_EVENTS) return;
@@ -64,7 +64,7 @@ class UnreadWindow {
     this.#events = this.#events.slice(MAX_EVENTS);
   }
 
-  /** Position before the events that count, if there are so many that not all of them do; else 0. */
+  /** Position before the events that count, where there are too many for all of them to count; else 0. */
   get countedFrom(): number {
     const first = this.#events.at(-MAX_EVENTS);
     return first === undefined ? 0 : first.nid - 1;
@@ -87,7 +87,7 @@ const windowEventOf = (event: StoredEvent): WindowEvent => {
 };
 
 interface Loading {
-  /** What was appended since. */
+  /** Events that were committed meanwhile. */
   readonly events: WindowEvent[];
   readonly done: Promise<UnreadWindow | undefined>;
   isOutdated: boolean;
@@ -101,8 +101,8 @@ export interface UnreadWindowsOptions {
 }
 
 /**
- * The newest events of rooms in which much is unread, read once for all users: where hundreds of members are away, each of them would have the
- * same thousands of rows read whenever something is pushed to them, or when they come back.
+ * The newest events of rooms with many unread events, read once for all users. Otherwise the same thousands of rows would be read for each of
+ * hundreds of absent members, at each push and when they come back.
  */
 export class UnreadWindows {
   readonly #database: Database;
@@ -122,7 +122,7 @@ export class UnreadWindows {
       const loading = this.#loading.get(room.nid);
       if (window === undefined && loading === undefined) return;
       for (const { event } of events) {
-        // What was read may be redacted by now.
+        // Events of the window may be redacted now.
         if (event.type === 'm.room.redaction') return this.#drop(room);
         if ((event.flags & HIDDEN_FLAGS) !== 0 || event.nid <= 0) continue;
         const noted = windowEventOf(event);
@@ -137,7 +137,7 @@ export class UnreadWindows {
     stream.on('deleted', drop);
   }
 
-  /** Says which events of a room were read for one user, in order. */
+  /** Notes which events of a room were read for one user, in order. */
   note(room: Room, records: readonly { readonly nid: number }[]): void {
     const first = records.at(-this.#sharedFrom);
     if (first !== undefined) this.#busyAfter.set(room.nid, first.nid - 1);
@@ -155,8 +155,8 @@ export class UnreadWindows {
   }
 
   /**
-   * The room's newest events, as far as they may count for a user who has read up to a position: from memory, or read where that is less than
-   * to read them for the user alone; undefined where it is not.
+   * The room's newest events, as far as they may count for a user who has read up to a position: from memory, or read where that costs less than
+   * to read them for the user alone; undefined otherwise.
    */
   async of(room: Room, after: number): Promise<UnreadWindow | undefined> {
     const known = this.#windows.get(room.nid);
@@ -173,7 +173,7 @@ export class UnreadWindows {
     return after <= (this.#busyAfter.get(room.nid) ?? -1);
   }
 
-  /** Undefined where it was outdated before it was read. */
+  /** Undefined when it became outdated while it was read. */
   #load(room: Room, after: number): Promise<UnreadWindow | undefined> {
     const events: Loading['events'] = [];
     const read = async (): Promise<UnreadWindow | undefined> => {
@@ -193,7 +193,7 @@ export class UnreadWindows {
   }
 
   async #read(room: Room, after: number): Promise<UnreadWindow> {
-    // What is appended from now on is added to it afterwards.
+    // Events that are committed from now on are added afterwards.
     const upTo = room.lastPosition;
     const types = await this.#interner.find({ types: [MEMBER] });
     const records = await unreadWindow(this.#database, { room: room.nid, after, upTo }, types.peekType(MEMBER) ?? 0);
