@@ -5,7 +5,7 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
  * The content of an EDU without rooms whose server ACL denies the origin. "ACLs MUST be applied ... typing, receipts". Server-Server API,
  * "Server Access Control Lists".
  *
- * @param most rooms that are looked at; what is about others is dropped
+ * @param most rooms that are checked; content about further rooms is dropped
  * @returns undefined where nothing is left
  */
 export const allowedContent = async (
@@ -27,6 +27,6 @@ export const allowedContent = async (
   return allowed.length === 0 ? undefined : Object.fromEntries(allowed);
 };
 
-/** How many rooms an EDU is about whose ACLs count. */
+/** The number of rooms in an EDU whose ACLs have to be checked. */
 export const roomsOf = (type: string, content: JsonObject): number =>
   type === 'm.receipt' ? Object.keys(content).length : 0;

@@ -1,30 +1,30 @@
-/** An event before which something is missing. */
+/** An event with missing prev or auth events. */
 interface Waiting {
-  /** Until when its server is waited for where it is away, in monotonic milliseconds. */
+  /** Until when its origin is waited for while it is unreachable, in monotonic milliseconds. */
   readonly until: number;
-  /** Ids of the events that it lacks. */
+  /** Ids of its missing events. */
   lacks: readonly string[];
 }
 
-/** The event whose turn it is. */
+/** The event to try next. */
 export interface NextBehindGap {
-  /** Its place in the line. */
+  /** Its place in the queue. */
   readonly seq: number;
   readonly until: number;
-  /** Something came that it lacked: it is tried without a look at the others. */
+  /** One of its missing events has arrived: it is tried before the others. */
   readonly isReady: boolean;
 }
 
 /**
- * Events of one server and room before which something is missing, in their order. They are read when their turn comes: here are their places in the
- * line, and what each lacks, so that what comes wakes those that wait for it, and no others.
+ * Events of one origin and room with missing events before them, in order. They are read when their turn comes: this holds their places in the
+ * queue and the ids that each is missing, so that an event that arrives wakes only those that wait for it.
  */
 export class EventsBehindGaps {
   readonly #waiting = new Map<number, Waiting>();
-  /** Places by what is lacked. */
+  /** Places by the id of a missing event. */
   readonly #lacking = new Map<string, Set<number>>();
   readonly #ready = new Set<number>();
-  /** Whether their server is to be asked for what the first one lacks. */
+  /** Whether their origin is to be asked for the missing events of the first one. */
   isDue = false;
 
   get size(): number {
@@ -47,7 +47,7 @@ export class EventsBehindGaps {
     this.isDue = true;
   }
 
-  /** Notes what one of them lacks. */
+  /** Notes the missing events of one of them. */
   lacks(seq: number, ids: readonly string[]): void {
     const waiting = this.#waiting.get(seq);
     if (waiting === undefined) return;
@@ -59,7 +59,7 @@ export class EventsBehindGaps {
     }
   }
 
-  /** An event is here now. @returns whether one of them lacked it */
+  /** An event has arrived. @returns whether one of them was missing it */
   came(eventId: string): boolean {
     const places = this.#lacking.get(eventId);
     if (places === undefined) return false;
@@ -67,7 +67,7 @@ export class EventsBehindGaps {
     return true;
   }
 
-  /** Those of which something came, then the first one, if their server is to be asked. */
+  /** Those with an arrived event first, then the first one, if their origin is to be asked. */
   next(): NextBehindGap | undefined {
     const [ready] = this.#ready;
     const [first] = this.isDue && ready === undefined ? this.#waiting.keys() : [];
@@ -78,7 +78,7 @@ export class EventsBehindGaps {
     return { seq, until: waiting.until, isReady: ready !== undefined };
   }
 
-  /** What came for it is still to be looked at. */
+  /** An event arrived for it that was not considered yet. */
   tryAgain(seq: number): void {
     if (this.#waiting.has(seq)) this.#ready.add(seq);
   }

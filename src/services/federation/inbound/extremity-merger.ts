@@ -17,20 +17,20 @@ export interface ExtremityMergerOptions {
   readonly logger: Logger;
 }
 
-/** From so many forward extremities on a room is healed. */
+/** Number of forward extremities from which on they are merged. */
 const MANY = 10;
-/** For so long a message of a user may do it first. */
+/** Milliseconds for which a user's message may do so first. */
 const PATIENCE_MS = 60_000;
-/** Members who are tried: some may not send. */
+/** Members that are tried: some may not be allowed to send. */
 const MAX_SENDERS = 5;
 const MAX_ROOMS = 1_000;
 /** The event type that Synapse sends for the same. Clients do not show it. */
 const DUMMY = 'org.matrix.dummy_event';
 
 /**
- * Merges the forward extremities of rooms where no message does so: it sends an event of a local member that comes after all of them. Many
- * extremities make every state resolution expensive, here and on all other servers. Nothing of it is stored: after a restart the next event
- * of the room starts it again, and without one nothing has to be resolved.
+ * Merges the forward extremities of rooms in which no message does so, by an event of a local member with all of them as prev events. Many
+ * extremities make every state resolution expensive, here and on all other servers. Nothing is stored for it: after a restart the next event
+ * of the room triggers it again, and without one nothing has to be resolved.
  */
 export class ExtremityMerger {
   readonly #options: ExtremityMergerOptions;
@@ -91,7 +91,7 @@ export class ExtremityMerger {
   }
 }
 
-/** Local members, those with the most power first. */
+/** Local members, the highest power level first. */
 const sendersIn = (room: Room): readonly string[] => {
   const levels = room.powerLevels();
   return [...room.members.values()]

@@ -23,9 +23,9 @@ import {
 import { EventsBehindGaps, type NextBehindGap } from './events-behind-gaps.ts';
 import type { InboundStateLimiter } from './inbound-state-limiter.ts';
 
-/** An event that was acknowledged and is not in its room yet. */
+/** An event that was acknowledged and waits to be received. */
 export interface WaitingEvent {
-  /** Its place in the line. */
+  /** Its place in the queue. */
   readonly seq: number;
   readonly origin: string;
   readonly event: IdentifiedPdu;
@@ -33,12 +33,12 @@ export interface WaitingEvent {
   readonly receivedTs: number;
 }
 
-/** Finds what an event needs before it can be accepted, and accepts it then. */
+/** Fetches the missing events of an event, and then accepts it. */
 export interface GapCloser {
   /**
    * @param origin the server that sent the event
-   * @returns what became of it; undefined when what is missing could not be had. What comes after a gap in a room whose state is not whole is
-   *   missing something.
+   * @returns the outcome; undefined when its missing events could not be fetched. In a room with partial state, events after a gap stay
+   *   `missing`.
    */
   close(room: Room, event: IdentifiedPdu, origin: string, signal: AbortSignal): Promise<Reception | undefined>;
 }
@@ -50,9 +50,9 @@ export interface InboundQueueOptions {
   readonly gaps: GapCloser;
   readonly policies: Pick<ReceivedChecks, 'mayConcern' | 'prepare'>;
   readonly stateLimiter: InboundStateLimiter;
-  /** Tells what came into rooms otherwise. */
+  /** Publishes events that came into rooms by other ways. */
   readonly stream: Pick<RoomEventStream, 'on'>;
-  /** Whether a server could not be reached when it was asked the last time. */
+  /** Whether the last request to a server failed to reach it. */
   readonly isAway: (serverName: string) => boolean;
   readonly clock: Clock;
   readonly timers: Timers;
@@ -60,44 +60,44 @@ export interface InboundQueueOptions {
   readonly metrics: Metrics;
 }
 
-/** Events of a room that are received together: then it is the turn of another room. */
+/** Events of a room that are received together, before the next room has its turn. */
 const BATCH = 100;
 /** Rooms whose events are received at the same time. */
 const ROOMS_AT_ONCE = 4;
-/** Events for which other servers are asked for what is missing at the same time: in all, and of those that one server has sent. */
+/** Events whose missing events are requested at the same time: in all, and of one origin. */
 const ASKING_AT_ONCE = 64;
 const ASKING_OF_ORIGIN_AT_ONCE = 4;
-/** For so long what one event needs is asked for, and, since it was acknowledged, its server is waited for where it is away. */
+/** Longest time for fetching the missing events of one event; and, from its acknowledgement, for waiting for its origin while that is unreachable. */
 const MAX_ASKING_MS = 300_000;
-/** When a server that is away is asked again: at first, and at most. */
+/** First and longest pause before an unreachable server is asked again. */
 const MIN_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 30_000;
-/** Of what waited while this server was not there each process waits so long all the same: the other one may be away at the same moment. */
+/** Shortest such wait in each process, also for events that waited while this server was down: the other one may be unreachable at its start. */
 const MIN_WAITING_MS = 2 * MAX_PAUSE_MS;
-/** Events that are kept in memory until their turn comes; the others are read when it does. */
+/** Events of a room that are kept in memory; the others are read when their turn comes. */
 const MAX_HELD = 4_000;
-/** Events of one server that may wait for one room, and in all: it is asked to come again later. */
+/** Events of one origin that may wait for one room, and in all. Beyond that it is asked to retry later. */
 const MAX_PER_ORIGIN_AND_ROOM = 1_000;
 const MAX_PER_ORIGIN = 5_000;
-/** When what failed because of the database is tried again. */
+/** Pause after a failure of the database. */
 const RETRY_MS = 1_000;
 const SECONDS = [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300];
 
-/** What waits for one room. */
+/** The waiting events of one room. */
 class RoomLine {
   readonly held: WaitingEvent[] = [];
-  /** There are more in the database than are held: those after `lastSeq`. */
+  /** The database has further events, after `lastSeq`. */
   hasMore = false;
   lastSeq = 0;
   running: Promise<void> | undefined;
   /** By origin. */
   readonly counts = new Map<string, number>();
-  /** Events before which something is missing, by who sent them: each of these waits for nobody but its server. */
+  /** Events with missing events before them, by origin: each waits for its own origin alone. */
   readonly aside = new Map<string, Aside>();
-  /** Ids of events that came while others are received of which it is not noted yet what they lack, for each of these works. */
+  /** For each batch being received, the ids that arrive meanwhile: its events may turn out to be missing them. */
   readonly #arriving = new Set<Set<string>>();
 
-  /** Notes what comes while others are received. It ends with `unwatch`. */
+  /** Collects the ids of events that arrive, until `unwatch`. */
   watch(): Set<string> {
     const arrived = new Set<string>();
     this.#arriving.add(arrived);
@@ -121,15 +121,15 @@ class RoomLine {
 interface Aside {
   readonly events: EventsBehindGaps;
   running: Promise<void> | undefined;
-  /** Their server is away: until it is asked again. */
+  /** Runs while their origin is unreachable, until it is asked again. */
   timer: Timer | undefined;
   pauseMs: number;
 }
 
 /**
- * Brings acknowledged events into their rooms: those of a room in the order in which they came, rooms by turns. Those before which something
- * is missing stand aside while it is asked for, so that a server that answers slowly, or not at all, holds up its own events only. They lie in the database
- * until it is known what becomes of them, so that the end of the process loses none.
+ * Receives acknowledged events in their rooms: those of a room in the order of their arrival, rooms in turn. Events with missing prev or auth
+ * events wait aside while these are fetched, so that a server that answers slowly, or not at all, delays its own events only. Events stay in the
+ * database until they are judged, so that a kill loses none.
  */
 export class InboundQueue {
   readonly #options: InboundQueueOptions;
@@ -174,7 +174,7 @@ export class InboundQueue {
     });
   }
 
-  /** Resumes what an earlier process left. */
+  /** Resumes the events that an earlier process left. */
   async start(): Promise<void> {
     for (const { events, origin, room } of await waitingEvents(this.#options.database)) {
       const line = this.#line(room);
@@ -193,8 +193,8 @@ export class InboundQueue {
   }
 
   /**
-   * Whether a room whose events wait for long has no place for more of a server. That must not keep back what it sends to other rooms; what is
-   * missing is asked for when the next event comes that has a place.
+   * Whether a room whose events wait for long has no place for more events of an origin. Its events for other rooms must not wait for that; the
+   * dropped events are fetched when the next event of the room has a place.
    */
   isClogged(origin: string, room: number): boolean {
     return this.#options.stateLimiter.isSlowed(room) && this.#isFullOf(origin, room);
@@ -204,13 +204,13 @@ export class InboundQueue {
     return (this.#lines.get(room)?.counts.get(origin) ?? 0) >= MAX_PER_ORIGIN_AND_ROOM;
   }
 
-  /** Takes events that have just been written into the line. */
+  /** Adds events that were just stored. */
   add(room: number, events: readonly WaitingEvent[]): void {
     if (events.length === 0) return;
     const line = this.#line(room);
     for (const event of events) {
       this.#count(line, event.origin, 1);
-      // Places are given out before they are committed: one may come after a later one was read.
+      // Places are assigned before the commit: one may arrive after a later one was read.
       const isOvertaken = event.seq <= line.lastSeq;
       if (!isOvertaken && (line.hasMore || this.#heldCount >= MAX_HELD)) {
         line.hasMore = true;
@@ -228,7 +228,7 @@ export class InboundQueue {
     for (let [running] = this.#running(); running !== undefined; [running] = this.#running()) await running;
   }
 
-  /** Finishes what is being received, and leaves the rest to the next process. */
+  /** Finishes the batches being received, and leaves the rest to the next process. */
   async close(): Promise<void> {
     this.#closing.abort();
     for (const { aside } of this.#lines.values()) for (const { timer } of aside.values()) timer?.cancel();
@@ -293,15 +293,15 @@ export class InboundQueue {
         await this.#finish(line, batch, done);
       } catch (err) {
         if (signal.aborted) return;
-        logger.warn('events of other servers wait for the database', { err, room: roomNid });
-        // What is held was taken out: all of it is in the database.
+        logger.warn('remote events wait for the database', { err, room: roomNid });
+        // The events in memory were taken out: all of them are in the database.
         this.#dropHeld(line);
         await timers.sleep(RETRY_MS, signal);
       }
     }
   }
 
-  /** The room was deleted: what waits for it goes. */
+  /** The room was deleted: its waiting events are deleted, too. */
   async #forget(room: number, line: RoomLine): Promise<void> {
     await finishEventsOfRoom(this.#options.database, room);
     this.#dropHeld(line);
@@ -309,7 +309,7 @@ export class InboundQueue {
     for (const [origin, count] of [...line.counts]) this.#count(line, origin, -count);
   }
 
-  /** The next events of a room: held ones, or read ones. */
+  /** The next events of a room, from memory or the database. */
   async #next(room: Room, line: RoomLine, most: number): Promise<readonly WaitingEvent[]> {
     if (line.held.length > 0) return line.held.slice(0, most);
     const records = await nextEvents(this.#options.database, room.nid, line.lastSeq, most);
@@ -318,7 +318,7 @@ export class InboundQueue {
     return records.filter(({ seq }) => !line.isAside(seq)).map((record) => waitingEvent(room, record));
   }
 
-  /** @param done those of them that do not wait any more */
+  /** @param done those of the batch that are finished */
   async #finish(line: RoomLine, batch: readonly WaitingEvent[], done: readonly WaitingEvent[]): Promise<void> {
     if (batch.length === 0) return;
     await this.#remove(line, done);
@@ -344,7 +344,7 @@ export class InboundQueue {
     line.hasMore = true;
   }
 
-  /** @returns those of which it is known what becomes of them; the others stand aside */
+  /** @returns those that are finished; the others wait aside */
   async #receive(room: Room, line: RoomLine, batch: readonly WaitingEvent[]): Promise<readonly WaitingEvent[]> {
     if (!(await this.#askPolicyServer(room, batch))) return [];
     const arrived = line.watch();
@@ -378,7 +378,7 @@ export class InboundQueue {
     this.#wakeAside(room, line, origin, aside);
   }
 
-  /** An event is here now: what lacked it has its turn, however long its own server is away. */
+  /** An event has arrived: events that were missing it are tried, even while their origin is unreachable. */
   #came(room: Room, eventId: string): void {
     const line = this.#lines.get(room.nid);
     if (line === undefined) return;
@@ -391,7 +391,7 @@ export class InboundQueue {
       if (aside.events.came(eventId)) this.#runAsideNow(room, line, origin, aside);
   }
 
-  /** Their server is asked for what the first one lacks. */
+  /** Asks their origin for the missing events of the first one. */
   #wakeAside(room: Room, line: RoomLine, origin: string, aside: Aside): void {
     aside.timer?.cancel();
     aside.timer = undefined;
@@ -412,14 +412,14 @@ export class InboundQueue {
     });
   }
 
-  /** The server of these events has what they need, and is away. */
+  /** Their origin has the missing events, but is unreachable. */
   #wakeLater(room: Room, line: RoomLine, origin: string, aside: Aside): void {
     if (aside.timer !== undefined) return;
     aside.timer = this.#options.timers.after(aside.pauseMs, () => this.#wakeAside(room, line, origin, aside));
     aside.pauseMs = Math.min(2 * aside.pauseMs, MAX_PAUSE_MS);
   }
 
-  /** Ends when none is left, or their server is away. */
+  /** Ends when none is left, or their origin is unreachable. */
   async #runAside(room: Room, line: RoomLine, aside: Aside): Promise<void> {
     const { database, logger, stateLimiter, timers } = this.#options;
     const { signal } = this.#closing;
@@ -442,7 +442,7 @@ export class InboundQueue {
           );
           if (signal.aborted) return;
           if (!isOver) {
-            // Those behind it lack what the same server has.
+            // Those after it need the same server.
             if (!isReady) events.isDue = false;
             continue;
           }
@@ -453,7 +453,7 @@ export class InboundQueue {
       } catch (err) {
         if (signal.aborted) return;
         if (isReady) events.tryAgain(seq);
-        logger.warn('events of other servers wait for the database', { err, room: room.nid });
+        logger.warn('remote events wait for the database', { err, room: room.nid });
         await timers.sleep(RETRY_MS, signal);
       }
     }
@@ -472,7 +472,7 @@ export class InboundQueue {
     return !signal.aborted;
   }
 
-  /** All of them together; where one of them cannot be written, each for itself. @returns undefined for what cannot be */
+  /** All of them together; where one of them cannot be written, each for itself. @returns undefined for those that cannot be written */
   async #receiveBatch(room: Room, batch: readonly WaitingEvent[]): Promise<readonly (Reception | undefined)[]> {
     const { receiver } = this.#options;
     try {
@@ -495,7 +495,7 @@ export class InboundQueue {
     } catch (err) {
       if (isOfDatabase(err) || this.#closing.signal.aborted) throw err;
       this.#received.inc({ outcome: 'failed' });
-      this.#options.logger.error('an event of another server could not be received', {
+      this.#options.logger.error('a remote event could not be received', {
         err,
         room_id: room.roomId,
         event_id: event.eventId,
@@ -506,7 +506,7 @@ export class InboundQueue {
   }
 
   /**
-   * Something before the event is not here: perhaps it came meanwhile, else it is asked for.
+   * Prev or auth events are missing: they may have arrived meanwhile, or are fetched.
    *
    * @returns false when the event waits: for its server, which is away, or for the state of the room
    */
@@ -532,22 +532,22 @@ export class InboundQueue {
     }
     events.lacks(seq, again.ids);
     for (const eventId of arrived) events.came(eventId);
-    // It lacks more than what came, and its server was asked for that.
+    // Further events are missing, and its origin was asked for them.
     if (isReady && isAway(origin)) return false;
     const started = clock.monotonic();
     try {
       const reception = await this.#gateOf(origin).run(() => this.#asking.run(() => this.#close(room, waiting)));
       this.#seconds.observe((clock.monotonic() - started) / 1000);
       const last = reception ?? again;
-      // Nobody's places are taken by what waits for the state of its room.
+      // Events that wait for the full state of their room do not count against their origin.
       if (last.outcome === 'missing' && room.partial !== undefined) return false;
-      // It was acknowledged: what its server will tell when it is back must not be lost because it was away for a moment.
+      // It was acknowledged, so it must not be lost because its origin is unreachable for a moment.
       if (last.outcome === 'missing' && !isLast && isAway(origin)) return false;
       this.#note(room, waiting, last);
     } catch (err) {
       if (isOfDatabase(err) || this.#closing.signal.aborted) throw err;
       this.#received.inc({ outcome: 'failed' });
-      logger.error('what an event of another server needs could not be received', {
+      logger.error('the missing events of a remote event could not be received', {
         err,
         room_id: room.roomId,
         event_id: event.eventId,
@@ -557,7 +557,7 @@ export class InboundQueue {
     return true;
   }
 
-  /** Not for ever: what comes after it is asked for anew with the next event. */
+  /** Bounded in time: the missing events are requested again with the next event. */
   async #close(room: Room, { event, origin }: WaitingEvent): Promise<Reception | undefined> {
     const { gaps, timers } = this.#options;
     const late = new AbortController();
@@ -578,7 +578,7 @@ export class InboundQueue {
   #note(room: Room, { event, origin }: WaitingEvent, reception: Reception): void {
     this.#received.inc({ outcome: reception.outcome });
     if (reception.outcome === 'accepted' || reception.outcome === 'known') return;
-    this.#options.logger.info('an event of another server was not accepted', {
+    this.#options.logger.info('a remote event was not accepted', {
       room_id: room.roomId,
       event_id: event.eventId,
       origin,

@@ -5,25 +5,25 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 
 /** The group of `rate_limits`. */
 const BUCKET = 'remote_state_bytes';
-/** The group that counts the same of all rooms together, under one key. */
+/** The group that counts all rooms together, under one key. */
 const TOTAL = 'remote_state_bytes_total';
 const ALL_ROOMS = '';
-/** From this part of its own bucket on a room waits where that of all rooms is empty: rooms that hardly grow go on. */
+/** While the bucket of all rooms is empty, rooms wait that have used this share of their own: rooms that hardly grow go on. */
 const GROWING = 0.05;
-/** What a member counts as: a row of a table in memory. */
+/** Bytes that a member counts: a row of a table in memory. */
 const BYTES_OF_MEMBER = 100;
-/** From this part of the bucket on each event is accepted by itself: a batch of the largest ones would owe for hours. */
+/** Share of the bucket from which on events are accepted one by one: a batch of the largest ones would have to be paid off for hours. */
 const TIGHT = 0.2;
 
 /**
- * At what pace other servers make the state of a room larger. A room must not diverge, so nothing of it is refused: once it has grown by what
- * is free, its events wait, and other rooms do not. Nor may a server make many rooms grow by as much as is free for each: where all of them
- * together have grown too fast, those wait that grow most.
+ * Limits how fast other servers make the state of rooms grow. A room must not diverge, so no event is refused: once a room has used up its limit,
+ * its events wait, and those of other rooms do not. Nor may a server make very many rooms grow up to the limit of each: where all rooms together
+ * have grown too fast, those wait that grow most.
  */
 export class InboundStateLimiter {
   readonly #rateLimiter: RateLimiter;
   readonly #logger: Logger;
-  /** Rooms whose events wait, or wait again with the next one that is large, by number. */
+  /** Rooms whose events wait, or will wait after the next large one, by number. */
   readonly #slowed = new Set<number>();
 
   constructor(options: { readonly rateLimiter: RateLimiter; readonly logger: Logger; readonly metrics: Metrics }) {
@@ -37,8 +37,8 @@ export class InboundStateLimiter {
   }
 
   /**
-   * Counts by how much received events have made the state of a room larger since that was counted last: once, however many lines of events the
-   * room has, and not what users of this server add, or what comes with their joins.
+   * Counts by how much received events have made the state of a room grow since the last call. Growth by users of this server, or by their joins,
+   * does not count.
    */
   count(room: Room): void {
     const { bytes, members } = room.takeReceivedGrowth();
@@ -53,7 +53,7 @@ export class InboundStateLimiter {
     return this.#rateLimiter.used(BUCKET, room.roomId) >= TIGHT;
   }
 
-  /** For how many milliseconds the events of a room wait; 0 for almost all rooms. */
+  /** Milliseconds that the events of a room wait; 0 for almost all rooms. */
   pauseMs(room: Room): number {
     this.count(room);
     const own = this.#rateLimiter.check(BUCKET, room.roomId);
@@ -65,7 +65,7 @@ export class InboundStateLimiter {
     }
     if (!this.#slowed.has(room.nid)) {
       this.#slowed.add(room.nid);
-      this.#logger.warn('other servers make the state of a room grow too fast: its events wait', {
+      this.#logger.warn('the state of a room grows too fast by other servers: its events wait', {
         room_id: room.roomId,
         state_bytes: room.stateBytes(),
         members: room.members.size,
@@ -75,12 +75,12 @@ export class InboundStateLimiter {
     return verdict.retryAfterMs;
   }
 
-  /** Whether the events of a room wait, again and again. */
+  /** Whether the events of a room have to wait repeatedly. */
   isSlowed(roomNid: number): boolean {
     return this.#slowed.has(roomNid);
   }
 
-  /** Nothing waits any more. */
+  /** Forgets a room without waiting events. */
   forget(roomNid: number): void {
     this.#slowed.delete(roomNid);
   }

@@ -25,25 +25,25 @@ import type { InboundQueue } from './inbound-queue.ts';
 /** "Must not include more than 50 PDUs", "more than 100 EDUs". Server-Server API, "Transactions". */
 const MAX_PDUS = 50;
 const MAX_EDUS = 100;
-/** Rooms that the receipts of one transaction may be about: each is looked up. */
+/** Rooms in the receipts of one transaction: each is looked up. */
 const MAX_RECEIPT_ROOMS = 2_000;
 
-/** What a transaction brings. */
+/** The content of a transaction. */
 export interface Transaction {
   readonly pdus: readonly unknown[];
   readonly edus: readonly unknown[];
 }
 
-/** How it is answered: for each event nothing, or what is wrong with it. */
+/** The answer: by event id nothing, or an error. */
 export interface TransactionAnswer {
   readonly pdus: Readonly<Record<string, { readonly error?: string }>>;
 }
 
-/** Takes events of rooms that this server is not in: memberships of its users. */
+/** Receives events of rooms that this server is not in: memberships of its users. */
 export interface UnjoinedRoomEvents {
-  /** Resolves when the join of a room that is under way is over, or takes too long; undefined when there is none. */
+  /** Resolves when a running join of the room is done, or takes too long; undefined when there is none. */
   coming(roomId: string): Promise<void> | undefined;
-  /** @returns why it is of no use; undefined when it was taken */
+  /** @returns why it is refused; undefined when it was accepted */
   take(origin: string, roomId: string, pdu: JsonObject): Promise<string | undefined>;
 }
 
@@ -60,24 +60,24 @@ export interface InboundTransactionsOptions {
   readonly metrics: Metrics;
 }
 
-/** Transactions of one server that are judged at the same time, and servers that are asked for keys for each of them. */
+/** Transactions of one origin that are checked at the same time, and servers that are asked for keys for each of them. */
 const JUDGED_AT_ONCE = 2;
 const KEYS_AT_ONCE = 8;
-/** Transactions that are remembered in memory. */
+/** Transactions whose answers are kept in memory. */
 const REMEMBERED = 2_000;
-/** When a server is asked to come again that has sent more than could be received. */
+/** `retry_after_ms` for a server that has sent more than could be received. */
 const COME_AGAIN_MS = 2_000;
-/** What is said of events for which their room has no place, since its state grows too fast. */
+/** The error for events of a room whose queue is full since its state grows too fast. */
 const CLOGGED = 'Events of this room wait for long, and no more have a place.';
 
-/** An event of a room that this server is in, or why it is none. */
+/** An event of a room that this server is in, or an error. */
 type Judged =
   | { readonly room: Room; readonly event: IdentifiedPdu }
   | { readonly eventId: string | undefined; readonly error: string };
 
 /**
- * Receives transactions. An event whose format, hashes and signatures are good is acknowledged when it is written down; what becomes of it is
- * decided when its turn comes. Server-Server API, "Transactions".
+ * Receives transactions. An event with valid format, hashes and signatures is acknowledged once it is stored; it is judged when its turn
+ * comes. Server-Server API, "Transactions".
  */
 export class InboundTransactions {
   readonly #options: InboundTransactionsOptions;
@@ -97,10 +97,10 @@ export class InboundTransactions {
   }
 
   /**
-   * Receives a transaction. The same id again is answered as the first time, and nothing is done twice.
+   * Receives a transaction. A repeated id gets the first answer, and nothing is done twice.
    *
    * @returns JSON text of a `TransactionAnswer`
-   * @throws MatrixError M_BAD_JSON for too many events, M_LIMIT_EXCEEDED when those that wait already are as many as may be
+   * @throws MatrixError M_BAD_JSON for too many events, M_LIMIT_EXCEEDED when too many events of the origin wait already
    */
   async receive(origin: string, txnId: string, transaction: Transaction): Promise<string> {
     const { edus, pdus } = transaction;
@@ -126,7 +126,7 @@ export class InboundTransactions {
     return answer;
   }
 
-  /** Resolves when no transaction is under way. */
+  /** Resolves when no transaction is being received. */
   async idle(): Promise<void> {
     while (this.#underWay.size > 0) await Promise.allSettled([...this.#underWay.values()]);
   }
@@ -182,7 +182,7 @@ export class InboundTransactions {
     return answer;
   }
 
-  /** A server whose events name many others, which do not answer, takes only a part of what there is to ask for keys with. */
+  /** Bounds the key requests for one origin: its events may name many servers that do not answer. */
   async #inTurn<T>(origin: string, work: () => Promise<T>): Promise<T> {
     const line = this.#judging.get(origin) ?? { gate: new Gate(JUDGED_AT_ONCE), users: 0 };
     this.#judging.set(origin, line);
@@ -195,7 +195,7 @@ export class InboundTransactions {
     }
   }
 
-  /** Checks what can be known of events by themselves, those of a room version together. */
+  /** Checks format, hashes and signatures of events, those of one room version together. */
   async #judge(origin: string, pdus: readonly unknown[]): Promise<readonly Judged[]> {
     const { verifier } = this.#options;
     const judged: Judged[] = Array.from({ length: pdus.length }, () => ({
@@ -225,7 +225,7 @@ export class InboundTransactions {
     return judged;
   }
 
-  /** The room of an event, if this server is in it and lets the sender in. */
+  /** The room of an event, if this server is in it and its ACL allows the origin. */
   async #roomOf(
     origin: string,
     pdu: unknown,
@@ -248,7 +248,7 @@ export class InboundTransactions {
     return { room, pdu };
   }
 
-  /** A room that this server knows; one that it is just joining when that is over: the other server has let it in already. */
+  /** A room that this server knows. If a join is running, it is waited for: the other server may have accepted it already. */
   async #joinedRoom(roomId: string): Promise<Room | undefined> {
     const { unjoined, rooms, serverName } = this.#options;
     const room = await rooms.byId(roomId);
@@ -259,7 +259,7 @@ export class InboundTransactions {
     return rooms.byId(roomId);
   }
 
-  /** Does what EDUs say, one after the other. One that fails keeps no other from it. */
+  /** Processes EDUs one after the other. One that fails does not affect the others. */
   async #handleEdus(origin: string, edus: readonly unknown[]): Promise<void> {
     const { eduHandlers, logger, rooms } = this.#options;
     let left = MAX_RECEIPT_ROOMS;
@@ -277,7 +277,7 @@ export class InboundTransactions {
         if (allowed !== undefined) await handler(origin, allowed);
         this.#edus.inc({ type, outcome: allowed === undefined ? 'denied' : 'done' });
       } catch (err) {
-        // It is sent again, and has to be: nobody else has it.
+        // The whole transaction is sent again: to-device messages must not be lost.
         if (isOfDatabase(err)) throw err;
         this.#edus.inc({ type, outcome: 'failed' });
         const isTheirs = err instanceof MatrixError;
@@ -293,7 +293,7 @@ export class InboundTransactions {
 
 const sentence = (reason: string): string => `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`;
 
-/** The id of an event that may be malformed; undefined where none can be worked out. */
+/** The id of an event that may be malformed; undefined where it cannot be computed. */
 const idOf = (room: Room, pdu: JsonObject): string | undefined => {
   try {
     return eventId(room.version, pdu as Pdu);

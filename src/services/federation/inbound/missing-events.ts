@@ -12,17 +12,17 @@ export interface MissingEventsOptions {
   readonly receiver: Pick<EventReceiver, 'receiveAt' | 'receive'>;
 }
 
-/** Events that are asked for at once. Other servers answer with 20 at most, whatever is asked for; with fewer, they have told all they know. */
+/** Events per request. Other servers answer with at most 20, whatever the limit; fewer mean that they have no more. */
 const AT_ONCE = 50;
 const FULL_ANSWER = 20;
-/** How often a gap is asked about, and how many events may lie in it, before it is taken for one that stays. */
+/** Most requests for one gap, and most events in it, before it is treated as permanent. */
 const MAX_ROUNDS = 4;
 const MAX_IN_GAP = 150;
-/** Branches at whose ends the state is asked for. */
+/** Branches at whose ends the state is requested. */
 const MAX_BRANCHES = 5;
 
 /**
- * Fetches what a remote event needs that is not here: first the events between it and what is here; where these do not connect,
+ * Fetches the missing events of a remote event: first those between it and the known ones; where these do not connect,
  * the state at the gap. Server-Server API, "Backfilling and retrieving missing events".
  */
 export class MissingEvents implements GapCloser {
@@ -40,13 +40,13 @@ export class MissingEvents implements GapCloser {
     for (const one of causalOrder([...between, event], 'prev_events')) {
       if (signal.aborted) return undefined;
       const isSent = one.eventId === event.eventId;
-      // What is built on an event that could not be had is not accepted either.
+      // An event whose prev events could not be fetched is not accepted either.
       if (referencedIds(one.pdu.prev_events).some((id) => failed.has(id))) {
         failed.add(one.eventId);
         continue;
       }
       let reception = await receiver.receive(room, one, isSent ? origin : undefined);
-      // A server that sends an event has its prev events, and has to return them: without them nothing is built on it.
+      // A server that sends an event has its prev events and has to return them. Without them the event is not accepted.
       if (reception.outcome === 'missing' && !(isSent && comesAfterOneOf(one, reception.ids)))
         reception = await this.#receiveAt(room, one, reception.ids, origin, signal);
       if (reception.outcome === 'missing' || reception.outcome === 'denied') failed.add(one.eventId);
@@ -56,7 +56,7 @@ export class MissingEvents implements GapCloser {
     return last;
   }
 
-  /** The events between one and what is here, as far as a server returns them. */
+  /** The events between an event and the known ones, as far as a server returns them. */
   async #between(
     room: Room,
     event: IdentifiedPdu,
@@ -90,7 +90,7 @@ export class MissingEvents implements GapCloser {
     return [...found.values()];
   }
 
-  /** Accepts an event at a gap that stays: its auth chain, and the states after what it comes after, are asked for. */
+  /** Accepts an event at a permanent gap: its auth chain and the states after its prev events are fetched. */
   async #receiveAt(
     room: Room,
     event: IdentifiedPdu,
@@ -103,7 +103,7 @@ export class MissingEvents implements GapCloser {
     const prevIds = new Set(referencedIds(event.pdu.prev_events));
     const gaps = missing.filter((id) => prevIds.has(id));
     if (gaps.length > MAX_BRANCHES) return unknown;
-    // What such a state adds to one that is not whole could not be told from what is missing.
+    // In a partial state, additions of such a state could not be told from missing entries.
     if (gaps.length > 0 && room.partial !== undefined) return unknown;
     const states: (readonly string[])[] = [];
     for (const gap of gaps) {

@@ -27,13 +27,13 @@ export interface RoomFetcherOptions {
   readonly logger: Logger;
 }
 
-/** Servers that are asked for the same, one after the other. */
+/** Servers that are asked for the same thing, one after the other. */
 const MAX_SERVERS = 3;
-/** Events that are fetched one by one: from so many on, and if they are most of a state, all of it is fetched. */
+/** Events that are fetched one by one: if more are missing, and most of a state, the whole state is fetched. */
 const FEW = 20;
 const MAX_SINGLE = 300;
 const SINGLE_AT_ONCE = 5;
-/** States that are fetched whole at the same time: each may be large. */
+/** Whole states that are fetched at the same time: each may be large. */
 const STATES_AT_ONCE = 2;
 /** Events whose ids are looked up in one statement. */
 const LOOKUP = 5_000;
@@ -47,7 +47,7 @@ export class RoomFetcher {
     this.#options = options;
   }
 
-  /** The servers that may know something of a room: those that are named first, then others that are in it. */
+  /** The servers to ask about a room: first the named ones, then others that are in it. */
   serversOf(room: Room, first: readonly string[], most = MAX_SERVERS): readonly string[] {
     const { random, serverName } = this.#options;
     const others = [...room.remoteServers()];
@@ -85,7 +85,7 @@ export class RoomFetcher {
     return [...good.values()];
   }
 
-  /** What `get_missing_events` answers. */
+  /** The events of an answer to `get_missing_events`. */
   async missingEvents(
     room: Room,
     origin: string,
@@ -97,17 +97,17 @@ export class RoomFetcher {
     return answer === undefined ? [] : this.verified(room, answer);
   }
 
-  /** The events that no event can be built on: they are not here, or are outliers. */
+  /** Events that cannot serve as prev events: they are missing here, or outliers. */
   unusable(room: Room, ids: readonly string[]): Promise<readonly string[]> {
     return this.#without(room, ids, (flags) => (flags & EVENT_FLAGS.outlier) === 0);
   }
 
-  /** Which of these events are not here at all. */
+  /** Which of these events are not stored at all. */
   absent(room: Room, ids: readonly string[]): Promise<readonly string[]> {
     return this.#without(room, ids, () => true);
   }
 
-  /** Whether one of these events is here as part of the room's live history. */
+  /** Whether one of these events is stored as part of the room's live history. */
   async hasLive(room: Room, ids: readonly string[]): Promise<boolean> {
     const places = await positionsById(this.#options.database, ids.map(eventIdBytes));
     return places.some(
@@ -125,7 +125,7 @@ export class RoomFetcher {
     return [...new Set(ids)].filter((id) => !here.has(id));
   }
 
-  /** Fetches what an event names as its auth events, and what these name. */
+  /** Fetches the auth chain of an event. */
   async fetchAuthChain(room: Room, event: IdentifiedPdu, origin: string): Promise<void> {
     const { history, receiver } = this.#options;
     const servers = this.serversOf(room, [origin, domainOf(event.pdu.sender) ?? origin]);
@@ -134,7 +134,7 @@ export class RoomFetcher {
     await receiver.storeOutliers(room, await this.verified(room, chain));
   }
 
-  /** One event, verified; undefined when no server has it as it should be. */
+  /** One event, verified; undefined when no server returns a valid one. */
   async event(room: Room, eventId: string, servers: readonly string[]): Promise<IdentifiedPdu | undefined> {
     for (const server of servers) {
       const answer = await this.#options.history.event(server, eventId);
@@ -147,9 +147,9 @@ export class RoomFetcher {
   }
 
   /**
-   * The state after an event that is not here: what of it is missing is fetched and stored.
+   * The state after an event that is not here. Its missing events are fetched and stored.
    *
-   * @returns ids of state events, all of which are here; undefined when no server tells, or the event itself cannot be had
+   * @returns ids of state events, all of which are stored then; undefined when no server answers, or the event itself cannot be fetched
    */
   async stateAfter(
     room: Room,
@@ -166,9 +166,9 @@ export class RoomFetcher {
   }
 
   /**
-   * The state before an event, as one server tells it: what of it is missing is fetched and stored.
+   * The state before an event, by one server. Its missing events are fetched and stored.
    *
-   * @returns ids of state events, all of which are here; undefined when the server does not tell
+   * @returns ids of state events, all of which are stored then; undefined when the server does not answer
    */
   async stateBefore(
     room: Room,
@@ -184,7 +184,7 @@ export class RoomFetcher {
     return ids.value.state.filter((id) => !missing.has(id));
   }
 
-  /** Fetches what is missing of what events name as their auth events: of a few of them the whole chains. */
+  /** Fetches missing auth events of events: of a few of these the whole auth chains. */
   async fetchMissingAuth(room: Room, events: readonly IdentifiedPdu[], server: string): Promise<void> {
     const given = new Set(events.map(({ eventId }) => eventId));
     for (let round = 0; round < MAX_SERVERS; round++) {
@@ -210,7 +210,7 @@ export class RoomFetcher {
     return changes ? [...before, eventId] : before;
   }
 
-  /** Fetches what of the state before an event is not here. @returns false where that is too much, or fails as a whole */
+  /** Fetches the missing events of a state before an event. @returns false where there are too many, or the request fails */
   async #fetchStateOf(
     room: Room,
     eventId: string,
@@ -225,7 +225,7 @@ export class RoomFetcher {
     return true;
   }
 
-  /** Fetches one event, and stores it without its ancestors. @returns whether it is here then */
+  /** Fetches one event, and stores it as an outlier. @returns whether it is stored then */
   async #fetchEvent(room: Room, eventId: string, server: string): Promise<boolean> {
     const { receiver } = this.#options;
     if ((await this.absent(room, [eventId])).length === 0) return true;
