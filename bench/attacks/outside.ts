@@ -6,6 +6,8 @@ import { attack, type Attack, part, STRANGERS, USERS, V3 } from './battlefield.t
 import { requestText } from '../load/http.ts';
 
 const DELAYED = '/_matrix/client/unstable/org.matrix.msc4140/delayed_events';
+/** Who knows it makes administrators. */
+export const ADMINISTRATORS_SECRET = 'a secret of the bench';
 const SERVICE_TOKEN = 'the-service-of-the-bench';
 const PAGE = 'x'.repeat(60_000);
 
@@ -184,6 +186,39 @@ export const outside = (neighbour: HarmfulNeighbour): readonly Attack[] => [
           ];
           return asked[round % asked.length]!;
         }, 4),
+  ),
+  attack(
+    'admin.updates',
+    'users change what is in tables that an administrator has written anew again and again',
+    async ({ crowd, users }) => {
+      const { token } = await crowd.registerAdministrator(ADMINISTRATORS_SECRET);
+      const name = 'x'.repeat(50_000);
+      const rooms: string[] = [];
+      for (const user of users) {
+        for (let index = 0; index < 20; index += 1)
+          rooms.push(await crowd.createRoom(user, { name: 'y'.repeat(5_000) }));
+        await crowd.joinAll(users, rooms.at(-1)!);
+      }
+      const updates = '/_synapse/admin/v1/background_updates';
+      return (field) =>
+        Promise.all([
+          field.swarm(1, async (_, round) => {
+            const job_name = round % 2 === 0 ? 'regenerate_directory' : 'populate_stats_process_rooms';
+            await field.ask(USERS, requestText('POST', `${updates}/start_job`, token, { job_name }));
+            await field.ask(USERS, requestText('GET', `${updates}/status`, token));
+          }),
+          field.everyone((user, round) => {
+            const own = part(rooms[(round % users.length) * 20 + (round % 20)]!);
+            const asked: readonly (readonly [string, string, object])[] = [
+              ['PUT', `${V3}/profile/${part(user.userId)}/displayname`, { displayname: `${round}${name}` }],
+              ['PUT', `${V3}/rooms/${own}/state/m.room.join_rules`, { join_rule: round % 8 < 4 ? 'invite' : 'public' }],
+              ['PUT', `${V3}/rooms/${own}/state/m.room.name`, { name: `${round}${'y'.repeat(5_000)}` }],
+              ['POST', `${V3}/user_directory/search`, { search_term: 'x'.repeat(100), limit: 50 }],
+            ];
+            return asked[Math.floor(round / users.length) % asked.length]!;
+          }, 4),
+        ]);
+    },
   ),
   attack('delayed.schedule', 'users schedule, restart and list delayed events without end', ({ room }) => {
     const ids: string[] = [];

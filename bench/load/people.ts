@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto';
 import { HttpConnection, requestText, type Answer, type ConnectionOptions, type Endpoint } from './http.ts';
 
 export const PASSWORD = 'a password for the bench';
@@ -73,6 +74,16 @@ export class Crowd {
       undefined,
       body,
     );
+    return { userId: made.user_id, token: made.access_token };
+  }
+
+  /** An administrator of a server with this `registration.shared_secret`. */
+  async registerAdministrator(secret: string, username = this.name()): Promise<Person> {
+    const path = '/_synapse/admin/v1/register';
+    const { nonce } = await this.json<{ nonce: string }>('GET', path);
+    const mac = createHmac('sha1', secret).update([nonce, username, PASSWORD, 'admin'].join('\0')).digest('hex');
+    const body = { nonce, username, password: PASSWORD, admin: true, mac };
+    const made = await this.json<{ user_id: string; access_token: string }>('POST', path, undefined, body);
     return { userId: made.user_id, token: made.access_token };
   }
 

@@ -9,7 +9,7 @@ import { bytesInFlight, turnsOfTheLoop } from '../attacks/bytes.ts';
 import { costs, logins, textsAndOutages } from '../attacks/costs.ts';
 import { kept, pages } from '../attacks/kept.ts';
 import { federation } from '../attacks/federation.ts';
-import { HarmfulNeighbour, outside } from '../attacks/outside.ts';
+import { ADMINISTRATORS_SECRET, HarmfulNeighbour, outside } from '../attacks/outside.ts';
 import { sharedRooms } from '../attacks/shared-rooms.ts';
 import { PartnerServer } from '../load/partner-server.ts';
 import { reach, WEB } from '../attacks/reach.ts';
@@ -91,6 +91,7 @@ export const attacks: Workload = {
       TSUDOI_EMAIL__STARTTLS: 'none',
       TSUDOI_EMAIL__FROM: 'noreply@localhost.test',
       TSUDOI_PRIVACY__USERS_EXPORT: 'true',
+      TSUDOI_REGISTRATION__SHARED_SECRET: ADMINISTRATORS_SECRET,
     },
   },
   figures: [

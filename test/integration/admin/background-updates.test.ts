@@ -1,7 +1,10 @@
 import { expect } from 'chai';
 import { purgeRoom } from '#src/jobs/definitions.ts';
 import { sql } from '#src/storage/statement.ts';
+import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
+import { type Federation, startFederation } from '#test/support/federation.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
+import { JoinableRoom } from '#test/support/joinable-room.ts';
 
 const V1 = '/_synapse/admin/v1';
 const UPDATES = `${V1}/background_updates`;
@@ -18,6 +21,61 @@ const ENTRIES = sql(
   'select user_id as id from directory_users where user_id = any($1::text[])',
 );
 const OPEN_ROOM = sql('test_updates_open_room', 'select room from directory_rooms where room = $1');
+
+describe('an update of what is stored', function () {
+  this.timeout(60_000);
+  let federation: Federation;
+  before(async () => {
+    federation = await startFederation(['a.test'], { partners: ['p.test'] });
+  });
+  after(() => federation?.stop());
+
+  it('comes to its end whatever users of other servers are called, and whatever their rooms are', async () => {
+    const a = federation.server('a.test');
+    const room = new JoinableRoom(federation.partner('p.test'));
+    const names: JsonValue[] = [
+      'a\0nul',
+      'x'.repeat(30_000),
+      '𝒳'.repeat(3_000),
+      '\u202e\u0301'.repeat(3_000),
+      '',
+      ' ',
+      7,
+      null,
+      {},
+      [],
+      true,
+    ];
+    const users = names.map((name, index) => {
+      const member = `@odd${index}:p.test`;
+      const content: JsonObject = { membership: 'join', displayname: name, avatar_url: name };
+      room.add({ type: 'm.room.member', sender: member, stateKey: member, content });
+      return member;
+    });
+    for (const [type, content] of [
+      ['m.room.name', { name: 'n\0'.repeat(5_000) }],
+      ['m.room.canonical_alias', { alias: `#${'a'.repeat(50_000)}:p.test` }],
+      ['m.room.encryption', { algorithm: { odd: '\0' } }],
+      ['m.room.guest_access', { guest_access: 'x'.repeat(50_000) }],
+    ] as const)
+      room.add({ type, sender: room.creator, stateKey: '', content });
+    room.serveJoins();
+    await a.must('alice', 'POST', `/join/${encodeURIComponent(room.roomId)}?via=p.test`, {});
+    await federation.idle();
+    const { database } = a.services;
+    await database.query(LOSE_ENTRIES, []);
+    await database.query(LOSE_OVERVIEWS, []);
+    for (const job of ['regenerate_directory', 'populate_stats_process_rooms']) {
+      await a.must('admin-root', 'POST', `${UPDATES}/start_job`, { job_name: job });
+      await a.idle();
+      expect((await a.must('admin-root', 'GET', `${UPDATES}/status`)).current_updates, job).to.deep.equal({});
+    }
+    const entries = await database.query<{ id: string }>(ENTRIES, [[...users, '@alice:a.test']]);
+    expect(entries.map(({ id }) => id)).to.have.members([...users, '@alice:a.test']);
+    const { rooms } = await a.must('admin-root', 'GET', `${V1}/rooms`);
+    expect(rooms.map((listed: Json) => listed.room_id)).to.include(room.roomId);
+  });
+});
 
 describe('work in the background', function () {
   this.timeout(60_000);
