@@ -5,12 +5,12 @@ import type { Clock } from '#src/kernel/clock.ts';
 import { systemClock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Histogram, Metrics } from '#src/kernel/metrics.ts';
-import { Signal } from '#src/kernel/signal.ts';
+import { Signal, type Subscribable } from '#src/kernel/signal.ts';
 import { ConnectionLine } from './connection-line.ts';
 import { LargeWrites } from './large-writes.ts';
 import { databaseAnswered } from '#src/kernel/work.ts';
 import { columnTypes, countingClient, MarkingClient } from './counting-client.ts';
-import { isDeadlock, isOfDatabase } from './failures.ts';
+import { isDatabaseAway, isDeadlock, isOfDatabase } from './failures.ts';
 import { migrationNames } from './migrator.ts';
 import { OpenConnections } from './open-connections.ts';
 import type { Orm } from './orm.ts';
@@ -65,6 +65,10 @@ export class Database {
   readonly #orm = new Lazy(() => this.#openOrm());
   /** Fires after a commit that wrote jobs into the outbox. */
   readonly enqueued = new Signal<void>();
+  /**
+   * Fires when a connection was lost: PostgreSQL may have crashed, and with it what was committed without waiting for the disk (`UNHURRIED`).
+   */
+  readonly connectionLost: Subscribable<void>;
   readonly #wakeRelay = (): void => this.enqueued.emit();
 
   private constructor(pool: pg.Pool, options: DatabaseOptions, sent: { count: number }) {
@@ -84,6 +88,7 @@ export class Database {
     this.#sent = sent;
     this.#url = options.url;
     this.#connections = new OpenConnections(options.logger);
+    this.connectionLost = this.#connections.lost;
   }
 
   /**
@@ -182,7 +187,7 @@ export class Database {
         this.#line.give();
       }
     } catch (error) {
-      if (isOfDatabase(error)) this.#failures.inc();
+      this.#noteFailure(error);
       throw error;
     } finally {
       this.#seconds.observe((systemClock.monotonic() - began) / 1_000);
@@ -190,6 +195,11 @@ export class Database {
     const waiting = databaseAnswered(rows.length);
     if (waiting !== undefined) await waiting;
     return rows;
+  }
+
+  #noteFailure(error: unknown): void {
+    if (isOfDatabase(error)) this.#failures.inc();
+    if (isDatabaseAway(error)) this.#connections.lost.emit();
   }
 
   /** Runs `use` in a transaction (read committed), commits when it resolves, rolls back when it rejects. */
@@ -232,7 +242,7 @@ export class Database {
       // PostgreSQL answers so when an earlier statement had failed and the error was swallowed.
       if (command !== 'COMMIT') throw new Error('the transaction was rolled back: one of its statements had failed');
     } catch (error) {
-      if (isOfDatabase(error)) this.#failures.inc();
+      this.#noteFailure(error);
       context.close();
       await client.query('rollback').catch((err: unknown) => {
         // The connection is gone, and the transaction with it. What matters to the caller is why it failed.

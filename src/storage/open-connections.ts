@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import type { Logger } from '#src/kernel/logger.ts';
+import { Signal } from '#src/kernel/signal.ts';
 
 interface Watched {
   readonly pool: pg.Pool;
@@ -12,6 +13,8 @@ interface Watched {
  * that moment still has them, and both sides log them as lost.
  */
 export class OpenConnections {
+  /** Fires when one was lost. */
+  readonly lost = new Signal<void>();
   readonly #pools: Watched[] = [];
   readonly #logger: Logger;
 
@@ -26,7 +29,10 @@ export class OpenConnections {
     pool.on('connect', (client) => {
       watched.clients.add(client);
       // The pool hears what happens to idle clients alone. The user of one is told by its query.
-      client.on('error', (error) => this.#logger.debug('a database connection was lost', { reason: error.message }));
+      client.on('error', (error) => {
+        this.#logger.debug('a database connection was lost', { reason: error.message });
+        this.lost.emit();
+      });
     });
     pool.on('remove', (client) => {
       watched.clients.delete(client);

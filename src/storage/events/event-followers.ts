@@ -14,12 +14,23 @@ export interface FollowerCursor {
 }
 
 const CURSORS = sql('follower_cursors', 'select shard, pos, goal, room from event_followers where name = $1');
-const save = (source: string): string => `
+const UPDATE = `on conflict (name, shard) do update
+   set pos = greatest(event_followers.pos, excluded.pos), goal = excluded.goal, room = excluded.room`;
+const SAVE = sql(
+  'follower_save',
+  `insert into event_followers (name, shard, pos, goal, room)
+   select $1, c.* from unnest($2::smallint[], $3::bigint[], $4::bigint[], $5::int[]) c(shard, pos, goal, room) ${UPDATE}`,
+);
+const NOTE = sql(
+  'follower_note',
+  `with ${UNHURRIED}
    insert into event_followers (name, shard, pos, goal, room)
-   select $1, c.* from ${source}unnest($2::smallint[], $3::bigint[], $4::bigint[], $5::int[]) c(shard, pos, goal, room)
-   on conflict (name, shard) do update set pos = greatest(event_followers.pos, excluded.pos), goal = excluded.goal, room = excluded.room`;
-const SAVE = sql('follower_save', save(''));
-const NOTE = sql('follower_note', `with ${UNHURRIED} ${save('unhurried, ')}`);
+   select $1, c.shard, c.pos, c.goal, c.room
+   from unhurried, unnest($2::smallint[], $3::bigint[], $4::bigint[], $5::int[], $6::bigint[]) c(shard, pos, goal, room, noted)
+   where c.noted is null
+     or exists (select 1 from event_followers f where f.name = $1 and f.shard = c.shard and f.pos >= c.noted)
+   ${UPDATE} returning shard`,
+);
 const ROOMS_BEHIND = sql(
   'follower_rooms_behind',
   `select r.nid from rooms r join room_tail t on t.room = r.nid
@@ -55,13 +66,22 @@ export const saveFollowerCursors = async (
   await database.query(SAVE, valuesOf(name, cursors));
 };
 
-/** The same without waiting for the disk: a follower whose cursor is lost in a crash processes some events again. */
+/**
+ * The same without waiting for the disk: a follower whose cursor is lost when PostgreSQL crashes processes some events again.
+ *
+ * @param noted by shard, the position that was noted last; what is behind it in the database is left there: a crash took what was
+ *   noted, and what was written for the events up to there may be gone as well
+ * @returns whether no shard was behind
+ */
 export const noteFollowerCursors = async (
   database: Database,
   name: string,
   cursors: readonly FollowerCursor[],
-): Promise<void> => {
-  await database.query(NOTE, valuesOf(name, cursors));
+  noted: ReadonlyMap<number, number>,
+): Promise<boolean> => {
+  const before = cursors.map(({ shard }) => noted.get(shard) ?? null);
+  const rows = await database.query(NOTE, [...valuesOf(name, cursors), before]);
+  return rows.length === cursors.length;
 };
 
 /** Rooms of a shard, in order from after `room`, in which something came after a position. */

@@ -36,7 +36,9 @@ describe('what is derived from events', () => {
 
   it('is committed without waiting for the disk, and what is in a transaction with other things is not', async () => {
     const usual = await said((one) => saveFollowerCursors(one, 'test', [cursor]));
-    expect(await said((one) => noteFollowerCursors(one, 'test', [cursor]))).to.deep.equal(['event_followers off']);
+    expect(await said((one) => noteFollowerCursors(one, 'test', [cursor], new Map()))).to.deep.equal([
+      'event_followers off',
+    ]);
     const docs = [{ room: 1, ts: 1, event: 999_999, grams: [1] }];
     expect(await said((one) => insertSearchDocs(one, docs))).to.deep.equal(['search_docs off']);
     // On the same connections afterwards.

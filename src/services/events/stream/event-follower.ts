@@ -77,6 +77,10 @@ export class EventFollower {
   readonly #batchSize: number;
   readonly #queueLimit: number;
   #cursors: FollowerCursor[] = [];
+  /** By shard, the position that the database was told last. */
+  readonly #noted = new Map<number, number>();
+  /** Whether the database may be behind the cursors: it crashed, and what was derived and not on disk yet is gone with them. */
+  #isUnsure = false;
   #queue: FollowedEvent[] = [];
   /** Position of the newest event heard of, in each shard. */
   #heard: number[] = [];
@@ -127,6 +131,7 @@ export class EventFollower {
     const first = isNew ? writer.committed() : ORIGIN;
     this.#cursors = first.map((pos, shard) => known.get(shard) ?? { shard, pos, goal: null, room: null });
     if (isNew) await saveFollowerCursors(database, name, this.#cursors);
+    for (const { shard, pos } of isNew ? this.#cursors : known.values()) this.#noted.set(shard, pos);
     this.#heard = this.#cursors.map((cursor) => cursor.pos);
     await this.#aside.start();
     const stopAppended = stream.on('appended', ({ room, events }) => {
@@ -135,9 +140,14 @@ export class EventFollower {
     const stopRevealed = stream.on('revealed', ({ room, event }) => {
       this.#hearLate(room, event);
     });
+    const stopLost = database.connectionLost.subscribe(() => {
+      this.#isUnsure = true;
+      this.#wakeSoon();
+    });
     this.#stop = () => {
       stopAppended();
       stopRevealed();
+      stopLost();
     };
     this.#wake(0);
   }
@@ -171,11 +181,15 @@ export class EventFollower {
     for (const waiting of this.#waiting) if (this.#taken >= waiting.until) waiting.done();
   }
 
+  get #hasWork(): boolean {
+    return this.#isBehind || this.#isUnsure || this.#queue.length > 0;
+  }
+
   /** Resolves when everything that was committed before the call is processed. */
   async idle(): Promise<void> {
     this.#timer?.cancel();
     this.#timer = undefined;
-    while (!this.#isClosed && (this.#background.isRunning || this.#isBehind || this.#queue.length > 0)) {
+    while (!this.#isClosed && (this.#background.isRunning || this.#hasWork)) {
       if (!this.#background.isRunning) this.#background.wake();
       await this.#background.idle();
     }
@@ -264,6 +278,7 @@ export class EventFollower {
 
   async #work(): Promise<void> {
     try {
+      if (this.#isUnsure) await this.#goBack();
       while (this.#isBehind && !this.#isClosed) await this.#catchUp();
       this.#tellWaiting();
       if (!this.#isBehind) await this.#drain();
@@ -273,12 +288,43 @@ export class EventFollower {
     } catch (err) {
       // Whatever was taken out of the queue is read again.
       this.#isBehind = true;
+      this.#isUnsure = true;
       const { logger, name, timers } = this.#options;
       logger.error('events could not be processed; trying again', { follower: name, err });
       if (!this.#isClosed) await timers.sleep(RETRY_MS);
     }
-    if (this.#isBehind) this.#background.wake();
+    if (this.#isBehind || this.#isUnsure) this.#background.wake();
     this.#wakeToRetry();
+  }
+
+  /** Takes the cursors that the database has where they are behind: what was derived from the events after them is derived again. */
+  async #goBack(): Promise<void> {
+    this.#isUnsure = false;
+    const { database, name } = this.#options;
+    let stored: Map<number, FollowerCursor>;
+    try {
+      stored = new Map((await followerCursors(database, name)).map((cursor) => [cursor.shard, cursor]));
+    } catch (error) {
+      this.#isUnsure = true;
+      throw error;
+    }
+    this.#cursors = this.#cursors.map((cursor) => {
+      const { shard, pos } = cursor;
+      const row = stored.get(shard);
+      if (row === undefined) this.#noted.delete(shard);
+      else this.#noted.set(shard, row.pos);
+      const there = row ?? { shard, pos: ORIGIN[shard] ?? 0, goal: null, room: null };
+      if (there.pos >= pos) return cursor;
+      this.#isBehind = true;
+      return there;
+    });
+  }
+
+  async #note(cursors: readonly FollowerCursor[]): Promise<void> {
+    const { database, name } = this.#options;
+    if (!(await noteFollowerCursors(database, name, cursors, this.#noted)))
+      throw new Error('the database has forgotten how far a follower had come');
+    for (const { shard, pos } of cursors) this.#noted.set(shard, pos);
   }
 
   async #drain(): Promise<void> {
@@ -303,7 +349,6 @@ export class EventFollower {
 
   /** Remembers that everything up to these positions is processed. */
   async #reach(positions: readonly number[]): Promise<void> {
-    const { database, name } = this.#options;
     this.#isUnsaved = false;
     const before = this.#cursors;
     this.#cursors = before.map(({ shard, pos }) => ({
@@ -313,7 +358,7 @@ export class EventFollower {
       room: null,
     }));
     const moved = this.#cursors.filter(({ shard, pos }) => pos !== before[shard]?.pos || before[shard].goal !== null);
-    if (moved.length > 0) await noteFollowerCursors(database, name, moved);
+    if (moved.length > 0) await this.#note(moved);
   }
 
   /** Reads from the database what was committed while nobody listened, or more than fits into the queue. */
@@ -347,7 +392,7 @@ export class EventFollower {
         last === undefined || rooms.length < ROOMS_AT_ONCE
           ? { shard, pos: upTo, goal: null, room: null }
           : { shard, pos: cursor.pos, goal: upTo, room: last };
-      await noteFollowerCursors(this.#options.database, this.#options.name, [this.#cursors[shard]]);
+      await this.#note([this.#cursors[shard]]);
     }
   }
 

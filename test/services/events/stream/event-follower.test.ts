@@ -6,6 +6,7 @@ import { noMetrics } from '#src/kernel/metrics.ts';
 import { PrometheusMetrics } from '#src/app/ground/metrics.ts';
 import { EventFollower, type EventFollowerOptions } from '#src/services/events/stream/event-follower.ts';
 import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
+import { followerCursors } from '#src/storage/events/event-followers.ts';
 import { sql } from '#src/storage/statement.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
@@ -120,6 +121,76 @@ describe('a follower of events', function () {
     await follower.idle();
     expect(new Set(taken)).to.deep.equal(new Set(numbers(0, 50)));
     expect(taken).to.deep.equal(numbers(0, 50));
+  });
+
+  describe('whose database crashes, so that what was not on disk yet is gone', () => {
+    const LOSE = sql(
+      'test_follower_lose',
+      `update event_followers f set pos = o.pos from unnest($1::smallint[], $2::bigint[]) o(shard, pos)
+       where f.name = 'test' and f.shard = o.shard`,
+    );
+    /** What a crash leaves: the cursors of a while ago. */
+    const cursors = () => followerCursors(clone.database, 'test');
+    const lose = (since: Awaited<ReturnType<typeof cursors>>): Promise<unknown> =>
+      clone.database.query(LOSE, [since.map(({ shard }) => shard), since.map(({ pos }) => pos)]);
+    const connectionsAreLost = async (): Promise<void> => {
+      const lost = new Promise<void>((resolve) => void clone.database.connectionLost.subscribe(resolve));
+      await clone.database
+        .query(sql('test_follower_cut', 'select pg_terminate_backend(pg_backend_pid())'))
+        .catch(() => undefined);
+      await lost;
+    };
+
+    it('takes events again when connections are lost, though nothing more comes', async () => {
+      const room = await makeRoom(services);
+      const taken: string[] = [];
+      const follower = await follow(taken);
+      await say(room, 0, 5);
+      await follower.idle();
+      const before = await cursors();
+      await say(room, 5, 9);
+      await follower.idle();
+      await lose(before);
+      await connectionsAreLost();
+      await follower.idle();
+      expect(taken).to.deep.equal([...numbers(0, 9), ...numbers(5, 9)]);
+      await say(room, 9, 10);
+      await follower.idle();
+      expect(taken.slice(13)).to.deep.equal(['9']);
+    });
+
+    it('takes them again when the next ones come, at the latest, and never says that it has come further', async () => {
+      const room = await makeRoom(services);
+      const taken: string[] = [];
+      const follower = await follow(taken, { timers: { ...systemTimers, sleep: () => Promise.resolve() } });
+      await say(room, 0, 5);
+      await follower.idle();
+      const before = await cursors();
+      await say(room, 5, 9);
+      await follower.idle();
+      await lose(before);
+      await say(room, 9, 10);
+      await follower.idle();
+      expect(new Set(taken.slice(9))).to.deep.equal(new Set(numbers(5, 10)));
+      expect(taken.filter((body) => body === '5')).to.have.length(2);
+      await follower.close();
+      const later: string[] = [];
+      await (await follow(later)).idle();
+      expect(later).to.deep.equal([]);
+    });
+
+    it('takes nothing again when it lost connections only', async () => {
+      const room = await makeRoom(services);
+      const taken: string[] = [];
+      const follower = await follow(taken);
+      await say(room, 0, 5);
+      await follower.idle();
+      await connectionsAreLost();
+      await follower.idle();
+      await say(room, 5, 6);
+      await follower.idle();
+      expect(taken).to.deep.equal(numbers(0, 6));
+    });
   });
 
   it('tries again what could not be processed', async () => {
