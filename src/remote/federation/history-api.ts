@@ -1,3 +1,4 @@
+import { isEventId } from '#src/protocol/identifiers/identifiers.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
 import { isJsonObject } from '#src/protocol/json/json-value.ts';
 import { federationFailure, type FederationFailure, type FederationResult } from './federation-result.ts';
@@ -23,7 +24,6 @@ const MEBIBYTE = 1_048_576;
 const MAX_BYTES = { event: MEBIBYTE, events: 16 * MEBIBYTE, stateIds: 16 * MEBIBYTE, state: 128 * MEBIBYTE };
 /** Maximum number of event ids in one answer. */
 const MAX_IDS = 250_000;
-const MAX_ID_LENGTH = 255;
 const HISTORY_MS = { headersMs: 20_000, totalMs: 30_000 };
 const STATE_MS = { headersMs: 60_000, bodyMs: 30_000, totalMs: 120_000 };
 /** A server may read the state of a large room for a while before it answers. */
@@ -180,7 +180,7 @@ export class HistoryApi {
       isUrgent: true,
     });
     return valueOf(result, ({ event_id: eventId, origin_server_ts: found }) =>
-      isEventIdLike(eventId) && typeof found === 'number' ? { eventId, ts: found } : undefined,
+      isEventId(eventId) && Number.isSafeInteger(found) ? { eventId, ts: found as number } : undefined,
     );
   }
 }
@@ -197,10 +197,7 @@ const valueOf = <T>(result: FederationResult, read: (body: JsonObject) => T | un
 const objectsIn = (value: JsonValue | undefined): readonly JsonObject[] | undefined =>
   Array.isArray(value) ? value.filter((one) => isJsonObject(one)) : undefined;
 
-const isEventIdLike = (value: JsonValue | undefined): value is string =>
-  typeof value === 'string' && value.startsWith('$') && value.length <= MAX_ID_LENGTH;
-
 const hasTooManyIds = (value: JsonValue | undefined): boolean => Array.isArray(value) && value.length > MAX_IDS;
 
 const idsIn = (value: JsonValue | undefined): readonly string[] | undefined =>
-  Array.isArray(value) && value.length <= MAX_IDS ? [...new Set(value.filter(isEventIdLike))] : undefined;
+  Array.isArray(value) && value.length <= MAX_IDS ? [...new Set(value.filter((one) => isEventId(one)))] : undefined;

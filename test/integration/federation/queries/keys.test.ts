@@ -224,4 +224,28 @@ describe("keys of other servers' users", function () {
     for (const body of [{ device_keys: [] }, { device_keys: { '@alice:a.test': {} } }, {}])
       expect((await partner.send('a.test', 'POST', QUERY, body)).status).to.equal(400);
   });
+
+  it('are claimed by other servers once each, then the fallback key again and again, as the owner is told', async () => {
+    const zoe = await a.session('zoe');
+    const signed = (key: string): Json => ({ key, signatures: { [zoe.userId]: { 'ed25519:DEVICE': 'c'.repeat(86) } } });
+    await a.must('zoe', 'POST', '/keys/upload', {
+      device_keys: deviceKeys(zoe.userId, zoe.deviceId),
+      one_time_keys: { 'signed_curve25519:1': signed('one'), 'signed_curve25519:2': signed('two') },
+      fallback_keys: { 'signed_curve25519:F': { ...signed('last'), fallback: true } },
+    });
+    const claimBy = async (server: string, userId = zoe.userId): Promise<Json> =>
+      (
+        await federation.partner(server).send('a.test', 'POST', CLAIM, {
+          one_time_keys: { [userId]: { [zoe.deviceId]: 'signed_curve25519', NONE: 'signed_curve25519' } },
+        })
+      ).body.one_time_keys;
+    const given = [];
+    for (const server of ['p.test', 'q.test', 'p.test', 'q.test'])
+      given.push(...Object.keys((await claimBy(server))[zoe.userId][zoe.deviceId]));
+    expect(given).to.deep.equal(['1', '2', 'F', 'F'].map((id) => `signed_curve25519:${id}`));
+    expect(await claimBy('p.test', '@nobody:a.test')).to.deep.equal({});
+    const sync = await a.must('zoe', 'GET', '/sync');
+    expect(sync.device_one_time_keys_count.signed_curve25519).to.equal(0);
+    expect(sync.device_unused_fallback_key_types).to.deep.equal([]);
+  });
 });

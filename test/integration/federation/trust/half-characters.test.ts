@@ -193,6 +193,32 @@ describe('halves of characters, which no UTF-8 can express and many clients cann
     expect(states).to.deep.equal([['m.room.create', 'm.room.member']]);
   });
 
+  it('come into no question, by events that another server names', async () => {
+    for (const id of ['$half \ud800', '$nul\0', `$${'x'.repeat(300)}`, '$', 7]) {
+      const there = new JoinableRoom(p);
+      there.serveJoins();
+      const path = encodeURIComponent(there.roomId);
+      p.on('GET', `${V}/timestamp_to_event/*`, () => ({
+        body: JSON.stringify({ event_id: id, origin_server_ts: federation.clock.now() }),
+      }));
+      p.on('GET', `${V}/state_ids/*`, () => ({ body: JSON.stringify({ pdu_ids: [id], auth_chain_ids: [id] }) }));
+      await a.must('alice', 'POST', `/join/${path}?via=p.test`, {});
+      await a.idle();
+      p.asked.length = 0;
+      const found = await a.ask('alice', 'GET', `/v1/rooms/${path}/timestamp_to_event?ts=1&dir=f`);
+      expect(found.status, JSON.stringify([id, found.body])).to.be.oneOf([200, 404]);
+      expect(p.requests('GET', /timestamp_to_event/)).to.have.lengthOf(1);
+      expect(isWellFormedJson(found.body)).to.equal(true);
+      const last = there.add({ type: 'm.room.message', sender: there.creator, content: { body: 'behind a gap' } });
+      const behind = there.add({ type: 'm.room.message', sender: there.creator, content: { body: 'the newest' } });
+      expect(last.eventId).not.to.equal(behind.eventId);
+      p.on('POST', `${V}/get_missing_events/*`, () => ({ body: { events: [] } }));
+      expect((await p.transact('a.test', { pdus: [behind.pdu] })).status).to.equal(200);
+      await a.idle();
+    }
+    expect(a.lines.filter(({ level }) => level === 'error')).to.deep.equal([]);
+  });
+
   for (const version of ['1', '5', '6', '11'])
     it(`come into no room of version ${version}`, async () => {
       const id = await a.room('alice', { preset: 'public_chat', room_version: version });
