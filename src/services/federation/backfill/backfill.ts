@@ -16,7 +16,7 @@ import { type IdentifiedPdu, referencedIds } from '#src/protocol/events/pdu.ts';
 import type { HistoryApi } from '#src/remote/federation/history-api.ts';
 import type { BackfillReceiver } from '#src/services/events/receiving/backfill-receiver.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
-import type { GapCloser } from '#src/services/federation/inbound/inbound-queue.ts';
+import type { GapCloser } from '#src/services/federation/inbound/inbound-receiving.ts';
 import type { FailedFetches } from '#src/services/federation/inbound/failed-fetches.ts';
 import type { RoomFetcher } from '#src/services/federation/inbound/room-fetcher.ts';
 import type { PastSource } from '#src/services/reading/history/past-source.ts';

@@ -1,18 +1,10 @@
-import type { Clock } from '#src/kernel/clock.ts';
-import { Gate } from '#src/kernel/gate.ts';
-import type { Logger } from '#src/kernel/logger.ts';
-import type { Counter, Histogram, Metrics } from '#src/kernel/metrics.ts';
-import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { doing, Work } from '#src/kernel/work.ts';
-import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
-import type { EventReceiver, Reception } from '#src/services/events/receiving/event-receiver.ts';
+import type { Pdu } from '#src/protocol/events/pdu.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
-import type { ReceivedChecks } from '#src/services/events/policy/received-checks.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
-import { isOfDatabase } from '#src/storage/failures.ts';
 import {
   finishEvents,
   finishEventsOfRoom,
@@ -21,54 +13,27 @@ import {
   waitingEvents,
 } from '#src/storage/federation/inbound.ts';
 import { EventsBehindGaps, type NextBehindGap } from './events-behind-gaps.ts';
+import {
+  InboundReceiving,
+  type InboundReceivingOptions,
+  MAX_ASKING_MS,
+  type WaitingEvent,
+} from './inbound-receiving.ts';
 import type { InboundStateLimiter } from './inbound-state-limiter.ts';
+import { type Aside, RoomLine } from './room-line.ts';
 
-/** An event that was acknowledged and waits to be received. */
-export interface WaitingEvent {
-  /** Its place in the queue. */
-  readonly seq: number;
-  readonly origin: string;
-  readonly event: IdentifiedPdu;
-  /** When it was acknowledged, in milliseconds since the epoch. */
-  readonly receivedTs: number;
-}
-
-/** Fetches the missing events of an event, and then accepts it. */
-export interface GapCloser {
-  /**
-   * @param origin the server that sent the event
-   * @returns the outcome; undefined when its missing events could not be fetched. In a room with partial state, events after a gap stay
-   *   `missing`.
-   */
-  close(room: Room, event: IdentifiedPdu, origin: string, signal: AbortSignal): Promise<Reception | undefined>;
-}
-
-export interface InboundQueueOptions {
+export interface InboundQueueOptions extends InboundReceivingOptions {
   readonly database: Database;
   readonly rooms: RoomRegistry;
-  readonly receiver: Pick<EventReceiver, 'receiveMany'>;
-  readonly gaps: GapCloser;
-  readonly policies: Pick<ReceivedChecks, 'mayConcern' | 'prepare'>;
   readonly stateLimiter: InboundStateLimiter;
   /** Publishes events that came into rooms by other ways. */
   readonly stream: Pick<RoomEventStream, 'on'>;
   /** Whether the last request to a server failed to reach it. */
   readonly isAway: (serverName: string) => boolean;
-  readonly clock: Clock;
-  readonly timers: Timers;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
 }
 
 /** Events of a room that are received together, before the next room has its turn. */
 const BATCH = 100;
-/** Rooms whose events are received at the same time. */
-const ROOMS_AT_ONCE = 4;
-/** Events whose missing events are requested at the same time: in all, and of one origin. */
-const ASKING_AT_ONCE = 64;
-const ASKING_OF_ORIGIN_AT_ONCE = 4;
-/** Longest time for fetching the missing events of one event; and, from its acknowledgement, for waiting for its origin while that is unreachable. */
-const MAX_ASKING_MS = 300_000;
 /** First and longest pause before an unreachable server is asked again. */
 const MIN_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 30_000;
@@ -81,50 +46,6 @@ const MAX_PER_ORIGIN_AND_ROOM = 1_000;
 const MAX_PER_ORIGIN = 5_000;
 /** Pause after a failure of the database. */
 const RETRY_MS = 1_000;
-const SECONDS = [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300];
-
-/** The waiting events of one room. */
-class RoomLine {
-  readonly held: WaitingEvent[] = [];
-  /** The database has further events, after `lastSeq`. */
-  hasMore = false;
-  lastSeq = 0;
-  running: Promise<void> | undefined;
-  /** By origin. */
-  readonly counts = new Map<string, number>();
-  /** Events with missing events before them, by origin: each waits for its own origin alone. */
-  readonly aside = new Map<string, Aside>();
-  /** For each batch being received, the ids that arrive meanwhile: its events may turn out to be missing them. */
-  readonly #arriving = new Set<Set<string>>();
-
-  /** Collects the ids of events that arrive, until `unwatch`. */
-  watch(): Set<string> {
-    const arrived = new Set<string>();
-    this.#arriving.add(arrived);
-    return arrived;
-  }
-
-  came(eventId: string): void {
-    for (const arrived of this.#arriving) arrived.add(eventId);
-  }
-
-  unwatch(arrived: Set<string>): void {
-    this.#arriving.delete(arrived);
-  }
-
-  isAside(seq: number): boolean {
-    for (const { events } of this.aside.values()) if (events.has(seq)) return true;
-    return false;
-  }
-}
-
-interface Aside {
-  readonly events: EventsBehindGaps;
-  running: Promise<void> | undefined;
-  /** Runs while their origin is unreachable, until it is asked again. */
-  timer: Timer | undefined;
-  pauseMs: number;
-}
 
 /**
  * Receives acknowledged events in their rooms: those of a room in the order of their arrival, rooms in turn. Events with missing prev or auth
@@ -135,27 +56,13 @@ export class InboundQueue {
   readonly #options: InboundQueueOptions;
   readonly #lines = new Map<number, RoomLine>();
   readonly #counts = new Map<string, number>();
-  readonly #receiving = new Gate(ROOMS_AT_ONCE);
-  readonly #asking = new Gate(ASKING_AT_ONCE);
-  readonly #askingOf = new Map<string, Gate>();
   readonly #closing = new AbortController();
-  readonly #received: Counter;
-  readonly #seconds: Histogram;
+  readonly #receiving: InboundReceiving;
   #heldCount = 0;
 
   constructor(options: InboundQueueOptions) {
     this.#options = options;
-    const { metrics } = options;
-    this.#received = metrics.counter(
-      'tsudoi_federation_received_events_total',
-      'Events that other servers have sent, by what became of them.',
-      ['outcome'],
-    );
-    this.#seconds = metrics.histogram(
-      'tsudoi_federation_gap_seconds',
-      'How long it took to ask other servers for what an event needed.',
-      SECONDS,
-    );
+    this.#receiving = new InboundReceiving(options, this.#closing.signal);
     options.stream.on('completed', ({ room }) => {
       const line = this.#lines.get(room.nid);
       for (const [origin, aside] of line?.aside ?? [])
@@ -167,11 +74,15 @@ export class InboundQueue {
     options.stream.on('stored', ({ eventIds, room }) => {
       for (const eventId of eventIds) this.#came(room, eventId);
     });
-    metrics.gaugeOf('tsudoi_federation_waiting_events', 'Events of other servers that wait for their rooms.', () => {
-      let sum = 0;
-      for (const count of this.#counts.values()) sum += count;
-      return sum;
-    });
+    options.metrics.gaugeOf(
+      'tsudoi_federation_waiting_events',
+      'Events of other servers that wait for their rooms.',
+      () => {
+        let sum = 0;
+        for (const count of this.#counts.values()) sum += count;
+        return sum;
+      },
+    );
   }
 
   /** Resumes the events that an earlier process left. */
@@ -253,7 +164,7 @@ export class InboundQueue {
       if (count > 0) counts.set(origin, count);
       else counts.delete(origin);
     }
-    if (!this.#counts.has(origin)) this.#askingOf.delete(origin);
+    if (!this.#counts.has(origin)) this.#receiving.forget(origin);
   }
 
   #wake(room: number, line: RoomLine): void {
@@ -346,16 +257,14 @@ export class InboundQueue {
 
   /** @returns those that are finished; the others wait aside */
   async #receive(room: Room, line: RoomLine, batch: readonly WaitingEvent[]): Promise<readonly WaitingEvent[]> {
-    if (!(await this.#askPolicyServer(room, batch))) return [];
+    if (!(await this.#receiving.askPolicyServer(room, batch))) return [];
     const arrived = line.watch();
-    const receptions = await this.#receiving
-      .run(() => this.#receiveBatch(room, batch))
-      .finally(() => line.unwatch(arrived));
+    const receptions = await this.#receiving.receiveAll(room, batch).finally(() => line.unwatch(arrived));
     const missing = new Map<WaitingEvent, readonly string[]>();
     for (const [index, waiting] of batch.entries()) {
       const reception = receptions[index];
       if (reception?.outcome === 'missing') missing.set(waiting, reception.ids);
-      else if (reception !== undefined) this.#note(room, waiting, reception);
+      else if (reception !== undefined) this.#receiving.note(room, waiting, reception);
     }
     for (const [waiting, lacks] of missing) this.#standAside(room, line, waiting, lacks);
     if (missing.size > 0) for (const eventId of arrived) this.#wakeFor(room, line, eventId);
@@ -459,52 +368,6 @@ export class InboundQueue {
     }
   }
 
-  /** Before a room is taken, and outside of what rooms share: its policy server may take its time. @returns false when this server stops */
-  async #askPolicyServer(room: Room, batch: readonly WaitingEvent[]): Promise<boolean> {
-    const { policies } = this.#options;
-    const { signal } = this.#closing;
-    if (policies.mayConcern(room))
-      await policies.prepare(
-        room,
-        batch.map(({ event }) => event),
-        signal,
-      );
-    return !signal.aborted;
-  }
-
-  /** All of them together; where one of them cannot be written, each for itself. @returns undefined for those that cannot be written */
-  async #receiveBatch(room: Room, batch: readonly WaitingEvent[]): Promise<readonly (Reception | undefined)[]> {
-    const { receiver } = this.#options;
-    try {
-      return await receiver.receiveMany(
-        room,
-        batch.map(({ event }) => event),
-        batch.map(({ origin }) => origin),
-      );
-    } catch (error) {
-      if (isOfDatabase(error) || batch.length === 0 || this.#closing.signal.aborted) throw error;
-      const receptions: (Reception | undefined)[] = [];
-      for (const waiting of batch) receptions.push(await this.#receiveAlone(room, waiting));
-      return receptions;
-    }
-  }
-
-  async #receiveAlone(room: Room, { event, origin }: WaitingEvent): Promise<Reception | undefined> {
-    try {
-      return (await this.#options.receiver.receiveMany(room, [event], [origin]))[0];
-    } catch (err) {
-      if (isOfDatabase(err) || this.#closing.signal.aborted) throw err;
-      this.#received.inc({ outcome: 'failed' });
-      this.#options.logger.error('a remote event could not be received', {
-        err,
-        room_id: room.roomId,
-        event_id: event.eventId,
-        origin,
-      });
-      return undefined;
-    }
-  }
-
   /**
    * Prev or auth events are missing: they may have arrived meanwhile, or are fetched.
    *
@@ -517,74 +380,32 @@ export class InboundQueue {
     events: EventsBehindGaps,
     { isReady, until }: NextBehindGap,
   ): Promise<boolean> {
-    const { clock, isAway, logger } = this.#options;
-    const { event, origin, seq } = waiting;
+    const { clock, isAway } = this.#options;
+    const { origin, seq } = waiting;
     const isLast = clock.monotonic() >= until;
-    if (!(await this.#askPolicyServer(room, [waiting]))) return true;
+    if (!(await this.#receiving.askPolicyServer(room, [waiting]))) return true;
     const arrived = line.watch();
-    const again = await this.#receiving
-      .run(() => this.#receiveAlone(room, waiting))
-      .finally(() => line.unwatch(arrived));
+    const again = await this.#receiving.receive(room, waiting).finally(() => line.unwatch(arrived));
     if (again === undefined) return true;
     if (again.outcome !== 'missing') {
-      this.#note(room, waiting, again);
+      this.#receiving.note(room, waiting, again);
       return true;
     }
     events.lacks(seq, again.ids);
     for (const eventId of arrived) events.came(eventId);
     // Further events are missing, and its origin was asked for them.
     if (isReady && isAway(origin)) return false;
-    const started = clock.monotonic();
     try {
-      const reception = await this.#gateOf(origin).run(() => this.#asking.run(() => this.#close(room, waiting)));
-      this.#seconds.observe((clock.monotonic() - started) / 1000);
-      const last = reception ?? again;
+      const last = (await this.#receiving.closeGap(room, waiting)) ?? again;
       // Events that wait for the full state of their room do not count against their origin.
       if (last.outcome === 'missing' && room.partial !== undefined) return false;
       // It was acknowledged, so it must not be lost because its origin is unreachable for a moment.
       if (last.outcome === 'missing' && !isLast && isAway(origin)) return false;
-      this.#note(room, waiting, last);
+      this.#receiving.note(room, waiting, last);
     } catch (err) {
-      if (isOfDatabase(err) || this.#closing.signal.aborted) throw err;
-      this.#received.inc({ outcome: 'failed' });
-      logger.error('the missing events of a remote event could not be received', {
-        err,
-        room_id: room.roomId,
-        event_id: event.eventId,
-        origin,
-      });
+      this.#receiving.failed(room, waiting, err, 'the missing events of a remote event could not be received');
     }
     return true;
-  }
-
-  /** Bounded in time: the missing events are requested again with the next event. */
-  async #close(room: Room, { event, origin }: WaitingEvent): Promise<Reception | undefined> {
-    const { gaps, timers } = this.#options;
-    const late = new AbortController();
-    const timer = timers.after(MAX_ASKING_MS, () => late.abort());
-    try {
-      return await gaps.close(room, event, origin, AbortSignal.any([this.#closing.signal, late.signal]));
-    } finally {
-      timer.cancel();
-    }
-  }
-
-  #gateOf(origin: string): Gate {
-    const gate = this.#askingOf.get(origin) ?? new Gate(ASKING_OF_ORIGIN_AT_ONCE);
-    this.#askingOf.set(origin, gate);
-    return gate;
-  }
-
-  #note(room: Room, { event, origin }: WaitingEvent, reception: Reception): void {
-    this.#received.inc({ outcome: reception.outcome });
-    if (reception.outcome === 'accepted' || reception.outcome === 'known') return;
-    this.#options.logger.info('a remote event was not accepted', {
-      room_id: room.roomId,
-      event_id: event.eventId,
-      origin,
-      outcome: reception.outcome,
-      reason: 'reason' in reception ? reception.reason : `${reception.ids.length} events that it names are not here`,
-    });
   }
 }
 

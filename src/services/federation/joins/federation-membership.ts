@@ -24,7 +24,7 @@ import { JOINED_STATE_BYTES } from '#src/services/rooms/membership/membership-ga
 import type { RemoteEntry, RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
 import type { ServerPolicy } from '#src/services/servers/server-policy.ts';
-import type { GapCloser } from '#src/services/federation/inbound/inbound-queue.ts';
+import type { GapCloser } from '#src/services/federation/inbound/inbound-receiving.ts';
 import { candidatesFor } from './join-candidates.ts';
 import type { FullStates } from './full-states.ts';
 import type { JoinAnswer, JoinAnswerReader } from './join-answer-reader.ts';
