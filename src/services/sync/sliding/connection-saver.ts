@@ -14,6 +14,8 @@ export interface ConnectionSaverOptions {
   readonly store: ConnectionStore;
   /** The connection of this name, if it is still in memory. */
   readonly find: (key: string) => Connection | undefined;
+  /** Told of connections that are saved, and have been quiet for a while. */
+  readonly rest: (key: string) => void;
   readonly clock: Clock;
   readonly timers: Timers;
   readonly logger: Logger;
@@ -81,8 +83,11 @@ export class ConnectionSaver {
     if (connections.length > 0) {
       const seen = await this.#options.store.save(connections, CHARACTERS_OF_ROUND);
       // Those that got another answer meanwhile are saved once more.
-      for (const { key } of connections.slice(0, seen))
-        if (this.#unsaved.get(key) === due.get(key)) this.#unsaved.delete(key);
+      for (const { key } of connections.slice(0, seen)) {
+        if (this.#unsaved.get(key) !== due.get(key)) continue;
+        this.#unsaved.delete(key);
+        this.#options.rest(key);
+      }
     }
     if (this.#unsaved.size > 0) this.#plan();
   }

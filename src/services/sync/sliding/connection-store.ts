@@ -1,4 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
+import { LoopYield } from '#src/kernel/loop-yield.ts';
 import { writeAll } from '#src/kernel/write-all.ts';
 import type { Database } from '#src/storage/database.ts';
 import { isUnavailable } from '#src/storage/failures.ts';
@@ -18,14 +19,25 @@ const MAX_CONNECTIONS = 5_000;
 /** How long a process that comes back finds them. */
 const KEPT_MS = 86_400_000;
 
-/** A room as JSON. */
-type StoredRoom = readonly [number, Omit<SentRoom, 'lazy' | 'count'> & { readonly lazy: [string, number][] }];
+/** Bytes of memory of a connection that is kept over a restart, and characters of JSON that are written at once. */
+const MAX_BYTES = 8_388_608;
+const CHARACTERS_AT_ONCE = 4_000_000;
+/** Characters that are written in one turn of the event loop. */
+const CHARACTERS_OF_TURN = 200_000;
+
+/** A room as JSON: what is wanted of it by its place among the texts of the connection, or, as it was written before, the text. */
+type StoredRoom = readonly [
+  number,
+  Omit<SentRoom, 'lazy' | 'count' | 'wanted'> & { readonly lazy: [string, number][]; readonly wanted: number | string },
+];
 
 /** What a client knows, as JSON. */
 interface StoredState {
   readonly vector: readonly number[] | undefined;
   readonly counts: readonly (readonly [string, number])[];
   readonly rooms: readonly StoredRoom[];
+  /** What is wanted of rooms. */
+  readonly wanted?: readonly string[];
   readonly keys?: string | undefined;
   readonly profiles?: ToldProfiles | undefined;
 }
@@ -63,26 +75,40 @@ export class ConnectionStore {
    * @returns how many of them were looked at
    */
   async save(connections: Iterable<NamedConnection>, maxCharacters = Infinity): Promise<number> {
-    const rows: SavedConnection[] = [];
+    await deleteOldConnections(this.#database, this.#clock.now() - KEPT_MS);
+    const loopYield = new LoopYield(CHARACTERS_OF_TURN);
+    let rows: SavedConnection[] = [];
+    let waiting = 0;
+    let saved = 0;
     let characters = 0;
     let seen = 0;
     for (const { key, connection } of connections) {
-      if (rows.length >= MAX_CONNECTIONS || characters >= maxCharacters) break;
+      if (saved >= MAX_CONNECTIONS || characters >= maxCharacters) break;
       seen += 1;
       const content = textOf(connection);
       if (content === undefined) continue;
+      saved += 1;
       characters += content.length;
+      waiting += content.length;
       rows.push({ ...connectionName(key), content });
+      const turn = loopYield.after(content.length);
+      if (turn !== undefined) await turn;
+      if (waiting < CHARACTERS_AT_ONCE) continue;
+      await this.#write(rows);
+      rows = [];
+      waiting = 0;
     }
-    await deleteOldConnections(this.#database, this.#clock.now() - KEPT_MS);
-    // One that cannot be written begins again; it keeps no other from being saved.
+    if (rows.length > 0) await this.#write(rows);
+    return seen;
+  }
+
+  /** One that cannot be written begins again; it keeps no other from being saved. */
+  #write(rows: readonly SavedConnection[]): Promise<void> {
     const write = (some: readonly SavedConnection[]): Promise<void> =>
       saveConnections(this.#database, some, this.#clock.now());
-    if (rows.length > 0)
-      await writeAll(rows, write, isUnavailable, (_, error) => {
-        if (isUnavailable(error)) throw error;
-      });
-    return seen;
+    return writeAll(rows, write, isUnavailable, (_, error) => {
+      if (isUnavailable(error)) throw error;
+    });
   }
 
   /** The connection as it was saved last: the numbers of its positions say whether the client has come further since. */
@@ -101,10 +127,10 @@ export class ConnectionStore {
 }
 
 /** The connection as JSON text; undefined when the client knows nothing, or too much. */
-const textOf = ({ run, kept }: Connection): string | undefined => {
+const textOf = ({ run, kept, size }: Connection): string | undefined => {
   const { number, state, change, next } = kept;
   if (change === undefined && state.vector === undefined) return undefined;
-  if (state.rooms.size + (change?.rooms.size ?? 0) > MAX_ROOMS) return undefined;
+  if (state.rooms.size + (change?.rooms.size ?? 0) > MAX_ROOMS || size > MAX_BYTES) return undefined;
   const stored: Stored = {
     run,
     number,
@@ -115,20 +141,36 @@ const textOf = ({ run, kept }: Connection): string | undefined => {
   return JSON.stringify(stored);
 };
 
-const storable = ({ vector, counts, keys, profiles, rooms }: ConnectionState): StoredState => ({
-  vector,
-  keys,
-  profiles,
-  counts: [...counts],
-  rooms: [...rooms].map(([nid, { count: _count, ...sent }]) => [nid, { ...sent, lazy: [...sent.lazy] }]),
-});
+const storable = ({ vector, counts, keys, profiles, rooms }: ConnectionState): StoredState => {
+  const places = new Map<string, number>();
+  const placeOf = (wanted: string): number => {
+    const place = places.get(wanted) ?? places.size;
+    places.set(wanted, place);
+    return place;
+  };
+  const stored = [...rooms].map(([nid, { count: _count, ...sent }]): StoredRoom => [
+    nid,
+    { ...sent, wanted: placeOf(sent.wanted), lazy: [...sent.lazy] },
+  ]);
+  return { vector, keys, profiles, counts: [...counts], rooms: stored, wanted: [...places.keys()] };
+};
 
 /** What was counted in memory begins anew with each process. */
-const restored = ({ vector, counts, keys, profiles, rooms }: StoredState): ConnectionState => ({
+const restored = ({ vector, counts, keys, profiles, rooms, wanted = [] }: StoredState): ConnectionState => ({
   vector,
   keys,
   profiles,
   count: 0,
   counts: new Map(counts),
-  rooms: new Map(rooms.map(([nid, sent]) => [nid, { ...sent, count: 0, lazy: new Map(sent.lazy) }])),
+  rooms: new Map(
+    rooms.map(([nid, sent]) => [
+      nid,
+      {
+        ...sent,
+        wanted: typeof sent.wanted === 'string' ? sent.wanted : (wanted[sent.wanted] ?? '[]'),
+        count: 0,
+        lazy: new Map(sent.lazy),
+      },
+    ]),
+  ),
 });

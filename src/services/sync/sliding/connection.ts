@@ -51,8 +51,9 @@ export interface ConnectionChange {
   readonly profiles: ToldProfiles | undefined;
 }
 
-/** A room takes about so many bytes. */
+/** A room takes about so many bytes, and a member that was told of in it. */
 const BYTES_OF_ROOM = 256;
+const BYTES_OF_MEMBER = 64;
 
 /** Bytes of a reference to a text that something else keeps too. */
 const BYTES_OF_REFERENCE = 8;
@@ -66,6 +67,18 @@ const bytesAsked = ({ state, change }: KeptConnection): number => {
     for (const field of known.profiles?.fields ?? []) bytes += field.length;
     for (const due of known.profiles?.due ?? [])
       bytes += (typeof due === 'string' ? 1 : 1 + due.length) * BYTES_OF_REFERENCE;
+  }
+  return bytes;
+};
+
+/** About how many bytes rooms take. What is wanted of them is the same text for those of a list. */
+const bytesOfRooms = (rooms: ReadonlyMap<number, SentRoom>): number => {
+  let bytes = 0;
+  let last: string | undefined;
+  for (const { lazy, wanted } of rooms.values()) {
+    bytes += BYTES_OF_ROOM + BYTES_OF_MEMBER * lazy.size;
+    if (wanted !== last) bytes += wanted.length;
+    last = wanted;
   }
   return bytes;
 };
@@ -108,8 +121,8 @@ export class Connection {
   #profiles: ToldProfiles | undefined;
   readonly #rooms: Map<number, SentRoom>;
   #last: LastAnswer | undefined;
-  /** `bytesAsked`, once it is known for the two positions. */
-  #asked: number | undefined;
+  /** What the two positions take beside the last answer, once it is known. */
+  #known: number | undefined;
   /** What the last answer adds, whether it is still here or not. */
   #change: ConnectionChange | undefined;
   /** The position that it leads to. */
@@ -132,8 +145,17 @@ export class Connection {
 
   /** About how many bytes of memory it takes. */
   get size(): number {
-    const bytes = (this.#last?.bytes ?? 0) + (this.#asked ??= bytesAsked(this.kept));
-    return BYTES_OF_ROOM * (4 + this.#rooms.size + (this.#change?.rooms.size ?? 0)) + bytes;
+    this.#known ??=
+      4 * BYTES_OF_ROOM +
+      bytesOfRooms(this.#rooms) +
+      (this.#change === undefined ? 0 : bytesOfRooms(this.#change.rooms)) +
+      bytesAsked(this.kept);
+    return this.#known + (this.#last?.bytes ?? 0);
+  }
+
+  /** Drops the last answer: it is made anew when the client asks for it once more. */
+  dropAnswer(): void {
+    this.#last = undefined;
   }
 
   /** What the client has, and the number of that position. */
@@ -188,7 +210,7 @@ export class Connection {
     this.#last = undefined;
     this.#change = undefined;
     this.#next = undefined;
-    this.#asked = undefined;
+    this.#known = undefined;
   }
 
   /** The answer that was given to the same request at this position. */
@@ -203,7 +225,7 @@ export class Connection {
     this.#last = { from: this.#number, digest, body, bytes: bytesOfText(digest) + bytesOfText(body) };
     this.#change = change;
     this.#next = next;
-    this.#asked = undefined;
+    this.#known = undefined;
     return body;
   }
 

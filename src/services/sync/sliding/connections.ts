@@ -51,6 +51,14 @@ export class Connections {
     return this.#connections.peek(key);
   }
 
+  /** Gives back what is kept of a connection that has been quiet for a while, beside what its client knows. */
+  rest(key: string): void {
+    const connection = this.#connections.peek(key);
+    if (connection === undefined) return;
+    connection.dropAnswer();
+    this.#connections.set(key, connection);
+  }
+
   /** All of them by their keys, the most recently used first. */
   entries(): readonly (readonly [key: string, connection: Connection])[] {
     return [...this.#connections];

@@ -1,5 +1,4 @@
-import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
 import type { RequiredState, RoomWish } from './sliding-request.ts';
 
 const ANY = '*';
@@ -87,18 +86,20 @@ class WishedState {
   }
 }
 
-/** Of the wishes that are known. */
-const MAX_CHARACTERS = 16_000_000;
+/** Bytes of memory for the wishes that are known: a pair of names takes about so many beside its characters. */
+const MAX_BYTES = 67_108_864;
+const BYTES_OF_PAIR = 400;
 
 /** The `required_state` of a room: what one or several lists and subscriptions ask for. */
 export class StateWanted {
-  static readonly #known = new LRUCache<string, StateWanted>({
-    ...atMost(5_000),
-    maxSize: MAX_CHARACTERS,
-    sizeCalculation: ({ key }) => key.length + 1,
+  static readonly #known = new CountedCache<string, StateWanted>('wanted_states', {
+    maxSize: MAX_BYTES,
+    sizeCalculation: ({ size }) => size,
   });
 
   readonly #wishes: readonly WishedState[];
+  /** About how many bytes of memory it takes. */
+  readonly size: number;
   /** The same for the same wishes. */
   readonly key: string;
   readonly lazyMembers: boolean;
@@ -107,7 +108,10 @@ export class StateWanted {
 
   private constructor(key: string) {
     this.key = key;
-    this.#wishes = (JSON.parse(key) as WishKey[]).map((wish) => new WishedState(wish));
+    const wishes = JSON.parse(key) as WishKey[];
+    const pairs = wishes.reduce((sum, [include, exclude]) => sum + 1 + include.length + exclude.length, 1);
+    this.size = 2 * key.length + BYTES_OF_PAIR * pairs;
+    this.#wishes = wishes.map((wish) => new WishedState(wish));
     this.lazyMembers = this.#wishes.some(({ lazyMembers }) => lazyMembers);
     const named = this.#wishes.map(({ namedMembers }) => namedMembers);
     this.namedMembers = named.includes(undefined) ? undefined : new Set(named.flatMap((names) => names ?? []));

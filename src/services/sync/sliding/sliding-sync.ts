@@ -112,7 +112,11 @@ export class SlidingSync {
   constructor(options: SlidingSyncOptions) {
     this.#options = options;
     this.#connections = new Connections(options.cacheBytes);
-    this.#saver = new ConnectionSaver({ ...options, find: (key) => this.#connections.peek(key) });
+    this.#saver = new ConnectionSaver({
+      ...options,
+      find: (key) => this.#connections.peek(key),
+      rest: (key) => this.#connections.rest(key),
+    });
     options.extensions.listen(options.users);
   }
 

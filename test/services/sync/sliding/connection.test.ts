@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { type ConnectionName, Connections } from '#src/services/sync/sliding/connections.ts';
-import { Connection } from '#src/services/sync/sliding/connection.ts';
+import { connectionKey, type ConnectionName, Connections } from '#src/services/sync/sliding/connections.ts';
+import { Connection, type SentRoom } from '#src/services/sync/sliding/connection.ts';
 
 const CHANGE = { vector: [], count: 0, rooms: new Map(), counts: new Map(), keys: undefined, profiles: undefined };
 
@@ -12,6 +12,40 @@ describe('a connection of sliding sync', () => {
     expect(connection.size - empty).to.equal(512_000);
     expect(connection.goTo(1)).to.equal(true);
     expect(connection.size).to.equal(empty);
+  });
+
+  it('weighs the members that its rooms were told with, and once what is wanted of the rooms of a list', () => {
+    const connection = new Connection('run');
+    const empty = connection.size;
+    const wanted = 'w'.repeat(10_000);
+    const sent: SentRoom = {
+      vector: [],
+      count: 0,
+      timelineLimit: 1,
+      wanted,
+      membership: 'join',
+      isDm: false,
+      lazy: new Map(Array.from({ length: 1_000 }, (_, n) => [`@user${n}:test`, n])),
+      notification: 0,
+      highlight: 0,
+    };
+    connection.answer('', { ...CHANGE, rooms: new Map(Array.from({ length: 10 }, (_, n) => [n, sent])) }, () => '');
+    expect(connection.goTo(1)).to.equal(true);
+    expect(connection.size - empty).to.be.within(10_000 + 10 * 64_000, 20_000 + 10 * 66_000);
+  });
+
+  it('gives its last answer back when it rests, and knows its positions all the same', () => {
+    const connections = new Connections(1_000_000);
+    const name = { userId: '@alice:test', deviceId: 'PHONE', connId: 'a' };
+    const connection = new Connection('run');
+    const empty = connection.size;
+    connection.answer('asked', CHANGE, () => 'x'.repeat(256_000));
+    connections.keep(name, connection);
+    expect(connection.answered('asked')).to.have.length(256_000);
+    connections.rest(connectionKey(name));
+    expect(connection.answered('asked')).to.equal(undefined);
+    expect(connection.size).to.equal(empty);
+    expect(connection.goTo(1)).to.equal(true);
   });
 
   it('makes room for its answer, though it was there before: others that were not used for longer go', () => {
