@@ -33,7 +33,7 @@ export function composeRetention(below: Platform & Commit & RoomModel & EventStr
     timers,
     batchSize,
     pauseMs,
-    archive: mode === 'archive' ? new RoomArchive(archiveDir ?? join(config.dataDir, 'archive')) : undefined,
+    archive: mode === 'archive' ? new RoomArchive(archiveDir ?? join(config.dataDir, 'archive'), clock) : undefined,
   });
   return {
     name: 'retention',

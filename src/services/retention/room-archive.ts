@@ -1,5 +1,7 @@
 import { chmod, type FileHandle, mkdir, open } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import { type Clock, systemClock } from '#src/kernel/clock.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { EventRoom } from '#src/services/room-model/event/stored-event.ts';
 import type { ArchivedRecord } from '#src/storage/retention/purges.ts';
@@ -44,27 +46,49 @@ export interface ArchivedEvent {
   readonly pdu: Readonly<Record<string, unknown>>;
 }
 
+/** Names of folders are shorter than file systems allow (255 bytes), however long and strange the id of a room is. */
+const MAX_NAME = 200;
+
+const folderNameOf = (roomId: string): string => {
+  const name = encodeURIComponent(roomId);
+  if (name.length <= MAX_NAME) return name;
+  // A cut may leave half of an escaped character.
+  const hash = createHash('sha256').update(roomId).digest('hex').slice(0, 32);
+  return `${name.slice(0, MAX_NAME - 33).replace(/%.?$/, '')}~${hash}`;
+};
+
+/** There were no rooms before 2014. */
+const FIRST_MS = 1_388_534_400_000;
+
 /** Appends events to files, one for each room and month, in JSON Lines. They are for the server's user alone: messages stand in them. */
 export class RoomArchive {
   readonly #folder: string;
+  readonly #clock: Clock;
 
-  constructor(folder: string) {
+  constructor(folder: string, clock: Clock = systemClock) {
     this.#folder = folder;
+    this.#clock = clock;
   }
 
-  /** Where the events of a room and month are. */
-  path(roomId: string, month: string): string {
-    return join(this.#folder, encodeURIComponent(roomId), `${month}.jsonl`);
+  /** Where the events of a room are. */
+  folder(roomId: string): string {
+    return join(this.#folder, folderNameOf(roomId));
+  }
+
+  /** The month of an event, by what its sender says of the time: those before the first rooms, and in the future, have one file each. */
+  #monthOf(ts: number): string {
+    if (ts < FIRST_MS) return 'before';
+    return ts > this.#clock.now() + DAY_MS ? 'after' : monthOf(ts);
   }
 
   /** Writes events; they are on the disk when it resolves. */
   async append(room: EventRoom, records: readonly ArchivedRecord[]): Promise<void> {
-    for (const [month, ofMonth] of Map.groupBy(records, (record) => monthOf(record.ts))) {
+    for (const [month, ofMonth] of Map.groupBy(records, (record) => this.#monthOf(record.ts))) {
       const text = ofMonth.map((record) => `${lineOf(room, record)}\n`).join('');
-      const folder = join(this.#folder, encodeURIComponent(room.roomId));
+      const folder = this.folder(room.roomId);
       await mkdir(folder, { recursive: true, mode: 0o700 });
       await chmod(folder, 0o700);
-      const file = await open(this.path(room.roomId, month), 'a+', 0o600);
+      const file = await open(join(folder, `${month}.jsonl`), 'a+', 0o600);
       try {
         // Archives that were begun when this was not so are closed as well.
         await file.chmod(0o600);

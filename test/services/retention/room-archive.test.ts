@@ -5,9 +5,33 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { ArchiveImport } from '#src/services/retention/archive-import.ts';
 import { RoomArchive } from '#src/services/retention/room-archive.ts';
 import { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
+import type { ArchivedRecord } from '#src/storage/retention/purges.ts';
 import { ALICE, BOB, eventServices, makeRoom, membership, message, topic } from '#test/support/event-services.ts';
 import { DAVE } from '#test/support/remote-room.ts';
 import { PurgeWorld } from './purge-world.ts';
+
+let position = 0;
+
+/** An event as it is archived, of a time that its server says. */
+const recordAt = (ts: number): ArchivedRecord => {
+  position += 1;
+  return {
+    nid: position,
+    topo: position,
+    event_id: Buffer.alloc(32, position),
+    ts,
+    json: '{"type":"m.room.message"}',
+    flags: 0,
+    state: 0,
+    current_state: null,
+    prev: [],
+    auth: [],
+    rel: null,
+    rel_type: null,
+    replaces: null,
+    redacted_by: null,
+  };
+};
 
 const REACTION = { type: 'm.reaction', sender: ALICE };
 
@@ -176,5 +200,36 @@ describe('the archive of a room', function () {
     expect(await refused()).to.contain('changed');
     await writeFile(path, 'nonsense\n');
     expect(await refused()).to.contain('line 1');
+  });
+
+  it('archives rooms of whose ids file systems could not have folders, each in one of its own', async () => {
+    const archive = new RoomArchive(world.archive);
+    const version = (await makeRoom(world.services)).version;
+    const ids = ['a', 'b'].map((end) => `!${'\u20ac'.repeat(76)}${end}:remote.test`);
+    for (const [index, roomId] of ids.entries())
+      await archive.append({ nid: index + 1, roomId, version }, [recordAt(1_700_000_000_000)]);
+    const folders = await readdir(world.archive);
+    expect(folders).to.have.length(2);
+    for (const [index, roomId] of ids.entries()) {
+      const [file = ''] = await readdir(archive.folder(roomId));
+      const line = JSON.parse(await readFile(join(archive.folder(roomId), file), 'utf8'));
+      expect(line.room_id, String(index)).to.equal(roomId);
+    }
+  });
+
+  it('has no more files than there were months, whatever times servers say', async () => {
+    const archive = new RoomArchive(world.archive);
+    const { roomId, version } = await makeRoom(world.services);
+    const month = 2_629_800_000;
+    const times = Array.from({ length: 150 }, (_, n) => [Date.now() + (n + 2) * month, n * month, -n * month]).flat();
+    await archive.append(
+      { nid: 1, roomId, version },
+      [...times, Number.MAX_SAFE_INTEGER, 1_700_000_000_000].map((ts) => recordAt(ts)),
+    );
+    expect((await readdir(archive.folder(roomId))).toSorted()).to.deep.equal([
+      '2023-11.jsonl',
+      'after.jsonl',
+      'before.jsonl',
+    ]);
   });
 });

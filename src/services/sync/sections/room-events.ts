@@ -18,6 +18,8 @@ import { type SectionDraft, VisibleTimelines, type VisibleTimelinesOptions } fro
 
 /** Text that is written in one turn of the event loop; with what it takes to read and parse events, some milliseconds. */
 const CHARACTERS_AT_ONCE = 150_000;
+/** Events of a state that are read together; of more only so many are in memory at a time. */
+const STATE_EVENTS_AT_ONCE = 500;
 /** What a room costs by itself, in characters. */
 const CHARACTERS_OF_ROOM = 3_000;
 
@@ -96,7 +98,7 @@ export class RoomEventsSection implements Section {
     const loaded = await this.#options.loader.load(
       wanted.flatMap((nids, index) => {
         const room = drafts[index]?.plan.room;
-        return room === undefined ? [] : nids.map((nid) => ({ room, nid }));
+        return room === undefined || nids.length > STATE_EVENTS_AT_ONCE ? [] : nids.map((nid) => ({ room, nid }));
       }),
     );
     const relations = await this.#relations(drafts, request, ignored);
@@ -104,17 +106,39 @@ export class RoomEventsSection implements Section {
     const loopYield = new LoopYield(CHARACTERS_AT_ONCE);
     for (const [index, draft] of drafts.entries()) {
       this.#drafts.set(draft.plan, draft);
-      const state = (wanted[index] ?? []).map((nid) => loaded.get(nid)).filter((event) => event !== undefined);
-      const told = await this.#asTold(
-        draft.plan,
-        filter.state === undefined ? state : state.filter((event) => filter.state?.(event) === true),
-      );
-      const part = this.#encode(draft, told, request, relations.get(draft));
+      const state = await this.#stateText(draft.plan, wanted[index] ?? [], loaded, request);
+      const part = this.#encode(draft, state, request, relations.get(draft));
       parts.push([draft.plan, part]);
       const turn = loopYield.after(CHARACTERS_OF_ROOM + lengthOf(part));
       if (turn !== undefined) await turn;
     }
     return parts;
+  }
+
+  /** The text of a state. One of very many events is read and written a part at a time. */
+  async #stateText(
+    plan: RoomPlan,
+    nids: readonly number[],
+    loaded: ReadonlyMap<number, StoredEvent>,
+    { deviceId, filter, userId }: SectionRequest,
+  ): Promise<StateText> {
+    const { encoder, loader } = this.#options;
+    const texts: string[] = [];
+    let hasMembers = false;
+    for (let at = 0; at < nids.length; at += STATE_EVENTS_AT_ONCE) {
+      const some = nids.slice(at, at + STATE_EVENTS_AT_ONCE);
+      const events =
+        nids.length > STATE_EVENTS_AT_ONCE ? await loader.load(some.map((nid) => ({ room: plan.room, nid }))) : loaded;
+      const state = some.map((nid) => events.get(nid)).filter((event) => event !== undefined);
+      const told = await this.#asTold(
+        plan,
+        filter.state === undefined ? state : state.filter((event) => filter.state?.(event) === true),
+      );
+      if (told.length === 0) continue;
+      texts.push(told.map((one) => encoder.event(one, { userId, deviceId }, filter)).join(','));
+      hasMembers ||= told.some(({ event }) => isMember(event));
+    }
+    return { json: texts.join(','), isEmpty: texts.length === 0, hasMembers };
   }
 
   /** State events as the reader may see them: for a present member nothing is read. */
@@ -197,7 +221,7 @@ export class RoomEventsSection implements Section {
 
   #encode(
     { plan, window, events, sticky }: SectionDraft,
-    state: readonly VisibleEvent[],
+    state: StateText,
     request: SectionRequest,
     relations: Relations | undefined,
   ): Part {
@@ -206,19 +230,15 @@ export class RoomEventsSection implements Section {
     const { room, member } = plan;
     const isGap = window.limited || window.hiddenState.length > 0;
     const reader = { userId: request.userId, deviceId: request.deviceId };
-    const stateJson = state.map((one) => encoder.event(one, reader, filter)).join(',');
     const members: Record<string, string> = {};
-    members[request.stateAfter ?? 'state'] = `{"events":[${stateJson}]}`;
+    members[request.stateAfter ?? 'state'] = `{"events":[${state.json}]}`;
     const timeline = encoder.timeline(room, events, reader, filter, relations, sticky?.view);
     const first = events[0]?.event;
     const begin = beginOfTimeline(room, first, plan.upTo, plan.upTo);
     members['timeline'] = `{"events":[${timeline}],"limited":${window.limited},"prev_batch":"${begin}"}`;
     if (
       plan.section === 'join' &&
-      (plan.isFull ||
-        isCompleted(plan) ||
-        summaryChanged(events) ||
-        (isGap && state.some(({ event }) => isMember(event))))
+      (plan.isFull || isCompleted(plan) || summaryChanged(events) || (isGap && state.hasMembers))
     ) {
       const summary: Record<string, unknown> = {
         'm.joined_member_count': room.joinedCount,
@@ -227,10 +247,17 @@ export class RoomEventsSection implements Section {
       if (!isNamed(room)) summary['m.heroes'] = heroesOf(room, request.userId);
       members['summary'] = JSON.stringify(summary);
     }
-    const isEmpty = !plan.isFull && !isCompleted(plan) && events.length === 0 && state.length === 0 && !window.limited;
+    const isEmpty = !plan.isFull && !isCompleted(plan) && events.length === 0 && state.isEmpty && !window.limited;
     // Whatever a filter hides, the client has to learn that the room was left; unless state resolution ended, without an event, a membership that was no join.
     return { members, isNews: !isEmpty || (plan.section === 'leave' && !(plan.onlyLeave && member.event === 0)) };
   }
+}
+
+/** What is told of the state of a room, as JSON texts of events. */
+interface StateText {
+  readonly json: string;
+  readonly isEmpty: boolean;
+  readonly hasMembers: boolean;
 }
 
 /** A room, and its part. */

@@ -171,4 +171,24 @@ describe('rooms of users who sync', function () {
     expect(Object.keys(news.rooms)).to.deep.equal([roomIds[9]]);
     pos = news.pos;
   });
+
+  it('with very many members are told whole to who does not load them lazily, and read a part at a time', async () => {
+    const MEMBERS = 2_600;
+    const reader = `@reader:${SERVER}`;
+    const names = Array.from({ length: MEMBERS }, (_, n) => `@member${n}:${SERVER}`);
+    await makeRoom(world, reader, '12', () => names.map((name) => membership(name, name, 'join')));
+    // A process that has none of the members' events in memory yet.
+    world = await syncWorld(clone.database);
+    const lazy = await sync(reader, undefined, { state: { lazy_load_members: true } }, { deviceId: 'LAZY' });
+    const before = clone.database.statements();
+    const { rooms: answer } = await sync(reader, undefined);
+    const statements = clone.database.statements() - before;
+    const [room] = Object.values(answer?.join ?? {});
+    const told = [...(room?.state?.events ?? []), ...(room?.timeline.events ?? [])];
+    const members = told.filter(({ type }) => type === 'm.room.member').map(({ state_key: name }) => name);
+    expect(new Set(members)).to.deep.equal(new Set([reader, ...names]));
+    expect(members).to.have.length(MEMBERS + 1);
+    expect(Object.keys(lazy.rooms?.join ?? {})).to.have.length(1);
+    expect(statements).to.be.at.least(MEMBERS / 500);
+  });
 });
