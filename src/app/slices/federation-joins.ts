@@ -4,6 +4,7 @@ import { ExchangedInvites } from '#src/services/federation/joins/exchanged-invit
 import { FederationMembership } from '#src/services/federation/joins/federation-membership.ts';
 import { FullStates } from '#src/services/federation/joins/full-states.ts';
 import { JoinAnswerReader } from '#src/services/federation/joins/join-answer-reader.ts';
+import { MORE_BYTES } from '#src/services/federation/joins/join-answer-splitter.ts';
 import { JoinAnswers } from '#src/services/federation/joins/join-answers.ts';
 import { MemberRowWriter } from '#src/services/federation/joins/member-row-writer.ts';
 import { LargeAnswers } from '#src/services/federation/joins/large-answers.ts';
@@ -106,7 +107,7 @@ export function composeFederationJoins(
     stream,
     timers,
     logger,
-    maxBytes: bounds.bytes,
+    maxBytes: bounds.bytes + MORE_BYTES,
     waitMs: fasterJoinsWaitMs,
   });
   const memberEvents = new MemberEvents({ clock, random, signer });

@@ -143,6 +143,10 @@ export const roomAdminEndpoints = [
       forgotten: Type.Boolean(),
       tombstoned: Type.Boolean(),
       replacement_room: text,
+      partial_state: Type.Union([
+        Type.Object({ joined_via: Type.String(), failed_server: text, error: text }),
+        Type.Null(),
+      ]),
     }),
     errcodes: ['M_NOT_FOUND'],
     async handler({ roomList }: Services, { params: { roomId } }) {
@@ -155,6 +159,11 @@ export const roomAdminEndpoints = [
         forgotten: room.isForgotten,
         tombstoned: room.isTombstoned,
         replacement_room: room.replacement,
+        partial_state: room.partial && {
+          joined_via: room.partial.via,
+          failed_server: room.partial.failure?.server ?? null,
+          error: room.partial.failure?.error ?? null,
+        },
       };
     },
   }),

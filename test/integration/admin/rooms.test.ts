@@ -65,6 +65,7 @@ describe('rooms, for administrators', function () {
         forgotten: false,
         tombstoned: false,
         replacement_room: null,
+        partial_state: null,
       });
     });
     it('say null for what a room does not say', async () => {

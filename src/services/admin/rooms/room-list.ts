@@ -1,4 +1,5 @@
 import type { EventFollower } from '#src/services/events/stream/event-follower.ts';
+import type { PartialState } from '#src/services/room-model/room/partial-state.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { overviewOf } from '#src/services/rooms/directory/room-overviews.ts';
@@ -56,6 +57,8 @@ export interface RoomDetails extends ListedRoom {
   readonly isForgotten: boolean;
   readonly isTombstoned: boolean;
   readonly replacement: string | null;
+  /** What is known of the rest of a partial state; null where the state is whole. */
+  readonly partial: { readonly via: string; readonly failure: PartialState['failure'] } | null;
 }
 
 export interface RoomListOptions {
@@ -110,6 +113,7 @@ export class RoomList {
       isForgotten: ![...room.members.values()].some(({ forgotten, local }) => local && !forgotten),
       isTombstoned: tombstone !== undefined,
       replacement: room.stateText('m.room.tombstone', 'replacement_room') ?? null,
+      partial: room.partial === undefined ? null : { via: room.partial.via, failure: room.partial.failure },
     };
   }
 

@@ -28,7 +28,7 @@ import type { GapCloser } from '#src/services/federation/inbound/inbound-receivi
 import { candidatesFor } from './join-candidates.ts';
 import type { FullStates } from './full-states.ts';
 import type { JoinAnswer, JoinAnswerReader } from './join-answer-reader.ts';
-import { type AnswerBounds, BadAnswerError } from './join-answer-splitter.ts';
+import { type AnswerBounds, BadAnswerError, MORE_BYTES } from './join-answer-splitter.ts';
 import type { OutOfBandMemberships } from './out-of-band-memberships.ts';
 import type { UnjoinedRooms } from './unjoined-rooms.ts';
 import type { RoomImport } from './room-import.ts';
@@ -225,8 +225,8 @@ export class FederationMembership implements RemoteMembership {
     { userId, roomId, content, isGuest = false }: RemoteEntry,
     known: RoomVersion | undefined,
   ): Promise<boolean> {
-    if (this.#options.answers.isPaused(server))
-      throw new BadAnswerError('What it told of rooms a moment ago was long and useless: try again later.');
+    if (this.#options.answers.isPaused({ server, roomId, request: 'send_join' }))
+      throw new BadAnswerError('What it told before was long and of no use: try again later.');
     const made = await this.#make('join', server, { roomId, userId, known });
     const named = made.version.auth.restrictedJoins ? made.content['join_authorised_via_users_server'] : undefined;
     const authorising = isUserId(named) ? named : undefined;
@@ -257,7 +257,7 @@ export class FederationMembership implements RemoteMembership {
 
   /** Sends a join, and imports the room from the answer. @returns false when a user of this server came into the room meanwhile */
   async #sendJoin(server: string, { roomId, version, built, isAuthorised, isGuest }: BuiltJoin): Promise<boolean> {
-    const { api, bounds, fullStates, imports, omitsMembers, unjoinedRooms } = this.#options;
+    const { api, bounds, omitsMembers, unjoinedRooms } = this.#options;
     const known = await this.#options.rooms.heardOf(roomId);
     // A server that is in the room already has its state: of the answer only the acceptance of the join matters.
     const wantsPart = omitsMembers && (known?.isResident !== true || known.partial !== undefined);
@@ -267,26 +267,42 @@ export class FederationMembership implements RemoteMembership {
       { omitsMembers: wantsPart, maxBodyBytes: bounds.bytes + MORE_BYTES },
     );
     if (!sent.ok) throw new RefusalError(sent);
-    const answer = await this.#read(server, { roomId, version }, sent.body, built.pdu.sender);
-    if (answer.membersOmitted && !wantsPart)
-      throw new BadAnswerError('It left out members although all were asked for.');
-    const join = await this.#completed(version, built, answer, isAuthorised);
-    const room = await unjoinedRooms.ensure({ roomId, version, creator: built.pdu.sender, roomType: undefined });
-    if (room.isResident) return this.#receiveJoin(room, join, answer, server);
+    const received = await this.#read(server, { roomId, version }, sent.body, built.pdu.sender, async (answer) => {
+      if (answer.membersOmitted && !wantsPart)
+        throw new BadAnswerError('It left out members although all were asked for.');
+      const join = await this.#completed(version, built, answer, isAuthorised);
+      const room = await unjoinedRooms.ensure({ roomId, version, creator: built.pdu.sender, roomType: undefined });
+      // That may take until the state is whole, which needs a place among the large answers itself.
+      if (room.isResident) return () => this.#receiveJoin(room, join, answer, server);
+      const isImported = await this.#import(room, join, answer, { server, isGuest });
+      return () => Promise.resolve(isImported);
+    });
+    return received();
+  }
+
+  /** @returns false when a user of this server came into the room meanwhile */
+  async #import(
+    room: Room,
+    join: IdentifiedPdu,
+    answer: JoinAnswer,
+    { server, isGuest }: { readonly server: string; readonly isGuest: boolean },
+  ): Promise<boolean> {
+    const { fullStates, imports, rateLimiter } = this.#options;
+    const { sender } = join.pdu;
     if (isGuest && !letsGuestsIn(answer)) {
-      await this.#takeBack(server, room, built.pdu.sender);
+      await this.#takeBack(server, room, sender);
       throw guestAccessForbidden();
     }
     let imported: StoredEvent | undefined;
     try {
-      imported = await imports.import(room, version, join, answer, server);
+      imported = await imports.import(room, room.version, join, answer, server);
     } catch (error) {
       if (error instanceof MatrixError && error.errcode === 'M_RESOURCE_LIMIT_EXCEEDED')
-        await this.#takeBack(server, room, built.pdu.sender);
+        await this.#takeBack(server, room, sender);
       throw error;
     }
     if (imported === undefined) return false;
-    this.#options.rateLimiter.charge(JOINED_STATE_BYTES, built.pdu.sender, room.stateBytes());
+    rateLimiter.charge(JOINED_STATE_BYTES, sender, room.stateBytes());
     if (room.partial !== undefined) fullStates.begin(room);
     return true;
   }
@@ -308,18 +324,24 @@ export class FederationMembership implements RemoteMembership {
     }
   }
 
-  async #read(
+  async #read<T>(
     server: string,
     room: { readonly roomId: string; readonly version: RoomVersion },
     body: AsyncIterator<Buffer>,
     userId: string,
-  ): Promise<JoinAnswer> {
+    use: (answer: JoinAnswer) => Promise<T>,
+  ): Promise<T> {
     const { answers, rateLimiter } = this.#options;
     const onUseless = (bytes: number): void => rateLimiter.charge(JOINED_STATE_BYTES, userId, bytes);
+    const topic = { server, roomId: room.roomId, request: 'send_join' } as const;
+    let isRead = false;
     try {
-      return await answers.read(room, { server, body, onUseless });
+      return await answers.read(room, { ...topic, body, onUseless }, (answer) => {
+        isRead = true;
+        return use(answer);
+      });
     } catch (error) {
-      if (error instanceof BadAnswerError) throw error;
+      if (isRead || error instanceof BadAnswerError) throw error;
       // What breaks off on its way, or is too long.
       throw new BadAnswerError(error instanceof Error ? `${server}: ${error.message}` : `${server} broke off.`);
     }
@@ -414,9 +436,6 @@ export class FederationMembership implements RemoteMembership {
     if (!answer.ok) throw matrixErrorOf(answer);
   }
 }
-
-/** Bytes more of an answer than its reader takes: it says what is wrong with the answer. */
-const MORE_BYTES = 1024 * 1024;
 
 /** Milliseconds for which a transaction waits for the room that its events are of. */
 const MAX_COMING_MS = 20_000;

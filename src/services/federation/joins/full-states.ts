@@ -1,5 +1,4 @@
 import { Gate } from '#src/kernel/gate.ts';
-import { SerialByKey } from '#src/kernel/serial.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { doing, Work } from '#src/kernel/work.ts';
@@ -9,12 +8,14 @@ import type { HistoryApi } from '#src/remote/federation/history-api.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { PartialState } from '#src/services/room-model/room/partial-state.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { ServerPolicy } from '#src/services/servers/server-policy.ts';
 import type { Database } from '#src/storage/database.ts';
 import { partialRooms } from '#src/storage/federation/partial-rooms.ts';
-import type { JoinAnswerReader } from './join-answer-reader.ts';
+import type { JoinAnswer, JoinAnswerReader } from './join-answer-reader.ts';
+import { TooLongAnswerError } from './join-answer-splitter.ts';
 import type { RoomCompletion } from './room-completion.ts';
 
 export interface FullStatesOptions {
@@ -34,9 +35,8 @@ export interface FullStatesOptions {
   readonly waitMs: number;
 }
 
-/** Rooms of which servers are asked at the same time, and whose states are read: each of these may be large. */
+/** Rooms of which servers are asked at the same time. */
 const ASKED_AT_ONCE = 64;
-const READ_AT_ONCE = 4;
 /** Other servers that are asked in one attempt, after the one that told the rest of the state. */
 const MAX_OTHERS = 4;
 const FIRST_PAUSE_MS = 5_000;
@@ -60,9 +60,8 @@ export class FullStates {
   readonly #options: FullStatesOptions;
   readonly #tasks = new Map<number, Task>();
   readonly #asking = new Gate(ASKED_AT_ONCE);
-  readonly #reading = new Gate(READ_AT_ONCE);
-  /** One of each server: a slow one holds up its own. */
-  readonly #readingOf = new SerialByKey<string>();
+  /** Those of which it was logged that their whole state is not read. */
+  readonly #tooLong = new WeakSet<PartialState>();
   #isClosing = false;
 
   constructor(options: FullStatesOptions) {
@@ -144,8 +143,9 @@ export class FullStates {
   }
 
   async #attempt(room: Room, signal: AbortSignal): Promise<void> {
+    const { loader, logger } = this.#options;
     const { partial } = room;
-    const join = partial === undefined ? undefined : await this.#options.loader.one(room, partial.join);
+    const join = partial === undefined ? undefined : await loader.one(room, partial.join);
     if (partial === undefined || join === undefined) return;
     for (const server of this.#serversOf(room, partial.via)) {
       if (signal.aborted) return;
@@ -153,7 +153,20 @@ export class FullStates {
         if (await this.#askOne(room, join, server, signal)) return;
       } catch (error) {
         if (signal.aborted) return;
-        this.#options.logger.info('another server did not tell the state of a room', {
+        partial.failure = { server, error: error instanceof Error ? error.message : String(error) };
+        if (error instanceof TooLongAnswerError && !this.#tooLong.has(partial)) {
+          this.#tooLong.add(partial);
+          logger.error(
+            'the state of a room is larger than what is read of another server: federation.max_state_bytes',
+            {
+              room_id: room.roomId,
+              server,
+              err: error,
+            },
+          );
+          continue;
+        }
+        logger.info('another server did not tell the state of a room', {
           room_id: room.roomId,
           server,
           err: error,
@@ -166,22 +179,26 @@ export class FullStates {
   #serversOf(room: Room, via: string): readonly string[] {
     const { policy, reader } = this.#options;
     const others = room.remoteServers().filter((server) => server !== via && room.allowsServer(server));
-    return [via, ...others.slice(0, MAX_OTHERS)].filter((server) => policy.allows(server) && !reader.isPaused(server));
+    const { roomId } = room;
+    return [via, ...others.slice(0, MAX_OTHERS)].filter(
+      (server) => policy.allows(server) && !reader.isPaused({ server, roomId, request: 'state' }),
+    );
   }
 
   /** @returns whether the room is whole */
   async #askOne(room: Room, join: StoredEvent, server: string, signal: AbortSignal): Promise<boolean> {
-    const { completion } = this.#options;
+    const { completion, reader } = this.#options;
     const told = (await this.#askAfter(room, server, signal)) ?? {
       answer: await this.#stream(room, join.eventId, server, signal),
       later: [],
     };
-    const read = async (): Promise<boolean> => {
-      const state = await this.#options.reader.read(room, { server, body: told.answer.body }, told.later);
+    const { body } = told.answer;
+    const complete = async (state: JoinAnswer): Promise<boolean> => {
       if (!signal.aborted) await completion.complete(room, join, state);
       return room.partial === undefined;
     };
-    return this.#readingOf.run(server, () => this.#reading.run(read));
+    const answer = { server, roomId: room.roomId, request: 'state', body, signal } as const;
+    return reader.read(room, answer, complete, told.later);
   }
 
   /**

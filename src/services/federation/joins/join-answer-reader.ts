@@ -6,15 +6,21 @@ import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
 import { type AnswerBounds, BadAnswerError, type EventList, JoinAnswerSplitter } from './join-answer-splitter.ts';
-import type { ArrivingAnswer, LargeAnswers } from './large-answers.ts';
+import type { AnswerTopic, ArrivingAnswer, LargeAnswers } from './large-answers.ts';
 
 /** Events whose signatures are verified together, and bytes of them. */
 const BATCH = 250;
 const BATCH_BYTES = 1024 * 1024;
 /** Batches that are verified while more is read. */
 const AT_ONCE = 3;
-/** Bytes of an answer that may be useless (invalid, badly signed, told twice), unless most of it is good. */
+/** Bytes of an answer that may be useless (malformed, of another room, told twice), unless most of it is not. */
 const MAX_USELESS_BYTES = 8 * 1024 * 1024;
+/**
+ * Bytes of an answer that may be useless or not verifiable, unless a part of it is good. Much of the state of an old room may be of servers that
+ * are gone, and comes first where state is told in its order.
+ */
+const MAX_UNVERIFIED_BYTES = 64 * 1024 * 1024;
+const MAX_UNVERIFIED_SHARE = 0.9;
 
 /** An event of the answer, as small as it can be kept. */
 export interface AnsweredEvent {
@@ -57,28 +63,34 @@ export interface JoinedRoom {
  * have state whose signatures cannot be checked any more.
  */
 export class JoinAnswerReader {
-  readonly #verifier: EventVerifier;
+  readonly #verifier: Pick<EventVerifier, 'verify'>;
   readonly #bounds: AnswerBounds;
   readonly #large: LargeAnswers;
 
-  constructor(verifier: EventVerifier, bounds: AnswerBounds, large: LargeAnswers) {
+  constructor(verifier: Pick<EventVerifier, 'verify'>, bounds: AnswerBounds, large: LargeAnswers) {
     this.#verifier = verifier;
     this.#bounds = bounds;
     this.#large = large;
   }
 
-  /** Whether a server is not asked for answers of this kind now. */
-  isPaused(server: string): boolean {
-    return this.#large.isPaused(server);
+  /** Whether a server is not asked for such an answer now. */
+  isPaused(topic: AnswerTopic): boolean {
+    return this.#large.isPaused(topic);
   }
 
   /**
+   * @param use is given the answer while it has its place among the large ones; when it throws a BadAnswerError, the answer was useless
    * @param later state events that come after the state that is told, if they are state: they replace what it has
    * @throws BadAnswerError when the answer is none, is useless for the most part, or when what matters most of it, the room's m.room.create,
    *   is missing or wrong
    */
-  read(room: JoinedRoom, answer: ArrivingAnswer, later: readonly JsonObject[] = []): Promise<JoinAnswer> {
-    return this.#large.read(answer, (pieces) => this.#collect(room, pieces, later));
+  read<T>(
+    room: JoinedRoom,
+    answer: ArrivingAnswer,
+    use: (told: JoinAnswer) => Promise<T>,
+    later: readonly JsonObject[] = [],
+  ): Promise<T> {
+    return this.#large.read(answer, async (pieces) => use(await this.#collect(room, pieces, later)));
   }
 
   async #collect(room: JoinedRoom, body: AsyncIterable<Buffer>, later: readonly JsonObject[]): Promise<JoinAnswer> {
@@ -105,7 +117,10 @@ export class JoinAnswerReader {
       for await (const chunk of body) {
         bytes += chunk.length;
         if (collected.useless > MAX_USELESS_BYTES && collected.useless > bytes / 2)
-          throw new BadAnswerError('Most of the answer is useless: invalid events, or the same ones again.');
+          throw new BadAnswerError('Most of the answer is useless: malformed events, or the same ones again.');
+        const unverified = collected.useless + collected.unverified;
+        if (unverified > MAX_UNVERIFIED_BYTES && unverified > bytes * MAX_UNVERIFIED_SHARE)
+          throw new BadAnswerError('Most of the answer is useless: the signatures of its events cannot be verified.');
         for (const part of splitter.push(chunk)) {
           if (part.kind === 'member') collected.member(part.name, parsed(part.json));
           else {
@@ -134,7 +149,8 @@ export class JoinAnswerReader {
       const one = batch[index];
       if (one === undefined) continue;
       if (verdict.ok) collected.verified(one, verdict.event);
-      else collected.drop(one.bytes);
+      else if (verdict.isMalformed === true) collected.drop(one.bytes);
+      else collected.dropUnverified(one.bytes);
     }
   }
 }
@@ -157,14 +173,20 @@ class Collected {
   #servers: readonly string[] = [];
   #dropped = 0;
   #useless = 0;
+  #unverified = 0;
 
   constructor(room: JoinedRoom) {
     this.#room = room;
   }
 
-  /** Bytes of events that were dropped, or told in the same list before. */
+  /** Bytes of events that are malformed or of another room, or that were told in the same list before. */
   get useless(): number {
     return this.#useless;
+  }
+
+  /** Bytes of events whose signatures are wrong, or cannot be checked any more. */
+  get unverified(): number {
+    return this.#unverified;
   }
 
   member(name: string, value: JsonValue | undefined): void {
@@ -195,6 +217,11 @@ class Collected {
   drop(bytes: number): void {
     this.#dropped += 1;
     this.#useless += bytes;
+  }
+
+  dropUnverified(bytes: number): void {
+    this.#dropped += 1;
+    this.#unverified += bytes;
   }
 
   verified({ bytes, digest }: Unverified, event: IdentifiedPdu): void {

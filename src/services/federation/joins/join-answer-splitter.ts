@@ -26,6 +26,12 @@ export class BadAnswerError extends Error {
   }
 }
 
+/** The answer has more than this server reads, however good it is: a room may be as large as that. */
+export class TooLongAnswerError extends BadAnswerError {}
+
+/** Bytes of a body more than an answer may have: its reader says what is wrong with it. */
+export const MORE_BYTES = 1024 * 1024;
+
 /** By the name of a member. `GET /state` calls the state "pdus". */
 const LISTS: ReadonlyMap<string, EventList> = new Map([
   ['state', 'state'],
@@ -82,7 +88,7 @@ export class JoinAnswerSplitter {
   push(chunk: Buffer): AnswerPart[] {
     this.#bytes += chunk.length;
     if (this.#bytes > this.#bounds.bytes)
-      throw new BadAnswerError(`The answer has more than ${this.#bounds.bytes} bytes.`);
+      throw new TooLongAnswerError(`The answer has more than ${this.#bounds.bytes} bytes.`);
     const parts: AnswerPart[] = [];
     if (this.#start >= 0) this.#start = 0;
     for (let at = 0; at < chunk.length; at++) {
@@ -187,7 +193,7 @@ export class JoinAnswerSplitter {
     if (this.#list !== undefined) {
       this.#events += 1;
       if (this.#events > this.#bounds.events)
-        throw new BadAnswerError(`The answer has more than ${this.#bounds.events} events.`);
+        throw new TooLongAnswerError(`The answer has more than ${this.#bounds.events} events.`);
       parts.push({ kind: 'event', list: this.#list, json });
     } else if (this.#name === undefined) this.#name = nameIn(json);
     else parts.push({ kind: 'member', name: this.#name, json });

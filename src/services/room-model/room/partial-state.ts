@@ -13,4 +13,6 @@ export interface PartialState {
   readonly servers: ReadonlySet<string>;
   /** Ids of the events that the join comes after: the state after them is the one before it. */
   readonly before: ReadonlySet<string>;
+  /** Why the server that was asked last for the rest did not tell it; undefined before one was. */
+  failure?: { readonly server: string; readonly error: string };
 }

@@ -7,8 +7,10 @@ import { until } from '#test/support/until.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
 import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
 import { JoinableRoom } from '#test/support/joinable-room.ts';
+import { PartialRoom } from '#test/support/partial-room.ts';
 
 const MIB = 1024 ** 2;
+const HOUR = 3_600_000;
 
 describe('joining through servers that are broken, or mean harm', function () {
   this.timeout(60_000);
@@ -411,9 +413,67 @@ describe('joining through servers that are broken, or mean harm', function () {
       expect([status, body.errcode], body.error).to.deep.equal([502, 'M_CONNECTION_FAILED']);
       expect(body.error).to.include('more than 16777216 bytes');
     });
+    it('is read on when the first half of it is of servers that are gone, as in old rooms', async () => {
+      const room = new JoinableRoom(p);
+      const signingKey = generateSigningKey((count) => systemRandom.bytes(count));
+      const gone = Array.from({ length: 150 }, (_, index) => {
+        const user = `@m${index}:gone.test`;
+        const content = { membership: 'join', text: 'x'.repeat(60_000) };
+        return room.build({
+          type: 'm.room.member',
+          sender: user,
+          stateKey: user,
+          content,
+          signingKey,
+          serverName: 'gone.test',
+        }).pdu;
+      });
+      const state = [...room.state.values()].map(({ pdu }) => pdu);
+      room.serveJoins(() => room.joinAnswer({ state: [...gone, ...state] }));
+      const { body, status } = await join(room);
+      expect(status, JSON.stringify(body)).to.equal(200);
+    });
+    it('of a whole state is asked for more and more rarely, and administrators see why the room stays partial', async () => {
+      const room = new PartialRoom(p, [], ['p.test']);
+      for (let index = 0; index < 290; index += 1) room.enter(`@m${index}:p.test`, { text: 'x'.repeat(60_000) });
+      room.open();
+      const { body, status } = await join(room);
+      expect(status, JSON.stringify(body)).to.equal(200);
+      const path = `/_matrix/federation/v1/state/${encodeURIComponent(room.roomId)}`;
+      const asked = (): number => p.requests('GET', /\/state\//).filter((one) => one.path.startsWith(path)).length;
+      const seen = async (): Promise<Json> =>
+        (await a.must('admin-a', 'GET', `/_synapse/admin/v1/rooms/${encodeURIComponent(room.roomId)}`)).partial_state;
+      await until('it has failed', async () => (await seen()).error !== null);
+      expect(await seen()).to.deep.equal({
+        joined_via: 'p.test',
+        failed_server: 'p.test',
+        error: 'The answer has more than 16777216 bytes.',
+      });
+      expect(asked()).to.equal(1);
+      // Another user comes in meanwhile: what is too long is the whole state, not the answer to a join.
+      expect((await a.ask('bob', 'POST', `/join/${encodeURIComponent(room.roomId)}?via=p.test`, {})).status).to.equal(
+        200,
+      );
+      const pass = async (ms: number): Promise<void> => {
+        for (let passed = 0; passed < ms; passed += HOUR / 4) {
+          await federation.clock.advance(HOUR / 4);
+          await a.services.fullStates.idle();
+        }
+      };
+      await pass(HOUR * 0.75);
+      expect(asked()).to.equal(1);
+      await pass(HOUR * 2);
+      expect(asked()).to.equal(2);
+      await pass(HOUR / 2);
+      expect(asked()).to.equal(2);
+      const errors = a.lines.filter(
+        ({ fields, level }) => level === 'error' && JSON.stringify(fields ?? {}).includes(room.roomId),
+      );
+      expect(errors).to.have.lengthOf(1);
+    });
     const endless = ['again and again the same event', 'ever new events that nobody signed'] as const;
     for (const [index, what] of endless.entries()) {
-      it(`of ${what} is not read for long, its server is left alone for a while, and its user pays for it`, async () => {
+      it(`of ${what} is not read for long, its server is not asked about that room for a while, and its user pays for it`, async () => {
         const name = `long${index}.servers.test`;
         const server = federation.partner(name);
         const room = new JoinableRoom(server);
@@ -448,19 +508,25 @@ describe('joining through servers that are broken, or mean harm', function () {
           pour();
           return undefined;
         });
-        const { body, status } = await join(room, [name]);
-        expect([status, body.errcode], body.error).to.deep.equal([502, 'M_CONNECTION_FAILED']);
-        expect(written).to.be.below(40 * MIB);
-        const asked = server.requests('GET', /make_join/).length;
-        const again = await join(room, [name]);
-        expect([again.status, again.body.error]).to.deep.equal([
-          502,
-          `${name} gave an answer that cannot be used. What it told of rooms a moment ago was long and useless: try again later.`,
-        ]);
-        expect(server.requests('GET', /make_join/)).to.have.lengthOf(asked);
-        rateLimiter.charge = charge;
-        expect(paid).to.be.within(8 * MIB, 16 * MIB);
-        federation.clock.set(60_001);
+        try {
+          const { body, status } = await join(room, [name]);
+          expect([status, body.errcode], body.error).to.deep.equal([502, 'M_CONNECTION_FAILED']);
+          expect(written).to.be.below(40 * MIB);
+          const asked = server.requests('GET', /make_join/).length;
+          const again = await join(room, [name]);
+          expect([again.status, again.body.error]).to.deep.equal([
+            502,
+            `${name} gave an answer that cannot be used. What it told before was long and of no use: try again later.`,
+          ]);
+          expect(server.requests('GET', /make_join/)).to.have.lengthOf(asked);
+        } finally {
+          rateLimiter.charge = charge;
+        }
+        expect(paid).to.be.within(8 * MIB, 18 * MIB);
+        const other = new JoinableRoom(server);
+        other.serveJoins();
+        expect((await join(other, [name])).status, 'another room').to.equal(200);
+        federation.clock.spend(HOUR);
         room.serveJoins();
         const { body: joined, status: then } = await join(room, [name]);
         expect(then, JSON.stringify(joined)).to.equal(200);

@@ -266,12 +266,15 @@ describe('the life of a room whose members are not known yet', function () {
       if (args[1].eventId === renamed.eventId) await send(said);
       return reconsider.apply(receiver, args);
     };
-    await complete(room);
-    await until('it is shown', async () => {
-      await federation.clock.advance(1_000);
-      return (await a.ask('alice', 'GET', `${at(room)}/event/${encodeURIComponent(said.eventId)}`)).status === 200;
-    });
-    receiver.reconsider = reconsider;
+    try {
+      await complete(room);
+      await until('it is shown', async () => {
+        await federation.clock.advance(1_000);
+        return (await a.ask('alice', 'GET', `${at(room)}/event/${encodeURIComponent(said.eventId)}`)).status === 200;
+      });
+    } finally {
+      receiver.reconsider = reconsider;
+    }
     expect(seen).to.deep.equal([ban.eventId, renamed.eventId, said.eventId]);
   });
 
