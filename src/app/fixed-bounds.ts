@@ -57,6 +57,21 @@ export const FIXED_OF_OTHERS: readonly (readonly [what: string, most: string, an
     '90 s in all, 60 s until it begins; memberships 30 s; a join 10 minutes; names 4 s, keys 20 s',
     'it counts as not reached, and is left alone for up to an hour',
   ],
+  [
+    'answers with the state of a room of more than 4 MiB that are read at once',
+    '4, of them 1 of one server; no slower than 32768 bytes a second after 30 s, and not when more than 8 MiB and half of it are useless',
+    'they wait; 502 `M_CONNECTION_FAILED`, and for a minute to an hour the server is not asked for such answers',
+  ],
+  [
+    'pages of history that are read at once, and for which other servers are asked at once',
+    '4, 16; users take turns, and 500 and 50 of one may wait; a page waits 10 s for others, and asks one more every 3 s',
+    '429 `M_LIMIT_EXCEEDED`; the page shows what is here',
+  ],
+  [
+    'hosts that are asked for /.well-known/matrix/server at once',
+    '128, of them 16 for one user; those for whom they are asked take turns; 10 s in all',
+    'they wait; it counts as none',
+  ],
   ['requests to other servers that wait for their turn', '8192', 'the newest fail'],
   ['redirects of a file, and of /.well-known', '3, 10', 'it counts as none'],
   ['answers of push gateways, captchas and moderation tools', '64 KiB', 'they count as none'],

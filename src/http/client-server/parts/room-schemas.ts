@@ -26,15 +26,19 @@ export const clientEvent = Type.Object({
   unsigned: Type.Optional(anyObject),
 });
 
-/** A JSON list of texts that are JSON already. */
-export const jsonList = (items: readonly string[]): string => `[${items.join(',')}]`;
+/** A JSON list of texts that are JSON already. Appended and not joined: a text that is long is copied once, when it is written. */
+export const jsonList = (items: readonly string[]): string => {
+  let text = '[';
+  for (const [index, item] of items.entries()) text += index === 0 ? item : `,${item}`;
+  return `${text}]`;
+};
 
 /** A JSON object whose values are JSON texts; undefined ones are left out. */
 export const jsonText = (members: Readonly<Record<string, string | undefined>>): string => {
-  const parts = Object.entries(members).flatMap(([name, json]) =>
-    json === undefined ? [] : `${JSON.stringify(name)}:${json}`,
-  );
-  return `{${parts.join(',')}}`;
+  let text = '{';
+  for (const [name, json] of Object.entries(members))
+    if (json !== undefined) text += `${text === '{' ? '' : ','}${JSON.stringify(name)}:${json}`;
+  return `${text}}`;
 };
 
 /** An answer of such an object. */

@@ -1,3 +1,6 @@
+import { FairGate } from '#src/kernel/fair-gate.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
+import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { EventPredicate, Relation } from '#src/protocol/filters/event-predicate.ts';
 import { needsRelations } from '#src/protocol/filters/event-predicate.ts';
 import type { RoomEventFilter } from '#src/protocol/filters/filter.ts';
@@ -25,6 +28,9 @@ const MAX_SCANNED = 4000;
 
 /** How often more of a room's history is fetched for one page. */
 const MAX_FILLED = 3;
+/** Pages that are read at once: each is in memory, and more of them would only wait for each other. Users take turns; so many of one may wait. */
+const AT_ONCE = 4;
+const MAX_WAITING = 500;
 /** For reading without fetching: only what is stored here. */
 export const NO_PAST: PastSource = {
   isOpen: () => Promise.resolve(false),
@@ -83,6 +89,7 @@ export class HistoryPages {
   readonly #ignoredUsers: Pick<IgnoredUsers, 'of'>;
   readonly #maxBytes: number;
   readonly #past: PastSource;
+  readonly #reading = new FairGate({ concurrency: AT_ONCE, maxWaiting: MAX_WAITING });
 
   constructor(options: {
     readonly database: Database;
@@ -127,7 +134,13 @@ export class HistoryPages {
     return filled.isEnd && (await this.#past.isOpen(room)) ? { ...filled, isEnd: false } : filled;
   }
 
-  async #read(request: PageRequest): Promise<StoredPage> {
+  /** @throws MatrixError M_LIMIT_EXCEEDED when too many pages of the user wait */
+  #read(request: PageRequest): Promise<StoredPage> {
+    const place = { party: request.userId, isPreferred: false };
+    return this.#reading.run(place, () => this.#readStored(request), tooMany);
+  }
+
+  async #readStored(request: PageRequest): Promise<StoredPage> {
     const { room, userId, dir, stop, limit } = request;
     const found: VisibleEvent[] = [];
     let place = request.from;
@@ -205,6 +218,8 @@ export class HistoryPages {
     );
   }
 }
+
+const tooMany = (): MatrixError => limitExceeded('history_pages', 1_000);
 
 /** As the database counts them. */
 const bytesOf = (records: readonly { readonly json: string }[]): number =>
