@@ -270,7 +270,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       received = await receiveBody(ctx.req, endpoint, reading);
       caller = await prove(ctx, operation, exchange, received);
       // Authenticated servers have limits of their own: many of them may share one address.
-      if (endpoint.rateLimit !== 'none') admission.freeBuffer(endpoint.rateLimit, exchange.network);
+      if (endpoint.rateLimit !== 'none') admission.refund(endpoint.rateLimit, exchange.network);
     } else if (auth === 'none') {
       exchange.isOfAppservice = isAppservice(accessToken());
     } else {

@@ -31,7 +31,7 @@ export interface RateLimiter {
   /** Takes tokens that were spent already. What is not there the key owes, up to what its bucket holds. */
   charge(bucket: string, key: string, tokens: number): void;
   /** Puts tokens back that were taken, and turned out not to be owed. */
-  freeBuffer(bucket: string, key: string, tokens?: number): void;
+  refund(bucket: string, key: string, tokens?: number): void;
   /** Gives a key a limit of its own in a bucket; undefined takes it away again. The key begins with a full one. */
   setOwn(bucket: string, key: string, limit: RateLimit | undefined): void;
 }
@@ -142,7 +142,7 @@ export class TokenBucketLimiter implements RateLimiter {
     bucket.set(key, Math.min(fullAt, now + 2 * bucket.spanMs), this.#maxKeys);
   }
 
-  freeBuffer(name: string, key: string, tokens = 1): void {
+  refund(name: string, key: string, tokens = 1): void {
     const bucket = this.#bucket(name, key);
     const fullAt = bucket?.fullAt.get(key);
     if (bucket === undefined || fullAt === undefined) return;

@@ -115,10 +115,10 @@ describe('rate limiter', () => {
     });
     for (let count = 0; count < 10; count += 1) {
       expect(limiter.take('default', 'a').ok).to.equal(true);
-      limiter.freeBuffer('default', 'a');
+      limiter.refund('default', 'a');
     }
-    limiter.freeBuffer('default', 'a', 10);
-    limiter.freeBuffer('default', 'stranger', 10);
+    limiter.refund('default', 'a', 10);
+    limiter.refund('default', 'stranger', 10);
     for (let count = 0; count < 2; count += 1) expect(limiter.take('default', 'a').ok).to.equal(true);
     expect(limiter.take('default', 'a').ok).to.equal(false);
   });

@@ -387,6 +387,7 @@ const configSchema = section({
   cache: section({
     rooms_bytes: Type.Integer({ minimum: 1_048_576 }),
     events_bytes: Type.Integer({ minimum: 1_048_576 }),
+    unread_bytes: Type.Integer({ minimum: 65_536 }),
     names_bytes: Type.Integer({ minimum: 65_536 }),
     states_bytes: Type.Integer({ minimum: 65_536 }),
     users_bytes: Type.Integer({ minimum: 1_048_576 }),

@@ -44,7 +44,7 @@ export interface FederationJoins {
   readonly joinAnswers: JoinAnswers;
   readonly exchangedInvites: ExchangedInvites;
   readonly boundInvites: BoundInvites;
-  readonly outsideCleaner: UnjoinedRoomCleaner;
+  readonly unjoinedRoomCleaner: UnjoinedRoomCleaner;
   readonly fullStates: FullStates;
 }
 
@@ -178,7 +178,7 @@ export function composeFederationJoins(
       joinAnswers: new JoinAnswers({ database, states, serverName }),
       exchangedInvites,
       boundInvites: new BoundInvites({ serverName, api, exchanged: exchangedInvites, users, rateLimiter, logger }),
-      outsideCleaner: new UnjoinedRoomCleaner({ database, rooms, writer, clock }),
+      unjoinedRoomCleaner: new UnjoinedRoomCleaner({ database, rooms, writer, clock }),
       fullStates,
     },
     start: () => fullStates.start(),

@@ -62,7 +62,7 @@ import type { UserData } from './user-data.ts';
 import type { People } from './user-directory.ts';
 
 const CLEAN_EVERY_MS = 3_600_000;
-const CLEAN_OUTSIDE_EVERY_MS = 86_400_000;
+const CLEAN_UNJOINED_EVERY_MS = 86_400_000;
 const EXPIRING_EVERY_MS = 3_600_000;
 /** One for each queue to listen on, the others for the state of jobs. Where no mail is sent, that queue is not opened. */
 const QUEUE_CONNECTIONS = 7;
@@ -115,7 +115,7 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   copyRoomRulesHandler(below.roomSuccession),
   moveToSuccessorHandler(below.roomSuccession),
   shareDevicesHandler(below.toldDevices),
-  cleanUnjoinedRoomsHandler(below.outsideCleaner),
+  cleanUnjoinedRoomsHandler(below.unjoinedRoomCleaner),
   sendLeaveHandler(below.remoteMembership),
   sendValidationHandler(below.validationMails),
   sendInvitationHandler(below.invitationMails),
@@ -155,7 +155,7 @@ export function composeJobs(below: Platform & Workers & { readonly jobLockMs?: n
       if (config.retention.enabled) await queues.repeat(looking, config.retention.intervalMs);
       else await queues.forget(looking);
       await queues.repeat(cleanStreams as unknown as JobDefinition, CLEAN_EVERY_MS);
-      await queues.repeat(cleanUnjoinedRooms as unknown as JobDefinition, CLEAN_OUTSIDE_EVERY_MS);
+      await queues.repeat(cleanUnjoinedRooms as unknown as JobDefinition, CLEAN_UNJOINED_EVERY_MS);
       await queues.repeat(cleanMedia as unknown as JobDefinition, config.media.retention.intervalMs);
       if (sendsMail) await repeatIf(queues, findDigests, config.email.digests.enabled, config.email.digests.intervalMs);
       if (sendsMail) await repeatIf(queues, findExpiring, config.accountValidity.enabled, EXPIRING_EVERY_MS);

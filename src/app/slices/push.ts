@@ -64,6 +64,7 @@ export function composePush(
     pushRules,
     followedThreads,
     ignoredUsers,
+    cacheBytes: config.cache.unreadBytes,
   });
   const notificationList = new NotificationList({
     database,

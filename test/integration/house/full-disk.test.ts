@@ -34,7 +34,7 @@ class SmallDisk {
   }
 
   /** Gives so many bytes back. */
-  freeBuffer(bytes: number): void {
+  release(bytes: number): void {
     truncateSync(this.#filler, statSync(this.#filler).size - bytes);
   }
 
@@ -232,7 +232,7 @@ describe('a server whose disk for files is full, and not that of its database', 
     expect(noise.status).to.equal(200);
     const before = files();
     disk?.fill();
-    disk?.freeBuffer(500_000);
+    disk?.release(500_000);
     const failed = await exported();
     expect(failed.status).to.equal('failed');
     expect(failed.error).to.match(/space|ENOSPC/);

@@ -86,18 +86,18 @@ describe('what streams and purges leave behind', function () {
       'select count(*)::int as count, sum(nid)::bigint as nids, md5(string_agg(md5(json), $$$$ order by nid)) as texts from events';
     await run('delete from events where nid <= 20000 and nid % 10 <> 0');
     const kept = await run(sum);
-    const returner = new DiskSpaceReclaimer({
+    const reclaimer = new DiskSpaceReclaimer({
       database: clone.database,
       clock: systemClock,
       timers: systemTimers,
       logger: silentLogger,
       pauseMs: 0,
     });
-    expect(await returner.reclaimDiskSpace(signal)).to.equal(true);
+    expect(await reclaimer.reclaimDiskSpace(signal)).to.equal(true);
     let after = await tableSize(clone.database, 'events');
     // PostgreSQL leaves the end of a table to the next time while anything else of its own looks at the table.
     for (let times = 0; times < 5 && after.bytes >= 0.5 * before.bytes; times++) {
-      await returner.reclaimDiskSpace(signal);
+      await reclaimer.reclaimDiskSpace(signal);
       after = await tableSize(clone.database, 'events');
     }
     expect(after.bytes).to.be.below(0.5 * before.bytes);

@@ -137,7 +137,7 @@ export class Credentials {
     const place = { party: sessionOf ?? network, isPreferred: isKnown };
     if (!(await this.#deps.hasher.verify(account?.passwordHash, password, place)) || account === undefined)
       return undefined;
-    for (const [bucket, key] of counts) this.#deps.rateLimiter.freeBuffer(bucket, key);
+    for (const [bucket, key] of counts) this.#deps.rateLimiter.refund(bucket, key);
     return this.#renewed(account, password, place);
   }
 
@@ -159,7 +159,7 @@ export class Credentials {
     for (const [index, [bucket, key]] of counts.entries()) {
       const verdict = rateLimiter.take(bucket, key);
       if (verdict.ok) continue;
-      for (const [taken, of] of counts.slice(0, index)) rateLimiter.freeBuffer(taken, of);
+      for (const [taken, of] of counts.slice(0, index)) rateLimiter.refund(taken, of);
       throw limitExceeded(bucket, verdict.retryAfterMs, 'Too many attempts to log in: wait before the next one.');
     }
   }

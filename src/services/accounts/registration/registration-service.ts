@@ -273,7 +273,7 @@ export class RegistrationService {
     try {
       return await make();
     } catch (error) {
-      rateLimiter.freeBuffer(ACCOUNTS, network);
+      rateLimiter.refund(ACCOUNTS, network);
       throw error;
     }
   }

@@ -75,8 +75,8 @@ export class Admission {
   }
 
   /** Puts a token back that was taken for a key which turns out not to owe it. */
-  freeBuffer(bucket: string, key: string): void {
-    this.#limiter.freeBuffer(bucket, key);
+  refund(bucket: string, key: string): void {
+    this.#limiter.refund(bucket, key);
   }
 
   #assert(bucket: string, key: string, verdict: RateVerdict): void {
@@ -147,7 +147,7 @@ export class Admission {
       if (isKnown) this.unaccounted(network);
       throw error;
     }
-    if (!isKnown) this.#limiter.freeBuffer(REFUSED, network);
+    if (!isKnown) this.#limiter.refund(REFUSED, network);
     return requester;
   }
 }

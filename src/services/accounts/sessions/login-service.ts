@@ -188,7 +188,7 @@ export class LoginService {
     const verdict = this.#rateLimiter.take(OF_ADDRESS, network);
     if (!verdict.ok) throw limitExceeded(OF_ADDRESS, verdict.retryAfterMs);
     const account = await proved.redeem(token);
-    this.#rateLimiter.freeBuffer(OF_ADDRESS, network);
+    this.#rateLimiter.refund(OF_ADDRESS, network);
     return account;
   }
 }

@@ -117,8 +117,8 @@ export class EventAudience {
       if (!covers(this.#heard, event.nid)) this.#heard[shard] = event.nid;
     }
     this.#options.heard();
-    const comings = serverChanges(appended);
-    if (room.remoteServers().length === 0 && comings.left.size === 0) {
+    const changes = serverChanges(appended);
+    if (room.remoteServers().length === 0 && changes.left.size === 0) {
       this.#tellTargets(room, events);
       return undefined;
     }
@@ -127,15 +127,15 @@ export class EventAudience {
     const last = ours.at(-1);
     // Other servers authorise events by the state of the room.
     const isUrgent = ours.some(({ event }) => event.isState);
-    if (comings.joined.size > 0 || comings.left.size > 0) {
-      this.#spreadBefore(room, comings.joined, comings.left.keys());
-      for (const [server, nid] of comings.left) this.#leave(room, server, nid, ours);
-      for (const [server, nid] of comings.joined) {
+    if (changes.joined.size > 0 || changes.left.size > 0) {
+      this.#spreadBefore(room, changes.joined, changes.left.keys());
+      for (const [server, nid] of changes.left) this.#leave(room, server, nid, ours);
+      for (const [server, nid] of changes.joined) {
         this.#join(room, server, nid);
         if (last !== undefined && last.event.nid > nid) this.#add(room, [server], nid, last.event.nid);
       }
       if (first !== undefined && last !== undefined) {
-        const others = room.remoteServers().filter((server) => !comings.joined.has(server));
+        const others = room.remoteServers().filter((server) => !changes.joined.has(server));
         this.#add(room, others, first.event.nid - 1, last.event.nid, isUrgent);
       }
     } else if (first !== undefined && last !== undefined) {
@@ -147,7 +147,7 @@ export class EventAudience {
       }
       this.#options.wakeSoon();
     }
-    this.#tellTargets(room, ours, comings.left);
+    this.#tellTargets(room, ours, changes.left);
     return undefined;
   }
 

@@ -56,8 +56,8 @@ export interface UnreadCountsOptions {
   readonly pushRules: PushRuleService;
   readonly followedThreads: Pick<FollowedThreads, 'peek' | 'load'>;
   readonly ignoredUsers: IgnoredUsers;
-  /** How much memory what is unread may take, for all users and rooms together, in bytes; default 64 MiB. */
-  readonly cacheBytes?: number;
+  /** How much memory what is unread may take, for all users and rooms together, in bytes. */
+  readonly cacheBytes: number;
   /** Unread events of a room from which on they are read once for all users; default 256. */
   readonly sharedFrom?: number;
 }

@@ -41,8 +41,9 @@ export class UnreadEntries {
     return this.#size === 0 ? -Infinity : this.#last;
   }
 
-  /** Adds an entry after all others. */
+  /** Adds an entry after all others. @throws RangeError if it does not come after them */
   push(nid: number, reason: number): void {
+    if (nid < this.#last && this.#size > 0) throw new RangeError(`position ${nid} is before ${this.#last}`);
     if (this.#size === 0) {
       this.#end = 0;
       this.#base = nid;

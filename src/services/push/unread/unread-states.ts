@@ -22,17 +22,14 @@ const isSameSet = (one: ReadonlySet<string>, other: ReadonlySet<string>): boolea
 
 const keyOf = (room: Pick<Room, 'nid'>, user: number): string => `${room.nid} ${user}`;
 
-/** Enough for 10,000 unread lists of busy rooms, or 150,000 where everything is read. */
-const CACHE_BYTES = 64 * 1024 * 1024;
-
 export interface UnreadStatesOptions {
   readonly database: Database;
   readonly interner: Interner;
   readonly events: EventService;
   readonly stream: RoomEventStream;
   readonly receipts: ReceiptService;
-  /** How much memory what is unread may take, for all users and rooms together, in bytes; default 64 MiB. */
-  readonly cacheBytes?: number;
+  /** How much memory what is unread may take, for all users and rooms together, in bytes. */
+  readonly cacheBytes: number;
   /** Unread events of a room from which on they are read once for all users; default 256. */
   readonly sharedFrom?: number;
 }
@@ -58,7 +55,7 @@ export class UnreadStates {
     this.#receipts = options.receipts;
     this.#states = new LiveCache({
       name: 'unread_counts',
-      maxSize: options.cacheBytes ?? CACHE_BYTES,
+      maxSize: options.cacheBytes,
       sizeOf: (state) => state.size,
     });
     const { stream } = options;

@@ -488,8 +488,8 @@ describe('handshakes with servers that are not in a room', function () {
       for (const one of [kept, roomId])
         await invite(complete(template(one, '@quin:a.test')), { invite_room_state: [create(one)] });
       await a.must('quin', 'POST', `/rooms/${enc(roomId)}/leave`, {});
-      const { database, outsideCleaner, rooms, writer } = a.services;
-      await outsideCleaner.clean(new AbortController().signal);
+      const { database, unjoinedRoomCleaner, rooms, writer } = a.services;
+      await unjoinedRoomCleaner.clean(new AbortController().signal);
       expect(await rooms.heardOf(roomId)).not.to.equal(undefined);
       const clock = new ManualClock(federation.clock.now() + 91 * 86_400_000);
       await new UnjoinedRoomCleaner({ database, rooms, writer, clock }).clean(new AbortController().signal);

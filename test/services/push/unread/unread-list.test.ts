@@ -53,6 +53,13 @@ describe('what is unread for one user in one room', () => {
     );
   });
 
+  it('refuses a position before the last one, after which nothing could be read any more', () => {
+    const entries = new UnreadEntries();
+    entries.push(100, 0);
+    expect(() => entries.push(99, 0)).to.throw(RangeError);
+    expect(visited(entries, Infinity)).to.deep.equal([[100, 0]]);
+  });
+
   it('takes two bytes for an event where one in sixteen of all events is of the room', () => {
     const entries = new UnreadEntries();
     for (let nid = 1; nid <= 2_000; nid += 1) entries.push(2 ** 40 + nid * 16, nid % 5);
@@ -94,9 +101,9 @@ describe('what is unread for one user in one room', () => {
           const list = new UnreadList();
           marks.forEach((isNotified, index) => list.add(index + 1, isNotified ? 'notify' : 'highlight', undefined));
           const expected = (after: number): number => marks.slice(after, upTo).length;
-          const hearing = { mode: 'all', since, before: 'muted' } as const;
+          const rule = { mode: 'all', since, before: 'muted' } as const;
           expect(list.count(upTo, notifyRuleWith('all')).notification).to.equal(expected(0));
-          expect(list.count(upTo, hearing).notification).to.equal(
+          expect(list.count(upTo, rule).notification).to.equal(
             expected(since) + mutedCount(marks.slice(0, Math.min(since, upTo))),
           );
           list.readUpTo(read);
