@@ -69,6 +69,13 @@ export function operations(rig: () => Rig): void {
         return status === 200 && Object.keys(body.joined as Json).length === members.length + 2;
       });
       await sameState(roomId, alice, bob);
+      const asked = rig()
+        .theirs.log()
+        .split('\n')
+        .filter((line) => line.includes(encodeURIComponent(roomId)));
+      expect(asked.filter((line) => /send_join.*omit_members=true/.test(line))).not.to.deep.equal([]);
+      // What the answer left out is asked for afterwards.
+      expect(asked.filter((line) => /GET \/_matrix\/federation\/v1\/state(_ids)?\//.test(line))).not.to.deep.equal([]);
     });
   });
 
