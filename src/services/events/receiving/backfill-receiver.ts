@@ -134,6 +134,8 @@ export class BackfillReceiver {
     const verdict =
       foreignAuth(turn, incoming) ??
       (await judgePast({ interner, loader: turn.loader }, room, incoming, auth, state, await turn.create()));
+    // What others stand on must not fall by a state that another server tells.
+    if (known !== undefined && (known.flags & EVENT_FLAGS.rejected) === 0 && !verdict.ok) return;
     const heldBack = verdict.ok && pdu.type === 'm.room.redaction' ? await heldBackIn(turn, incoming) : undefined;
     const relation = relationOf(pdu.content);
     const names = await interner.ensure({

@@ -233,6 +233,10 @@ export class EventReceiver {
     if (judged === undefined) return { outcome: 'missing', ids: [] };
     const { verdict } = judged;
     if (wasRefused && verdict.kind !== 'accepted') return { outcome: 'known' };
+    // Others stand on an outlier that its auth events allow. They must not fall because a server that sends it once more tells another state, or
+    // none: m.room.create comes after nothing.
+    const isGoodOutlier = known !== undefined && isReplaceable(known) && (known.flags & EVENT_FLAGS.rejected) === 0;
+    if (isGoodOutlier && verdict.kind === 'rejected') return { outcome: 'known' };
     const plan = await this.#planner.plan(turn, {
       ...judged,
       names,

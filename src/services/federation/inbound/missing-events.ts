@@ -64,7 +64,7 @@ export class MissingEvents implements GapCloser {
     signal: AbortSignal,
   ): Promise<readonly IdentifiedPdu[]> {
     const { fetcher } = this.#options;
-    const found = new Map([[event.eventId, event]]);
+    let found = new Map([[event.eventId, event]]);
     let latest: readonly string[] = [event.eventId];
     for (let round = 0; round < MAX_ROUNDS && found.size <= MAX_IN_GAP && !signal.aborted; round++) {
       const ends = [...found.values()].flatMap(({ pdu }) => referencedIds(pdu.prev_events));
@@ -84,10 +84,27 @@ export class MissingEvents implements GapCloser {
       const fresh = answer.filter(({ eventId }) => !found.has(eventId));
       if (fresh.length === 0) break;
       for (const one of fresh.slice(0, MAX_IN_GAP)) found.set(one.eventId, one);
+      found = await this.#needed(room, event, found);
       if (answer.length < FULL_ANSWER) break;
     }
     found.delete(event.eventId);
     return [...found.values()];
+  }
+
+  /** Those that lie between an event and what is here. A server that knows less of the room than this one tells of what comes before that as well. */
+  async #needed(
+    room: Room,
+    event: IdentifiedPdu,
+    found: ReadonlyMap<string, IdentifiedPdu>,
+  ): Promise<Map<string, IdentifiedPdu>> {
+    const lacking = new Set(await this.#options.fetcher.unusable(room, [...found.keys()]));
+    const needed = new Map([[event.eventId, event]]);
+    for (const { pdu } of needed.values())
+      for (const id of referencedIds(pdu.prev_events)) {
+        const earlier = lacking.has(id) ? found.get(id) : undefined;
+        if (earlier !== undefined) needed.set(id, earlier);
+      }
+    return needed;
   }
 
   /** Accepts an event at a permanent gap: its auth chain and the states after its prev events are fetched. */

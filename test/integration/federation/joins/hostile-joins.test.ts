@@ -6,6 +6,8 @@ import { eventId } from '#src/protocol/events/event-hashes.ts';
 import { until } from '#test/support/until.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
 import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
+import { PartialRoom } from '#test/support/partial-room.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
 import { JoinableRoom } from '#test/support/joinable-room.ts';
 import { PartialRoom } from '#test/support/partial-room.ts';
 
@@ -596,6 +598,34 @@ describe('joining through servers that are broken, or mean harm', function () {
       expect(await isKnocking()).to.equal(false);
     });
   });
+
+  for (const version of ['6', '12'])
+    it(`a room (version ${version}) stands although one of its servers sends what it is built on once more, with a state that does not allow it`, async () => {
+      const room = new PartialRoom(p, ['@m1:p.test'], ['p.test'], version);
+      room.open();
+      expect((await join(room)).status).to.equal(200);
+      const known = async (): Promise<Room> => (await a.services.rooms.byId(room.roomId))!;
+      await until('the state is whole', async () => (await known()).partial === undefined);
+      const old = [...room.events.values()].filter(({ pdu }) => pdu.sender !== '@alice:a.test');
+      const path = encodeURIComponent(room.roomId);
+      p.on('GET', `/_matrix/federation/v1/state_ids/${path}`, () => ({ body: { pdu_ids: [], auth_chain_ids: [] } }));
+      p.on('GET', `/_matrix/federation/v1/state/${path}`, () => ({ body: { pdus: [], auth_chain: [] } }));
+      p.on('POST', `/_matrix/federation/v1/get_missing_events/${path}`, () => ({
+        body: { events: old.map(({ pdu }) => pdu) },
+      }));
+      for (const event of [...old, ...old.toReversed()]) await p.transact('a.test', { pdus: [event.pdu] });
+      await a.services.inboundQueue.idle();
+      await a.restart();
+      const said = room.say('@m1:p.test', 'still here');
+      await p.transact('a.test', { pdus: [said.pdu] });
+      await a.services.inboundQueue.idle();
+      const { content } = await a.must('alice', 'GET', `/rooms/${path}/event/${encodeURIComponent(said.eventId)}`);
+      expect(content.body).to.equal('still here');
+      await a.must('alice', 'PUT', `/rooms/${path}/send/m.room.message/t`, { msgtype: 'm.text', body: 'me too' });
+      expect((await stateOf(room)).toSorted()).to.include.members(
+        [...room.state.keys()].map((key) => key.replace('\0', ' ')),
+      );
+    });
 
   it('invites of a new room go to several servers at the same time', async () => {
     // The first one answers when the other one was asked.
