@@ -9,7 +9,6 @@ import { type Federation, type RemotePartner, startFederation } from '#test/supp
 import { PartialRoom } from '#test/support/partial-room.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { JoinableRoom } from '#test/support/joinable-room.ts';
-import { PartialRoom } from '#test/support/partial-room.ts';
 
 const MIB = 1024 ** 2;
 const HOUR = 3_600_000;
