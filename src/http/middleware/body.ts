@@ -9,8 +9,8 @@ import { ClientGone, watchClient } from './client-gone.ts';
 /** How many bytes of a body that is too large are read and thrown away, so that the client gets to reading the answer. */
 const DISCARD_BYTES = 16 * 1024 * 1024;
 const EMPTY = Buffer.alloc(0);
-/** Initial size of the buffer for a body that comes in several pieces. */
-const FIRST_BUFFER = 16 * 1024;
+/** Initial size of the buffer for a body that comes in several pieces: small, since strangers begin many that they never end. */
+const FIRST_BUFFER = 1024;
 /** Smaller bodies are not counted: as many requests of this size as may run at once do no harm. */
 const SMALL_BODY = 4 * 1024;
 /** Pieces that a body may come in, and one more for each of so many bytes. */
