@@ -25,6 +25,8 @@ export interface Completion {
 
 /** Events that are judged anew without a look at what else there is to do. */
 const AT_ONCE = 100;
+/** Times that events which came in the meantime are looked for: a server that sends ever new ones does not keep the rest from being done. */
+const MAX_LATER_ROUNDS = 20;
 
 /**
  * What follows when the full state of a partially joined room is known: events that were rejected by provisional state are
@@ -49,10 +51,11 @@ export class CompletedRooms {
     );
   }
 
-  /** What comes in the meantime is judged anew too, until nothing does: it may stand on what was refused and is accepted only now. */
+  /** What comes in the meantime is judged anew too, some times: it may stand on what was refused and is accepted only now. */
   async #reconsider(room: Room, after: number): Promise<void> {
     const { database, loader, receiver } = this.#options;
-    for (let last = after; ;) {
+    const came = room.lastPosition;
+    for (let last = after, laterRounds = 0; laterRounds < MAX_LATER_ROUNDS;) {
       const nids = await hiddenBetween(database, room.nid, { after: last, upTo: room.lastPosition, limit: AT_ONCE });
       const events = await loader.load(nids.map((nid) => ({ room, nid })));
       for (const nid of nids) {
@@ -62,6 +65,7 @@ export class CompletedRooms {
       const newest = nids.at(-1);
       if (newest === undefined) return;
       last = newest;
+      if (last > came) laterRounds += 1;
       await setImmediate();
     }
   }

@@ -328,6 +328,7 @@ describe('events that are missing when others come', function () {
       expect(await stands(waits.eventId)).to.equal(undefined);
       await q.transact('a.test', { pdus: [comes.pdu] });
       await server.idle();
+      expect(await stands(comes.eventId)).to.be.a('number');
       expect(await stands(waits.eventId)).to.equal(await stands(comes.eventId));
     });
 

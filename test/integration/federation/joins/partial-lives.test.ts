@@ -278,6 +278,38 @@ describe('the life of a room whose members are not known yet', function () {
     expect(seen).to.deep.equal([ban.eventId, renamed.eventId, said.eventId]);
   });
 
+  it('has its devices reviewed although a server sends ever new events that are refused', async () => {
+    const room = await joined();
+    const { nid } = (await a.services.rooms.byId(room.roomId))!;
+    const refused = (): Promise<void> => send(room.say('@stranger:p.test', 'no'));
+    await refused();
+    const { receiver, remoteDeviceLists } = a.services;
+    const { reconsider } = receiver;
+    const { review } = remoteDeviceLists;
+    let judged = 0;
+    let isReviewed = false;
+    receiver.reconsider = async (...args) => {
+      judged += 1;
+      if (!isReviewed && judged < 60) await refused();
+      return reconsider.apply(receiver, args);
+    };
+    remoteDeviceLists.review = (reviewed) => {
+      isReviewed ||= reviewed.nid === nid;
+      return review.call(remoteDeviceLists, reviewed);
+    };
+    try {
+      await complete(room);
+      await until('the devices are reviewed', async () => {
+        await federation.clock.advance(1_000);
+        return isReviewed;
+      });
+    } finally {
+      receiver.reconsider = reconsider;
+      remoteDeviceLists.review = review;
+    }
+    expect(judged).to.be.within(20, 40);
+  });
+
   it('carries its bans over when it is upgraded', async () => {
     const room = await joined((one) => {
       powerTo(one, {});
