@@ -267,7 +267,7 @@ export class RoomRegistry {
 
   async #visit(nids: readonly number[], look: (room: Room) => void): Promise<void> {
     for (let at = 0; at < nids.length;) {
-      const { looked, rooms } = await this.loadSome(nids.slice(at, at + ROOMS_OF_PART));
+      const { looked, rooms } = await this.loadSome(nids.slice(at, at + MOST_PARTS * ROOMS_OF_PART));
       for (const nid of nids.slice(at, at + looked)) {
         const room = rooms.get(nid);
         if (room !== undefined) look(room);
@@ -370,9 +370,12 @@ export class RoomRegistry {
       ),
     ]);
     // First: what is among the newest events is not read once more as state.
-    const ringBytes = new Map<number, number>();
-    for (const { room, json } of newest) ringBytes.set(room, (ringBytes.get(room) ?? 0) + Buffer.byteLength(json));
     const ringEvents = Map.groupBy(await this.#events.adopt(newest, identityOf), (event) => event.room.nid);
+    // Where there are as many as were asked for, it does not matter how large they are.
+    const ringBytes = new Map<number, number>();
+    for (const { room, json } of newest)
+      if ((ringEvents.get(room)?.length ?? 0) < ringLoad.events)
+        ringBytes.set(room, (ringBytes.get(room) ?? 0) + Buffer.byteLength(json));
     // Each costs a copy.
     const others = new Map(Array.from(chains, ([nid, chain]) => [nid, chain.others()]));
     const fitting = firstOf(all, (record) => sizeOfState(chains.get(record.state)), maxBytes);
