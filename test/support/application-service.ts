@@ -2,12 +2,12 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import { LoopbackServer } from './loopback-server.ts';
 import { recorder } from './schema-recorder.ts';
 
-/** What an application service was asked. */
+/** A request that an application service received. */
 export interface AskedOfAppservice {
   readonly method: string;
   /** Decoded, without the query. */
   readonly path: string;
-  /** As it was sent. */
+  /** The path as it was sent. */
   readonly target: string;
   readonly query: URLSearchParams;
   readonly headers: IncomingHttpHeaders;
@@ -16,7 +16,7 @@ export interface AskedOfAppservice {
   readonly body: any;
 }
 
-/** What it answers: status and JSON, or `hang` for no answer at all. */
+/** Its answer: status and JSON, or `hang` for none. */
 export type AppserviceAnswer = readonly [status: number, body: unknown] | 'hang';
 
 /** A registration in the specification's spelling, for a service of that name. */
@@ -34,7 +34,7 @@ export const registrationOf = (name: string, more: Readonly<Record<string, unkno
   ...more,
 });
 
-/** An application service. It takes everything, unless `answer` says otherwise. */
+/** An application service. It accepts everything, unless `answer` says otherwise. */
 export class StubAppservice extends LoopbackServer {
   readonly asked: AskedOfAppservice[] = [];
   answer: (asked: AskedOfAppservice) => AppserviceAnswer | Promise<AppserviceAnswer> = () => [200, {}];
@@ -48,7 +48,7 @@ export class StubAppservice extends LoopbackServer {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  /** What it was asked since the last time. */
+  /** The requests since the last call. */
   take(): AskedOfAppservice[] {
     return this.asked.splice(0);
   }

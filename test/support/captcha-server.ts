@@ -5,13 +5,13 @@ import { LoopbackServer } from './loopback-server.ts';
 
 const path = (name: string): string => fileURLToPath(new URL(`certificates/${name}`, import.meta.url));
 
-/** The service that says whether a captcha was solved, over TLS: it knows one secret and one response. */
+/** A captcha verification service, over TLS: it accepts one secret and one response. */
 export class CaptchaServer extends LoopbackServer {
   static readonly SECRET = 'secret key';
   static readonly SOLVED = 'solved';
-  /** The forms that it was sent. */
+  /** The forms that it received. */
   readonly asked: URLSearchParams[] = [];
-  /** What it answers instead: a status and a body, or `hang` for nothing at all. */
+  /** Its answer instead: a status and a body, or `hang` for none. */
   instead: readonly [number, string] | 'hang' | undefined;
 
   private constructor() {

@@ -27,11 +27,11 @@ const alive = new Set<ChildServer>();
 
 /** A real server: a child process with its own data directory and a free port, started with `node src/main.ts start`. */
 export class ChildServer {
-  /** Where it answers, without a slash at the end. The same after a restart. */
+  /** Its base URL, without a slash at the end. The same after a restart. */
   readonly url: string;
   readonly port: number;
   readonly dataDir: string;
-  /** All that it wrote to standard output and standard error, over all its lives. */
+  /** All that it wrote to standard output and standard error, restarts included. */
   output = '';
   readonly #env: Readonly<Record<string, string>>;
   readonly #args: readonly string[];
@@ -115,12 +115,12 @@ export class ChildServer {
     return this.#exit;
   }
 
-  /** Asks it to drain and end (SIGTERM). */
+  /** Stops it with SIGTERM: it drains and exits. */
   stop(): Promise<number | null> {
     return this.kill('SIGTERM');
   }
 
-  /** Runs one of the program's commands with its settings. What it wrote. @throws Error if it fails */
+  /** Runs a command of the program with its settings. @returns its output @throws Error if it fails */
   async command(...args: readonly string[]): Promise<string> {
     const run = promisify(execFile);
     const { stdout } = await run(NODE, [join(HOME, 'src', 'main.ts'), ...args, ...this.#args], {
@@ -130,13 +130,13 @@ export class ChildServer {
     return stdout;
   }
 
-  /** Ends it with `signal` and starts it again on the same data and port. */
+  /** Stops it with `signal` and starts it again on the same data and port. */
   async restart(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     await this.kill(signal);
     await this.launch();
   }
 
-  /** Ends it and its database, whatever state they are in, and deletes its data. */
+  /** Stops it and its database, in whatever state they are, and deletes its data. */
   async dispose(): Promise<void> {
     if (!alive.delete(this)) return;
     this.#process?.kill('SIGKILL');
@@ -152,7 +152,7 @@ export class ChildServer {
       const [pid] = readFileSync(join(this.dataDir, 'postgres', 'postmaster.pid'), 'utf8').split('\n');
       process.kill(Number(pid), 'SIGQUIT');
     } catch {
-      // It is down already, or was never ours.
+      // It has exited already, or was not started by us.
     }
   }
 }
@@ -169,7 +169,7 @@ process.once('exit', () => {
   }
 });
 
-/** Our environment without settings for a server: what somebody exported must not leak into tests. */
+/** Our environment without settings for a server: variables of the developer's shell must not affect tests. */
 export function environmentWithoutOurs(): Record<string, string> {
   return Object.fromEntries(
     Object.entries(process.env).filter(

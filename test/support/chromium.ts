@@ -13,22 +13,22 @@ const isProgram = (path: string): boolean => {
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
 
-/** Where Chromium lies on this machine; undefined where it is not installed: tests that need it are skipped then. */
+/** The path of Chromium on this machine; undefined where it is not installed: tests that need it are skipped then. */
 export const chromiumProgram: string | undefined = [
   ...(process.env['CHROMIUM'] === undefined ? [] : [process.env['CHROMIUM']]),
   ...(process.env['PATH'] ?? '').split(delimiter).flatMap((folder) => NAMES.map((name) => join(folder, name))),
 ].find(isProgram);
 
-/** A page that is open in Chromium, and what it complained of. */
+/** A page that is open in Chromium, with its errors. */
 export interface OpenPage {
   readonly page: Page;
-  /** Errors of scripts, and what the Content-Security-Policy kept from being loaded or run. */
+  /** Errors of scripts, and violations of the Content-Security-Policy. */
   readonly complaints: string[];
-  /** URLs of other origins that were asked for. */
+  /** Requested URLs of other origins. */
   readonly foreign: string[];
 }
 
-/** A Chromium without a window. It reaches this machine only: what a page asks of others is answered by `answers`, or refused. */
+/** A headless Chromium. It reaches this machine only: requests to other hosts get an answer of `answers`, or are refused. */
 export class TestBrowser {
   readonly #browser: Browser;
   readonly #contexts: BrowserContext[] = [];

@@ -1,17 +1,17 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 
-/** What the fake scanner takes for malicious. */
+/** The content that the fake scanner reports as malicious. */
 export const EICAR = 'X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*';
 
-/** A clamd that knows one virus, and the command INSTREAM, spoken as the original does. */
+/** A fake clamd with one virus and the command INSTREAM, with the protocol of the original. */
 export class FakeClamd {
   readonly address: string;
   readonly #server: Server;
   readonly #sockets: Set<Socket>;
   /** Streams that were scanned. */
   scanned = 0;
-  /** What it says instead of looking; 'nothing' for not answering, 'break' for hanging up. */
+  /** Its answer instead of a scan; 'nothing' for no answer, 'break' for closing the connection. */
   mood: 'well' | 'nothing' | 'break' | 'limit' = 'well';
 
   private constructor(server: Server, sockets: Set<Socket>) {

@@ -15,12 +15,12 @@ import { SERVER_ROLE } from '#src/storage/server-role.ts';
 
 const PREFIX = 'tsudoi-test-pg-';
 const TEMPLATE = 'template_migrated';
-/** Where files are memory: databases are copied there in a tenth of the time. */
+/** A memory file system: databases are copied there in a tenth of the time. */
 const MEMORY = '/dev/shm';
 /** Bytes that have to be free there. A database takes ten million, and a test file seldom has more than one. */
 const MEMORY_NEEDED = 2 * 1024 ** 3;
 
-/** A database of a test file's own: migrated, empty, dropped afterwards. */
+/** A database for one test file: migrated, empty, dropped afterwards. */
 export interface TestDatabase {
   readonly name: string;
   readonly url: string;
@@ -46,7 +46,7 @@ async function launch(): Promise<TestPostgres> {
   const embedded = await EmbeddedPostgres.start({
     dataDir: folder,
     logger: silentLogger,
-    // A test run that loses its database starts over anyway.
+    // A test run that loses its database is repeated anyway.
     settings: {
       fsync: 'off',
       synchronous_commit: 'off',
@@ -69,7 +69,7 @@ async function launch(): Promise<TestPostgres> {
   return { embedded, folder };
 }
 
-/** The tables of job queues take a while to make, too. */
+/** The tables of job queues take a while to create, too. */
 async function makeQueues(template: Database): Promise<void> {
   const store = { kind: 'postgres', pool: template.queueConnections(JOBS.length + 1) } as const;
   const queues = new JobQueues({ store, definitions: JOBS, logger: silentLogger, timers: systemTimers });
@@ -112,7 +112,7 @@ async function administer(statement: string): Promise<void> {
   await query(embedded.adminUrl('postgres'), statement);
 }
 
-/** One statement on a connection of its own. Its rows. */
+/** Runs one statement on a connection of its own. @returns its rows */
 export async function query(url: string, statement: string): Promise<object[]> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
@@ -143,12 +143,12 @@ export async function migratedDatabase(): Promise<string> {
   return embedded.url(name);
 }
 
-/** Drops a database that `migratedDatabase` or `emptyDatabase` made, whoever is connected to it. */
+/** Drops a database that `migratedDatabase` or `emptyDatabase` made, and ends all connections to it. */
 export async function dropDatabase(url: string): Promise<void> {
   await administer(`drop database if exists ${new URL(url).pathname.slice(1)} with (force)`);
 }
 
-/** Ends all connections to a database, in the middle of whatever they do. */
+/** Ends all connections to a database, also in the middle of a statement. */
 export async function cutConnections(url: string): Promise<void> {
   const name = new URL(url).pathname.slice(1);
   await administer(`select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`);
@@ -178,7 +178,7 @@ export async function cloneDatabase(options: Partial<Omit<DatabaseOptions, 'url'
 /** Ends the test run's PostgreSQL, whatever is still open on it. Called by the root hook after the last test. */
 export async function stopTestPostgres(): Promise<void> {
   if (running === undefined) return;
-  // A connection that a failed test never gave back would be waited for for ever.
+  // A connection that a failed test did not release would be waited for without end.
   const patience = new Promise((resolve) => setTimeout(resolve, 3_000));
   await Promise.race([patience, Promise.allSettled([...open].map((clone) => clone.database.close()))]);
   open.clear();

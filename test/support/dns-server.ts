@@ -14,7 +14,7 @@ export type DnsRecord =
       readonly weight: number;
     };
 
-/** How a question is answered: with records, with an error, with bytes that are no answer, or not at all. */
+/** The answer to a question: records, an error, bytes that are no valid answer, or none. */
 export type DnsAnswer = readonly DnsRecord[] | 'NXDOMAIN' | 'SERVFAIL' | 'garbage' | 'silence';
 
 const CODES = { NXDOMAIN: 3, SERVFAIL: 2 } as const;
@@ -25,14 +25,14 @@ const HEADER_BYTES = 12;
 const RESPONSE = 0x81_80;
 const TTL_SECONDS = 300;
 
-/** A DNS server on loopback that answers what a test says. RFC 1035, RFC 2782. */
+/** A DNS server on loopback with answers set by the test. RFC 1035, RFC 2782. */
 export class DnsServer {
   readonly #socket: Socket;
   readonly #answers = new Map<string, DnsAnswer>();
   readonly #silences = new Set<string>();
-  /** The names that were asked for. */
+  /** The names of all questions. */
   readonly asked: string[] = [];
-  /** What is answered where nothing was said. */
+  /** The answer to names without one of their own. */
   otherwise: DnsAnswer = 'NXDOMAIN';
 
   private constructor(socket: Socket) {
@@ -61,7 +61,7 @@ export class DnsServer {
     return new DnsServer(socket);
   }
 
-  /** Address and port, as resolvers are told of it. */
+  /** Address and port, as resolvers are configured with it. */
   get address(): string {
     return `127.0.0.1:${this.#socket.address().port}`;
   }

@@ -29,19 +29,19 @@ const FILES = {
 /** The services of the real application, by their names. */
 export type EventServices = ReturnType<typeof composeServices>['services'];
 
-/** What is otherwise than usual. */
+/** Differences from the default composition. */
 export interface EventServicesOptions {
   readonly clock?: Clock;
   readonly logger?: Logger;
   readonly maxStickyEvents?: number;
   readonly roomCacheBytes?: number;
-  /** Sections of sync beside the usual ones. */
+  /** Additional sections of sync. */
   readonly sections?: MoreSections;
 }
 
 /**
- * The real application on a database, of which nothing but the writer runs: no jobs, no followers, no requests, so that a test counts the
- * statements and bytes of what it calls alone. A second composition takes the database over, as a restarted process does.
+ * The real application on a database, with only the writer running: no jobs, followers or requests, so that a test counts the
+ * statements and bytes of its own calls alone. A second composition takes the database over, as a restarted process does.
  */
 export async function eventServices(database: Database, options: EventServicesOptions = {}): Promise<EventServices> {
   const { clock = systemClock, logger = silentLogger, maxStickyEvents, roomCacheBytes, sections } = options;
@@ -89,7 +89,7 @@ export const topic = (sender: string, text: string): EventDraft => ({
   content: { topic: text },
 });
 
-/** Makes a room that anybody may join, with everybody allowed to set its state. */
+/** Creates a public room in which all members may set state. */
 export async function makeRoom(
   { events }: Pick<EventServices, 'events'>,
   creator = ALICE,
@@ -114,7 +114,7 @@ export async function makeRoom(
   return room;
 }
 
-/** What a room is, in comparable form: memberships, state, head and newest events. */
+/** A room in comparable form: memberships, state, head and newest events. */
 export function portrait(room: Room, newest = 20): object {
   return {
     roomId: room.roomId,

@@ -37,14 +37,14 @@ const merged = (usual: ConfigChanges, own: ConfigChanges = {}): ConfigChanges =>
   );
 
 /**
- * Several servers in this process that talk to each other over TLS on loopback, by one clock that stands still: each with its own name, key
- * and database, and with certificates of an authority of the tests. Between any two of them lies a path for each direction, which can be cut.
+ * Several servers in this process that federate over TLS on loopback, with one manual clock: each with its own name, key and database, and with
+ * certificates of an authority of the tests. Between any two of them there is a proxy for each direction, which can be cut.
  */
 export class Federation {
   readonly clock: ManualClock;
   readonly #servers = new Map<string, InProcessServer>();
   readonly #partners = new Map<string, RemotePartner>();
-  /** By who asks and who is asked. */
+  /** By sender and recipient. */
   readonly #paths = new Map<string, NetworkPath>();
 
   private constructor(clock: ManualClock) {
@@ -75,7 +75,7 @@ export class Federation {
     return partner;
   }
 
-  /** The path by which one asks the other. */
+  /** The proxy from one server to the other. */
   path(from: string, to: string): NetworkPath {
     const path = this.#paths.get(`${from} ${to}`);
     if (path === undefined) throw new Error(`there is no path from ${from} to ${to}`);
@@ -95,13 +95,13 @@ export class Federation {
     this.path(b, a).cut();
   }
 
-  /** Lets them reach each other again. */
+  /** Restores the network between two servers. */
   heal(a: string, b: string): void {
     this.path(a, b).heal();
     this.path(b, a).heal();
   }
 
-  /** Resolves when all of them have done what was begun or is due by now, and nobody has given another one something to do meanwhile. */
+  /** Resolves when all of them are idle: everything that was begun or is due is done, and none has caused work for another one meanwhile. */
   async idle(): Promise<void> {
     const progress = (): number =>
       [...this.#servers.values()].reduce((sum, server) => sum + server.services.database.statements(), 0) +
@@ -162,7 +162,7 @@ export class Federation {
     );
   }
 
-  /** What one of the servers answers another one is held against the specification's schema. */
+  /** Checks answers between the servers against the specification's schema. */
   #recordAnswersTo({ federationClient }: ServerServices): void {
     const request = federationClient.request.bind(federationClient);
     federationClient.request = async (wish) => {

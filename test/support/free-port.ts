@@ -5,7 +5,7 @@ const FIRST_PORT = 10_000;
 const PORTS = 20_000;
 const given = new Set<number>();
 
-/** A TCP port of the loopback interface that nobody uses, and that nobody else in this process was given. */
+/** A TCP port of the loopback interface that is free and was not given out before in this process. */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = FIRST_PORT + Math.floor(Math.random() * PORTS);

@@ -4,7 +4,7 @@ import { stopTestPostgres } from './database.ts';
 import { runningServers } from './in-process-server.ts';
 import { recorder } from './schema-recorder.ts';
 
-/** The last test of the run, whichever files it consists of: it judges what all the others received. */
+/** The last test of the run, whichever files it has: it checks the responses that all the others received. */
 function everyResponseFollowsTheSpecification(root: Mocha.Suite): void {
   const suite = Mocha.Suite.create(root, 'the specification');
   suite.addTest(
@@ -15,7 +15,7 @@ function everyResponseFollowsTheSpecification(root: Mocha.Suite): void {
   );
 }
 
-/** Says of a test that ran out of time what was not done. The reporter asks for it. */
+/** Describes the unfinished work of a test that timed out, for the reporter. */
 function tellWhatIsWaitedFor(title: string): void {
   for (const server of runningServers) {
     console.log(`${title}: out of time\n${server.waitsFor()}`);
@@ -25,7 +25,7 @@ function tellWhatIsWaitedFor(title: string): void {
 
 process.on('test out of time' as never, tellWhatIsWaitedFor as never);
 
-/** Runs around the whole test run: what tests started is gone when it ends, also when they failed. */
+/** Runs around the whole test run: everything that tests started is stopped at its end, also when they failed. */
 export const mochaHooks: RootHookObject = {
   beforeAll(this: Context) {
     everyResponseFollowsTheSpecification(this.test!.parent!);

@@ -1,6 +1,6 @@
 import { recorder } from './schema-recorder.ts';
 
-/** Origins of servers that are not this project's: nobody checks their answers. */
+/** Origins of other implementations: their answers are not checked. */
 export const notOurs = new Set<string>();
 
 /**
@@ -37,12 +37,12 @@ export interface Answer {
   readonly headers: Headers;
 }
 
-/** What a request may carry. */
+/** Token, body and headers of a request. */
 export interface Sent {
   readonly token?: string | undefined;
   /** JSON. */
   readonly body?: unknown;
-  /** A body as it stands, sent as JSON. */
+  /** A raw body, sent as JSON. */
   readonly raw?: string | Uint8Array<ArrayBuffer>;
   readonly headers?: Readonly<Record<string, string>>;
 }

@@ -8,10 +8,10 @@ import nacl from 'tweetnacl';
 
 const path = (name: string): string => fileURLToPath(new URL(`certificates/${name}`, import.meta.url));
 
-/** The certificate of `localhost` and 127.0.0.1, which stands for itself. */
+/** The self-signed certificate of `localhost` and 127.0.0.1. */
 export const LOOPBACK_CA_FILE = path('loopback.crt');
 
-/** A request as the identity server was asked. */
+/** A request that the identity server received. */
 export interface IdentityRequest {
   readonly path: string;
   readonly token: string | undefined;
@@ -20,7 +20,7 @@ export interface IdentityRequest {
   readonly body: any;
 }
 
-/** How an answer is replaced: status and body, or `hang` for none at all. */
+/** A replaced answer: status and body, or `hang` for none. */
 type Replacement = readonly [number, unknown] | 'hang';
 
 /** An identity server on the loopback interface: Identity Service API v2 as far as inviting needs it, over TLS. */
@@ -34,7 +34,7 @@ export class IdentityServer {
   token = 'identity token';
   /** Sessions that were validated here: sid -> `address medium`. */
   readonly sessions = new Map<string, string>();
-  /** By path: answers instead of the right ones, the first one first. */
+  /** By path: answers to give instead of the right ones, in order. */
   readonly replacements = new Map<string, Replacement[]>();
   readonly #server: Server;
   #invites = 0;
@@ -61,7 +61,7 @@ export class IdentityServer {
     return `localhost:${this.port}`;
   }
 
-  /** What it says to those whose address has been bound to a user, of an invitation that it stores: signed. */
+  /** The signed part of a stored invitation, as it is sent when the address is bound to a user. */
   proof(mxid: string, invitationToken: string): object {
     const signed = { mxid, token: invitationToken };
     const signature = nacl.sign.detached(Buffer.from(JSON.stringify(signed)), this.longTerm.secretKey);

@@ -25,17 +25,17 @@ import { until } from './until.ts';
 
 export type { Answer } from './http.ts';
 
-/** The name of the servers that run in the tests' process, if a test gives them none. */
+/** The default name of servers in the tests' process. */
 export const SERVER = 'test';
-/** With which they sign, if they have no key of their own. */
+/** Their default signing key. */
 export const SIGNING_KEY = generateSigningKey((count) => systemRandom.bytes(count));
 const SESSION_KEY = makeSessionKey().privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
 
-/** The defaults, as they are everywhere. */
+/** The default configuration. */
 const DEFAULTS = loadConfig([], {});
 
 type Changes<T> = T extends readonly unknown[] ? T : T extends object ? { readonly [K in keyof T]?: Changes<T[K]> } : T;
-/** What a test wants to be otherwise, in the spelling of `Config`. */
+/** Changes of the configuration, in the spelling of `Config`. */
 export type ConfigChanges = Changes<Config>;
 
 /** A body as a test reads it: what is expected in it the test says itself. */
@@ -45,31 +45,31 @@ export type Json = any;
 export interface InProcessServerOptions {
   readonly serverName?: string;
   readonly signingKey?: SigningKey;
-  /** Time that it shares with others; one of its own when left out. */
+  /** A clock that it shares with others; one of its own when left out. */
   readonly clock?: ManualClock;
   readonly config?: ConfigChanges;
-  /** Groups of rate limits; what belongs to none of them is not limited. Nothing is when left out. */
+  /** Groups of rate limits; other groups are not limited. No limits when left out. */
   readonly rateLimits?: Readonly<Record<string, RateLimit>>;
   readonly extensions?: Extensions;
   readonly random?: Random;
   /** Registrations of application services, in the specification's spelling: a file each. */
   readonly appservices?: readonly object[];
-  /** Time goes by itself, for tests of what PostgreSQL or the queues do in it; by default it stands still. */
+  /** Uses the system clock, for tests of time in PostgreSQL or the queues; by default the clock is manual. */
   readonly timers?: Timers;
-  /** By which URL it reaches its database: a path to it that a test can close. The database's own when left out. */
+  /** The URL of its database, if it goes through a proxy that a test can cut. */
   readonly reach?: (databaseUrl: string) => Promise<string>;
   /** Called with the services before they start, each time. */
   readonly adjust?: (services: ServerServices) => void;
 }
 
-/** Somebody who is logged in on a device. */
+/** A user who is logged in on a device. */
 export interface Session {
   readonly userId: string;
   readonly deviceId: string;
   readonly token: string;
 }
 
-/** One life of the server. */
+/** One run of the server. */
 interface Life {
   readonly application: ComposedApplication;
   readonly database: Database;
@@ -79,10 +79,10 @@ interface Life {
   readonly timers: MortalTimers;
 }
 
-/** The servers that run. */
+/** The running servers. */
 export const runningServers = new Set<InProcessServer>();
 
-/** Reads from PostgreSQL what a server does there, and which of its jobs are not done. */
+/** Reads from PostgreSQL the running statements of a server, and its unfinished jobs. */
 const STATEMENTS = `select state, wait_event, left(query, 120) as query, round(extract(epoch from now() - state_change)) as seconds
   from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle'`;
 const JOBS_LEFT = `select queue, id, name, state, attempts_made as tried, locked_until_ms - extract(epoch from now()) * 1000 as lock_ms
@@ -99,8 +99,8 @@ const NAME = /^[a-z][a-z0-9-]*(\/[A-Za-z0-9_-]+)?$/;
  * are cheap. Every answer is held against the specification's schema.
  *
  * A token that is just a name stands for a user of that name, who is registered and logged in when it is used first: `alice`,
- * `alice/PHONE` on another device, `guest-...` a guest, `admin-...` an administrator, `suspended-...` somebody who is suspended,
- * `exempt-...` somebody whom no rate limit holds, `as-...` a user in whose name an application service asks. Other tokens are sent as they
+ * `alice/PHONE` on another device, `guest-...` a guest, `admin-...` an administrator, `suspended-...` a suspended user,
+ * `exempt-...` a user without rate limits, `as-...` a user in whose name an application service asks. Other tokens are sent as they
  * are.
  */
 export class InProcessServer {
@@ -115,13 +115,13 @@ export class InProcessServer {
   #life!: Life;
   #url = '';
   #count = 0;
-  /** Requests that are not answered. */
+  /** Unanswered requests. */
   readonly #asked = new Set<string>();
   #requests = 0;
   /** The part of the server that `idle` waits for. */
   #idlesFor: string | undefined;
 
-  /** Whether the data are this one's own, and go with it. */
+  /** Whether the data are its own, and are deleted with it. */
   readonly #isOwner: boolean;
 
   private constructor(options: InProcessServerOptions, folder: string, databaseUrl: string, isOwner = true) {
@@ -144,12 +144,12 @@ export class InProcessServer {
     return server;
   }
 
-  /** What the application is made of. Another one after a restart. */
+  /** The composed application. A new one after a restart. */
   get services(): ServerServices {
     return this.#life.application.services;
   }
 
-  /** Where it listens, without a slash at the end. */
+  /** Its base URL, without a slash at the end. */
   get url(): string {
     return this.#url;
   }
@@ -161,12 +161,12 @@ export class InProcessServer {
     return typeof address === 'string' ? Number(new URL(address).port) : undefined;
   }
 
-  /** Whether it runs: it was not killed, or lives again. */
+  /** Whether it runs: it was not killed, or was revived. */
   get isRunning(): boolean {
     return runningServers.has(this);
   }
 
-  /** Its database, for what a test looks at behind its back. */
+  /** Its database, for direct queries of a test. */
   get databaseUrl(): string {
     return this.#databaseUrl;
   }
@@ -176,7 +176,7 @@ export class InProcessServer {
     return this.#folder;
   }
 
-  /** What is measured, in Prometheus' format. */
+  /** Its metrics, in Prometheus' format. */
   get metrics(): PrometheusMetrics {
     return this.#life.metrics;
   }
@@ -216,7 +216,7 @@ export class InProcessServer {
       http: { port: 0 },
       password: { cost: 'low' },
       registration: { enabled: true, guests: true },
-      // Between two statements no time passes: jobs that rest there would wait for a clock that stands still.
+      // The clock is manual: jobs that pause between statements would wait for it.
       retention: { pauseMs: 0 },
       appservices: { files: [join(this.#folder, 'appservices', '*.yaml')] },
     };
@@ -234,12 +234,12 @@ export class InProcessServer {
       await writeFile(join(folder, `${String(index).padStart(3, '0')}.yaml`), JSON.stringify(registration));
   }
 
-  /** Has it read its files again, as SIGHUP does. */
+  /** Reloads its files, as SIGHUP does. */
   async reload(): Promise<void> {
     await this.#life.application.reload?.();
   }
 
-  /** Resolves when everything that was begun or is due by now is done: writes, what follows them, jobs, timers. */
+  /** Resolves when everything that was begun or is due by now is done: writes, followers, jobs, timers. */
   async idle(): Promise<void> {
     do {
       this.#idlesFor = 'the clock';
@@ -274,14 +274,14 @@ export class InProcessServer {
     await this.#live();
   }
 
-  /** Another process on the same data, with nothing in memory: it takes the writing over. To be stopped before this one. */
+  /** Starts another process on the same data, with nothing in memory: it takes over the writer's shards. To be stopped before this one. */
   async beside(): Promise<InProcessServer> {
     const other = new InProcessServer(this.#options, this.#folder, this.#databaseUrl, false);
     await other.#live();
     return other;
   }
 
-  /** Ends it in the middle of whatever it does, as SIGKILL does. `revive` starts it again. */
+  /** Stops it at any point, as SIGKILL does. `revive` starts it again. */
   async kill(): Promise<void> {
     runningServers.delete(this);
     const { application, database, queueConnections, metrics, timers } = this.#life;
@@ -315,7 +315,7 @@ export class InProcessServer {
     runningServers.delete(this);
   }
 
-  /** The session that a name stands for. */
+  /** The session of a token name. */
   session(name: string): Promise<Session> {
     const known = this.#sessions.get(name);
     if (known !== undefined) return known;
@@ -396,7 +396,7 @@ export class InProcessServer {
     }
   }
 
-  /** One request whose body is sent as it stands, be it JSON or not. */
+  /** One request with a raw body, JSON or not. */
   async askRaw(token: string, method: string, path: string, raw: string): Promise<Pick<Answer, 'status' | 'body'>> {
     const { status, body } = await this.ask(token, method, path, undefined, { raw });
     return { status, body };
@@ -428,7 +428,7 @@ export class InProcessServer {
     for (const roomId of roomIds) await this.must(token, 'POST', `/rooms/${roomId}/join`, {});
   }
 
-  /** Gives somebody a name and a picture, or takes away what is left out, in all their rooms. */
+  /** Sets a user's name and picture in all their rooms; what is left out is removed. */
   async setProfile(
     name: string,
     profile: { readonly displayname?: string; readonly avatar_url?: string },
@@ -492,10 +492,10 @@ const changed = (base: unknown, changes: object): unknown => {
   return { ...(base as object), ...Object.fromEntries(entries) };
 };
 
-/** A database that answers nothing any more: whoever asks it waits for ever, as in a process that is gone. */
+/** A database that does not answer any more: callers wait without end, as in a process that was killed. */
 const strikeDumb = (database: Database, queueConnections: readonly PgPool[]): void => {
   const never = new Promise<never>(() => undefined);
   for (const method of ['query', 'write', 'read', 'maintain', 'migrate'] as const) database[method] = () => never;
-  // Its queues would go on telling that their jobs are being done.
+  // Its queues would go on renewing the locks of their jobs.
   for (const pool of queueConnections) Object.assign(pool, { query: () => never, connect: () => never });
 };
