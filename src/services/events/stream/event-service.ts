@@ -7,8 +7,6 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
-import type { Writer } from '#src/services/commit/writer.ts';
 import type { Database } from '#src/storage/database.ts';
 import { StickyEvents } from '#src/services/events/sticky/sticky-events.ts';
 import { violatesUnique } from '#src/storage/failures.ts';
@@ -16,7 +14,6 @@ import { eventsOfTxns } from '#src/storage/room-model/event-reads.ts';
 import type { JobRow } from '#src/storage/events/event-rows.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { EventBuilder } from '#src/services/events/building/event-builder.ts';
-import type { PolicyServers } from '#src/services/events/policy/policy-servers.ts';
 import type { EventDraft, Transaction } from '#src/services/events/building/event-draft.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { type NewRoom, RoomFounder } from '#src/services/events/building/new-room.ts';
@@ -25,27 +22,17 @@ import { sentByOf } from '#src/services/room-model/event/sent-by.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { TransactionIds, transactionKey } from '#src/services/events/building/transaction-ids.ts';
 import { type FollowUp, FollowUps, type StateStep } from '#src/services/events/building/follow-ups.ts';
-import { BUILD_ATTEMPTS, EventPipeline } from './event-pipeline.ts';
-import type { RoomEventStream } from './room-event-stream.ts';
+import { BUILD_ATTEMPTS, EventPipeline, type EventPipelineOptions } from './event-pipeline.ts';
 
 /** How often an event is built again when the room's head changed meanwhile. */
-export interface EventServiceOptions {
+export interface EventServiceOptions extends Omit<EventPipelineOptions, 'builder' | 'followUps' | 'sticky'> {
   readonly database: Database;
   readonly interner: Interner;
-  readonly loader: EventLoader;
-  readonly rooms: RoomRegistry;
-  readonly writer: Writer;
-  readonly stream: RoomEventStream;
   /** Jobs that events make necessary. */
   readonly followUps: readonly FollowUp[];
   readonly classifier: NotificationClassifier;
   readonly signer: PduSigner;
-  readonly clock: Clock;
   readonly random: Random;
-  /** Asks policy servers for their signatures. Left out: no room uses one. */
-  readonly policies?: Pick<PolicyServers, 'inLine' | 'mayConcern' | 'policyFor' | 'signed'>;
-  /** Redactions that wait for what they redact. */
-  readonly onAwaitedRedaction?: (roomNid: number) => void;
   /** Unexpired sticky events that a sender may have in a room. */
   readonly maxStickyEvents?: number;
 }

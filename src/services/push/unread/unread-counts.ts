@@ -1,5 +1,3 @@
-import type { EventService } from '#src/services/events/stream/event-service.ts';
-import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
 import type { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
 import type { UserRules } from '#src/services/push/rules/user-rules.ts';
@@ -7,11 +5,10 @@ import type { FollowedThreads } from '#src/services/push/threads/followed-thread
 import type { UserThreads } from '#src/services/push/threads/user-threads.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
-import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { type NotifyRule, notifyRuleWith } from './unread-list.ts';
 import type { RoomUnread, UnreadState } from './unread-state.ts';
-import { UnreadStates } from './unread-states.ts';
+import { UnreadStates, type UnreadStatesOptions } from './unread-states.ts';
 
 const NOTHING: RoomUnread = { notification: 0, highlight: 0, threads: new Map() };
 /** How often a state is read again when it became outdated while it was read. */
@@ -47,19 +44,10 @@ const notifyRuleOf = (
   return { mode: rules.threadModeIn(room.roomId, true), since: decision.at, before: others };
 };
 
-export interface UnreadCountsOptions {
-  readonly database: Database;
-  readonly interner: Interner;
-  readonly events: EventService;
-  readonly stream: RoomEventStream;
-  readonly receipts: ReceiptService;
+export interface UnreadCountsOptions extends UnreadStatesOptions {
   readonly pushRules: PushRuleService;
   readonly followedThreads: Pick<FollowedThreads, 'peek' | 'load'>;
   readonly ignoredUsers: IgnoredUsers;
-  /** How much memory what is unread may take, for all users and rooms together, in bytes. */
-  readonly cacheBytes: number;
-  /** Unread events of a room from which on they are read once for all users; default 256. */
-  readonly sharedFrom?: number;
 }
 
 /**
