@@ -324,7 +324,7 @@ const pageValues = (page: PageQuery): unknown[] => [
   page.types ?? null,
   page.senders ?? null,
   page.limit,
-  page.maxBytes ?? Number.MAX_SAFE_INTEGER,
+  Math.floor(page.maxBytes ?? Number.MAX_SAFE_INTEGER),
 ];
 
 /** Events before `from` in topological order, nearest first. */
