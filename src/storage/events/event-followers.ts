@@ -26,9 +26,11 @@ const NOTE = sql(
   `with ${UNHURRIED}
    insert into event_followers (name, shard, pos, goal, room)
    select $1, c.shard, c.pos, c.goal, c.room
-   from unhurried, unnest($2::smallint[], $3::bigint[], $4::bigint[], $5::int[], $6::bigint[]) c(shard, pos, goal, room, noted)
-   where c.noted is null
-     or exists (select 1 from event_followers f where f.name = $1 and f.shard = c.shard and f.pos >= c.noted)
+   from unhurried, unnest($2::smallint[], $3::bigint[], $4::bigint[], $5::int[], $6::bigint[], $7::int[])
+     c(shard, pos, goal, room, noted_pos, noted_room)
+   where c.noted_pos is null or exists (
+     select 1 from event_followers f where f.name = $1 and f.shard = c.shard
+       and (f.pos, coalesce(f.room, 0)) >= (c.noted_pos, coalesce(c.noted_room, 0)))
    ${UPDATE} returning shard`,
 );
 const ROOMS_BEHIND = sql(
@@ -69,7 +71,7 @@ export const saveFollowerCursors = async (
 /**
  * The same without waiting for the disk: a follower whose cursor is lost when PostgreSQL crashes processes some events again.
  *
- * @param noted by shard, the position that was noted last; what is behind it in the database is left there: a crash took what was
+ * @param noted by shard, what was noted last; what is behind it in the database is left there: a crash took what was
  *   noted, and what was written for the events up to there may be gone as well
  * @returns whether no shard was behind
  */
@@ -77,10 +79,11 @@ export const noteFollowerCursors = async (
   database: Database,
   name: string,
   cursors: readonly FollowerCursor[],
-  noted: ReadonlyMap<number, number>,
+  noted: ReadonlyMap<number, FollowerCursor>,
 ): Promise<boolean> => {
-  const before = cursors.map(({ shard }) => noted.get(shard) ?? null);
-  const rows = await database.query(NOTE, [...valuesOf(name, cursors), before]);
+  const before = cursors.map(({ shard }) => noted.get(shard));
+  const values = [before.map((cursor) => cursor?.pos ?? null), before.map((cursor) => cursor?.room ?? null)];
+  const rows = await database.query(NOTE, [...valuesOf(name, cursors), ...values]);
   return rows.length === cursors.length;
 };
 

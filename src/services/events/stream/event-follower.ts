@@ -77,8 +77,8 @@ export class EventFollower {
   readonly #batchSize: number;
   readonly #queueLimit: number;
   #cursors: FollowerCursor[] = [];
-  /** By shard, the position that the database was told last. */
-  readonly #noted = new Map<number, number>();
+  /** By shard, what the database was told last. */
+  readonly #noted = new Map<number, FollowerCursor>();
   /** Whether the database may be behind the cursors: it crashed, and what was derived and not on disk yet is gone with them. */
   #isUnsure = false;
   #queue: FollowedEvent[] = [];
@@ -131,7 +131,7 @@ export class EventFollower {
     const first = isNew ? writer.committed() : ORIGIN;
     this.#cursors = first.map((pos, shard) => known.get(shard) ?? { shard, pos, goal: null, room: null });
     if (isNew) await saveFollowerCursors(database, name, this.#cursors);
-    for (const { shard, pos } of isNew ? this.#cursors : known.values()) this.#noted.set(shard, pos);
+    for (const cursor of isNew ? this.#cursors : known.values()) this.#noted.set(cursor.shard, cursor);
     this.#heard = this.#cursors.map((cursor) => cursor.pos);
     await this.#aside.start();
     const stopAppended = stream.on('appended', ({ room, events }) => {
@@ -309,12 +309,12 @@ export class EventFollower {
       throw error;
     }
     this.#cursors = this.#cursors.map((cursor) => {
-      const { shard, pos } = cursor;
+      const { shard, pos, room } = cursor;
       const row = stored.get(shard);
       if (row === undefined) this.#noted.delete(shard);
-      else this.#noted.set(shard, row.pos);
+      else this.#noted.set(shard, row);
       const there = row ?? { shard, pos: ORIGIN[shard] ?? 0, goal: null, room: null };
-      if (there.pos >= pos) return cursor;
+      if (there.pos > pos || (there.pos === pos && (there.room ?? 0) >= (room ?? 0))) return cursor;
       this.#isBehind = true;
       return there;
     });
@@ -322,9 +322,11 @@ export class EventFollower {
 
   async #note(cursors: readonly FollowerCursor[]): Promise<void> {
     const { database, name } = this.#options;
+    // What was just taken may be gone, though the cursor before it is there.
+    if (this.#isUnsure) throw new Error('connections to the database were lost while events were processed');
     if (!(await noteFollowerCursors(database, name, cursors, this.#noted)))
       throw new Error('the database has forgotten how far a follower had come');
-    for (const { shard, pos } of cursors) this.#noted.set(shard, pos);
+    for (const cursor of cursors) this.#noted.set(cursor.shard, cursor);
   }
 
   async #drain(): Promise<void> {
@@ -351,14 +353,15 @@ export class EventFollower {
   async #reach(positions: readonly number[]): Promise<void> {
     this.#isUnsaved = false;
     const before = this.#cursors;
-    this.#cursors = before.map(({ shard, pos }) => ({
+    const reached = before.map(({ shard, pos }) => ({
       shard,
       pos: Math.max(pos, positions[shard] ?? 0),
       goal: null,
       room: null,
     }));
-    const moved = this.#cursors.filter(({ shard, pos }) => pos !== before[shard]?.pos || before[shard].goal !== null);
+    const moved = reached.filter(({ shard, pos }) => pos !== before[shard]?.pos || before[shard].goal !== null);
     if (moved.length > 0) await this.#note(moved);
+    this.#cursors = reached;
   }
 
   /** Reads from the database what was committed while nobody listened, or more than fits into the queue. */
@@ -388,11 +391,12 @@ export class EventFollower {
         await this.#catchUpRoom(room, cursor.pos, upTo);
         if (this.#isClosed) return;
       }
-      this.#cursors[shard] =
+      const reached: FollowerCursor =
         last === undefined || rooms.length < ROOMS_AT_ONCE
           ? { shard, pos: upTo, goal: null, room: null }
           : { shard, pos: cursor.pos, goal: upTo, room: last };
-      await this.#note([this.#cursors[shard]]);
+      await this.#note([reached]);
+      this.#cursors[shard] = reached;
     }
   }
 

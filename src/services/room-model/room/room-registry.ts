@@ -245,9 +245,11 @@ export class RoomRegistry {
       for (const nid of await this.#readSome(some, rooms, maxBytes)) left.add(nid);
     });
     for (const nid of missing) {
-      if (rooms.has(nid) || left.has(nid)) continue;
-      const room = own.has(nid) ? undefined : await this.byNid(nid);
+      if (rooms.has(nid) || left.has(nid) || own.has(nid)) continue;
+      // Others were reading it, and may have left it out; the first one is read in any case.
+      const room = this.peek(nid) ?? (nid === nids[0] ? await this.byNid(nid) : undefined);
       if (room !== undefined) rooms.set(nid, room);
+      else if (nid !== nids[0]) left.add(nid);
     }
     // The others are for the next time.
     const first = left.size === 0 ? -1 : nids.findIndex((nid) => left.has(nid));
@@ -379,6 +381,11 @@ export class RoomRegistry {
     // Each costs a copy.
     const others = new Map(Array.from(chains, ([nid, chain]) => [nid, chain.others()]));
     const fitting = firstOf(all, (record) => sizeOfState(chains.get(record.state)), maxBytes);
+    // So that they are not read again before there is room for them.
+    for (const { nid, state } of all.slice(fitting.length)) {
+      const stub = this.#stubs.get(nid)?.deref();
+      if (stub !== undefined) stub.weight ||= sizeOfState(chains.get(state));
+    }
     const wanted = fitting.map((record) => {
       const room = identities.get(record.nid);
       if (room === undefined) return [];

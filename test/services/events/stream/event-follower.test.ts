@@ -179,6 +179,24 @@ describe('a follower of events', function () {
       expect(later).to.deep.equal([]);
     });
 
+    it('takes again what it was taking when connections were lost, since it may be gone though the cursor before it is not', async () => {
+      const room = await makeRoom(services);
+      const taken: string[] = [];
+      let isLost = false;
+      const follower = await follow(taken, {
+        timers: { ...systemTimers, sleep: () => Promise.resolve() },
+        take: async (events) => {
+          for (const { event } of events) taken.push(bodyOf(event));
+          if (isLost) return;
+          isLost = true;
+          await connectionsAreLost();
+        },
+      });
+      await say(room, 0, 5);
+      await follower.idle();
+      expect(taken).to.deep.equal([...numbers(0, 5), ...numbers(0, 5)]);
+    });
+
     it('takes nothing again when it lost connections only', async () => {
       const room = await makeRoom(services);
       const taken: string[] = [];

@@ -100,6 +100,25 @@ describe('rooms of users who sync', function () {
     expect(most).to.be.within(1, 1.5 * ROOM_CACHE_BYTES);
   });
 
+  it('are read in parts by each of several who ask for them at once, and what one leaves to later the other does too', async () => {
+    await evictAll();
+    const before = clone.database.statements();
+    const parts = await Promise.all([world.rooms.loadSome(rooms), world.rooms.loadSome(rooms)]);
+    // Not a room after the other.
+    expect(clone.database.statements() - before).to.be.at.most(24);
+    for (const { looked, rooms: some } of parts) {
+      expect(looked).to.be.within(1, ROOMS - 1);
+      expect([...some.keys()].toSorted()).to.deep.equal(rooms.slice(0, looked).toSorted());
+    }
+    const found = new Set<number>();
+    for (let at = 0; at < ROOMS;) {
+      const { looked, rooms: some } = await world.rooms.loadSome(rooms.slice(at));
+      for (const nid of some.keys()) found.add(nid);
+      at += looked;
+    }
+    expect([...found]).to.have.members(rooms);
+  });
+
   it('are not kept in memory by those who wait for news, who hear of what comes all the same', async () => {
     const { next_batch: since } = await sync(BOB, undefined);
     const waits = Array.from({ length: 8 }, (_, n) =>
