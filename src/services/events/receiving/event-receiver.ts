@@ -234,9 +234,10 @@ export class EventReceiver {
     const { verdict } = judged;
     if (wasRefused && verdict.kind !== 'accepted') return { outcome: 'known' };
     // Others stand on an outlier that its auth events allow. They must not fall because a server that sends it once more tells another state, or
-    // none: m.room.create comes after nothing.
+    // none: m.room.create comes after nothing. What fails against the room's own state is rejected, so that others can be built on it.
     const isGoodOutlier = known !== undefined && isReplaceable(known) && (known.flags & EVENT_FLAGS.rejected) === 0;
-    if (isGoodOutlier && verdict.kind === 'rejected') return { outcome: 'known' };
+    const isStateDoubtful = told !== undefined || partial !== undefined || prevIds.length === 0;
+    if (isGoodOutlier && isStateDoubtful && verdict.kind === 'rejected') return { outcome: 'known' };
     const plan = await this.#planner.plan(turn, {
       ...judged,
       names,
