@@ -41,8 +41,10 @@ interface Progress {
   bytes: number;
   /** Its body failed: it broke off, or its time was up. */
   hasFailed: boolean;
-  /** Milliseconds for which it was not read, since there was no place for it. */
+  /** Milliseconds for which this server did not read it: it waited for a place or its turn, or what had come was used. */
   heldUpMs: number;
+  /** It ended for others that wait, and would have been fast enough without them. */
+  hasMadePlace: boolean;
   place: Place | undefined;
 }
 
@@ -107,22 +109,25 @@ export class LargeAnswers {
    * @throws BadAnswerError when it comes too slowly; what `consume` throws
    */
   async read<T>(answer: ArrivingAnswer, consume: (pieces: AsyncIterable<Buffer>) => Promise<T>): Promise<T> {
-    const progress: Progress = { bytes: 0, hasFailed: false, heldUpMs: 0, place: undefined };
+    const progress: Progress = { bytes: 0, hasFailed: false, heldUpMs: 0, hasMadePlace: false, place: undefined };
     try {
       const result = await consume(this.#pieces(answer, progress));
       this.#forget(answer);
       return result;
     } catch (error) {
       const isUseless = error instanceof BadAnswerError || (progress.hasFailed && progress.heldUpMs < FIRST_MS);
-      if (isUseless && answer.signal?.aborted !== true && progress.bytes >= COSTLY_BYTES) {
+      if (isUseless && !progress.hasMadePlace && answer.signal?.aborted !== true && progress.bytes >= COSTLY_BYTES) {
         this.#blame(answer, error instanceof TooLongAnswerError);
         answer.onUseless?.(progress.bytes);
       }
       throw error;
     } finally {
-      await answer.body.return?.();
-      progress.place?.leave();
-      await progress.place?.left;
+      try {
+        await answer.body.return?.();
+      } finally {
+        progress.place?.leave();
+        await progress.place?.left;
+      }
     }
   }
 
@@ -156,16 +161,16 @@ export class LargeAnswers {
         if (isWanted) {
           wanted.waitedMs += tookMs;
           wanted.bytes += value.length;
-          if (isSlow(wanted.bytes, wanted.waitedMs - FIRST_WANTED_MS, SLOWEST_WANTED_BYTES_PER_SECOND))
+          if (isSlow(wanted.bytes, wanted.waitedMs - FIRST_WANTED_MS, SLOWEST_WANTED_BYTES_PER_SECOND)) {
+            progress.hasMadePlace = true;
             throw new BadAnswerError('The answer comes too slowly while others wait.');
+          }
         }
+        const came = clock.monotonic();
         yield value;
         await loop.after(value.length);
-        if (progress.bytes >= LARGE_BYTES && progress.place === undefined) {
-          const heldUp = clock.monotonic();
-          progress.place = await this.#enter(server);
-          progress.heldUpMs = clock.monotonic() - heldUp;
-        }
+        if (progress.bytes >= LARGE_BYTES && progress.place === undefined) progress.place = await this.#enter(server);
+        progress.heldUpMs += clock.monotonic() - came;
       }
     } finally {
       await body.return?.();

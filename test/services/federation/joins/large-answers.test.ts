@@ -126,6 +126,28 @@ describe('answers with states of rooms', () => {
       expect(await read(20 * MIB, AbortSignal.abort())).to.equal(0);
       expect(answers.isPaused(topic('p.test'))).to.equal(false);
     });
+    it('are not held against a server that waited for the turns of this one, or until this one had used what came', async () => {
+      answers = new LargeAnswers({ clock, turns: { resume: () => Promise.resolve(clock.spend(200)) } });
+      expect(await read(20 * MIB)).to.equal(0);
+      answers = new LargeAnswers({ clock, turns: { resume: () => Promise.resolve() } });
+      await answers
+        .read({ ...topic('p.test'), body: breaking(20 * MIB) }, async (pieces) => {
+          for await (const _ of pieces) clock.spend(200);
+        })
+        .catch((error: unknown) => expect(error).to.have.property('message', 'reset'));
+      expect(answers.isPaused(topic('p.test'))).to.equal(false);
+    });
+    it('give their places to others, even where they cannot be closed', async () => {
+      const stuck = new Error('it cannot be closed');
+      for (let index = 0; index < 5; index += 1) {
+        const pieces = bodyOf(5 * MIB);
+        const body = { next: () => pieces.next(), return: () => Promise.reject(stuck) };
+        const outcome = await answers
+          .read({ ...topic(`stuck${index}.test`), body }, drain)
+          .catch((error: unknown) => error);
+        expect(outcome).to.equal(stuck);
+      }
+    });
     it('are not held against a server when this one fails', async () => {
       expect(await fail(topic('p.test'), new Error('the database is away'))).to.equal(0);
       expect(answers.isPaused(topic('p.test'))).to.equal(false);
@@ -134,21 +156,23 @@ describe('answers with states of rooms', () => {
 
   describe('that are slow', () => {
     /** The rest of it comes at 100 KiB in a second, as on a slow line. */
-    const slow = (): AsyncGenerator<Buffer> => bodyOf(40 * MIB, (read) => (read < 5 * MIB ? 0 : 640));
+    const slow = (): AsyncGenerator<Buffer> => bodyOf(40 * MIB, (read) => (read < 9 * MIB ? 0 : 640));
 
     it('are read to their end where nobody else waits', async () => {
       expect(await answers.read({ ...topic('slow0.test'), body: slow() }, drain)).to.equal(40 * MIB);
     });
-    it('make place for others who wait', async () => {
+    it('make place for others who wait, and are not held against their servers', async () => {
       const held = Promise.withResolvers<void>();
       let reading = 0;
+      let charged = 0;
+      const onUseless = (bytes: number): void => void (charged += bytes);
       const outcomes = Array.from({ length: 4 }, (_, index) =>
         answers
-          .read({ ...topic(`slow${index}.test`), body: slow() }, async (pieces) => {
+          .read({ ...topic(`slow${index}.test`), body: slow(), onUseless }, async (pieces) => {
             let bytes = 0;
             for await (const piece of pieces) {
               bytes += piece.length;
-              if (bytes !== 5 * MIB) continue;
+              if (bytes !== 9 * MIB) continue;
               reading += 1;
               await held.promise;
             }
@@ -176,6 +200,7 @@ describe('answers with states of rooms', () => {
       expect((entered ?? Infinity) - before).to.be.within(15_000, 4 * 30_000);
       const slowly = (await Promise.all(outcomes)).filter((outcome) => outcome instanceof BadAnswerError);
       expect(slowly[0]?.message).to.equal('The answer comes too slowly while others wait.');
+      expect(charged).to.equal(0);
     });
   });
 
