@@ -26,7 +26,7 @@ export const receivedRoomState = (
   if (!Array.isArray(state)) return [];
   const told: StrippedStateEvent[] = [];
   let left = MAX_BYTES;
-  for (const one of state.slice(0, MAX_EVENTS)) {
+  for (const one of foremost(state)) {
     const event = stripped(one, version);
     const size = event === undefined ? 0 : sizeOf(event);
     if (event === undefined || size > left) continue;
@@ -55,7 +55,7 @@ export const verifiedRoomState = async (
   verifier: Pick<EventVerifier, 'verify'>,
   { roomId, showsDoubtful, state, version }: ToldRoom,
 ): Promise<{ readonly shown: readonly JsonValue[]; readonly fault: string | undefined }> => {
-  const told = (Array.isArray(state) ? state : []).slice(0, MAX_EVENTS).filter((one) => isJsonObject(one));
+  const told = Array.isArray(state) ? foremost(state) : [];
   const whole = told.filter((event) => event['signatures'] !== undefined).slice(0, MAX_VERIFIED);
   const verdicts = await verifier.verify(version, whole);
   const valid = new Map<JsonObject, JsonObject>();
@@ -66,7 +66,6 @@ export const verifiedRoomState = async (
     else if (roomOf(version, verdict.event) !== roomId) faults.push('has an event of another room');
     else valid.set(one, verdict.event.pdu);
   }
-  const isCreate = ({ state_key: key, type }: JsonObject): boolean => type === 'm.room.create' && key === '';
   // Where the room's id is its hash, nothing but the whole event says so.
   if (!told.some((event) => isCreate(event) && (valid.has(event) || !version.roomIdIsCreateHash)))
     faults.unshift('has no m.room.create');
@@ -75,13 +74,25 @@ export const verifiedRoomState = async (
   return { shown, fault: faults[0] };
 };
 
+const isCreate = ({ state_key: key, type }: JsonObject): boolean => type === 'm.room.create' && key === '';
+
+/** The events that are looked at: m.room.create first, then what clients show of a room, however late a server tells them. */
+const foremost = (state: readonly JsonValue[]): readonly JsonObject[] => {
+  const types: readonly JsonValue[] = STRIPPED_STATE_TYPES;
+  const rank = (event: JsonObject): number => {
+    if (isCreate(event)) return 0;
+    return event['state_key'] === '' && types.includes(event['type'] ?? null) ? 1 : 2;
+  };
+  const events = state.filter((one) => isJsonObject(one));
+  return events.toSorted((one, other) => rank(one) - rank(other)).slice(0, MAX_EVENTS);
+};
+
 const roomOf = (version: RoomVersion, event: IdentifiedPdu): string | undefined =>
   event.pdu.type === 'm.room.create' && version.roomIdIsCreateHash
     ? createdRoomId(event.eventId)
     : roomIdOf(version, event);
 
-const stripped = (one: JsonValue, version: RoomVersion): StrippedStateEvent | undefined => {
-  if (!isJsonObject(one)) return undefined;
+const stripped = (one: JsonObject, version: RoomVersion): StrippedStateEvent | undefined => {
   const { content, origin_server_ts: ts, sender, state_key: stateKey, type } = one;
   if (typeof type !== 'string' || !fitsBytes(type) || typeof stateKey !== 'string' || !fitsBytes(stateKey))
     return undefined;
