@@ -40,6 +40,11 @@ export class GateByKey<K> {
     this.#limit = limit;
   }
 
+  /** How many that have a key wait. */
+  waiting(key: K): number {
+    return this.#gates.get(key)?.gate.waiting ?? 0;
+  }
+
   /** Runs `work` when there is room for it. */
   async run<T>(key: K, work: () => Promise<T>): Promise<T> {
     const known = this.#gates.get(key) ?? { gate: new Gate(this.#limit), users: 0 };

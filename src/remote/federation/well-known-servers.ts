@@ -19,6 +19,8 @@ export interface WellKnownServersOptions {
   readonly port?: number | undefined;
   /** Hosts that are asked at the same time; default 128. */
   readonly concurrency?: number;
+  /** Hosts that wait to be asked for one user, or for one kind of work; default 5000. */
+  readonly maxWaiting?: number;
 }
 
 /** A parsed server name, with its text. */
@@ -64,10 +66,12 @@ export class WellKnownServers {
   readonly #asking = new OnceByKey<string, Known>();
   readonly #parties = new GateByKey<string>(PER_PARTY);
   readonly #places: FairGate;
+  readonly #maxWaiting: number;
 
   constructor(options: WellKnownServersOptions) {
     this.#options = options;
-    this.#places = new FairGate({ concurrency: options.concurrency ?? CONCURRENCY, maxWaiting: MAX_WAITING });
+    this.#maxWaiting = options.maxWaiting ?? MAX_WAITING;
+    this.#places = new FairGate({ concurrency: options.concurrency ?? CONCURRENCY, maxWaiting: this.#maxWaiting });
   }
 
   /** The server name to which a host delegates; undefined when it does not delegate, or that cannot be found out. */
@@ -135,15 +139,17 @@ export class WellKnownServers {
   }
 
   /** Those for whom hosts are asked take turns, and nobody has all places. */
-  #inTurn<T>(ask: () => Promise<T>): Promise<T | OutboundFailure> {
+  async #inTurn<T>(ask: () => Promise<T>): Promise<T | OutboundFailure> {
     const work = currentWork();
     const party = work?.party?.() ?? work?.name ?? '';
+    const busy = failure('busy', 'this server looks for too many others already');
+    if (this.#parties.waiting(party) >= this.#maxWaiting) return busy;
     const tooMany = new TooManyWait();
     return this.#parties
       .run(party, () => this.#places.run<T | OutboundFailure>({ party, isPreferred: false }, ask, () => tooMany))
       .catch((error: unknown) => {
         if (error !== tooMany) throw error;
-        return failure('busy', 'this server looks for too many others already');
+        return busy;
       });
   }
 }

@@ -7,7 +7,7 @@ import { until } from '../../support/until.ts';
 
 describe('hosts that are asked where servers are', () => {
   /** A world of hosts that say nothing until they are given up. */
-  const silence = (concurrency: number) => {
+  const silence = (concurrency: number, maxWaiting = 5_000) => {
     const asked = new Map<string, (answer: OutboundFailure) => void>();
     const servers = new WellKnownServers({
       http: {
@@ -19,6 +19,7 @@ describe('hosts that are asked where servers are', () => {
       clock: new ManualClock(),
       resolve: () => Promise.resolve([{ address: '127.0.0.1', family: 4 }]),
       concurrency,
+      maxWaiting,
     });
     const find = (party: string, host: string): Promise<unknown> => {
       const work = new Work('find');
@@ -40,6 +41,27 @@ describe('hosts that are asked where servers are', () => {
     const found = Array.from({ length: 100 }, (_, index) => find('@mallory:a.test', `silent${index}.test`));
     await settle();
     expect(asked.size).to.equal(16);
+    const other = find('@alice:a.test', 'there.test');
+    await until('another user asks', () => asked.has('there.test'));
+    giveUp('there.test');
+    await other;
+    while (asked.size > 0) {
+      for (const host of [...asked.keys()]) giveUp(host);
+      await settle();
+    }
+    await Promise.all(found);
+  });
+
+  it('are not asked where too many wait for one user already, and are for another user', async () => {
+    const { asked, find, giveUp } = silence(128, 20);
+    let refused = 0;
+    const found = Array.from({ length: 16 + 20 }, (_, index) => find('@mallory:a.test', `silent${index}.test`));
+    await settle();
+    const more = Array.from({ length: 5 }, (_, index) =>
+      find('@mallory:a.test', `more${index}.test`).then(() => (refused += 1)),
+    );
+    await Promise.all(more);
+    expect([refused, asked.size]).to.deep.equal([5, 16]);
     const other = find('@alice:a.test', 'there.test');
     await until('another user asks', () => asked.has('there.test'));
     giveUp('there.test');
