@@ -28,7 +28,7 @@ export interface PlannerOptions {
   readonly database: Database;
   readonly rooms: RoomRegistry;
   readonly loader: EventLoader;
-  readonly states: PastStates;
+  readonly states: Pick<PastStates, 'at'>;
   readonly past: MembershipPast;
   readonly rejoined: RejoinedRooms;
 }
@@ -135,13 +135,15 @@ export class SyncPlanner {
     const next = unread[loaded.looked];
     const looked = next === undefined ? planned.length : planned.indexOf(next);
     const read = planned.slice(0, looked);
-    // What came after the end of the response is not told.
+    // What came after the end of the response is not told, nor what comes while past states are read.
+    const chains = new Map([...loaded.rooms.values()].map((room) => [room.nid, room.stateChain]));
     const moved = read.filter(({ end, room, upTo }) => end === undefined && room.lastPosition > upTo);
     const ends = await states.at(moved.map(({ room: { nid }, upTo }) => ({ room: nid, upTo })));
     const whole = read.flatMap((plan): RoomPlan[] => {
       if (isInMemory(plan)) return [plan];
       const room = loaded.rooms.get(plan.room.nid);
-      return room === undefined ? [] : [{ ...plan, room, end: ends.get(room.nid) ?? room.stateChain }];
+      const end = ends.get(plan.room.nid) ?? chains.get(plan.room.nid);
+      return room === undefined || end === undefined ? [] : [{ ...plan, room, end }];
     });
     return { rooms: whole, looked };
   }

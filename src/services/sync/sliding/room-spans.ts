@@ -122,7 +122,8 @@ export class RoomSpans {
     end: PositionVector,
   ): Promise<Span[]> {
     const { left, states, unread } = this.#options;
-    // What came to a room while it was read is not told.
+    // What came to a room while it was read is not told, nor what comes during the reading below.
+    const chains = new Map([...loaded.values()].map((room) => [room.nid, room.stateChain]));
     const moved = candidates.filter(
       ({ wanted: { listed } }) =>
         listed.member.membership === 'join' && listed.room.lastPosition > (end[listed.room.shard] ?? 0),
@@ -132,12 +133,14 @@ export class RoomSpans {
     );
     const spans: Span[] = [];
     for (const { byCounts, isExpanded, isInitial, wanted: of } of candidates) {
-      const room = loaded.get(of.listed.room.nid);
-      if (room === undefined) continue;
+      const { nid } = of.listed.room;
+      const room = loaded.get(nid);
+      const stateAtEnd = ends.get(nid) ?? chains.get(nid);
+      if (room === undefined || stateAtEnd === undefined) continue;
       const wanted = { ...of, listed: { ...of.listed, room } };
       const { member } = wanted.listed;
       const upTo = end[room.shard] ?? 0;
-      const common = { room, member, isNew: false, upTo, end: ends.get(room.nid) ?? room.stateChain, onlyLeave: false };
+      const common = { room, member, isNew: false, upTo, end: stateAtEnd, onlyLeave: false };
       if (member.membership === 'invite' || member.membership === 'knock') {
         const plan = { ...common, section: member.membership, isFull: true, after: 0 };
         spans.push({ wanted, plan, isInitial, isExpanded });

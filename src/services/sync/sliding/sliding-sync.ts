@@ -247,7 +247,7 @@ export class SlidingSync {
     const context = await ListContext.of(data, listed, roomRegistry);
     const { lists, wanted } = await wishesOf(request, context, listed, outside.left, loopYield);
     const combinedOf = await combinedWishes(wanted, userId, loopYield);
-    // From here to the reading of rooms one turn of the event loop: everything that is told lies before this end.
+    // Everything that is told lies before this end, whatever comes while rooms are read: each is told as it was then.
     const end = { vector: writer.committed(), count: ephemeral.current };
     // Joins and leaves during the computation of lists come with the next answer.
     const all = wanted.filter(({ listed: { member, room } }) => isSameMember(user.memberships.get(room.nid), member));
