@@ -19,7 +19,7 @@ const MAX_CONNECTIONS = 5_000;
 /** How long a process that comes back finds them. */
 const KEPT_MS = 86_400_000;
 
-/** Bytes of memory of a connection that is kept over a restart, and characters of JSON that are written at once. */
+/** Bytes of memory of a connection that is kept over a restart, without its last answer, and characters of JSON that are written at once. */
 const MAX_BYTES = 8_388_608;
 const CHARACTERS_AT_ONCE = 4_000_000;
 /** Characters that are written in one turn of the event loop. */
@@ -127,10 +127,10 @@ export class ConnectionStore {
 }
 
 /** The connection as JSON text; undefined when the client knows nothing, or too much. */
-const textOf = ({ run, kept, size }: Connection): string | undefined => {
+const textOf = ({ run, kept, knownSize }: Connection): string | undefined => {
   const { number, state, change, next } = kept;
   if (change === undefined && state.vector === undefined) return undefined;
-  if (state.rooms.size + (change?.rooms.size ?? 0) > MAX_ROOMS || size > MAX_BYTES) return undefined;
+  if (state.rooms.size + (change?.rooms.size ?? 0) > MAX_ROOMS || knownSize > MAX_BYTES) return undefined;
   const stored: Stored = {
     run,
     number,

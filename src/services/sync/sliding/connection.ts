@@ -145,12 +145,17 @@ export class Connection {
 
   /** About how many bytes of memory it takes. */
   get size(): number {
+    return this.knownSize + (this.#last?.bytes ?? 0);
+  }
+
+  /** Those of them that it takes beside the last answer. */
+  get knownSize(): number {
     this.#known ??=
       4 * BYTES_OF_ROOM +
       bytesOfRooms(this.#rooms) +
       (this.#change === undefined ? 0 : bytesOfRooms(this.#change.rooms)) +
       bytesAsked(this.kept);
-    return this.#known + (this.#last?.bytes ?? 0);
+    return this.#known;
   }
 
   /** Drops the last answer: it is made anew when the client asks for it once more. */

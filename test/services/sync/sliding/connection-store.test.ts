@@ -22,7 +22,7 @@ describe('connections of sliding sync that are saved', function () {
   after(() => server.stop());
 
   /** A connection of many rooms, of all of which the same is wanted. */
-  const connectionOf = (rooms: number, wanted: string, members = 0): Connection => {
+  const connectionOf = (rooms: number, wanted: string, members = 0, body = ''): Connection => {
     const connection = new Connection('run');
     const sent: SentRoom = {
       vector: [1],
@@ -36,7 +36,7 @@ describe('connections of sliding sync that are saved', function () {
       highlight: 0,
     };
     const all = new Map(Array.from({ length: rooms }, (_, n) => [n, sent]));
-    connection.answer('', { ...CHANGE, rooms: all }, () => '');
+    connection.answer('', { ...CHANGE, rooms: all }, () => body);
     return connection;
   };
   const keyOf = (connId: string): string => connectionKey({ ...name, connId });
@@ -51,6 +51,13 @@ describe('connections of sliding sync that are saved', function () {
     const rooms = [...(again?.state.rooms.values() ?? [])];
     expect(rooms).to.have.length(1_000);
     expect(rooms.every((room) => room.wanted === wanted && room.lazy.get('@user1:test') === 1)).to.equal(true);
+  });
+
+  it('are saved however large their last answer was, which is not saved with them', async () => {
+    await store.save([{ key: keyOf('answered'), connection: connectionOf(1, '[]', 0, 'x'.repeat(9_000_000)) }]);
+    const again = await store.restore(keyOf('answered'));
+    expect(again?.goTo(1)).to.equal(true);
+    expect(again?.state.rooms.size).to.equal(1);
   });
 
   it('are saved although another one is too large to be', async () => {
