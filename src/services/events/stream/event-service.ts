@@ -24,7 +24,6 @@ import { TransactionIds, transactionKey } from '#src/services/events/building/tr
 import { type FollowUp, FollowUps, type StateStep } from '#src/services/events/building/follow-ups.ts';
 import { BUILD_ATTEMPTS, EventPipeline, type EventPipelineOptions } from './event-pipeline.ts';
 
-/** How often an event is built again when the room's head changed meanwhile. */
 export interface EventServiceOptions extends Omit<EventPipelineOptions, 'builder' | 'followUps' | 'sticky'> {
   readonly database: Database;
   readonly interner: Interner;

@@ -84,7 +84,7 @@ export class UnreadCounts {
     return known === undefined ? NOTHING : countOf(known, end);
   }
 
-  /** The same from memory; undefined where something has to be read. */
+  /** `counts` from memory; undefined where something has to be read. */
   peekCounts(userId: string, room: Room, upTo: number): RoomUnread | undefined {
     const end = Math.min(upTo, room.lastPosition);
     const known = this.#peekUpTo(userId, room, end);
@@ -138,7 +138,7 @@ export class UnreadCounts {
     throw new Error(`what ${userId} has not read in ${room.roomId} changes faster than it can be read`);
   }
 
-  /** The same from memory. */
+  /** What `#stateOf` finds, from memory; undefined where something has to be read. */
   #peek(userId: string, user: number, room: Room, end: number, ignored: ReadonlySet<string>): Unread | undefined {
     if (room.member(userId)?.membership !== 'join') return undefined;
     return this.#known(userId, room, () => this.#states.peek(userId, user, room, end, ignored));
@@ -155,7 +155,8 @@ export class UnreadCounts {
   }
 
   /**
-   * The same for a room that need not be in memory itself; undefined also where new events were not counted yet.
+   * What a user has not read in a room that need not be in memory itself; undefined where something has to be read, or new events were not
+   * counted yet.
    *
    * @param since position of the user's join
    */

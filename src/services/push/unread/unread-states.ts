@@ -90,8 +90,8 @@ export class UnreadStates {
   }
 
   /**
-   * The same for a user who is in a room since a position, of a room that need not be in memory itself: undefined also where something came
-   * that was not counted yet.
+   * `peek` for a user who is in a room since a position, of a room that need not be in memory itself: undefined also where something came that
+   * was not counted yet.
    */
   peekCounted(
     userId: string,
