@@ -76,8 +76,8 @@ export class BadgeCounts {
     const touched = [...badge.touched];
     badge.touched.clear();
     try {
-      for (let at = 0; at < touched.length; at += ROOMS_AT_ONCE)
-        await this.#count(userId, badge, touched.slice(at, at + ROOMS_AT_ONCE));
+      for (let at = 0; at < touched.length;)
+        at += await this.#count(userId, badge, touched.slice(at, at + ROOMS_AT_ONCE));
     } catch (error) {
       // It is unknown what was counted.
       this.#badges.delete(userId);
@@ -96,17 +96,20 @@ export class BadgeCounts {
     );
   }
 
-  async #count(userId: string, badge: Badge, nids: readonly number[]): Promise<void> {
+  /** Counts the first of these rooms: those that may be in memory together. @returns how many */
+  async #count(userId: string, badge: Badge, nids: readonly number[]): Promise<number> {
     const { rooms, unread } = this.#options;
-    const loaded = await rooms.load(nids);
-    const joined = [...loaded.values()].filter((room) => room.isJoined(userId));
+    const { looked, rooms: loaded } = await rooms.loadSome(nids);
+    const counted = nids.slice(0, looked);
+    const joined = counted.flatMap((nid) => loaded.get(nid) ?? []).filter((room) => room.isJoined(userId));
     if (joined.length > 1) await unread.load(userId, joined);
-    for (const nid of nids) {
+    for (const nid of counted) {
       const room = loaded.get(nid);
       const count = room === undefined ? 0 : await this.#of(userId, badge, room);
       if (count === 0) badge.rooms.delete(nid);
       else badge.rooms.set(nid, count);
     }
+    return looked;
   }
 
   async #of(userId: string, { ignored, invites }: Badge, room: Room): Promise<number> {

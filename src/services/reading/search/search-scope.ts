@@ -67,8 +67,13 @@ export class SearchScopes {
     for (let step = 0; next.length > 0 && step < MAX_UPGRADES; step++) {
       const nids = (await this.#nidsOf(next)).filter((nid) => own.has(nid) && !found.has(nid));
       for (const nid of nids) found.add(nid);
-      const rooms = await this.#rooms.load(nids);
-      next = [...rooms.values()].map(predecessorOf).filter((roomId) => roomId !== undefined);
+      const before = new Set<string>();
+      const stubs = await this.#rooms.stubs(nids);
+      await this.#rooms.visit(stubs.values(), (room) => {
+        const predecessor = predecessorOf(room);
+        if (predecessor !== undefined) before.add(predecessor);
+      });
+      next = [...before];
     }
     return found;
   }

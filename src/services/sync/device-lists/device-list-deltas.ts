@@ -35,10 +35,9 @@ export class DeviceListDeltas {
   /** The device lists that changed or left for a user after `since`, up to `upTo`. */
   async between(user: SyncUser, since: PositionVector, upTo: PositionVector): Promise<DeviceListDelta> {
     const changes = await this.#options.changes.between(since, upTo);
-    const left = await this.#left(user, since);
+    const { came, left } = await this.#cameAndLeft(user, since);
     const names = changes.flatMap(({ userId, seenBy }) => (seenBy === undefined ? userId : []));
     const sharing = await this.#options.companions.among(user, [...names, ...left]);
-    const came = await this.#came(user, since);
     const changed = new Set(came);
     for (const { userId, seenBy } of changes) {
       if (seenBy === undefined ? sharing.has(userId) : seenBy === user.userId) changed.add(userId);
@@ -48,27 +47,33 @@ export class DeviceListDeltas {
 
   /** Who came to share a room with a user after `since`, the user among them where they came to others, and who shares none any more. */
   async companions(user: SyncUser, since: PositionVector): Promise<SharedUserChanges> {
-    const left = await this.#left(user, since);
+    const { came, left } = await this.#cameAndLeft(user, since);
     const sharing = await this.#options.companions.among(user, left);
-    const came = await this.#came(user, since);
     return { came, left: withoutThose(left, sharing, came) };
   }
 
-  async #came(user: SyncUser, since: PositionVector): Promise<ReadonlySet<string>> {
-    const came = new Set<string>();
-    await this.#options.rooms.visit(changedSince(user, since), (room) => addThoseWhoCame(came, room, user, since));
-    return came;
-  }
-
-  /** Users with whom a room was shared that they, or the user, left since then, whether they came back or not. */
-  async #left(user: SyncUser, since: PositionVector): Promise<Set<string>> {
+  /**
+   * Users who came to share a room since then, and those with whom a room was shared that they, or the user, left since then, whether they came
+   * back or not.
+   */
+  async #cameAndLeft(
+    user: SyncUser,
+    since: PositionVector,
+  ): Promise<{ readonly came: ReadonlySet<string>; readonly left: ReadonlySet<string> }> {
     const { rooms } = this.#options;
+    const came = new Set<string>();
     const found = new Set<string>();
     const gone: MemberPlace[] = [];
     await rooms.visit(changedSince(user, since), (room) => {
-      if (isNewIn(room, user, since)) return;
-      for (const member of membersChangedSince(room, since))
-        if (member.membership !== 'join' && member.userId !== user.userId) gone.push({ room: room.stub, member });
+      if (isNewIn(room, user, since)) {
+        addThoseMet(came, room, user);
+        return;
+      }
+      for (const member of membersChangedSince(room, since)) {
+        if (member.userId === user.userId) continue;
+        if (member.membership === 'join') came.add(member.userId);
+        else gone.push({ room: room.stub, member });
+      }
     });
     const left = [...user.memberships].filter(
       ([, member]) => (member.membership === 'leave' || member.membership === 'ban') && !covers(since, member.since),
@@ -91,7 +96,7 @@ export class DeviceListDeltas {
     }
     // A user who declined an invite shared nothing.
     for (const { member } of await this.#joinedAfter(since, gone)) found.add(member.userId);
-    return found;
+    return { came, left: found };
   }
 
   /** Those of them who were joined at some time after a position. */
@@ -119,17 +124,16 @@ const withoutThose = (
   others: ReadonlySet<string>,
 ): readonly string[] => [...all].filter((userId) => !some.has(userId) && !others.has(userId));
 
-const addThoseWhoCame = (came: Set<string>, room: Room, user: SyncUser, since: PositionVector): void => {
-  const isNewHere = isNewIn(room, user, since);
-  const members = isNewHere ? room.members.values() : membersChangedSince(room, since);
+/** Those whom a user met by coming into a room. */
+const addThoseMet = (came: Set<string>, room: Room, user: SyncUser): void => {
   let isAlone = true;
-  for (const { userId, membership } of members) {
+  for (const { userId, membership } of room.members.values()) {
     if (userId === user.userId || membership !== 'join') continue;
     came.add(userId);
     isAlone = false;
   }
   // The user's own other devices share a room with others from now on as well: other servers say so, and clients query them again.
-  if (isNewHere && !isAlone) came.add(user.userId);
+  if (!isAlone) came.add(user.userId);
 };
 
 /** The members of a room who came or went after a position. Looks at all members only where the room's newest events do not tell. */

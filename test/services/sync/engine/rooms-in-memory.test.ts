@@ -1,4 +1,6 @@
 import { expect } from 'chai';
+import { decodeSyncToken } from '#src/protocol/wire/position.ts';
+import { SearchScopes } from '#src/services/reading/search/search-scope.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { slidingEncoder } from '#src/services/sync/sliding/sliding-encoder.ts';
 import { parseSlidingBody } from '#src/services/sync/sliding/sliding-request.ts';
@@ -58,6 +60,31 @@ describe('rooms of users who sync', function () {
     JSON.parse((await world.sync.sync(syncRequest(...request))).body) as SyncBody;
   const say = async (n: number, text: string): Promise<void> => {
     await world.events.send((await world.rooms.byNid(rooms[n]!))!, message(ALICE, text));
+  };
+
+  /** Looks on while rooms are read a part at a time. @param look is told how many rooms each part has */
+  const watch = async (act: () => Promise<unknown>, look: (count: number) => void | Promise<void>): Promise<void> => {
+    const { rooms: registry } = world;
+    const loadSome = registry.loadSome.bind(registry);
+    registry.loadSome = async (...wanted) => {
+      const some = await loadSome(...wanted);
+      await look(some.looked);
+      return some;
+    };
+    try {
+      await act();
+    } finally {
+      registry.loadSome = loadSome;
+    }
+  };
+  /** The most of the rooms that are held meanwhile. */
+  const mostHeld = async (act: () => Promise<unknown>): Promise<number> => {
+    let most = 0;
+    await watch(act, async () => {
+      await collectGarbage(1);
+      most = Math.max(most, alive().length);
+    });
+    return most;
   };
 
   let pos: string | undefined;
@@ -158,6 +185,46 @@ describe('rooms of users who sync', function () {
     await evictAll();
     const left = (await sync(BOB, joined.next_batch)) as typeof joined;
     expect(left.device_lists?.left).to.deep.equal([CAROL]);
+  });
+
+  it('are read once to tell whose devices are to be queried, however many of them have news', async () => {
+    const { next_batch: since } = await sync(BOB, undefined);
+    for (let n = 0; n < ROOMS; n += 1) await say(n, `news of ${n}`);
+    const user = await world.syncUsers.open(BOB);
+    user.hold();
+    try {
+      await evictAll();
+      const { vector } = decodeSyncToken(since)!;
+      let read = 0;
+      await watch(
+        () => world.deviceListDeltas.companions(user, vector),
+        async (count) => {
+          read += count;
+          // Who looked at them a second time would read most of them again.
+          if (read >= ROOMS) await collectGarbage(1);
+        },
+      );
+      expect(read).to.equal(ROOMS);
+    } finally {
+      user.release();
+    }
+  });
+
+  it('are not all held at once by the count of a badge, which counts them all', async () => {
+    await evictAll();
+    let count: number | undefined;
+    const most = await mostHeld(async () => (count = await world.badges.of(BOB)));
+    expect(count).to.be.at.least(ROOMS);
+    expect(most).to.be.within(1, ROOMS / 4);
+  });
+
+  it('are not all held at once by a search in them, which looks for the rooms that they replace', async () => {
+    await evictAll();
+    const scopes = new SearchScopes({ ...world, database: clone.database });
+    let found: readonly { readonly room: number }[] = [];
+    const most = await mostHeld(async () => (found = await scopes.of(BOB, { rooms: roomIds })));
+    expect(found.map(({ room }) => room).toSorted((a, b) => a - b)).to.deep.equal(rooms);
+    expect(most).to.be.within(1, ROOMS / 4);
   });
 
   it('are listed by sliding sync with names and order as if they were in memory, and quiet ones are not read again', async () => {
