@@ -13,6 +13,7 @@ import { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Database } from '#src/storage/database.ts';
 import {
+  type EventRecord,
   membersOfRooms,
   newestEvents,
   type RoomRecord,
@@ -373,11 +374,7 @@ export class RoomRegistry {
     ]);
     // First: what is among the newest events is not read once more as state.
     const ringEvents = Map.groupBy(await this.#events.adopt(newest, identityOf), (event) => event.room.nid);
-    // Where there are as many as were asked for, it does not matter how large they are.
-    const ringBytes = new Map<number, number>();
-    for (const { room, json } of newest)
-      if ((ringEvents.get(room)?.length ?? 0) < ringLoad.events)
-        ringBytes.set(room, (ringBytes.get(room) ?? 0) + Buffer.byteLength(json));
+    const cut = cutRooms(newest, ringLoad);
     // Each costs a copy.
     const others = new Map(Array.from(chains, ([nid, chain]) => [nid, chain.others()]));
     const fitting = firstOf(all, (record) => sizeOfState(chains.get(record.state)), maxBytes);
@@ -419,7 +416,7 @@ export class RoomRegistry {
         others: others.get(record.state) ?? StateChain.EMPTY.others(),
         event: (nid) => events.get(nid),
         names,
-        ring: ringOf((ringEvents.get(record.nid) ?? []).toReversed(), ringLoad, ringBytes.get(record.nid) ?? 0),
+        ring: ringOf((ringEvents.get(record.nid) ?? []).toReversed(), cut.has(record.nid)),
         members: (membersByRoom.get(record.nid) ?? []).map((row): Member => ({
           userId: names.userName(row.user_nid),
           user: row.user_nid,
@@ -503,9 +500,25 @@ const partialOf = ({
 
 const textsIn = (json: string | null): ReadonlySet<string> => new Set(JSON.parse(json ?? '[]') as readonly string[]);
 
-/** @param bytes what the events have together: fewer events than were asked for, with fewer bytes, are all that there are */
-const ringOf = (events: StoredEvent[], wanted: RingLoad, bytes: number): EventRing =>
-  new EventRing(events, events.length < wanted.events && bytes < wanted.bytes ? 0 : (events[0]?.nid ?? 1) - 1);
+/** @param isCut whether there may be more events before these than were read */
+const ringOf = (events: StoredEvent[], isCut: boolean): EventRing =>
+  new EventRing(events, isCut ? (events[0]?.nid ?? 1) - 1 : 0);
+
+/** UTF-8 has three bytes at most for each unit of a string. */
+const MAX_BYTES_OF_UNIT = 3;
+
+/** The rooms of which as many events were read as were asked for, or as many bytes. */
+const cutRooms = (newest: readonly EventRecord[], wanted: RingLoad): ReadonlySet<number> => {
+  const cut = new Set<number>();
+  for (const [room, records] of Map.groupBy(newest, (record) => record.room)) {
+    // To count the bytes of thousands of short texts takes longer than to read them.
+    const units = records.reduce((sum, { json }) => sum + json.length, 0);
+    const mayHaveAll = units * MAX_BYTES_OF_UNIT >= wanted.bytes;
+    const hasAll = mayHaveAll && records.reduce((sum, { json }) => sum + Buffer.byteLength(json), 0) >= wanted.bytes;
+    if (records.length >= wanted.events || hasAll) cut.add(room);
+  }
+  return cut;
+};
 
 /** How many bytes a room takes at least with such a state. */
 const sizeOfState = (chain = StateChain.EMPTY): number =>
