@@ -143,10 +143,8 @@ export const roomAdminEndpoints = [
       forgotten: Type.Boolean(),
       tombstoned: Type.Boolean(),
       replacement_room: text,
-      partial_state: Type.Union([
-        Type.Object({ joined_via: Type.String(), failed_server: text, error: text }),
-        Type.Null(),
-      ]),
+      // Of a room whose full state is known, Synapse's own members alone are told.
+      partial_state: Type.Optional(Type.Object({ joined_via: Type.String(), failed_server: text, error: text })),
     }),
     errcodes: ['M_NOT_FOUND'],
     async handler({ roomList }: Services, { params: { roomId } }) {
@@ -159,11 +157,13 @@ export const roomAdminEndpoints = [
         forgotten: room.isForgotten,
         tombstoned: room.isTombstoned,
         replacement_room: room.replacement,
-        partial_state: room.partial && {
-          joined_via: room.partial.via,
-          failed_server: room.partial.failure?.server ?? null,
-          error: room.partial.failure?.error ?? null,
-        },
+        ...(room.partial && {
+          partial_state: {
+            joined_via: room.partial.via,
+            failed_server: room.partial.failure?.server ?? null,
+            error: room.partial.failure?.error ?? null,
+          },
+        }),
       };
     },
   }),

@@ -65,7 +65,6 @@ describe('rooms, for administrators', function () {
         forgotten: false,
         tombstoned: false,
         replacement_room: null,
-        partial_state: null,
       });
     });
     it('say null for what a room does not say', async () => {
