@@ -6,6 +6,21 @@ import { MemorySaver } from '#src/app/ground/memory-saver.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 
 describe('memory while there is little to do', () => {
+  /** One that is busy for a share of the time that a test sets, and what it preferred so far. */
+  const saving = () => {
+    const clock = new ManualClock();
+    const preferred: boolean[] = [];
+    const load = { share: 0 };
+    const saver = new MemorySaver({
+      timers: clock,
+      busy: () => load.share,
+      onActivity: () => undefined,
+      release: () => undefined,
+      prefer: (littleMemory) => void preferred.push(littleMemory),
+    });
+    return { clock, load, preferred, saver };
+  };
+
   it('is preferred soon after the start and after some quiet, and speed with each load', async () => {
     const clock = new ManualClock();
     const preferred: boolean[] = [];
@@ -27,21 +42,12 @@ describe('memory while there is little to do', () => {
   });
 
   it('is preferred for as long as giving it back takes, and again when enough was done since', async () => {
-    const clock = new ManualClock();
-    const preferred: boolean[] = [];
-    let share = 0;
-    const saver = new MemorySaver({
-      timers: clock,
-      busy: () => share,
-      onActivity: () => undefined,
-      release: () => undefined,
-      prefer: (littleMemory) => void preferred.push(littleMemory),
-    });
+    const { clock, load, preferred, saver } = saving();
     await clock.advance(2_000);
     expect(preferred, 'what the start has left').to.deep.equal([false, true]);
     await clock.advance(3_600_000);
     expect(preferred, 'a quiet hour').to.deep.equal([false, true, false]);
-    share = 0.05;
+    load.share = 0.05;
     await clock.advance(18_000);
     expect(preferred, '900 ms of work').to.deep.equal([false, true, false]);
     await clock.advance(2_000);
@@ -50,24 +56,15 @@ describe('memory while there is little to do', () => {
   });
 
   it('is preferred after a short burst too, when nothing is done any more', async () => {
-    const clock = new ManualClock();
-    const preferred: boolean[] = [];
-    let share = 0;
-    const saver = new MemorySaver({
-      timers: clock,
-      busy: () => share,
-      onActivity: () => undefined,
-      release: () => undefined,
-      prefer: (littleMemory) => void preferred.push(littleMemory),
-    });
+    const { clock, load, preferred, saver } = saving();
     await clock.advance(60_000);
     expect(preferred, 'what the start has left').to.deep.equal([false, true, false]);
-    share = 0.2;
+    load.share = 0.2;
     await clock.advance(2_000);
-    share = 0.05;
+    load.share = 0.05;
     await clock.advance(8_000);
     expect(preferred, 'little is done').to.deep.equal([false, true, false]);
-    share = 0.01;
+    load.share = 0.01;
     await clock.advance(4_000);
     expect(preferred, 'nothing is done for 4 s').to.deep.equal([false, true, false]);
     await clock.advance(2_000);
@@ -78,21 +75,12 @@ describe('memory while there is little to do', () => {
   });
 
   it('is preferred again soon when a burst cut it short', async () => {
-    const clock = new ManualClock();
-    const preferred: boolean[] = [];
-    let share = 0;
-    const saver = new MemorySaver({
-      timers: clock,
-      busy: () => share,
-      onActivity: () => undefined,
-      release: () => undefined,
-      prefer: (littleMemory) => void preferred.push(littleMemory),
-    });
+    const { clock, load, preferred, saver } = saving();
     await clock.advance(4_000);
-    share = 0.3;
+    load.share = 0.3;
     await clock.advance(2_000);
     expect(preferred, 'cut short').to.deep.equal([false, true, false]);
-    share = 0;
+    load.share = 0;
     await clock.advance(6_000);
     expect(preferred, 'quiet again').to.deep.equal([false, true, false, true]);
     await clock.advance(3_600_000);

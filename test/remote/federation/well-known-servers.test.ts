@@ -36,11 +36,11 @@ describe('hosts that are asked where servers are', () => {
     for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
   };
 
-  it('and say nothing hold up the user who asked for them, and nobody else', async () => {
-    const { asked, find, giveUp } = silence(128);
-    const found = Array.from({ length: 100 }, (_, index) => find('@mallory:a.test', `silent${index}.test`));
-    await settle();
-    expect(asked.size).to.equal(16);
+  /** Another user asks and is answered; then the silent ones are given up, and those that asked for them are done. */
+  const asksAndEnds = async (
+    { asked, find, giveUp }: ReturnType<typeof silence>,
+    found: readonly Promise<unknown>[],
+  ): Promise<void> => {
     const other = find('@alice:a.test', 'there.test');
     await until('another user asks', () => asked.has('there.test'));
     giveUp('there.test');
@@ -50,10 +50,20 @@ describe('hosts that are asked where servers are', () => {
       await settle();
     }
     await Promise.all(found);
+  };
+
+  it('and say nothing hold up the user who asked for them, and nobody else', async () => {
+    const silent = silence(128);
+    const { asked, find } = silent;
+    const found = Array.from({ length: 100 }, (_, index) => find('@mallory:a.test', `silent${index}.test`));
+    await settle();
+    expect(asked.size).to.equal(16);
+    await asksAndEnds(silent, found);
   });
 
   it('are not asked where too many wait for one user already, and are for another user', async () => {
-    const { asked, find, giveUp } = silence(128, 20);
+    const silent = silence(128, 20);
+    const { asked, find } = silent;
     let refused = 0;
     const found = Array.from({ length: 16 + 20 }, (_, index) => find('@mallory:a.test', `silent${index}.test`));
     await settle();
@@ -62,15 +72,7 @@ describe('hosts that are asked where servers are', () => {
     );
     await Promise.all(more);
     expect([refused, asked.size]).to.deep.equal([5, 16]);
-    const other = find('@alice:a.test', 'there.test');
-    await until('another user asks', () => asked.has('there.test'));
-    giveUp('there.test');
-    await other;
-    while (asked.size > 0) {
-      for (const host of [...asked.keys()]) giveUp(host);
-      await settle();
-    }
-    await Promise.all(found);
+    await asksAndEnds(silent, found);
   });
 
   it('are asked for many users in turn: whoever comes when all places are taken gets the next one', async () => {

@@ -299,15 +299,10 @@ export class EventFollower {
 
   /** Takes the cursors that the database has where they are behind: what was derived from the events after them is derived again. */
   async #goBack(): Promise<void> {
+    // Before it is read: what is lost meanwhile is looked at once more.
     this.#isUnsure = false;
     const { database, name } = this.#options;
-    let stored: Map<number, FollowerCursor>;
-    try {
-      stored = new Map((await followerCursors(database, name)).map((cursor) => [cursor.shard, cursor]));
-    } catch (error) {
-      this.#isUnsure = true;
-      throw error;
-    }
+    const stored = new Map((await followerCursors(database, name)).map((cursor) => [cursor.shard, cursor]));
     this.#cursors = this.#cursors.map((cursor) => {
       const { shard, pos, room } = cursor;
       const row = stored.get(shard);

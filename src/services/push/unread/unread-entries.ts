@@ -65,15 +65,7 @@ export class UnreadEntries {
 
   /** Visits the entries up to a position, in order. */
   visit(upTo: number, visit: Visit): void {
-    let offset = 0;
-    let nid = this.#base;
-    while (offset < this.#end) {
-      const value = this.#valueAt(offset);
-      nid += Math.floor(value / REASONS);
-      if (nid > upTo) return;
-      visit(nid, value % REASONS);
-      offset = this.#after(offset);
-    }
+    this.#walk(upTo, visit);
   }
 
   /** The number that is kept with a position; undefined when the position is not here. Cheap near the end. */
@@ -91,10 +83,18 @@ export class UnreadEntries {
 
   /** Removes the entries up to a position, and visits them. */
   shift(upTo: number, visit: Visit): void {
-    if (this.#size === 0) return;
-    let offset = 0;
-    let nid = this.#base;
-    let count = 0;
+    // Asked whenever somebody counts, and nearly always nothing more is read.
+    if ((this.first ?? Infinity) > upTo) return;
+    const { offset, nid, count } = this.#walk(upTo, visit);
+    this.#base = nid;
+    this.#size -= count;
+    this.#bytes = offset === this.#end ? NO_BYTES : this.#bytes.slice(offset, this.#end);
+    this.#end -= offset;
+  }
+
+  /** @returns where the first entry that was not visited begins, the position of the last one that was, and how many were */
+  #walk(upTo: number, visit: Visit): { readonly offset: number; readonly nid: number; readonly count: number } {
+    let [offset, nid, count] = [0, this.#base, 0];
     while (offset < this.#end) {
       const value = this.#valueAt(offset);
       const next = nid + Math.floor(value / REASONS);
@@ -104,11 +104,7 @@ export class UnreadEntries {
       count += 1;
       offset = this.#after(offset);
     }
-    if (count === 0) return;
-    this.#base = nid;
-    this.#size -= count;
-    this.#bytes = offset === this.#end ? NO_BYTES : this.#bytes.slice(offset, this.#end);
-    this.#end -= offset;
+    return { offset, nid, count };
   }
 
   #makeRoom(): void {
