@@ -193,9 +193,9 @@ export class RoomRegistry {
     }
     if (missing.length === 0) return found;
     const own = new Set<number>();
-    await this.#loading.runAll(missing, (some) => {
+    await this.#loading.runAll(missing, async (some) => {
       for (const nid of some) own.add(nid);
-      return this.#readAll(some, found);
+      await this.#readSome(some, found, Infinity);
     });
     const again: number[] = [];
     for (const nid of missing) {
@@ -314,35 +314,20 @@ export class RoomRegistry {
     this.#recent.delete(room.nid);
   }
 
-  async #readAll(nids: readonly number[], found: Map<number, Room>): Promise<void> {
+  /** Reads very many rooms in parts. @returns those that were left out, because there are so many bytes of the others */
+  async #readSome(nids: readonly number[], found: Map<number, Room>, maxBytes: number): Promise<ReadonlySet<number>> {
     const ring = nids.length > MANY_ROOMS ? RING_OF_MANY : RING_LOAD;
-    await this.#inParts(nids, async (part) => {
-      await this.#read(part, ring, found, Infinity);
-    });
-  }
-
-  async #inParts(
-    nids: readonly number[],
-    read: (part: readonly number[], parts: number) => Promise<void>,
-  ): Promise<void> {
     const parts = Math.ceil(nids.length / ROOMS_OF_PART);
+    const left = new Set<number>();
     let next = 0;
     const readParts = async (): Promise<void> => {
       while (next < nids.length) {
         const part = nids.slice(next, next + ROOMS_OF_PART);
         next += ROOMS_OF_PART;
-        await read(part, parts);
+        for (const nid of await this.#read(part, ring, found, maxBytes / parts)) left.add(nid);
       }
     };
     await Promise.all(Array.from({ length: Math.min(parts, PARTS_AT_ONCE) }, readParts));
-  }
-
-  async #readSome(nids: readonly number[], found: Map<number, Room>, maxBytes: number): Promise<ReadonlySet<number>> {
-    const ring = nids.length > MANY_ROOMS ? RING_OF_MANY : RING_LOAD;
-    const left = new Set<number>();
-    await this.#inParts(nids, async (part, parts) => {
-      for (const nid of await this.#read(part, ring, found, maxBytes / parts)) left.add(nid);
-    });
     return left;
   }
 

@@ -343,13 +343,18 @@ describe('remote events', function () {
     expect(remote.room.member(EVE)?.membership).to.equal('join');
   });
 
-  it('are rejected by the state of the room where only their auth events were known before, and what comes after them is accepted', async () => {
+  /** A ban that its auth events allow, and the room's state does not any more. */
+  const banOfPast = async () => {
     const remote = await remoteRoom();
     await promoted(remote, { [CAROL]: 100 });
     const entry = (type: string, stateKey: string): string => remote.replay.current.get(stateMapKey(type, stateKey))!;
     const auth = [entry('m.room.power_levels', ''), entry('m.room.member', CAROL), entry('m.room.member', EVE)];
     await promoted(remote, {});
-    const event = remote.build({ ...membership(CAROL, EVE, 'ban'), auth });
+    return { remote, event: remote.build({ ...membership(CAROL, EVE, 'ban'), auth }) };
+  };
+
+  it('are rejected by the state of the room where only their auth events were known before, and what comes after them is accepted', async () => {
+    const { event, remote } = await banOfPast();
     const kept = await remote.receiver.storeOutliers(remote.room, [event]);
     expect(kept.get(event.eventId)?.outcome).to.equal('accepted');
     expect((await remote.receive(event)).outcome).to.equal('rejected');
@@ -360,12 +365,7 @@ describe('remote events', function () {
   });
 
   it('stay what they were where only their auth events were known, and the state that was told does not allow them', async () => {
-    const remote = await remoteRoom();
-    await promoted(remote, { [CAROL]: 100 });
-    const entry = (type: string, stateKey: string): string => remote.replay.current.get(stateMapKey(type, stateKey))!;
-    const auth = [entry('m.room.power_levels', ''), entry('m.room.member', CAROL), entry('m.room.member', EVE)];
-    await promoted(remote, {});
-    const event = remote.build({ ...membership(CAROL, EVE, 'ban'), auth });
+    const { event, remote } = await banOfPast();
     await remote.receiver.storeOutliers(remote.room, [event]);
     const told = await remote.receiver.receiveAt(remote.room, event, [...remote.replay.current.values()]);
     expect(told.outcome).to.equal('known');
