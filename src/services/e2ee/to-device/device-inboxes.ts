@@ -1,6 +1,4 @@
-import { CountedCache } from '#src/kernel/counted-cache.ts';
-import type { LRUCache } from 'lru-cache';
-import { OnceByKey } from '#src/kernel/once.ts';
+import { LiveCache } from '#src/kernel/live-cache.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { Database } from '#src/storage/database.ts';
 import {
@@ -17,7 +15,7 @@ const KEPT = 200;
 
 /** The oldest messages that wait for a device, in order. */
 interface Inbox {
-  readonly messages: ToDeviceRecord[];
+  messages: ToDeviceRecord[];
   /** Whether these are all. */
   isComplete: boolean;
   /** The position of the newest message that was here: what was read may be published afterwards. */
@@ -35,6 +33,8 @@ export interface InboxPart {
 const NOTHING: InboxPart = { messages: [], resumeAfter: undefined };
 
 const keyOf = (userId: string, deviceId: string): string => `${userId} ${deviceId}`;
+/** Whether all that was kept is gone, and more is stored behind it. */
+const isUsedUp = ({ messages, isComplete }: Inbox): boolean => messages.length === 0 && !isComplete;
 const sizeOf = ({ messages }: Inbox): number => messages.reduce((sum, { content }) => sum + 64 + content.length, 128);
 
 /**
@@ -43,15 +43,12 @@ const sizeOf = ({ messages }: Inbox): number => messages.reduce((sum, { content 
  */
 export class DeviceInboxes {
   readonly #database: Database;
-  readonly #inboxes: LRUCache<string, Inbox>;
-  readonly #loading = new OnceByKey<string, Inbox>();
-  /** What was committed while an inbox is being read. */
-  readonly #early = new Map<string, ToDeviceRecord[]>();
+  readonly #inboxes: LiveCache<Inbox>;
 
   /** @param cacheBytes of messages in memory, for all devices together */
   constructor(database: Database, accountStream: AccountStream, cacheBytes = 32 * 1024 * 1024) {
     this.#database = database;
-    this.#inboxes = new CountedCache('device_inboxes', { maxSize: cacheBytes, sizeCalculation: sizeOf });
+    this.#inboxes = new LiveCache({ name: 'device_inboxes', maxSize: cacheBytes, sizeOf });
     accountStream.on('device_changed', ({ userId, deviceId, change }) => {
       if (change === 'deleted') this.forget(userId, deviceId);
     });
@@ -59,8 +56,8 @@ export class DeviceInboxes {
 
   /** Whether something waits for a device; undefined when its inbox is not in memory. */
   peek(userId: string, deviceId: string): boolean | undefined {
-    const inbox = this.#inboxes.get(keyOf(userId, deviceId));
-    return inbox === undefined ? undefined : inbox.messages.length > 0;
+    const inbox = this.#inboxes.peek(keyOf(userId, deviceId));
+    return inbox === undefined || isUsedUp(inbox) ? undefined : inbox.messages.length > 0;
   }
 
   /**
@@ -94,12 +91,9 @@ export class DeviceInboxes {
     const first = inbox.messages[0];
     if (first === undefined || first.pos > upTo) return;
     await acknowledgeToDevice(this.#database, userId, deviceId, upTo);
-    const left = inbox.messages.findIndex(({ pos }) => pos > upTo);
-    inbox.messages.splice(0, left < 0 ? inbox.messages.length : left);
-    const key = keyOf(userId, deviceId);
-    if (this.#inboxes.peek(key) !== inbox) return;
-    if (inbox.messages.length === 0 && !inbox.isComplete) this.#inboxes.delete(key);
-    else this.#inboxes.set(key, inbox);
+    this.#inboxes.update(keyOf(userId, deviceId), (its) => {
+      its.messages = its.messages.filter(({ pos }) => pos > upTo);
+    });
   }
 
   /** Deletes messages that arrived otherwise than by a sync of their devices. */
@@ -108,55 +102,36 @@ export class DeviceInboxes {
     const gone = new Map<string, Set<number>>();
     for (const { userId, deviceId, pos } of messages) {
       const key = keyOf(userId, deviceId);
-      // What is being read may have been read before.
-      if (this.#early.has(key)) await this.#open(userId, deviceId);
       gone.set(key, (gone.get(key) ?? new Set()).add(pos));
     }
-    for (const [key, positions] of gone) {
-      const inbox = this.#inboxes.peek(key);
-      if (inbox === undefined) continue;
-      const left = inbox.messages.filter(({ pos }) => !positions.has(pos));
-      if (left.length === 0 && !inbox.isComplete) this.#inboxes.delete(key);
-      else this.#inboxes.set(key, { ...inbox, messages: left });
-    }
+    for (const [key, positions] of gone)
+      this.#inboxes.update(key, (inbox) => {
+        inbox.messages = inbox.messages.filter(({ pos }) => !positions.has(pos));
+      });
   }
 
   /** A message that was committed. */
   add(userId: string, deviceId: string, message: ToDeviceRecord): void {
-    const key = keyOf(userId, deviceId);
-    this.#early.get(key)?.push(message);
-    const inbox = this.#inboxes.peek(key);
-    if (inbox === undefined) return;
-    append(inbox, message);
-    this.#inboxes.set(key, inbox);
+    this.#inboxes.update(keyOf(userId, deviceId), (inbox) => append(inbox, message));
   }
 
   /** Forgets what is in memory: the device was deleted, or it is unknown what was written. */
   forget(userId: string, deviceId: string): void {
-    this.#inboxes.delete(keyOf(userId, deviceId));
+    this.#inboxes.forget(keyOf(userId, deviceId));
   }
 
-  #open(userId: string, deviceId: string): Promise<Inbox> {
+  async #open(userId: string, deviceId: string): Promise<Inbox> {
     const key = keyOf(userId, deviceId);
-    const known = this.#inboxes.get(key);
-    if (known !== undefined) return Promise.resolve(known);
-    return this.#loading.run(key, async () => {
-      const early: ToDeviceRecord[] = [];
-      this.#early.set(key, early);
-      try {
-        const rows = await pendingToDevice(this.#database, userId, deviceId, KEPT + 1);
-        const inbox: Inbox = {
-          messages: rows.slice(0, KEPT),
-          isComplete: rows.length <= KEPT,
-          newest: rows.at(-1)?.pos ?? -1,
-        };
-        for (const message of early) append(inbox, message);
-        this.#inboxes.set(key, inbox);
-        return inbox;
-      } finally {
-        this.#early.delete(key);
-      }
-    });
+    for (;;) {
+      const inbox = await this.#inboxes.get(key, () => this.#read(userId, deviceId));
+      if (!isUsedUp(inbox)) return inbox;
+      this.#inboxes.forget(key);
+    }
+  }
+
+  async #read(userId: string, deviceId: string): Promise<Inbox> {
+    const rows = await pendingToDevice(this.#database, userId, deviceId, KEPT + 1);
+    return { messages: rows.slice(0, KEPT), isComplete: rows.length <= KEPT, newest: rows.at(-1)?.pos ?? -1 };
   }
 }
 

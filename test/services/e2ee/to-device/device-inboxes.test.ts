@@ -9,6 +9,7 @@ const COMMIT = sql(
   'test_inbox_commit',
   'insert into to_device (user_id, device_id, pos, content) values ($1, $2, $3, $4)',
 );
+const DELETE_ALL = sql('test_inbox_delete_all', 'delete from to_device where user_id = $1');
 const ADD_ACCOUNT = sql(
   'test_inbox_account',
   'insert into accounts (user_id, localpart, created_ts) values ($1, $2, 0)',
@@ -22,12 +23,14 @@ describe('the inbox of a device', function () {
   this.timeout(60_000);
   let clone: TestDatabase;
   let inboxes: DeviceInboxes;
+  let accounts: AccountStream;
 
   beforeEach(async () => {
     clone = await cloneDatabase();
     await clone.database.query(ADD_ACCOUNT, [ALICE, 'alice']);
     await clone.database.query(ADD_DEVICE, [ALICE, PHONE]);
-    inboxes = new DeviceInboxes(clone.database, new AccountStream(silentLogger));
+    accounts = new AccountStream(silentLogger);
+    inboxes = new DeviceInboxes(clone.database, accounts);
   });
   afterEach(() => clone.drop());
 
@@ -72,5 +75,43 @@ describe('the inbox of a device', function () {
       await inboxes.acknowledge(ALICE, PHONE, page.at(-1) as number);
     }
     expect(found).to.deep.equal(Array.from({ length: 205 }, (_, n) => 16 * (n + 1)));
+  });
+
+  /** What happens between the first read of the database and its result. */
+  const whileReading = (happens: () => Promise<void>): void => {
+    const { database } = clone;
+    const query = database.query.bind(database);
+    database.query = async (...args: Parameters<typeof query>) => {
+      database.query = query;
+      const rows = await query(...args);
+      await happens();
+      return rows as never;
+    };
+  };
+
+  it('has nothing of a device that was deleted while its messages were read', async () => {
+    await commit(16);
+    whileReading(async () => {
+      await clone.database.query(DELETE_ALL, [ALICE]);
+      accounts.publish({ kind: 'device_changed', userId: ALICE, deviceId: PHONE, change: 'deleted' });
+    });
+    expect(await read()).to.deep.equal([]);
+    expect(await read()).to.deep.equal([]);
+  });
+
+  it('has what was committed while its messages were read and nobody knew', async () => {
+    whileReading(async () => {
+      await commit(16);
+      inboxes.forget(ALICE, PHONE);
+    });
+    expect(await read()).to.deep.equal([16]);
+  });
+
+  it('does not have again what a device received by other means while its messages were read, and has what is behind', async () => {
+    for (let n = 1; n <= 202; n++) await commit(16 * n);
+    whileReading(() =>
+      inboxes.received(Array.from({ length: 200 }, (_, n) => ({ userId: ALICE, deviceId: PHONE, pos: 16 * (n + 1) }))),
+    );
+    expect(await read(1_000)).to.deep.equal([16 * 201, 16 * 202]);
   });
 });
