@@ -29,6 +29,12 @@ interface UserEntry {
   isReady: boolean;
 }
 
+/** What became of a user's membership; undefined where the room was deleted. */
+interface MembershipChange {
+  readonly room: number;
+  readonly member: Member | undefined;
+}
+
 /** Whether events change who is in the room, or may have: whether they are more than messages. */
 const changesWho = (events: Appended['events'], resolvedMembers: Appended['resolvedMembers']): boolean =>
   (resolvedMembers?.length ?? 0) > 0 ||
@@ -41,7 +47,8 @@ export class SyncUsers implements Waker {
   readonly #rooms: RoomRegistry;
   readonly #users = new Map<string, UserEntry>();
   readonly #byRoom = new Map<number, Set<SyncUser>>();
-  readonly #early = new Map<string, { readonly room: number; readonly member: Member }[]>();
+  /** What is committed while a user's memberships are being read. */
+  readonly #early = new Map<string, MembershipChange[]>();
   /** By section: users with news for others whose rooms are still being read. */
   readonly #unsure: number[] = [];
   /** Woken after everything that a turn of the event loop brings: all that a batch of the writer published is one piece of news. */
@@ -68,12 +75,7 @@ export class SyncUsers implements Waker {
   /** A room that is deleted is nobody's any more. */
   #onDeleted({ room, localUsers }: Deleted): void {
     for (const userId of localUsers) {
-      const user = this.#users.get(userId)?.user;
-      if (user === undefined) continue;
-      user.memberships.delete(room.nid);
-      user.joined.delete(room.nid);
-      this.#unsubscribe(user, room.nid);
-      this.#mark(user, EVERY_SECTION);
+      this.#changed(userId, { room: room.nid, member: undefined });
     }
   }
 
@@ -115,8 +117,11 @@ export class SyncUsers implements Waker {
         mark(user);
         count(-1);
       },
-      // The readers stay unknown: from now on every user is asked.
-      () => undefined,
+      () => {
+        // The readers stay unknown: each user's next sync looks. No request is woken for it, since what failed is the database.
+        for (const { user } of this.#users.values()) user.mark(section);
+        count(-1);
+      },
     );
   }
 
@@ -178,7 +183,7 @@ export class SyncUsers implements Waker {
   }
 
   async #load(user: SyncUser): Promise<void> {
-    const early: { readonly room: number; readonly member: Member }[] = [];
+    const early: MembershipChange[] = [];
     // Changes that are committed while we read come in here, and are applied to what was read.
     this.#early.set(user.userId, early);
     const nid = await this.#interner.userNid(user.userId);
@@ -208,27 +213,31 @@ export class SyncUsers implements Waker {
       user.joined.set(stub.nid, stub);
       this.#subscribe(user, stub.nid);
     }
-    for (const { room, member } of early) this.#changeMembership(user, room, member);
+    for (const change of early) this.#changeMembership(user, change);
   }
 
   #onEvents({ room, events, resolvedMembers }: Appended): void {
     for (const member of [...events.map((one) => one.member), ...(resolvedMembers ?? [])]) {
       if (member === undefined || !member.after.local) continue;
-      const { after } = member;
-      const early = this.#early.get(after.userId);
-      early?.push({ room: room.nid, member: after });
-      const user = this.#users.get(after.userId)?.user;
-      if (user === undefined) continue;
-      if (early === undefined) this.#changeMembership(user, room.nid, after);
-      this.#mark(user, EVERY_SECTION);
+      this.#changed(member.after.userId, { room: room.nid, member: member.after });
     }
     this.room(room.nid, changesWho(events, resolvedMembers) ? EVERY_SECTION : NO_SECTION);
   }
 
-  #changeMembership(user: SyncUser, roomNid: number, member: Member): void {
-    user.memberships.set(roomNid, member);
+  #changed(userId: string, change: MembershipChange): void {
+    const user = this.#users.get(userId)?.user;
+    if (user === undefined) return;
+    const early = this.#early.get(userId);
+    if (early === undefined) this.#changeMembership(user, change);
+    else early.push(change);
+    this.#mark(user, EVERY_SECTION);
+  }
+
+  #changeMembership(user: SyncUser, { room: roomNid, member }: MembershipChange): void {
+    if (member === undefined) user.memberships.delete(roomNid);
+    else user.memberships.set(roomNid, member);
     const stub = this.#rooms.peek(roomNid)?.stub;
-    if (member.membership === 'join' && stub !== undefined) {
+    if (member?.membership === 'join' && stub !== undefined) {
       user.joined.set(roomNid, stub);
       this.#subscribe(user, roomNid);
     } else {

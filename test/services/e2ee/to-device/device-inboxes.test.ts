@@ -4,6 +4,7 @@ import { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import { DeviceInboxes } from '#src/services/e2ee/to-device/device-inboxes.ts';
 import { sql } from '#src/storage/database.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
+import { whileReading } from '#test/support/while-reading.ts';
 
 const COMMIT = sql(
   'test_inbox_commit',
@@ -77,21 +78,9 @@ describe('the inbox of a device', function () {
     expect(found).to.deep.equal(Array.from({ length: 205 }, (_, n) => 16 * (n + 1)));
   });
 
-  /** What happens between the first read of the database and its result. */
-  const whileReading = (happens: () => Promise<void>): void => {
-    const { database } = clone;
-    const query = database.query.bind(database);
-    database.query = async (...args: Parameters<typeof query>) => {
-      database.query = query;
-      const rows = await query(...args);
-      await happens();
-      return rows as never;
-    };
-  };
-
   it('has nothing of a device that was deleted while its messages were read', async () => {
     await commit(16);
-    whileReading(async () => {
+    whileReading(clone.database, async () => {
       await clone.database.query(DELETE_ALL, [ALICE]);
       accounts.publish({ kind: 'device_changed', userId: ALICE, deviceId: PHONE, change: 'deleted' });
     });
@@ -100,7 +89,7 @@ describe('the inbox of a device', function () {
   });
 
   it('has what was committed while its messages were read and nobody knew', async () => {
-    whileReading(async () => {
+    whileReading(clone.database, async () => {
       await commit(16);
       inboxes.forget(ALICE, PHONE);
     });
@@ -109,7 +98,7 @@ describe('the inbox of a device', function () {
 
   it('does not have again what a device received by other means while its messages were read, and has what is behind', async () => {
     for (let n = 1; n <= 202; n++) await commit(16 * n);
-    whileReading(() =>
+    whileReading(clone.database, () =>
       inboxes.received(Array.from({ length: 200 }, (_, n) => ({ userId: ALICE, deviceId: PHONE, pos: 16 * (n + 1) }))),
     );
     expect(await read(1_000)).to.deep.equal([16 * 201, 16 * 202]);
