@@ -268,6 +268,7 @@ const FIXED: readonly (readonly [string, string, string])[] = [
     'the others come with the next ones',
   ],
   ['events that relate to a redacted one and are redacted with it', '1000, the newest', 'the others stay'],
+  ['the key of an annotation', '1024 bytes', '400 `M_BAD_JSON`'],
   ['users of one /keys/query, and devices of each', '10000, 1000', '413 `M_TOO_LARGE`'],
   ['nesting of JSON', '256', '400 `M_BAD_JSON`'],
   [

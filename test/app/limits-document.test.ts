@@ -45,6 +45,7 @@ const TOLD: readonly (readonly [file: string, constant: string, told: string])[]
   ['services/e2ee/device-keys/key-query.ts', 'MAX_USERS = 10_000', '/keys/query, and devices of each | 10000, 1000'],
   ['services/admin/tasks/admin-tasks.ts', 'MAX_OPEN = 1_000', 'that are not done | 1000'],
   ['remote/federation/request-admission.ts', 'MAX_WAITING = 8_192', 'wait for their turn | 8192'],
+  ['protocol/content/content-rules.ts', 'MAX_ANNOTATION_KEY = 1_024', 'key of an annotation | 1024 bytes'],
   ['remote/push-gateway.ts', 'MAX_BODY_BYTES = 65_536', 'push gateways, captchas and moderation tools | 64 KiB'],
 ];
 

@@ -90,7 +90,7 @@ export function composeReading(
       roomState,
       relationIndex: index,
       aggregations,
-      relationRules: new RelationRules({ database, events, index, loader }),
+      relationRules: new RelationRules({ database, events, index, interner, loader }),
       relations: new Relations(related),
       threads: new ThreadsList({ ...related, database, interner }),
       clientEvents,

@@ -1,5 +1,6 @@
 import { isServerAllowed, parseServerAcl } from '#src/protocol/acl/server-acl.ts';
 import { NAMED_LEVELS } from '#src/protocol/auth/power-levels.ts';
+import { fitsBytes } from '#src/protocol/identifiers/byte-length.ts';
 import { isRoomId, isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
@@ -133,6 +134,8 @@ const KEYED = new Set([
 const MESSAGE: Shape = { required: ['msgtype', 'body'], kinds: { msgtype: text, body: text } };
 /** Its schema asks for no body. */
 const VERIFICATION_REQUEST: Shape = { required: ['msgtype'], kinds: { msgtype: text, body: text } };
+/** Bytes of what an annotation says: an emoji, a short text, the address of a picture. */
+const MAX_ANNOTATION_KEY = 1_024;
 const MENTIONS: Shape = { kinds: { user_ids: texts, room: boolean } };
 
 /**
@@ -150,6 +153,12 @@ export const contentFault = (event: ClientEvent, place: ContentPlace): string | 
     if (!isJsonObject(mentions)) return 'm.mentions must be an object.';
     const fault = shapeFault(MENTIONS, mentions, 'm.mentions.');
     if (fault !== undefined) return fault;
+  }
+  const relation = content['m.relates_to'];
+  if (isJsonObject(relation) && relation['rel_type'] === 'm.annotation') {
+    const { key } = relation;
+    if (typeof key === 'string' && !fitsBytes(key, MAX_ANNOTATION_KEY))
+      return `The key of an annotation has at most ${MAX_ANNOTATION_KEY} bytes.`;
   }
   // As state nobody shows it.
   if (type === 'm.room.message' && stateKey === undefined)

@@ -22,6 +22,8 @@ export interface EventRow {
   /** Position of the event that it relates to, or that event's id where the position is not in memory. */
   readonly rel: number | Buffer | undefined;
   readonly relType: number | undefined;
+  /** What an annotation says, as a number: two with the same one say the same. Below 2^48. */
+  readonly annotation?: number | undefined;
   /** The state event whose place it takes. */
   readonly replaces: number | undefined;
   /** The room's state after the event was accepted, where the event is not all that changed it. */

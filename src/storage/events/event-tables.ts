@@ -72,6 +72,7 @@ export const EVENT_COLUMNS = {
   current_state: bigint((event) => event.currentState),
   delay_id: text((event) => event.delayId),
   sent_by: text((event) => event.sentBy),
+  annotation: bigint((event) => event.annotation),
 } satisfies Readonly<Record<string, Column<EventRow>>>;
 
 export const EVENTS = BatchTable.declare<EventBatch, EventRow>({

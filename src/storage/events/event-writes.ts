@@ -68,7 +68,7 @@ const NEW_TAILS: Step<EventBatch> = {
 const REDACTED: Step<EventBatch> = {
   name: 'redacted',
   tables: [REDACTIONS],
-  text: (rows) => `update events e set json = r.json, redacted_by = r.redacted_by
+  text: (rows) => `update events e set json = r.json, redacted_by = r.redacted_by, annotation = null
 from ${OWNED}, ${rows(REDACTIONS, 'r')} where e.room = r.room and e.nid = r.nid`,
 };
 

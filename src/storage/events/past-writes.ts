@@ -101,7 +101,7 @@ const HISTORY = new BatchStatements<PastWrite>(
       steps: [
         insertStep(EVENTS, {
           after: `on conflict (event_id) do update set flags = excluded.flags, state = excluded.state, prev = excluded.prev,
-auth = excluded.auth, rel = excluded.rel, rel_type = excluded.rel_type, replaces = excluded.replaces
+auth = excluded.auth, rel = excluded.rel, rel_type = excluded.rel_type, annotation = excluded.annotation, replaces = excluded.replaces
 where events.room = excluded.room and events.flags & ${EVENT_FLAGS.outlier} <> 0 returning nid`,
         }),
         insertStep(DELTAS, { after: 'on conflict do nothing' }),

@@ -60,6 +60,20 @@ export const relatedPage = (
     query.limit,
   ]);
 
+const ANNOTATED = sql(
+  'event_annotated',
+  `select 1 from events e where e.annotation = $1 and e.room = $2 and e.sender = $3
+     and e.flags & ${HIDDEN_FLAGS} = 0 and e.redacted_by is null limit 1`,
+);
+
+/** Whether a user has made an annotation, which is not redacted. */
+export const isAnnotated = async (
+  database: Database,
+  room: number,
+  sender: number,
+  annotation: number,
+): Promise<boolean> => (await database.query(ANNOTATED, [annotation, room, sender])).length > 0;
+
 /** A thread, by the position of its root and the place of its latest reply. */
 export interface ThreadRecord {
   readonly root: number;

@@ -1,4 +1,6 @@
 import { expect } from 'chai';
+import { sql } from '#src/storage/statement.ts';
+import { doing, Work } from '#src/kernel/work.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
 
 describe('reading what is mostly for others', function () {
@@ -111,5 +113,78 @@ describe('reading what is mostly for others', function () {
       from = `&from=${page.next_batch}`;
     }
     expect(all).to.deep.equal([space, secret, ...children, last]);
+  });
+
+  describe('is for a reaction', () => {
+    const ALICE = '@alice:test';
+    const annotation = (eventId: string, key: string): Json => ({
+      'm.relates_to': { rel_type: 'm.annotation', event_id: eventId, key },
+    });
+
+    it('at most one row, in one statement, however many reactions its sender made to the same event', async () => {
+      const roomId = await server.room('alice');
+      const room = (await server.services.rooms.byId(roomId))!;
+      const target = await server.say('alice', roomId, 'target');
+      const react = (key: string): Promise<string> =>
+        server.services.roomSending.message(
+          { userId: ALICE, deviceId: 'D' },
+          { roomId, type: 'm.reaction', content: annotation(target, key) },
+        );
+      const keys = Array.from({ length: 2_000 }, (_, index) => `key ${index}`);
+      await server.services.events.sendAll(
+        room,
+        keys.map((key) => ({ type: 'm.reaction', sender: ALICE, content: annotation(target, key) })),
+      );
+      await server.restart();
+      // The room is read once.
+      await server.say('alice', roomId, 'warm');
+      for (const [key, errcode] of [
+        ['another', undefined],
+        ['key 7', 'M_DUPLICATE_ANNOTATION'],
+      ] as const) {
+        const work = new Work('reaction');
+        let refused: string | undefined;
+        await doing(work, async () => {
+          refused = await react(key).then(
+            () => undefined,
+            (error: { errcode: string }) => error.errcode,
+          );
+        });
+        expect(refused).to.equal(errcode);
+        expect(work.statements).to.be.at.most(2);
+        expect(work.rows).to.be.at.most(2);
+      }
+    });
+
+    it('nothing of reactions that were redacted', async () => {
+      const roomId = await server.room('alice');
+      const target = await server.say('alice', roomId, 'target');
+      for (let round = 0; round < 3; round += 1) {
+        const content = annotation(target, '👍');
+        const { event_id: id } = await server.must(
+          'alice',
+          'PUT',
+          `/rooms/${roomId}/send/m.reaction/a${round}`,
+          content,
+        );
+        await server.must('alice', 'PUT', `/rooms/${roomId}/redact/${encodeURIComponent(id)}/b${round}`, {});
+      }
+      const { nid } = (await server.services.rooms.byId(roomId))!;
+      const left = sql(
+        'test_annotations',
+        'select count(*)::int as left from events where room = $1 and annotation is not null',
+      );
+      expect(await server.services.database.query(left, [nid])).to.deep.equal([{ left: 0 }]);
+    });
+
+    it('refused where its key is longer than 1024 bytes', async () => {
+      const roomId = await server.room('alice');
+      const target = await server.say('alice', roomId, 'target');
+      const ask = (key: string) =>
+        server.ask('alice', 'PUT', `/rooms/${roomId}/send/m.reaction/k${key.length}`, annotation(target, key));
+      expect((await ask('x'.repeat(1_024))).status).to.equal(200);
+      const { status, body } = await ask('é'.repeat(513));
+      expect([status, body.errcode]).to.deep.equal([400, 'M_BAD_JSON']);
+    });
   });
 });

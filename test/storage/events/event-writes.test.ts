@@ -111,9 +111,9 @@ where s.id = g.id and s.epoch = g.epoch returning s.id
 ), owned as (
 select 1 from guard having count(*) = (select count(*) from unnest($1::smallint[]) g(id))
 ), new_events as (
-insert into events (room, nid, topo, event_id, type, skey, sender, ts, state, prev, auth, rel, rel_type, flags, json, replaces, current_state, delay_id, sent_by)
-select n.room, n.nid, n.topo, n.event_id, n.type, n.skey, n.sender, n.ts, n.state, n.prev::bigint[], n.auth::bigint[], case when n.rel_id is null then n.rel else (select t.nid from events t where t.event_id = n.rel_id and t.room + 0 = n.room) end, n.rel_type, n.flags, n.json, n.replaces, n.current_state, n.delay_id, n.sent_by
-from owned, unnest($4::int[], $5::bigint[], $6::bigint[], $7::bytea[], $8::int[], $9::int[], $10::int[], $11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::bigint[], $16::bytea[], $17::int[], $18::int[], $19::text[], $20::bigint[], $21::bigint[], $22::text[], $23::text[]) n(room, nid, topo, event_id, type, skey, sender, ts, state, prev, auth, rel, rel_id, rel_type, flags, json, replaces, current_state, delay_id, sent_by)`);
+insert into events (room, nid, topo, event_id, type, skey, sender, ts, state, prev, auth, rel, rel_type, flags, json, replaces, current_state, delay_id, sent_by, annotation)
+select n.room, n.nid, n.topo, n.event_id, n.type, n.skey, n.sender, n.ts, n.state, n.prev::bigint[], n.auth::bigint[], case when n.rel_id is null then n.rel else (select t.nid from events t where t.event_id = n.rel_id and t.room + 0 = n.room) end, n.rel_type, n.flags, n.json, n.replaces, n.current_state, n.delay_id, n.sent_by, n.annotation
+from owned, unnest($4::int[], $5::bigint[], $6::bigint[], $7::bytea[], $8::int[], $9::int[], $10::int[], $11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::bigint[], $16::bytea[], $17::int[], $18::int[], $19::text[], $20::bigint[], $21::bigint[], $22::text[], $23::text[], $24::bigint[]) n(room, nid, topo, event_id, type, skey, sender, ts, state, prev, auth, rel, rel_id, rel_type, flags, json, replaces, current_state, delay_id, sent_by, annotation)`);
     });
 
     it('whose parameters are numbered without gaps', () => {

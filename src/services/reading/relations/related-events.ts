@@ -1,3 +1,5 @@
+import { ANNOTATION } from '#src/services/room-model/event/annotation.ts';
+
 /** An event that relates to another one, as far as aggregations need to know it. */
 export interface RelatedEvent {
   readonly nid: number;
@@ -16,7 +18,7 @@ export const byPlace = (a: Pick<RelatedEvent, 'topo' | 'nid'>, b: Pick<RelatedEv
 
 /** The relation types that the specification gives a meaning. Client-Server API, "Relationship types". */
 export const REL = {
-  annotation: 'm.annotation',
+  annotation: ANNOTATION,
   reference: 'm.reference',
   replace: 'm.replace',
   thread: 'm.thread',

@@ -1,6 +1,7 @@
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { EventDraft, Transaction } from '#src/services/events/building/event-draft.ts';
+import { annotationOf } from '#src/services/room-model/event/annotation.ts';
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
@@ -8,6 +9,8 @@ import { relationOf, type StoredEvent } from '#src/services/room-model/event/sto
 import { transactionKey } from '#src/services/events/building/transaction-ids.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
+import { isAnnotated } from '#src/storage/reading/relation-reads.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
 import { positionsById } from '#src/storage/room-model/event-reads.ts';
 import { REL } from './related-events.ts';
 import type { RelationIndex } from './relation-index.ts';
@@ -17,18 +20,21 @@ export class RelationRules {
   readonly #database: Database;
   readonly #events: EventService;
   readonly #index: RelationIndex;
+  readonly #interner: Interner;
   readonly #loader: EventLoader;
-  readonly #annotations = new SerialByKey<string>();
+  readonly #annotations = new SerialByKey<number>();
 
   constructor(options: {
     readonly database: Database;
     readonly events: EventService;
     readonly index: RelationIndex;
+    readonly interner: Interner;
     readonly loader: EventLoader;
   }) {
     this.#database = options.database;
     this.#events = options.events;
     this.#index = options.index;
+    this.#interner = options.interner;
     this.#loader = options.loader;
   }
 
@@ -50,13 +56,12 @@ export class RelationRules {
     relation: NonNullable<ReturnType<typeof relationOf>>,
     txn: Transaction | undefined,
   ): Promise<string> {
-    if (relation.relType === REL.annotation && relation.key !== undefined) {
-      const { eventId, key } = relation;
+    const annotation = annotationOf(draft);
+    if (annotation !== undefined) {
       // One after the other: of two that come at the same time, the second one finds the first.
-      const like = JSON.stringify([eventId, draft.sender, draft.type, key]);
-      return this.#annotations.run(like, async () => {
+      return this.#annotations.run(annotation, async () => {
         if (txn !== undefined && !(await this.#isNew(txn))) return this.#send(room, draft, txn);
-        if (await this.#isFirst(room, draft, eventId, key)) return this.#send(room, draft, txn);
+        if (await this.#isFirst(room, draft.sender, annotation)) return this.#send(room, draft, txn);
         const repeated = txn && (await this.#events.transactions.written(transactionKey(txn)));
         if (repeated !== undefined) return repeated;
         throw new MatrixError('M_DUPLICATE_ANNOTATION', 'You have annotated this event in the same way already.');
@@ -77,14 +82,9 @@ export class RelationRules {
   }
 
   /** "Homeservers should prevent users from sending a second annotation for a given event with identical event type and annotation key". */
-  async #isFirst(room: Room, draft: EventDraft, eventId: string, key: string): Promise<boolean> {
-    const target = await this.#find(room, eventId);
-    if (target === undefined) return true;
-    const like = (await this.#index.of(room, target)).filter(
-      ({ relType, sender, type }) => relType === REL.annotation && sender === draft.sender && type === draft.type,
-    );
-    const loaded = await this.#loader.load(like.map(({ nid }) => ({ room, nid })));
-    return ![...loaded.values()].some(({ content }) => relationOf(content)?.key === key);
+  async #isFirst(room: Room, sender: string, annotation: number): Promise<boolean> {
+    const user = await this.#interner.findUser(sender);
+    return user === undefined || !(await isAnnotated(this.#database, room.nid, user, annotation));
   }
 
   /** "Servers SHOULD reject client requests which attempt to start a thread off an event with an m.relates_to property." */

@@ -1,6 +1,7 @@
 import type { Pdu } from '#src/protocol/events/pdu.ts';
 import type { EventRow } from '#src/storage/events/event-rows.ts';
 import type { Names } from '#src/storage/room-model/interner.ts';
+import { annotationOf } from './annotation.ts';
 import { eventIdBytes } from './event-ids.ts';
 import { relationOf, type StoredEventParts } from './stored-event.ts';
 
@@ -43,5 +44,6 @@ export const eventRow = (
   auth,
   rel: relation.rel,
   relType: relation.relType === undefined ? undefined : names.type(relation.relType),
+  annotation: relation.relType === undefined ? undefined : annotationOf(pdu),
   redactedBy,
 });
