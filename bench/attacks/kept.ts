@@ -79,6 +79,18 @@ export const kept: readonly Attack[] = [
           : ['PUT', `${V3}/room_keys/keys?version=1`, { rooms: backup(round) }],
       ),
   ),
+  attack('kept.backups.read', 'users read large key backups whole, many times at once', async ({ crowd, users }) => {
+    const algorithm = 'm.megolm_backup.v1.curve25519-aes-sha2';
+    for (const user of users) {
+      const body = { algorithm, auth_data: { public_key: 'x' } };
+      const { version } = await crowd.json<{ version: string }>('POST', `${V3}/room_keys/version`, user.token, body);
+      for (let round = 0; round < 40; round += 1) {
+        const sessions = { rooms: backup(round, 1_000) };
+        await crowd.json('PUT', `${V3}/room_keys/keys?version=${version}`, user.token, sessions);
+      }
+    }
+    return (field) => field.everyone(() => ['GET', `${V3}/room_keys/keys?version=1`], 20);
+  }),
   attack(
     'kept.oneTimeKeys',
     'users upload one-time keys without end',
@@ -98,10 +110,10 @@ export const kept: readonly Attack[] = [
   ),
 ];
 
-const backup = (round: number): object => ({
+const backup = (round: number, count = 500): object => ({
   [`!b${round}:localhost`]: {
     sessions: Object.fromEntries(
-      Array.from({ length: 500 }, (_, index) => [
+      Array.from({ length: count }, (_, index) => [
         `s${round}x${index}`,
         {
           first_message_index: 0,

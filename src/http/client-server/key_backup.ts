@@ -2,14 +2,14 @@ import { Type } from 'typebox';
 import { READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { KeyBackupService } from '#src/services/e2ee/key-backup/key-backup-service.ts';
-import { endpoint, Reply } from '../endpoint.ts';
+import { endpoint } from '../endpoint.ts';
 import { empty } from './parts/auth-schemas.ts';
-import { roomSessionsText, roomsText, sessionText } from './parts/backed-up-sessions.ts';
+import { oneSession, roomSessions, sessionsByRoom } from './parts/backed-up-sessions.ts';
 
 const VERSIONS = '/_matrix/client/v3/room_keys/version';
 const KEYS = '/_matrix/client/v3/room_keys/keys';
 /** 10,000 sessions, which is what clients send at once when they begin a backup, take about eight megabytes. */
-const MAX_UPLOAD_SIZE = 32 * 1024 * 1024;
+const MAX_UPLOAD_SIZE = 8 * 1024 * 1024;
 const BACKS_UP = { allowed: 'suspended users may still fill their key backup' };
 
 const object = Type.Object({}, { additionalProperties: true });
@@ -196,7 +196,7 @@ const readEndpoints = [
     response: rooms,
     errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
     async handler({ keyBackup }: Services, { requester, query: { version: from } }) {
-      return new Reply({ json: roomsText(await keyBackup.read(requester.userId, from, {})) });
+      return sessionsByRoom(keyBackup.read(requester.userId, from, {}));
     },
   }),
   endpoint({
@@ -211,7 +211,7 @@ const readEndpoints = [
     response: room,
     errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
     async handler({ keyBackup }: Services, { requester, params: { roomId }, query: { version: from } }) {
-      return new Reply({ json: roomSessionsText(await keyBackup.read(requester.userId, from, { roomId }), roomId) });
+      return roomSessions(keyBackup.read(requester.userId, from, { roomId }));
     },
   }),
   endpoint({
@@ -226,7 +226,7 @@ const readEndpoints = [
     response: session,
     errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
     async handler({ keyBackup }: Services, { requester, params, query: { version: from } }) {
-      return new Reply({ json: sessionText(await keyBackup.read(requester.userId, from, params), params) });
+      return oneSession(keyBackup.read(requester.userId, from, params));
     },
   }),
 ];

@@ -33,15 +33,17 @@ export class Responder {
     const size = content === undefined || reply.stream !== undefined ? 0 : Buffer.byteLength(content);
     // A stream of unknown length is JSON that is too long for one text.
     const isLongJson = reply.stream !== undefined && reply.length === undefined && COMPRESSIBLE.test(reply.contentType);
-    const streamEncoding = isLongJson ? chooseEncoding(res.req.headers['accept-encoding']) : undefined;
+    let streamEncoding = isLongJson ? chooseEncoding(res.req.headers['accept-encoding']) : undefined;
     const isHead = res.req.method === 'HEAD';
-    const streamed =
-      Math.min(reply.length ?? STREAM_BYTES, STREAM_BYTES) +
-      (streamEncoding === undefined || isHead ? 0 : COMPRESSOR_BYTES);
+    const streamed = Math.min(reply.length ?? STREAM_BYTES, STREAM_BYTES);
     const needed = reply.stream === undefined ? size : streamed;
+    // Where there is no room for what compresses it, it goes as it is.
+    if (streamEncoding !== undefined && !isHead && !held.hold('answer', streamed + COMPRESSOR_BYTES))
+      streamEncoding = undefined;
+    const more = streamEncoding === undefined || isHead ? 0 : COMPRESSOR_BYTES;
     if (work !== undefined) work.bytesOut = reply.stream === undefined ? size : (reply.length ?? 0);
     // The body of the request is not needed any more.
-    if (!held.hold('answer', needed > SMALL_ANSWER ? needed : 0)) {
+    if (!held.hold('answer', needed > SMALL_ANSWER ? needed + more : 0)) {
       reply.stream?.destroy();
       throw noRoom();
     }

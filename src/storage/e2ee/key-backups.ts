@@ -103,15 +103,26 @@ const STORE = sql(
    update key_backups k set sessions = k.sessions + after.sessions - before.sessions, bytes = k.bytes + after.bytes - before.bytes,
      etag = k.etag + least(after.sessions, 1)
    from before, after where k.user_id = $1 and k.version = $2
-   returning k.etag, k.sessions, k.bytes`,
+   returning k.etag, k.sessions, k.bytes,
+     (select coalesce(sum(o.sessions), 0)::int from key_backups o where o.user_id = $1 and o.version <> $2) as "otherSessions",
+     (select coalesce(sum(o.bytes), 0)::bigint from key_backups o where o.user_id = $1 and o.version <> $2) as "otherBytes"`,
 );
 const SELECTED = `user_id = $1 and version = $2 and ($3::text is null or room_id = $3) and ($4::text is null or session_id = $4)`;
+// How large the ones before are is told without reading them.
 const READ = sql(
   'key_backup_read',
   `select room_id as "roomId", session_id as "sessionId", first_message_index as "firstMessageIndex",
-     forwarded_count as "forwardedCount", is_verified as "isVerified", session_data as "sessionData"
-   from backed_up_sessions
-   where ${SELECTED} and (room_id, session_id) > ($5, $6) order by room_id, session_id limit $7`,
+     forwarded_count as "forwardedCount", is_verified as "isVerified", session_data as "sessionData", (until)::int as until
+   from (
+     select s.*, sum(octet_length(room_id) + octet_length(session_id) + octet_length(session_data))
+       over (order by room_id, session_id) as until
+     from (
+       select * from backed_up_sessions
+       where ${SELECTED} and (room_id, session_id) > ($5, $6) order by room_id, session_id limit $7
+     ) s
+   ) sized
+   where until - octet_length(room_id) - octet_length(session_id) - octet_length(session_data) < $8
+   order by room_id, session_id`,
 );
 const REMOVE = sql(
   'key_backup_remove',
@@ -126,6 +137,19 @@ const REMOVE = sql(
 
 /** Count and etag of a backup after a change. */
 export type BackupTotals = Pick<KeyBackupRecord, 'etag' | 'sessions' | 'bytes'>;
+
+/** The same, and what is in all other versions of the user. */
+export interface StoredTotals extends BackupTotals {
+  readonly otherSessions: number;
+  readonly otherBytes: number;
+}
+
+/** Sessions that were read. */
+export interface SessionPage {
+  readonly sessions: readonly BackedUpSession[];
+  /** Whether there are no more. */
+  readonly isLast: boolean;
+}
 
 const only = <R>(rows: readonly R[]): R => {
   const [row] = rows;
@@ -188,9 +212,9 @@ export const storeSessions = async (
   userId: string,
   version: number,
   sessions: readonly BackedUpSession[],
-): Promise<BackupTotals> =>
+): Promise<StoredTotals> =>
   only(
-    await tx.query<BackupTotals>(STORE, [
+    await tx.query<StoredTotals>(STORE, [
       userId,
       version,
       sessions.map(({ roomId }) => roomId),
@@ -202,24 +226,28 @@ export const storeSessions = async (
     ]),
   );
 
-/** Sessions of a version in the order of their names, after one of them. */
-export const readSessions = (
+/**
+ * Sessions of a version in the order of their names, after one of them: so many, and no more than begin within so many bytes of names and data.
+ */
+export const readSessions = async (
   database: Database,
-  userId: string,
-  version: number,
+  { userId, version }: { readonly userId: string; readonly version: number },
   { roomId, sessionId }: SessionSelection,
   after: Pick<BackedUpSession, 'roomId' | 'sessionId'> | undefined,
-  limit: number,
-): Promise<BackedUpSession[]> =>
-  database.query<BackedUpSession>(READ, [
+  most: { readonly sessions: number; readonly bytes: number },
+): Promise<SessionPage> => {
+  const sessions = await database.query<BackedUpSession & { readonly until: number }>(READ, [
     userId,
     version,
     roomId ?? null,
     sessionId ?? null,
     after?.roomId ?? '',
     after?.sessionId ?? '',
-    limit,
+    most.sessions,
+    most.bytes,
   ]);
+  return { sessions, isLast: sessions.length < most.sessions && (sessions.at(-1)?.until ?? 0) < most.bytes };
+};
 
 /** Deletes sessions of a version that is locked. */
 export const removeSessions = async (

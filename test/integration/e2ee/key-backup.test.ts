@@ -25,7 +25,11 @@ describe('key backups', function () {
   let version: string;
 
   before(async () => {
-    server = await EncryptionServer.start({ TSUDOI_E2EE__MAX_BACKUP_BYTES: '4000000' });
+    server = await EncryptionServer.start({
+      TSUDOI_E2EE__MAX_BACKUP_BYTES: '4000000',
+      // Less than what the largest backup of these tests takes.
+      TSUDOI_BYTES_IN_FLIGHT__PER_USER: '2097152',
+    });
   });
   after(() => server.stop());
   beforeEach(async () => {
@@ -166,15 +170,40 @@ describe('key backups', function () {
     expect(Object.keys((await get('/!a:x')).body.sessions)).to.have.length(10_000);
   });
 
-  it('are bounded in bytes, and what does not fit leaves them as they were', async () => {
-    const large = session(0, 0, true, 'x'.repeat(900_000));
-    const sessions = (from: number): object => ({
-      rooms: { '!a:x': { sessions: { [`s${from}`]: large, [`s${from + 1}`]: large } } },
+  /** Sessions that take 930 kB. */
+  const large = Object.fromEntries(
+    Array.from({ length: 15 }, (_, index) => [`s${index}`, session(0, 0, true, 'x'.repeat(62_000))]),
+  );
+  const fill = (room: string): ReturnType<typeof put> => put({ sessions: large }, `/${room}`);
+
+  it('are read whole by whoever keeps more in them than may be in flight, a bounded page at a time', async () => {
+    for (const room of ['!a:x', '!b:x', '!c:x']) expect((await fill(room)).status).to.equal(200);
+    const before = server.database.statements();
+    const { status, body } = await get();
+    expect(status).to.equal(200);
+    expect(server.database.statements() - before, 'three sessions a page').to.be.within(15, 25);
+    expect(body).to.deep.equal({
+      rooms: { '!a:x': { sessions: large }, '!b:x': { sessions: large }, '!c:x': { sessions: large } },
     });
-    expect((await put(sessions(0))).status).to.equal(200);
-    expect((await put(sessions(2))).status).to.equal(200);
-    expect((await put(sessions(4))).body.errcode).to.equal('M_TOO_LARGE');
-    expect((await server.must(alice, 'GET', '/room_keys/version')).count).to.equal(4);
+    expect((await get('/!b:x')).body).to.deep.equal({ sessions: large });
+  });
+
+  it('are bounded in bytes over all versions, and what does not fit leaves them as they were', async () => {
+    await fill('!a:x');
+    await fill('!b:x');
+    const old = version;
+    ({ version } = await create());
+    await fill('!a:x');
+    expect((await fill('!b:x')).status).to.equal(200);
+    expect((await fill('!c:x')).body.errcode).to.equal('M_TOO_LARGE');
+    expect((await server.must(alice, 'GET', '/room_keys/version')).count).to.equal(30);
+    await server.must(alice, 'DELETE', `/room_keys/version/${old}`);
+    expect((await fill('!c:x')).status).to.equal(200);
+  });
+
+  it('hold no session that is larger than 64 KiB', async () => {
+    const { body } = await put(session(0, 0, true, 'x'.repeat(65_536)), '/!a:x/s');
+    expect(body.errcode).to.equal('M_TOO_LARGE');
   });
 
   it('refuse what is no key', async () => {

@@ -1,3 +1,4 @@
+import { currentWork, doing } from '#src/kernel/work.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
@@ -15,6 +16,7 @@ import {
   newestKeyBackupVersion,
   readSessions,
   removeSessions,
+  type SessionPage,
   type SessionSelection,
   storeSessions,
   updateKeyBackup,
@@ -24,8 +26,12 @@ import {
 const MAX_VERSIONS = 20;
 /** Characters of a version's `auth_data` as JSON. */
 const MAX_AUTH_DATA_LENGTH = 65_536;
-/** Sessions that are read at once. */
-const PAGE = 2_000;
+/** Characters of the `session_data` of one session as JSON. It usually has some 700. */
+const MAX_SESSION_LENGTH = 65_536;
+/** What a session takes beside its data. */
+const SESSION_OVERHEAD = 128;
+/** Sessions that are read at once: so many, with so many bytes (beside what the last one has). */
+const PAGE = { sessions: 256, bytes: 128 * 1024 };
 /** Characters of a room's or session's name. */
 const MAX_NAME_LENGTH = 255;
 const VERSION = /^[1-9][0-9]{0,14}$/;
@@ -47,12 +53,17 @@ export interface BackupState {
 
 export interface KeyBackupServiceOptions {
   readonly database: Database;
-  /** Characters of session data that one user may keep. */
+  /** Characters of session data that one user may keep in all versions together; each session counts as 128 more. */
   readonly maxBytes: number;
 }
 
-/** Room -> session -> `KeyBackupData`, as JSON texts. */
-export type SessionTexts = ReadonlyMap<string, ReadonlyMap<string, string>>;
+/** A session as clients read it. */
+export interface SessionText {
+  readonly roomId: string;
+  readonly sessionId: string;
+  /** `KeyBackupData`, as JSON. */
+  readonly json: string;
+}
 
 const noBackup = (): MatrixError => new MatrixError('M_NOT_FOUND', 'There is no such backup version.');
 
@@ -137,9 +148,14 @@ export class KeyBackupService {
           current_version: String(backup.version),
         });
       }
-      const { bytes, etag, sessions: count } = await storeSessions(tx, userId, backup.version, sessions);
-      if (bytes > this.#options.maxBytes && bytes > backup.bytes)
-        throw new MatrixError('M_TOO_LARGE', 'Your backup is full: it cannot take any more keys.');
+      const stored = await storeSessions(tx, userId, backup.version, sessions);
+      const { bytes, etag, otherBytes, otherSessions, sessions: count } = stored;
+      const all = bytes + otherBytes + (count + otherSessions) * SESSION_OVERHEAD;
+      if (all > this.#options.maxBytes && bytes > backup.bytes)
+        throw new MatrixError(
+          'M_TOO_LARGE',
+          'The versions of your backup are full: they cannot take any more keys. Delete those that you do not need.',
+        );
       return { etag: String(etag), count };
     });
   }
@@ -155,24 +171,31 @@ export class KeyBackupService {
   }
 
   /**
-   * Sessions of a version, as JSON texts.
+   * Sessions of a version in the order of their rooms, a page at a time: what has been written is not held any more.
    *
-   * @throws MatrixError M_NOT_FOUND when there is no such version
+   * @throws MatrixError M_NOT_FOUND before the first page, when there is no such version
    */
-  async read(userId: string, version: string, selection: SessionSelection): Promise<SessionTexts> {
+  async *read(
+    userId: string,
+    version: string,
+    selection: SessionSelection,
+  ): AsyncGenerator<readonly SessionText[], void, undefined> {
     const { database } = this.#options;
+    // Later pages are asked for when the client has taken the ones before: that is part of the same work, and waits for its turns.
+    const work = currentWork();
     const backup = await this.#find(database, userId, version);
-    const rooms = new Map<string, Map<string, string>>();
+    const of = { userId, version: backup.version };
     let after: BackedUpSession | undefined;
     for (;;) {
-      const page = await readSessions(database, userId, backup.version, selection, after, PAGE);
-      for (const session of page) {
-        const sessions = rooms.get(session.roomId) ?? new Map<string, string>();
-        sessions.set(session.sessionId, textOf(session));
-        rooms.set(session.roomId, sessions);
-      }
-      after = page.at(-1);
-      if (page.length < PAGE) return rooms;
+      const next = (): Promise<SessionPage> => readSessions(database, of, selection, after, PAGE);
+      const { isLast, sessions } = await (work === undefined ? next() : doing(work, next));
+      yield sessions.map((session) => ({
+        roomId: session.roomId,
+        sessionId: session.sessionId,
+        json: textOf(session),
+      }));
+      if (isLast) return;
+      after = sessions.at(-1);
     }
   }
 
@@ -205,7 +228,7 @@ const bad = (what: string): MatrixError => new MatrixError('M_BAD_JSON', what);
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
-/** The sessions of a request, room by room. @throws MatrixError M_BAD_JSON */
+/** The sessions of a request, room by room. @throws MatrixError M_BAD_JSON, M_TOO_LARGE */
 const sessionsIn = (rooms: JsonObject): BackedUpSession[] =>
   Object.entries(rooms).flatMap(([roomId, room]) => {
     const sessions = isJsonObject(room) ? room['sessions'] : undefined;
@@ -222,12 +245,8 @@ const sessionOf = (roomId: string, sessionId: string, session: unknown): BackedU
   if (!isCount(forwarded)) throw bad('Each session must have a forwarded_count, an integer that is not negative.');
   if (typeof verified !== 'boolean') throw bad('Each session must have is_verified, true or false.');
   if (!isJsonObject(data)) throw bad('Each session must have session_data, an object.');
-  return {
-    roomId,
-    sessionId,
-    firstMessageIndex: first,
-    forwardedCount: forwarded,
-    isVerified: verified,
-    sessionData: JSON.stringify(data),
-  };
+  const sessionData = JSON.stringify(data);
+  if (sessionData.length > MAX_SESSION_LENGTH)
+    throw new MatrixError('M_TOO_LARGE', `session_data can have ${MAX_SESSION_LENGTH} characters at most.`);
+  return { roomId, sessionId, firstMessageIndex: first, forwardedCount: forwarded, isVerified: verified, sessionData };
 };
