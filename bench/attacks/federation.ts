@@ -75,6 +75,31 @@ export const federation: readonly Attack[] = [
     },
   ),
   attack(
+    'federation.receipts',
+    'a server sends receipts in rooms and of events that nobody knows, as many as a transaction holds, and events with long names',
+    ({ partner }) => {
+      const receipts = (): object =>
+        Object.fromEntries(
+          Array.from({ length: 200 }, () => [
+            `!${randomBytes(16).toString('base64url')}:${PARTNER_NAME}`,
+            { 'm.read': { [partner.user]: { data: { ts: 1 }, event_ids: [unknownEvent()] } } },
+          ]),
+        );
+      const long = 'x'.repeat(60_000);
+      return (field) =>
+        field.swarm(
+          1,
+          (_, round) => {
+            const edus = Array.from({ length: 100 }, () => ({ edu_type: 'm.receipt', content: receipts() }));
+            const pdus = Array.from({ length: 50 }, (_unused, index) => ({ event_id: `$${round}x${index}${long}` }));
+            const content = { origin: PARTNER_NAME, origin_server_ts: Date.now(), pdus, edus };
+            return field.ask(0, partner.signed('PUT', `${SEND}/receipts${round}`, content as never));
+          },
+          WIDTH,
+        );
+    },
+  ),
+  attack(
     'federation.events',
     'a server sends events that follow on what nobody has, and answers without end',
     async ({ partner, crowd, victim }) => {

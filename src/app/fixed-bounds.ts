@@ -7,7 +7,7 @@ export const FIXED_OF_OTHERS: readonly (readonly [what: string, most: string, an
     '400 `M_BAD_JSON`, 413 `M_TOO_LARGE`',
   ],
   [
-    'transactions of one server that are judged at once, and servers that are asked for keys for each',
+    'transactions of one server whose events are judged, or whose EDUs are processed, at once, and servers that are asked for keys for each',
     '2, 8',
     'they wait',
   ],
@@ -33,10 +33,11 @@ export const FIXED_OF_OTHERS: readonly (readonly [what: string, most: string, an
     '401 `M_UNAUTHORIZED` for requests, and events are not accepted',
   ],
   ['signatures of a request or an event that are looked at', '8', 'the others do not count'],
+  ['receipts, and users of presence, of one transaction that are looked at', '1000, 1000', 'the others are dropped'],
   [
-    'receipts, and users of presence, of one EDU that are looked at',
-    '1000, 1000; of rooms in one transaction 2000',
-    'the others are dropped',
+    'answers to transactions that are kept in memory for those that come again',
+    '8 MiB; errors of 500 characters',
+    'they are read from the database',
   ],
   ['devices of a remote user', '2000', 'the others are dropped'],
   ['invites of other servers that wait for one user', '1000', '429 `M_LIMIT_EXCEEDED`'],

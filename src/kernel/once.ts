@@ -29,6 +29,11 @@ export class OnceByKey<K, T> {
     await Promise.all(results);
   }
 
+  /** Resolves when nothing runs. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.allSettled(this.#running.values());
+  }
+
   has(key: K): boolean {
     return this.#running.has(key);
   }

@@ -64,7 +64,7 @@ export function composeFederationOutbound(
     allows,
     wake,
   });
-  const receiptEdus = new ReceiptEdus({ rooms, receipts, timers, logger, isLocal, wake });
+  const receiptEdus = new ReceiptEdus({ rooms, receipts, clock, timers, logger, isLocal, wake });
   const typingEdus = new TypingEdus({ rooms, typing, timers, isLocal, wake });
   const presenceEdus = config.presence.federate
     ? new PresenceEdus({ database, presence, stream, servers, timers, logger, isLocal, wake })

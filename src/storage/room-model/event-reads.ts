@@ -70,7 +70,6 @@ export const EVENT_COLUMNS =
 const ROOM_COLUMNS = `r.nid, r.room_id, r.version, r.shard, r.creator, r.room_type, r.is_public,
   t.extremities, t.state, t.depth, t.last_pos, p.state as partial_state, p.join_pos, p.via, p.servers, p.before, p.full_pos`;
 const ROOMS = 'rooms r join room_tail t on t.room = r.nid left join partial_rooms p on p.room = r.nid';
-const ROOM_BY_ID = sql('room_by_id', `select ${ROOM_COLUMNS} from ${ROOMS} where r.room_id = $1 and not r.gone`);
 const ROOMS_BY_NID = sql(
   'rooms_by_nid',
   `select ${ROOM_COLUMNS} from ${ROOMS} where r.nid = any($1::int[]) and not r.gone`,
@@ -193,10 +192,6 @@ const FORGET = sql(
   'update member set forgotten = true where room = $1 and user_nid = $2 and membership <> 1',
 );
 
-/** A room and its newest committed tail; undefined when no such room is here. */
-export const roomById = async (database: Database, roomId: string): Promise<RoomRecord | undefined> =>
-  (await database.query<RoomRecord>(ROOM_BY_ID, [roomId]))[0];
-
 export const roomsByNid = (database: Database, nids: readonly number[]): Promise<RoomRecord[]> =>
   database.query<RoomRecord>(ROOMS_BY_NID, [nids]);
 
@@ -254,6 +249,7 @@ export interface EventPosition {
   readonly flags: number;
 }
 
+/** Where events are. What is unknown is left out. */
 export const positionsById = (database: Database, eventIds: readonly Buffer[]): Promise<EventPosition[]> =>
   database.query(NIDS_BY_ID, [eventIds]);
 

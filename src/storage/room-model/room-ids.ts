@@ -23,6 +23,23 @@ const NIDS = sql('room_nids_by_id', 'select nid from rooms where room_id = any($
 export const roomNidsOf = async (reader: Database | Tx, roomIds: readonly string[]): Promise<number[]> =>
   (await reader.query<{ nid: number }>(NIDS, [roomIds])).map(({ nid }) => nid);
 
+const NIDS_BY_ID = sql(
+  'room_numbers_by_id',
+  `select r.room_id, r.nid from rooms r join room_tail t on t.room = r.nid where r.room_id = any($1::text[]) and not r.gone`,
+);
+
+/** The numbers of rooms by their ids. Rooms that are unknown, or being deleted, are left out. */
+export const roomNumbersById = async (
+  database: Database,
+  roomIds: readonly string[],
+): Promise<ReadonlyMap<string, number>> =>
+  new Map(
+    (await database.query<{ nid: number; room_id: string }>(NIDS_BY_ID, [roomIds])).map(({ nid, room_id: id }) => [
+      id,
+      nid,
+    ]),
+  );
+
 const IDS = sql('room_ids_by_nid', 'select nid, room_id from rooms where nid = any($1::int[])');
 
 /** The ids of rooms by their numbers. */

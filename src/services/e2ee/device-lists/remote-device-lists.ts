@@ -107,31 +107,37 @@ export class RemoteDeviceLists {
     return { keys, wanted: [], unknown: userIds.filter((userId) => keys.deviceKeys[userId] === undefined) };
   }
 
-  /** Receives an `m.device_list_update`. Those of users who share no room with ours are dropped. */
-  async receiveUpdate(origin: string, content: JsonObject): Promise<void> {
-    const { database } = this.#options;
-    const { deleted, prev_id: previous = [], stream_id: streamId, user_id: userId } = content;
-    if (!isUserIdOf(origin, userId) || !isStreamId(streamId)) return;
-    if (!Array.isArray(previous) || previous.length > MAX_PREVIOUS || !previous.every(isStreamId)) return;
-    const device = remoteDevice(userId, content);
-    if (device === undefined || !(await sharingUsers(database, [userId])).has(userId)) return;
+  /** Receives the `m.device_list_update` of a transaction. Those of users who share no room with ours are dropped. */
+  async receiveUpdates(origin: string, contents: readonly JsonObject[]): Promise<void> {
+    const updates = contents.flatMap((content) => deviceListUpdate(origin, content) ?? []);
+    const sharing = await sharingUsers(this.#options.database, [...new Set(updates.map(({ userId }) => userId))]);
+    for (const update of updates) if (sharing.has(update.userId)) await this.#receiveUpdate(update);
+  }
+
+  async #receiveUpdate({ device, isDeleted, previous, streamId, userId }: DeviceListUpdate): Promise<void> {
     const isMissing = await this.#change(userId, async (tx, list) => {
       if (list.stale || streamId <= list.streamId) return list;
       const follows = previous.includes(list.streamId) && previous.every((id) => id <= list.streamId);
       const isTooMany = (await countRemoteDevices(tx, userId, device.deviceId)) >= MAX_REMOTE_DEVICES;
       if (!follows || isTooMany) return { ...list, stale: true };
-      if (deleted === true) await deleteRemoteDevice(tx, userId, device.deviceId);
+      if (isDeleted) await deleteRemoteDevice(tx, userId, device.deviceId);
       else await putRemoteDevices(tx, userId, [rowOf(device)]);
       return { ...list, streamId };
     });
     if (isMissing) this.#resync(userId);
   }
 
-  /** Receives an `m.signing_key_update`. */
-  async receiveSigningKeys(origin: string, content: JsonObject): Promise<void> {
-    const { user_id: userId } = content;
-    if (!isUserIdOf(origin, userId)) return;
-    if (!(await sharingUsers(this.#options.database, [userId])).has(userId)) return;
+  /** Receives the `m.signing_key_update` of a transaction. Those of users who share no room with ours are dropped. */
+  async receiveSigningKeys(origin: string, contents: readonly JsonObject[]): Promise<void> {
+    const updates = contents.flatMap((content) => {
+      const { user_id: userId } = content;
+      return isUserIdOf(origin, userId) ? { userId, content } : [];
+    });
+    const sharing = await sharingUsers(this.#options.database, [...new Set(updates.map(({ userId }) => userId))]);
+    for (const { content, userId } of updates) if (sharing.has(userId)) await this.#receiveSigningKeys(userId, content);
+  }
+
+  async #receiveSigningKeys(userId: string, content: JsonObject): Promise<void> {
     const master = crossSigningKey(content['master_key'], 'master', userId);
     const selfSigning = crossSigningKey(content['self_signing_key'], 'self_signing', userId);
     const isMissing = await this.#change(userId, (_tx, list) =>
@@ -246,6 +252,24 @@ export class RemoteDeviceLists {
     return true;
   }
 }
+
+/** The content of an `m.device_list_update`. */
+interface DeviceListUpdate {
+  readonly userId: string;
+  readonly device: RemoteDevice;
+  readonly isDeleted: boolean;
+  readonly streamId: number;
+  readonly previous: readonly number[];
+}
+
+/** @returns undefined when it is malformed, or about a user of another server than the one that sent it */
+const deviceListUpdate = (origin: string, content: JsonObject): DeviceListUpdate | undefined => {
+  const { deleted, prev_id: previous = [], stream_id: streamId, user_id: userId } = content;
+  if (!isUserIdOf(origin, userId) || !isStreamId(streamId)) return undefined;
+  if (!Array.isArray(previous) || previous.length > MAX_PREVIOUS || !previous.every(isStreamId)) return undefined;
+  const device = remoteDevice(userId, content);
+  return device === undefined ? undefined : { userId, device, isDeleted: deleted === true, streamId, previous };
+};
 
 const rowOf = ({
   deviceId,

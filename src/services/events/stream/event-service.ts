@@ -188,6 +188,19 @@ export class EventService {
     return recent ?? this.#loader.byId(room, eventId);
   }
 
+  /**
+   * The positions of events of these rooms by their ids, in the same order: committed ones only. One statement for those that are not among the
+   * newest of their rooms; undefined for what is not in its room.
+   */
+  async positions(
+    wanted: readonly { readonly room: Room; readonly eventId: string }[],
+  ): Promise<readonly (number | undefined)[]> {
+    const recent = wanted.map(({ eventId, room }) => room.ring.events.findLast((event) => event.eventId === eventId));
+    const missing = wanted.filter((_, index) => recent[index] === undefined);
+    const read = (await this.#loader.positions(missing)).values();
+    return recent.map((event) => (event === undefined ? read.next().value : event.nid));
+  }
+
   /** The clock by which events are created, for computing their age. */
   get clock(): Clock {
     return this.#clock;

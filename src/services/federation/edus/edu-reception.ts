@@ -29,17 +29,23 @@ export class EduReception {
   constructor(options: EduReceptionOptions) {
     this.#options = options;
     const { presence, receipts, remoteDeviceLists, typing } = options;
-    const signingKeys: EduHandler = (origin, content) => remoteDeviceLists.receiveSigningKeys(origin, content);
+    const signingKeys: EduHandler = {
+      all: (origin, contents) => remoteDeviceLists.receiveSigningKeys(origin, contents),
+    };
     this.handlers = {
-      'm.direct_to_device': (origin, content) => this.#directToDevice(origin, content),
-      'm.device_list_update': (origin, content) => remoteDeviceLists.receiveUpdate(origin, content),
+      'm.direct_to_device': { each: (origin, content) => this.#directToDevice(origin, content) },
+      'm.device_list_update': { all: (origin, contents) => remoteDeviceLists.receiveUpdates(origin, contents) },
       'm.signing_key_update': signingKeys,
       'org.matrix.signing_key_update': signingKeys,
-      'm.receipt': (origin, content) => receipts.receive(origin, content),
-      'm.typing': (origin, content) => typing.receive(origin, content),
+      'm.receipt': { all: (origin, contents) => receipts.receive(origin, contents) },
+      'm.typing': { all: (origin, contents) => typing.receive(origin, contents) },
       ...(presence === undefined
         ? {}
-        : { 'm.presence': (origin: string, content: JsonObject) => presence.receive(origin, content) }),
+        : {
+            'm.presence': {
+              all: (origin: string, contents: readonly JsonObject[]) => presence.receive(origin, contents),
+            },
+          }),
     };
   }
 

@@ -26,7 +26,7 @@ const USERS_AT_ONCE = 200;
 const MAX_WAITING = 1_000;
 /** Users of one EDU. */
 const MAX_PUSHED = 100;
-/** Users of one EDU that are looked at. */
+/** Users of one transaction that are looked at. */
 const MAX_RECEIVED = 1_000;
 const MAX_STATUS_LENGTH = 2_048;
 const STATES = ['online', 'unavailable', 'offline'] as const;
@@ -73,12 +73,12 @@ export class PresenceEdus implements EduSource {
     });
   }
 
-  /** Receives an `m.presence`: what is about users of the origin who share a room with local users. */
-  async receive(origin: string, content: JsonObject): Promise<void> {
+  /** Receives the `m.presence` of a transaction: what is about users of the origin who share a room with local users. */
+  async receive(origin: string, contents: readonly JsonObject[]): Promise<void> {
     const { database, presence } = this.#options;
-    const push = Array.isArray(content['push']) ? content['push'].slice(0, MAX_RECEIVED) : [];
+    const pushed = contents.flatMap(({ push }) => (Array.isArray(push) ? push.slice(0, MAX_RECEIVED) : []));
     const said = new Map<string, PresenceContent>();
-    for (const one of push) {
+    for (const one of pushed.slice(0, MAX_RECEIVED)) {
       const userId = isJsonObject(one) ? one['user_id'] : undefined;
       if (!isUserIdOf(origin, userId)) continue;
       const parsed = contentOf(one);

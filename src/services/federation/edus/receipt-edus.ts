@@ -1,4 +1,5 @@
 import { Background } from '#src/kernel/background.ts';
+import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { isEventId, isUserIdOf } from '#src/protocol/identifiers/identifiers.ts';
@@ -10,7 +11,8 @@ import {
   NO_EDUS,
   type TakenEdus,
 } from '#src/services/federation/outbound/edu-source.ts';
-import type { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
+import { visitAllowedRooms } from '#src/services/federation/inbound/edu-acl.ts';
+import type { NewReceipt, ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
 import { MAIN_THREAD, type Receipt } from '#src/services/push/receipts/room-receipts.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
@@ -21,8 +23,9 @@ const GATHER_MS = 150;
 const MAX_WAITING = 1_000;
 /** Of a server that cannot be reached. */
 const MAX_WAITING_WHILE_AWAY = 100;
-/** Receipts of one EDU that are looked at. */
+/** Receipts of one transaction that are looked at, and that are stored by one write. */
 const MAX_RECEIVED = 1_000;
+const STORED_AT_ONCE = 250;
 const MAX_THREAD_LENGTH = 255;
 
 interface Told {
@@ -33,6 +36,7 @@ interface Told {
 export interface ReceiptEdusOptions {
   readonly rooms: RoomRegistry;
   readonly receipts: ReceiptService;
+  readonly clock: Clock;
   readonly timers: Timers;
   readonly logger: Logger;
   readonly isLocal: (userId: string) => boolean;
@@ -58,25 +62,19 @@ export class ReceiptEdus implements EduSource {
     options.receipts.changed.subscribe(({ room, receipt }) => this.#changed(room, receipt));
   }
 
-  /** Receives an `m.receipt`: what is about joined users of the origin, in rooms whose ACLs allow the origin. */
-  async receive(origin: string, content: JsonObject): Promise<void> {
-    let left = MAX_RECEIVED;
-    for (const [roomId, kinds] of Object.entries(content)) {
-      const users = isJsonObject(kinds) ? kinds['m.read'] : undefined;
-      if (!isJsonObject(users) || left <= 0) continue;
-      const room = await this.#options.rooms.byId(roomId);
-      if (room === undefined || !room.allowsServer(origin)) continue;
-      const accepted: Promise<unknown>[] = [];
-      for (const [userId, said] of Object.entries(users)) {
-        if (left-- <= 0) break;
-        if (!isUserIdOf(origin, userId) || !room.mayBeJoined(userId)) continue;
-        const receipt = parsed(said);
-        if (receipt === undefined) continue;
-        const { eventId, thread, ts } = receipt;
-        accepted.push(this.#options.receipts.receive(room, userId, 'm.read', thread, eventId, ts));
-      }
-      await Promise.all(accepted);
-    }
+  /** Receives the `m.receipt` of a transaction: what is about joined users of the origin, in rooms whose ACLs do not deny the origin. */
+  async receive(origin: string, contents: readonly JsonObject[]): Promise<void> {
+    const { clock, receipts, rooms } = this.#options;
+    const said = receivedReceipts(origin, contents);
+    await visitAllowedRooms(rooms, origin, said.keys(), async (allowed) => {
+      const received = allowed.flatMap((room) =>
+        (said.get(room.roomId) ?? []).flatMap(({ ts = clock.now(), ...one }): readonly NewReceipt[] =>
+          room.mayBeJoined(one.userId) ? [{ room, kind: 'm.read', ts, ...one }] : [],
+        ),
+      );
+      for (let at = 0; at < received.length; at += STORED_AT_ONCE)
+        await receipts.receiveAll(received.slice(at, at + STORED_AT_ONCE));
+    });
   }
 
   has(destination: string): boolean {
@@ -157,9 +155,37 @@ const edusOf = (
   return { edus: contents.map((content) => ({ edu_type: 'm.receipt', content })), left };
 };
 
-const parsed = (
-  said: JsonValue,
-): { readonly eventId: string; readonly thread: string | undefined; readonly ts: number | undefined } | undefined => {
+interface ReceivedReceipt {
+  readonly userId: string;
+  readonly eventId: string;
+  readonly thread: string | undefined;
+  readonly ts: number | undefined;
+}
+
+/** The first receipts of users of the origin in a transaction, by room; so many are looked at. */
+const receivedReceipts = (
+  origin: string,
+  contents: readonly JsonObject[],
+): ReadonlyMap<string, readonly ReceivedReceipt[]> => {
+  const received = new Map<string, ReceivedReceipt[]>();
+  let left = MAX_RECEIVED;
+  for (const content of contents)
+    for (const [roomId, kinds] of Object.entries(content)) {
+      const users = isJsonObject(kinds) ? kinds['m.read'] : undefined;
+      if (!isJsonObject(users)) continue;
+      for (const [userId, said] of Object.entries(users)) {
+        if (left-- <= 0) return received;
+        const receipt = isUserIdOf(origin, userId) ? parsed(said) : undefined;
+        if (receipt === undefined) continue;
+        const ofRoom = received.get(roomId);
+        if (ofRoom === undefined) received.set(roomId, [{ userId, ...receipt }]);
+        else ofRoom.push({ userId, ...receipt });
+      }
+    }
+  return received;
+};
+
+const parsed = (said: JsonValue): Omit<ReceivedReceipt, 'userId'> | undefined => {
   if (!isJsonObject(said) || !Array.isArray(said['event_ids'])) return undefined;
   const eventId = said['event_ids'].at(-1);
   const data = isJsonObject(said['data']) ? said['data'] : {};

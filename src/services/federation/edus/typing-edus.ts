@@ -1,6 +1,7 @@
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { isUserIdOf } from '#src/protocol/identifiers/identifiers.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { visitAllowedRooms } from '#src/services/federation/inbound/edu-acl.ts';
 import type { TypingService } from '#src/services/ephemeral/typing/typing-service.ts';
 import {
   type EduSource,
@@ -45,15 +46,21 @@ export class TypingEdus implements EduSource {
     options.typing.changed.subscribe(({ roomNid, userId, isTyping }) => this.#changed(roomNid, userId, isTyping));
   }
 
-  /** Receives an `m.typing`. It is dropped when the user is no joined user of the origin, or the room's ACL denies the origin. */
-  async receive(origin: string, content: JsonObject): Promise<void> {
+  /** Receives the `m.typing` of a transaction: of joined users of the origin, in rooms whose ACLs do not deny the origin. */
+  async receive(origin: string, contents: readonly JsonObject[]): Promise<void> {
     const { rooms, typing } = this.#options;
-    const { room_id: roomId, user_id: userId, typing: isTyping } = content;
-    if (typeof roomId !== 'string' || !isUserIdOf(origin, userId)) return;
-    const room = await rooms.byId(roomId);
-    if (room?.mayBeJoined(userId) !== true || !room.allowsServer(origin)) return;
-    if (isTyping === true) typing.start(room, userId, BELIEVED_MS);
-    else typing.stop(room, userId);
+    const said = contents.flatMap(({ room_id: roomId, user_id: userId, typing: isTyping }) =>
+      typeof roomId === 'string' && isUserIdOf(origin, userId) ? { roomId, userId, isTyping: isTyping === true } : [],
+    );
+    const byRoom = Map.groupBy(said, ({ roomId }) => roomId);
+    await visitAllowedRooms(rooms, origin, byRoom.keys(), (allowed) => {
+      for (const room of allowed)
+        for (const { isTyping, userId } of byRoom.get(room.roomId) ?? []) {
+          if (!room.mayBeJoined(userId)) continue;
+          if (isTyping) typing.start(room, userId, BELIEVED_MS);
+          else typing.stop(room, userId);
+        }
+    });
   }
 
   has(destination: string): boolean {

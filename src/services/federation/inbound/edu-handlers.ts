@@ -1,13 +1,17 @@
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 
 /**
- * Processes an EDU.
+ * Processes EDUs. Their contents are as received, not validated.
  *
- * @param origin the server that sent it, authenticated
- * @param content as received, not validated
- * @throws MatrixError for malformed content; that is logged, and the others of its transaction are processed
+ * - `each`: one after the other. One that throws a MatrixError for malformed content is logged, and the others are processed.
+ * - `all`: those of one type in a transaction together, in their order: what they name is looked up in one statement for all. Malformed ones are
+ *   dropped.
+ *
+ * @param origin the server that sent them, authenticated
  */
-export type EduHandler = (origin: string, content: JsonObject) => Promise<void>;
+export type EduHandler =
+  | { readonly each: (origin: string, content: JsonObject) => Promise<void> }
+  | { readonly all: (origin: string, contents: readonly JsonObject[]) => Promise<void> };
 
 /** By `edu_type`. EDUs without a handler are ignored. Server-Server API, "EDUs". */
 export type EduHandlers = Readonly<Record<string, EduHandler>>;

@@ -1,13 +1,14 @@
-import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { Gate } from '#src/kernel/gate.ts';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { GateByKey } from '#src/kernel/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Metrics } from '#src/kernel/metrics.ts';
+import { OnceByKey } from '#src/kernel/once.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { eventId } from '#src/protocol/events/event-hashes.ts';
 import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
+import { isEventId } from '#src/protocol/identifiers/identifiers.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
@@ -18,15 +19,12 @@ import { aclDenial } from '#src/services/room-model/room/compiled-acl.ts';
 import type { Database } from '#src/storage/database.ts';
 import { isOfDatabase } from '#src/storage/failures.ts';
 import { answerOf, stageTransaction } from '#src/storage/federation/inbound.ts';
-import { allowedContent, roomsOf } from './edu-acl.ts';
 import type { EduHandlers } from './edu-handlers.ts';
 import type { InboundQueue } from './inbound-queue.ts';
 
 /** "Must not include more than 50 PDUs", "more than 100 EDUs". Server-Server API, "Transactions". */
 const MAX_PDUS = 50;
 const MAX_EDUS = 100;
-/** Rooms in the receipts of one transaction: each is looked up. */
-const MAX_RECEIPT_ROOMS = 2_000;
 
 /** The content of a transaction. */
 export interface Transaction {
@@ -49,7 +47,7 @@ export interface UnjoinedRoomEvents {
 
 export interface InboundTransactionsOptions {
   readonly database: Database;
-  readonly rooms: Pick<RoomRegistry, 'byId'>;
+  readonly rooms: Pick<RoomRegistry, 'byId' | 'numbersOf'>;
   readonly verifier: Pick<EventVerifier, 'verify'>;
   readonly queue: InboundQueue;
   readonly unjoined: UnjoinedRoomEvents;
@@ -60,11 +58,13 @@ export interface InboundTransactionsOptions {
   readonly metrics: Metrics;
 }
 
-/** Transactions of one origin that are checked at the same time, and servers that are asked for keys for each of them. */
+/** Transactions of one origin that are judged at the same time, and servers that are asked for keys for each of them. */
 const JUDGED_AT_ONCE = 2;
 const KEYS_AT_ONCE = 8;
-/** Transactions whose answers are kept in memory. */
-const REMEMBERED = 2_000;
+/** Bytes of answers to transactions that are kept in memory, about. */
+const ANSWER_BYTES = 8 * 1024 * 1024;
+/** Characters of the error for one event. */
+const MAX_ERROR_LENGTH = 500;
 /** `retry_after_ms` for a server that has sent more than could be received. */
 const COME_AGAIN_MS = 2_000;
 /** The error for events of a room whose queue is full since its state grows too fast. */
@@ -82,9 +82,13 @@ type Judged =
 export class InboundTransactions {
   readonly #options: InboundTransactionsOptions;
   /** Answers by origin and id. */
-  readonly #answers = new LRUCache<string, string>(atMost(REMEMBERED));
-  readonly #underWay = new Map<string, Promise<string>>();
-  readonly #judging = new Map<string, { readonly gate: Gate; users: number }>();
+  readonly #answers = new CountedCache<string, string>('transaction_answers', {
+    maxSize: ANSWER_BYTES,
+    sizeCalculation: (answer, key) => 200 + 2 * (answer.length + key.length),
+  });
+  readonly #receiving = new OnceByKey<string, string>();
+  /** By origin: its events may name many servers that do not answer, and its EDUs many rooms. */
+  readonly #judging = new GateByKey<string>(JUDGED_AT_ONCE);
   readonly #edus: Counter;
 
   constructor(options: InboundTransactionsOptions) {
@@ -117,30 +121,29 @@ export class InboundTransactions {
     const key = `${origin} ${txnId}`;
     const known = this.#answers.get(key);
     if (known !== undefined) return known;
-    const underWay = this.#underWay.get(key);
-    if (underWay !== undefined) return underWay;
-    const work = this.#receive(origin, txnId, transaction).finally(() => this.#underWay.delete(key));
-    this.#underWay.set(key, work);
-    const answer = await work;
-    this.#answers.set(key, answer);
-    return answer;
+    return this.#receiving.run(key, async () => {
+      const answer = await this.#receive(origin, txnId, transaction);
+      this.#answers.set(key, answer);
+      return answer;
+    });
   }
 
   /** Resolves when no transaction is being received. */
-  async idle(): Promise<void> {
-    while (this.#underWay.size > 0) await Promise.allSettled([...this.#underWay.values()]);
+  idle(): Promise<void> {
+    return this.#receiving.idle();
   }
 
   async #receive(origin: string, txnId: string, { edus, pdus }: Transaction): Promise<string> {
     const { clock, database, queue } = this.#options;
     const earlier = await answerOf(database, origin, txnId);
     if (earlier !== undefined) return earlier;
-    const judged = await this.#inTurn(origin, () => this.#judge(origin, pdus));
+    const judged = await this.#judging.run(origin, () => this.#judge(origin, pdus));
     const good = new Map<string, { readonly room: Room; readonly event: IdentifiedPdu }>();
     const results: Record<string, { readonly error?: string }> = {};
     for (const one of judged) {
       if ('error' in one) {
-        if (one.eventId !== undefined) results[one.eventId] = { error: one.error };
+        // What is no event id names no event, and could have any length: answers are kept.
+        if (isEventId(one.eventId)) results[one.eventId] = { error: one.error.slice(0, MAX_ERROR_LENGTH) };
         continue;
       }
       const isClogged = queue.isClogged(origin, one.room.nid);
@@ -155,7 +158,7 @@ export class InboundTransactions {
       )
     )
       throw limitExceeded('federation_waiting_events', COME_AGAIN_MS);
-    await this.#handleEdus(origin, edus);
+    await this.#judging.run(origin, () => this.#handleEdus(origin, edus));
     const answer = JSON.stringify({ pdus: results } satisfies TransactionAnswer);
     const receivedTs = clock.now();
     const staged = await stageTransaction(database, {
@@ -182,22 +185,11 @@ export class InboundTransactions {
     return answer;
   }
 
-  /** Bounds the key requests for one origin: its events may name many servers that do not answer. */
-  async #inTurn<T>(origin: string, work: () => Promise<T>): Promise<T> {
-    const line = this.#judging.get(origin) ?? { gate: new Gate(JUDGED_AT_ONCE), users: 0 };
-    this.#judging.set(origin, line);
-    line.users += 1;
-    try {
-      return await line.gate.run(work);
-    } finally {
-      line.users -= 1;
-      if (line.users === 0) this.#judging.delete(origin);
-    }
-  }
-
   /** Checks format, hashes and signatures of events, those of one room version together. */
   async #judge(origin: string, pdus: readonly unknown[]): Promise<readonly Judged[]> {
-    const { verifier } = this.#options;
+    const { rooms, verifier } = this.#options;
+    // One statement for all of them.
+    await rooms.numbersOf(pdus.flatMap(roomIdOf));
     const judged: Judged[] = Array.from({ length: pdus.length }, () => ({
       eventId: undefined,
       error: 'It is no event.',
@@ -259,37 +251,48 @@ export class InboundTransactions {
     return rooms.byId(roomId);
   }
 
-  /** Processes EDUs one after the other. One that fails does not affect the others. */
+  /** Processes EDUs, those of one type after those of the other. One that fails does not affect the others. */
   async #handleEdus(origin: string, edus: readonly unknown[]): Promise<void> {
-    const { eduHandlers, logger, rooms } = this.#options;
-    let left = MAX_RECEIPT_ROOMS;
+    const { eduHandlers } = this.#options;
+    const byType = new Map<string, JsonObject[]>();
     for (const edu of edus) {
-      if (!isJsonObject(edu)) continue;
-      const { content, edu_type: type } = edu;
-      const handler = typeof type === 'string' && Object.hasOwn(eduHandlers, type) ? eduHandlers[type] : undefined;
-      if (typeof type !== 'string' || handler === undefined || !isJsonObject(content)) {
+      const { content, edu_type: type } = isJsonObject(edu) ? edu : {};
+      if (typeof type !== 'string' || !Object.hasOwn(eduHandlers, type) || !isJsonObject(content)) {
         this.#edus.inc({ type: 'other', outcome: 'ignored' });
         continue;
       }
-      try {
-        const allowed = await allowedContent(rooms, origin, type, content, left);
-        left = Math.max(0, left - roomsOf(type, content));
-        if (allowed !== undefined) await handler(origin, allowed);
-        this.#edus.inc({ type, outcome: allowed === undefined ? 'denied' : 'done' });
-      } catch (err) {
-        // The whole transaction is sent again: to-device messages must not be lost.
-        if (isOfDatabase(err)) throw err;
-        this.#edus.inc({ type, outcome: 'failed' });
-        const isTheirs = err instanceof MatrixError;
-        logger[isTheirs ? 'debug' : 'error']('an EDU of another server was not handled', {
-          err,
-          origin,
-          edu_type: type,
-        });
-      }
+      const contents = byType.get(type);
+      if (contents === undefined) byType.set(type, [content]);
+      else contents.push(content);
+    }
+    for (const [type, contents] of byType) {
+      const handler = eduHandlers[type];
+      if (handler === undefined) continue;
+      if ('all' in handler) await this.#handle(origin, type, contents.length, () => handler.all(origin, contents));
+      else for (const content of contents) await this.#handle(origin, type, 1, () => handler.each(origin, content));
+    }
+  }
+
+  async #handle(origin: string, type: string, count: number, handle: () => Promise<void>): Promise<void> {
+    try {
+      await handle();
+      this.#edus.inc({ type, outcome: 'done' }, count);
+    } catch (err) {
+      // The whole transaction is sent again: to-device messages must not be lost.
+      if (isOfDatabase(err)) throw err;
+      this.#edus.inc({ type, outcome: 'failed' }, count);
+      const isTheirs = err instanceof MatrixError;
+      this.#options.logger[isTheirs ? 'debug' : 'error']('EDUs of another server were not handled', {
+        err,
+        origin,
+        edu_type: type,
+      });
     }
   }
 }
+
+const roomIdOf = (pdu: unknown): readonly string[] =>
+  isJsonObject(pdu) && typeof pdu['room_id'] === 'string' ? [pdu['room_id']] : [];
 
 const sentence = (reason: string): string => `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`;
 

@@ -7,7 +7,7 @@ import type { Writer } from '#src/services/commit/writer.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { receiptsOfRooms } from '#src/storage/push/receipts.ts';
-import { RECEIPT_KINDS, type ReceiptKind, THREADS_FLOOR } from '#src/storage/commit/stream-writes.ts';
+import { RECEIPT_KINDS, type ReceiptKind, type ReceiptRow, THREADS_FLOOR } from '#src/storage/commit/stream-writes.ts';
 import type { CountMarks } from './count-marks.ts';
 import { MAIN_THREAD, type ReadPositions, type Receipt, RoomReceipts, slotOf } from './room-receipts.ts';
 
@@ -16,6 +16,37 @@ export interface ReceiptChanged {
   readonly receipt: Receipt;
   /** The mark for pushers that are sent unread counts, if there is one. */
   readonly mark: number | undefined;
+}
+
+/** A receipt that is to be stored. */
+export interface NewReceipt {
+  readonly room: Room;
+  readonly userId: string;
+  readonly kind: ReceiptKind;
+  /** Undefined for a receipt that is not threaded; else `main` or the id of the thread's root. */
+  readonly thread: string | undefined;
+  readonly eventId: string;
+  /** Milliseconds since the epoch. */
+  readonly ts: number;
+}
+
+interface ChangingThreads {
+  readonly added: Set<string>;
+  readonly removed: Set<Receipt>;
+}
+
+/** A receipt on its way to the database. */
+interface AcceptedReceipt {
+  readonly key: string;
+  readonly room: Room;
+  readonly receipt: Receipt;
+  /** The user's number. */
+  readonly user: number;
+  readonly mark: number | undefined;
+  readonly rows: readonly ReceiptRow[];
+  /** What is deleted for it, and up to where the user has read such threads then. */
+  readonly removed: Receipt | undefined;
+  readonly floor: number | undefined;
 }
 
 export interface ReceiptServiceOptions {
@@ -50,6 +81,8 @@ export class ReceiptService {
   readonly #rooms: LiveCache<RoomReceipts>;
   /** Receipts on their way to the database, by room, user and slot. */
   readonly #pending = new Map<string, Receipt>();
+  /** Of users in rooms: threads whose first receipts are on their way, and receipts that are deleted for these. */
+  readonly #changing = new Map<string, ChangingThreads>();
   /** Fires once a receipt is committed and visible. */
   readonly changed = new Signal<ReceiptChanged>();
 
@@ -124,14 +157,6 @@ export class ReceiptService {
     return (await this.forRoom(room)).readPositions(userId);
   }
 
-  /** The receipt in a thread that is deleted for a new one: the oldest. */
-  #oldestOfTooMany(receipts: RoomReceipts, userId: string): Receipt | undefined {
-    if (receipts.size < this.#maxThreads) return undefined;
-    const inThreads = receipts.inThreads(userId);
-    if (inThreads.length < this.#maxThreads) return undefined;
-    return inThreads.reduce((oldest, receipt) => ((receipt.event ?? 0) < (oldest.event ?? 0) ? receipt : oldest));
-  }
-
   /**
    * Stores a receipt. One that is there already, or that would move backwards, is not written.
    *
@@ -147,65 +172,112 @@ export class ReceiptService {
     eventId: string,
     ts: number = this.#clock.now(),
   ): Promise<boolean> {
-    const receipts = await this.forRoom(room);
-    const event = (await this.#events.find(room, eventId))?.nid;
-    const user = await this.#interner.userNid(userId);
-    // From here on one turn of the event loop: what the receipt is compared with cannot change before it is queued.
-    const key = `${room.nid} ${userId} ${slotOf({ kind, thread })}`;
-    const before = this.#pending.get(key) ?? receipts.of(userId, kind, thread);
-    if (before?.eventId === eventId) return false;
-    if (before?.event !== undefined && event !== undefined && event < before.event) return false;
-    const isInThread = thread !== undefined && thread !== MAIN_THREAD;
-    if (isInThread && before === undefined && (event ?? Infinity) <= receipts.floorOf(userId)) return false;
-    const tooMany = isInThread && before === undefined ? this.#oldestOfTooMany(receipts, userId) : undefined;
-    const floor = tooMany === undefined ? undefined : Math.max(tooMany.event ?? 0, receipts.floorOf(userId));
+    return (await this.receiveAll([{ room, userId, kind, thread, eventId, ts }])) > 0;
+  }
+
+  /** The same for several, in their order: in a handful of statements and one write, however many they are. @returns how many changed anything */
+  async receiveAll(received: readonly NewReceipt[]): Promise<number> {
+    const [ofRooms, events, names] = await Promise.all([
+      this.forRooms(received.map(({ room }) => room)),
+      this.#events.positions(received),
+      this.#interner.ensure({ users: received.map(({ userId }) => userId) }),
+    ]);
+    // From here on one turn of the event loop: what a receipt is compared with cannot change before it is queued.
     this.#writer.assertAccepting();
-    const pos = this.#writer.allocate(room.shard);
-    const receipt: Receipt = { userId, kind, thread, eventId, event, ts, pos };
-    const mark = this.#marks?.next(userId);
-    this.#pending.set(key, receipt);
+    const accepted = received.flatMap((one, index) => {
+      const receipts = ofRooms.get(one.room.nid);
+      return receipts === undefined ? [] : (this.#accept(one, receipts, events[index], names.user(one.userId)) ?? []);
+    });
+    if (accepted.length === 0) return 0;
     const settle = (): void => {
-      if (this.#pending.get(key) === receipt) this.#pending.delete(key);
+      for (const { key, receipt, removed, room } of accepted) {
+        if (this.#pending.get(key) === receipt) this.#pending.delete(key);
+        this.#settleThreads(`${room.nid} ${receipt.userId}`, key, removed);
+      }
     };
     await this.#writer.append({
-      positions: [pos],
+      positions: accepted.map(({ receipt }) => receipt.pos),
       streams: {
-        receipts: [
-          {
-            room: room.nid,
-            user,
-            kind: RECEIPT_KINDS[kind],
-            thread: thread ?? '',
-            eventId,
-            event: event ?? null,
-            ts,
-            pos,
-          },
-          ...(floor === undefined
+        receipts: accepted.flatMap(({ rows }) => rows),
+        pushChecks: accepted.flatMap(({ mark, user }) => (mark === undefined ? [] : { user, mark })),
+        removedReceipts: accepted.flatMap(({ removed, room, user }) =>
+          removed === undefined
             ? []
-            : [{ room: room.nid, user, kind: THREADS_FLOOR, thread: '', eventId: '', event: floor, ts, pos }]),
-        ],
-        ...(mark === undefined ? {} : { pushChecks: [{ user, mark }] }),
-        ...(tooMany === undefined
-          ? {}
-          : {
-              removedReceipts: [
-                { room: room.nid, user, kind: RECEIPT_KINDS[tooMany.kind], thread: tooMany.thread ?? '' },
-              ],
-            }),
+            : { room: room.nid, user, kind: RECEIPT_KINDS[removed.kind], thread: removed.thread ?? '' },
+        ),
       },
       publish: () => {
         settle();
-        this.#rooms.update(String(room.nid), (held) => {
-          held.apply(receipt);
-          if (floor === undefined || tooMany === undefined) return;
-          held.raiseFloor(userId, floor);
-          held.remove(tooMany);
-        });
-        this.changed.emit({ room, receipt, mark });
+        for (const { floor, mark, receipt, removed, room } of accepted) {
+          this.#rooms.update(String(room.nid), (held) => {
+            held.apply(receipt);
+            if (floor === undefined || removed === undefined) return;
+            held.raiseFloor(receipt.userId, floor);
+            held.remove(removed);
+          });
+          this.changed.emit({ room, receipt, mark });
+        }
       },
       revert: settle,
     });
-    return true;
+    return accepted.length;
+  }
+
+  #settleThreads(place: string, key: string, removed: Receipt | undefined): void {
+    const changing = this.#changing.get(place);
+    if (changing === undefined) return;
+    changing.added.delete(key);
+    if (removed !== undefined) changing.removed.delete(removed);
+    if (changing.added.size === 0) this.#changing.delete(place);
+  }
+
+  /**
+   * Gives a receipt its position, and notes that it is on its way.
+   *
+   * @param event the position of its event, where that is known
+   * @returns undefined when it is there already, or would move backwards
+   */
+  #accept(
+    { eventId, kind, room, thread, ts, userId }: NewReceipt,
+    receipts: RoomReceipts,
+    event: number | undefined,
+    user: number,
+  ): AcceptedReceipt | undefined {
+    const key = `${room.nid} ${userId} ${slotOf({ kind, thread })}`;
+    const before = this.#pending.get(key) ?? receipts.of(userId, kind, thread);
+    if (before?.eventId === eventId) return undefined;
+    if (before?.event !== undefined && event !== undefined && event < before.event) return undefined;
+    let removed: Receipt | undefined;
+    if (thread !== undefined && thread !== MAIN_THREAD && before === undefined) {
+      if ((event ?? Infinity) <= receipts.floorOf(userId)) return undefined;
+      const place = `${room.nid} ${userId}`;
+      const changing = this.#changing.get(place) ?? { added: new Set(), removed: new Set() };
+      if (receipts.size + changing.added.size >= this.#maxThreads) {
+        const inThreads = receipts.inThreads(userId).filter((one) => !changing.removed.has(one));
+        if (inThreads.length + changing.added.size >= this.#maxThreads) {
+          removed = oldestOf(inThreads);
+          // All places are taken by receipts that are on their way.
+          if (removed === undefined) return undefined;
+          changing.removed.add(removed);
+        }
+      }
+      changing.added.add(key);
+      this.#changing.set(place, changing);
+    }
+    const floor = removed === undefined ? undefined : Math.max(removed.event ?? 0, receipts.floorOf(userId));
+    const pos = this.#writer.allocate(room.shard);
+    const receipt: Receipt = { userId, kind, thread, eventId, event, ts, pos };
+    this.#pending.set(key, receipt);
+    const row = { room: room.nid, user, ts, pos };
+    const rows: ReceiptRow[] = [
+      { ...row, kind: RECEIPT_KINDS[kind], thread: thread ?? '', eventId, event: event ?? null },
+    ];
+    if (floor !== undefined) rows.push({ ...row, kind: THREADS_FLOOR, thread: '', eventId: '', event: floor });
+    return { key, room, receipt, user, mark: this.#marks?.next(userId), rows, floor, removed };
   }
 }
+
+const oldestOf = (receipts: readonly Receipt[]): Receipt | undefined =>
+  receipts.length === 0
+    ? undefined
+    : receipts.reduce((oldest, receipt) => ((receipt.event ?? 0) < (oldest.event ?? 0) ? receipt : oldest));

@@ -1,7 +1,13 @@
 import { CountedCache } from '#src/kernel/counted-cache.ts';
 import type { LRUCache } from 'lru-cache';
 import type { Database } from '#src/storage/database.ts';
-import { type EventRecord, eventById, eventsByNid, eventsByNidUpTo } from '#src/storage/room-model/event-reads.ts';
+import {
+  type EventRecord,
+  eventById,
+  eventsByNid,
+  eventsByNidUpTo,
+  positionsById,
+} from '#src/storage/room-model/event-reads.ts';
 import { eventIdBytes, eventIdText } from './event-ids.ts';
 import { type EventRoom, type EventStanding, StoredEvent } from './stored-event.ts';
 
@@ -101,6 +107,18 @@ export class EventLoader {
     const record = await eventById(this.#database, eventIdBytes(eventId));
     if (record === undefined || record.room !== room.nid) return undefined;
     return (await this.adopt([record], () => room))[0];
+  }
+
+  /** The positions of events of these rooms by their ids, in the same order. One statement; undefined for what is not in its room. */
+  async positions(
+    wanted: readonly { readonly room: Pick<EventRoom, 'nid'>; readonly eventId: string }[],
+  ): Promise<readonly (number | undefined)[]> {
+    if (wanted.length === 0) return [];
+    const ids = wanted.map(({ eventId }) => eventIdBytes(eventId));
+    const keyOf = (room: number, id: Buffer): string => `${room} ${id.toString('latin1')}`;
+    const records = await positionsById(this.#database, ids);
+    const found = new Map(records.map((record) => [keyOf(record.room, record.event_id), record.nid]));
+    return wanted.map(({ room }, index) => found.get(keyOf(room.nid, ids[index] as Buffer)));
   }
 
   /**

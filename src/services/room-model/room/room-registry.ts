@@ -18,10 +18,10 @@ import {
   newestEvents,
   type RoomRecord,
   type RoomStubRecord,
-  roomById,
   roomsByNid,
 } from '#src/storage/room-model/event-reads.ts';
 import type { Interner, Names } from '#src/storage/room-model/interner.ts';
+import { roomNumbersById } from '#src/storage/room-model/room-ids.ts';
 import type { StateSlot } from './current-state.ts';
 import { EventRing } from './event-ring.ts';
 import { type Member, membershipOfCode } from './membership.ts';
@@ -41,6 +41,7 @@ const MOST_PARTS = 5;
 const BYTES_OF_MEMBER = 200;
 const REMEMBERED_IDS = 100_000;
 const REMEMBERED_MISSES = 10_000;
+const NO_NUMBERS: ReadonlyMap<string, number> = new Map();
 
 /** Of how many of the newest events, and bytes of them, a ring is made. */
 interface RingLoad {
@@ -99,16 +100,31 @@ export class RoomRegistry {
 
   /** A room by its id, even if an invite or a knock is all that this server has of it. */
   async heardOf(roomId: string): Promise<Room | undefined> {
-    const known = this.#nids.get(roomId);
-    if (known !== undefined) return this.byNid(known);
-    // Any string of a request may come here; PostgreSQL's text holds no NUL.
-    if (roomId.includes('\0') || this.#unknown.has(roomId)) return undefined;
-    const record = await roomById(this.#database, roomId);
-    // It may have been made while we asked.
-    if (record === undefined && !this.#nids.has(roomId) && isRoomId(roomId)) this.#unknown.set(roomId, true);
-    if (record === undefined) return undefined;
-    this.#nids.set(roomId, record.nid);
-    return this.byNid(record.nid);
+    const nid = this.#nids.get(roomId) ?? (await this.numbersOf([roomId])).get(roomId);
+    return nid === undefined ? undefined : this.byNid(nid);
+  }
+
+  /**
+   * The numbers of rooms by their ids, in the order of these. What is no room of which this server has anything is left out. One statement,
+   * however many ids are new, and none for those that were looked for lately.
+   */
+  async numbersOf(roomIds: Iterable<string>): Promise<Map<string, number>> {
+    const ids = new Set(roomIds);
+    // Any string of a request may come here; no room has an id that is none.
+    const missing = [...ids].filter((id) => !this.#nids.has(id) && !this.#unknown.has(id) && isRoomId(id));
+    const read = missing.length === 0 ? NO_NUMBERS : await roomNumbersById(this.#database, missing);
+    for (const id of missing) {
+      const nid = read.get(id);
+      if (nid !== undefined) this.#nids.set(id, nid);
+      // It may have been made while we asked.
+      else if (!this.#nids.has(id)) this.#unknown.set(id, true);
+    }
+    const numbers = new Map<string, number>();
+    for (const id of ids) {
+      const nid = read.get(id) ?? this.#nids.get(id);
+      if (nid !== undefined) numbers.set(id, nid);
+    }
+    return numbers;
   }
 
   async byNid(nid: number): Promise<Room | undefined> {

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
 import { stageTransaction } from '#src/storage/federation/inbound.ts';
 import { expect } from 'chai';
@@ -9,6 +10,8 @@ import type { RemotePartner } from '#test/support/remote-partner.ts';
 
 const PAT = '@pat:p.test';
 const QUINN = '@quinn:q.test';
+/** Threads of a room in which receipts of a user are kept. */
+const THREADS = 120;
 
 describe('transactions of other servers', function () {
   this.timeout(60_000);
@@ -18,7 +21,10 @@ describe('transactions of other servers', function () {
   let q: RemotePartner;
 
   before(async () => {
-    federation = await startFederation(['a.test'], { partners: ['p.test', 'q.test'] });
+    federation = await startFederation(['a.test'], {
+      partners: ['p.test', 'q.test'],
+      server: { config: { quotas: { threadReceipts: THREADS } } },
+    });
     server = federation.server('a.test');
     p = federation.partner('p.test');
     q = federation.partner('q.test');
@@ -157,16 +163,92 @@ describe('transactions of other servers', function () {
     expect(await passing()).to.deep.equal(['m.receipt', 'm.typing']);
   });
 
-  it('with receipts in thousands of rooms cost a bounded number of statements', async () => {
-    const { database } = server.services;
-    const receipts = (from: number): JsonObject => ({
-      edu_type: 'm.receipt',
-      content: Object.fromEntries(Array.from({ length: 3_000 }, (_, i) => [`!${from + i}:p.test`, {}])),
+  describe('with as many EDUs as they may have', () => {
+    const unknown = (): string => `$${randomBytes(32).toString('base64url')}`;
+    const receipt = (thread?: string): JsonObject => ({
+      event_ids: [unknown()],
+      data: { ts: 1, ...(thread === undefined ? {} : { thread_id: thread }) },
     });
-    const before = database.statements();
-    const answer = await p.transact('a.test', { edus: [receipts(0), receipts(3_000), receipts(6_000)] });
+    const inThread = (roomId: string): JsonObject => ({
+      edu_type: 'm.receipt',
+      content: { [roomId]: { 'm.read': { [PAT]: receipt(unknown()) } } },
+    });
+    const statementsFor = async (edus: readonly JsonObject[]): Promise<number> => {
+      const { database } = server.services;
+      const before = database.statements();
+      expect((await p.transact('a.test', { edus })).status).to.equal(200);
+      return database.statements() - before;
+    };
+    const hundred = (edu: (index: number) => JsonObject): JsonObject[] => Array.from({ length: 100 }, (_, i) => edu(i));
+    /** What a transaction with an EDU that nobody handles costs. */
+    let bare: number;
+
+    before(async () => {
+      await statementsFor(hundred(() => ({ edu_type: 'x', content: {} })));
+      bare = await statementsFor(hundred(() => ({ edu_type: 'x', content: {} })));
+    });
+
+    it('cost a handful of statements, however many rooms their receipts name', async () => {
+      const edus = Array.from({ length: 3 }, (_, edu) => ({
+        edu_type: 'm.receipt',
+        content: Object.fromEntries(
+          Array.from({ length: 3_000 }, (_unused, i) => [`!${edu}x${i}:p.test`, { 'm.read': { [PAT]: receipt() } }]),
+        ),
+      }));
+      expect(await statementsFor(edus)).to.be.within(bare, bare + 3);
+    });
+
+    it('cost a handful of statements, however many receipts they have for rooms that are here', async () => {
+      const roomId = await publicRoom();
+      await PartnerRoom.join(server, p, roomId, [PAT]);
+      expect(await statementsFor(hundred(() => inThread(roomId)))).to.be.within(bare, bare + 8);
+      const { rooms: seen } = await server.must('alice', 'GET', '/sync');
+      const [{ content }] = seen.join[roomId].ephemeral.events;
+      expect(Object.keys(content)).to.have.length(100);
+    });
+
+    it('cost a handful of statements, however many rooms their typing, and users their device lists and presence, name', async () => {
+      const typing = hundred((i) => ({
+        edu_type: 'm.typing',
+        content: { room_id: `!typing${i}:p.test`, user_id: PAT, typing: true },
+      }));
+      expect(await statementsFor(typing)).to.be.within(bare, bare + 3);
+      const devices = hundred((i) => ({
+        edu_type: 'm.device_list_update',
+        content: { user_id: `@nobody${i}:p.test`, device_id: 'D', stream_id: i + 1, prev_id: [] },
+      }));
+      expect(await statementsFor(devices)).to.be.within(bare, bare + 3);
+      const presence = hundred((i) => ({
+        edu_type: 'm.presence',
+        content: { push: [{ user_id: `@nobody${i}:p.test`, presence: 'online' }] },
+      }));
+      expect(await statementsFor(presence)).to.be.within(bare, bare + 3);
+    });
+
+    it('add no receipts in threads beyond those that are kept of a user', async () => {
+      const roomId = await publicRoom();
+      await PartnerRoom.join(server, p, roomId, [PAT]);
+      for (let sent = 0; sent < 3; sent += 1) await statementsFor(hundred(() => inThread(roomId)));
+      const room = await server.services.rooms.byId(roomId);
+      const receipts = await server.services.receipts.forRoom(room ?? { nid: 0 });
+      expect(receipts.inThreads(PAT)).to.have.length(THREADS);
+    });
+  });
+
+  it('are answered without names that are no event ids, so that what is kept of an answer is small', async () => {
+    const long = 'x'.repeat(100_000);
+    const pdus = [
+      ...Array.from({ length: 20 }, (_, i) => ({ room_id: '!nothere:a.test', event_id: `$${i}${long}` })),
+      ...Array.from({ length: 20 }, (_, i) => ({ event_id: `$${i}${long}` })),
+    ];
+    const old = await publicRoom('1');
+    await PartnerRoom.join(server, p, old, [PAT]);
+    const here = { ...message('no'), room_id: old, event_id: `$${long}:p.test` };
+    const answer = await p.transact('a.test', { pdus: [...pdus, here], txnId: 'longnames' });
     expect(answer.status).to.equal(200);
-    expect(database.statements() - before).to.be.within(1, 2_100);
+    expect(JSON.stringify(answer.body).length).to.be.below(20_000);
+    const again = await p.transact('a.test', { pdus: [], txnId: 'longnames' });
+    expect(again.body).to.deep.equal(answer.body);
   });
 
   it('whose events are staged when the process ends are not lost', async () => {
