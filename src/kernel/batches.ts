@@ -1,4 +1,5 @@
 import { doing, Work } from './work.ts';
+import { writeAll } from './write-all.ts';
 
 export interface BatchesOptions<T> {
   /** Names the work in logs and metrics; it is not charged to any of the callers. */
@@ -75,26 +76,32 @@ interface Asked<T, R> {
 export interface AnsweredBatchesOptions<T, R> {
   readonly name: string;
   readonly most: number;
-  /** Processes a batch. @returns the answer of each item; an error rejects all callers of the batch */
+  /** Processes a batch. It may be called again with a part of what it failed with. @returns the answer of each item */
   readonly work: (batch: readonly T[]) => Promise<(item: T) => R>;
+  /** Whether an error would be the same for each item: then it rejects all callers of the batch. */
+  readonly isHopeless: (error: unknown) => boolean;
 }
 
-/** Batches of questions: each caller gets its own answer. */
+/** Batches of questions: each caller gets its own answer, and only those whose items cannot be processed get an error. */
 export class AnsweredBatches<T, R> {
   readonly #batches: Batches<Asked<T, R>>;
 
-  constructor({ name, most, work }: AnsweredBatchesOptions<T, R>) {
+  constructor({ name, most, work, isHopeless }: AnsweredBatchesOptions<T, R>) {
     this.#batches = new Batches<Asked<T, R>>({
       name,
       most,
-      work: async (batch) => {
-        try {
-          const answerTo = await work(batch.map(({ item }) => item));
-          for (const { item, resolve } of batch) resolve(answerTo(item));
-        } catch (error) {
-          for (const { reject } of batch) reject(error);
-        }
-      },
+      work: (batch) =>
+        writeAll(
+          batch,
+          async (some) => {
+            const answerTo = await work(some.map(({ item }) => item));
+            for (const { item, resolve } of some) resolve(answerTo(item));
+          },
+          isHopeless,
+          (some, error) => {
+            for (const { reject } of some) reject(error);
+          },
+        ),
     });
   }
 

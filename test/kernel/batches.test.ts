@@ -80,21 +80,32 @@ describe('batches', () => {
     );
   });
 
-  it('answer each question, and fail those of the batch that failed alone', async () => {
+  describe('of questions', () => {
     const asked: (readonly number[])[] = [];
-    const batches = new AnsweredBatches<number, number>({
-      name: 'test',
-      most: 2,
-      work: async (batch) => {
-        asked.push(batch);
-        if (batch.includes(3)) throw new Error('not three');
-        return (n) => n * n;
-      },
+    const answersOf = async (isHopeless: () => boolean): Promise<unknown[]> => {
+      asked.length = 0;
+      const batches = new AnsweredBatches<number, number>({
+        name: 'test',
+        most: 4,
+        isHopeless,
+        work: async (batch) => {
+          asked.push(batch);
+          if (batch.includes(3)) throw new Error('not three');
+          return (n) => n * n;
+        },
+      });
+      const answers = await Promise.allSettled([1, 2, 3, 4, 5].map((n) => batches.ask(n)));
+      return answers.map((one) => (one.status === 'fulfilled' ? one.value : (one.reason as Error).message));
+    };
+
+    it('answer each, and fail only the one that cannot be answered', async () => {
+      expect(await answersOf(() => false)).to.deep.equal([1, 4, 'not three', 16, 25]);
+      expect(asked).to.deep.equal([[1, 2, 3, 4], [1, 2], [3, 4], [3], [4], [5]]);
     });
-    const answers = await Promise.allSettled([1, 2, 3, 4, 5].map((n) => batches.ask(n)));
-    expect(asked).to.deep.equal([[1, 2], [3, 4], [5]]);
-    expect(
-      answers.map((one) => (one.status === 'fulfilled' ? one.value : (one.reason as Error).message)),
-    ).to.deep.equal([1, 4, 'not three', 'not three', 25]);
+
+    it('fail all of a batch at once where each would fail alike', async () => {
+      expect(await answersOf(() => true)).to.deep.equal(['not three', 'not three', 'not three', 'not three', 25]);
+      expect(asked).to.deep.equal([[1, 2, 3, 4], [5]]);
+    });
   });
 });

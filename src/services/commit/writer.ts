@@ -1,10 +1,12 @@
 import { Batches } from '#src/kernel/batches.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { FairGate } from '#src/kernel/fair-gate.ts';
+import { LogFlood } from '#src/kernel/log-flood.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Histogram, Metrics } from '#src/kernel/metrics.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
+import { writeAll } from '#src/kernel/write-all.ts';
 import { limiterFields } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { ORIGIN, type PositionVector, positionOf, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';
@@ -57,6 +59,7 @@ export class Writer {
   readonly #database: Database;
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly #flood: LogFlood;
   readonly #commit: BatchCommit;
   readonly #queueLimit: number;
   readonly #sequences: number[] = Array.from({ length: SHARDS }, () => 0);
@@ -80,6 +83,7 @@ export class Writer {
     this.#database = options.database;
     this.#clock = options.clock;
     this.#logger = options.logger;
+    this.#flood = new LogFlood(options.logger, options.timers, { most: 1 });
     this.#commit = new BatchCommit(options.database, options.timers, options.logger);
     this.#batches = new Batches({
       name: 'writer',
@@ -228,16 +232,7 @@ export class Writer {
 
   async #write(batch: readonly Operation[]): Promise<void> {
     const started = this.#clock.monotonic();
-    const live = batch.filter((operation) => !this.#dropIfStale(operation));
-    if (live.length > 0) {
-      try {
-        this.#publish(live, await this.#commit.commit(live, this.#epochs));
-      } catch (error) {
-        // A database that is away, or has no space, would refuse each of them, and those that are built anew on the others.
-        if (live.length === 1 || error instanceof StaleEpochError || isUnavailable(error)) this.#refuse(live, error);
-        else await this.#writeOneByOne(live, error);
-      }
-    }
+    await this.#writeAll(batch);
     this.#batchSeconds.observe((this.#clock.monotonic() - started) / 1000);
     this.#batchEvents.observe(batch.length);
     try {
@@ -245,29 +240,39 @@ export class Writer {
     } catch (err) {
       this.#logger.error('a listener to published writes failed', { err });
     }
-    for (const operation of live) operation.resolve();
+    for (const operation of batch) operation.resolve();
   }
 
-  /** Finds the operation that the database refuses: the others are written. */
-  async #writeOneByOne(batch: readonly Operation[], reason: unknown): Promise<void> {
-    this.#logger.warn('a batch was refused; writing its operations one by one', {
-      err: reason,
-      operations: batch.length,
-    });
-    for (const operation of batch) {
-      if (this.#dropIfStale(operation)) continue;
-      try {
-        this.#publish([operation], await this.#commit.commit([operation], this.#epochs));
-      } catch (error) {
-        this.#refuse([operation], error);
-      }
-    }
-  }
-
-  #dropIfStale(operation: Operation): boolean {
-    if (!operation.isStale()) return false;
-    operation.reject(new BuiltOnFailedWriteError());
-    return true;
+  /** Writes a batch in one commit. Where the database refuses it, the operation that it does not take is found, and the others are written. */
+  #writeAll(batch: readonly Operation[]): Promise<void> {
+    const dropped = new Set<Operation>();
+    const isLive = (operation: Operation): boolean => {
+      if (dropped.has(operation)) return false;
+      if (!operation.isStale()) return true;
+      dropped.add(operation);
+      operation.reject(new BuiltOnFailedWriteError());
+      return false;
+    };
+    return writeAll(
+      batch,
+      async (some) => {
+        const live = some.filter(isLive);
+        if (live.length > 0) this.#publish(live, await this.#commit.commit(live, this.#epochs));
+      },
+      // Each of them would be refused, and those that are built anew on the others.
+      (error) => error instanceof StaleEpochError || isUnavailable(error),
+      (some, error) => {
+        if (batch.length > 1 && some.length === 1)
+          this.#flood.write('warn', 'refused', 'The database refused a write; the others of its batch are written', {
+            err: error,
+            operations: batch.length,
+          });
+        this.#refuse(
+          some.filter((operation) => !dropped.has(operation)),
+          error,
+        );
+      },
+    );
   }
 
   #loseOwnership(): void {

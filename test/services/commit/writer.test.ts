@@ -13,6 +13,7 @@ import { Database } from '#src/storage/database.ts';
 import type { EventRow } from '#src/storage/events/event-rows.ts';
 import { StaleEpochError } from '#src/storage/commit/guarded-batch.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
+import { type Line, recordingLogger } from '#test/support/recording-logger.ts';
 import { SeveringProxy } from '#test/support/severing-proxy.ts';
 import { until } from '#test/support/until.ts';
 
@@ -163,6 +164,23 @@ describe('the writer', function () {
     expect(results.map((result) => result.status === 'fulfilled')).to.deep.equal(requests.map((_, i) => i !== 4));
     expect([reverted, published]).to.deep.equal([[4], [0, 1, 2, 3, 5, 6, 7, 8]]);
     expect(await stored()).to.deep.equal(requests.filter((_, i) => i !== 4).map((request) => request.positions[0]));
+  });
+
+  it('finds a poisonous operation among many in a few commits, and says so in one line', async () => {
+    const lines: Line[] = [];
+    const writer = await start({ logger: recordingLogger(lines) });
+    const before = clone.database.statements();
+    const results = await Promise.allSettled(
+      Array.from({ length: 256 }, (_, i) =>
+        writer.append(eventWrite(writer, 5, {}, i === 100 || i === 101 ? poison : {})),
+      ),
+    );
+    expect(results.flatMap(({ status }, i) => (status === 'rejected' ? [i] : []))).to.deep.equal([100, 101]);
+    expect(clone.database.statements() - before).to.be.within(1, 40);
+    expect(lines.filter(({ level }) => level !== 'debug').map(({ message }) => message)).to.deep.equal([
+      'The database refused a write; the others of its batch are written',
+    ]);
+    expect(await stored()).to.have.length(254);
   });
 
   it('drops what was built on a refused operation, and nothing else', async () => {

@@ -1,8 +1,10 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
+import { writeAll } from '#src/kernel/write-all.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type DeviceSighting, writeSightings } from '#src/storage/accounts/devices.ts';
+import { isUnavailable } from '#src/storage/failures.ts';
 
 export interface DeviceActivityDependencies {
   readonly database: Database;
@@ -50,19 +52,20 @@ export class DeviceActivity {
     return this.#pending.get(keyOf(userId, deviceId));
   }
 
-  /** Writes what was seen since the last time. A failure is logged: what it loses does not matter much. */
+  /** Writes what was seen since the last time. What cannot be written is logged: it does not matter much. */
   flush(): Promise<void> {
+    const { database, logger } = this.#deps;
     const sightings = [...this.#pending.values()];
     this.#pending = new Map();
     if (sightings.length === 0) return this.#writing;
     this.#writing = this.#writing.then(async () => {
-      for (let start = 0; start < sightings.length; start += BATCH) {
-        try {
-          await writeSightings(this.#deps.database, sightings.slice(start, start + BATCH));
-        } catch (err) {
-          this.#deps.logger.warn('when devices were last seen could not be written', { err });
-        }
-      }
+      for (let start = 0; start < sightings.length; start += BATCH)
+        await writeAll(
+          sightings.slice(start, start + BATCH),
+          (some) => writeSightings(database, some),
+          isUnavailable,
+          (some, err) => logger.warn('when devices were last seen could not be written', { err, devices: some.length }),
+        );
     });
     return this.#writing;
   }

@@ -5,6 +5,7 @@ import { RecentMap } from '#src/kernel/recent-map.ts';
 import type { Database } from '#src/storage/database.ts';
 import { eventsOfTxns, hasTxns } from '#src/storage/room-model/event-reads.ts';
 import type { Transaction } from './event-draft.ts';
+import { isUnavailable } from '#src/storage/failures.ts';
 
 /**
  * For how long after its start a process asks the database for transactions that it does not remember. Clients retry within
@@ -40,6 +41,7 @@ export class TransactionIds {
     this.#recall = new AnsweredBatches({
       name: 'transactions of before',
       most: RECALLED_AT_ONCE,
+      isHopeless: isUnavailable,
       work: async (keys) => {
         const found = await eventsOfTxns(database, keys);
         return (key) => found.get(key);

@@ -14,6 +14,7 @@ import {
   keepDestinationMessages,
   nextDestinationMessages,
 } from '#src/storage/federation/destination-to-device.ts';
+import { isUnavailable } from '#src/storage/failures.ts';
 
 /** Characters of what goes into one EDU, unless one message is longer. */
 const CHARACTERS_OF_EDU = 60_000;
@@ -47,6 +48,7 @@ export class ToDeviceOutbox implements EduSource, RemoteDeviceMessages {
     this.#keeping = new AnsweredBatches({
       name: 'federation to-device',
       most: KEPT_AT_ONCE,
+      isHopeless: isUnavailable,
       work: async (batch) => {
         await keepDestinationMessages(database, batch.flat(), clock.now());
         return () => undefined;
@@ -55,6 +57,7 @@ export class ToDeviceOutbox implements EduSource, RemoteDeviceMessages {
     this.#deleting = new AnsweredBatches({
       name: 'federation to-device delivered',
       most: DELETED_AT_ONCE,
+      isHopeless: isUnavailable,
       work: async (batch) => {
         await deleteDestinationMessages(database, batch.flat());
         return () => undefined;

@@ -1,6 +1,7 @@
 import { AnsweredBatches } from '#src/kernel/batches.ts';
 import type { DeliveryProgress } from '#src/services/delivery/queue/ports.ts';
 import type { Deliveries, Delivery } from '#src/storage/delivery/deliveries.ts';
+import { isUnavailable } from '#src/storage/failures.ts';
 
 const AT_ONCE = 500;
 
@@ -20,6 +21,7 @@ export class DestinationProgress implements DeliveryProgress {
     this.#saving = new AnsweredBatches({
       name: 'federation back-off',
       most: AT_ONCE,
+      isHopeless: isUnavailable,
       work: async (batch) => {
         await deliveries.saveAll([...new Map(batch.map((delivery) => [delivery.destination, delivery])).values()]);
         return () => undefined;
@@ -28,6 +30,7 @@ export class DestinationProgress implements DeliveryProgress {
     this.#forgetting = new AnsweredBatches({
       name: 'federation contact',
       most: AT_ONCE,
+      isHopeless: isUnavailable,
       work: async (batch) => {
         await deliveries.forgetAll([...new Set(batch)]);
         return () => undefined;

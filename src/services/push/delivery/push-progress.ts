@@ -4,6 +4,7 @@ import type { DeliveryProgress } from '#src/services/delivery/queue/ports.ts';
 import type { PusherRegistry } from '#src/services/push/pushers/pusher-registry.ts';
 import type { Deliveries, Delivery } from '#src/storage/delivery/deliveries.ts';
 import type { PendingPushes } from './pending-pushes.ts';
+import { isUnavailable } from '#src/storage/failures.ts';
 
 const AT_ONCE = 500;
 
@@ -26,6 +27,7 @@ export class PushProgress implements DeliveryProgress {
     this.#reads = new AnsweredBatches<string, Delivery | undefined>({
       name: 'push progress',
       most: AT_ONCE,
+      isHopeless: isUnavailable,
       async work(destinations) {
         const found = await deliveries.readAll([...new Set(destinations)]);
         const byName = new Map(found.map((delivery) => [delivery.destination, delivery]));
@@ -35,6 +37,7 @@ export class PushProgress implements DeliveryProgress {
     this.#saves = new AnsweredBatches<Delivery, void>({
       name: 'push progress',
       most: AT_ONCE,
+      isHopeless: isUnavailable,
       async work(changed) {
         // The last one of each destination counts.
         await deliveries.saveAll([...new Map(changed.map((one) => [one.destination, one])).values()]);

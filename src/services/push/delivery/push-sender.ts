@@ -1,6 +1,7 @@
 import { Batches } from '#src/kernel/batches.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Metrics } from '#src/kernel/metrics.ts';
+import { writeAll } from '#src/kernel/write-all.ts';
 import { StepBudget } from '#src/protocol/matching/step-budget.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { GatewayAnswer } from '#src/remote/push-gateway.ts';
@@ -14,6 +15,7 @@ import type { BadgeCounts } from '#src/services/push/unread/badge-counts.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
+import { isUnavailable } from '#src/storage/failures.ts';
 import { saveTold } from '#src/storage/push/pushers.ts';
 import type { GatewayHealth } from './gateway-health.ts';
 import type { PushItem } from './pending-pushes.ts';
@@ -61,13 +63,13 @@ export class PushSender {
     this.#told = new Batches({
       name: 'push counts',
       most: SAVED_AT_ONCE,
-      async work(told) {
-        try {
-          await saveTold(database, new Map(told.map(([destination, unread]) => [Number(destination), unread])));
-        } catch (err) {
-          logger.warn('counts sent to pushers could not be stored', { err });
-        }
-      },
+      work: (told) =>
+        writeAll(
+          told,
+          (some) => saveTold(database, new Map(some.map(([destination, unread]) => [Number(destination), unread]))),
+          isUnavailable,
+          (some, err) => logger.warn('counts sent to pushers could not be stored', { err, counts: some.length }),
+        ),
     });
   }
 

@@ -1,6 +1,7 @@
 import { AnsweredBatches } from '#src/kernel/batches.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type DelayRestart, restartDelayedEvents } from '#src/storage/rooms/delayed-events.ts';
+import { isUnavailable } from '#src/storage/failures.ts';
 
 const MAX_AT_ONCE = 500;
 
@@ -15,6 +16,7 @@ export class DelayRestarts {
     this.#batches = new AnsweredBatches({
       name: 'restarts of delayed events',
       most: MAX_AT_ONCE,
+      isHopeless: isUnavailable,
       work: async (batch) => {
         const restarted = await restartDelayedEvents(database, batch);
         return ({ delayId }) => restarted.has(delayId);
