@@ -29,7 +29,7 @@ import { CORS_HEADERS, isCrossOriginPath, PREFLIGHT_MAX_AGE } from './middleware
 import { LazyRequestInfo, OpenRequests } from './middleware/request-info.ts';
 import { requestRecorder } from './middleware/request-log.ts';
 import { Responder } from './middleware/responder.ts';
-import { refuseNul, type Texts } from './middleware/validation.ts';
+import type { Texts } from './middleware/validation.ts';
 import { type Operation, routerOf } from './operation.ts';
 import { QuietKoa } from './quiet-koa.ts';
 import { type ReceivedBody, receiveBody } from './received-body.ts';
@@ -289,7 +289,6 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     const params = operation.validateParams(names, segments);
     let values: Record<string, unknown> = {};
     if (operation.validateQuery !== undefined) {
-      if (exchange.search.includes('%00')) refuseNul(query(), 'query');
       const isAsserted = exchange.requester?.appservice !== undefined;
       values = operation.validateQuery(isAsserted ? withoutAsserted(query(), operation.queryNames) : query());
     }

@@ -41,7 +41,8 @@ const impliedErrors = (endpoint: Endpoint): Errcode[] => {
   if (suspended !== undefined && !isAllowed(suspended)) errors.push('M_USER_SUSPENDED');
   if (auth === 'admin') errors.push('M_FORBIDDEN');
   if (endpoint.rateLimit !== 'none') errors.push('M_LIMIT_EXCEEDED');
-  if (endpoint.params !== undefined || endpoint.query !== undefined) errors.push('M_INVALID_PARAM');
+  if (endpoint.params !== undefined || endpoint.query !== undefined || endpoint.body !== undefined)
+    errors.push('M_INVALID_PARAM');
   if (endpoint.body !== undefined) errors.push('M_NOT_JSON', 'M_BAD_JSON', 'M_TOO_LARGE');
   return errors;
 };

@@ -44,15 +44,11 @@ export interface Operation {
 }
 
 const decode = (name: string, value: string): string => {
-  let decoded: string;
   try {
-    decoded = decodeURIComponent(value);
+    return decodeURIComponent(value);
   } catch {
     throw new MatrixError('M_INVALID_PARAM', `The path parameter ${name} is not valid percent-encoded UTF-8.`);
   }
-  if (decoded.includes('\0'))
-    throw new MatrixError('M_INVALID_PARAM', `The path parameter ${name} holds a NUL character.`);
-  return decoded;
 };
 
 const paramsValidator = (

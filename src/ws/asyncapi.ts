@@ -14,7 +14,7 @@ const AUTH = 'auth';
 /** Where every message is listed, for operations to refer to. */
 const CHANNEL = '#/channels/stream';
 /** Errcodes with which every request may be answered, beside those that its method declares. */
-const IMPLIED_ERRORS = ['M_BAD_JSON', 'M_MISSING_PARAM', 'M_UNKNOWN'];
+const IMPLIED_ERRORS = ['M_BAD_JSON', 'M_INVALID_PARAM', 'M_MISSING_PARAM', 'M_UNKNOWN'];
 
 /** Schemas as plain JSON: what TypeBox keeps for the type checker falls away. */
 const plain = (schema: TSchema): Json => JSON.parse(JSON.stringify(schema)) as Json;

@@ -1,5 +1,6 @@
 import type { TSchema } from 'typebox';
 import { schemaCheck } from '#src/kernel/schema-check.ts';
+import { isOfNul } from '#src/kernel/storable-schema.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 
 const EXPECTED: Readonly<Record<string, (params: Record<string, unknown>) => string>> = {
@@ -11,7 +12,7 @@ const EXPECTED: Readonly<Record<string, (params: Record<string, unknown>) => str
 /**
  * Checks the params of a request, with the errors that the same mistake gets over HTTP.
  *
- * @returns a function that throws M_MISSING_PARAM when a member is missing and M_BAD_JSON for everything else
+ * @returns a function that throws M_MISSING_PARAM when a member is missing, M_INVALID_PARAM for a NUL in a text and M_BAD_JSON for everything else
  */
 export const paramsValidator = (schema: TSchema): ((params: unknown) => void) => {
   const check = schemaCheck(schema);
@@ -27,7 +28,7 @@ export const paramsValidator = (schema: TSchema): ((params: unknown) => void) =>
     }
     const expected = EXPECTED[error.keyword]?.(details) ?? error.message ?? 'is not valid';
     throw new MatrixError(
-      'M_BAD_JSON',
+      isOfNul(error) ? 'M_INVALID_PARAM' : 'M_BAD_JSON',
       path === '' ? `params ${expected}.` : `The member ${path} of params ${expected}.`,
     );
   };

@@ -15,6 +15,40 @@ describe('checking by a schema', () => {
     expect(check({ a: 1, b: [] }), 'the error before is not remembered').to.equal(undefined);
   });
 
+  it('allows no NUL in a text that is declared, or in a name of a map of declared values, and leaves what may be anything as it is', () => {
+    const free = Type.Object({}, { additionalProperties: true });
+    const check = schemaCheck(
+      Type.Object({
+        text: Type.Optional(Type.String()),
+        list: Type.Optional(Type.Array(Type.Union([Type.String(), Type.Null()]))),
+        byUser: Type.Optional(Type.Record(Type.String(), Type.Record(Type.String(), free))),
+        anything: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+        content: Type.Optional(free),
+      }),
+    );
+    const nul = 'a\u0000b';
+    const refused: readonly (readonly [object, string])[] = [
+      [{ text: nul }, '/text'],
+      [{ list: ['x', nul] }, '/list/1'],
+      [{ byUser: { [nul]: {} } }, '/byUser'],
+      [{ byUser: { x: { [nul]: {} } } }, '/byUser/x'],
+    ];
+    for (const [value, instancePath] of refused)
+      expect(check(value)).to.include({ instancePath, message: 'must not hold a NUL character' });
+    for (const value of [
+      { content: { [nul]: nul } },
+      { anything: { [nul]: nul } },
+      { byUser: { x: { y: { [nul]: nul } } } },
+    ])
+      expect(check(value), JSON.stringify(value)).to.equal(undefined);
+  });
+
+  it('looks at each value of a map, whatever its name is', () => {
+    const check = schemaCheck(Type.Record(Type.String(), Type.Integer()));
+    expect(check({ 'a\nb': 1, '': 2 })).to.equal(undefined);
+    expect(check({ 'a\nb': null })).to.include({ instancePath: '/a\nb', keyword: 'type' });
+  });
+
   it('is possible with every schema of an endpoint, a method and a job, though each is compiled only when it is used', () => {
     const schemas: TSchema[] = [];
     for (const { body, params, query } of ENDPOINTS) {

@@ -1,6 +1,7 @@
 import type { ErrorObject } from 'ajv';
 import { type TObject, type TSchema, type TString, type TUnsafe, Type } from 'typebox';
 import { schemaCheck } from '#src/kernel/schema-check.ts';
+import { isOfNul } from '#src/kernel/storable-schema.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 
 /** `/a/0/b~1c` as `a[0].b/c`. */
@@ -65,7 +66,8 @@ const nullRemover = ({ type, properties, required = [] }: ShapeSchema): ((value:
 /**
  * Checks JSON bodies, and leaves out optional members that are null.
  *
- * @returns a function that throws M_MISSING_PARAM when a member of the body itself is missing and M_BAD_JSON for everything else
+ * @returns a function that throws M_MISSING_PARAM when a member of the body itself is missing, M_INVALID_PARAM for a NUL in a text and M_BAD_JSON
+ *   for everything else
  */
 export const bodyValidator = (schema: TSchema): ((body: unknown) => void) => {
   const check = schemaCheck(schema);
@@ -82,7 +84,7 @@ export const bodyValidator = (schema: TSchema): ((body: unknown) => void) => {
       );
     }
     throw new MatrixError(
-      'M_BAD_JSON',
+      isOfNul(error) ? 'M_INVALID_PARAM' : 'M_BAD_JSON',
       name === '' ? `The body ${expectation(error)}.` : `The member ${name} ${expectation(error)}.`,
     );
   };
@@ -135,18 +137,6 @@ export const keepsEmpty = <T extends TSchema>(schema: T): T => Object.assign({ .
 
 /** What arrives as text: one value, or several where a key was repeated. */
 export type Texts = Readonly<Record<string, string | string[] | undefined>>;
-
-/** @throws MatrixError M_INVALID_PARAM where a name or a value holds a NUL, which the database cannot keep */
-export const refuseNul = (texts: Texts, what: 'query' | 'form'): void => {
-  for (const [name, value] of Object.entries(texts)) {
-    if (name.includes('\0') || String(value).includes('\0')) {
-      throw new MatrixError(
-        'M_INVALID_PARAM',
-        `The ${what} parameter ${name.replaceAll('\0', '')} holds a NUL character.`,
-      );
-    }
-  }
-};
 
 const firstOfEach = (texts: Texts): Record<string, unknown> =>
   Object.fromEntries(

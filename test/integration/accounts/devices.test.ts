@@ -162,7 +162,7 @@ describe('devices', () => {
   it('deletes several devices at once and passes over those that are gone', async () => {
     const { body: me } = await server.register();
     const gone = [(await server.logIn(me.user_id)).body, (await server.logIn(me.user_id)).body];
-    const devices = [...gone.map((device) => device.device_id), 'NEVERWAS', 'nul\0'];
+    const devices = [...gone.map((device) => device.device_id), 'NEVERWAS'];
     const asked = await server.request('POST', '/delete_devices', { devices }, me.access_token);
     expect(asked.status).to.equal(401);
     const auth = passwordAuth(me.user_id, PASSWORD, asked.body.session);

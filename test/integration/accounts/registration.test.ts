@@ -147,7 +147,7 @@ describe('POST /register', () => {
     });
   }
 
-  for (const character of ['!', '"', ':', '?', '\\', '@', '[', ']', '{', '}', '|', '£', 'é', '\n', "'", ' ', '\0']) {
+  for (const character of ['!', '"', ':', '?', '\\', '@', '[', ']', '{', '}', '|', '£', 'é', '\n', "'", ' ']) {
     it(`answers 400 M_INVALID_USERNAME for ${JSON.stringify(character)} in a username, before authentication`, async () => {
       const { status, body } = await server.request('POST', '/register', {
         username: `a${character}b`,

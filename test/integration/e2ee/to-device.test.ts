@@ -76,6 +76,20 @@ describe('messages to devices', function () {
     expect(await stored(bob)).to.equal(0);
   });
 
+  it('to what can be no user or no device are dropped', async () => {
+    const long = 'x'.repeat(20_000);
+    const { status } = await send({
+      [bob.userId]: { [long]: { n: 1 }, '': { n: 2 }, [bob.deviceId]: { n: 3 } },
+      [`@${long}:localhost`]: { D: { n: 4 }, '*': { n: 5 } },
+    });
+    expect(status).to.equal(200);
+    expect(await stored(bob)).to.equal(1);
+    for (const messages of [{ [bob.userId]: { 'D\u0000': {} } }, { '@a\u0000:localhost': { D: {} } }]) {
+      const { status: refused, body } = await send(messages);
+      expect([refused, body.errcode]).to.deep.equal([400, 'M_INVALID_PARAM']);
+    }
+  });
+
   it('are sent once for each transaction id, whatever its body says, also after a restart', async () => {
     await send({ [bob.userId]: { [bob.deviceId]: { n: 1 } } }, 'same');
     expect((await send({ [bob.userId]: { [bob.deviceId]: { n: 2 } } }, 'same')).status).to.equal(200);

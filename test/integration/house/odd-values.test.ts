@@ -74,6 +74,33 @@ describe('odd values', function () {
     expect((await server.must(plain, 'GET', path(plain.userId))).status_msg).to.equal('here');
   });
 
+  it('such as NUL are refused in the texts that an endpoint or a method declares, and stay what they are in the content of events', async () => {
+    const host = await server.register();
+    const room = await server.room(host);
+    const nul = 'a\u0000b';
+    const refused: readonly (readonly [method: string, path: string, body?: object])[] = [
+      ['POST', '/createRoom', { name: nul }],
+      ['POST', '/createRoom', { invite: [`@${nul}:localhost`] }],
+      ['POST', `/rooms/${room}/kick`, { user_id: '@a:localhost', reason: nul }],
+      ['POST', '/keys/query', { device_keys: { [`@${nul}:localhost`]: [] } }],
+      ['PUT', '/sendToDevice/m.x/1', { messages: { [host.userId]: { [nul]: {} } } }],
+      ['GET', `/rooms/${encodeURIComponent(nul)}/state`],
+      ['GET', `/rooms/${room}/messages?dir=b&from=${encodeURIComponent(nul)}`],
+    ];
+    for (const [method, path, body] of refused) {
+      const answer = await server.ask(host, method, path, body);
+      expect([answer.status, answer.body.errcode], path).to.deep.equal([400, 'M_INVALID_PARAM']);
+      expect(answer.body.error).to.match(/must not hold a NUL character\.$/);
+    }
+    const socket = await server.connect(host);
+    const { error } = await socket.request('leave', { room_id: room, reason: nul });
+    expect(error.errcode).to.equal('M_INVALID_PARAM');
+    await socket.end();
+    const content = { msgtype: 'm.text', body: nul, [nul]: [nul] };
+    const { event_id: id } = await server.must(host, 'PUT', `/rooms/${room}/send/m.room.message/1`, content);
+    expect((await server.must(host, 'GET', `/rooms/${room}/event/${id}`)).content).to.deep.equal(content);
+  });
+
   it('in bodies, such as NUL, half a character and texts without end, break nothing wherever a text is taken', async () => {
     const [alice, host] = [await server.register(), await server.register()];
     const room = await server.room(host);
@@ -132,5 +159,6 @@ describe('odd values', function () {
         const answer = await server.ask(alice, method, path, body);
         expect(answer.status, `${path} ${JSON.stringify(odd).slice(0, 9)}`).to.be.below(500);
       }
+    expect(server.app.lines.filter(({ message }) => message.startsWith('The database refused'))).to.deep.equal([]);
   });
 });

@@ -306,16 +306,18 @@ describe('creating rooms', function () {
     expect(await state(await server.room('alice', canonical({})), 'm.room.canonical_alias')).to.deep.equal({});
   });
 
-  it('answers 400 for a type, a state key or a type of room with NUL, and keeps it in names', async () => {
-    for (const wish of [
-      { initial_state: [{ type: 'a\0', content: {} }] },
-      { initial_state: [{ type: 'a', state_key: '\0', content: {} }] },
-      { creation_content: { type: '\0' } },
-    ]) {
+  it('answers 400 for a NUL in a name, a type, a state key or a type of room, and keeps it in the content of initial state', async () => {
+    for (const [wish, errcode] of [
+      [{ name: 'a\0b' }, 'M_INVALID_PARAM'],
+      [{ initial_state: [{ type: 'a\0', content: {} }] }, 'M_INVALID_PARAM'],
+      [{ initial_state: [{ type: 'a', state_key: '\0', content: {} }] }, 'M_INVALID_PARAM'],
+      [{ creation_content: { type: '\0' } }, 'M_BAD_JSON'],
+    ] as const) {
       const { status, body } = await server.ask('alice', 'POST', '/createRoom', wish);
-      expect([status, body.errcode]).to.deep.equal([400, 'M_BAD_JSON']);
+      expect([status, body.errcode]).to.deep.equal([400, errcode]);
     }
-    expect(await state(await server.room('alice', { name: 'a\0b' }), 'm.room.name')).to.deep.equal({ name: 'a\0b' });
+    const named = { initial_state: [{ type: 'm.room.name', content: { name: 'a\0b' } }] };
+    expect(await state(await server.room('alice', named), 'm.room.name')).to.deep.equal({ name: 'a\0b' });
   });
 
   it('leaves no creator in creation_content, also where versions have none', async () => {

@@ -182,7 +182,7 @@ describe('names of rooms, and their directory', function () {
       const cafe = await server.room('alice', { visibility: 'public', name: '東京カフェ Crème' });
       for (const term of ['カフェ', 'ｶﾌｪ', 'かふぇ', '京カ', 'creme', 'ＣＲＥＭＥ', 'ぇ c'])
         expect(ids(await search({ filter: { generic_search_term: term } })), term).to.deep.equal([cafe]);
-      for (const term of ['茶', '%', '_', '\\', '\0', '#none'])
+      for (const term of ['茶', '%', '_', '\\', '#none'])
         expect(ids(await search({ filter: { generic_search_term: term } })), term).to.deep.equal([]);
       expect(ids(await search({ filter: { generic_search_term: ' ' } }))).to.have.length(4);
       await server.must('alice', 'PUT', `/directory/list/room/${cafe}`, { visibility: 'private' });

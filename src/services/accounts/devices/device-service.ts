@@ -46,14 +46,12 @@ export class DeviceService {
   async whoIs(requester: Pick<Requester, 'userId' | 'isAdmin'>, userId: string): Promise<Device[]> {
     if (requester.userId !== userId && !requester.isAdmin)
       throw new MatrixError('M_FORBIDDEN', 'Only administrators may ask about other users.');
-    return userId.includes('\0') ? [] : this.list(userId);
+    return this.list(userId);
   }
 
   /** @throws MatrixError M_NOT_FOUND */
   async get(userId: string, deviceId: string): Promise<Device> {
-    const device = deviceId.includes('\0')
-      ? undefined
-      : await this.#deps.database.read((tx) => findDevice(tx, userId, deviceId));
+    const device = await this.#deps.database.read((tx) => findDevice(tx, userId, deviceId));
     if (device === undefined) throw noSuchDevice();
     return this.#withLatest(device);
   }
@@ -70,7 +68,7 @@ export class DeviceService {
   /** As `rename`, within a transaction. */
   async renameIn(tx: Tx, userId: string, deviceId: string, displayName: string): Promise<void> {
     checkDeviceName(displayName);
-    if (deviceId.includes('\0') || !(await renameDevice(tx, userId, deviceId, displayName))) throw noSuchDevice();
+    if (!(await renameDevice(tx, userId, deviceId, displayName))) throw noSuchDevice();
     tx.afterCommit(() => this.#deps.stream.publish({ kind: 'device_changed', userId, deviceId, change: 'renamed' }));
   }
 
@@ -103,8 +101,7 @@ export class DeviceService {
     ip: string,
   ): Promise<void> {
     const { uia, sessions } = this.#deps;
-    const possible = deviceIds.filter((deviceId) => !deviceId.includes('\0'));
-    const revoke = (): Promise<void> => sessions.revokeDevices(requester.userId, possible, 'device_deleted');
+    const revoke = (): Promise<void> => sessions.revokeDevices(requester.userId, deviceIds, 'device_deleted');
     if (requester.appservice !== undefined) return revoke();
     await uia.perform(
       {

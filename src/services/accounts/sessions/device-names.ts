@@ -3,16 +3,17 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 const MAX_DEVICE_ID = 255;
 const MAX_DISPLAY_NAME = 256;
 
+/** Whether a device can have this id. */
+export const isDeviceId = (deviceId: string): boolean =>
+  deviceId !== '' &&
+  Buffer.byteLength(deviceId) <= MAX_DEVICE_ID &&
+  !deviceId.includes('\0') &&
+  deviceId.isWellFormed();
+
 /** @throws MatrixError M_INVALID_PARAM for what cannot be the id of a device */
 export const checkDeviceId = (deviceId: string): void => {
-  if (
-    deviceId === '' ||
-    Buffer.byteLength(deviceId) > MAX_DEVICE_ID ||
-    deviceId.includes('\0') ||
-    !deviceId.isWellFormed()
-  ) {
+  if (!isDeviceId(deviceId))
     throw new MatrixError('M_INVALID_PARAM', `A device id has 1 to ${MAX_DEVICE_ID} bytes of text.`);
-  }
 };
 
 /** @throws MatrixError M_INVALID_PARAM for what cannot be shown as the name of a device */

@@ -83,7 +83,7 @@ export class UserEventRedactions implements TaskKind<RedactionParams, RedactionR
    */
   async start(actor: Actor & { readonly userId: string }, userId: string, wishes: RedactionWishes): Promise<string> {
     const { database, serverName, tasks } = this.#options;
-    if (!isUserId(userId) || userId.includes('\0'))
+    if (!isUserId(userId))
       throw new MatrixError('M_INVALID_PARAM', 'That is not a user id, such as @alice:example.org.');
     const open = await tasks.list(
       { actions: [this.action], resource: userId, statuses: ['scheduled', 'active'] },

@@ -96,7 +96,7 @@ export class ReportReview {
         state,
         resolvedBy: isChanged ? (state === 'open' ? null : actor.userId) : before.resolvedBy,
         resolvedTs: isChanged ? (state === 'open' ? null : clock.now()) : before.resolvedTs,
-        note: note?.replaceAll('\0', '') ?? before.note,
+        note: note ?? before.note,
       };
       if (!isChanged && after.note === before.note) return;
       await changeReport(tx, id, after);

@@ -113,7 +113,7 @@ export class AdminTasks {
   }
 
   async get(id: string): Promise<TaskRecord | undefined> {
-    const row = id.includes('\0') ? undefined : await findTask(this.#options.database, id);
+    const row = await findTask(this.#options.database, id);
     return row && taskRecord(row);
   }
 
@@ -141,7 +141,7 @@ export class AdminTasks {
   async cancel(actor: Actor, id: string): Promise<TaskRecord> {
     const { auditLog, clock, database } = this.#options;
     await database.write(async (tx) => {
-      const row = id.includes('\0') ? undefined : await lockTask(tx, id);
+      const row = await lockTask(tx, id);
       if (row === undefined) throw new MatrixError('M_NOT_FOUND', 'There is no such task.');
       if ((row.status !== 'scheduled' && row.status !== 'active') || row.isCancelled) return;
       if (row.status === 'scheduled') {

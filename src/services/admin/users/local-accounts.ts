@@ -33,11 +33,8 @@ export class LocalAccounts {
 
 /** @throws MatrixError M_INVALID_PARAM */
 export const assertUserId = (userId: string): void => {
-  if (!isUserId(userId) || userId.includes('\0'))
-    throw new MatrixError(
-      'M_INVALID_PARAM',
-      `${userId.replaceAll('\0', '')} is not a user id, such as @alice:example.org.`,
-    );
+  if (!isUserId(userId))
+    throw new MatrixError('M_INVALID_PARAM', `${userId} is not a user id, such as @alice:example.org.`);
 };
 
 /** Tools look for these words. */

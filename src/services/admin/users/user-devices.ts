@@ -58,9 +58,8 @@ export class UserDevices {
   async delete(actor: Actor, userId: string, deviceIds: readonly string[]): Promise<void> {
     const { auditLog, database, sessions, localAccounts } = this.#options;
     await localAccounts.account(userId);
-    const possible = deviceIds.filter((deviceId) => !deviceId.includes('\0'));
     await database.write(async (tx) => {
-      const deleted = await sessions.revokeDevicesIn(tx, userId, possible, 'device_deleted');
+      const deleted = await sessions.revokeDevicesIn(tx, userId, deviceIds, 'device_deleted');
       if (deleted.length === 0) return;
       await auditLog.record(tx, actor, {
         action: 'device.delete',

@@ -1,9 +1,10 @@
+import { isDeviceId } from '#src/services/accounts/sessions/device-names.ts';
 import { deviceless, type SendingClient } from '#src/services/accounts/sessions/requester.ts';
 import type { ShadowBanned } from '#src/services/accounts/moderation/shadow-bans.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { domainOf } from '#src/protocol/identifiers/server-name.ts';
+import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { isWellFormedJson, type JsonObject } from '#src/protocol/json/json-value.ts';
 import { shardOfName } from '#src/protocol/wire/position.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
@@ -89,7 +90,7 @@ export class ToDeviceService {
       // Those of the shadow-banned reach their own devices only.
       const isBanned = shadowBans?.has(sender.userId) === true;
       const users = Object.entries(messages).filter(
-        ([userId]) => domainOf(userId) !== undefined && (!isBanned || userId === sender.userId),
+        ([userId]) => isUserId(userId) && (!isBanned || userId === sender.userId),
       );
       const remoteUsers = users.filter(([userId]) => !isLocal(userId));
       if (remoteUsers.length > 0) await remote.send(sender.userId, type, Object.fromEntries(remoteUsers), key);
@@ -128,12 +129,14 @@ export class ToDeviceService {
   }
 
   /**
-   * Puts messages into the inboxes of devices of this server.
+   * Puts messages into the inboxes of devices of this server. Those for what can be no user or no device are left out: no row of theirs may fail the
+   * batch in which others are written.
    *
    * @param transaction written in the same commit, so that it is carried out once
    */
-  async deliver(sender: string, type: string, messages: DeviceMessages, transaction?: string): Promise<void> {
+  async deliver(sender: string, type: string, given: DeviceMessages, transaction?: string): Promise<void> {
     const { database, clock, writer, inboxes } = this.#options;
+    const messages = deliverable(given);
     const toAll = Object.entries(messages).filter(([, devices]) => Object.hasOwn(devices, ALL_DEVICES));
     const known =
       toAll.length === 0
@@ -188,6 +191,15 @@ const keyOf = (sender: DeviceMessageSender, type: string, txnId: string): string
     scope: `sendToDevice ${type}`,
     txnId,
   });
+
+const deliverable = (messages: DeviceMessages): DeviceMessages =>
+  Object.fromEntries(
+    Object.entries(messages).flatMap(([userId, devices]) => {
+      if (!isUserId(userId)) return [];
+      const named = Object.entries(devices).filter(([deviceId]) => isDeviceId(deviceId));
+      return [[userId, Object.fromEntries(named)] as const];
+    }),
+  );
 
 const check = (messages: DeviceMessages): void => {
   let count = 0;

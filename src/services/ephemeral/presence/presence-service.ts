@@ -263,5 +263,4 @@ const assertStatus = (statusMsg: string): void => {
   if (statusMsg.length > MAX_STATUS_LENGTH)
     throw new MatrixError('M_INVALID_PARAM', `status_msg has at most ${MAX_STATUS_LENGTH} characters.`);
   if (!statusMsg.isWellFormed()) throw new MatrixError('M_INVALID_PARAM', 'status_msg holds half of a surrogate pair.');
-  if (statusMsg.includes('\0')) throw new MatrixError('M_INVALID_PARAM', 'status_msg holds a NUL character.');
 };

@@ -63,10 +63,8 @@ export class EduReception {
 const messagesIn = (given: JsonObject): DeviceMessages =>
   Object.fromEntries(
     Object.entries(given).flatMap(([userId, devices]) => {
-      if (!isJsonObject(devices) || userId.includes('\0')) return [];
-      const messages = Object.entries(devices).filter(
-        (entry): entry is [string, JsonObject] => isJsonObject(entry[1]) && !entry[0].includes('\0'),
-      );
+      if (!isJsonObject(devices)) return [];
+      const messages = Object.entries(devices).filter((entry): entry is [string, JsonObject] => isJsonObject(entry[1]));
       return [[userId, Object.fromEntries(messages)] as const];
     }),
   );

@@ -45,7 +45,7 @@ export class UserDirectory {
   ): Promise<{ readonly users: readonly DirectoryUser[]; readonly isLimited: boolean }> {
     const { database, enabled, entries, follower, policy, searchAllUsers } = this.#options;
     const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
-    const terms = nameTerms(query.term.slice(0, MAX_TERM_LENGTH).replaceAll('\0', ''));
+    const terms = nameTerms(query.term.slice(0, MAX_TERM_LENGTH));
     const [first] = terms;
     if (!enabled || first === undefined) return { users: [], isLimited: false };
     await Promise.all([entries.catchUp(), follower.reached(PATIENCE_MS)]);

@@ -44,12 +44,12 @@ export class DelayedEventList {
 
   /** @throws MatrixError M_INVALID_PARAM */
   async page(userId: string, { status, delayIds, from }: DelayedListRequest): Promise<DelayedEventPage> {
-    const ids = delayIds?.filter((id) => !id.includes('\0'));
     const place = from === undefined ? undefined : placeOf(from);
     if (place !== undefined && place.status !== (status ?? 'scheduled')) throw invalidFrom();
-    const query = { userId, delayIds: ids, after: place, limit: this.#pageSize };
+    const query = { userId, delayIds, after: place, limit: this.#pageSize };
     const wantsScheduled = status !== 'finalised';
-    const wantsFinalised = status === 'finalised' || (status === undefined && ids !== undefined && from === undefined);
+    const wantsFinalised =
+      status === 'finalised' || (status === undefined && delayIds !== undefined && from === undefined);
     const [scheduled, finalised] = await Promise.all([
       wantsScheduled ? scheduledDelayedEvents(this.#database, query) : undefined,
       wantsFinalised ? finalisedDelayedEvents(this.#database, query) : undefined,

@@ -87,8 +87,6 @@ export class DelayedEventService {
     this.#assertDelay(request);
     if (!isRoomId(request.roomId))
       throw new MatrixError('M_INVALID_PARAM', `${request.roomId} is not a valid room ID.`);
-    if (request.stateKey?.includes('\0') === true)
-      throw new MatrixError('M_BAD_JSON', 'The state_key holds a NUL character.');
     const { content, roomId, stateKey, type } = request;
     assertContent({ type, stateKey, content }, { serverName, roomId });
     const { userId } = sender;
@@ -204,7 +202,6 @@ export class DelayedEventService {
 
   /** A user's delayed event, over or not. @throws MatrixError M_NOT_FOUND */
   async one(userId: string, delayId: string): Promise<DelayedEventRecord> {
-    if (delayId.includes('\0')) throw notFound();
     return this.#existing(delayId, userId);
   }
 

@@ -97,8 +97,7 @@ export class ReportService {
         roomId: report.roomId ?? null,
         eventId: report.eventId ?? null,
         userId: report.userId ?? null,
-        // PostgreSQL's text holds no NUL.
-        reason: report.reason?.replaceAll('\0', '').slice(0, MAX_REASON) ?? null,
+        reason: report.reason?.slice(0, MAX_REASON) ?? null,
         score: report.score ?? null,
         createdTs: clock.now(),
       }),

@@ -60,7 +60,10 @@ describe('halves of characters, which no UTF-8 can express and many clients cann
     await send('m.direct_to_device', message('3', { type: HALF }));
     for (const sender of ['@\ud800:p.test', '@a\0b:p.test', `@${'x'.repeat(300)}:p.test`, 'pat:p.test', ':p.test', ''])
       await send('m.direct_to_device', message(`4 ${sender}`, { sender }));
+    const odd = { '@alice:a.test': { 'D\0': {}, [`D${'x'.repeat(20_000)}`]: {} }, '@a\0b:a.test': { '*': {}, D: {} } };
+    await send('m.direct_to_device', message('odd', { messages: odd }));
     await send('m.direct_to_device', message('5'));
+    expect(a.lines.filter(({ message }) => message.startsWith('The database refused'))).to.deep.equal([]);
     await send('m.presence', { push: [{ user_id: PAT, presence: 'online', status_msg: HALF }] });
     const { presence, to_device: messages } = await told('GET', '/sync?timeout=0');
     expect(messages.events).to.deep.equal([{ sender: PAT, type: 'm.good', content: { body: '5' } }]);

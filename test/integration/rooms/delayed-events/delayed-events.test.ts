@@ -357,7 +357,7 @@ describe('delayed events', function () {
         expect(await codes({ delay_ms: delay, content })).to.equal('400 M_BAD_JSON');
       expect(await codes({ delay_ms: 1_000, content: 'text' })).to.equal('400 M_BAD_JSON');
       expect(await codes({ delay_ms: 1_000, content, state_key: 7 })).to.equal('400 M_BAD_JSON');
-      expect(await codes({ delay_ms: 1_000, content, state_key: 'a\0b' })).to.equal('400 M_BAD_JSON');
+      expect(await codes({ delay_ms: 1_000, content, state_key: 'a\0b' })).to.equal('400 M_INVALID_PARAM');
       expect(await codes({ delay_ms: 1_000, content: { body: 'x'.repeat(70_000) } })).to.equal('413 M_TOO_LARGE');
       expect(await codes({ delay_ms: 86_400_001, content })).to.equal('403 M_FORBIDDEN');
       const nowhere = await server.ask('alice', 'PUT', `${UNSTABLE}/rooms/nowhere/delayed_event/m.x/1`, {
