@@ -27,7 +27,7 @@ import { composeFederationInbound } from './slices/federation-inbound.ts';
 import { composeFederationJoins } from './slices/federation-joins.ts';
 import { composeFederationOutbound } from './slices/federation-outbound.ts';
 import { composeFederationOutbox } from './slices/federation-outbox.ts';
-import { composeJobs } from './slices/jobs.ts';
+import { composeJobs, FOLLOW_UPS } from './slices/jobs.ts';
 import { composeListeners } from './slices/listeners.ts';
 import { composeMail } from './slices/mail.ts';
 import { composeMeasures } from './slices/measures.ts';
@@ -89,7 +89,7 @@ export const composeServices = (ground: Ground) =>
     .add(composeRoomModel)
     .add(composeClassification)
     .add(composeEventStream)
-    .add(composeEvents)
+    .add((below) => composeEvents(below, FOLLOW_UPS))
     .add(composeFederationHistory)
     .add(composeReading)
     .add(composeSearch)

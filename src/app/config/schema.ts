@@ -1,5 +1,6 @@
 import Type, { type Static, type TSchema, type TUnsafe } from 'typebox';
 import { LANGUAGES } from '#src/kernel/language.ts';
+import { ROOM_VERSIONS } from '#src/protocol/room-versions/room-versions.ts';
 import { CALLBACKS } from '#src/services/policy/callbacks/callback.ts';
 import { YOUNG_ACTIONS } from '#src/services/policy/rules/young-accounts.ts';
 import type { SchemaNode } from './schema-walk.ts';
@@ -288,7 +289,7 @@ const configSchema = section({
     unknown_server: limit,
   }),
   room: section({
-    default_version: oneOf('1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11', '12'),
+    default_version: oneOf(...ROOM_VERSIONS.keys()),
     publication: oneOf('all', 'admins', 'none'),
     max_sticky_events: count,
     max_aliases: count,

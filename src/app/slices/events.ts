@@ -9,11 +9,6 @@ import { PolicyApi } from '#src/remote/federation/policy-api.ts';
 import { PolicyServers } from '#src/services/events/policy/policy-servers.ts';
 import { ReceivedChecks } from '#src/services/events/policy/received-checks.ts';
 import { EventService } from '#src/services/events/stream/event-service.ts';
-import { devicesFollowUp } from '#src/services/federation/edus/device-list-edus.ts';
-import { mediaFollowUp } from '#src/services/media/media-references.ts';
-import { guestsFollowUp } from '#src/services/rooms/membership/guest-access.ts';
-import { successionFollowUp } from '#src/services/rooms/succession/room-succession.ts';
-import { invitesByAddressFollowUp } from '#src/services/rooms/third-party-invites/invite-redemption.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { ServerFiles } from '../ground/server-files.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -36,17 +31,10 @@ export interface Events {
   readonly merger: StateMerger;
 }
 
-/** The reactions to events. */
-const FOLLOW_UPS: readonly FollowUp[] = [
-  guestsFollowUp,
-  invitesByAddressFollowUp,
-  successionFollowUp,
-  mediaFollowUp,
-  devicesFollowUp,
-];
-
+/** @param followUps what jobs events make necessary */
 export function composeEvents(
   below: Platform & ServerFiles & Servers & Commit & Policy & RoomModel & Classification & EventStreaming,
+  followUps: readonly FollowUp[],
 ): Slice<Events> {
   const { config, clock, database, random, classifier, signingKeys } = below;
   const { interner, loader, rooms, states, stream, writer } = below;
@@ -63,7 +51,7 @@ export function composeEvents(
     policies,
     clock,
     random,
-    followUps: FOLLOW_UPS,
+    followUps,
     classifier,
     signer: { serverName: config.serverName, signingKey: signingKeys[0] },
     maxStickyEvents: config.room.maxStickyEvents,

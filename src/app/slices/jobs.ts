@@ -9,6 +9,12 @@ import {
 } from '#src/jobs/definitions.ts';
 import type { JobDefinition, JobHandler } from '#src/jobs/job-definition.ts';
 import { JobQueues } from '#src/jobs/job-queues.ts';
+import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
+import { devicesFollowUp } from '#src/services/federation/edus/device-list-edus.ts';
+import { mediaFollowUp } from '#src/services/media/media-references.ts';
+import { guestsFollowUp } from '#src/services/rooms/membership/guest-access.ts';
+import { successionFollowUp } from '#src/services/rooms/succession/room-succession.ts';
+import { invitesByAddressFollowUp } from '#src/services/rooms/third-party-invites/invite-redemption.ts';
 import { OutboxRelay } from '#src/services/delivery/outbox/outbox-relay.ts';
 import { carryProfileHandler } from '#src/workers/carry-profile.ts';
 import { cleanMediaHandler } from '#src/workers/clean-media.ts';
@@ -89,6 +95,15 @@ type Workers = Pick<UserData, 'accountData'> &
   Pick<Search, 'searchIndex'> &
   Pick<Rooms, 'relatedRedactions' | 'roomSuccession' | 'roomUpgrade'> &
   ThirdPartyInviting;
+
+/** What computes the jobs that events make necessary, written with the events. */
+export const FOLLOW_UPS: readonly FollowUp[] = [
+  guestsFollowUp,
+  invitesByAddressFollowUp,
+  successionFollowUp,
+  mediaFollowUp,
+  devicesFollowUp,
+];
 
 /** The handler of each job, one per line. */
 export const handlersOf = (below: Workers): readonly JobHandler[] => [
