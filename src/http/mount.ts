@@ -3,7 +3,7 @@ import type Koa from 'koa';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { assertMayCall } from '#src/services/accounts/sessions/access-rules.ts';
-import { limiterOf } from '#src/protocol/errors/limit-exceeded.ts';
+import { limitExceeded, limiterOf } from '#src/protocol/errors/limit-exceeded.ts';
 import { limitedRequests } from '#src/services/accounts/sessions/admission.ts';
 import { BytesInFlight, type BytesHeld, DEFAULT_BYTES_IN_FLIGHT } from '#src/kernel/bytes-in-flight.ts';
 import { Deadlines } from '#src/kernel/deadlines.ts';
@@ -213,13 +213,10 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
 
   const serve = async (ctx: Koa.Context, exchange: Exchange): Promise<unknown> => {
     if (running > limits.maxConcurrentRequests) {
-      throw new MatrixError(
-        'M_LIMIT_EXCEEDED',
+      throw limitExceeded(
+        'concurrent_requests',
+        1_000,
         'This server is running as many requests as it can: try again shortly.',
-        {
-          retry_after_ms: 1_000,
-          'org.tsudoi.limiter': 'concurrent_requests',
-        },
       );
     }
     const match = router.match(ctx.method === 'HEAD' ? 'GET' : ctx.method, exchange.path);

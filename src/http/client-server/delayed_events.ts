@@ -1,6 +1,5 @@
 import { Type } from 'typebox';
 import { READS } from '#src/services/accounts/sessions/access-rules.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { DelayedEventList, DelayedEventPage } from '#src/services/rooms/delayed-events/delayed-event-list.ts';
 import { DELAYED_ACTIONS, type DelayedEventService } from '#src/services/rooms/delayed-events/delayed-event-service.ts';
@@ -112,12 +111,6 @@ export const delayedEventsEndpoints = [
     errcodes: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_JSON', 'M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ delayedEvents }: Services, { requester, params: { roomId, eventType: type, txnId }, query, body }) {
       const ts = requester.appservice === undefined ? undefined : query.ts;
-      const stickyDurationMs = stickyDurationOf(query);
-      if (stickyDurationMs !== undefined && body.state_key !== undefined)
-        throw new MatrixError(
-          'M_INVALID_PARAM',
-          'State events cannot be sticky: leave out state_key, or the sticky duration.',
-        );
       const delayId = await delayedEvents.schedule(requester, {
         roomId,
         type,
@@ -125,7 +118,7 @@ export const delayedEventsEndpoints = [
         content: body.content as JsonObject,
         delayMs: body.delay_ms,
         ts,
-        stickyDurationMs,
+        stickyDurationMs: stickyDurationOf(query),
         txnId,
         isOlderForm: false,
       });

@@ -84,6 +84,11 @@ export class DelayedEventService {
    */
   async schedule(sender: Reader & SendingClient, request: DelayedEventRequest): Promise<string> {
     const { clock, database, maxScheduled, random, schedule, serverName } = this.#options;
+    if (request.stickyDurationMs !== undefined && request.stateKey !== undefined)
+      throw new MatrixError(
+        'M_INVALID_PARAM',
+        'State events cannot be sticky: leave out state_key, or the sticky duration.',
+      );
     this.#assertDelay(request);
     if (!isRoomId(request.roomId))
       throw new MatrixError('M_INVALID_PARAM', `${request.roomId} is not a valid room ID.`);

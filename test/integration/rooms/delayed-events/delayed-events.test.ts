@@ -467,6 +467,8 @@ describe('delayed events', function () {
       { query: '?org.matrix.msc4354.sticky_duration_ms=-1' },
     );
     expect(long.body.errcode).to.equal('M_INVALID_PARAM');
+    const state = await schedule('alice', { delay_ms: 1, content: {}, state_key: '' }, { query: `?${sticky}` });
+    expect([state.status, state.body.errcode]).to.deep.equal([400, 'M_INVALID_PARAM']);
   });
 
   it('lets guests do with memberships no more than they may do at once', async () => {
