@@ -1,7 +1,10 @@
+/** It returns nothing, not even a promise, which a plain `void` would allow: nobody waits for it, so it must be done when it returns. */
+export type Listener<T> = (value: T) => void | undefined;
+
 /** The listening side of a signal. */
 export interface Subscribable<T> {
   /** @returns stops listening */
-  subscribe(listener: (value: T) => void): () => void;
+  subscribe(listener: Listener<T>): () => void;
 }
 
 /**
@@ -9,9 +12,9 @@ export interface Subscribable<T> {
  * error is thrown on to the emitter.
  */
 export class Signal<T> implements Subscribable<T> {
-  readonly #listeners = new Set<(value: T) => void>();
+  readonly #listeners = new Set<Listener<T>>();
 
-  subscribe(listener: (value: T) => void): () => void {
+  subscribe(listener: Listener<T>): () => void {
     this.#listeners.add(listener);
     return () => {
       this.#listeners.delete(listener);

@@ -112,6 +112,7 @@ export class Connection implements StreamSink, Beating {
     this.#hub.authenticated(this);
     this.#stream = new SyncStream(deps.services, this, requester, start, deps.drainSignal);
     this.#sayPresent(requester);
+    // What is begun for a socket ends with it.
     void this.#stream.open();
     // A session that ended since its token was looked at was not known to be ours: it is looked at once more.
     void this.#recheck();
@@ -219,6 +220,7 @@ export class Connection implements StreamSink, Beating {
     this.#socket.ping();
     if (this.#requester === undefined) return;
     this.#sayPresent(this.#requester);
+    // It closes the connection or does nothing.
     void this.#recheck();
   }
 
@@ -299,6 +301,7 @@ export class Connection implements StreamSink, Beating {
     else if (frame.method === 'auth')
       void (this.#requester === undefined ? this.#authenticate(frame) : this.#renew(frame, this.#requester));
     else if (this.#requester === undefined || frame.id === undefined) this.close('badAuth');
+    // It answers whatever happens; a client that gets no answer repeats its request.
     else void this.#serve(frame, frame.id, this.#requester);
   }
 

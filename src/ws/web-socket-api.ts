@@ -131,6 +131,7 @@ export class WebSocketApi implements ConnectionHub {
     }
     const token = BEARER.exec(request.headers.authorization ?? '')?.[1];
     if (token === undefined) this.#accept(request, socket, head, undefined);
+    // It accepts the socket or closes it.
     else void this.#acceptKnown(request, socket, head, token);
   };
 

@@ -82,8 +82,10 @@ export function composePrivacy(
   });
   let cleaning: Timer | undefined;
   // What it did not get to is left to the next check or the next process.
-  const clean = (): void =>
+  const clean = (): void => {
+    // A kill leaves the rest of them to the next start.
     void files.clean().catch((err: unknown) => logger.warn('old archives of users could not be deleted', { err }));
+  };
   const userErasure = new UserErasure({
     database,
     interner,

@@ -144,6 +144,7 @@ export function composeServers(below: Platform & ServerFiles & Outbound): Slice<
     },
     async start() {
       await outages.start(backoff);
+      // A sweep that a kill ends is made again, whole.
       sweeping = timers.every(SWEEP_MS, () => void sweep());
     },
     idle: () => outages.idle(),

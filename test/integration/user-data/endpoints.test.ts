@@ -318,7 +318,7 @@ describe('user data over HTTP', () => {
     it('shows who types until they stop or time is up, and tells each change once', async () => {
       const typing = (): { users: readonly string[]; at: number } => world.services.typing.typingIn(room.nid);
       let told = 0;
-      world.services.typing.changed.subscribe(() => (told += 1));
+      world.services.typing.changed.subscribe(() => void (told += 1));
       const before = typing().at;
       await fine('PUT', path(ALICE), { typing: true, timeout: 10_000 });
       await fine('PUT', path(ALICE), { typing: true, timeout: 10_000 });
@@ -552,7 +552,7 @@ describe('user data over HTTP', () => {
     });
     it('adds, places, changes and removes rules, and tells of it', async () => {
       const told: string[] = [];
-      const stop = world.services.accountData.changed.subscribe(({ type }) => told.push(type));
+      const stop = world.services.accountData.changed.subscribe(({ type }) => void told.push(type));
       await fine('PUT', rule('content', 'one'), { pattern: 'one', actions: ['notify'] });
       await fine('PUT', `${rule('content', 'two')}?after=one`, { pattern: 'two', actions: [] });
       const { content } = await fine('GET', '/pushrules/global/');

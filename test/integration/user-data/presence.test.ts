@@ -12,7 +12,7 @@ describe('presence', () => {
   beforeEach(async () => {
     world = await World.begin();
     told.length = 0;
-    world.services.presence.changed.subscribe(({ userId }) => told.push(userId));
+    world.services.presence.changed.subscribe(({ userId }) => void told.push(userId));
   });
   afterEach(() => world.end());
 

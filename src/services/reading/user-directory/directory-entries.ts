@@ -57,7 +57,9 @@ export class DirectoryEntries {
     accountStream.on('changed', ({ userId, changes: { deactivated, isGuest } }) => {
       if (deactivated !== undefined || isGuest !== undefined) this.#outdated.add(userId);
     });
-    profiles.changed.subscribe(({ userId }) => this.#outdated.add(userId));
+    profiles.changed.subscribe(({ userId }) => {
+      this.#outdated.add(userId);
+    });
   }
 
   /** Follows events: which rooms are public, and which remote users are in them. */

@@ -114,7 +114,9 @@ export class StateGrowth {
     };
     const growth = assertFits(room);
     if (growth > 0) takeTokens(this.#rateLimiter, BUCKET, adder, growth);
-    return (head) => void assertFits(head);
+    return (head) => {
+      assertFits(head);
+    };
   }
 }
 

@@ -179,7 +179,7 @@ describe('registrations of application services', () => {
 
   it('come into force together or not at all, and say what changed', async () => {
     const told: RegistrationsChanged[] = [];
-    appservices.changed.subscribe((change) => told.push(change));
+    appservices.changed.subscribe((change) => void told.push(change));
     await load(registrationOf('irc'), registrationOf('xmpp'));
     await load(registrationOf('irc'), registrationOf('xmpp'));
     await refusal(registrationOf('irc', { url: 'http://localhost' }), 'a: [');
