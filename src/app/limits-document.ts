@@ -268,6 +268,17 @@ const FIXED: readonly (readonly [string, string, string])[] = [
     'the others come with the next ones',
   ],
   ['events that relate to a redacted one and are redacted with it', '1000, the newest', 'the others stay'],
+  [
+    'relations that one answer of /relations looks at',
+    '4000',
+    'less than was asked for, with a token from which to continue',
+  ],
+  [
+    'relations to one event, and to all of an answer, from times in which its reader was away, that are summed up for them',
+    '1000, 4000: the newest',
+    'earlier ones are not counted',
+  ],
+  ['edits of a message that are looked at for a valid one', '20, the newest; 100 of an answer', 'it has none'],
   ['the key of an annotation', '1024 bytes', '400 `M_BAD_JSON`'],
   ['users of one /keys/query, and devices of each', '10000, 1000', '413 `M_TOO_LARGE`'],
   ['nesting of JSON', '256', '400 `M_BAD_JSON`'],

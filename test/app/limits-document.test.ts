@@ -45,6 +45,11 @@ const TOLD: readonly (readonly [file: string, constant: string, told: string])[]
   ['services/e2ee/device-keys/key-query.ts', 'MAX_USERS = 10_000', '/keys/query, and devices of each | 10000, 1000'],
   ['services/admin/tasks/admin-tasks.ts', 'MAX_OPEN = 1_000', 'that are not done | 1000'],
   ['remote/federation/request-admission.ts', 'MAX_WAITING = 8_192', 'wait for their turn | 8192'],
+  ['services/reading/relations/relations.ts', 'MAX_SCANNED = 4_000', '/relations looks at | 4000'],
+  ['services/reading/relations/bundled-aggregations.ts', 'MAX_JUDGED_OF_EVENT = 1_000', 'for them | 1000, 4000: the'],
+  ['services/reading/relations/bundled-aggregations.ts', 'MAX_JUDGED = 4_000', 'for them | 1000, 4000: the newest'],
+  ['services/reading/relations/bundled-aggregations.ts', 'MAX_EDITS = 20', '20, the newest; 100 of an answer'],
+  ['services/reading/relations/bundled-aggregations.ts', 'MAX_EDITS_OF_ANSWER = 100', '20, the newest; 100 of an'],
   ['protocol/content/content-rules.ts', 'MAX_ANNOTATION_KEY = 1_024', 'key of an annotation | 1024 bytes'],
   ['remote/push-gateway.ts', 'MAX_BODY_BYTES = 65_536', 'push gateways, captchas and moderation tools | 64 KiB'],
 ];

@@ -102,6 +102,7 @@ const IDS_BY_NID = sql(
   'event_ids_by_nid',
   'select nid, event_id from events where room = $1 and nid = any($2::bigint[])',
 );
+const STATES_OF = sql('event_states', 'select nid, state from events where room = $1 and nid = any($2::bigint[])');
 const STATE_KEYS_BY_ID = sql(
   'event_state_keys_by_id',
   `select event_id, nid, skey from events where room = $1 and event_id = any($2::bytea[])
@@ -240,6 +241,13 @@ export const idsByNid = (
   room: number,
   nids: readonly number[],
 ): Promise<{ nid: number; event_id: Buffer }[]> => database.query(IDS_BY_NID, [room, nids]);
+
+/** The ids of the states before events. */
+export const statesOfEvents = (
+  database: Database,
+  room: number,
+  nids: readonly number[],
+): Promise<{ nid: number; state: number }[]> => database.query(STATES_OF, [room, nids]);
 
 /** The position of an event. */
 export interface EventPosition {

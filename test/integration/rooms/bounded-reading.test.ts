@@ -115,6 +115,30 @@ describe('reading what is mostly for others', function () {
     expect(all).to.deep.equal([space, secret, ...children, last]);
   });
 
+  it('looks at a bounded number of edits of a message for a valid one', async () => {
+    const roomId = await server.room('alice');
+    const edits = async (invalid: number): Promise<string> => {
+      const target = await server.say('alice', roomId, 'target');
+      const edit = (originServerTs: number, more: object): Json => ({
+        type: 'm.room.message',
+        sender: '@alice:test',
+        originServerTs,
+        content: { msgtype: 'm.text', body: '*', 'm.relates_to': { rel_type: 'm.replace', event_id: target }, ...more },
+      });
+      await server.services.events.sendAll((await server.services.rooms.byId(roomId))!, [
+        edit(1, { 'm.new_content': { msgtype: 'm.text', body: 'edited' } }),
+        ...Array.from({ length: invalid }, (_, index) => edit(2 + index, {})),
+      ]);
+      return `/rooms/${roomId}/event/${encodeURIComponent(target)}`;
+    };
+    const [few, many] = [await edits(5), await edits(200)];
+    await server.restart();
+    expect((await server.must('alice', 'GET', few)).unsigned['m.relations']).to.have.property('m.replace');
+    let event: Json;
+    expect(await statements(async () => (event = await server.must('alice', 'GET', many)))).to.be.below(30);
+    expect(event.unsigned).not.to.have.property('m.relations');
+  });
+
   describe('is for a reaction', () => {
     const ALICE = '@alice:test';
     const annotation = (eventId: string, key: string): Json => ({
@@ -185,6 +209,97 @@ describe('reading what is mostly for others', function () {
       expect((await ask('x'.repeat(1_024))).status).to.equal(200);
       const { status, body } = await ask('é'.repeat(513));
       expect([status, body.errcode]).to.deep.equal([400, 'M_BAD_JSON']);
+    });
+  });
+
+  describe('is for who was away', () => {
+    const ALICE = '@alice:test';
+    const LARGE = 'x'.repeat(20_000);
+    const hidden = [{ type: 'm.room.history_visibility', content: { history_visibility: 'joined' } }];
+    const reply = (root: string, body: string): Json => ({
+      type: 'm.room.message',
+      sender: ALICE,
+      content: { msgtype: 'm.text', body, 'm.relates_to': { rel_type: 'm.thread', event_id: root } },
+    });
+    /** A room in which carol sees a root and its first reply, and is away during `count` more. */
+    const scene = async (count: number, body: string): Promise<{ roomId: string; root: string; first: string }> => {
+      const roomId = await server.room('alice', { preset: 'public_chat', initial_state: hidden });
+      await server.join('carol', roomId);
+      const root = await server.say('carol', roomId, 'root');
+      const { events, rooms } = server.services;
+      const room = (await rooms.byId(roomId))!;
+      const [first] = await events.sendAll(room, [reply(root, 'first')]);
+      await server.must('carol', 'POST', `/rooms/${roomId}/leave`, {});
+      for (let sent = 0; sent < count; sent += 100)
+        await events.sendAll(
+          room,
+          Array.from({ length: 100 }, () => reply(root, body)),
+        );
+      await server.join('carol', roomId);
+      return { roomId, root, first: first!.eventId };
+    };
+    /** Bytes of the texts that are loaded meanwhile. */
+    const bytesLoaded = async (work: () => Promise<void>): Promise<number> => {
+      const { loader } = server.services;
+      const load = loader.load.bind(loader);
+      let bytes = 0;
+      loader.load = async (places) => {
+        const loaded = await load(places);
+        for (const { json } of loaded.values()) bytes += json.length;
+        return loaded;
+      };
+      try {
+        await work();
+      } finally {
+        Reflect.deleteProperty(loader, 'load');
+      }
+      return bytes;
+    };
+
+    it('no text of what they may not see, where a thread is summed up for them', async () => {
+      const { roomId, root } = await scene(600, LARGE);
+      await server.restart();
+      let event: Json;
+      const bytes = await bytesLoaded(async () => {
+        event = await server.must('carol', 'GET', `/rooms/${roomId}/event/${encodeURIComponent(root)}`);
+      });
+      const { count, latest_event: latest } = event.unsigned['m.relations']['m.thread'];
+      expect([count, latest.content.body]).to.deep.equal([1, 'first']);
+      expect(bytes).to.be.below(3 * LARGE.length);
+    });
+
+    it('no text of what they may not see, where threads are listed for them', async () => {
+      const { roomId, root } = await scene(600, LARGE);
+      await server.restart();
+      let page: Json;
+      const bytes = await bytesLoaded(async () => {
+        page = await server.must('carol', 'GET', `/v1/rooms/${roomId}/threads`);
+      });
+      expect(page.chunk.map((event: Json) => event.event_id)).to.deep.equal([root]);
+      // The latest reply, which is not for them, is looked at.
+      expect(bytes).to.be.below(4 * LARGE.length);
+    });
+
+    it('a bounded number of relations, without their texts, and a token by which they come to the others', async () => {
+      const { roomId, root, first } = await scene(4_200, 'away');
+      await server.restart();
+      await server.say('alice', roomId, 'warm');
+      const found: string[] = [];
+      let pages = 0;
+      for (let from = ''; ;) {
+        let page: Json;
+        const path = `/v1/rooms/${roomId}/relations/${encodeURIComponent(root)}?limit=1${from}`;
+        const cost = await statements(async () => {
+          page = await server.must('carol', 'GET', path);
+        });
+        expect(cost).to.be.below(40);
+        found.push(...page.chunk.map((event: Json) => event.event_id));
+        pages += 1;
+        if (page.next_batch === undefined) break;
+        from = `&from=${encodeURIComponent(page.next_batch)}`;
+      }
+      expect(found).to.deep.equal([first]);
+      expect(pages).to.equal(2);
     });
   });
 });

@@ -44,6 +44,15 @@ interface Draft {
 
 /** References that are bundled with an event, the first ones; all of them are read as relations. */
 const MAX_REFERENCES = 1_000;
+/**
+ * Relations to one event, and to all events of an answer, of which the state at each is asked whether its reader may see it, the newest ones;
+ * earlier ones are not counted. They are of times in which the reader was away.
+ */
+const MAX_JUDGED_OF_EVENT = 1_000;
+const MAX_JUDGED = 4_000;
+/** Edits of an event, the newest ones, that are looked at for a valid one, and those of all events of an answer beside their newest. */
+const MAX_EDITS = 20;
+const MAX_EDITS_OF_ANSWER = 100;
 /** Events that are read at once. */
 const READ_AT_ONCE = 128;
 
@@ -53,7 +62,7 @@ const NOBODY: ReadonlySet<string> = new Set();
 export interface AggregationsOptions {
   readonly index: RelationIndex;
   readonly loader: EventLoader;
-  readonly visibility: Pick<EventVisibility, 'seesAll' | 'visibleTo'>;
+  readonly visibility: Pick<EventVisibility, 'seen' | 'visibleTo'>;
   readonly clock: Clock;
   readonly ignoredUsers: IgnoredUsers;
   /** Bytes of edits and latest replies after which the events of a page get no more of them: those are read as relations. */
@@ -212,13 +221,15 @@ export class Aggregations implements BundledAggregations {
         all.filter((one) => !isIgnored(one, ignored) && one.relType !== REL.annotation),
       ]),
     );
-    if (seesAll(room, userId, heard.values()) || this.#options.visibility.seesAll(room, userId)) return heard;
-    const all = [...heard.values()].flat();
-    const loaded = await this.#options.loader.load(all.map(({ nid }) => ({ room, nid })));
-    const visible = new Set(
-      (await this.#options.visibility.visibleTo(room, userId, [...loaded.values()])).map(({ event }) => event.nid),
+    if (seesAll(room, userId, heard.values())) return heard;
+    // Texts are not read for this: there may be any number of events, as large as events may be.
+    const seen = await this.#options.visibility.seen(
+      room,
+      userId,
+      Array.from(heard.values(), (some) => some.toReversed()),
+      { ofGroup: MAX_JUDGED_OF_EVENT, ofAll: MAX_JUDGED },
     );
-    return new Map([...heard].map(([nid, some]) => [nid, some.filter((one) => visible.has(one.nid))]));
+    return new Map([...heard].map(([nid, some]) => [nid, some.filter((one) => seen.has(one.nid))]));
   }
 
   /** The events at these places, in few statements, until there are too many bytes of them. */
@@ -258,11 +269,13 @@ export class Aggregations implements BundledAggregations {
     const first = choices.flatMap(({ replies, edits }) => [replies.at(-1) ?? [], edits[0] ?? []].flat());
     const { loaded, isCut } = await this.#firstBytes(first.map(({ nid }) => ({ room, nid })));
     const drafts: Draft[] = [];
+    let looked = 0;
     for (const { event, replies, references, edits } of choices) {
       let edit: StoredEvent | undefined;
       const [newest] = edits;
       const isBeyond = isCut && newest !== undefined && !loaded.has(newest.nid);
-      for (const { nid } of isBeyond ? [] : edits) {
+      for (const { nid } of isBeyond ? [] : edits.slice(0, MAX_EDITS)) {
+        if (!loaded.has(nid) && (looked += 1) > MAX_EDITS_OF_ANSWER) break;
         const candidate = loaded.get(nid) ?? (await loader.one(room, nid));
         if (candidate === undefined || !isReplacement(candidate)) continue;
         edit = candidate;

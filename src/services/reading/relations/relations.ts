@@ -21,6 +21,10 @@ const READ_AT_ONCE = 128;
 /** How many indirect relations are gathered at most. */
 const MAX_GATHERED = 20_000;
 
+/** How many relations one answer looks at, for the reader or not, and how many of them together, without their texts. */
+const MAX_SCANNED = 4_000;
+const SCANNED_AT_ONCE = 1_000;
+
 export interface RelationsQuery {
   readonly relType?: string | undefined;
   readonly eventType?: string | undefined;
@@ -38,6 +42,12 @@ export interface RelationsPage {
   readonly previous: string | undefined;
   /** How deep relations of relations were followed; undefined when they were not. */
   readonly depth: number | undefined;
+}
+
+/** Events of a page, and the place after which the next one continues, if there is more. */
+interface Visible {
+  readonly events: readonly VisibleEvent[];
+  readonly last: Pick<RelatedEvent, 'topo' | 'nid'> | undefined;
 }
 
 /** The events that relate to an event. Client-Server API, "Relationships API". */
@@ -88,14 +98,13 @@ export class Relations {
     );
     if (dir === 'b') related.reverse();
     const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
-    const { events, rest } = await this.#visible(room, reader.userId, related, limit);
-    const last = events.at(-1)?.event;
+    const { events, last } = await this.#visible(room, reader.userId, related, limit);
     return {
       chunk: await this.#writer.write(room, reader, events),
       next:
-        rest && last !== undefined
-          ? encodeRoomToken({ topo: last.topo, nid: dir === 'b' ? last.nid : last.nid + 1 })
-          : undefined,
+        last === undefined
+          ? undefined
+          : encodeRoomToken({ topo: last.topo, nid: dir === 'b' ? last.nid : last.nid + 1 }),
       previous: from,
       depth: query.recurse ? DEPTH : undefined,
     };
@@ -115,8 +124,9 @@ export class Relations {
     let frontier = query.recurse ? [...found.values()] : [];
     for (let depth = 0; depth < DEPTH && frontier.length > 0 && found.size < MAX_GATHERED; depth++) {
       const next: RelatedEvent[] = [];
-      for (const some of (await this.#index.all(frontier.map((one) => ({ room, event: one })))).values()) {
-        for (const one of some) {
+      for (let at = 0; at < frontier.length && found.size < MAX_GATHERED; at += READ_AT_ONCE) {
+        const targets = frontier.slice(at, at + READ_AT_ONCE).map((one) => ({ room, event: one }));
+        for (const one of [...(await this.#index.all(targets)).values()].flat()) {
           if (found.has(one.nid) || one.nid === event.nid || !matches(one)) continue;
           found.set(one.nid, one);
           next.push(one);
@@ -127,27 +137,29 @@ export class Relations {
     return [...found.values()].sort(byPlace);
   }
 
-  /** The first of them that the user may see, `limit` or as many as a page may hold, and whether there is more. */
-  async #visible(
-    room: Room,
-    userId: string,
-    related: readonly RelatedEvent[],
-    limit: number,
-  ): Promise<{ readonly events: readonly VisibleEvent[]; readonly rest: boolean }> {
+  /** The first of them that the user may see, `limit` or as many as a page may hold or looks at, and whether there is more. */
+  async #visible(room: Room, userId: string, related: readonly RelatedEvent[], limit: number): Promise<Visible> {
     const events: VisibleEvent[] = [];
-    const batch = Math.min(limit + 1, READ_AT_ONCE);
+    const looked = related.slice(0, MAX_SCANNED);
     let bytes = 0;
-    for (let at = 0; at < related.length; at += batch) {
-      const slice = related.slice(at, at + batch);
-      const loaded = await this.#loader.load(slice.map(({ nid }) => ({ room, nid })));
-      const present = slice.flatMap(({ nid }) => loaded.get(nid) ?? []);
-      for (const one of await this.#visibility.visibleTo(room, userId, present)) {
-        if (events.length >= limit || bytes >= this.#maxBytes) return { events, rest: true };
-        events.push(one);
-        bytes += one.event.json.length;
+    for (let at = 0; at < looked.length; at += SCANNED_AT_ONCE) {
+      const part = looked.slice(at, at + SCANNED_AT_ONCE);
+      const seen = await this.#visibility.seen(room, userId, [part], { ofGroup: Infinity, ofAll: Infinity });
+      const shown = part.filter(({ nid }) => seen.has(nid));
+      while (shown.length > 0) {
+        if (bytes >= this.#maxBytes) return { events, last: events.at(-1)?.event };
+        // One more than fit, to know that there is one.
+        const places = shown.splice(0, Math.min(READ_AT_ONCE, limit - events.length + 1));
+        const loaded = await this.#loader.load(places.map(({ nid }) => ({ room, nid })));
+        const present = places.flatMap(({ nid }) => loaded.get(nid) ?? []);
+        for (const one of await this.#visibility.visibleTo(room, userId, present)) {
+          if (events.length >= limit || bytes >= this.#maxBytes) return { events, last: events.at(-1)?.event };
+          events.push(one);
+          bytes += one.event.json.length;
+        }
       }
     }
-    return { events, rest: false };
+    return { events, last: looked.length < related.length ? looked.at(-1) : undefined };
   }
 }
 

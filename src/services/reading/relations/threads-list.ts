@@ -22,6 +22,12 @@ const BATCH = 100;
 /** Threads that one answer looks at; less than that and a batch beyond. */
 const MAX_SCANNED = 300;
 
+/** Replies of one thread, and of those that are looked at together, of which the state at each is asked whether the reader may see it: the newest. */
+const MAX_REPLIES_JUDGED = 1_000;
+const MAX_JUDGED = 4_000;
+
+const NO_ROOTS: ReadonlySet<number> = new Set();
+
 type ThreadRecord = Awaited<ReturnType<typeof threadsOf>>[number];
 
 interface ThreadRoot {
@@ -147,31 +153,53 @@ export class ThreadsList {
     const visible = new Map(
       (await this.#visibility.visibleTo(room, userId, [...loaded.values()])).map((one) => [one.event.nid, one]),
     );
-    const roots: ThreadRoot[] = [];
-    for (const record of records) {
-      const { root, nid } = record;
-      const one = visible.get(root);
-      // What relates to another event itself is no root of a thread.
-      if (one === undefined || one.event.relation !== undefined) continue;
-      const latest = visible.get(nid)?.event;
-      const isShown = latest !== undefined && !isIgnored(latest, ignored);
-      if (isShown || (await this.#hasVisibleReply(room, userId, one.event, ignored)))
-        roots.push({ one, record, bytes: one.event.json.length + (latest?.json.length ?? 0) });
-    }
-    return roots;
+    // What relates to another event itself is no root of a thread.
+    const shown = records.flatMap((record) => {
+      const one = visible.get(record.root);
+      return one === undefined || one.event.relation !== undefined ? [] : [{ record, one }];
+    });
+    const isLatestShown = ({ record }: (typeof shown)[number]): boolean => {
+      const latest = visible.get(record.nid)?.event;
+      return latest !== undefined && !isIgnored(latest, ignored);
+    };
+    const earlier = await this.#withEarlierReply(
+      room,
+      userId,
+      shown.filter((one) => !isLatestShown(one)).map(({ one }) => one.event),
+      ignored,
+    );
+    return shown
+      .filter((one) => isLatestShown(one) || earlier.has(one.record.root))
+      .map(({ record, one }) => ({
+        one,
+        record,
+        bytes: one.event.json.length + (visible.get(record.nid)?.event.json.length ?? 0),
+      }));
   }
 
-  /** The latest reply is not for everybody who may see earlier ones: those who were away meanwhile. */
-  async #hasVisibleReply(
+  /**
+   * The latest reply is not for everybody who may see earlier ones: those who were away meanwhile.
+   *
+   * @returns the positions of those of the roots that have a reply for the reader
+   */
+  async #withEarlierReply(
     room: Room,
     userId: string,
-    root: StoredEvent,
+    roots: readonly StoredEvent[],
     ignored: ReadonlySet<string>,
-  ): Promise<boolean> {
-    const replies = (await this.#index.of(room, root)).filter(
-      (one) => one.relType === REL.thread && !isIgnored(one, ignored),
+  ): Promise<ReadonlySet<number>> {
+    if (roots.length === 0) return NO_ROOTS;
+    const related = await this.#index.all(roots.map((event) => ({ room, event })));
+    const replies = [...related].map(([root, all]) => ({
+      root,
+      some: all.filter((one) => one.relType === REL.thread && !isIgnored(one, ignored)).toReversed(),
+    }));
+    const seen = await this.#visibility.seen(
+      room,
+      userId,
+      replies.map(({ some }) => some),
+      { ofGroup: MAX_REPLIES_JUDGED, ofAll: MAX_JUDGED },
     );
-    const loaded = await this.#loader.load(replies.map(({ nid }) => ({ room, nid })));
-    return (await this.#visibility.visibleTo(room, userId, [...loaded.values()])).length > 0;
+    return new Set(replies.filter(({ some }) => some.some(({ nid }) => seen.has(nid))).map(({ root }) => root));
   }
 }

@@ -16,6 +16,9 @@ import { MembershipPast } from './membership-past.ts';
 
 const VISIBILITY = 'm.room.history_visibility';
 const MEMBER = 'm.room.member';
+/** Events of which the states are asked for at once, and states, or events with their texts, that are read at once. */
+const OUTLINES_AT_ONCE = 1_000;
+const TEXTS_AT_ONCE = 128;
 
 /** An event that a user may see, with their membership at the event, changes by the event itself included (`unsigned.membership`). */
 export interface VisibleEvent {
@@ -25,6 +28,21 @@ export interface VisibleEvent {
   readonly hidesPrevious?: boolean;
   /** It is reduced for this user: the text for others must not be used. */
   readonly isReduced?: boolean;
+}
+
+/** What is known of an event without its text. */
+export interface EventOutline {
+  readonly nid: number;
+  readonly type: string;
+  readonly isState: boolean;
+}
+
+/** What decides whether a user may see an event, but for what the event itself changes. */
+interface Standing {
+  /** Both in the state before the event. */
+  readonly visibility: HistoryVisibility;
+  readonly membership: Membership | undefined;
+  readonly joinedLater: boolean;
 }
 
 /** Whether a user was in the room at a position. */
@@ -166,20 +184,99 @@ export class EventVisibility {
   }
 
   async #visible(room: Room, userId: string, events: readonly StoredEvent[]): Promise<VisibleEvent[]> {
-    const member = room.member(userId);
-    const periods = member === undefined ? undefined : await this.#past.of(room, member);
-    const sharedUntil =
-      member !== undefined && alwaysShared(room) ? await this.#past.joinedUntil(room, member) : -Infinity;
+    const membershipAt = await this.#positions(room, userId);
     const verdicts: (VisibleEvent | undefined)[] = [];
     const open: { readonly event: StoredEvent; readonly index: number }[] = [];
     for (const [index, event] of events.entries()) {
-      const membership = event.nid > 0 ? periods?.at(event.nid) : undefined;
-      if (membership === 'join' || (membership !== undefined && event.nid < sharedUntil))
-        verdicts[index] = { event, membership };
-      else open.push({ event, index });
+      const membership = membershipAt(event.nid);
+      if (membership === undefined) open.push({ event, index });
+      else verdicts[index] = { event, membership };
     }
     if (open.length > 0) await this.#judge(room, userId, open, verdicts);
     return verdicts.filter((verdict) => verdict !== undefined);
+  }
+
+  /** A user's membership at positions that they see by it alone; undefined where the state at the event decides. */
+  async #positions(room: Room, userId: string): Promise<(position: number) => Membership | undefined> {
+    const member = room.member(userId);
+    if (member === undefined) return () => undefined;
+    const periods = await this.#past.of(room, member);
+    const sharedUntil = alwaysShared(room) ? await this.#past.joinedUntil(room, member) : -Infinity;
+    return (position) => {
+      const membership = position > 0 ? periods.at(position) : undefined;
+      return membership === 'join' || position < sharedUntil ? membership : undefined;
+    };
+  }
+
+  /**
+   * Which of these events a user may see, by the same rules, without reading what is in them.
+   *
+   * @param groups events, those first that are wanted most
+   * @param most how many of each group, and of all, are looked at where the state at the event decides; the others are not seen
+   */
+  async seen(
+    room: Room,
+    userId: string,
+    groups: readonly (readonly EventOutline[])[],
+    most: { readonly ofGroup: number; readonly ofAll: number },
+  ): Promise<ReadonlySet<number>> {
+    const member = room.member(userId);
+    const isSure =
+      this.seesAll(room, userId) ||
+      (member?.membership === 'join' && groups.every((group) => group.every(({ nid }) => nid >= member.since)));
+    const membershipAt = isSure ? () => 'join' as const : await this.#positions(room, userId);
+    const seen = new Set<number>();
+    const unsure: EventOutline[][] = [];
+    for (const group of groups) {
+      const open: EventOutline[] = [];
+      for (const event of group) {
+        // What the room does not have yet is being published.
+        if (event.nid > room.lastPosition) continue;
+        if (membershipAt(event.nid) !== undefined) seen.add(event.nid);
+        else if (open.length < most.ofGroup) open.push(event);
+      }
+      if (open.length > 0) unsure.push(open);
+    }
+    const share = Math.max(1, Math.floor(most.ofAll / Math.max(1, unsure.length)));
+    const open = unsure.flatMap((group) => group.slice(0, share)).slice(0, most.ofAll);
+    for (let at = 0; at < open.length; at += OUTLINES_AT_ONCE) {
+      // One part after the other: no more is in memory than one of them.
+      // oxlint-disable-next-line eslint/no-await-in-loop
+      for (const nid of await this.#seenByState(room, userId, open.slice(at, at + OUTLINES_AT_ONCE))) seen.add(nid);
+    }
+    return seen;
+  }
+
+  async #seenByState(room: Room, userId: string, open: readonly EventOutline[]): Promise<readonly number[]> {
+    const seen: number[] = [];
+    // What changes the membership or the visibility itself is judged by what it says.
+    const decides = ({ isState, type }: EventOutline): boolean => isState && (type === MEMBER || type === VISIBILITY);
+    const changes = open.filter(decides);
+    const others = changes.length === 0 ? open : open.filter((event) => !decides(event));
+    for (let at = 0; at < changes.length; at += TEXTS_AT_ONCE) {
+      const places = changes.slice(at, at + TEXTS_AT_ONCE).map(({ nid }) => ({ room, nid }));
+      // oxlint-disable-next-line eslint/no-await-in-loop
+      const loaded = await this.#loader.load(places);
+      // oxlint-disable-next-line eslint/no-await-in-loop
+      for (const { event } of await this.#visible(room, userId, [...loaded.values()])) seen.push(event.nid);
+    }
+    if (others.length === 0) return seen;
+    const sticky = await this.#stickyOf(room, userId);
+    const places = await this.#loader.statesOf(
+      room,
+      others.map(({ nid }) => nid),
+    );
+    const groups = [...Map.groupBy(places, ({ state }) => state).values()];
+    for (let at = 0; at < groups.length; at += TEXTS_AT_ONCE) {
+      const events = groups.slice(at, at + TEXTS_AT_ONCE).flat();
+      // oxlint-disable-next-line eslint/no-await-in-loop
+      const standings = await this.#standings(room, userId, events);
+      for (const [index, { nid }] of events.entries()) {
+        const standing = standings[index];
+        if ((standing !== undefined && mayUserSee(standing)) || sticky?.ttl({ nid }) !== undefined) seen.push(nid);
+      }
+    }
+    return seen;
   }
 
   /** Whether a user is sure to see every event of a room, without a look at any of them. */
@@ -198,6 +295,35 @@ export class EventVisibility {
     open: readonly { readonly event: StoredEvent; readonly index: number }[],
     verdicts: (VisibleEvent | undefined)[],
   ): Promise<void> {
+    const events = open.map(({ event }) => event);
+    const standings = await this.#standings(room, userId, events);
+    const sticky = events.some((event) => event.stickyDuration !== undefined)
+      ? await this.#stickyOf(room, userId)
+      : undefined;
+    for (const [i, { event, index }] of open.entries()) {
+      const standing = standings[i];
+      if (standing === undefined) continue;
+      const { membership } = standing;
+      const isOwn = isOwnMember(event, userId);
+      const membershipAfter = isOwn ? membershipIn(event.content) : undefined;
+      const sees = mayUserSee({
+        ...standing,
+        visibilityAfter:
+          event.type === VISIBILITY && event.stateKey === '' ? parseHistoryVisibility(event.content) : undefined,
+        membershipAfter,
+      });
+      // A user sees their own leave: without it their client would not learn of it.
+      if (sees || sticky?.ttl(event) !== undefined || (isOwn && membership !== undefined))
+        verdicts[index] = { event, membership: membershipAfter ?? membership ?? 'leave' };
+    }
+  }
+
+  /** What the states before events say of the room's visibility, and of a user's membership, in the same order. */
+  async #standings(
+    room: Room,
+    userId: string,
+    events: readonly { readonly nid: number; readonly state: number }[],
+  ): Promise<readonly Standing[]> {
     const member = room.member(userId);
     const joinedUntil = member === undefined ? 0 : await this.#past.joinedUntil(room, member);
     const names = await this.#interner.find({
@@ -210,14 +336,14 @@ export class EventVisibility {
     const memberKey = member === undefined ? undefined : names.peekStateKey(MEMBER, userId);
     const chains = await this.#chainsAt(
       room,
-      open.map(({ event }) => event.state),
+      events.map(({ state }) => state),
     );
-    const places = open.map(({ event }) => {
-      const chain = chains.get(event.state);
+    const places = events.map(({ nid: position, state }) => {
+      const chain = chains.get(state);
       const visibility = visibilityKey === undefined ? undefined : chain?.get(visibilityKey);
       const own = memberKey === undefined ? undefined : chain?.get(memberKey);
       // An event that came back out of an archive may stand in a later state than its own, which is gone.
-      const isLater = (nid: number | undefined): boolean => event.nid > 0 && nid !== undefined && nid > event.nid;
+      const isLater = (nid: number | undefined): boolean => position > 0 && nid !== undefined && nid > position;
       return {
         visibility,
         isVisibilityLater: isLater(visibility),
@@ -226,36 +352,20 @@ export class EventVisibility {
     });
     const nids = new Set(places.flatMap((place) => [place.visibility ?? [], place.member ?? []].flat()));
     const loaded = await this.#loader.load([...nids].map((nid) => ({ room, nid })));
-    const sticky = await this.#stickyFor(
-      room,
-      userId,
-      open.map(({ event }) => event),
-    );
     const at = (nid: number | undefined): StoredEvent | undefined => (nid === undefined ? undefined : loaded.get(nid));
-    for (const [i, { event, index }] of open.entries()) {
-      const before = at(places[i]?.member);
-      const membership = before === undefined ? undefined : membershipIn(before.content);
-      const isOwn = isOwnMember(event, userId);
-      const membershipAfter = isOwn ? membershipIn(event.content) : undefined;
-      const sees = mayUserSee({
-        visibility:
-          places[i]?.isVisibilityLater === true ? 'joined' : parseHistoryVisibility(at(places[i]?.visibility)?.content),
-        membership,
-        joinedLater: event.nid < joinedUntil,
-        visibilityAfter:
-          event.type === VISIBILITY && event.stateKey === '' ? parseHistoryVisibility(event.content) : undefined,
-        membershipAfter,
-      });
-      // A user sees their own leave: without it their client would not learn of it.
-      if (sees || sticky?.ttl(event) !== undefined || (isOwn && membership !== undefined))
-        verdicts[index] = { event, membership: membershipAfter ?? membership ?? 'leave' };
-    }
+    return places.map(({ visibility, isVisibilityLater, member: own }, index) => {
+      const before = at(own);
+      return {
+        visibility: isVisibilityLater ? 'joined' : parseHistoryVisibility(at(visibility)?.content),
+        membership: before === undefined ? undefined : membershipIn(before.content),
+        joinedLater: (events[index]?.nid ?? Infinity) < joinedUntil,
+      };
+    });
   }
 
   /** "Any joined user or server is authorised to see sticky events for the duration they remain sticky." MSC4354. */
-  async #stickyFor(room: Room, userId: string, events: readonly StoredEvent[]): Promise<StickyView | undefined> {
-    if (!room.isJoined(userId) || events.every((event) => event.stickyDuration === undefined)) return undefined;
-    return (await this.#sticky?.forRooms([room]))?.get(room.nid);
+  async #stickyOf(room: Room, userId: string): Promise<StickyView | undefined> {
+    return room.isJoined(userId) ? (await this.#sticky?.forRooms([room]))?.get(room.nid) : undefined;
   }
 
   async #chainsAt(room: Room, ids: readonly number[]): Promise<Map<number, StateChain>> {

@@ -7,6 +7,7 @@ import {
   eventsByNid,
   eventsByNidUpTo,
   positionsById,
+  statesOfEvents,
 } from '#src/storage/room-model/event-reads.ts';
 import { eventIdBytes, eventIdText } from './event-ids.ts';
 import { type EventRoom, type EventStanding, StoredEvent } from './stored-event.ts';
@@ -95,6 +96,21 @@ export class EventLoader {
     if (cut < 0) return { events, complete: rooms.length };
     for (const [nid, event] of await this.load(rooms[0] ?? [])) events.set(nid, event);
     return { events, complete: 1 };
+  }
+
+  /** The ids of the states before events of a room, without the events' texts; what does not exist is left out. One statement at most. */
+  async statesOf(
+    room: EventRoom,
+    nids: readonly number[],
+  ): Promise<readonly { readonly nid: number; readonly state: number }[]> {
+    const found: { readonly nid: number; readonly state: number }[] = [];
+    const missing: number[] = [];
+    for (const nid of nids) {
+      const known = this.#cache.get(nid);
+      if (known === undefined) missing.push(nid);
+      else found.push({ nid, state: known.state });
+    }
+    return missing.length === 0 ? found : [...found, ...(await statesOfEvents(this.#database, room.nid, missing))];
   }
 
   /** One event by position. */
