@@ -307,6 +307,35 @@ export const turnsOfTheLoop: readonly Attack[] = [
         ]);
     },
   ),
+  attack(
+    'turn.reactions',
+    'users react to an event to which they have reacted hundreds of times',
+    { expects: ['200'] },
+    async (scene) => {
+      const { crowd, users, room } = scene;
+      const path = `${V3}/rooms/${part(room)}/send`;
+      const message = { msgtype: 'm.text', body: 'x' };
+      const { event_id } = await crowd.json<{ event_id: string }>(
+        'PUT',
+        `${path}/m.room.message/reacted`,
+        users[0]!.token,
+        message,
+      );
+      // Keys are as long as they may be, and the rest of the event is too.
+      const reaction = (key: string): object => ({
+        filling: 'x'.repeat(50_000),
+        'm.relates_to': { rel_type: 'm.annotation', event_id, key: key.padEnd(1_024, 'x') },
+      });
+      await Promise.all(
+        users.map(async ({ token }) => {
+          for (let index = 0; index < 100; index += 1)
+            await crowd.json('PUT', `${path}/m.reaction/before${index}`, token, reaction(`before${index}`));
+        }),
+      );
+      return (field) =>
+        field.everyone((_, round) => ['PUT', `${path}/m.reaction/r${round}`, reaction(`round${round}`)], 8);
+    },
+  ),
   attack('turn.sliding', 'users hold many sliding connections with many lists', { expects: ['200'] }, () => {
     const list = { ranges: [[0, 99]], timeline_limit: 50, required_state: [['*', '*']] };
     const lists = Object.fromEntries(Array.from({ length: 50 }, (_, index) => [`l${index}`, list]));

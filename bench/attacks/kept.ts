@@ -1,8 +1,10 @@
 import { requestText } from '../load/http.ts';
 import type { Person } from '../load/people.ts';
-import { accountData, type Asked, attack, type Attack, part, USERS, V3 } from './battlefield.ts';
+import { accountData, type Asked, attack, type Attack, part, type Scene, USERS, V3 } from './battlefield.ts';
 
 const LARGE = 'x'.repeat(900_000);
+/** Nearly as much as an event may have. */
+const LARGE_TEXT = 'x'.repeat(60_000);
 
 /** What users make the server keep. */
 export const kept: readonly Attack[] = [
@@ -175,6 +177,40 @@ const backup = (round: number, count = 500): object => ({
   },
 });
 
+/**
+ * Threads in a room of which nobody sees what came while they were away. The users see each root and its first reply, and are away for as
+ * many more as are wanted.
+ */
+const threadsWhileAway = async (
+  { crowd, users, victim }: Scene,
+  threads: number,
+  replies: number,
+  body = LARGE_TEXT,
+): Promise<readonly { readonly room: string; readonly eventId: string }[]> => {
+  const room = await crowd.createRoom(victim, {
+    initial_state: [{ type: 'm.room.history_visibility', state_key: '', content: { history_visibility: 'joined' } }],
+  });
+  await crowd.joinAll(users, room);
+  let sent = 0;
+  const say = async (text: string, root?: string): Promise<string> => {
+    const path = `${V3}/rooms/${part(room)}/send/m.room.message/t${(sent += 1)}`;
+    const relation = root === undefined ? {} : { 'm.relates_to': { rel_type: 'm.thread', event_id: root } };
+    const content = { msgtype: 'm.text', body: text, ...relation };
+    return (await crowd.json<{ event_id: string }>('PUT', path, victim.token, content)).event_id;
+  };
+  const roots: string[] = [];
+  for (let index = 0; index < threads; index += 1) {
+    const root = await say('root');
+    await say('first', root);
+    roots.push(root);
+  }
+  const leave = `${V3}/rooms/${part(room)}/leave`;
+  await Promise.all(users.map(({ token }) => crowd.json('POST', leave, token, {})));
+  for (const root of roots) for (let index = 0; index < replies; index += 1) await say(body, root);
+  await crowd.joinAll(users, room);
+  return roots.map((eventId) => ({ room, eventId }));
+};
+
 /** What takes long to find. */
 export const pages: readonly Attack[] = [
   attack(
@@ -198,6 +234,36 @@ export const pages: readonly Attack[] = [
       }
       await crowd.joinAll(users, room);
       return (field) => field.everyone(() => ['GET', `/_matrix/client/v1/rooms/${part(room)}/threads?limit=1`], 4);
+    },
+  ),
+  attack(
+    'pages.bundles',
+    'users read the root of a thread that grew while they were away',
+    { expects: ['200'] },
+    async (scene) => {
+      const [root] = await threadsWhileAway(scene, 1, 200);
+      return (field) =>
+        field.everyone(() => ['GET', `${V3}/rooms/${part(root!.room)}/event/${part(root!.eventId)}`], 4);
+    },
+  ),
+  attack(
+    'pages.threadsAway',
+    'users list threads that grew while they were away',
+    { expects: ['200'] },
+    async (scene) => {
+      const [root] = await threadsWhileAway(scene, 40, 5);
+      return (field) =>
+        field.everyone(() => ['GET', `/_matrix/client/v1/rooms/${part(root!.room)}/threads?limit=100`], 4);
+    },
+  ),
+  attack(
+    'pages.relations',
+    'users page through a thread of which they see nearly nothing',
+    { expects: ['200'] },
+    async (scene) => {
+      const [root] = await threadsWhileAway(scene, 1, 400, 'x');
+      const path = `/_matrix/client/v1/rooms/${part(root!.room)}/relations/${part(root!.eventId)}?limit=1`;
+      return (field) => field.everyone(() => ['GET', path], 4);
     },
   ),
   attack(
