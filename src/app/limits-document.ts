@@ -269,11 +269,6 @@ const FIXED: readonly (readonly [string, string, string])[] = [
   ],
   ['events that relate to a redacted one and are redacted with it', '1000, the newest', 'the others stay'],
   [
-    'relations to one event that are known, and those that are read for one answer',
-    '20000, the newest; 100000',
-    'earlier ones are not counted or listed, and further events are shown without what relates to them',
-  ],
-  [
     'relations that one answer of /relations looks at',
     '4000',
     'less than was asked for, with a token from which to continue',
@@ -305,9 +300,9 @@ const FIXED: readonly (readonly [string, string, string])[] = [
     '429 `M_LIMIT_EXCEEDED`',
   ],
   [
-    'time in one turn of the event loop in which requests begin',
+    'time in one turn of the event loop in which requests begin, and go on with what takes long',
     '8 ms; `tsudoi_turns_waiting`',
-    'they wait for the next turn; users take turns, and who asked for little goes first',
+    'they wait for the next turn; users take turns, and those go first who asked for little, and who took no more than 3, 30 or 150 ms of it of late (50 ms a second are forgotten)',
   ],
   [
     'time that those who asked for much leave free between two pieces of work, as long as others are served',

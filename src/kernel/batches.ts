@@ -1,4 +1,4 @@
-import { doing, Work } from './work.ts';
+import { doing, timeForMore, Work } from './work.ts';
 import { writeAll } from './write-all.ts';
 
 export interface BatchesOptions<T> {
@@ -105,9 +105,13 @@ export class AnsweredBatches<T, R> {
     });
   }
 
-  ask(item: T): Promise<R> {
-    return new Promise((resolve, reject) => {
+  async ask(item: T): Promise<R> {
+    const answer = await new Promise<R>((resolve, reject) => {
       this.#batches.add({ item, resolve, reject });
     });
+    // All of a batch resume at once.
+    const turn = timeForMore();
+    if (turn !== undefined) await turn;
+    return answer;
   }
 }

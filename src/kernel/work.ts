@@ -114,8 +114,16 @@ export const countAnswer = (rows: number): Work | undefined => {
 };
 
 /** The same where work may wait before it resumes. @returns for what, if for anything */
-export const databaseAnswered = (rows: number): Promise<void> | undefined => {
-  const work = countAnswer(rows);
+export const databaseAnswered = (rows: number): Promise<void> | undefined => resumed(countAnswer(rows));
+
+/**
+ * To be called before what takes a millisecond or more, where much may resume at once: all that waited for the same load, say.
+ *
+ * @returns what to wait for, unless there is time in this turn of the event loop
+ */
+export const timeForMore = (): Promise<void> | undefined => resumed(current.getStore());
+
+const resumed = (work: Work | undefined): Promise<void> | undefined => {
   const waiting = work?.resume?.();
   return work === undefined ? undefined : waiting?.then(() => trail.mark(work.name));
 };

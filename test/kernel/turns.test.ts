@@ -166,6 +166,45 @@ describe('turns of the event loop', () => {
     expect(began).to.deep.equal(['light', 'a', 'b', 'c']);
     expect(rests).to.have.length(2);
   });
+  it('go first to those who took little time of late, whatever it was estimated that they took', async () => {
+    for (let n = 0; n < 6; n += 1) {
+      void ask('slow', 10, 0);
+      void ask('quick', 0.1, 0);
+      while (turns.waiting > 0 || !loop.isIdle) await loop.turn();
+    }
+    began = [];
+    void ask('first', 10, 0);
+    void ask('slow', 1, 0);
+    void ask('quick', 1, 0);
+    while (turns.waiting > 0) await loop.turn();
+    expect(began).to.deep.equal(['first', 'quick', 'slow']);
+    // What they took is forgotten after a while.
+    clock.spend(10_000);
+    began = [];
+    void ask('first', 10, 0);
+    void ask('slow', 1, 0);
+    void ask('quick', 1, 0);
+    while (turns.waiting > 0) await loop.turn();
+    expect(began).to.deep.equal(['first', 'slow', 'quick']);
+  });
+  it('count the time of each of those who resume in the same moment for the one who took it', async () => {
+    let open = (): void => {};
+    const load = new Promise<void>((resolve) => (open = resolve));
+    const loaded = async (party: string, ms: number): Promise<void> => {
+      await load;
+      const waiting = turns.resume({ party, rank: 0 });
+      if (waiting !== undefined) await waiting;
+      clock.spend(ms);
+    };
+    const all = [loaded('quick', 0.1), loaded('slow', 5), loaded('other', 0.1)];
+    open();
+    await Promise.all(all);
+    while (!loop.isIdle) await loop.turn();
+    void ask('first', 10, 0);
+    for (const party of ['slow', 'other', 'quick']) void ask(party, 0.1, 0);
+    while (turns.waiting > 0) await loop.turn();
+    expect(began).to.deep.equal(['first', 'other', 'quick', 'slow']);
+  });
   it('are refused to whoever has too many waiting already', async () => {
     turns = make({ maxWaiting: 10 });
     void ask('first', 10);

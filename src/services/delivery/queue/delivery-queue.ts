@@ -1,6 +1,5 @@
 import { Ongoing } from '#src/kernel/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { EarliestTimer } from '#src/kernel/earliest-timer.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Metrics } from '#src/kernel/metrics.ts';
 import type { Random } from '#src/kernel/random.ts';
@@ -92,14 +91,12 @@ export class DeliveryQueue<Item> {
   readonly #stop = new AbortController();
   readonly #batches: Counter;
   readonly #givenUp: Counter;
-  /** One timer waits for all. */
-  readonly #due: EarliestTimer;
+  #timer: { readonly timer: Timer; readonly at: number } | undefined;
   #isClosed = false;
 
   constructor(options: DeliveryQueueOptions<Item>) {
     this.#options = options;
-    const { clock, metrics, name, timers } = options;
-    this.#due = new EarliestTimer(clock, timers, () => this.#wakeDue());
+    const { metrics, name } = options;
     this.#batches = metrics.counter('tsudoi_delivery_batches_total', 'batches that were sent', ['queue', 'outcome']);
     this.#givenUp = metrics.counter('tsudoi_delivery_given_up_total', 'items that a destination always refused', [
       'queue',
@@ -175,7 +172,7 @@ export class DeliveryQueue<Item> {
   async close(graceMs: number): Promise<void> {
     this.#gatherNoLonger();
     this.#isClosed = true;
-    this.#due.cancel();
+    this.#timer?.timer.cancel();
     const timer = this.#options.timers.after(graceMs, () => this.#stop.abort());
     await this.idle();
     timer.cancel();
@@ -307,14 +304,18 @@ export class DeliveryQueue<Item> {
     }
   }
 
+  /** One timer waits for all. */
   #expect(at: number): void {
-    if (this.#isClosed) return;
-    const { clock, maxPauseMs } = this.#options;
+    if (this.#isClosed || (this.#timer !== undefined && this.#timer.at <= at)) return;
+    this.#timer?.timer.cancel();
     // The clock may be set meanwhile.
-    this.#due.within(Math.min(Math.max(at - clock.now(), 0), maxPauseMs));
+    const { clock, maxPauseMs, timers } = this.#options;
+    const wait = Math.min(Math.max(at - clock.now(), 0), maxPauseMs);
+    this.#timer = { at, timer: timers.after(wait, () => this.#wakeDue()) };
   }
 
   #wakeDue(): void {
+    this.#timer = undefined;
     const now = this.#options.clock.now();
     let next = Infinity;
     for (const [destination, active] of this.#active) {

@@ -1,11 +1,13 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import { RecentMap } from '#src/kernel/recent-map.ts';
 import { isPromise } from '#src/kernel/steps.ts';
+import { timeForMore } from '#src/kernel/work.ts';
 import { settleArrivals } from '#src/jobs/definitions.ts';
 import { type JobRequest, requestJob } from '#src/jobs/job-definition.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import type { BuiltPdu } from '#src/protocol/events/build-pdu.ts';
 import { BuiltOnFailedWriteError, type Writer } from '#src/services/commit/writer.ts';
+import type { LoadedEvents } from '#src/services/events/building/building-needs.ts';
 import type { EventBuilder, PreparedEvent } from '#src/services/events/building/event-builder.ts';
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
 import type { FollowUps } from '#src/services/events/building/follow-ups.ts';
@@ -217,7 +219,13 @@ export class EventPipeline {
     ahead: EventsAhead | undefined,
   ): Promise<{ readonly written: Promise<readonly StoredEvent[] | undefined> } | undefined> {
     const preparing = this.#builder.prepare(room, drafts);
-    const loaded = isPromise(preparing) ? await preparing : preparing;
+    let loaded: LoadedEvents;
+    if (isPromise(preparing)) {
+      loaded = await preparing;
+      // All who need the same resume at once when it has been read.
+      const turn = timeForMore();
+      if (turn !== undefined) await turn;
+    } else loaded = preparing;
     const unchanged = drafts.length === 1 ? this.#builder.unchangedState(room, drafts[0], loaded) : undefined;
     if (unchanged !== undefined) {
       const isWritten = unchanged.nid <= this.#writer.committedIn(room.shard);

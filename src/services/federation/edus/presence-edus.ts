@@ -122,10 +122,6 @@ export class PresenceEdus implements EduSource {
     this.#waiting.forget(destination);
   }
 
-  skip(destination: string): void {
-    this.#waiting.forget(destination);
-  }
-
   forget(destination: string): void {
     this.#waiting.forget(destination);
   }

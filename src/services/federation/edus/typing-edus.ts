@@ -79,10 +79,6 @@ export class TypingEdus implements EduSource {
     this.#waiting.forget(destination);
   }
 
-  skip(destination: string): void {
-    this.#waiting.forget(destination);
-  }
-
   forget(destination: string): void {
     this.#waiting.forget(destination);
   }

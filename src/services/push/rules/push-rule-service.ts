@@ -1,7 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { LiveCache } from '#src/kernel/live-cache.ts';
 import { atMost } from '#src/kernel/at-most.ts';
-import { RecentChanges } from '#src/kernel/recent-changes.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -93,8 +92,9 @@ export class PushRuleService implements ServedType {
   readonly #users: LiveCache<Known>;
   readonly #compiledDefaults = new LRUCache<string, CompiledRuleset>(atMost(5_000));
   readonly #changes = new SerialByKey<string>();
-  /** Users who changed their rules. */
-  readonly #recent = new RecentChanges<string>(REMEMBERED_CHANGES);
+  /** Users who changed their rules, the latest last. */
+  #changedUsers: string[] = [];
+  #generation = 0;
   /** Fires once a change of a user's rules is committed and in effect. */
   readonly changed = new Signal<{ readonly userId: string; readonly pos: number; readonly serve: () => string }>();
 
@@ -116,18 +116,21 @@ export class PushRuleService implements ServedType {
 
   /** Counts the changes of all users' rules since this process started. */
   get generation(): number {
-    return this.#recent.version;
+    return this.#generation;
   }
 
   /** Users who changed their rules after a generation; undefined when that is too long ago. */
   changedSince(generation: number): readonly string[] | undefined {
-    return this.#recent.since(generation);
+    const count = this.#generation - generation;
+    if (count > this.#changedUsers.length) return undefined;
+    return count === 0 ? [] : this.#changedUsers.slice(-count);
   }
 
   /** Forgets an erased user. */
   forget(userId: string): void {
     this.#users.forget(userId);
-    this.#recent.note(userId);
+    this.#changedUsers.push(userId);
+    this.#generation += 1;
   }
 
   /** A user's rules if they are in memory. */
@@ -314,7 +317,10 @@ export class PushRuleService implements ServedType {
       publish: () => {
         const known = this.#knownOf(after, userId);
         this.#users.set(userId, known);
-        this.#recent.note(userId);
+        this.#generation += 1;
+        this.#changedUsers.push(userId);
+        if (this.#changedUsers.length >= 2 * REMEMBERED_CHANGES)
+          this.#changedUsers = this.#changedUsers.slice(-REMEMBERED_CHANGES);
         this.changed.emit({ userId, pos, serve: this.#serving(known.kept, userId) });
       },
     });
