@@ -16,9 +16,17 @@ const STOP_MS = 15_000;
 /** Enough for 20 000 sockets and what else is open. */
 export const WANTED_FILES = 65_536;
 
+/** All clients of a bench come from one machine. */
+const MANY_CONNECTIONS = {
+  TSUDOI_HTTP__MAX_CONNECTIONS: '60000',
+  TSUDOI_HTTP__MAX_CONNECTIONS_PER_ADDRESS: '30000',
+};
+
 export interface BenchServerOptions {
   /** `password.cost`. Low unless hashing is what is measured. */
   readonly passwordCost?: 'production' | 'low';
+  /** How many connections it takes: `shipped` leaves that as it is configured. Default: as many as a load needs. */
+  readonly connections?: 'shipped' | 'many';
   /** More environment for the server. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -50,9 +58,7 @@ export class BenchServer {
       TSUDOI_PASSWORD__COST: options.passwordCost ?? 'low',
       TSUDOI_REGISTRATION__ENABLED: 'true',
       TSUDOI_RATE_LIMITS__ENABLED: 'false',
-      // All clients of a bench come from one machine.
-      TSUDOI_HTTP__MAX_CONNECTIONS: '60000',
-      TSUDOI_HTTP__MAX_CONNECTIONS_PER_ADDRESS: '30000',
+      ...(options.connections === 'shipped' ? {} : MANY_CONNECTIONS),
       ...options.env,
     };
   }
@@ -127,6 +133,12 @@ export class BenchServer {
     } catch {
       return '';
     }
+  }
+
+  /** The path of the link with which the first administrator is made, as its log told it last. */
+  setupLink(): string | undefined {
+    const log = readFileSync(join(this.dataDir, 'server.log'), 'utf8');
+    return [...log.matchAll(/\/_tsudoi\/setup\?token=[\w-]+/g)].at(-1)?.[0];
   }
 
   /**

@@ -23,6 +23,14 @@ export interface Scene {
   readonly partner: PartnerServer;
   /** Somebody who attacks nobody. */
   readonly victim: Person;
+  /** Somebody else, whom this attack alone may be about. */
+  readonly owner: Person;
+  /** A new one. */
+  readonly administrator: () => Promise<Person>;
+  /** Rows of a table. */
+  readonly rowsOf: (table: 'users') => Promise<number>;
+  /** The path of the last link with which the first administrator is made. */
+  readonly setupLink: () => string | undefined;
   /** Users who do this and nothing else. */
   readonly users: readonly Person[];
   /** Where they are, and nobody else. */
@@ -30,6 +38,22 @@ export interface Scene {
   /** One of many members, where they are too. */
   readonly largeRoom: string;
 }
+
+/** A request, and what its outcomes are told apart by where the attack has several kinds. */
+export type Asked = readonly [method: string, path: string, body?: unknown, kind?: string];
+
+const STATUS_LINE = /HTTP\/1\.1 (\d{3})/g;
+const STATUS_BYTES = 'HTTP/1.1 200'.length;
+const ERRCODE = /"errcode":"(\w+)"/;
+
+/** The first prime number from here on. */
+const primeFrom = (from: number): number => {
+  for (let number = Math.max(2, from); ; number += 1) {
+    let divisor = 2;
+    while (divisor * divisor <= number && number % divisor !== 0) divisor += 1;
+    if (divisor * divisor > number) return number;
+  }
+};
 
 /** Where an attack takes place, while it does. */
 export class Battlefield {
@@ -41,7 +65,7 @@ export class Battlefield {
   readonly #idle = new Map<number, HttpConnection[]>();
   readonly #connections: HttpConnection[] = [];
   readonly #webSockets = new Set<WebSocket>();
-  /** Answers by status, and connections that were closed without one. */
+  /** Answers by status, of frames by errcode, and connections that were made, and that were closed instead of an answer. */
   readonly outcomes = new Map<string, number>();
 
   /** @param block addresses 127.0.block.x are those of the attackers */
@@ -62,19 +86,62 @@ export class Battlefield {
     for (const socket of this.#webSockets) socket.terminate();
   }
 
-  /** Connects from an attacker's own address, and writes; what comes back is read only when somebody listens. */
-  open(attacker: number, text: string | Buffer = '', localAddress = this.#addressOf(attacker)): Socket {
+  /**
+   * Notes what came of something that was tried.
+   *
+   * @param kind what outcomes are told apart by, where the attack has requests of several kinds
+   */
+  note(outcome: string, kind?: string): void {
+    const name = kind === undefined ? outcome : `${kind} ${outcome}`;
+    this.outcomes.set(name, (this.outcomes.get(name) ?? 0) + 1);
+  }
+
+  /** Connects from an attacker's own address, and writes; the answers' statuses are noted. */
+  open(attacker: number, text: string | Buffer = '', localAddress?: string, kind?: string): Socket {
+    const socket = this.#connect(attacker, text, localAddress);
+    return socket.on('data', (chunk: Buffer) => {
+      for (const [, status] of chunk.toString('latin1').matchAll(STATUS_LINE)) this.note(status!, kind);
+    });
+  }
+
+  /** The same, where the answer waits: nothing is read of it but its status. */
+  openUnread(attacker: number, text: string, kind?: string): Socket {
+    const socket = this.#connect(attacker, text);
+    const begin = (): void => {
+      const head = socket.read(STATUS_BYTES) as Buffer | null;
+      if (head === null) return;
+      socket.off('readable', begin);
+      this.note(head.toString('latin1', STATUS_BYTES - 3), kind);
+    };
+    return socket.on('readable', begin);
+  }
+
+  #connect(attacker: number, text: string | Buffer, localAddress = this.#addressOf(attacker)): Socket {
     const socket = connect({ ...this.endpoint, localAddress });
     this.#sockets.add(socket);
-    socket.on('error', () => undefined).on('close', () => this.#sockets.delete(socket));
+    socket
+      .on('connect', () => this.note('connected'))
+      .on('error', () => undefined)
+      .on('close', () => {
+        this.#sockets.delete(socket);
+        if (!this.isOver && socket.bytesRead === 0) this.note('closed');
+      });
     if (text.length > 0) socket.write(text);
     return socket;
   }
 
-  /** Writes to a connection as fast as it takes it. Resolves when it is closed. */
-  pour(attacker: number, begin: string, more: Buffer, localAddress?: string): Promise<void> {
+  /** One request on a connection of its own, which is closed with the first bytes of the answer. */
+  askOnce(attacker: number, request: string, localAddress?: string, kind?: string): Promise<void> {
     return new Promise((resolve) => {
-      const socket = this.open(attacker, begin, localAddress);
+      const socket = this.open(attacker, request, localAddress, kind);
+      socket.once('data', () => socket.destroy()).once('close', () => resolve());
+    });
+  }
+
+  /** Writes to a connection as fast as it takes it. Resolves when it is closed. */
+  pour(attacker: number, begin: string, more: Buffer): Promise<void> {
+    return new Promise((resolve) => {
+      const socket = this.open(attacker, begin);
       const write = (): void => {
         while (!socket.destroyed && !this.isOver && socket.write(more));
       };
@@ -82,12 +149,11 @@ export class Battlefield {
         .on('drain', write)
         .on('connect', write)
         .on('close', () => resolve());
-      socket.resume();
     });
   }
 
   /** One request of an attacker on a connection that is kept. Undefined where it was closed instead of an answer. */
-  async ask(attacker: number, request: string): Promise<Answer | undefined> {
+  async ask(attacker: number, request: string, kind?: string): Promise<Answer | undefined> {
     const idle = this.#idle.get(attacker) ?? [];
     this.#idle.set(attacker, idle);
     let connection = idle.pop();
@@ -96,8 +162,7 @@ export class Battlefield {
       this.#connections.push(connection);
     }
     const answer = await connection.send(request).catch(() => undefined);
-    const outcome = answer === undefined ? 'closed' : String(answer.status);
-    this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1);
+    this.note(answer === undefined ? 'closed' : String(answer.status), kind);
     idle.push(connection);
     return answer;
   }
@@ -121,20 +186,29 @@ export class Battlefield {
     });
   }
 
-  /** Sends frames on a socket as fast as it takes them, until it is closed. */
-  async frames(attacker: number, frame: (round: number) => object, pause = 1): Promise<void> {
+  /** Sends frames on a socket as fast as it takes them, until it is closed. Their answers are noted: `result`, or the errcode. */
+  async frames(attacker: number, frame: (round: number) => object, kind?: string): Promise<void> {
     const socket = await this.webSocket(attacker);
+    socket.on('message', (data: Buffer) => {
+      const text = data.toString('latin1', 0, 200);
+      // What the server says of its own accord has no id.
+      if (text.startsWith('{"id":')) this.note(ERRCODE.exec(text)?.[1] ?? 'result', kind);
+    });
     for (let round = 0; !this.isOver && socket.readyState === socket.OPEN; round += 1) {
       socket.send(JSON.stringify(frame(round)));
-      if (round % 10 === 9) await sleep(pause);
+      if (round % 10 === 9) await sleep(1);
     }
   }
 
-  /** Does something again and again for each of `count` attackers until it is over; `width` times at once. */
+  /**
+   * Does something again and again for each of `count` attackers until it is over; `width` times at once. No two have the same round, and
+   * whatever is chosen by `round % n`, each of them comes to all of it.
+   */
   async swarm(count: number, act: (attacker: number, round: number) => Promise<unknown>, width = 1): Promise<void> {
+    const stride = primeFrom(count * width);
     await Promise.all(
       Array.from({ length: count * width }, async (_, index) => {
-        for (let round = index; !this.isOver; round += count * width) {
+        for (let round = index; !this.isOver; round += stride) {
           await act(index % count, round).catch(() => undefined);
           await sleep(5);
         }
@@ -143,31 +217,25 @@ export class Battlefield {
   }
 
   /** The same with one JSON request of each of the users. */
-  everyone(
-    request: (user: Person, round: number) => readonly [method: string, path: string, body?: unknown],
-    width = 2,
-  ): Promise<void> {
+  everyone(request: (user: Person, round: number) => Asked, width = 2): Promise<void> {
     return this.swarm(
       this.users.length,
       async (attacker, round) => {
         const user = this.users[attacker]!;
-        const [method, path, body] = request(user, round);
-        await this.ask(attacker, requestText(method, path, user.token, body));
+        const [method, path, body, kind] = request(user, round);
+        await this.ask(attacker, requestText(method, path, user.token, body), kind);
       },
       width,
     );
   }
 
   /** The same of strangers. */
-  strangers(
-    request: (stranger: number, round: number) => readonly [method: string, path: string, body?: unknown],
-    width = 1,
-  ): Promise<void> {
+  strangers(request: (stranger: number, round: number) => Asked, width = 1): Promise<void> {
     return this.swarm(
       STRANGERS,
       async (stranger, round) => {
-        const [method, path, body] = request(stranger, round);
-        await this.ask(stranger, requestText(method, path, undefined, body));
+        const [method, path, body, kind] = request(stranger, round);
+        await this.ask(stranger, requestText(method, path, undefined, body), kind);
       },
       width,
     );
@@ -182,14 +250,33 @@ export class Battlefield {
 /** What is done while the time runs. */
 export type Act = (field: Battlefield) => Promise<unknown>;
 
+/** What an attack has to come to. Outcomes are those of `Battlefield.outcomes`. */
+export interface Outcomes {
+  /**
+   * Show that it reached what it is aimed at, each of them: what is refused at the door for another reason attacks nothing, however good the
+   * figures look.
+   */
+  readonly expects: readonly string[];
+  /** What it must not succeed in, or not more often than so. A 500 it never may. */
+  readonly most?: Readonly<Record<string, number>>;
+  /** What else than sending messages it may make worse for somebody else. */
+  readonly suffers?: 'logins' | 'presence';
+}
+
 export interface Attack {
   readonly id: string;
   readonly title: string;
+  readonly outcomes: Outcomes;
   /** Gets ready, without limits. */
   readonly prepare: (scene: Scene) => Promise<Act> | Act;
 }
 
-export const attack = (id: string, title: string, prepare: Attack['prepare']): Attack => ({ id, title, prepare });
+export const attack = (id: string, title: string, outcomes: Outcomes, prepare: Attack['prepare']): Attack => ({
+  id,
+  title,
+  outcomes,
+  prepare,
+});
 
 /** The head of a request, to be written as it stands. */
 export const head = (method: string, path: string, more = ''): string =>

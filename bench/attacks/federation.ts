@@ -10,17 +10,23 @@ const unknownEvent = (): string => `$${randomBytes(32).toString('base64url')}`;
 
 /** What other servers do, and what users have this one ask them. */
 export const federation: readonly Attack[] = [
-  attack('federation.names', 'strangers send transactions in the names of ever new servers', ({ partner }) => {
-    return (field) =>
-      field.swarm(STRANGERS, (stranger, round) => {
-        const origin = round % 2 === 0 ? `made-up${round}.invalid` : SILENT_SERVERS[round % SILENT_SERVERS.length]!;
-        const content = { origin, origin_server_ts: Date.now(), pdus: [] };
-        return field.ask(stranger, partner.signed('PUT', `${SEND}/names${round}`, content, origin));
-      });
-  }),
+  attack(
+    'federation.names',
+    'strangers send transactions in the names of ever new servers',
+    { expects: ['401'] },
+    ({ partner }) => {
+      return (field) =>
+        field.swarm(STRANGERS, (stranger, round) => {
+          const origin = round % 2 === 0 ? `made-up${round}.invalid` : SILENT_SERVERS[round % SILENT_SERVERS.length]!;
+          const content = { origin, origin_server_ts: Date.now(), pdus: [] };
+          return field.ask(stranger, partner.signed('PUT', `${SEND}/names${round}`, content, origin));
+        });
+    },
+  ),
   attack(
     'federation.edus',
     'a server sends all that it may of typing, receipts, presence, devices and messages',
+    { expects: ['200'] },
     async ({ partner, crowd, victim, users }) => {
       const room = await partner.join(await crowd.createRoom(victim));
       const rooms = {
@@ -77,6 +83,7 @@ export const federation: readonly Attack[] = [
   attack(
     'federation.receipts',
     'a server sends receipts in rooms and of events that nobody knows, as many as a transaction holds, and events with long names',
+    { expects: ['200'] },
     ({ partner }) => {
       const receipts = (): object =>
         Object.fromEntries(
@@ -102,6 +109,7 @@ export const federation: readonly Attack[] = [
   attack(
     'federation.events',
     'a server sends events that follow on what nobody has, and answers without end',
+    { expects: ['200'] },
     async ({ partner, crowd, victim }) => {
       const room = await partner.join(await crowd.createRoom(victim));
       return async (field) => {
@@ -121,36 +129,43 @@ export const federation: readonly Attack[] = [
       };
     },
   ),
-  attack('federation.slow', 'users ask servers that say nothing, or do not come to an end', ({ partner }) => {
-    return async (field) => {
-      partner.isHarmful = true;
-      await field.swarm(
-        USERS,
-        (attacker, round) => {
-          const { token } = field.users[attacker]!;
-          const server = round % 2 === 0 ? PARTNER_NAME : SILENT_SERVERS[round % SILENT_SERVERS.length]!;
-          const user = `@u${round}:${server}`;
-          const asked: readonly (readonly [string, string, object?])[] = [
-            ['GET', `${V3}/profile/${part(user)}`],
-            [
-              'POST',
-              `${V3}/keys/query`,
-              {
-                device_keys: Object.fromEntries(SILENT_SERVERS.slice(0, 40).map((name) => [`@u${round}:${name}`, []])),
-              },
-            ],
-            ['GET', `${V3}/directory/room/${part(`#r${round}:${server}`)}`],
-            ['POST', `${V3}/join/${part(`!r${round}:${server}`)}?server_name=${server}`, {}],
-            ['GET', `${V3}/publicRooms?server=${server}`],
-            ['GET', `/_matrix/client/v1/media/download/${server}/m${round}?timeout_ms=20000`],
-            ['GET', `/_matrix/client/v1/room_summary/${part(`!r${round}:${server}`)}?via=${server}`],
-          ];
-          const [method, path, body] = asked[round % asked.length]!;
-          return field.ask(attacker, requestText(method, path, token, body));
-        },
-        20,
-      );
-      partner.isHarmful = false;
-    };
-  }),
+  attack(
+    'federation.slow',
+    'users ask servers that say nothing, or do not come to an end',
+    { expects: ['502'] },
+    ({ partner }) => {
+      return async (field) => {
+        partner.isHarmful = true;
+        await field.swarm(
+          USERS,
+          (attacker, round) => {
+            const { token } = field.users[attacker]!;
+            const server = round % 2 === 0 ? PARTNER_NAME : SILENT_SERVERS[round % SILENT_SERVERS.length]!;
+            const user = `@u${round}:${server}`;
+            const asked: readonly (readonly [string, string, object?])[] = [
+              ['GET', `${V3}/profile/${part(user)}`],
+              [
+                'POST',
+                `${V3}/keys/query`,
+                {
+                  device_keys: Object.fromEntries(
+                    SILENT_SERVERS.slice(0, 40).map((name) => [`@u${round}:${name}`, []]),
+                  ),
+                },
+              ],
+              ['GET', `${V3}/directory/room/${part(`#r${round}:${server}`)}`],
+              ['POST', `${V3}/join/${part(`!r${round}:${server}`)}?server_name=${server}`, {}],
+              ['GET', `${V3}/publicRooms?server=${server}`],
+              ['GET', `/_matrix/client/v1/media/download/${server}/m${round}?timeout_ms=20000`],
+              ['GET', `/_matrix/client/v1/room_summary/${part(`!r${round}:${server}`)}?via=${server}`],
+            ];
+            const [method, path, body] = asked[round % asked.length]!;
+            return field.ask(attacker, requestText(method, path, token, body));
+          },
+          20,
+        );
+        partner.isHarmful = false;
+      };
+    },
+  ),
 ];

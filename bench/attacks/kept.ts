@@ -1,17 +1,23 @@
-import { accountData, attack, type Attack, part, USERS, V3 } from './battlefield.ts';
+import { requestText } from '../load/http.ts';
+import type { Person } from '../load/people.ts';
+import { accountData, type Asked, attack, type Attack, part, type Scene, USERS, V3 } from './battlefield.ts';
 
 const LARGE = 'x'.repeat(900_000);
+/** Nearly as much as an event may have. */
+const LARGE_TEXT = 'x'.repeat(60_000);
 
 /** What users make the server keep. */
 export const kept: readonly Attack[] = [
   attack(
     'F02',
     'users put ever new pieces of account data',
+    { expects: ['200'] },
     () => (field) => field.everyone((user, round) => ['PUT', accountData(user, `bench.t${round}`), { x: LARGE }]),
   ),
   attack(
     'F02.filters',
     'users store ever new filters',
+    { expects: ['200', '413'] },
     () => (field) =>
       field.everyone((user, round) => [
         'POST',
@@ -22,6 +28,7 @@ export const kept: readonly Attack[] = [
   attack(
     'F07',
     'users tag a room with large tags',
+    { expects: ['200'] },
     ({ room }) =>
       (field) =>
         field.everyone((user, round) => [
@@ -33,6 +40,7 @@ export const kept: readonly Attack[] = [
   attack(
     'F11',
     'users set presence of a hundred kilobytes on WebSockets',
+    { expects: ['M_INVALID_PARAM'], most: { result: 0 } },
     () => (field) =>
       field.swarm(USERS, (attacker) =>
         field.frames(attacker, (id) => ({
@@ -42,58 +50,101 @@ export const kept: readonly Attack[] = [
         })),
       ),
   ),
-  attack('F12', 'users ignore thousands who do not exist, and ask for notifications', async ({ crowd, users }) => {
-    const ignored = Object.fromEntries(Array.from({ length: 20_000 }, (_, index) => [`@nobody${index}:localhost`, {}]));
-    for (const user of users)
-      await crowd.answer('PUT', accountData(user, 'm.ignored_user_list'), user.token, { ignored_users: ignored });
-    return (field) => field.everyone(() => ['GET', `${V3}/notifications`], 2);
-  }),
-  attack('F21', 'users leave a receipt in a thread of its own for each event', async ({ crowd, users, room }) => {
-    const events: string[] = [];
-    for (let index = 0; index < 200; index += 1) {
-      const path = `${V3}/rooms/${part(room)}/send/m.room.message/receipt${index}`;
-      const body = { msgtype: 'm.text', body: 'x' };
-      const { event_id: root } = await crowd.json<{ event_id: string }>('PUT', path, users[0]!.token, body);
-      // There is a thread only where something is in it.
-      const reply = { ...body, 'm.relates_to': { rel_type: 'm.thread', event_id: root } };
-      await crowd.json('PUT', `${path}reply`, users[0]!.token, reply);
-      events.push(root);
-    }
-    return (field) =>
-      field.everyone((_, round) => {
-        const event = events[round % events.length]!;
-        return ['POST', `${V3}/rooms/${part(room)}/receipt/m.read/${part(event)}`, { thread_id: event }];
-      }, 2);
-  }),
+  attack(
+    'F12',
+    'users ignore ever new thousands who do not exist, and ask for what they are left out of',
+    { expects: ['ignore 200', 'notifications 200', 'threads 200', 'mutual 200'], most: { 'new names': 0 } },
+    ({ room, rowsOf }) =>
+      async (field) => {
+        const before = await rowsOf('users');
+        await field.everyone((user, round) => {
+          const nobody = (index: number): string => `@nobody${round}x${index}:localhost`;
+          const ignored = Object.fromEntries(Array.from({ length: 20_000 }, (_, index) => [nobody(index), {}]));
+          const asked: readonly Asked[] = [
+            ['PUT', accountData(user, 'm.ignored_user_list'), { ignored_users: ignored }, 'ignore'],
+            ['GET', `${V3}/notifications`, undefined, 'notifications'],
+            ['GET', `/_matrix/client/v1/rooms/${part(room)}/threads`, undefined, 'threads'],
+            ['GET', `/_matrix/client/v1/mutual_rooms?user_id=${part(nobody(0))}`, undefined, 'mutual'],
+          ];
+          return asked[round % asked.length]!;
+        }, 2);
+        if ((await rowsOf('users')) > before) field.note('new names');
+      },
+  ),
+  attack(
+    'F21',
+    'users leave a receipt in a thread of its own for each event',
+    { expects: ['200'] },
+    async ({ crowd, users, room }) => {
+      const events: string[] = [];
+      for (let index = 0; index < 200; index += 1) {
+        const path = `${V3}/rooms/${part(room)}/send/m.room.message/receipt${index}`;
+        const body = { msgtype: 'm.text', body: 'x' };
+        const { event_id: root } = await crowd.json<{ event_id: string }>('PUT', path, users[0]!.token, body);
+        // There is a thread only where something is in it.
+        const reply = { ...body, 'm.relates_to': { rel_type: 'm.thread', event_id: root } };
+        await crowd.json('PUT', `${path}reply`, users[0]!.token, reply);
+        events.push(root);
+      }
+      return (field) =>
+        field.everyone((_, round) => {
+          const event = events[round % events.length]!;
+          return ['POST', `${V3}/rooms/${part(room)}/receipt/m.read/${part(event)}`, { thread_id: event }];
+        }, 2);
+    },
+  ),
   attack(
     'kept.backups',
     'users begin ever new versions of their key backup, and fill them',
-    () => (field) =>
-      field.everyone((_, round) =>
-        round % 2 === 0
-          ? [
-              'POST',
-              `${V3}/room_keys/version`,
-              { algorithm: 'm.megolm_backup.v1.curve25519-aes-sha2', auth_data: { public_key: 'x'.repeat(10_000) } },
-            ]
-          : ['PUT', `${V3}/room_keys/keys?version=1`, { rooms: backup(round) }],
-      ),
+    { expects: ['version 200', 'keys 200'] },
+    () => {
+      const auth_data = { public_key: 'x'.repeat(10_000) };
+      const newest = new Map<number, string>();
+      return (field) =>
+        field.swarm(
+          USERS,
+          async (attacker, round) => {
+            const { token } = field.users[attacker]!;
+            const version = newest.get(attacker);
+            if (version !== undefined && round % 4 !== 0) {
+              const path = `${V3}/room_keys/keys?version=${version}`;
+              await field.ask(attacker, requestText('PUT', path, token, { rooms: backup(round) }), 'keys');
+              return;
+            }
+            const body = { algorithm: 'm.megolm_backup.v1.curve25519-aes-sha2', auth_data };
+            const answer = await field.ask(
+              attacker,
+              requestText('POST', `${V3}/room_keys/version`, token, body),
+              'version',
+            );
+            if (answer?.status === 200)
+              newest.set(attacker, (JSON.parse(answer.body.toString()) as { readonly version: string }).version);
+          },
+          2,
+        );
+    },
   ),
-  attack('kept.backups.read', 'users read large key backups whole, many times at once', async ({ crowd, users }) => {
-    const algorithm = 'm.megolm_backup.v1.curve25519-aes-sha2';
-    for (const user of users) {
-      const body = { algorithm, auth_data: { public_key: 'x' } };
-      const { version } = await crowd.json<{ version: string }>('POST', `${V3}/room_keys/version`, user.token, body);
-      for (let round = 0; round < 40; round += 1) {
-        const sessions = { rooms: backup(round, 1_000) };
-        await crowd.json('PUT', `${V3}/room_keys/keys?version=${version}`, user.token, sessions);
+  attack(
+    'kept.backups.read',
+    'users read large key backups whole, many times at once',
+    { expects: ['200'] },
+    async ({ crowd, users }) => {
+      const body = { algorithm: 'm.megolm_backup.v1.curve25519-aes-sha2', auth_data: { public_key: 'x' } };
+      const path = (version: string): string => `${V3}/room_keys/keys?version=${version}`;
+      const versions = new Map<Person, string>();
+      for (const user of users) {
+        const made = await crowd.json<{ version: string }>('POST', `${V3}/room_keys/version`, user.token, body);
+        versions.set(user, made.version);
+        for (let round = 0; round < 40; round += 1)
+          await crowd.json('PUT', path(made.version), user.token, { rooms: backup(round, 1_000) });
       }
-    }
-    return (field) => field.everyone(() => ['GET', `${V3}/room_keys/keys?version=1`], 20);
-  }),
+      return (field) => field.everyone((user) => ['GET', path(versions.get(user)!)], 20);
+    },
+  ),
   attack(
     'kept.oneTimeKeys',
     'users upload one-time keys without end',
+    { expects: ['200', '413'] },
     () => (field) =>
       field.everyone((_, round) => [
         'POST',
@@ -126,28 +177,100 @@ const backup = (round: number, count = 500): object => ({
   },
 });
 
+/**
+ * Threads in a room of which nobody sees what came while they were away. The users see each root and its first reply, and are away for as
+ * many more as are wanted.
+ */
+const threadsWhileAway = async (
+  { crowd, users, victim }: Scene,
+  threads: number,
+  replies: number,
+  body = LARGE_TEXT,
+): Promise<readonly { readonly room: string; readonly eventId: string }[]> => {
+  const room = await crowd.createRoom(victim, {
+    initial_state: [{ type: 'm.room.history_visibility', state_key: '', content: { history_visibility: 'joined' } }],
+  });
+  await crowd.joinAll(users, room);
+  let sent = 0;
+  const say = async (text: string, root?: string): Promise<string> => {
+    const path = `${V3}/rooms/${part(room)}/send/m.room.message/t${(sent += 1)}`;
+    const relation = root === undefined ? {} : { 'm.relates_to': { rel_type: 'm.thread', event_id: root } };
+    const content = { msgtype: 'm.text', body: text, ...relation };
+    return (await crowd.json<{ event_id: string }>('PUT', path, victim.token, content)).event_id;
+  };
+  const roots: string[] = [];
+  for (let index = 0; index < threads; index += 1) {
+    const root = await say('root');
+    await say('first', root);
+    roots.push(root);
+  }
+  const leave = `${V3}/rooms/${part(room)}/leave`;
+  await Promise.all(users.map(({ token }) => crowd.json('POST', leave, token, {})));
+  for (const root of roots) for (let index = 0; index < replies; index += 1) await say(body, root);
+  await crowd.joinAll(users, room);
+  return roots.map((eventId) => ({ room, eventId }));
+};
+
 /** What takes long to find. */
 export const pages: readonly Attack[] = [
-  attack('F19', 'users who may see none of them ask for threads', async ({ crowd, users, victim }) => {
-    const room = await crowd.createRoom(victim, {
-      initial_state: [{ type: 'm.room.history_visibility', state_key: '', content: { history_visibility: 'joined' } }],
-    });
-    for (let index = 0; index < 300; index += 1) {
-      const path = (kind: string): string => `${V3}/rooms/${part(room)}/send/m.room.message/${kind}${index}`;
-      const root = await crowd.json<{ event_id: string }>('PUT', path('root'), victim.token, {
-        msgtype: 'm.text',
-        body: 'x',
+  attack(
+    'F19',
+    'users who may see none of them ask for threads',
+    { expects: ['200'] },
+    async ({ crowd, users, victim }) => {
+      const room = await crowd.createRoom(victim, {
+        initial_state: [
+          { type: 'm.room.history_visibility', state_key: '', content: { history_visibility: 'joined' } },
+        ],
       });
-      const relation = { rel_type: 'm.thread', event_id: root.event_id };
-      await crowd.json('PUT', path('in'), victim.token, { msgtype: 'm.text', body: 'x', 'm.relates_to': relation });
-    }
-    await crowd.joinAll(users, room);
-    return (field) => field.everyone(() => ['GET', `/_matrix/client/v1/rooms/${part(room)}/threads?limit=1`], 4);
-  }),
+      for (let index = 0; index < 300; index += 1) {
+        const path = (kind: string): string => `${V3}/rooms/${part(room)}/send/m.room.message/${kind}${index}`;
+        const root = await crowd.json<{ event_id: string }>('PUT', path('root'), victim.token, {
+          msgtype: 'm.text',
+          body: 'x',
+        });
+        const relation = { rel_type: 'm.thread', event_id: root.event_id };
+        await crowd.json('PUT', path('in'), victim.token, { msgtype: 'm.text', body: 'x', 'm.relates_to': relation });
+      }
+      await crowd.joinAll(users, room);
+      return (field) => field.everyone(() => ['GET', `/_matrix/client/v1/rooms/${part(room)}/threads?limit=1`], 4);
+    },
+  ),
+  attack(
+    'pages.bundles',
+    'users read the root of a thread that grew while they were away',
+    { expects: ['200'] },
+    async (scene) => {
+      const [root] = await threadsWhileAway(scene, 1, 200);
+      return (field) =>
+        field.everyone(() => ['GET', `${V3}/rooms/${part(root!.room)}/event/${part(root!.eventId)}`], 4);
+    },
+  ),
+  attack(
+    'pages.threadsAway',
+    'users list threads that grew while they were away',
+    { expects: ['200'] },
+    async (scene) => {
+      const [root] = await threadsWhileAway(scene, 40, 5);
+      return (field) =>
+        field.everyone(() => ['GET', `/_matrix/client/v1/rooms/${part(root!.room)}/threads?limit=100`], 4);
+    },
+  ),
+  attack(
+    'pages.relations',
+    'users page through a thread of which they see nearly nothing',
+    { expects: ['200'] },
+    async (scene) => {
+      const [root] = await threadsWhileAway(scene, 1, 400, 'x');
+      const path = `/_matrix/client/v1/rooms/${part(root!.room)}/relations/${part(root!.eventId)}?limit=1`;
+      return (field) => field.everyone(() => ['GET', path], 4);
+    },
+  ),
   attack(
     'F20',
-    'users ask about a room that over a thousand unknown rooms let in',
-    async ({ crowd, users, victim }) => {
+    'users ask about a room that over a thousand unknown rooms let in, and join it',
+    { expects: ['summary 404', 'hierarchy 403', 'join 403'] },
+    async ({ crowd, victim }) => {
       const allow = Array.from({ length: 1_000 }, (_, index) => ({
         type: 'm.room_membership',
         room_id: `!unknown${index}:localhost`,
@@ -155,12 +278,17 @@ export const pages: readonly Attack[] = [
       const room = await crowd.createRoom(victim, {
         initial_state: [{ type: 'm.room.join_rules', state_key: '', content: { join_rule: 'restricted', allow } }],
       });
-      void users;
-      return (field) => field.everyone(() => ['GET', `/_matrix/client/v1/room_summary/${part(room)}`], 4);
+      const asked: readonly Asked[] = [
+        ['GET', `/_matrix/client/v1/room_summary/${part(room)}`, undefined, 'summary'],
+        ['GET', `/_matrix/client/v1/rooms/${part(room)}/hierarchy`, undefined, 'hierarchy'],
+        ['POST', `${V3}/join/${part(room)}`, {}, 'join'],
+      ];
+      return (field) => field.everyone((_, round) => asked[round % asked.length]!, 4);
     },
   ),
-  attack('F20.search', 'users search in all rooms but thousands that do not exist', () => {
-    const not_rooms = Array.from({ length: 10_000 }, (_, index) => `!unknown${index}:localhost`);
+  attack('F20.search', 'users search in all rooms but thousands that do not exist', { expects: ['200'] }, () => {
+    // As many as a filter may name.
+    const not_rooms = Array.from({ length: 1_000 }, (_, index) => `!unknown${index}:localhost`);
     return (field) =>
       field.everyone(() => [
         'POST',
@@ -168,24 +296,34 @@ export const pages: readonly Attack[] = [
         { search_categories: { room_events: { search_term: 'anything', filter: { not_rooms } } } },
       ]);
   }),
-  attack('pages.filtered', 'users read a history of which their filter lets nothing through', ({ room }) => {
-    const filter = part(JSON.stringify({ types: ['none.of.them'] }));
-    return (field) =>
-      field.everyone(() => ['GET', `${V3}/rooms/${part(room)}/messages?dir=b&limit=1000&filter=${filter}`], 4);
-  }),
-  attack('pages.spaces', 'users walk through spaces that lie in each other', async ({ crowd, users }) => {
-    const spaces: string[] = [];
-    for (let index = 0; index < 30; index += 1)
-      spaces.push(await crowd.createRoom(users[0]!, { creation_content: { type: 'm.space' } }));
-    for (const parent of spaces)
-      for (const child of spaces)
-        await crowd.answer('PUT', `${V3}/rooms/${part(parent)}/state/m.space.child/${part(child)}`, users[0]!.token, {
-          via: ['localhost'],
-        });
-    return (field) =>
-      field.everyone(
-        () => ['GET', `/_matrix/client/v1/rooms/${part(spaces[0]!)}/hierarchy?limit=1000&max_depth=100`],
-        2,
-      );
-  }),
+  attack(
+    'pages.filtered',
+    'users read a history of which their filter lets nothing through',
+    { expects: ['200'] },
+    ({ largeRoom }) => {
+      const filter = part(JSON.stringify({ types: ['none.of.them'] }));
+      return (field) =>
+        field.everyone(() => ['GET', `${V3}/rooms/${part(largeRoom)}/messages?dir=b&limit=1000&filter=${filter}`], 4);
+    },
+  ),
+  attack(
+    'pages.spaces',
+    'users walk through spaces that lie in each other',
+    { expects: ['200'] },
+    async ({ crowd, users }) => {
+      const spaces: string[] = [];
+      for (let index = 0; index < 30; index += 1)
+        spaces.push(await crowd.createRoom(users[0]!, { creation_content: { type: 'm.space' } }));
+      for (const parent of spaces)
+        for (const child of spaces)
+          await crowd.json('PUT', `${V3}/rooms/${part(parent)}/state/m.space.child/${part(child)}`, users[0]!.token, {
+            via: ['localhost'],
+          });
+      return (field) =>
+        field.everyone(
+          () => ['GET', `/_matrix/client/v1/rooms/${part(spaces[0]!)}/hierarchy?limit=1000&max_depth=100`],
+          2,
+        );
+    },
+  ),
 ];

@@ -82,23 +82,29 @@ export class HarmfulNeighbour {
 
 /** What services, tools, gateways and administrators of the server's operator have to do with, or are mistaken for. */
 export const outside = (neighbour: HarmfulNeighbour): readonly Attack[] => [
-  attack('appservices.events', 'users write in a room of a service that takes no transaction', async (scene) => {
-    const { crowd, room } = scene;
-    const bot = { userId: '@benchbot:localhost', token: SERVICE_TOKEN };
-    await crowd.answer('POST', `${V3}/join/${part(room)}`, bot.token, {});
-    return (field) =>
-      field.everyone(
-        (_, round) => [
-          'PUT',
-          `${V3}/rooms/${part(room)}/send/m.room.message/as${round}`,
-          { msgtype: 'm.text', body: 'x'.repeat(20_000) },
-        ],
-        2,
-      );
-  }),
+  attack(
+    'appservices.events',
+    'users write in a room of a service that takes no transaction',
+    { expects: ['200'] },
+    async (scene) => {
+      const { crowd, room } = scene;
+      const bot = { userId: '@benchbot:localhost', token: SERVICE_TOKEN };
+      await crowd.json('POST', `${V3}/join/${part(room)}`, bot.token, {});
+      return (field) =>
+        field.everyone(
+          (_, round) => [
+            'PUT',
+            `${V3}/rooms/${part(room)}/send/m.room.message/as${round}`,
+            { msgtype: 'm.text', body: 'x'.repeat(20_000) },
+          ],
+          2,
+        );
+    },
+  ),
   attack(
     'appservices.asked',
     'users ask for aliases, users and networks of a service that says nothing, or does not come to an end',
+    { expects: ['200', '408'] },
     () => (field) =>
       field.everyone((_, round) => {
         if (round % 4 === 0) return ['GET', `${V3}/directory/room/${part(`#_bench_${round}:localhost`)}`];
@@ -110,6 +116,7 @@ export const outside = (neighbour: HarmfulNeighbour): readonly Attack[] => [
   attack(
     'appservices.tokens',
     'strangers ask in the name of services, and for users of theirs',
+    { expects: ['401'] },
     () => (field) =>
       field.swarm(STRANGERS, (stranger, round) => {
         const user = part(`@_bench_${round}:localhost`);
@@ -120,6 +127,7 @@ export const outside = (neighbour: HarmfulNeighbour): readonly Attack[] => [
   attack(
     'policy.asked',
     'users make aliases and look for people, about whom a tool is asked that says nothing',
+    { expects: ['200', '403'] },
     ({ room }) =>
       (field) =>
         field.everyone((_, round) => {
@@ -131,10 +139,11 @@ export const outside = (neighbour: HarmfulNeighbour): readonly Attack[] => [
   attack(
     'push.answers',
     'users have pushers at a gateway that says nothing, or does not come to an end, and write to each other',
+    { expects: ['200'] },
     async ({ crowd, room, users }) => {
       for (const [index, user] of users.entries())
         for (let pusher = 0; pusher < 20; pusher += 1)
-          await crowd.answer('POST', `${V3}/pushers/set`, user.token, {
+          await crowd.json('POST', `${V3}/pushers/set`, user.token, {
             kind: 'http',
             app_id: 'bench',
             pushkey: `answers${index}x${pusher}`,
@@ -155,6 +164,7 @@ export const outside = (neighbour: HarmfulNeighbour): readonly Attack[] => [
   attack(
     'admin.reports',
     'users report events, rooms and each other, with long reasons',
+    { expects: ['200'] },
     async ({ crowd, room, users }) => {
       const path = `${V3}/rooms/${part(room)}/send/m.room.message/reported`;
       const body = { msgtype: 'm.text', body: 'x' };
@@ -172,6 +182,7 @@ export const outside = (neighbour: HarmfulNeighbour): readonly Attack[] => [
   attack(
     'admin.routes',
     'users and strangers begin tasks of administrators, exports and updates among them',
+    { expects: ['403'] },
     ({ victim, room }) =>
       (field) =>
         field.everyone((_, round) => {
@@ -190,6 +201,7 @@ export const outside = (neighbour: HarmfulNeighbour): readonly Attack[] => [
   attack(
     'admin.updates',
     'users change what is in tables that an administrator has written anew again and again',
+    { expects: ['200'] },
     async ({ crowd, users }) => {
       const { token } = await crowd.registerAdministrator(ADMINISTRATORS_SECRET);
       const name = 'x'.repeat(50_000);
@@ -208,62 +220,78 @@ export const outside = (neighbour: HarmfulNeighbour): readonly Attack[] => [
             await field.ask(USERS, requestText('GET', `${updates}/status`, token));
           }),
           field.everyone((user, round) => {
-            const own = part(rooms[(round % users.length) * 20 + (round % 20)]!);
+            const own = part(rooms[users.indexOf(user) * 20 + (round % 20)]!);
             const asked: readonly (readonly [string, string, object])[] = [
               ['PUT', `${V3}/profile/${part(user.userId)}/displayname`, { displayname: `${round}${name}` }],
               ['PUT', `${V3}/rooms/${own}/state/m.room.join_rules`, { join_rule: round % 8 < 4 ? 'invite' : 'public' }],
               ['PUT', `${V3}/rooms/${own}/state/m.room.name`, { name: `${round}${'y'.repeat(5_000)}` }],
               ['POST', `${V3}/user_directory/search`, { search_term: 'x'.repeat(100), limit: 50 }],
             ];
-            return asked[Math.floor(round / users.length) % asked.length]!;
+            return asked[round % asked.length]!;
           }, 4),
         ]);
     },
   ),
-  attack('delayed.schedule', 'users schedule, restart and list delayed events without end', ({ room }) => {
-    const ids: string[] = [];
-    return (field) =>
-      field.swarm(
-        USERS,
-        async (attacker, round) => {
-          const { token } = field.users[attacker]!;
-          const path = `${V3}/rooms/${part(room)}/send/m.room.message/delayed${round}`;
-          const id = ids[round % Math.max(ids.length, 1)];
-          if (round % 3 === 0 || id === undefined) {
-            const body = { msgtype: 'm.text', body: 'x'.repeat(50_000) };
-            const answer = await field.ask(
-              attacker,
-              requestText('PUT', `${path}?org.matrix.msc4140.delay=${round % 2 === 0 ? 1 : 60_000}`, token, body),
-            );
-            const made = answer?.status === 200 ? (JSON.parse(answer.body.toString()) as { delay_id?: string }) : {};
-            if (made.delay_id !== undefined) ids.push(made.delay_id);
-          } else if (round % 3 === 1)
-            await field.ask(attacker, requestText('POST', `${DELAYED}/${id}`, token, { action: 'restart' }));
-          else await field.ask(attacker, requestText('GET', DELAYED, token));
-        },
-        4,
-      );
-  }),
-  attack('kept.keys', 'users fill the version of their key backup, and read all of it', async ({ crowd, users }) => {
-    const versions = new Map<string, string>();
-    const auth_data = { public_key: 'x'.repeat(43) };
-    for (const { token, userId } of users) {
-      const body = { algorithm: 'm.megolm_backup.v1.curve25519-aes-sha2', auth_data };
-      const { version } = await crowd.json<{ version: string }>('POST', `${V3}/room_keys/version`, token, body);
-      versions.set(userId, version);
-    }
-    const key = { first_message_index: 0, forwarded_count: 0, is_verified: true, session_data: { c: 'x'.repeat(700) } };
-    return (field) =>
-      field.everyone(({ userId }, round) => {
-        const path = `${V3}/room_keys/keys?version=${versions.get(userId)}`;
-        if (round % 4 === 0) return ['GET', path];
-        const sessions = Object.fromEntries(Array.from({ length: 800 }, (_, index) => [`s${round}x${index}`, key]));
-        return ['PUT', path, { rooms: { [`!k${round}:localhost`]: { sessions } } }];
-      });
-  }),
+  attack(
+    'delayed.schedule',
+    'users schedule, restart and list delayed events without end',
+    { expects: ['200'] },
+    ({ room }) => {
+      const ids: string[] = [];
+      return (field) =>
+        field.swarm(
+          USERS,
+          async (attacker, round) => {
+            const { token } = field.users[attacker]!;
+            const path = `${V3}/rooms/${part(room)}/send/m.room.message/delayed${round}`;
+            const id = ids[round % Math.max(ids.length, 1)];
+            if (round % 3 === 0 || id === undefined) {
+              const body = { msgtype: 'm.text', body: 'x'.repeat(50_000) };
+              const answer = await field.ask(
+                attacker,
+                requestText('PUT', `${path}?org.matrix.msc4140.delay=${round % 2 === 0 ? 1 : 60_000}`, token, body),
+              );
+              const made = answer?.status === 200 ? (JSON.parse(answer.body.toString()) as { delay_id?: string }) : {};
+              if (made.delay_id !== undefined) ids.push(made.delay_id);
+            } else if (round % 3 === 1)
+              await field.ask(attacker, requestText('POST', `${DELAYED}/${id}`, token, { action: 'restart' }));
+            else await field.ask(attacker, requestText('GET', DELAYED, token));
+          },
+          4,
+        );
+    },
+  ),
+  attack(
+    'kept.keys',
+    'users fill the version of their key backup, and read all of it',
+    { expects: ['200'] },
+    async ({ crowd, users }) => {
+      const versions = new Map<string, string>();
+      const auth_data = { public_key: 'x'.repeat(43) };
+      for (const { token, userId } of users) {
+        const body = { algorithm: 'm.megolm_backup.v1.curve25519-aes-sha2', auth_data };
+        const { version } = await crowd.json<{ version: string }>('POST', `${V3}/room_keys/version`, token, body);
+        versions.set(userId, version);
+      }
+      const key = {
+        first_message_index: 0,
+        forwarded_count: 0,
+        is_verified: true,
+        session_data: { c: 'x'.repeat(700) },
+      };
+      return (field) =>
+        field.everyone(({ userId }, round) => {
+          const path = `${V3}/room_keys/keys?version=${versions.get(userId)}`;
+          if (round % 4 === 0) return ['GET', path];
+          const sessions = Object.fromEntries(Array.from({ length: 800 }, (_, index) => [`s${round}x${index}`, key]));
+          return ['PUT', path, { rooms: { [`!k${round}:localhost`]: { sessions } } }];
+        });
+    },
+  ),
   attack(
     'federation.states',
     'a server asks for the states, the auth chains and the past of a large room again and again',
+    { expects: ['200'] },
     async ({ partner, largeRoom }) => {
       const room = await partner.join(largeRoom);
       const id = part(room.roomId);

@@ -43,7 +43,7 @@ const harmfulWeb = async (): Promise<string> => {
 
 /** What the server does outside on behalf of users, and with their files. */
 export const reach: readonly Attack[] = [
-  attack('media.uploads', 'users upload ever new files', () => {
+  attack('media.uploads', 'users upload ever new files', { expects: ['200'] }, () => {
     const large = randomBytes(450_000).toString('hex');
     return (field) =>
       field.swarm(
@@ -59,32 +59,41 @@ export const reach: readonly Attack[] = [
   attack(
     'media.announced',
     'users announce uploads, and send none',
+    { expects: ['200'] },
     () => (field) => field.everyone(() => ['POST', '/_matrix/media/v1/create', {}], 4),
   ),
-  attack('media.bombs', 'users ask for thumbnails of pictures that are huge when they are unpacked', async () => {
-    const side = 8_000;
-    const bomb = await sharp({ create: { width: side, height: side, channels: 3, background: '#fff' } })
-      .png({ compressionLevel: 9 })
-      .toBuffer();
-    return async (field) => {
-      const { host, port } = field.endpoint;
-      const ids = await Promise.all(
-        field.users.map(async ({ token }) => {
-          const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'image/png' };
-          const sent = { method: 'POST', headers, body: new Uint8Array(bomb) };
-          const answer = await fetch(`http://${host}:${port}/_matrix/media/v3/upload`, sent);
-          const { content_uri: uri } = (await answer.json()) as { readonly content_uri: string };
-          return uri.slice('mxc://'.length);
-        }),
-      );
-      const sizes = [32, 96, 320, 640, 800];
-      await field.everyone((user, round) => {
-        const size = sizes[round % sizes.length];
-        return ['GET', `${MEDIA}/thumbnail/${ids[field.users.indexOf(user)]}?width=${size}&height=${size}&method=crop`];
-      });
-    };
-  }),
-  attack('previews.harm', 'users ask for previews of pages that do harm', async () => {
+  attack(
+    'media.bombs',
+    'users ask for thumbnails of pictures that are huge when they are unpacked',
+    { expects: ['200'] },
+    async () => {
+      const side = 8_000;
+      const bomb = await sharp({ create: { width: side, height: side, channels: 3, background: '#fff' } })
+        .png({ compressionLevel: 9 })
+        .toBuffer();
+      return async (field) => {
+        const { host, port } = field.endpoint;
+        const ids = await Promise.all(
+          field.users.map(async ({ token }) => {
+            const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'image/png' };
+            const sent = { method: 'POST', headers, body: new Uint8Array(bomb) };
+            const answer = await fetch(`http://${host}:${port}/_matrix/media/v3/upload`, sent);
+            const { content_uri: uri } = (await answer.json()) as { readonly content_uri: string };
+            return uri.slice('mxc://'.length);
+          }),
+        );
+        const sizes = [32, 96, 320, 640, 800];
+        await field.everyone((user, round) => {
+          const size = sizes[round % sizes.length];
+          return [
+            'GET',
+            `${MEDIA}/thumbnail/${ids[field.users.indexOf(user)]}?width=${size}&height=${size}&method=crop`,
+          ];
+        });
+      };
+    },
+  ),
+  attack('previews.pages', 'users ask for previews of pages that do harm', { expects: ['200'] }, async () => {
     const web = await harmfulWeb();
     const kinds = ['tags', 'slow', 'endless'];
     return (field) => field.everyone((_, round) => ['GET', preview(`${web}/${kinds[round % 3]}/${round}`)], 4);
@@ -92,6 +101,7 @@ export const reach: readonly Attack[] = [
   attack(
     'previews.inside',
     'users ask for previews of what lies inside the network, and of nothing',
+    { expects: ['403'] },
     () => (field) =>
       field.everyone(
         (_, round) => [
@@ -106,6 +116,7 @@ export const reach: readonly Attack[] = [
   attack(
     'mail.strangers',
     'strangers ask for mails to ever new addresses',
+    { expects: ['200'] },
     () => (field) =>
       field.strangers((stranger, round) => [
         'POST',
@@ -116,6 +127,7 @@ export const reach: readonly Attack[] = [
   attack(
     'push.gateways',
     'users set pushers at ever new gateways, and write to each other',
+    { expects: ['200'] },
     ({ room }) =>
       (field) =>
         field.everyone((_, round) =>
@@ -141,31 +153,37 @@ export const reach: readonly Attack[] = [
               ],
         ),
   ),
-  attack('threads.followed', 'users follow threads and cease to, and ask what they follow', async (scene) => {
-    const { crowd, room, users } = scene;
-    const roots: string[] = [];
-    const said = async (txn: string, more: object): Promise<string> => {
-      const path = `${V3}/rooms/${part(room)}/send/m.room.message/${txn}`;
-      const body = { msgtype: 'm.text', body: 'x', ...more };
-      return (await crowd.json<{ event_id: string }>('PUT', path, users[0]!.token, body)).event_id;
-    };
-    for (let n = 0; n < 100; n += 1) {
-      const root = await said(`root${n}`, {});
-      await said(`reply${n}`, { 'm.relates_to': { rel_type: 'm.thread', event_id: root } });
-      roots.push(root);
-    }
-    return (field) =>
-      field.everyone((_, round) => {
-        const path = `${THREADS}/${part(room)}/thread/${part(roots[round % roots.length]!)}/subscription`;
-        if (round % 3 === 0) return ['PUT', path, {}];
-        if (round % 3 === 1) return ['DELETE', path];
-        const extensions = { 'io.element.msc4308.thread_subscriptions': { enabled: true, limit: 100 } };
-        return ['POST', SLIDING, { conn_id: `c${round % 30}`, extensions }];
-      }, 4);
-  }),
+  attack(
+    'threads.followed',
+    'users follow threads and cease to, and ask what they follow',
+    { expects: ['200'] },
+    async (scene) => {
+      const { crowd, room, users } = scene;
+      const roots: string[] = [];
+      const said = async (txn: string, more: object): Promise<string> => {
+        const path = `${V3}/rooms/${part(room)}/send/m.room.message/${txn}`;
+        const body = { msgtype: 'm.text', body: 'x', ...more };
+        return (await crowd.json<{ event_id: string }>('PUT', path, users[0]!.token, body)).event_id;
+      };
+      for (let n = 0; n < 100; n += 1) {
+        const root = await said(`root${n}`, {});
+        await said(`reply${n}`, { 'm.relates_to': { rel_type: 'm.thread', event_id: root } });
+        roots.push(root);
+      }
+      return (field) =>
+        field.everyone((_, round) => {
+          const path = `${THREADS}/${part(room)}/thread/${part(roots[round % roots.length]!)}/subscription`;
+          if (round % 3 === 0) return ['PUT', path, {}];
+          if (round % 3 === 1) return ['DELETE', path];
+          const extensions = { 'io.element.msc4308.thread_subscriptions': { enabled: true, limit: 100 } };
+          return ['POST', SLIDING, { conn_id: `c${round % 30}`, extensions }];
+        }, 4);
+    },
+  ),
   attack(
     'profiles.fields',
     'users in a room of many change fields of their profile, and begin connections that want all profiles',
+    { expects: ['200'] },
     () => (field) =>
       field.everyone((user, round) => {
         if (round % 2 === 0)
@@ -181,6 +199,7 @@ export const reach: readonly Attack[] = [
   attack(
     'login.tokens',
     'strangers redeem tokens of logins that were never given out',
+    { expects: ['403'] },
     () => (field) =>
       field.swarm(STRANGERS, (stranger, round) =>
         field.ask(stranger, post(`${V3}/login`, { type: 'm.login.token', token: `${round}`.padStart(43, 'a') })),

@@ -4,17 +4,13 @@ import { readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { Battlefield, PROXY, USERS, type Attack, type Scene } from '../attacks/battlefield.ts';
-import { bytesInFlight, turnsOfTheLoop } from '../attacks/bytes.ts';
-import { costs, logins, textsAndOutages } from '../attacks/costs.ts';
-import { kept, pages } from '../attacks/kept.ts';
-import { federation } from '../attacks/federation.ts';
-import { ADMINISTRATORS_SECRET, HarmfulNeighbour, outside } from '../attacks/outside.ts';
-import { sharedRooms } from '../attacks/shared-rooms.ts';
+import { ATTACKS, neighbour } from '../attacks/attacks.ts';
+import { type Attack, Battlefield, type Outcomes, PROXY, USERS, type Scene } from '../attacks/battlefield.ts';
+import { ADMINISTRATORS_SECRET } from '../attacks/outside.ts';
 import { PartnerServer } from '../load/partner-server.ts';
-import { reach, WEB } from '../attacks/reach.ts';
-import { Crowd } from '../load/people.ts';
-import type { Suffering } from '../load/victim.ts';
+import { WEB } from '../attacks/reach.ts';
+import { Crowd, type Person } from '../load/people.ts';
+import type { Suffering, Watch } from '../load/victim.ts';
 import { lower, percentile, type Figure, type Workload } from '../workload.ts';
 
 /** Below this another user's send must stay whatever the attack, and the event loop be free again, in milliseconds. */
@@ -30,28 +26,18 @@ const MEMORY = lower(1, 0.7);
 const MIB = 1024 ** 2;
 /** When all is over, memory has so long to come back, in milliseconds. */
 const COMES_BACK_MS = 40_000;
-const LARGE_ROOM = 500;
+const LARGE_ROOM = 1_500;
+/** A login that nobody attacks takes some 50 ms. From where the account is in use it has to go on, and from elsewhere soon. */
+const KNOWN_LOGIN = lower(1_000, 300);
+const NEW_LOGIN = lower(6_000, 1_000);
+/** Attacks on logins last long enough that somebody may have had to wait. */
+const LOGINS_MS = 10_000;
+/** What neighbours of an attack on presence say of themselves. */
+const STATUS = 'still here';
 /** The first block of addresses that belongs to an attack. */
 const FIRST_BLOCK = 10;
 /** Written by the bench, not by the server. */
 const BENCH_LOG = 'server.log';
-
-const neighbour = new HarmfulNeighbour();
-
-/** By number of the fault, or else by the mechanism that they try. */
-const ATTACKS: readonly Attack[] = [
-  ...bytesInFlight,
-  ...turnsOfTheLoop,
-  ...costs,
-  ...kept,
-  ...pages,
-  ...logins,
-  ...textsAndOutages,
-  ...reach,
-  ...federation,
-  ...outside(neighbour),
-  ...sharedRooms,
-].toSorted((a, b) => (a.id < b.id ? -1 : 1));
 
 const figuresOf = ({ id, title }: Pick<Attack, 'id' | 'title'>): Figure[] => [
   { id: `${id}.p95`, title: `${id}: ${title}: send p95 of somebody else`, unit: 'ms', goal: SEND_P95 },
@@ -64,15 +50,51 @@ const figuresOf = ({ id, title }: Pick<Attack, 'id' | 'title'>): Figure[] => [
   { id: `${id}.memory`, title: `${id}: resident memory at its peak, of what it may be`, unit: '', goal: MEMORY },
 ];
 
+/** What else somebody notices of it. */
+const moreFiguresOf = ({ id, outcomes: { suffers } }: Attack): Figure[] => {
+  if (suffers === 'presence')
+    return [{ id: `${id}.presence`, title: `${id}: others whose presence was lost`, unit: '', goal: lower(0, 0) }];
+  if (suffers === undefined) return [];
+  const slowest = `${id}: slowest login of the account's owner from`;
+  return [
+    { id: `${id}.known`, title: `${slowest} where it is in use`, unit: 'ms', goal: KNOWN_LOGIN },
+    { id: `${id}.new`, title: `${slowest} a new address`, unit: 'ms', goal: NEW_LOGIN },
+  ];
+};
+
+/** Outcomes that an attack should have and has not, and those that it has too often. */
+const shortcomingsOf = (
+  { expects, most = {} }: Outcomes,
+  found: ReadonlyMap<string, number>,
+): { readonly missing: string[]; readonly tooMany: string[] } => ({
+  missing: expects.filter((outcome) => !found.has(outcome)),
+  tooMany: [...found]
+    .filter(([outcome, count]) => count > (most[outcome] ?? (/\b500$/.test(outcome) ? 0 : Number.POSITIVE_INFINITY)))
+    .map(([outcome, count]) => `${count} x ${outcome}`),
+});
+
 const residentMiB = (pid: number): number =>
   Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024;
 
-/** Files below a folder that others than their owner may read. */
-const openFiles = async (folder: string): Promise<number> => {
+/** Files and folders below a folder that others than their owner may read. */
+const openFiles = async (folder: string): Promise<string[]> => {
   const names = (await readdir(folder, { recursive: true })).filter((name) => name !== BENCH_LOG);
   // What the database deletes meanwhile is nobody's to read any more.
   const modes = await Promise.all(names.map((name) => stat(join(folder, name)).catch(() => undefined)));
-  return modes.filter((found) => found?.isFile() === true && (found.mode & 0o044) !== 0).length;
+  // Sockets have no contents: who may connect is decided by the folder that they lie in.
+  return names.filter((_, index) => {
+    const found = modes[index];
+    return found?.isSocket() === false && (found.mode & 0o044) !== 0;
+  });
+};
+
+/** Resolves when there is an archive of a room. */
+const archived = async (folder: string): Promise<void> => {
+  for (const end = performance.now() + 10_000; performance.now() < end; await sleep(100)) {
+    const found = await readdir(join(folder, 'archive'), { recursive: true }).catch(() => []);
+    if (found.some((name) => name.endsWith('.jsonl'))) return;
+  }
+  throw new Error('what was purged is in no archive');
 };
 
 /** What ten users or a hundred strangers can do to another user, with the limits as shipped. */
@@ -81,24 +103,35 @@ export const attacks: Workload = {
   title: 'Attacks, while somebody else sends messages',
   limitSeconds: 900,
   server: {
+    passwordCost: 'production',
+    connections: 'shipped',
     env: {
-      TSUDOI_HTTP__MAX_CONNECTIONS: '30000',
-      TSUDOI_HTTP__MAX_CONNECTIONS_PER_ADDRESS: '5000',
+      // Attackers from many networks come through it: the loopback network has no others.
       TSUDOI_HTTP__TRUSTED_PROXIES: PROXY,
+      // The web that previews are made of lies on the loopback network.
       TSUDOI_PREVIEWS__ALLOW_IP_RANGES: `${WEB}/32`,
       // Nobody takes mail there: what waits is what there is.
       TSUDOI_EMAIL__SMTP_URL: 'smtp://127.0.0.3:2525',
       TSUDOI_EMAIL__STARTTLS: 'none',
       TSUDOI_EMAIL__FROM: 'noreply@localhost.test',
+      // What is off as shipped, and would not be attacked.
       TSUDOI_PRIVACY__USERS_EXPORT: 'true',
+      TSUDOI_RETENTION__MODE: 'archive',
       TSUDOI_REGISTRATION__SHARED_SECRET: ADMINISTRATORS_SECRET,
     },
   },
   figures: [
     ...figuresOf({ id: 'quiet', title: 'nobody attacks' }),
-    ...ATTACKS.flatMap(figuresOf),
+    ...ATTACKS.flatMap((attack) => [...figuresOf(attack), ...moreFiguresOf(attack)]),
+    { id: 'missed', title: 'attacks that did not reach what they are aimed at', unit: '', goal: lower(0, 0) },
+    { id: 'won', title: 'attacks that succeeded in what they must not', unit: '', goal: lower(0, 0) },
     { id: 'end.memory', title: 'resident memory when all is over, of what it may be', unit: '', goal: MEMORY },
-    { id: 'F15', title: 'F15: files that other users of the machine may read', unit: '', goal: lower(0, 0) },
+    {
+      id: 'F15',
+      title: 'F15: files and folders that other users of the machine may read',
+      unit: '',
+      goal: lower(0, 0),
+    },
     { id: 'F35', title: 'F35: the database lets the server do what only superusers may', unit: '', goal: lower(0, 0) },
   ],
   async run({ server, meter, pick, progress, report, wants }) {
@@ -117,15 +150,31 @@ export const attacks: Workload = {
       const own = await crowd.createRoom(sender);
       const largeRoom = await crowd.createRoom(sender);
       await crowd.joinAll(await crowd.people(pick(LARGE_ROOM, LARGE_ROOM / 5)), largeRoom);
+      const administrator = (): Promise<Person> => crowd.registerAdministrator(ADMINISTRATORS_SECRET);
+      const rowsOf: Scene['rowsOf'] = async (table) =>
+        (await server.sql<{ count: number }>(`select count(*)::int as count from ${table}`))[0]?.count ?? Number.NaN;
+      const setupLink = (): string | undefined => server.setupLink();
       const acts = [];
       for (const attack of prepared) {
         progress(`getting ready: ${attack.title}`);
         const users = await crowd.people(USERS);
+        const owner = await crowd.register();
         const room = await crowd.createRoom(users[0]!);
         await crowd.joinAll(users.slice(1), room);
         await crowd.joinAll(users, largeRoom);
-        const scene: Scene = { crowd, partner, victim: sender, room, largeRoom, users };
-        acts.push({ ...attack, users, act: await attack.prepare(scene) });
+        const scene: Scene = {
+          crowd,
+          partner,
+          victim: sender,
+          owner,
+          room,
+          largeRoom,
+          users,
+          administrator,
+          rowsOf,
+          setupLink,
+        };
+        acts.push({ ...attack, users, owner, act: await attack.prepare(scene) });
       }
       await server.restart({ TSUDOI_RATE_LIMITS__ENABLED: 'true' });
 
@@ -133,10 +182,10 @@ export const attacks: Workload = {
         workerData: { endpoint, token: sender.token, room: own },
       });
       /** What the victim notices, and the memory at its peak. */
-      const suffer = async (milliseconds: number): Promise<Suffering & { readonly peak: number }> => {
+      const suffer = async (watch: Watch): Promise<Suffering & { readonly peak: number }> => {
         let peak = 0;
         const timer = setInterval(() => (peak = Math.max(peak, residentMiB(server.pid))), 100);
-        victim?.postMessage(milliseconds);
+        victim?.postMessage(watch);
         const [suffering] = (await once(victim!, 'message')) as [Suffering];
         clearInterval(timer);
         return { ...suffering, peak };
@@ -149,37 +198,67 @@ export const attacks: Workload = {
         report(`${id}.memory`, peak / mayBe, undefined, `${peak.toFixed(0)} of ${mayBe.toFixed(0)} MiB; ${notes}`);
       };
       const duration = pick(4_000, 2_000);
-      await suffer(2_000);
-      const quiet = await suffer(duration);
+      await suffer({ milliseconds: 2_000 });
+      const quiet = await suffer({ milliseconds: duration });
       const budgets = await server.memoryBudgets();
       const mayBe = 1.5 * quiet.peak + (budgets.caches + budgets.inFlight) / MIB;
       tell('quiet', quiet, await server.heap());
       let { offset } = server.held(0);
-      for (const [index, { id, title, users, act }] of acts.entries()) {
+      const [missed, won]: [string[], string[]] = [[], []];
+      const neighbours = new Map<string, string>();
+      for (const [index, { id, title, users, owner, outcomes, act }] of acts.entries()) {
         progress(title);
         const before = residentMiB(server.pid);
         const field = new Battlefield(endpoint, users, FIRST_BLOCK + index);
         const cpu = server.processMs;
         const running = act(field);
-        const suffering = await meter.profiled(id, () => suffer(duration));
-        const spent = (server.processMs - cpu) / duration;
+        const logsIn = outcomes.suffers === 'logins' ? owner.userId : undefined;
+        const milliseconds = logsIn === undefined ? duration : LOGINS_MS;
+        if (outcomes.suffers === 'presence') {
+          neighbours.set(id, owner.userId);
+          const path = `/_matrix/client/v3/presence/${encodeURIComponent(owner.userId)}/status`;
+          await crowd.json('PUT', path, owner.token, { presence: 'online', status_msg: STATUS });
+        }
+        const suffering = await meter.profiled(id, () => suffer({ milliseconds, logsIn }));
+        const spent = (server.processMs - cpu) / milliseconds;
         field.end();
         await Promise.race([running, sleep(3_000)]);
         await sleep(pick(1_500, 500));
         const after = `${before.toFixed(0)} MiB before, ${residentMiB(server.pid).toFixed(0)} after`;
-        const outcomes = [...field.outcomes].map(([status, count]) => `${count} x ${status}`).join(', ');
+        const found = [...field.outcomes].map(([outcome, count]) => `${count} x ${outcome}`).join(', ');
         const held = server.held(offset);
         offset = held.offset;
         const turns = held.turns.length === 0 ? '' : `; held by ${held.turns.join(', ')}`;
-        tell(id, suffering, `${after}; server busy ${(100 * spent).toFixed(0)} %${turns}; answered ${outcomes}`);
+        tell(id, suffering, `${after}; server busy ${(100 * spent).toFixed(0)} %${turns}; answered ${found}`);
+        if (logsIn !== undefined)
+          for (const kind of ['known', 'new'] as const) {
+            const took = suffering[`${kind}Logins`];
+            report(`${id}.${kind}`, Math.max(...took), undefined, took.map((ms) => ms.toFixed(0)).join(', '));
+          }
+        const { missing, tooMany } = shortcomingsOf(outcomes, field.outcomes);
+        if (missing.length > 0) missed.push(`${id} (${missing.join(', ')})`);
+        if (tooMany.length > 0) won.push(`${id} (${tooMany.join(', ')})`);
       }
+      report('missed', missed.length, undefined, missed.join('; '));
+      report('won', won.length, undefined, won.join('; '));
       progress('memory comes back');
       await sleep(pick(COMES_BACK_MS, 1_000));
       const { held } = await server.memoryBudgets();
       const [rest, mayRest] = [residentMiB(server.pid), 1.5 * quiet.peak + held / MIB];
       const notes = `${rest.toFixed(0)} of ${mayRest.toFixed(0)} MiB; ${await server.heap()}`;
       report('end.memory', rest / mayRest, undefined, notes);
-      report('F15', await openFiles(server.dataDir));
+      for (const [id, userId] of neighbours) {
+        const sql = `select user_id from presence where user_id = $1 and status_msg = $2`;
+        report(`${id}.presence`, 1 - (await server.sql(sql, [userId, STATUS])).length);
+      }
+      if (wants('F15')) {
+        const { token } = await administrator();
+        const purge = `/_synapse/admin/v1/purge_history/${encodeURIComponent(own)}`;
+        await crowd.json('POST', purge, token, { purge_up_to_ts: Date.now(), delete_local_events: true });
+        await archived(server.dataDir);
+        const open = await openFiles(server.dataDir);
+        report('F15', open.length, undefined, open.slice(0, 10).join(', '));
+      }
       const [roles] = await server.sql<{ count: number }>(
         `select count(*)::int as count from pg_stat_activity a join pg_roles r on r.rolname = a.usename
          where a.datname = 'tsudoi' and a.pid <> pg_backend_pid() and (r.rolsuper or r.rolcreaterole or r.rolcreatedb)`,

@@ -39,6 +39,16 @@ export const FIXED_OF_OTHERS: readonly (readonly [what: string, most: string, an
     '8 MiB; errors of 500 characters',
     'they are read from the database',
   ],
+  [
+    'bodies of transactions that are under way to other servers',
+    '64 MiB together, 1/16 of what is left for one server; 4 MiB for one, 16 are put together at once; `tsudoi_federation_outbound_bytes`',
+    'fewer events go into one; the server waits a second',
+  ],
+  [
+    'how often a transaction for a server is put together in vain',
+    '3 times; `tsudoi_follower_given_up_total{follower}`',
+    'the event or EDU of which none can be made is not sent, and an error is logged',
+  ],
   ['devices of a remote user', '2000', 'the others are dropped'],
   ['invites of other servers that wait for one user', '1000', '429 `M_LIMIT_EXCEEDED`'],
   [

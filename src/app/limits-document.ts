@@ -269,6 +269,11 @@ const FIXED: readonly (readonly [string, string, string])[] = [
   ],
   ['events that relate to a redacted one and are redacted with it', '1000, the newest', 'the others stay'],
   [
+    'relations to one event that are known, and those that are read for one answer',
+    '20000, the newest; 100000',
+    'earlier ones are not counted or listed, and further events are shown without what relates to them',
+  ],
+  [
     'relations that one answer of /relations looks at',
     '4000',
     'less than was asked for, with a token from which to continue',

@@ -75,6 +75,16 @@ export class Ongoing<Name = undefined> {
     this.#running.set(running, name);
   }
 
+  /** The names of those that run. */
+  names(): Name[] {
+    return [...this.#running.values()];
+  }
+
+  /** Resolves when one of those that run now is done, or none runs. */
+  async next(): Promise<void> {
+    if (this.#running.size > 0) await Promise.race(this.#running.keys());
+  }
+
   /** Resolves when those of this name that run now are done. */
   async done(name: Name): Promise<void> {
     await Promise.all([...this.#running].flatMap(([running, its]) => (its === name ? [running] : [])));

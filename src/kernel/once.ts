@@ -34,6 +34,11 @@ export class OnceByKey<K, T> {
     while (this.#running.size > 0) await Promise.allSettled(this.#running.values());
   }
 
+  /** What runs with this key; undefined when nothing does. */
+  peek(key: K): Promise<T> | undefined {
+    return this.#running.get(key);
+  }
+
   has(key: K): boolean {
     return this.#running.has(key);
   }

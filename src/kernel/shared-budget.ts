@@ -101,8 +101,16 @@ export class SharedBudget {
     third?.change(-units);
   }
 
+  /** Units that a party could take now; none at least. */
+  free(share: Share): number {
+    return Math.max(0, Math.floor(this.#most(share) - share.held));
+  }
+
   #fits(units: number, share: Share): boolean {
-    const wanted = share.held + units;
-    return wanted <= share.limit && wanted <= this.#part * (this.total - this.#used + share.held);
+    return share.held + units <= this.#most(share);
+  }
+
+  #most(share: Share): number {
+    return Math.min(share.limit, this.#part * (this.total - this.#used + share.held));
   }
 }

@@ -45,6 +45,8 @@ const TOLD: readonly (readonly [file: string, constant: string, told: string])[]
   ['services/e2ee/device-keys/key-query.ts', 'MAX_USERS = 10_000', '/keys/query, and devices of each | 10000, 1000'],
   ['services/admin/tasks/admin-tasks.ts', 'MAX_OPEN = 1_000', 'that are not done | 1000'],
   ['remote/federation/request-admission.ts', 'MAX_WAITING = 8_192', 'wait for their turn | 8192'],
+  ['services/reading/relations/relation-index.ts', 'MAX_OF_EVENT = 20_000', '20000, the newest; 100000'],
+  ['services/reading/relations/relation-index.ts', 'MAX_READ = 100_000', '20000, the newest; 100000'],
   ['services/reading/relations/relations.ts', 'MAX_SCANNED = 4_000', '/relations looks at | 4000'],
   ['services/reading/relations/bundled-aggregations.ts', 'MAX_JUDGED_OF_EVENT = 1_000', 'for them | 1000, 4000: the'],
   ['services/reading/relations/bundled-aggregations.ts', 'MAX_JUDGED = 4_000', 'for them | 1000, 4000: the newest'],

@@ -37,4 +37,15 @@ describe('WebSocket API: suspended users', () => {
     await client.must('leave', { room_id: roomId });
     await client.end();
   });
+
+  it('may say nothing of themselves that others see, over HTTP and on connections', async () => {
+    const client = await server.connect(bob);
+    await server.app.services.userAdministration.suspend(OPERATOR, bob.userId, true);
+    const said = { presence: 'online', status_msg: 'for everybody to read' };
+    expect((await client.request('presence', said)).error?.errcode).to.equal('M_USER_SUSPENDED');
+    const { status, body } = await server.ask(bob, 'PUT', `/presence/${bob.userId}/status`, said);
+    expect([status, body['errcode']]).to.deep.equal([403, 'M_USER_SUSPENDED']);
+    await server.app.services.userAdministration.suspend(OPERATOR, bob.userId, false);
+    await client.end();
+  });
 });

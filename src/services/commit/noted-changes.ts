@@ -1,7 +1,8 @@
-import { Background, Ongoing } from '#src/kernel/background.ts';
+import { Ongoing } from '#src/kernel/background.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { Signal } from '#src/kernel/signal.ts';
-import type { Timer, Timers } from '#src/kernel/timers.ts';
+import { TimedBackground } from '#src/kernel/timed-background.ts';
+import type { Timers } from '#src/kernel/timers.ts';
 import { type PositionVector, SHARDS, shardOfName, shardOfPosition } from '#src/protocol/wire/position.ts';
 import type { WriteRequest } from './operation.ts';
 import type { Writer } from './writer.ts';
@@ -43,17 +44,17 @@ export class NotedChanges<Change extends { readonly userId: string }> {
   readonly #publishing = new Ongoing<string>();
   /** The newest change of each key that is about to be committed with its position. */
   readonly #underWay = new Map<string, Change>();
-  readonly #retrying: Background;
-  #retry: Timer | undefined;
+  readonly #retrying: TimedBackground;
   /** Fires once a change is committed and has its position. */
   readonly changed = new Signal<Positioned<Change>>();
 
   constructor(options: NotedChangesOptions<Change>) {
     this.#options = options;
-    this.#retrying = new Background(
+    this.#retrying = new TimedBackground(
       options.name,
       () => this.#publishDue(),
       (err) => this.#retryLater(err),
+      options.timers,
     );
   }
 
@@ -84,9 +85,8 @@ export class NotedChanges<Change extends { readonly userId: string }> {
 
   async close(): Promise<void> {
     await this.#publishing.idle();
+    // What has no position gets it at the next start.
     await this.#retrying.close();
-    // Set also by what failed just now. What has no position gets it at the next start.
-    this.#retry?.cancel();
   }
 
   /** The changes within a span, in no order, some more than once. Reads only what is no longer in memory. */
@@ -109,7 +109,7 @@ export class NotedChanges<Change extends { readonly userId: string }> {
     for (const change of await this.#options.due()) {
       if (this.#retrying.isClosed) return;
       // It is due until its position is committed. Should that fail, or should it have been noted once more since, it is found then.
-      if (this.#underWay.has(this.#options.keyOf(change))) this.#wakeLater();
+      if (this.#underWay.has(this.#options.keyOf(change))) this.#retrying.wakeAfter(RETRY_MS);
       else await this.#publish(change);
     }
   }
@@ -139,12 +139,7 @@ export class NotedChanges<Change extends { readonly userId: string }> {
     const { logger, name } = this.#options;
     if (this.#retrying.isClosed) return;
     logger.error('a change of a user could not be published; trying again', { changes: name, err });
-    this.#wakeLater();
-  }
-
-  #wakeLater(): void {
-    this.#retry?.cancel();
-    this.#retry = this.#options.timers.after(RETRY_MS, () => this.#retrying.wake());
+    this.#retrying.wakeAfter(RETRY_MS);
   }
 
   #remember(change: Positioned<Change>): void {

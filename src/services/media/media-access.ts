@@ -1,7 +1,7 @@
-import { Background } from '#src/kernel/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import type { Timer, Timers } from '#src/kernel/timers.ts';
+import { TimedBackground } from '#src/kernel/timed-background.ts';
+import type { Timers } from '#src/kernel/timers.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type MediaRecord, noteAccess } from '#src/storage/media/media.ts';
 
@@ -23,15 +23,15 @@ export interface MediaAccessOptions {
 export class MediaAccess {
   readonly #options: MediaAccessOptions;
   readonly #waiting = new Set<number>();
-  readonly #background: Background;
-  #timer: Timer | undefined;
+  readonly #background: TimedBackground;
 
   constructor(options: MediaAccessOptions) {
     this.#options = options;
-    this.#background = new Background(
+    this.#background = new TimedBackground(
       'media accesses',
       () => this.#write(),
       (err) => options.logger.warn('when media were asked for could not be noted', { err }),
+      options.timers,
     );
   }
 
@@ -39,24 +39,20 @@ export class MediaAccess {
     const known = lastAccessTs ?? createdTs;
     if (known > this.#options.clock.now() - DAY_MS || this.#waiting.size >= MAX_WAITING) return;
     this.#waiting.add(nid);
-    this.#timer ??= this.#options.timers.after(LAG_MS, () => this.#background.wake());
+    this.#background.wakeAfter(LAG_MS);
   }
 
   /** Resolves when everything that was noted is written. */
-  async idle(): Promise<void> {
-    if (this.#waiting.size > 0) this.#background.wake();
-    await this.#background.idle();
+  idle(): Promise<void> {
+    return this.#background.flush();
   }
 
   async close(): Promise<void> {
     await this.idle();
-    this.#timer?.cancel();
     await this.#background.close();
   }
 
   async #write(): Promise<void> {
-    this.#timer?.cancel();
-    this.#timer = undefined;
     const all = [...this.#waiting];
     this.#waiting.clear();
     for (let from = 0; from < all.length; from += WRITTEN_AT_ONCE)

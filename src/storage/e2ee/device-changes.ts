@@ -1,4 +1,5 @@
 import type { Database, Tx } from '../database.ts';
+import { changesSince } from '../commit/changes-since.ts';
 import { sql } from '../statement.ts';
 
 /** A change of a user's devices or keys that is committed and has no position yet. */
@@ -20,12 +21,6 @@ const MARK = sql(
    on conflict (user_id, seen_by) do update set seen_by = excluded.seen_by`,
 );
 const DUE = sql('device_changes_due', 'select user_id as "userId", seen_by as "seenBy" from device_changes_due');
-const SINCE = sql(
-  'device_changes_since',
-  `select c.user_id as "userId", c.seen_by as "seenBy", c.pos
-   from unnest($1::int[], $2::bigint[], $3::bigint[]) s(shard, after, up_to)
-   join device_changes c on c.pos % 16 = s.shard and c.pos > s.after and c.pos <= s.up_to`,
-);
 
 /** Notes, in the transaction that changes devices or keys, that others have to be told. */
 export const markDeviceChanges = async (tx: Tx, changes: readonly DueDeviceChange[]): Promise<void> => {
@@ -37,8 +32,7 @@ export const dueDeviceChanges = (database: Database): Promise<DueDeviceChange[]>
   database.query<DueDeviceChange>(DUE);
 
 /** The users whose devices changed last within a span of each shard. */
-export const deviceChangesSince = (
-  database: Database,
-  after: readonly number[],
-  upTo: readonly number[],
-): Promise<DeviceChangeRow[]> => database.query<DeviceChangeRow>(SINCE, [[...after.keys()], after, upTo]);
+export const deviceChangesSince = changesSince<DeviceChangeRow>(
+  'device_changes',
+  'c.user_id as "userId", c.seen_by as "seenBy"',
+);

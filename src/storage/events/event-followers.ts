@@ -1,5 +1,6 @@
 import type { Database, Tx } from '../database.ts';
 import { sql, UNHURRIED } from '../statement.ts';
+import type { PositionVector } from '#src/protocol/wire/position.ts';
 import { EVENT_COLUMNS, type EventRecord } from '../room-model/event-reads.ts';
 
 /** The progress of a follower of the events of one shard. */
@@ -52,6 +53,10 @@ const EVENTS_CONTAINING = sql(
 export const followerCursors = (database: Database, name: string): Promise<FollowerCursor[]> =>
   database.query<FollowerCursor>(CURSORS, [name]);
 
+/** The cursors of a follower that has processed everything up to these positions. */
+export const cursorsAt = (positions: PositionVector): readonly FollowerCursor[] =>
+  positions.map((pos, shard) => ({ shard, pos, goal: null, room: null }));
+
 const valuesOf = (name: string, cursors: readonly FollowerCursor[]): unknown[] => [
   name,
   cursors.map((cursor) => cursor.shard),
@@ -87,11 +92,27 @@ export const noteFollowerCursors = async (
   return rows.length === cursors.length;
 };
 
-/** Rooms of a shard, in order from after `room`, in which something came after a position. */
-export const roomsBehind = async (
-  database: Database,
-  query: { readonly shard: number; readonly room: number; readonly after: number; readonly limit: number },
-): Promise<number[]> =>
+export interface RoomsBehind {
+  readonly shard: number;
+  readonly room: number;
+  readonly after: number;
+  readonly limit: number;
+}
+
+/** Rooms of a shard, in order from after `room`, in which something came after a position, in pages of `limit`. */
+export async function* pagesOfRoomsBehind(database: Database, first: RoomsBehind): AsyncGenerator<readonly number[]> {
+  for (let query = first; ;) {
+    const page = await roomsBehind(database, query);
+    const last = page.at(-1);
+    if (last === undefined) return;
+    yield page;
+    if (page.length < query.limit) return;
+    query = { ...query, room: last };
+  }
+}
+
+/** One page of them. */
+export const roomsBehind = async (database: Database, query: RoomsBehind): Promise<number[]> =>
   (await database.query<{ nid: number }>(ROOMS_BEHIND, [query.shard, query.room, query.after, query.limit])).map(
     (row) => row.nid,
   );

@@ -18,18 +18,29 @@ export interface RelatedRecord {
 
 const RELATED = sql(
   'events_related',
-  `select e.rel as target, e.nid, e.topo, e.event_id, e.type, e.sender, e.ts, e.skey is not null as is_state, e.rel_type
-   from unnest($1::int[], $2::bigint[]) w(room, nid)
-   join events e on e.rel = w.nid and e.room = w.room
-   where e.rel is not null and e.flags & ${HIDDEN_FLAGS} = 0 and e.redacted_by is null`,
+  `select e.* from unnest($1::int[], $2::bigint[]) w(room, nid) cross join lateral (
+     select e.rel as target, e.nid, e.topo, e.event_id, e.type, e.sender, e.ts, e.skey is not null as is_state, e.rel_type from events e
+     where e.rel = w.nid and e.room = w.room and e.rel is not null and e.flags & ${HIDDEN_FLAGS} = 0 and e.redacted_by is null
+     order by e.nid desc limit $3
+   ) e limit $4`,
 );
 
-/** Everything that relates to these events, without what was redacted. */
+/**
+ * What relates to these events, without what was redacted.
+ *
+ * @param most how many for each event, the newest, and how many in all: where there are as many, of any event some may be missing
+ */
 export const relatedEvents = (
   database: Database,
   targets: readonly { readonly room: number; readonly nid: number }[],
+  most: { readonly ofEvent: number; readonly ofAll: number },
 ): Promise<RelatedRecord[]> =>
-  database.query<RelatedRecord>(RELATED, [targets.map(({ room }) => room), targets.map(({ nid }) => nid)]);
+  database.query<RelatedRecord>(RELATED, [
+    targets.map(({ room }) => room),
+    targets.map(({ nid }) => nid),
+    most.ofEvent,
+    most.ofAll,
+  ]);
 
 const RELATED_PAGE = sql(
   'events_related_page',

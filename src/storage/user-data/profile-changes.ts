@@ -1,4 +1,5 @@
 import type { Database, Tx } from '../database.ts';
+import { changesSince } from '../commit/changes-since.ts';
 import { sql } from '../statement.ts';
 
 /** A change of a field of a user's profile. */
@@ -21,12 +22,6 @@ const TRIM = sql(
      select field from profile_changes where user_id = $1 order by pos desc nulls first offset ${MAX_PER_USER})`,
 );
 const DUE = sql('profile_changes_due', 'select user_id as "userId", field from profile_changes where pos is null');
-const SINCE = sql(
-  'profile_changes_since',
-  `select c.user_id as "userId", c.field, c.pos
-   from unnest($1::int[], $2::bigint[], $3::bigint[]) s(shard, after, up_to)
-   join profile_changes c on c.pos % 16 = s.shard and c.pos > s.after and c.pos <= s.up_to`,
-);
 
 /** Notes, in the transaction that changes a field, that others have to be told. */
 export const markProfileChange = async (tx: Tx, userId: string, field: string): Promise<void> => {
@@ -38,8 +33,4 @@ export const markProfileChange = async (tx: Tx, userId: string, field: string): 
 export const dueProfileChanges = (database: Database): Promise<Omit<ProfileChangeRow, 'pos'>[]> => database.query(DUE);
 
 /** The fields that changed last within a span of each shard. */
-export const profileChangesSince = (
-  database: Database,
-  after: readonly number[],
-  upTo: readonly number[],
-): Promise<ProfileChangeRow[]> => database.query<ProfileChangeRow>(SINCE, [[...after.keys()], after, upTo]);
+export const profileChangesSince = changesSince<ProfileChangeRow>('profile_changes', 'c.user_id as "userId", c.field');

@@ -139,6 +139,45 @@ describe('reading what is mostly for others', function () {
     expect(event.unsigned).not.to.have.property('m.relations');
   });
 
+  it('reads a bounded number of what relates to an event, and to all events of an answer', async () => {
+    const roomId = await server.room('alice');
+    const roots: string[] = [];
+    for (let index = 0; index < 8; index += 1) {
+      const root = await server.say('alice', roomId, `root ${index}`);
+      const content = { msgtype: 'm.text', body: 're', 'm.relates_to': { rel_type: 'm.thread', event_id: root } };
+      await server.must('alice', 'PUT', `/rooms/${roomId}/send/m.room.message/bounded${index}`, content);
+      roots.push(root);
+    }
+    const { nid } = (await server.services.rooms.byId(roomId))!;
+    await server.services.database.query(
+      sql(
+        'test_more_replies',
+        `insert into events (room, nid, topo, event_id, type, sender, ts, state, prev, auth, rel, rel_type, flags, json)
+         select room, nid - n * 1000000::bigint, topo, sha256((nid || ' ' || n)::bytea), type, sender, ts, state, prev, auth, rel, rel_type, flags, json
+         from events, generate_series(1, 20100) n where room = $1 and rel is not null`,
+      ),
+      [nid],
+    );
+    await server.restart();
+    const { aggregations, rooms, loader } = server.services;
+    const room = (await rooms.byId(roomId))!;
+    const events = await Promise.all(roots.map((root) => loader.byId(room, root)));
+    const reader = { userId: '@alice:test', deviceId: 'D' };
+    const work = new Work('bundles');
+    const bundles = await doing(work, () =>
+      aggregations.bundle(
+        room,
+        reader,
+        events.map((event) => event!),
+      ),
+    );
+    const counts = Array.from(bundles.values(), (text) => (JSON.parse(text) as Json)['m.thread'].count);
+    expect(counts).to.deep.equal([20_000, 20_000, 20_000, 20_000, 20_000]);
+    expect(work.rows).to.be.below(210_000);
+    const path = `/v1/rooms/${roomId}/relations/${encodeURIComponent(roots[7]!)}?limit=10`;
+    expect((await server.must('alice', 'GET', path)).chunk).to.have.length(10);
+  });
+
   describe('is for a reaction', () => {
     const ALICE = '@alice:test';
     const annotation = (eventId: string, key: string): Json => ({

@@ -1,6 +1,6 @@
-import { Background } from '#src/kernel/background.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import type { Timer, Timers } from '#src/kernel/timers.ts';
+import { TimedBackground } from '#src/kernel/timed-background.ts';
+import type { Timers } from '#src/kernel/timers.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
 import type { ApplicationService } from '#src/services/accounts/appservices/application-service.ts';
 import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
@@ -55,15 +55,15 @@ export class EphemeralExtras implements ExtraSource {
   #typed = new Set<number>();
   #receipts = new Map<string, { readonly room: Room; readonly receipt: Receipt }>();
   #present = new Set<string>();
-  readonly #telling: Background;
-  #timer: Timer | undefined;
+  readonly #telling: TimedBackground;
 
   constructor(options: EphemeralExtrasOptions) {
     this.#options = options;
-    this.#telling = new Background(
+    this.#telling = new TimedBackground(
       'ephemeral news for application services',
       () => this.#tell(),
       (err) => options.logger.warn('application services could not be told what passes in rooms', { err }),
+      options.timers,
     );
     const { presence, receipts, typing } = options;
     typing.changed.subscribe(({ roomNid }) => {
@@ -99,13 +99,11 @@ export class EphemeralExtras implements ExtraSource {
   }
 
   /** Resolves when what was gathered waits for its services. */
-  async idle(): Promise<void> {
-    if (this.#typed.size + this.#receipts.size + this.#present.size > 0) this.#telling.wake();
-    await this.#telling.idle();
+  idle(): Promise<void> {
+    return this.#telling.flush();
   }
 
   close(): Promise<void> {
-    this.#timer?.cancel();
     return this.#telling.close();
   }
 
@@ -119,12 +117,10 @@ export class EphemeralExtras implements ExtraSource {
 
   #gather(add: () => unknown): void {
     add();
-    this.#timer ??= this.#options.timers.after(GATHER_MS, () => this.#telling.wake());
+    this.#telling.wakeAfter(GATHER_MS);
   }
 
   async #tell(): Promise<void> {
-    this.#timer?.cancel();
-    this.#timer = undefined;
     const { appservices, interest, rooms, userInterest } = this.#options;
     const typed = [...this.#typed].flatMap((nid) => rooms.peek(nid) ?? []);
     const receipts = [...this.#receipts.values()];

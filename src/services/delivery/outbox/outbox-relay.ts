@@ -1,5 +1,5 @@
-import { Background } from '#src/kernel/background.ts';
 import type { Logger } from '#src/kernel/logger.ts';
+import { TimedBackground } from '#src/kernel/timed-background.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import type { JobQueues } from '#src/jobs/job-queues.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -25,19 +25,19 @@ export interface OutboxRelayOptions {
 export class OutboxRelay {
   readonly #options: OutboxRelayOptions;
   #timer: Timer | undefined;
-  #retry: Timer | undefined;
-  readonly #relay: Background;
+  readonly #relay: TimedBackground;
   #stopListening: (() => void) | undefined;
 
   constructor(options: OutboxRelayOptions) {
     this.#options = options;
-    this.#relay = new Background(
+    this.#relay = new TimedBackground(
       'outbox',
       () => this.#handOverAll(),
       (err) => {
         options.logger.warn('jobs could not be handed over; they wait in the outbox', { err });
-        this.#retryLater();
+        this.#relay.wakeAfter(RETRY_MS);
       },
+      options.timers,
     );
   }
 
@@ -62,12 +62,6 @@ export class OutboxRelay {
     this.#timer?.cancel();
     this.#stopListening?.();
     await this.#relay.close();
-    this.#retry?.cancel();
-  }
-
-  #retryLater(): void {
-    this.#retry?.cancel();
-    this.#retry = this.#options.timers.after(RETRY_MS, () => this.wake());
   }
 
   async #handOverAll(): Promise<void> {
@@ -92,7 +86,7 @@ export class OutboxRelay {
           tx,
           done.map((row) => row.id),
         );
-      if (isFull) this.#retryLater();
+      if (isFull) this.#relay.wakeAfter(RETRY_MS);
       return !isFull && rows.length === BATCH;
     });
   }

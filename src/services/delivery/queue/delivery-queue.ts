@@ -1,5 +1,6 @@
 import { Ongoing } from '#src/kernel/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
+import { EarliestTimer } from '#src/kernel/earliest-timer.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Metrics } from '#src/kernel/metrics.ts';
 import type { Random } from '#src/kernel/random.ts';
@@ -91,12 +92,14 @@ export class DeliveryQueue<Item> {
   readonly #stop = new AbortController();
   readonly #batches: Counter;
   readonly #givenUp: Counter;
-  #timer: { readonly timer: Timer; readonly at: number } | undefined;
+  /** One timer waits for all. */
+  readonly #due: EarliestTimer;
   #isClosed = false;
 
   constructor(options: DeliveryQueueOptions<Item>) {
     this.#options = options;
-    const { metrics, name } = options;
+    const { clock, metrics, name, timers } = options;
+    this.#due = new EarliestTimer(clock, timers, () => this.#wakeDue());
     this.#batches = metrics.counter('tsudoi_delivery_batches_total', 'batches that were sent', ['queue', 'outcome']);
     this.#givenUp = metrics.counter('tsudoi_delivery_given_up_total', 'items that a destination always refused', [
       'queue',
@@ -172,7 +175,7 @@ export class DeliveryQueue<Item> {
   async close(graceMs: number): Promise<void> {
     this.#gatherNoLonger();
     this.#isClosed = true;
-    this.#timer?.timer.cancel();
+    this.#due.cancel();
     const timer = this.#options.timers.after(graceMs, () => this.#stop.abort());
     await this.idle();
     timer.cancel();
@@ -304,18 +307,14 @@ export class DeliveryQueue<Item> {
     }
   }
 
-  /** One timer waits for all. */
   #expect(at: number): void {
-    if (this.#isClosed || (this.#timer !== undefined && this.#timer.at <= at)) return;
-    this.#timer?.timer.cancel();
+    if (this.#isClosed) return;
+    const { clock, maxPauseMs } = this.#options;
     // The clock may be set meanwhile.
-    const { clock, maxPauseMs, timers } = this.#options;
-    const wait = Math.min(Math.max(at - clock.now(), 0), maxPauseMs);
-    this.#timer = { at, timer: timers.after(wait, () => this.#wakeDue()) };
+    this.#due.within(Math.min(Math.max(at - clock.now(), 0), maxPauseMs));
   }
 
   #wakeDue(): void {
-    this.#timer = undefined;
     const now = this.#options.clock.now();
     let next = Infinity;
     for (const [destination, active] of this.#active) {

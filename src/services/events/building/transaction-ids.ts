@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { AnsweredBatches } from '#src/kernel/batches.ts';
 import type { Clock } from '#src/kernel/clock.ts';
+import { Lazy } from '#src/kernel/lazy.ts';
 import { RecentMap } from '#src/kernel/recent-map.ts';
 import type { Database } from '#src/storage/database.ts';
 import { eventsOfTxns, hasTxns } from '#src/storage/room-model/event-reads.ts';
@@ -31,8 +32,14 @@ export class TransactionIds {
   readonly #database: Database;
   readonly #clock: Clock;
   #recallUntil = Infinity;
-  /** Whether there are none from before; a promise of it until that is known. */
-  #isEmpty: Promise<boolean> | boolean | undefined;
+  /** Whether it is known that there are none from before. */
+  #isEmpty = false;
+  /** Whether there are any from before. */
+  readonly #hasAny = new Lazy(async () => {
+    const hasAny = await hasTxns(this.#database);
+    this.#isEmpty = !hasAny;
+    return hasAny;
+  });
   readonly #recall: AnsweredBatches<string, string | undefined>;
 
   constructor(database: Database, clock: Clock) {
@@ -51,23 +58,13 @@ export class TransactionIds {
 
   /** The event that a transaction made before this process began. Lookups of one moment share a statement; undefined where none is needed. */
   earlier(key: string): Promise<string | undefined> | undefined {
-    if (this.#isEmpty === true || this.#clock.monotonic() > this.#recallUntil) return undefined;
+    if (this.#isEmpty || this.#clock.monotonic() > this.#recallUntil) return undefined;
     return this.#earlier(key);
   }
 
   async #earlier(key: string): Promise<string | undefined> {
-    if (this.#isEmpty === undefined) {
-      if (this.#recallUntil === Infinity) this.#recallUntil = this.#clock.monotonic() + RECALL_MS;
-      this.#isEmpty = hasTxns(this.#database).then(
-        (some) => (this.#isEmpty = !some),
-        (error: unknown) => {
-          // The next one asks again.
-          this.#isEmpty = undefined;
-          throw error;
-        },
-      );
-    }
-    return (await this.#isEmpty) ? undefined : this.#recall.ask(key);
+    if (this.#recallUntil === Infinity) this.#recallUntil = this.#clock.monotonic() + RECALL_MS;
+    return (await this.#hasAny.get()) ? this.#recall.ask(key) : undefined;
   }
 
   /** The event id that a transaction made or is making; `make` runs when it is new, and again after it failed. */

@@ -1,6 +1,7 @@
 import { reviewStickyEvents } from '#src/jobs/definitions.ts';
 import { requestJob } from '#src/jobs/job-definition.ts';
 import type { Clock } from '#src/kernel/clock.ts';
+import { Lazy } from '#src/kernel/lazy.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MAX_STICKY_MS } from '#src/protocol/events/sticky.ts';
@@ -39,8 +40,12 @@ export class StickyEvents {
   readonly #maxPerSender: number;
   /** Rooms that may have unexpired sticky events. */
   readonly #rooms = new Set<number>();
+  /** What earlier processes left. */
+  readonly #earlier = new Lazy(async () => {
+    for (const room of await stickyRooms(this.#database, this.#clock.now())) this.#rooms.add(room);
+    this.#isStarted = true;
+  });
   /** What earlier processes left is known. */
-  #started: Promise<void> | undefined;
   #isStarted = false;
   readonly #loading = new OnceByKey<Room, void>();
   /** Sticky events on their way, by room and sender. */
@@ -55,17 +60,7 @@ export class StickyEvents {
 
   /** Learns which rooms have sticky events of before this process. The first request does it otherwise. */
   start(): Promise<void> {
-    this.#started ??= stickyRooms(this.#database, this.#clock.now()).then(
-      (rooms) => {
-        for (const room of rooms) this.#rooms.add(room);
-        this.#isStarted = true;
-      },
-      (error: unknown) => {
-        this.#started = undefined;
-        throw error;
-      },
-    );
-    return this.#started;
+    return this.#earlier.get();
   }
 
   mayHaveAny(room: Room): boolean {

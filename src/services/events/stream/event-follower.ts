@@ -4,7 +4,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
-import { covers, ORIGIN, sequenceOf, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';
+import { covers, ORIGIN, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
@@ -21,6 +21,7 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { EventsSetAside } from './events-set-aside.ts';
 import type { FollowedEvent } from './followed-event.ts';
+import { measureFollowerLag, positionsBehind } from './follower-metrics.ts';
 import type { RoomEventStream } from './room-event-stream.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
@@ -111,16 +112,17 @@ export class EventFollower {
       () => this.#work(),
       (err) => options.logger.error('a follower stopped', { follower: options.name, err }),
     );
-    const help = 'committed events that a follower has not processed yet; as many positions while it reads them back';
-    options.metrics.gaugeOf('tsudoi_follower_lag', help, () => this.lag, { follower: options.name });
+    measureFollowerLag(options.metrics, options.name, () => this.lag);
   }
 
   /** How many events are committed and not processed; while it reads them back, how many positions it is behind. */
   get lag(): number {
     if (!this.#isCatchingUp && !this.#isBehind) return this.#queued - this.#taken;
-    const committed = this.#options.writer.committed();
-    const behind = this.#cursors.map(({ pos, shard }) => sequenceOf(committed[shard] ?? 0) - sequenceOf(pos));
-    return behind.reduce((lag, positions) => lag + Math.max(positions, 0), 0);
+    if (this.#cursors.length === 0) return 0;
+    return positionsBehind(
+      this.#options.writer.committed(),
+      this.#cursors.map(({ pos }) => pos),
+    );
   }
 
   /** Begins where the last process ended. To be called once the writer owns its shards. */

@@ -14,6 +14,7 @@ import {
   setAside,
 } from '#src/storage/events/events-set-aside.ts';
 import type { FollowedEvent } from './followed-event.ts';
+import { countGivenUp } from './follower-metrics.ts';
 
 /** How often an event is tried. */
 const TRIES = 6;
@@ -44,11 +45,7 @@ export class EventsSetAside {
 
   constructor(options: EventsSetAsideOptions) {
     this.#options = options;
-    this.#givenUp = options.metrics.counter(
-      'tsudoi_follower_given_up_total',
-      'events that a follower failed to process again and again',
-      ['follower'],
-    );
+    this.#givenUp = countGivenUp(options.metrics);
   }
 
   /** When to call `retryDue` next, in milliseconds. */

@@ -13,7 +13,7 @@ import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
 import type { DeviceListChanges } from '#src/services/e2ee/device-lists/device-list-changes.ts';
 import { type Edu, type EduSource, NO_EDUS, type TakenEdus } from '#src/services/federation/outbound/edu-source.ts';
 import type { Database } from '#src/storage/database.ts';
-import { followerCursors, saveFollowerCursors } from '#src/storage/events/event-followers.ts';
+import { cursorsAt, followerCursors, saveFollowerCursors } from '#src/storage/events/event-followers.ts';
 import { devicesWithoutKeys } from '#src/storage/e2ee/device-keys.ts';
 import {
   addDestinationDeviceLists,
@@ -128,7 +128,7 @@ export class DeviceListEdus implements EduSource {
     const committed = writer.committed();
     const cursors = new Map((await followerCursors(database, NAME)).map(({ shard, pos }) => [shard, pos]));
     this.#reached = committed.map((position, shard) => (cursors.size === 0 ? position : (cursors.get(shard) ?? 0)));
-    if (cursors.size === 0) await saveFollowerCursors(database, NAME, cursorsOf(committed));
+    if (cursors.size === 0) await saveFollowerCursors(database, NAME, cursorsAt(committed));
     for (const { userId, seenBy } of await changes.between(this.#reached, committed))
       if (seenBy === undefined && isLocal(userId)) this.#changed.add(userId);
     this.#publishing.wake();
@@ -200,11 +200,11 @@ export class DeviceListEdus implements EduSource {
     return this.#waiting.has(destination);
   }
 
-  async take(destination: string, limit: number): Promise<TakenEdus> {
+  async take(destination: string, limit: number, characters: number): Promise<TakenEdus> {
     // Whatever comes while it is read adds it again.
     if (!this.#waiting.delete(destination)) return NO_EDUS;
     try {
-      const taken = await this.#read(destination, limit);
+      const taken = await this.#read(destination, limit, characters);
       // Until it is noted that these arrived, they wait.
       if (taken !== NO_EDUS) this.#waiting.add(destination);
       return taken;
@@ -214,19 +214,24 @@ export class DeviceListEdus implements EduSource {
     }
   }
 
-  async #read(destination: string, limit: number): Promise<TakenEdus> {
+  async #read(destination: string, limit: number, characters: number): Promise<TakenEdus> {
     const { database } = this.#options;
     // For some users there may be nothing to send any more: others wait behind them.
     for (;;) {
       const lists = await nextDestinationDeviceLists(database, destination, Math.min(limit, USERS_AT_ONCE));
       if (lists.length === 0) return NO_EDUS;
-      const taken = await this.#edusOf(destination, lists, limit);
+      const taken = await this.#edusOf(destination, lists, limit, characters);
       if (taken.edus.length > 0) return taken;
       await taken.delivered();
     }
   }
 
-  async #edusOf(destination: string, lists: readonly PendingDeviceList[], limit: number): Promise<TakenEdus> {
+  async #edusOf(
+    destination: string,
+    lists: readonly PendingDeviceList[],
+    limit: number,
+    characters: number,
+  ): Promise<TakenEdus> {
     const { database } = this.#options;
     const rows = await toldDevicesAfter(database, lists);
     const keysOf = await this.#keysOf(lists.map(({ userId }) => userId));
@@ -235,11 +240,14 @@ export class DeviceListEdus implements EduSource {
     const told = new Map<string, number>(lists.map(({ userId, after }) => [userId, after]));
     const previous = new Map<string, number>(told);
     // Deleted devices as well: a server that is sent all devices may know them, from before or from a transaction whose answer was lost.
+    let left = characters;
     for (const row of rows) {
-      if (edus.length >= limit) break;
       const { deviceId, streamId, userId } = row;
+      const edu = eduOf(userId, row, previous.get(userId) ?? 0, keysOf(userId));
+      left -= JSON.stringify(edu.content).length;
+      if (edus.length >= limit || (edus.length > 0 && left < 0)) break;
       told.set(userId, streamId);
-      edus.push(eduOf(userId, row, previous.get(userId) ?? 0, keysOf(userId)));
+      edus.push(edu);
       if (deviceId !== CROSS_SIGNING) previous.set(userId, streamId);
       identity.push(`${userId} ${deviceId} ${streamId}`);
     }
@@ -250,6 +258,15 @@ export class DeviceListEdus implements EduSource {
         Array.from(told, ([userId, upTo]) => ({ userId, upTo })),
       );
     return { edus, identity, holdsEventsBack: false, delivered };
+  }
+
+  /** The user whose update comes first is taken for one of whom the server was told everything. */
+  async skip(destination: string): Promise<void> {
+    const { database } = this.#options;
+    const [first] = await nextDestinationDeviceLists(database, destination, 1);
+    if (first === undefined) return;
+    const upTo = await newestDeviceStreamId(database, first.userId);
+    await toldDestinationDeviceLists(database, destination, [{ userId: first.userId, upTo }]);
   }
 
   /** What is noted is a number for each user. */
@@ -307,7 +324,7 @@ export class DeviceListEdus implements EduSource {
       }
     }
     if (this.#changed.size > 0) return;
-    const moved = cursorsOf(committed).filter(({ shard, pos }) => pos > (this.#reached[shard] ?? 0));
+    const moved = cursorsAt(committed).filter(({ shard, pos }) => pos > (this.#reached[shard] ?? 0));
     if (moved.length > 0) await saveFollowerCursors(database, NAME, moved);
     this.#reached = committed;
   }
@@ -439,8 +456,3 @@ const nameOf = ({ unsigned }: JsonObject): { readonly device_display_name?: stri
   const name = isJsonObject(unsigned) ? unsigned['device_display_name'] : undefined;
   return typeof name === 'string' ? { device_display_name: name } : {};
 };
-
-const cursorsOf = (
-  positions: PositionVector,
-): { readonly shard: number; readonly pos: number; readonly goal: null; readonly room: null }[] =>
-  positions.map((pos, shard) => ({ shard, pos, goal: null, room: null }));

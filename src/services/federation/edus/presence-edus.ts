@@ -122,6 +122,10 @@ export class PresenceEdus implements EduSource {
     this.#waiting.forget(destination);
   }
 
+  skip(destination: string): void {
+    this.#waiting.forget(destination);
+  }
+
   forget(destination: string): void {
     this.#waiting.forget(destination);
   }

@@ -92,6 +92,10 @@ export class ReceiptEdus implements EduSource {
     this.#waiting.shrink(destination, MAX_WAITING_WHILE_AWAY);
   }
 
+  skip(destination: string): void {
+    this.#waiting.forget(destination);
+  }
+
   forget(destination: string): void {
     this.#waiting.forget(destination);
   }

@@ -94,7 +94,7 @@ export class ToDeviceOutbox implements EduSource, RemoteDeviceMessages {
     return this.#waiting.has(destination);
   }
 
-  async take(destination: string, limit: number): Promise<TakenEdus> {
+  async take(destination: string, limit: number, characters: number): Promise<TakenEdus> {
     // Whatever comes while it is read adds it again.
     if (!this.#waiting.delete(destination)) return NO_EDUS;
     const rows = await nextDestinationMessages(this.#options.database, destination, limit + 1).catch((err: unknown) => {
@@ -102,23 +102,28 @@ export class ToDeviceOutbox implements EduSource, RemoteDeviceMessages {
       throw err;
     });
     const taken: typeof rows = [];
-    let characters = 0;
+    let left = Math.min(CHARACTERS_OF_TRANSACTION, characters);
     for (const row of rows) {
-      if (taken.length >= limit || (taken.length > 0 && characters + row.json.length > CHARACTERS_OF_TRANSACTION))
-        break;
+      left -= row.json.length;
+      if (taken.length >= limit || (taken.length > 0 && left < 0)) break;
       taken.push(row);
-      characters += row.json.length;
     }
     if (taken.length === 0) return NO_EDUS;
     // Until these are deleted, they wait.
     this.#waiting.add(destination);
     const hasMore = taken.length < rows.length;
+    const ids = taken.map(({ id }) => id);
     return {
       edus: taken.map(({ json }) => ({ edu_type: 'm.direct_to_device', content: JSON.parse(json) as JsonObject })),
       identity: taken.map(({ messageId }) => messageId),
       holdsEventsBack: hasMore,
-      delivered: () => this.#deleting.ask(taken.map(({ id }) => id)),
+      delivered: () => this.#deleting.ask(ids),
     };
+  }
+
+  async skip(destination: string): Promise<void> {
+    const [first] = await nextDestinationMessages(this.#options.database, destination, 1);
+    if (first !== undefined) await this.#deleting.ask([first.id]);
   }
 
   /** Nothing is dropped: the events that they decrypt wait as well. */

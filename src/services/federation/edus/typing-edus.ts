@@ -79,6 +79,10 @@ export class TypingEdus implements EduSource {
     this.#waiting.forget(destination);
   }
 
+  skip(destination: string): void {
+    this.#waiting.forget(destination);
+  }
+
   forget(destination: string): void {
     this.#waiting.forget(destination);
   }

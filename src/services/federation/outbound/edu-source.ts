@@ -14,7 +14,7 @@ export interface TakenEdus {
   /** More EDUs wait behind these that have to arrive before events: the keys that decrypt them. */
   readonly holdsEventsBack: boolean;
   /** They arrived: they need not be kept any more. */
-  delivered(): Promise<void>;
+  readonly delivered: () => Promise<void>;
 }
 
 /** A source of EDUs. */
@@ -25,8 +25,13 @@ export interface EduSource {
    * for until it is woken.
    */
   has(destination: string): boolean;
-  /** EDUs that wait for a destination, in order, and so many at most. Those that do not arrive are taken again. */
-  take(destination: string, limit: number): Promise<TakenEdus>;
+  /**
+   * EDUs that wait for a destination, in order, and so many at most, of about so many characters unless one of them has more. Those that do not
+   * arrive are taken again.
+   */
+  take(destination: string, limit: number, characters: number): Promise<TakenEdus>;
+  /** What comes first for a destination cannot be read or written again and again: it is given up, so that the rest does not wait for it. */
+  skip(destination: string): Promise<void> | void;
   /** Destinations of which something was kept by earlier processes. */
   kept?(): Promise<readonly string[]>;
   /** A destination could not be reached several times: what will not matter any more is dropped. */

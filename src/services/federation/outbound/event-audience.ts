@@ -39,7 +39,7 @@ const NOBODY: ReadonlyMap<string, number> = new Map();
 export class EventAudience {
   readonly #options: EventAudienceOptions;
   /** Rooms with events whose servers have not been noted, with the first and the newest of these events. */
-  #unspread = new Map<Room, { readonly first: number; newest: number; isUrgent: boolean }>();
+  readonly #unspread = new Map<Room, { readonly first: number; newest: number; isUrgent: boolean }>();
   /** The newest event heard of, in each shard. */
   #heard: number[] = [];
 
@@ -78,11 +78,11 @@ export class EventAudience {
 
   /** Notes for each server what waits for it. */
   spread(): void {
-    const unspread = this.#unspread;
-    if (unspread.size === 0) return;
-    this.#unspread = new Map();
-    for (const [room, { first, isUrgent, newest }] of unspread)
+    for (const [room, { first, isUrgent, newest }] of this.#unspread) {
+      // Before it fails: the others are not to fail with it again and again.
+      this.#unspread.delete(room);
       this.#add(room, room.remoteServers(), first - 1, newest, isUrgent);
+    }
   }
 
   /**

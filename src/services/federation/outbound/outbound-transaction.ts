@@ -6,20 +6,26 @@ import type { Edu } from './edu-source.ts';
 export const MAX_PDUS = 50;
 export const MAX_EDUS = 100;
 
-/** A transaction to be sent. */
-export interface OutboundTransaction {
+/** What is kept of a transaction until it has arrived, or is given up: not its content, which is read again for each attempt. */
+export interface SentTransaction {
   readonly id: string;
-  /** Its body in Canonical JSON. */
-  readonly body: string;
+  /** Its `origin_server_ts`: one that is put together again, and has the same in it, has the same text. */
+  readonly originServerTs: number;
   /** It holds as much as it may: more may wait. */
   readonly isFull: boolean;
-  /** Called when everything in it has arrived, or is given up. */
-  delivered(): Promise<void>;
+  /** To be called when everything in it has arrived, or is given up. */
+  readonly delivered: () => Promise<void>;
+}
+
+/** A transaction to be sent. */
+export interface OutboundTransaction extends SentTransaction {
+  /** Its body in Canonical JSON. */
+  readonly body: string;
 }
 
 /**
- * The id of a transaction says what is in it: one that is put together again after a restart, and has the same in it, is recognised by its
- * receiver. With another id it brings what the receiver recognises by itself: events by their ids, messages by theirs.
+ * The id of a transaction says what is in it: one that is put together again after a failure or a restart, and has the same in it, is recognised
+ * by its receiver. With another id it brings what the receiver recognises by itself: events by their ids, messages by theirs.
  *
  * @param identity of what has to arrive
  * @param otherwise the id of a transaction without such content

@@ -1,5 +1,6 @@
 import { NameIndex } from '#src/protocol/push/name-index.ts';
 import { localpartOf } from '#src/protocol/identifiers/server-name.ts';
+import { OnceByKey } from '#src/kernel/once.ts';
 import { LoopYield } from '#src/kernel/loop-yield.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
@@ -35,7 +36,7 @@ export class RoomNames {
   readonly #database: Database;
   readonly #loader: EventLoader;
   readonly #rooms = new WeakMap<Room, Known>();
-  readonly #reading = new WeakMap<Room, Promise<void>>();
+  readonly #reading = new OnceByKey<Room, void>();
 
   constructor(database: Database, loader: EventLoader) {
     this.#database = database;
@@ -49,16 +50,14 @@ export class RoomNames {
 
   /** Brings the names up to date. Undefined when they are. */
   prepare(room: Room): Promise<void> | undefined {
-    const reading = this.#reading.get(room);
+    const reading = this.#reading.peek(room);
     if (reading !== undefined) return reading.then(() => this.prepare(room));
     const known = this.#rooms.get(room);
     if (known?.version === room.membersVersion) return undefined;
     const changed = known === undefined ? undefined : room.membersChangedSince(known.version);
-    const work =
-      known === undefined || changed === undefined ? this.#readAll(room) : this.#follow(room, known, changed);
-    const done = work.finally(() => this.#reading.delete(room));
-    this.#reading.set(room, done);
-    return done;
+    return this.#reading.run(room, () =>
+      known === undefined || changed === undefined ? this.#readAll(room) : this.#follow(room, known, changed),
+    );
   }
 
   async #readAll(room: Room): Promise<void> {

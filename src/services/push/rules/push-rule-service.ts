@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { LiveCache } from '#src/kernel/live-cache.ts';
 import { atMost } from '#src/kernel/at-most.ts';
+import { RecentChanges } from '#src/kernel/recent-changes.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -92,9 +93,8 @@ export class PushRuleService implements ServedType {
   readonly #users: LiveCache<Known>;
   readonly #compiledDefaults = new LRUCache<string, CompiledRuleset>(atMost(5_000));
   readonly #changes = new SerialByKey<string>();
-  /** Users who changed their rules, the latest last. */
-  #changedUsers: string[] = [];
-  #generation = 0;
+  /** Users who changed their rules. */
+  readonly #recent = new RecentChanges<string>(REMEMBERED_CHANGES);
   /** Fires once a change of a user's rules is committed and in effect. */
   readonly changed = new Signal<{ readonly userId: string; readonly pos: number; readonly serve: () => string }>();
 
@@ -116,21 +116,18 @@ export class PushRuleService implements ServedType {
 
   /** Counts the changes of all users' rules since this process started. */
   get generation(): number {
-    return this.#generation;
+    return this.#recent.version;
   }
 
   /** Users who changed their rules after a generation; undefined when that is too long ago. */
   changedSince(generation: number): readonly string[] | undefined {
-    const count = this.#generation - generation;
-    if (count > this.#changedUsers.length) return undefined;
-    return count === 0 ? [] : this.#changedUsers.slice(-count);
+    return this.#recent.since(generation);
   }
 
   /** Forgets an erased user. */
   forget(userId: string): void {
     this.#users.forget(userId);
-    this.#changedUsers.push(userId);
-    this.#generation += 1;
+    this.#recent.note(userId);
   }
 
   /** A user's rules if they are in memory. */
@@ -317,10 +314,7 @@ export class PushRuleService implements ServedType {
       publish: () => {
         const known = this.#knownOf(after, userId);
         this.#users.set(userId, known);
-        this.#generation += 1;
-        this.#changedUsers.push(userId);
-        if (this.#changedUsers.length >= 2 * REMEMBERED_CHANGES)
-          this.#changedUsers = this.#changedUsers.slice(-REMEMBERED_CHANGES);
+        this.#recent.note(userId);
         this.changed.emit({ userId, pos, serve: this.#serving(known.kept, userId) });
       },
     });

@@ -1,5 +1,6 @@
 import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { LRUCache } from 'lru-cache';
+import { LoopYield } from '#src/kernel/loop-yield.ts';
 import { CountedCache } from '#src/kernel/counted-cache.ts';
 import { redactionTarget } from '#src/protocol/events/pdu.ts';
 import type { Appended, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
@@ -8,11 +9,19 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
-import { relatedEvents } from '#src/storage/reading/relation-reads.ts';
+import { type RelatedRecord, relatedEvents } from '#src/storage/reading/relation-reads.ts';
 import { byPlace, REL, type RelatedEvent } from './related-events.ts';
 
 /** How many related events (and events that nothing relates to) are kept in memory. */
 const CACHED = 200_000;
+/** What relates to one event, the newest: earlier ones are not known to. */
+const MAX_OF_EVENT = 20_000;
+/** Relations that are read for one caller: to the events beyond them, nothing is known to relate. */
+const MAX_READ = 100_000;
+/** Events whose relations are read together where there are very many: as many as are sure not to be too many. */
+const LARGE_TOGETHER = MAX_READ / MAX_OF_EVENT;
+/** Relations that are taken in in one turn of the event loop. */
+const IN_A_TURN = 5_000;
 const NOTHING: readonly RelatedEvent[] = [];
 
 /** What is known of a room. */
@@ -187,21 +196,24 @@ export class RelationIndex {
     for (const [index, { event }] of targets.entries()) this.#loading.set(event.eventId, loads[index] as Loading);
     const current = (index: number): boolean => this.#loading.get(targets[index]?.event.eventId ?? '') === loads[index];
     try {
-      const records = await relatedEvents(
-        this.#database,
-        targets.map(({ room, event }) => ({ room: room.nid, nid: event.nid })),
-      );
+      const { records, read } = await this.#records(targets);
       const names = await this.#interner.named({
         users: records.map((record) => record.sender),
         types: records.flatMap((record) => [record.type, record.rel_type]),
       });
       const byTarget = Map.groupBy(records, (record) => record.target);
-      return targets.map((target, index) => {
+      const loopYield = new LoopYield(IN_A_TURN);
+      const answers: (readonly [RelationTarget, readonly RelatedEvent[] | undefined])[] = [];
+      for (const [index, target] of targets.entries()) {
         const { room, event } = target;
         const { entry, isStale } = loads[index] as Loading;
-        if (isStale) return [target, undefined] as const;
+        const found = byTarget.get(event.nid) ?? [];
+        if (isStale && index < read) {
+          answers.push([target, undefined]);
+          continue;
+        }
         const heard = new Set(entry.related.map((one) => one.nid));
-        for (const record of byTarget.get(event.nid) ?? []) {
+        for (const record of found) {
           // What is not published yet is heard of in a moment.
           if (heard.has(record.nid) || record.nid > room.lastPosition) continue;
           entry.related.push({
@@ -216,13 +228,36 @@ export class RelationIndex {
           });
         }
         entry.related.sort(byPlace);
-        entry.isComplete = true;
-        if (current(index)) this.#keep(event.eventId, entry);
-        return [target, entry.related] as const;
-      });
+        entry.isComplete = index < read;
+        if (entry.isComplete && current(index)) this.#keep(event.eventId, entry);
+        answers.push([target, entry.related]);
+        const turn = loopYield.after(found.length);
+        // oxlint-disable-next-line eslint/no-await-in-loop
+        if (turn !== undefined) await turn;
+      }
+      return answers;
     } finally {
       for (const [index, { event }] of targets.entries()) if (current(index)) this.#loading.delete(event.eventId);
     }
+  }
+
+  /** @returns what relates to the first ones of these events, and to how many of them: to all, unless that is very much */
+  async #records(
+    targets: readonly RelationTarget[],
+  ): Promise<{ readonly records: readonly RelatedRecord[]; readonly read: number }> {
+    const places = targets.map(({ room, event }) => ({ room: room.nid, nid: event.nid }));
+    const most = { ofEvent: MAX_OF_EVENT, ofAll: MAX_READ + 1 };
+    let records: readonly RelatedRecord[] = await relatedEvents(this.#database, places, most);
+    let read = targets.length;
+    if (records.length <= MAX_READ) return { records, read };
+    records = [];
+    for (read = 0; read < targets.length && records.length < MAX_READ; read += LARGE_TOGETHER) {
+      const part = places.slice(read, read + LARGE_TOGETHER);
+      // One after the other: whether more are read is known by these.
+      // oxlint-disable-next-line eslint/no-await-in-loop
+      records = [...records, ...(await relatedEvents(this.#database, part, most))];
+    }
+    return { records, read };
   }
 
   #keep(eventId: string, entry: Entry): void {
@@ -310,5 +345,6 @@ const add = (list: RelatedEvent[], related: RelatedEvent): void => {
   if (list.some((one) => one.nid === related.nid)) return;
   const last = list.at(-1);
   list.push(related);
+  if (list.length > MAX_OF_EVENT) list.shift();
   if (last !== undefined && byPlace(last, related) > 0) list.sort(byPlace);
 };

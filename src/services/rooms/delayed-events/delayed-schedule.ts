@@ -1,8 +1,9 @@
-import { Background } from '#src/kernel/background.ts';
+import { Background, Ongoing } from '#src/kernel/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
+import { EarliestTimer } from '#src/kernel/earliest-timer.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
-import type { Timer, Timers } from '#src/kernel/timers.ts';
+import type { Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Database } from '#src/storage/database.ts';
 import { isConnectionLoss } from '#src/storage/failures.ts';
@@ -45,11 +46,10 @@ export class DelayedSchedule {
   readonly #options: DelayedScheduleOptions;
   readonly #rooms = new SerialByKey<string>();
   /** Those that are being sent. */
-  readonly #inHand = new Map<string, Promise<void>>();
+  readonly #inHand = new Ongoing<string>();
   readonly #failures = new Map<string, number>();
-  /** When it looks next, by the clock that nobody sets. */
-  #timer: { readonly timer: Timer; readonly at: number } | undefined;
   readonly #looking: Background;
+  readonly #nextLook: EarliestTimer;
   /** By the clock that nobody sets. */
   #lastLook = -Infinity;
   #isClosed = false;
@@ -64,6 +64,7 @@ export class DelayedSchedule {
         this.#wake(options.clock.now() + RETRY_MS);
       },
     );
+    this.#nextLook = new EarliestTimer(options.clock, options.timers, () => this.#looking.wake());
   }
 
   /** Sends what became due while the server was down, and waits for the rest. To be called once the writer owns its shards. */
@@ -80,14 +81,14 @@ export class DelayedSchedule {
   async idle(): Promise<void> {
     while (this.#looking.isRunning || this.#inHand.size > 0) {
       await this.#looking.idle();
-      await Promise.all(this.#inHand.values());
+      await this.#inHand.idle();
     }
   }
 
   /** Begins nothing new, and waits for what is being sent. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#timer?.timer.cancel();
+    this.#nextLook.cancel();
     await this.#looking.close();
     await this.idle();
   }
@@ -95,17 +96,13 @@ export class DelayedSchedule {
   /** Looks at this time, unless it does so earlier. */
   #wake(at: number): void {
     if (this.#isClosed) return;
-    const { clock, timers } = this.#options;
-    const now = clock.monotonic();
-    const wait = Math.min(Math.max(at - clock.now(), this.#lastLook + PAUSE_MS - now, 0), MAX_WAIT_MS);
-    if (this.#timer !== undefined && this.#timer.at <= now + wait) return;
-    this.#timer?.timer.cancel();
-    this.#timer = { timer: timers.after(wait, () => this.#looking.wake()), at: now + wait };
+    const { clock } = this.#options;
+    const rest = this.#lastLook + PAUSE_MS - clock.monotonic();
+    this.#nextLook.within(Math.min(Math.max(at - clock.now(), rest, 0), MAX_WAIT_MS));
   }
 
   async #look(): Promise<void> {
-    this.#timer?.timer.cancel();
-    this.#timer = undefined;
+    this.#nextLook.cancel();
     this.#lastLook = this.#options.clock.monotonic();
     this.#wake((await this.#sendDue()) ?? Infinity);
   }
@@ -117,8 +114,8 @@ export class DelayedSchedule {
     while (moved === MOVED_AT_ONCE && !this.#isClosed)
       moved = await moveDelayedEventsOn(database, clock.now(), MOVED_AT_ONCE);
     for (let read = MAX_AT_ONCE; read === MAX_AT_ONCE && !this.#isClosed;) {
-      while (this.#inHand.size > 0 && this.#inHand.size >= MAX_AT_ONCE) await Promise.race(this.#inHand.values());
-      const inHand = [...this.#inHand.keys()];
+      while (this.#inHand.size >= MAX_AT_ONCE) await this.#inHand.next();
+      const inHand = this.#inHand.names();
       read = 0;
       const due = await turns.untouched(async () => {
         const found = await dueDelayedEvents(database, clock.now(), inHand, MAX_AT_ONCE);
@@ -127,7 +124,7 @@ export class DelayedSchedule {
       });
       for (const record of due) this.#take(record);
     }
-    return nextDelayedLook(database, [...this.#inHand.keys()]);
+    return nextDelayedLook(database, this.#inHand.names());
   }
 
   #take(record: DelayedEventRecord): void {
@@ -138,9 +135,8 @@ export class DelayedSchedule {
       .catch((err: unknown) => {
         this.#options.logger.error('a delayed event could not be sent; trying again', { err });
         this.expect(this.#options.clock.now() + RETRY_MS);
-      })
-      .finally(() => this.#inHand.delete(id));
-    this.#inHand.set(id, sent);
+      });
+    this.#inHand.add(id, sent);
   }
 
   async #send(record: DelayedEventRecord): Promise<void> {

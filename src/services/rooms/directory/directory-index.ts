@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
+import { Lazy } from '#src/kernel/lazy.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import { foldText } from '#src/protocol/text/fold.ts';
 import type { Appended, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
@@ -52,7 +53,7 @@ export class DirectoryIndex {
   /** Rooms that have members. */
   #order: Entry[] = [];
   #isSorted = true;
-  #reading: Promise<void> | undefined;
+  readonly #reading = new Lazy(() => this.#readLists());
   /** Rooms that changed while the list was read. */
   #changed: Set<Room> | undefined;
   #networksChanged: (() => void)[] = [];
@@ -66,7 +67,7 @@ export class DirectoryIndex {
     this.#rooms = options.rooms;
     options.stream.on('appended', (appended) => this.#note(appended));
     options.stream.on('completed', ({ room }) => {
-      if (this.#reading !== undefined && room.isPublic) this.#update(room, false);
+      if (this.#reading.made !== undefined && room.isPublic) this.#update(room, false);
     });
     options.stream.on('deleted', ({ room }) => {
       this.#update(room, false);
@@ -83,7 +84,7 @@ export class DirectoryIndex {
     start: number,
     limit: number,
   ): Promise<{ readonly nids: readonly number[]; readonly total: number }> {
-    await this.#read();
+    await this.#reading.get();
     const matches = matcherOf(query.searchTerm);
     if (matches !== undefined) await this.#readTexts();
     const { list, roomTypes } = query;
@@ -109,7 +110,7 @@ export class DirectoryIndex {
 
   /** Notes that an application service lists a room for a network, or does not any more. */
   listedInNetwork(room: Room, instanceId: string, isListed: boolean): void {
-    if (this.#reading === undefined) return;
+    if (this.#reading.made === undefined) return;
     const change = (): void => {
       const networks = new Set(this.#networks.get(room.nid));
       if (isListed) networks.add(instanceId);
@@ -135,7 +136,7 @@ export class DirectoryIndex {
   }
 
   #note({ room, events, resolvedMembers = [] }: Appended): undefined {
-    if (this.#reading === undefined || !this.#isOnAnyList(room)) return undefined;
+    if (this.#reading.made === undefined || !this.#isOnAnyList(room)) return undefined;
     const isRenamed = events.some(
       ({ event }) => event.stateKey === '' && SEARCHED.some(([type]) => type === event.type),
     );
@@ -145,7 +146,7 @@ export class DirectoryIndex {
   }
 
   #update(room: Room, isRenamed: boolean): void {
-    if (this.#reading === undefined) return;
+    if (this.#reading.made === undefined) return;
     this.#changed?.add(room);
     const before = this.#entries.get(room.nid);
     if (!this.#isOnAnyList(room)) {
@@ -180,29 +181,23 @@ export class DirectoryIndex {
     return end === this.#order.length - 1 ? this.#order : this.#order.slice(0, end + 1);
   }
 
-  #read(): Promise<void> {
-    this.#reading ??= (async () => {
-      const changed = (this.#changed = new Set<Room>());
-      try {
-        const rows = await listedRooms(this.#database);
-        for (const { nid, room_type: roomType, version, joined } of rows)
-          if (roomVersion(version) !== undefined && !this.#entries.has(nid))
-            this.#add({ ...newEntry(nid, roomType, joined), isPublic: true });
-        for (const { instanceId, nid, room_type: roomType, version, joined } of await roomsOfNetworks(this.#database)) {
-          if (roomVersion(version) === undefined) continue;
-          this.#networks.set(nid, new Set([...(this.#networks.get(nid) ?? []), instanceId]));
-          if (!this.#entries.has(nid)) this.#add(newEntry(nid, roomType, joined));
-        }
-        for (const change of this.#networksChanged.splice(0)) change();
-        for (const room of changed) this.#update(room, true);
-      } catch (error) {
-        this.#reading = undefined;
-        throw error;
-      } finally {
-        this.#changed = undefined;
+  async #readLists(): Promise<void> {
+    const changed = (this.#changed = new Set<Room>());
+    try {
+      const rows = await listedRooms(this.#database);
+      for (const { nid, room_type: roomType, version, joined } of rows)
+        if (roomVersion(version) !== undefined && !this.#entries.has(nid))
+          this.#add({ ...newEntry(nid, roomType, joined), isPublic: true });
+      for (const { instanceId, nid, room_type: roomType, version, joined } of await roomsOfNetworks(this.#database)) {
+        if (roomVersion(version) === undefined) continue;
+        this.#networks.set(nid, new Set([...(this.#networks.get(nid) ?? []), instanceId]));
+        if (!this.#entries.has(nid)) this.#add(newEntry(nid, roomType, joined));
       }
-    })();
-    return this.#reading;
+      for (const change of this.#networksChanged.splice(0)) change();
+      for (const room of changed) this.#update(room, true);
+    } finally {
+      this.#changed = undefined;
+    }
   }
 
   async #readTexts(): Promise<void> {
