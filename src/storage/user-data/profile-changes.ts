@@ -1,5 +1,5 @@
 import type { Database, Tx } from '../database.ts';
-import { changesSince } from '../commit/changes-since.ts';
+import { changesSince } from '../changes-since.ts';
 import { sql } from '../statement.ts';
 
 /** A change of a field of a user's profile. */

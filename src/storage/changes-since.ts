@@ -1,6 +1,6 @@
 import { SHARDS } from '#src/protocol/wire/position.ts';
-import type { Database } from '../database.ts';
-import { sql } from '../statement.ts';
+import type { Database } from './database.ts';
+import { sql } from './statement.ts';
 
 /**
  * A read of the changes in a table that got their positions within a span of each shard.
