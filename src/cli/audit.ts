@@ -1,4 +1,4 @@
-import { isoDate } from '#src/kernel/dates.ts';
+import { DAY_MS, isoDate } from '#src/kernel/dates.ts';
 import type { CliPorts } from './ports.ts';
 import { asAdministrator, request } from './server-request.ts';
 
@@ -29,7 +29,6 @@ interface Shown {
   readonly reason?: string;
 }
 
-const DAY_MS = 86_400_000;
 const PAGE = 500;
 const NUMBER = /^[1-9][0-9]{0,8}$/;
 

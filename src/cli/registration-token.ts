@@ -1,5 +1,6 @@
 import type { CliPorts } from './ports.ts';
 import { asAdministrator, request } from './server-request.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
 
 export interface RegistrationTokenOptions {
   /** How many accounts it is good for, and for how many days; any number and for ever when left out. */
@@ -10,8 +11,6 @@ export interface RegistrationTokenOptions {
   readonly accessTokenFile: string | undefined;
   readonly url: string | undefined;
 }
-
-const DAY_MS = 86_400_000;
 
 /** Makes, lists or deletes registration tokens on the running server, as an administrator whose access token is read from a file or asked for. */
 export async function registrationToken(

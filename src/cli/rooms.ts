@@ -1,4 +1,5 @@
 import { OPERATOR } from '#src/services/audit/actor.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
 import type { CliPorts } from './ports.ts';
 
 export interface RoomCommandOptions {
@@ -8,8 +9,6 @@ export interface RoomCommandOptions {
   readonly days: string | undefined;
   readonly deleteLocal: boolean;
 }
-
-const DAY_MS = 86_400_000;
 
 /** Has a room deleted, or its old history purged, while the server is stopped: it is a task, and done when the server starts. */
 export async function roomCommand(

@@ -13,6 +13,7 @@ import { ABUSE } from './connections.ts';
 import { DEFAULT_HTTP_LIMITS, DEFAULT_REQUEST_LOG, type HttpDependencies } from './dependencies.ts';
 import { type Endpoint, Reply, StreamBody } from './endpoint.ts';
 import { Admission, ArrivalRefused } from '#src/services/accounts/sessions/admission.ts';
+import { internalError } from '#src/protocol/errors/internal-error.ts';
 import {
   type AppserviceIdentity,
   assertedIn,
@@ -327,12 +328,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       operation: exchange.operation?.name,
       request_id: exchange.requestId,
     });
-    return new MatrixError(
-      'M_UNKNOWN',
-      'Something went wrong on this server. Its log has the details.',
-      { request_id: exchange.requestId },
-      500,
-    );
+    return internalError({ request_id: exchange.requestId });
   };
 
   const preflight = async ({ head, network }: Exchange): Promise<Reply> => {

@@ -1,6 +1,7 @@
 import { ERRCODE_STATUS, type Errcode } from '#src/protocol/errors/matrix-error.ts';
 import type { TObject, TSchema } from 'typebox';
 import { isAllowed } from '#src/services/accounts/sessions/access-rules.ts';
+import { plainSchema } from '#src/kernel/plain-schema.ts';
 import { type Endpoint, FormBody, RawBody, StreamBody } from './endpoint.ts';
 import { type Api, apiOf, pathsOf } from './operation.ts';
 
@@ -16,9 +17,6 @@ const TITLES: Readonly<Record<Api, string>> = {
   server: 'The server itself',
 };
 
-/** Schemas as plain JSON, without TypeBox's own symbols. */
-const plain = (schema: TSchema): Json => JSON.parse(JSON.stringify(schema)) as Json;
-
 const parameters = (schema: TObject | undefined, where: 'path' | 'query'): Json[] => {
   if (schema === undefined) return [];
   const required = new Set((schema as { required?: readonly string[] }).required ?? []);
@@ -26,7 +24,7 @@ const parameters = (schema: TObject | undefined, where: 'path' | 'query'): Json[
     name,
     in: where,
     required: where === 'path' || required.has(name),
-    schema: plain(property),
+    schema: plainSchema(property),
   }));
 };
 
@@ -50,7 +48,7 @@ const impliedErrors = (endpoint: Endpoint): Errcode[] => {
 const answerSchema = (schema: TSchema | undefined, isErrorToo: boolean): Json => {
   const error = { $ref: '#/components/schemas/Error' };
   if (schema === undefined) return error;
-  return isErrorToo ? { anyOf: [plain(schema), error] } : plain(schema);
+  return isErrorToo ? { anyOf: [plainSchema(schema), error] } : plainSchema(schema);
 };
 
 const responses = (endpoint: Endpoint): Json => {
@@ -63,7 +61,7 @@ const responses = (endpoint: Endpoint): Json => {
   const result: Json = {
     200: {
       description: 'Success',
-      content: { [endpoint.responseType ?? 'application/json']: { schema: plain(endpoint.response) } },
+      content: { [endpoint.responseType ?? 'application/json']: { schema: plainSchema(endpoint.response) } },
     },
   };
   const statuses = new Set([...byStatus.keys(), ...Object.keys(endpoint.answers ?? {}).map(Number)]);
@@ -81,8 +79,8 @@ const responses = (endpoint: Endpoint): Json => {
 const bodyContent = (body: NonNullable<Endpoint['body']>): Json => {
   if (body instanceof RawBody || body instanceof StreamBody)
     return { '*/*': { schema: { type: 'string', format: 'binary' } } };
-  if (body instanceof FormBody) return { 'application/x-www-form-urlencoded': { schema: plain(body.schema) } };
-  return { 'application/json': { schema: plain(body) } };
+  if (body instanceof FormBody) return { 'application/x-www-form-urlencoded': { schema: plainSchema(body.schema) } };
+  return { 'application/json': { schema: plainSchema(body) } };
 };
 
 const SECURITY: Readonly<Record<Endpoint['auth'], Json>> = {

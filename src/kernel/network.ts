@@ -20,3 +20,8 @@ export const networkOf = (address: string): string => {
   const groups = firstGroups((zone === -1 ? address : address.slice(0, zone)).toLowerCase());
   return `${groups.map((group) => group.replace(/^0+(?=.)/, '')).join(':')}::/64`;
 };
+
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
+
+/** Whether the host of a URL is this machine itself, by its name. */
+export const isLoopback = (hostname: string): boolean => LOOPBACK.test(hostname);

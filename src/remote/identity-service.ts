@@ -5,6 +5,7 @@ import { thirdPartyId, type ThirdPartyId } from '#src/protocol/identifiers/third
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import { requestAuthorization } from '#src/protocol/signing/request-signature.ts';
 import type { SigningKey } from '#src/protocol/signing/signing-key.ts';
+import { isOpaqueSecret } from '#src/protocol/identifiers/opaque-secret.ts';
 import type { OutboundHttp, OutboundTimeouts } from './outbound-http.ts';
 
 /** An identity server, and the token with which a user may use it. */
@@ -41,7 +42,6 @@ interface Answer {
 }
 
 const PREFIX = '/_matrix/identity/v2';
-const TOKEN = /^[0-9a-zA-Z.=_-]{1,255}$/;
 const MAX_BODY_BYTES = 131_072;
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 10_000, bodyMs: 5_000, totalMs: 15_000 };
 
@@ -163,7 +163,7 @@ export class IdentityService {
     if (answer.status !== 200) throw refusal(server, answer);
     const { token, display_name: displayName, public_keys: keys } = answer.body;
     const [first, ...others] = Array.isArray(keys) ? keys.map(inviteKey) : [];
-    if (typeof token !== 'string' || !TOKEN.test(token) || typeof displayName !== 'string' || first === undefined)
+    if (typeof token !== 'string' || !isOpaqueSecret(token) || typeof displayName !== 'string' || first === undefined)
       throw strange(server, 'kept the invitation, but did not say how to redeem it');
     return { token, displayName, publicKeys: [first, ...others.filter((key) => key !== undefined)] };
   }

@@ -1,4 +1,5 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
+import { isLoopback } from '#src/kernel/network.ts';
 import type { OutboundHttp, OutboundTimeouts } from './outbound-http.ts';
 
 /** The outcome of a notification at a push gateway. */
@@ -19,7 +20,6 @@ const TIMEOUTS: OutboundTimeouts = { headersMs: 10_000, bodyMs: 5_000, totalMs: 
 const MAX_WAIT_MS = 86_400_000;
 
 /** Names of this machine. */
-const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 
 /**
  * Whether this URL of a push gateway is allowed. "MUST be an HTTPS URL with a path of
@@ -31,7 +31,7 @@ export const isGatewayUrl = (url: URL, allowHttp: boolean): boolean =>
   url.pathname === '/_matrix/push/v1/notify' &&
   url.username === '' &&
   url.password === '' &&
-  (url.protocol === 'https:' || (url.protocol === 'http:' && (allowHttp || LOOPBACK.test(url.hostname))));
+  (url.protocol === 'https:' || (url.protocol === 'http:' && (allowHttp || isLoopback(url.hostname))));
 
 /** Sends notifications to push gateways. Push Gateway API, `POST /_matrix/push/v1/notify`. */
 export class PushGateways {

@@ -1,6 +1,7 @@
 import { binaryArray, type ElementKinds } from './binary-array.ts';
 import type { Database, Tx } from './database.ts';
 import { sql, type Statement } from './statement.ts';
+import { arrayLiteral } from './array-literal.ts';
 
 /** PostgreSQL types of the columns of a batch, and the TypeScript type of their values. */
 interface Kinds extends ElementKinds {
@@ -123,7 +124,7 @@ const carriedAs = (type: keyof Kinds): keyof ElementKinds => (type === 'bigint[]
 
 const carried = ({ type, value }: Column<never>, row: unknown): unknown => {
   const one = value(row as never) ?? null;
-  return type === 'bigint[]' && one !== null ? `{${(one as readonly number[]).join(',')}}` : one;
+  return type === 'bigint[]' && one !== null ? arrayLiteral(one as readonly number[]) : one;
 };
 
 /** A batch with the rows of its tables, which are worked out once. */

@@ -3,6 +3,7 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { CLOSE_REASONS } from './close-codes.ts';
 import { DEFAULT_WEBSOCKET_LIMITS } from './dependencies.ts';
 import { isAllowed } from '#src/services/accounts/sessions/access-rules.ts';
+import { plainSchema } from '#src/kernel/plain-schema.ts';
 import type { Method } from './method.ts';
 import { METHODS } from './methods.ts';
 import { AuthParams, streamQuerySchema } from './stream-params.ts';
@@ -15,9 +16,6 @@ const AUTH = 'auth';
 const CHANNEL = '#/channels/stream';
 /** Errcodes with which every request may be answered, beside those that its method declares. */
 const IMPLIED_ERRORS = ['M_BAD_JSON', 'M_INVALID_PARAM', 'M_MISSING_PARAM', 'M_UNKNOWN'];
-
-/** Schemas as plain JSON: what TypeBox keeps for the type checker falls away. */
-const plain = (schema: TSchema): Json => JSON.parse(JSON.stringify(schema)) as Json;
 
 const reference = (to: string): Json => ({ $ref: to });
 const schemaRef = (name: string): Json => reference(`#/components/schemas/${name}`);
@@ -80,7 +78,7 @@ const requestMessage = ({ name, summary, params, example, idRequired }: Describe
   payload: {
     type: 'object',
     required: idRequired ? ['id', 'method'] : ['method'],
-    properties: { id: schemaRef('Id'), method: { const: name }, params: plain(params) },
+    properties: { id: schemaRef('Id'), method: { const: name }, params: plainSchema(params) },
   },
   examples: [{ payload: { id: 1, method: name, params: example } }],
 });
@@ -91,7 +89,7 @@ const resultMessage = ({ name, result }: Described): Json => ({
   payload: {
     type: 'object',
     required: ['id', 'result'],
-    properties: { id: schemaRef('Id'), result: plain(result) },
+    properties: { id: schemaRef('Id'), result: plainSchema(result) },
   },
 });
 
@@ -167,7 +165,7 @@ const document = (): Json => {
         bindings: {
           ws: {
             method: 'GET',
-            query: plain(streamQuerySchema),
+            query: plainSchema(streamQuerySchema),
             headers: {
               type: 'object',
               properties: {

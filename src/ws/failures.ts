@@ -1,5 +1,6 @@
 import type { LogFields } from '#src/kernel/logger.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { internalError } from '#src/protocol/errors/internal-error.ts';
 import type { CloseName } from './close-codes.ts';
 import type { WebSocketDependencies } from './dependencies.ts';
 
@@ -30,5 +31,5 @@ export const matrixErrorOf = (
   if (explained !== undefined) return explained;
   const err = error instanceof Error ? error : new Error(String(error));
   logger.error('A WebSocket request failed unexpectedly', { ...fields, err });
-  return new MatrixError('M_UNKNOWN', 'Something went wrong on this server. Its log has the details.', {}, 500);
+  return internalError();
 };

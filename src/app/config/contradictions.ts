@@ -1,6 +1,7 @@
 import { createPublicKey } from 'node:crypto';
 import { BlockList, isIP } from 'node:net';
 import { isServerName } from '#src/protocol/identifiers/server-name.ts';
+import { isLoopback } from '#src/kernel/network.ts';
 import type { RawConfig } from './schema.ts';
 
 /** A key whose value is valid by itself but contradicts another one. */
@@ -108,7 +109,6 @@ export function findContradictions(config: RawConfig): Contradiction[] {
 }
 
 /** Names of this machine: connections to them do not leave it. */
-const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 
 function findMailContradictions({ email }: RawConfig, refuse: (key: string, problem: string) => void): void {
   if (email.smtp_url !== null) {
@@ -118,7 +118,7 @@ function findMailContradictions({ email }: RawConfig, refuse: (key: string, prob
     } else {
       const isClear = url.protocol === 'smtp:' && email.starttls === 'none';
       const logsIn = email.username !== null || url.username !== '';
-      if (isClear && logsIn && !LOOPBACK.test(url.hostname))
+      if (isClear && logsIn && !isLoopback(url.hostname))
         refuse('email.starttls', 'must not be none: the password would pass the network as it stands');
     }
   }

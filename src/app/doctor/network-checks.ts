@@ -11,9 +11,9 @@ import { WellKnownServers } from '#src/remote/federation/well-known-servers.ts';
 import { NameResolver } from '#src/remote/name-resolver.ts';
 import { OutboundHttp } from '#src/remote/outbound-http.ts';
 import { type Answered, ask } from '#src/remote/peer-probe.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
 import type { Config } from '../config/config.ts';
 
-const DAY_MS = 86_400_000;
 /** Milliseconds by which clocks may differ: a request takes its time, and a Date header has whole seconds. */
 const SKEW_MS = 5_000;
 

@@ -10,6 +10,7 @@ import { UserInterest } from '#src/services/appservices/interest/user-interest.t
 import { AppservicePing } from '#src/services/appservices/ping/appservice-ping.ts';
 import { ThirdPartyLookups } from '#src/services/appservices/lookups/third-party-lookups.ts';
 import { OpenSockets } from '#src/services/appservices/sockets/open-sockets.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { AppserviceRegistry } from './appservice-registry.ts';
@@ -26,7 +27,6 @@ import type { Users } from './users.ts';
 
 /** Milliseconds between a commit and its delivery to application services. */
 const LAG_MS = 20;
-const DAY_MS = 86_400_000;
 
 /** Transactions to application services. */
 export interface AppserviceDelivery {

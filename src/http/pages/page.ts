@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import { escapeHtml } from '#src/kernel/html.ts';
 import { acceptedLanguage, type Language } from '#src/kernel/language.ts';
+import { cspHash } from '#src/kernel/csp-hash.ts';
 import { Reply } from '../middleware/reply.ts';
 
 export { escapeHtml } from '#src/kernel/html.ts';
@@ -36,8 +36,7 @@ button:disabled{opacity:.6;cursor:default}
 .status{color:var(--ink);margin-top:1rem;min-height:1.7em}
 `;
 
-const hashOf = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
-const STYLE_HASH = hashOf(STYLE);
+const STYLE_HASH = cspHash(STYLE);
 
 /** Further origins from which a page may load: the widget of a captcha. */
 export interface PageSources {
@@ -78,7 +77,7 @@ export const pageReply = ({
   sources = {},
   status = 200,
 }: Page): Reply => {
-  const scripts = [...(script === undefined ? [] : [hashOf(script)]), ...(sources.scripts ?? [])];
+  const scripts = [...(script === undefined ? [] : [cspHash(script)]), ...(sources.scripts ?? [])];
   const policy = [
     "default-src 'none'",
     list('style-src', STYLE_HASH, ...(sources.styles ?? [])),

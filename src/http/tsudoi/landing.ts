@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import { Type } from 'typebox';
 import { escapeHtml } from '#src/kernel/html.ts';
+import { cspHash } from '#src/kernel/csp-hash.ts';
 import { endpoint, Reply } from '../endpoint.ts';
 
 interface Services {
@@ -32,11 +32,9 @@ code{font:.92em ui-monospace,monospace;user-select:all}
 footer{margin-top:2rem;font-size:.9rem}
 `;
 
-const STYLE_HASH = createHash('sha256').update(STYLE).digest('base64');
-
 /** The page runs nothing and loads nothing: its one style sheet is allowed by its hash. */
 const HEADERS: Readonly<Record<string, string>> = {
-  'Content-Security-Policy': `default-src 'none'; style-src 'sha256-${STYLE_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
+  'Content-Security-Policy': `default-src 'none'; style-src ${cspHash(STYLE)}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
   'Referrer-Policy': 'no-referrer',
   'Cache-Control': 'public, max-age=300',
 };

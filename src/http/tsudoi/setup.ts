@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { Type } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { FirstAdmin } from '#src/services/accounts/registration/first-admin.ts';
+import { cspHash } from '#src/kernel/csp-hash.ts';
 import { endpoint, Reply } from '../endpoint.ts';
 
 /** The path of the link with which the first administrator is created: `SETUP_PATH?token=...` */
@@ -41,10 +41,8 @@ else{status.textContent=answer.error;button.disabled=false}
 });
 `;
 
-const hashOf = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
-
 const HEADERS: Readonly<Record<string, string>> = {
-  'Content-Security-Policy': `default-src 'none'; style-src ${hashOf(STYLE)}; script-src ${hashOf(SCRIPT)}; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
+  'Content-Security-Policy': `default-src 'none'; style-src ${cspHash(STYLE)}; script-src ${cspHash(SCRIPT)}; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
   'Referrer-Policy': 'no-referrer',
   'Cache-Control': 'no-store',
 };

@@ -164,11 +164,17 @@ export const contentFault = (event: ClientEvent, place: ContentPlace): string | 
   if (type === 'm.room.message' && stateKey === undefined)
     return shapeFault(content['msgtype'] === 'm.key.verification.request' ? VERIFICATION_REQUEST : MESSAGE, content);
   if (stateKey === undefined || (stateKey !== '' && !KEYED.has(type))) return undefined;
-  if (type === 'm.room.member' && !isUserId(stateKey))
-    return 'The state key of m.room.member is the id of the user whose membership it is.';
+  const keyFault = memberKeyFault(type, stateKey);
+  if (keyFault !== undefined) return keyFault;
   const shape = Object.hasOwn(STATE, type) ? STATE[type] : undefined;
   return (shape === undefined ? undefined : shapeFault(shape, content)) ?? harm(type, content, place);
 };
+
+/** What is wrong with the state key of a membership; undefined for other events. */
+export const memberKeyFault = (type: string, stateKey: string | undefined): string | undefined =>
+  type === 'm.room.member' && stateKey !== undefined && !isUserId(stateKey)
+    ? 'The state key of m.room.member is the id of the user whose membership it is.'
+    : undefined;
 
 const shapeFault = ({ required = [], kinds }: Shape, content: JsonObject, path = ''): string | undefined => {
   for (const name of required) {

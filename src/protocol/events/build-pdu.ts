@@ -6,7 +6,7 @@ import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { withoutPadding } from '#src/protocol/signing/base64.ts';
 import { signText, withSignature } from '#src/protocol/signing/json-signatures.ts';
 import type { SigningKey } from '#src/protocol/signing/signing-key.ts';
-import { canonicalJsonModeOf, signedEventText } from './event-hashes.ts';
+import { canonicalJsonModeOf, eventIdOf, signedEventText } from './event-hashes.ts';
 import type { EventReference, Pdu } from './pdu.ts';
 import { MAX_AUTH_EVENTS, MAX_EVENT_BYTES, MAX_KEY_LENGTH, MAX_PREV_EVENTS, oversizeKey } from './pdu-format.ts';
 import { redactContent } from './redaction.ts';
@@ -123,7 +123,7 @@ export function buildPdu(version: RoomVersion, template: PduTemplate, signer: Pd
   };
   assertKeysFit(version, pdu);
   assertFits(json);
-  return { pdu, eventId: ownId ?? hashedEventId(version, signed), json };
+  return { pdu, eventId: ownId ?? eventIdOf(version, pdu, signed), json };
 }
 
 /**
@@ -169,8 +169,4 @@ function assertFits(json: string): void {
   if (json.length > MAX_EVENT_BYTES || Buffer.byteLength(json) > MAX_EVENT_BYTES) {
     throw new MatrixError('M_TOO_LARGE', `An event must not have more than ${MAX_EVENT_BYTES} bytes.`);
   }
-}
-
-function hashedEventId(version: RoomVersion, signed: string): string {
-  return `$${withoutPadding(hash('sha256', signed, version.eventIdFormat === 'base64' ? 'base64' : 'base64url'))}`;
 }

@@ -4,8 +4,8 @@ import { TimedBackground } from '#src/kernel/timed-background.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type MediaRecord, noteAccess } from '#src/storage/media/media.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
 
-const DAY_MS = 86_400_000;
 /** Milliseconds for which accesses are gathered. */
 const LAG_MS = 10_000;
 const WRITTEN_AT_ONCE = 1_000;

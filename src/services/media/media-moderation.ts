@@ -30,6 +30,7 @@ import {
 } from '#src/storage/media/quarantine.ts';
 import { mediaNamedInRoom, referencesTo } from '#src/storage/media/references.ts';
 import { roomNidsOf } from '#src/storage/room-model/room-ids.ts';
+import { noSuchMedia } from './no-such-media.ts';
 import { deleteWithBytes } from './media-deletion.ts';
 
 export { LOCAL, MEDIA_ORDERS, type MediaPage, type MediaRecord } from '#src/storage/media/media.ts';
@@ -56,7 +57,6 @@ export interface MediaName {
   readonly mediaId: string;
 }
 
-const notFound = (): MatrixError => new MatrixError('M_NOT_FOUND', 'There is no such media.');
 const uriOf = ({ mediaId, serverName }: MediaName): string => formatMxcUri(serverName, mediaId);
 
 /**
@@ -84,7 +84,7 @@ export class MediaModeration {
   /** A piece of media. @throws MatrixError M_NOT_FOUND */
   async find(name: MediaName): Promise<MediaRecord> {
     const media = await findMedia(this.#options.database, this.#originOf(name), name.mediaId);
-    if (media === undefined) throw notFound();
+    if (media === undefined) throw noSuchMedia();
     return media;
   }
 
@@ -148,7 +148,7 @@ export class MediaModeration {
     return database.writeAgain(async (tx) => {
       await lockQuarantines(tx);
       const media = await findMedia(tx, origin, name.mediaId);
-      if (media === undefined && origin === LOCAL) throw notFound();
+      if (media === undefined && origin === LOCAL) throw noSuchMedia();
       if (origin !== LOCAL) await quarantineName(tx, origin, name.mediaId, quarantining);
       await quarantineContentOf(tx, origin, name.mediaId, quarantining.by, quarantining.now);
       const isNow = (await quarantineMedia(tx, origin, name.mediaId, quarantining.by)) || media === undefined;
@@ -170,7 +170,7 @@ export class MediaModeration {
     await database.writeAgain(async (tx) => {
       await lockQuarantines(tx);
       const media = await findMedia(tx, origin, name.mediaId);
-      if (media === undefined && origin === LOCAL) throw notFound();
+      if (media === undefined && origin === LOCAL) throw noSuchMedia();
       await liftName(tx, origin, name.mediaId);
       await liftQuarantine(tx, origin, name.mediaId);
       await noteChange(tx, { origin, mediaId: name.mediaId, quarantined: false }, clock.now());
@@ -233,7 +233,7 @@ export class MediaModeration {
     await database.writeAgain(async (tx) => {
       await lockQuarantines(tx);
       const media = await findMedia(tx, LOCAL, mediaId);
-      if (media === undefined || !(await protectMedia(tx, mediaId, isProtected))) throw notFound();
+      if (media === undefined || !(await protectMedia(tx, mediaId, isProtected))) throw noSuchMedia();
       if (isProtected && media.quarantined)
         await noteChange(tx, { origin: LOCAL, mediaId, quarantined: false }, clock.now());
       await auditLog.record(tx, actor, {
@@ -251,7 +251,7 @@ export class MediaModeration {
     if (this.#originOf(name) !== LOCAL) throw new MatrixError('M_UNKNOWN', 'Only media of this server can be deleted.');
     await database.writeAgain(async (tx) => {
       const media = await lockMedia(tx, LOCAL, name.mediaId);
-      if (media === undefined) throw notFound();
+      if (media === undefined) throw noSuchMedia();
       await deleteWithBytes(tx, [media]);
       await auditLog.record(tx, actor, { action: 'media.delete', target: uriOf(name), before: { user: media.userId } });
     });

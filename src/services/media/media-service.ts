@@ -23,6 +23,7 @@ import {
   usageOfUser,
   useSpace,
 } from '#src/storage/media/media.ts';
+import { noSuchMedia } from './no-such-media.ts';
 import type { ContentStore } from './content-store.ts';
 import type { MediaAccess } from './media-access.ts';
 import { DEFAULT_TYPE, describedAs } from './media-description.ts';
@@ -86,8 +87,6 @@ export interface MediaServiceOptions {
   readonly pendingLifetimeMs: number;
 }
 
-const notFound = (): MatrixError => new MatrixError('M_NOT_FOUND', 'There is no such media.');
-
 /** Files that users share. Client-Server API, "Content repository". */
 export class MediaService {
   readonly #options: MediaServiceOptions;
@@ -143,10 +142,10 @@ export class MediaService {
   async fill(userId: string, serverName: string, mediaId: string, upload: Upload): Promise<void> {
     try {
       const media = serverName === this.#options.serverName ? await this.#find(serverName, mediaId) : undefined;
-      if (media === undefined) throw notFound();
+      if (media === undefined) throw noSuchMedia();
       if (media.userId !== userId) throw new MatrixError('M_FORBIDDEN', 'This id was given to another user.');
       if (media.blob !== null) throw overwriting();
-      if ((media.expiresTs ?? Infinity) <= this.#options.clock.now()) throw notFound();
+      if ((media.expiresTs ?? Infinity) <= this.#options.clock.now()) throw noSuchMedia();
     } catch (error) {
       upload.content.destroy();
       throw error;
@@ -188,10 +187,10 @@ export class MediaService {
   async #available(serverName: string, mediaId: string): Promise<AvailableMedia | undefined> {
     const { access, clock, scanner } = this.#options;
     const media = await this.#find(serverName, mediaId);
-    if (media === undefined || media.quarantined) throw notFound();
+    if (media === undefined || media.quarantined) throw noSuchMedia();
     const { blob, contentType, expiresTs } = media;
     if (blob === null) {
-      if ((expiresTs ?? Infinity) <= clock.now()) throw notFound();
+      if ((expiresTs ?? Infinity) <= clock.now()) throw noSuchMedia();
       return undefined;
     }
     access.note(media);

@@ -13,6 +13,7 @@ import { type FederationFailure, matrixErrorOf } from '#src/remote/federation/fe
 import { type MediaApi, type RemoteFile, RemoteFileFault } from '#src/remote/federation/media-api.ts';
 import { violatesUnique } from '#src/storage/failures.ts';
 import { insertMedia } from '#src/storage/media/media.ts';
+import { noSuchMedia } from './no-such-media.ts';
 import type { ContentStore } from './content-store.ts';
 import { describedAs } from './media-description.ts';
 
@@ -73,7 +74,7 @@ export class RemoteMedia {
    */
   async fetch(wish: RemoteWish): Promise<void> {
     const { serverName, mediaId, signal } = wish;
-    if (!isServerName(serverName)) throw new MatrixError('M_NOT_FOUND', 'There is no such media.');
+    if (!isServerName(serverName)) throw noSuchMedia();
     const key = `${serverName}/${mediaId}`;
     const failed =
       this.#failures.peek(key) ??
@@ -145,6 +146,6 @@ const errorOf = (failure: FederationFailure): MatrixError => {
   if (kind === 'refused' && errcode === 'M_NOT_YET_UPLOADED')
     return new MatrixError('M_NOT_YET_UPLOADED', 'The content has not been uploaded yet. Try again later.');
   if (kind === 'disabled' || (kind === 'refused' && (failure.status === 404 || failure.status === 403)))
-    return new MatrixError('M_NOT_FOUND', 'There is no such media.');
+    return noSuchMedia();
   return matrixErrorOf(failure);
 };

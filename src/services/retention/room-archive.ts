@@ -5,8 +5,8 @@ import { type Clock, systemClock } from '#src/kernel/clock.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { EventRoom } from '#src/services/room-model/event/stored-event.ts';
 import type { ArchivedRecord } from '#src/storage/retention/purges.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
 
-const DAY_MS = 86_400_000;
 const NEWLINE = 0x0a;
 /** Bytes that are read at a time to find where the last line begins. */
 const TAIL_BYTES = 65_536;

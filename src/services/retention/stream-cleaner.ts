@@ -15,8 +15,8 @@ import { deleteOldTxns, deleteReadMentions, type MentionPlace } from '#src/stora
 import { deleteExpiredMedia } from '#src/storage/media/media.ts';
 import { trimPushDeliveries, trimPushes } from '#src/storage/push/pushes.ts';
 import { deleteUnclaimedInvites } from '#src/storage/rooms/third-party-invites.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
 
-const DAY_MS = 86_400_000;
 /** Days for which an invited address is kept that is not bound to any account. */
 const UNCLAIMED_DAYS = 365;
 /** Days for which it is remembered that a mail was sent: longer than its job lives. */

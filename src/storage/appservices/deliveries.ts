@@ -1,5 +1,6 @@
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
+import { arrayLiteral } from '../array-literal.ts';
 
 /** The delivery state of an application service. */
 export interface AppserviceDelivery {
@@ -136,8 +137,8 @@ export const appendAppserviceLog = async (
   await database.query(APPEND, [
     entries.map(({ service }) => service),
     entries.map(({ last }) => last),
-    entries.map(({ rooms }) => `{${rooms.join(',')}}`),
-    entries.map(({ events }) => `{${events.join(',')}}`),
+    entries.map(({ rooms }) => arrayLiteral(rooms)),
+    entries.map(({ events }) => arrayLiteral(events)),
     name,
     [...reached.keys()],
     [...reached.values()],

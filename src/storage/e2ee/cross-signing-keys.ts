@@ -1,5 +1,6 @@
 import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
+import { lockAccount } from '../accounts/account-lock.ts';
 
 export type CrossSigningUsage = 'master' | 'self_signing' | 'user_signing';
 
@@ -29,7 +30,6 @@ const OF_USERS = sql(
   'cross_signing_keys_of_users',
   `select user_id as "userId", usage, public_key as "publicKey", content from cross_signing_keys where user_id = any($1::text[])`,
 );
-const LOCK = sql('cross_signing_lock', 'select 1 from accounts where user_id = $1 for no key update');
 const UPSERT = sql(
   'cross_signing_keys_upsert',
   `insert into cross_signing_keys (user_id, usage, public_key, content) select $1, k.* from unnest($2::text[], $3::text[], $4::text[]) k
@@ -71,9 +71,7 @@ export const crossSigningKeysOf = (
 ): Promise<CrossSigningKeyRecord[]> => reader.query<CrossSigningKeyRecord>(OF_USERS, [userIds]);
 
 /** Serializes changes of one user's keys. */
-export const lockCrossSigning = async (tx: Tx, userId: string): Promise<void> => {
-  await tx.query(LOCK, [userId]);
-};
+export const lockCrossSigning = lockAccount;
 
 /** Stores a user's keys in the place of those that they had for the same usage. */
 export const upsertCrossSigningKeys = async (

@@ -1,5 +1,6 @@
 import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
+import { lockAccount } from '../accounts/account-lock.ts';
 
 /** A version of a user's key backup. */
 export interface KeyBackupRecord {
@@ -41,7 +42,6 @@ const FIND = sql(
   'key_backup_find',
   `select ${COLUMNS} from key_backups where user_id = $1 and version = $2 and not deleted`,
 );
-const LOCK_ACCOUNT = sql('key_backup_lock_account', 'select 1 from accounts where user_id = $1 for no key update');
 const LOCK_CURRENT = sql(
   'key_backup_lock',
   `select ${COLUMNS} from key_backups where user_id = $1 and not deleted order by version desc limit 1 for update`,
@@ -180,9 +180,7 @@ export const lockKeyBackupVersion = async (
 ): Promise<KeyBackupRecord | undefined> => (await tx.query<KeyBackupRecord>(LOCK_VERSION, [userId, version]))[0];
 
 /** Serializes changes of a user's versions. */
-export const lockKeyBackups = async (tx: Tx, userId: string): Promise<void> => {
-  await tx.query(LOCK_ACCOUNT, [userId]);
-};
+export const lockKeyBackups = lockAccount;
 
 /** How many versions a user has. */
 export const countKeyBackups = async (tx: Tx, userId: string): Promise<number> =>

@@ -1,5 +1,6 @@
 import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
+import { lockAccount } from '../accounts/account-lock.ts';
 
 /** A device of a user of this server, as sent to other servers; without a device id, the user's cross-signing keys. */
 export interface ToldDevice {
@@ -16,7 +17,6 @@ export interface PendingDeviceList {
 }
 
 const COLUMNS = 'device_id as "deviceId", stream_id as "streamId", digest, deleted';
-const LOCK = sql('told_devices_lock', 'select 1 from accounts where user_id = $1 for no key update');
 const AWAIT_LOCKS = sql(
   'told_devices_await',
   `with locked as (
@@ -93,9 +93,7 @@ const FORGET = sql('destination_device_lists_forget', 'delete from destination_d
 const DESTINATIONS = sql('destination_device_lists_all', 'select distinct destination from destination_device_lists');
 
 /** Serializes the computation of changes of a user's devices. */
-export const lockToldDevices = async (tx: Tx, userId: string): Promise<void> => {
-  await tx.query(LOCK, [userId]);
-};
+export const lockToldDevices = lockAccount;
 
 /**
  * Waits for those who work out users' devices for the first time, and makes the next ones wait. Of users of whom others were told something

@@ -1,6 +1,7 @@
 import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
 import type { BlobPlace, BlobRecord, ScanVerdict } from './blobs.ts';
+import { lockAccount } from '../accounts/account-lock.ts';
 
 /** The origin of what was uploaded here. */
 export const LOCAL = '';
@@ -105,7 +106,6 @@ const USE = sql(
    where ($3::bigint is null or u.bytes + $2 <= $3) and ($4::bigint is null or u.files < $4) returning bytes`,
 );
 const USAGE = sql('media_usage_of', 'select bytes, files from media_usage where user_id = $1');
-const LOCK_USER = sql('media_lock_user', 'select 1 from accounts where user_id = $1 for no key update');
 const DELETE_EXPIRED = sql(
   'media_expired',
   `with gone as (
@@ -123,9 +123,7 @@ const recordOf = ({ name, place, digest, blobSize, scan, ...media }: MediaRow): 
 });
 
 /** Serializes uploads of one user. */
-export const lockUploads = async (tx: Tx, userId: string): Promise<void> => {
-  await tx.query(LOCK_USER, [userId]);
-};
+export const lockUploads = lockAccount;
 
 /** Stores a piece of media, with its content or without. */
 export const insertMedia = async (

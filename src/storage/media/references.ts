@@ -57,7 +57,6 @@ const RELEASE_NAMED = sql(
   'media_release_named',
   `update media set released_ts = $2 where origin = '' and media_id = any($1::text[]) and user_id in ('', $3)`,
 );
-const POSTPONE = sql('media_postpone', 'update media set released_ts = $2 where nid = any($1::bigint[])');
 /** Why a piece of media stays: something names it. `uris` are without their scheme. */
 const NAMED = sql(
   'media_named',
@@ -149,9 +148,8 @@ export const releaseNamed = async (
 };
 
 /** Media that were released are named by something, and count as released later. @param ts milliseconds since the epoch */
-export const postponeRelease = async (tx: Tx, media: readonly number[], ts: number): Promise<void> => {
-  if (media.length > 0) await tx.query(POSTPONE, [media, ts]);
-};
+export const postponeRelease = (tx: Tx, media: readonly number[], ts: number): Promise<void> =>
+  releaseMedia(tx, media, ts);
 
 /** A piece of media, and its URI without the scheme. */
 export interface NamedMedia {

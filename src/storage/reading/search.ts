@@ -1,5 +1,6 @@
 import type { Database } from '../database.ts';
 import { sql, type Statement, UNHURRIED } from '../statement.ts';
+import { arrayLiteral } from '../array-literal.ts';
 
 /** What is found of an event: hashes of its grams in its room. */
 export interface SearchDocRow {
@@ -133,8 +134,6 @@ const LOOK_UP = Array.from({ length: MAX_GRAMS }, (_, index) =>
   ),
 );
 
-const literal = (values: readonly number[]): string => `{${values.join(',')}}`;
-
 /** Adds documents; those that are there stay as they are. */
 export const insertSearchDocs = async (database: Database, rows: readonly SearchDocRow[]): Promise<void> => {
   if (rows.length === 0) return;
@@ -142,7 +141,7 @@ export const insertSearchDocs = async (database: Database, rows: readonly Search
     rows.map((row) => row.room),
     rows.map((row) => row.ts),
     rows.map((row) => row.event),
-    rows.map((row) => literal(row.grams)),
+    rows.map((row) => arrayLiteral(row.grams)),
   ]);
 };
 
@@ -196,7 +195,7 @@ export const walkSearchDocs = async (
   const rows = await database.query<WalkRow>(WALK, [
     ...commonValues(query),
     perRoom,
-    query.rooms.map((room) => literal(room.grams)),
+    query.rooms.map((room) => arrayLiteral(room.grams)),
     floor ?? -Number.MAX_SAFE_INTEGER,
   ]);
   const first = rows[0];

@@ -1,5 +1,6 @@
 import type { Database, Tx } from '../database.ts';
 import { sql, type Statement, UNHURRIED } from '../statement.ts';
+import { arrayLiteral } from '../array-literal.ts';
 
 /** A user as the directory knows them. */
 export interface DirectoryUserRow {
@@ -96,8 +97,6 @@ const SEARCH = sql(
   limit $7`,
 );
 
-const literal = (values: readonly number[]): string => `{${values.join(',')}}`;
-
 /** Adds users, or brings their names up to date. */
 export const upsertDirectoryUsers = (database: Database, users: readonly DirectoryUserRow[]): Promise<void> =>
   write(database, UPSERT, users);
@@ -118,7 +117,7 @@ const write = async (database: Database, statement: Statement, users: readonly D
     rows.map((row) => row.avatarUrl),
     rows.map((row) => row.foldedId),
     rows.map((row) => row.foldedName),
-    rows.map((row) => literal(row.grams)),
+    rows.map((row) => arrayLiteral(row.grams)),
   ]);
 };
 
@@ -130,7 +129,7 @@ const write = async (database: Database, statement: Statement, users: readonly D
 export const addNewDirectoryUser = async (
   tx: Tx,
   user: Pick<DirectoryUserRow, 'userId' | 'foldedId' | 'grams'>,
-): Promise<boolean> => (await tx.query(ADD_NEW, [user.userId, user.foldedId, literal(user.grams)])).length > 0;
+): Promise<boolean> => (await tx.query(ADD_NEW, [user.userId, user.foldedId, arrayLiteral(user.grams)])).length > 0;
 
 export const removeDirectoryUsers = async (database: Database, userIds: readonly string[]): Promise<void> => {
   await database.query(REMOVE, [userIds]);

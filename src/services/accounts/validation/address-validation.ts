@@ -19,6 +19,7 @@ import {
   type ValidationRecord,
 } from '#src/storage/accounts/threepid-validations.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
+import { isOpaqueSecret } from '#src/protocol/identifiers/opaque-secret.ts';
 import { isDisposable } from './disposable-mail.ts';
 import type { AddressRules } from './address-rules.ts';
 import type { LinkTokens } from './link-tokens.ts';
@@ -77,8 +78,6 @@ export interface AddressValidationOptions {
   readonly hidesAccounts: boolean;
 }
 
-/** "[0-9a-zA-Z.=_-] ... Its length must not exceed 255 characters and it must not be empty." */
-const SECRET = /^[0-9a-zA-Z.=_-]{1,255}$/;
 const REQUESTS = 'mail_request';
 const MAILS = 'mail_address';
 const TOKEN_PURPOSE = 'validation';
@@ -116,7 +115,7 @@ export class AddressValidation {
     const { clock, database, hidesAccounts, isEnabled, lifetimeMs, nextLinks, random, rules } = this.#options;
     if (!isEnabled) throw new MatrixError('M_THREEPID_MEDIUM_NOT_SUPPORTED', 'This server sends no mail.');
     const { clientSecret, sendAttempt } = asked;
-    if (!SECRET.test(clientSecret))
+    if (!isOpaqueSecret(clientSecret))
       throw new MatrixError('M_INVALID_PARAM', 'client_secret has 1 to 255 of the characters 0-9 a-z A-Z . = _ -');
     const nextLink = nextLinks.check(asked.nextLink);
     const id = rules.check(asked.email);
@@ -226,7 +225,7 @@ export class AddressValidation {
     { sid, clientSecret }: ThreepidCredentials,
   ): Promise<ValidatedAddress | undefined> {
     const { clock, database } = this.#options;
-    if (sid.includes('\0') || !SECRET.test(clientSecret)) return undefined;
+    if (sid.includes('\0') || !isOpaqueSecret(clientSecret)) return undefined;
     const session = await validatedSession(database, sid, hashOf(clientSecret), purpose, clock.now());
     return session === undefined ? undefined : addressOf(session);
   }

@@ -2,7 +2,6 @@ import { type Eventually, isPromise, perform, type Steps } from '#src/kernel/ste
 import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { assertKeysFit } from '#src/protocol/events/build-pdu.ts';
-import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Interner, Names, StateKeyNames } from '#src/storage/room-model/interner.ts';
@@ -10,6 +9,7 @@ import type { EventDraft } from './event-draft.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { NotificationClassifier } from './notification-class.ts';
 import { relationOf, StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import { memberKeyFault } from '#src/protocol/content/content-rules.ts';
 
 /** What was read before building. */
 export interface LoadedEvents {
@@ -94,11 +94,8 @@ export class BuildingNeeds {
       // The rest of an event is kept as JSON, these two as PostgreSQL's text.
       if (type.includes('\0') || stateKey?.includes('\0') === true)
         throw new MatrixError('M_BAD_JSON', 'The type and the state key of an event must not hold NUL characters.');
-      if (type === 'm.room.member' && stateKey !== undefined && !isUserId(stateKey))
-        throw new MatrixError(
-          'M_BAD_JSON',
-          'The state key of m.room.member is the id of the user whose membership it is.',
-        );
+      const keyFault = memberKeyFault(type, stateKey);
+      if (keyFault !== undefined) throw new MatrixError('M_BAD_JSON', keyFault);
       types.push(type);
       const relation = relationOf(content);
       if (relation !== undefined) types.push(relation.relType);

@@ -2,10 +2,10 @@ import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { EventWrite } from '#src/storage/events/event-rows.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
+import { tailRowOf } from '#src/services/room-model/room/tail-row.ts';
 import type { PreparedEvent } from './event-builder.ts';
 import type { StateStep } from './follow-ups.ts';
-
-const DAY_MS = 86_400_000;
 
 /** How these events change the room. */
 export const stepOf = (room: Room, prepared: readonly PreparedEvent[]): StateStep => ({
@@ -48,14 +48,6 @@ export const writeOf = (
   ),
   txns:
     transaction === undefined ? [] : [{ key: transaction, eventId: last.event.eventId, day: Math.floor(now / DAY_MS) }],
-  tails: [
-    {
-      room: room.nid,
-      extremities: last.head.extremities.map((event) => event.nid),
-      state: last.head.chain.nid,
-      // Deeper than the event where others have come meanwhile.
-      depth: Math.max(last.event.topo, room.headDepth),
-      lastPos: last.event.nid,
-    },
-  ],
+  // Deeper than the event where others have come meanwhile.
+  tails: [tailRowOf(room, last.head, Math.max(last.event.topo, room.headDepth), last.event.nid)],
 });

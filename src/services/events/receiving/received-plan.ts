@@ -31,6 +31,7 @@ import { requestJob } from '#src/jobs/job-definition.ts';
 import type { LateRedactions } from './late-redactions.ts';
 import { prepareRedaction, type PreparedRedaction } from '#src/services/events/building/redacting.ts';
 import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import { tailRowOf } from '#src/services/room-model/room/tail-row.ts';
 
 /** What accepting an event changes in its room, computed without positions. */
 export interface ReceivedPlan {
@@ -206,15 +207,7 @@ export const queueReceived = (
           ],
     replaced: plan.replacedPosition === undefined ? [] : [{ room: room.nid, nid: plan.replacedPosition }],
     missing: plan.missingPrev.map((eventId) => ({ room: room.nid, eventId: eventIdBytes(eventId), referrer: nid })),
-    tails: [
-      {
-        room: room.nid,
-        extremities: head.extremities.map((one) => one.nid),
-        state: head.chain.nid,
-        depth,
-        lastPos: nid,
-      },
-    ],
+    tails: [tailRowOf(room, head, depth, nid)],
   };
   room.moveHead(head, depth);
   const written = writer.append({

@@ -13,6 +13,7 @@ import type { StickyEntry } from '#src/services/room-model/room/sticky-set.ts';
 import { identified } from '#src/services/events/resolution/state-merger.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
+import { tailRow } from '#src/services/room-model/room/tail-row.ts';
 
 export interface StickyReviewOptions {
   readonly interner: Interner;
@@ -78,7 +79,7 @@ export class StickyReview {
 
   async #revive(room: Room, { event, until }: StickyEntry): Promise<void> {
     const { events, loader, stream, writer } = this.#options;
-    const { head, headDepth, nid, shard } = room;
+    const { nid, shard } = room;
     const redaction = await this.#redaction(room, event);
     const pos = writer.allocate(shard);
     await writer.append({
@@ -91,15 +92,7 @@ export class StickyReview {
             ? []
             : events.jobsAfter({ room, state: [], members: [], redacted: [redaction.target] }),
         revivals: [{ room: nid, event: event.nid, pos }],
-        tails: [
-          {
-            room: nid,
-            extremities: head.extremities.map((one) => one.nid),
-            state: head.chain.nid,
-            depth: headDepth,
-            lastPos: pos,
-          },
-        ],
+        tails: [tailRow(room, pos)],
       },
       publish: () => {
         loader.peek(event.nid)?.accept();

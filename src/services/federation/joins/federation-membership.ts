@@ -32,7 +32,8 @@ import { type AnswerBounds, BadAnswerError, MORE_BYTES } from './join-answer-spl
 import type { OutOfBandMemberships } from './out-of-band-memberships.ts';
 import type { UnjoinedRooms } from './unjoined-rooms.ts';
 import type { RoomImport } from './room-import.ts';
-import { GUEST_ACCESS, guestAccessForbidden } from '#src/services/rooms/membership/guest-rules.ts';
+import { GUEST_ACCESS, guestsMayJoin } from '#src/protocol/content/guest-access.ts';
+import { guestAccessForbidden } from '#src/services/rooms/membership/guest-rules.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import { memberEvent, type MemberEvents } from './member-events.ts';
 import type { SentInvites } from './sent-invites.ts';
@@ -450,5 +451,5 @@ const isOpen = (room: Room, userId: string): boolean => {
 
 const letsGuestsIn = ({ events, state }: JoinAnswer): boolean => {
   const told = events.get(state.get(stateMapKey(GUEST_ACCESS, ''))?.eventId ?? '');
-  return told !== undefined && (JSON.parse(told.json.toString('utf8')) as Pdu).content['guest_access'] === 'can_join';
+  return told !== undefined && guestsMayJoin((JSON.parse(told.json.toString('utf8')) as Pdu).content['guest_access']);
 };

@@ -14,6 +14,14 @@ export const membershipIn = (content: unknown): Membership => {
   return MEMBERSHIPS.find((known) => known === membership) ?? 'leave';
 };
 
+/** Whether a user is in a room or may join it by an invite. */
+export const isInOrInvited = (membership: Membership | undefined): boolean =>
+  membership === 'join' || membership === 'invite';
+
+/** Whether somebody has to answer before a user is in a room: the user an invite, its members a knock. */
+export const isPending = (membership: Membership | undefined): boolean =>
+  membership === 'invite' || membership === 'knock';
+
 /** One user's present membership of a room. */
 export interface Member {
   readonly userId: string;

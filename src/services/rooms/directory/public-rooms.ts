@@ -13,6 +13,7 @@ import type { ApplicationService } from '#src/services/accounts/appservices/appl
 import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
 import { instanceIdOf } from '#src/services/accounts/appservices/networks.ts';
 import { setListed, setListedInNetwork } from '#src/storage/rooms/directory.ts';
+import { GUEST_ACCESS, guestsMayJoin } from '#src/protocol/content/guest-access.ts';
 import { DirectoryIndex } from './directory-index.ts';
 import type { RemotePublicRooms } from './remote-public-rooms.ts';
 
@@ -234,7 +235,7 @@ export const publicRoomOf = (room: Room): PublicRoom => {
     >),
     num_joined_members: room.joinedCount,
     world_readable: isWorldReadable(room),
-    guest_can_join: room.stateText('m.room.guest_access', 'guest_access') === 'can_join',
+    guest_can_join: guestsMayJoin(room.stateText(GUEST_ACCESS, 'guest_access')),
     join_rule: shortText(room.stateText('m.room.join_rules', 'join_rule')) ?? 'invite',
   } as PublicRoom;
 };

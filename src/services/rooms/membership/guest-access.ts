@@ -6,13 +6,15 @@ import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
 import { guestsAmong } from '#src/storage/accounts/guests.ts';
-import { GUEST_ACCESS, letsGuestsIn } from './guest-rules.ts';
+import { GUEST_ACCESS, guestsMayJoin } from '#src/protocol/content/guest-access.ts';
+import { letsGuestsIn } from './guest-rules.ts';
 import type { MembershipService } from './membership-service.ts';
 
 /** The job that removes guests from a room that no longer allows them. */
 export const guestsFollowUp: FollowUp = ({ room, state }) =>
   state.some(
-    ({ content, stateKey, type }) => type === GUEST_ACCESS && stateKey === '' && content['guest_access'] !== 'can_join',
+    ({ content, stateKey, type }) =>
+      type === GUEST_ACCESS && stateKey === '' && !guestsMayJoin(content['guest_access']),
   )
     ? [requestJob(removeGuests, { room: room.nid })]
     : [];

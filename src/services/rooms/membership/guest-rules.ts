@@ -1,10 +1,9 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import { GUEST_ACCESS, guestsMayJoin } from '#src/protocol/content/guest-access.ts';
 
-export const GUEST_ACCESS = 'm.room.guest_access';
-
-/** Whether guests may be in a room. Client-Server API, `m.room.guest_access`. */
-export const letsGuestsIn = (room: Room): boolean => room.stateText(GUEST_ACCESS, 'guest_access') === 'can_join';
+/** Whether guests may be in a room. */
+export const letsGuestsIn = (room: Room): boolean => guestsMayJoin(room.stateText(GUEST_ACCESS, 'guest_access'));
 
 /** @throws MatrixError M_GUEST_ACCESS_FORBIDDEN */
 export const assertGuestsMayJoin = (room: Room): void => {
@@ -22,6 +21,6 @@ export const guestRecheck = (actor: { readonly userId: string; readonly isGuest?
   actor.isGuest === true
     ? (room: Room): void => {
         const rule = room.headState(GUEST_ACCESS, '')?.event?.content['guest_access'];
-        if (rule !== 'can_join' && room.headMembership(actor.userId) !== 'join') throw guestAccessForbidden();
+        if (!guestsMayJoin(rule) && room.headMembership(actor.userId) !== 'join') throw guestAccessForbidden();
       }
     : undefined;

@@ -2,6 +2,7 @@ import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { RemoteRoomSummary } from '#src/remote/federation/room-summary.ts';
 import { isWorldReadable } from '#src/services/reading/access/room-access.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import { isInOrInvited } from '#src/services/room-model/room/membership.ts';
 import type { RestrictedJoins } from './restricted-joins.ts';
 
 const isSomebodyInvited = (room: Room, serverName: string): boolean => {
@@ -33,7 +34,7 @@ export class RoomOpenness {
   async isOpenTo(room: Room, userId: string | undefined, known?: Map<string, boolean>): Promise<boolean> {
     if (isWorldReadable(room)) return true;
     const membership = userId === undefined ? undefined : room.member(userId)?.membership;
-    if (membership === 'join' || membership === 'invite') return true;
+    if (isInOrInvited(membership)) return true;
     if (membership === 'ban') return false;
     const { knocking, knockRestricted } = room.version.auth;
     switch (room.stateText('m.room.join_rules', 'join_rule')) {
@@ -65,7 +66,7 @@ export class RoomOpenness {
   ): Promise<boolean> {
     const membership = userId === undefined ? undefined : room?.member(userId)?.membership;
     if (membership === 'ban') return false;
-    if (membership === 'join' || membership === 'invite' || summary.world_readable) return true;
+    if (isInOrInvited(membership) || summary.world_readable) return true;
     switch (summary.join_rule) {
       case 'public':
       case 'knock':

@@ -11,7 +11,7 @@ import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { MembershipPast } from '#src/services/reading/visibility/membership-past.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
-import type { Member } from '#src/services/room-model/room/membership.ts';
+import { isPending, type Member } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -106,7 +106,7 @@ export class SyncPlanner {
         continue;
       }
       const isNews = isInitial ? !member.forgotten : !covers(since, member.since);
-      if (member.membership === 'invite' || member.membership === 'knock') {
+      if (isPending(member.membership)) {
         if (isNews || (isOpenAgain && member.membership === 'invite')) outside.set(nid, member);
       } else if (isNews) left.set(nid, member);
       else if (fullState && filter.includeLeave && !member.forgotten) left.set(nid, member);

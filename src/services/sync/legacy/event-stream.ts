@@ -17,6 +17,7 @@ import type { EventVisibility } from '#src/services/reading/visibility/event-vis
 import type { Database } from '#src/storage/database.ts';
 import { newestEvents, roomsOfUser } from '#src/storage/room-model/event-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
+import { isPending } from '#src/services/room-model/room/membership.ts';
 
 /** Events of one room in one answer; a client that was away for longer reads the rest with /messages. */
 const MAX_EVENTS = 100;
@@ -172,7 +173,7 @@ export class EventStream {
       const room = stub.lastPosition <= after ? undefined : await this.#options.rooms.byNid(stub.nid);
       if (room === undefined) continue;
       const member = room.member(reader.userId);
-      const isWaiting = isOwn && (member?.membership === 'invite' || member?.membership === 'knock');
+      const isWaiting = isOwn && isPending(member?.membership);
       const visible = isWaiting
         ? await invitations.since(room, reader.userId, after)
         : (await visibility.visibleTo(room, reader.userId, await this.#between(room, after, end))).filter(

@@ -1,10 +1,11 @@
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import { isInOrInvited, type Membership } from '#src/services/room-model/room/membership.ts';
 
 const HEROES = 5;
 
 /** The first members of a room by stream ordering that match. */
-const earliest = (room: Room, wanted: (membership: string) => boolean, userId: string): string[] => {
+const earliest = (room: Room, wanted: (membership: Membership) => boolean, userId: string): string[] => {
   const found: { readonly userId: string; readonly event: number }[] = [];
   for (const member of room.members.values()) {
     if (member.userId === userId || !wanted(member.membership)) continue;
@@ -22,7 +23,7 @@ const earliest = (room: Room, wanted: (membership: string) => boolean, userId: s
  * users." Client-Server API, "Syncing".
  */
 export const heroesOf = (room: Room, userId: string): readonly string[] => {
-  const present = earliest(room, (membership) => membership === 'join' || membership === 'invite', userId);
+  const present = earliest(room, isInOrInvited, userId);
   return present.length > 0
     ? present
     : earliest(room, (membership) => membership === 'leave' || membership === 'ban', userId);
