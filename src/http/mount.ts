@@ -379,7 +379,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     } finally {
       running -= 1;
       if (exchange.work !== undefined && exchange.requester?.rateLimited !== false && !exchange.isOfAppservice)
-        admission.charge(keyOf(exchange), exchange.work);
+        admission.charge(keyOf(exchange), exchange.work, exchange.requester !== undefined);
       record(ctx, exchange, deps.clock.monotonic() - started);
     }
   });

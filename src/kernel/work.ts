@@ -6,6 +6,7 @@ const PER_ROW = 0.01;
 const PER_JSON_VALUE = 1 / 10_000;
 const PER_BYTE_IN = 1 / (64 * 1024);
 const PER_BYTE_OUT = 1 / (32 * 1024);
+const PER_KIB_HASHED = 1 / 1_600;
 
 /** A unit of work: a request, a frame, a job. Counts what it asks for, to know what it costs. */
 export class Work {
@@ -19,6 +20,8 @@ export class Work {
   jsonValues = 0;
   /** Bytes of the answer. */
   bytesOut = 0;
+  /** KiB of memory that hashes of passwords went over. */
+  kibHashed = 0;
   /** Waits until there is time on the event loop for what comes after an answer of the database; where nobody set it, there always is. */
   resume: (() => Promise<void> | undefined) | undefined;
   /** The party it is done for: a user, a server or a network; undefined for none in particular. */
@@ -28,7 +31,7 @@ export class Work {
     this.name = name;
   }
 
-  /** Milliseconds of a core that it has taken, roughly. */
+  /** Milliseconds of a core that it has taken, roughly, but for hashes of passwords. */
   get cost(): number {
     return (
       this.statements * PER_STATEMENT +
@@ -37,6 +40,11 @@ export class Work {
       this.bytesIn * PER_BYTE_IN +
       this.bytesOut * PER_BYTE_OUT
     );
+  }
+
+  /** The same of its hashes of passwords. */
+  get costOfHashes(): number {
+    return this.kibHashed * PER_KIB_HASHED;
   }
 }
 

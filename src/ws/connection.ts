@@ -284,7 +284,7 @@ export class Connection implements StreamSink, Beating {
     const work = currentWork();
     if (work !== undefined && this.#requester?.rateLimited === true) {
       work.bytesOut = body.length;
-      this.#hub.admission.charge(this.#requester.userId, work);
+      this.#hub.admission.charge(this.#requester.userId, work, true);
     }
     this.#hub.metrics.pushed();
     this.#send(body);
@@ -371,7 +371,7 @@ export class Connection implements StreamSink, Beating {
     this.#inFlight += 1;
     const errcode = await doing(work, () => this.#answer(frame, id, requester, method, work));
     this.#inFlight -= 1;
-    if (requester.rateLimited) admission.charge(requester.userId, work);
+    if (requester.rateLimited) admission.charge(requester.userId, work, true);
     const ms = deps.clock.monotonic() - started;
     metrics.served(name, errcode, ms);
     deps.logger.debug('websocket request', {

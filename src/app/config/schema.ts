@@ -254,6 +254,8 @@ const configSchema = section({
     login: limit,
     login_address: limit,
     login_account: limit,
+    login_reserve: limit,
+    login_reserve_share: limit,
     login_success: limit,
     registration: limit,
     registration_success: limit,

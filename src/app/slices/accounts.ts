@@ -1,5 +1,6 @@
 import { CaptchaService, VERIFY_URLS } from '#src/remote/captcha-service.ts';
 import { IdentityService } from '#src/remote/identity-service.ts';
+import { LoginAttempts } from '#src/services/accounts/credentials/login-attempts.ts';
 import { Credentials } from '#src/services/accounts/credentials/credentials.ts';
 import { type Argon2, PASSWORD_COSTS, PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
 import type { PasswordPolicy } from '#src/services/accounts/credentials/password-policy.ts';
@@ -92,7 +93,8 @@ export function composeAccounts(
     ...(below.argon2 === undefined ? {} : { argon2: below.argon2 }),
   });
   metrics.gaugeOf('tsudoi_password_hashes_waiting', 'passwords that wait to be hashed', () => hasher.waiting);
-  const credentials = new Credentials({ ...shared, hasher, rateLimiter });
+  const attempts = new LoginAttempts({ database, rateLimiter });
+  const credentials = new Credentials({ ...shared, hasher, attempts });
   const sessions = new SessionService({
     ...shared,
     users,
@@ -134,7 +136,7 @@ export function composeAccounts(
   const terms = config.registration.terms as unknown as Policies;
   const stages: Stage[] = [
     dummyStage,
-    new PasswordStage(credentials),
+    new PasswordStage(credentials, attempts),
     new RegistrationTokenStage(tokens),
     new EmailStage(addressValidation),
   ];
@@ -217,6 +219,7 @@ export function composeAccounts(
       devices: new DeviceService({ ...shared, sessions, uia, activity }),
       firstAdmin: new FirstAdmin({ users, registration, random, stream: accountStream }),
       login: new LoginService({
+        attempts,
         credentials,
         sessions,
         rateLimiter,

@@ -195,9 +195,12 @@ describe('limits on logging in', () => {
     server = await AccountsServer.start({ rateLimits });
   };
   const GUESSES = { perSecond: 0.05, burst: 4 };
-  const guess = (from: string, user: string, password = 'wrong guess'): Promise<Answer> => {
+  const RESERVE = { login_reserve: { perSecond: 0.2, burst: 4 }, login_reserve_share: { perSecond: 0.001, burst: 3 } };
+  /** One attempt in a thousand years. */
+  const SMALLEST = { login_reserve: { perSecond: 3e-11, burst: 1 }, login_reserve_share: RESERVE.login_reserve_share };
+  const guess = (from: string, user: string, password = 'wrong guess', more: object = {}): Promise<Answer> => {
     server.forwardedFor = from;
-    return server.logIn(user, { password });
+    return server.logIn(user, { password, ...more });
   };
   const statuses = async (count: number, from: (index: number) => string, user: string): Promise<number[]> => {
     const all: number[] = [];
@@ -253,15 +256,85 @@ describe('limits on logging in', () => {
   });
 
   it('stop guessing the password of an account from everywhere, but not from where it is in use', async () => {
-    await start({ login: GUESSES, login_account: { perSecond: 0.05, burst: 10 } });
+    await start({ ...SMALLEST, login: GUESSES, login_account: { perSecond: 0.05, burst: 10 } });
     server.forwardedFor = '192.0.2.78';
     await server.register({ username: 'wanted' });
     // Where the account was logged in to a moment ago, whether or not anything was asked with the token since.
     expect((await guess('192.0.2.79', 'wanted', PASSWORD)).status).to.equal(200);
     const all = await statuses(12, (index) => `198.51.100.${index}`, 'wanted');
-    expect(all).to.deep.equal([...Array.from({ length: 10 }, () => 403), 429, 429]);
+    expect(all).to.deep.equal([...Array.from({ length: 11 }, () => 403), 429]);
     for (const place of ['192.0.2.78', '192.0.2.79'])
       expect((await guess(place, 'wanted', PASSWORD)).status).to.equal(200);
+  });
+
+  it('let the owner in from a new network, though somebody uses up from a few networks what the account may have', async () => {
+    await start({ ...RESERVE, login_account: { perSecond: 0.5, burst: 10 } });
+    await server.register({ username: 'travels' });
+    const attack = (): Promise<number[]> => statuses(24, (index) => `192.0.2.${index % 3}`, 'travels');
+    for (let minute = 0; minute < 10; minute += 1) {
+      const all = await attack();
+      expect(all.filter((status) => status !== 403 && status !== 429)).to.deep.equal([]);
+      expect(all.at(-1)).to.equal(429);
+      await server.clock.advance(4_000);
+    }
+    await attack();
+    expect((await guess('198.51.100.7', 'travels')).status).to.equal(403);
+    expect((await guess('198.51.100.7', 'travels', PASSWORD)).status).to.equal(200);
+  });
+
+  it('leave few guesses beyond them to one network, and few to all together', async () => {
+    await start({ ...RESERVE, login_account: { perSecond: 3e-11, burst: 1 } });
+    await server.register({ username: 'guessed' });
+    expect(await statuses(6, () => '192.0.2.1', 'guessed')).to.deep.equal([403, 403, 403, 403, 429, 429]);
+    expect(await statuses(3, (index) => `198.51.100.${index}`, 'guessed')).to.deep.equal([403, 429, 429]);
+    const refused = await guess('198.51.100.9', 'guessed');
+    expect(refused.body['org.tsudoi.limiter']).to.equal('login_account');
+  });
+
+  it('let a device of the account in again from a network in which somebody else guesses', async () => {
+    await start({ ...RESERVE, login: GUESSES });
+    server.forwardedFor = '192.0.2.1';
+    const { body } = await server.register({ username: 'shares' });
+    expect(await statuses(5, () => '192.0.2.1', 'shares')).to.deep.equal([403, 403, 403, 403, 429]);
+    expect((await guess('192.0.2.1', 'shares', PASSWORD)).status).to.equal(429);
+    for (const device of ['MADEUP', 'x'.repeat(300)])
+      expect((await guess('192.0.2.1', 'shares', PASSWORD, { device_id: device })).status, device).to.equal(429);
+    const own = { device_id: body.device_id };
+    expect((await guess('192.0.2.1', 'shares', 'wrong guess', own)).status).to.equal(403);
+    expect((await guess('192.0.2.1', 'shares', PASSWORD, own)).status).to.equal(200);
+    const wrong = [];
+    for (let count = 0; count < 3; count += 1) wrong.push((await guess('192.0.2.1', 'shares', 'wrong', own)).status);
+    expect(wrong).to.deep.equal([403, 403, 429]);
+  });
+
+  it('count what proves the password as logins do, whether or not the session of an authentication is named', async () => {
+    await start({ login_success: { perSecond: 0.05, burst: 4 } });
+    const { body } = await server.register({ username: 'again' });
+    const change = { new_password: PASSWORD, logout_devices: false, auth: passwordAuth('again') };
+    const all = [];
+    for (let count = 0; count < 5; count += 1)
+      all.push(await server.request('POST', '/account/password', change, body.access_token));
+    expect(all.map(({ status }) => status)).to.deep.equal([200, 200, 200, 200, 429]);
+    expect(all.at(-1)?.body['org.tsudoi.limiter']).to.equal('login_success');
+  });
+
+  it('make users wait who have cost many hashes', async () => {
+    await start({ work: { perSecond: 0.001, burst: 400 } });
+    let hashes = 0;
+    const { body } = await server.register({ username: 'costly' });
+    const statusOf = async (): Promise<number> => {
+      const change = {
+        new_password: `${PASSWORD} ${hashes}`,
+        auth: passwordAuth('costly', hashes === 0 ? PASSWORD : `${PASSWORD} ${hashes - 1}`),
+      };
+      hashes += 1;
+      return (await server.request('POST', '/account/password', change, body.access_token)).status;
+    };
+    let status = 200;
+    while (status === 200 && hashes < 300) status = await statusOf();
+    // Two hashes of 1 MiB in two passes each, and about a millisecond for the statements.
+    expect(status).to.equal(429);
+    expect(hashes).to.be.within(80, 160);
   });
 
   it('hold the owner of a session to few guesses in user-interactive authentication, wherever from', async () => {

@@ -1,8 +1,6 @@
 import type { Place } from '#src/kernel/line.ts';
 import { networkOf } from '#src/kernel/network.ts';
-import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { Database } from '#src/storage/database.ts';
 import { thirdPartyId, type ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
 import {
@@ -11,6 +9,7 @@ import {
   findCredentialsByAddress,
   replacePasswordHash,
 } from '#src/storage/accounts/accounts.ts';
+import type { LoginAttempts } from './login-attempts.ts';
 import type { PasswordHasher } from './password-hasher.ts';
 import { candidateUserIds } from '#src/services/accounts/users/usernames.ts';
 
@@ -33,7 +32,7 @@ const NOBODY: Claimant = { address: undefined };
 export interface CredentialsDependencies {
   readonly database: Database;
   readonly hasher: PasswordHasher;
-  readonly rateLimiter: RateLimiter;
+  readonly attempts: LoginAttempts;
   readonly serverName: string;
 }
 
@@ -42,14 +41,11 @@ export interface Attempt {
   readonly address: string;
   /** The user whose access token came with it: others cannot use up their attempts. */
   readonly sessionOf?: string | undefined;
+  /** The device that wants to be logged in again. */
+  readonly deviceId?: string | undefined;
 }
 
-/** Groups of `rate_limits` that count failed attempts. */
-const OF_ACCOUNT_AND_ADDRESS = 'login';
-const OF_ADDRESS = 'login_address';
-const OF_ACCOUNT = 'login_account';
-
-/** Checks passwords, and limits failed attempts. */
+/** Checks passwords. */
 export class Credentials {
   readonly #deps: CredentialsDependencies;
 
@@ -103,8 +99,7 @@ export class Credentials {
   /**
    * Checks a password. Unknown, deactivated and wrong are told apart neither by words nor by time. A hash made with an older cost is renewed.
    *
-   * Only failures count: of an account from one network; of a network, whichever accounts; and of an account from networks where it is not
-   * in use. So an attacker cannot lock the owner out of the network that they use, and cannot guess for long from many networks at once.
+   * Only failures count, see `LoginAttempts`.
    *
    * @param claimed what `resolve` found for `claimant`
    * @returns the account, or undefined when there is none or the password is not its own
@@ -114,30 +109,18 @@ export class Credentials {
     claimed: AccountCredentials | undefined,
     claimant: Claimant,
     password: unknown,
-    { address, sessionOf }: Attempt,
+    { address, deviceId, sessionOf }: Attempt,
   ): Promise<AccountCredentials | undefined> {
     if (typeof password !== 'string') throw new MatrixError('M_MISSING_PARAM', 'The member password is missing.');
     const account = claimed?.deactivated === true ? undefined : claimed;
     const name = claimed?.userId ?? this.#nameOf(claimant);
     const network = networkOf(address);
     const isKnown = sessionOf !== undefined || account?.addresses.some((used) => networkOf(used) === network) === true;
-    const counts: readonly Count[] =
-      sessionOf === undefined
-        ? [
-            [OF_ACCOUNT_AND_ADDRESS, `${name} ${network}`],
-            ...(isKnown
-              ? []
-              : ([
-                  [OF_ADDRESS, network],
-                  [OF_ACCOUNT, name],
-                ] as const)),
-          ]
-        : [[OF_ACCOUNT_AND_ADDRESS, `${sessionOf} by session`]];
-    this.#count(counts);
+    const undo = await this.#deps.attempts.begin({ name, network, isKnown, sessionOf, deviceId });
     const place = { party: sessionOf ?? network, isPreferred: isKnown };
     if (!(await this.#deps.hasher.verify(account?.passwordHash, password, place)) || account === undefined)
       return undefined;
-    for (const [bucket, key] of counts) this.#deps.rateLimiter.refund(bucket, key);
+    undo();
     return this.#renewed(account, password, place);
   }
 
@@ -152,18 +135,4 @@ export class Credentials {
     const [now] = await findCredentials(database, [userId]);
     return (await hasher.verify(now?.passwordHash, password, place)) ? now : undefined;
   }
-
-  /** Counts an attempt as failed before it is known how it ends: of many at once no more are let in than of one after the other. */
-  #count(counts: readonly Count[]): void {
-    const { rateLimiter } = this.#deps;
-    for (const [index, [bucket, key]] of counts.entries()) {
-      const verdict = rateLimiter.take(bucket, key);
-      if (verdict.ok) continue;
-      for (const [taken, of] of counts.slice(0, index)) rateLimiter.refund(taken, of);
-      throw limitExceeded(bucket, verdict.retryAfterMs, 'Too many attempts to log in: wait before the next one.');
-    }
-  }
 }
-
-/** A group of limits, and a key in it. */
-type Count = readonly [bucket: string, key: string];

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import * as argon2 from '@node-rs/argon2';
 import { FairGate } from '#src/kernel/fair-gate.ts';
+import { currentWork } from '#src/kernel/work.ts';
 import type { Place } from '#src/kernel/line.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -63,6 +64,7 @@ export class PasswordHasher {
 
   /** @throws MatrixError M_LIMIT_EXCEEDED when too many wait already */
   hash(password: string, place: Place): Promise<string> {
+    this.#charge(this.#cost);
     return this.#gate.run(place, () => this.#argon2.hash(password, this.#cost), lineIsFull);
   }
 
@@ -72,14 +74,23 @@ export class PasswordHasher {
    * @throws MatrixError M_LIMIT_EXCEEDED when too many wait already
    */
   async verify(passwordHash: string | null | undefined, password: string, place: Place): Promise<boolean> {
-    if (passwordHash !== null && passwordHash !== undefined)
+    if (passwordHash !== null && passwordHash !== undefined) {
+      this.#charge(this.#argon2.parseOptions(passwordHash));
       return this.#gate.run(place, () => this.#argon2.verify(passwordHash, password), lineIsFull);
+    }
+    this.#charge(this.#cost);
     this.#decoy ??= this.hash('nobody has this password', { party: 'decoy', isPreferred: true });
     const decoy = this.#decoy;
     decoy.catch(() => (this.#decoy = undefined));
     const digest = await decoy;
     await this.#gate.run(place, () => this.#argon2.verify(digest, password), lineIsFull);
     return false;
+  }
+
+  /** What asks for a hash pays for it. */
+  #charge({ memoryCost, timeCost }: Argon2Cost): void {
+    const work = currentWork();
+    if (work !== undefined) work.kibHashed += memoryCost * timeCost;
   }
 
   /** Whether a hash was made with another cost than today's. */

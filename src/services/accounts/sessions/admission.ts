@@ -85,9 +85,13 @@ export class Admission {
     throw limitExceeded(bucket, verdict.retryAfterMs);
   }
 
-  /** Charges a key for what its request has cost. Cheap requests are paid with their token. */
-  charge(key: string, { cost }: Work): void {
-    if (cost >= 1) this.#limiter.charge(WORK, key, cost);
+  /**
+   * Charges a key for what its request has cost. Cheap requests are paid with their token. Hashes of passwords are charged to users only: those of
+   * strangers are limited as logins and registrations, and all people of a school, who come at once, may have one address.
+   */
+  charge(key: string, { cost, costOfHashes }: Work, isUser: boolean): void {
+    const total = isUser ? cost + costOfHashes : cost;
+    if (total >= 1) this.#limiter.charge(WORK, key, total);
   }
 
   /** Waits until there is time for a request of this key on the event loop. @throws MatrixError M_LIMIT_EXCEEDED */

@@ -2,6 +2,7 @@ import { networkOf } from '#src/kernel/network.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { type LoginAttempts, OF_ADDRESS } from '#src/services/accounts/credentials/login-attempts.ts';
 import { Credentials, type PasswordClaim } from '#src/services/accounts/credentials/credentials.ts';
 import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { ApplicationService } from '#src/services/accounts/appservices/application-service.ts';
@@ -54,13 +55,10 @@ export interface ProvedLogins {
 }
 
 const APPSERVICE_LOGIN = 'm.login.application_service';
-/** The group that counts failures of an address, whichever account they are about. */
-const OF_ADDRESS = 'login_address';
-/** The group of `rate_limits` that counts logins of an account: only clients that know the password use it up. */
-const SUCCESSES = 'login_success';
 
 /** Logs users in. Client-Server API, "Login" of the legacy API. */
 export class LoginService {
+  readonly #attempts: LoginAttempts;
   readonly #credentials: Credentials;
   readonly #sessions: SessionService;
   readonly #rateLimiter: RateLimiter;
@@ -73,6 +71,7 @@ export class LoginService {
   readonly #serverName: string;
 
   constructor(deps: {
+    readonly attempts: LoginAttempts;
     readonly credentials: Credentials;
     readonly sessions: SessionService;
     readonly rateLimiter: RateLimiter;
@@ -87,6 +86,7 @@ export class LoginService {
     readonly givesNotice?: boolean;
   }) {
     this.#givesNotice = deps.givesNotice === true;
+    this.#attempts = deps.attempts;
     this.#credentials = deps.credentials;
     this.#sessions = deps.sessions;
     this.#rateLimiter = deps.rateLimiter;
@@ -115,13 +115,7 @@ export class LoginService {
   async login(request: LoginRequest): Promise<NewSession> {
     const account = await this.#account(request);
     if (account.locked) throw userLocked();
-    const verdict = this.#rateLimiter.take(SUCCESSES, account.userId);
-    if (!verdict.ok)
-      throw limitExceeded(
-        SUCCESSES,
-        verdict.retryAfterMs,
-        'Too many logins of this account: wait before the next one.',
-      );
+    this.#attempts.succeeded(account.userId);
     await this.#policy.mayLogIn(account.userId, { ip: request.ip, userAgent: request.userAgent }, request);
     const session = {
       userId: account.userId,
@@ -176,7 +170,8 @@ export class LoginService {
       throw new MatrixError('M_UNKNOWN', 'This server does not know that type of login.');
     const claimant = Credentials.claimantOf(request);
     const claimed = await this.#credentials.resolve(claimant);
-    const account = await this.#credentials.check(claimed, claimant, request.password, { address: request.ip });
+    const { deviceId, ip: address, password } = request;
+    const account = await this.#credentials.check(claimed, claimant, password, { address, deviceId });
     if (account === undefined) throw wrongPassword();
     return account;
   }

@@ -1,5 +1,6 @@
 import type { Errcode } from '#src/protocol/errors/matrix-error.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { LoginAttempts } from '#src/services/accounts/credentials/login-attempts.ts';
 import { Credentials } from '#src/services/accounts/credentials/credentials.ts';
 
 /** The `auth` member of a request. */
@@ -49,9 +50,11 @@ export const dummyStage: Stage = { type: 'm.login.dummy', attempt: () => Promise
 export class PasswordStage implements Stage {
   readonly type = 'm.login.password';
   readonly #credentials: Credentials;
+  readonly #attempts: LoginAttempts;
 
-  constructor(credentials: Credentials) {
+  constructor(credentials: Credentials, attempts: LoginAttempts) {
     this.#credentials = credentials;
+    this.#attempts = attempts;
   }
 
   async attempt(auth: AuthData, context: StageContext): Promise<string | undefined> {
@@ -64,6 +67,7 @@ export class PasswordStage implements Stage {
     const attempt = { address: context.ip, sessionOf: context.userId };
     const account = await this.#credentials.check(claimed, claimant, auth['password'], attempt);
     if (account === undefined) throw new StageFailed('M_FORBIDDEN', 'That is not the password of this user.');
+    this.#attempts.succeeded(account.userId);
     return account.userId;
   }
 }

@@ -2,6 +2,7 @@ import * as argon2 from '@node-rs/argon2';
 import * as oracle from 'argon2';
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { doing, Work } from '#src/kernel/work.ts';
 import {
   type Argon2,
   type Argon2Cost,
@@ -76,6 +77,21 @@ describe('PasswordHasher', () => {
     expect(await hasher.verify(null, 'nobody has this password', PLACE), 'the decoy is nobody’s password').to.equal(
       false,
     );
+  });
+
+  it('charges each hash to what asks for it, as much for nobody as for somebody', async () => {
+    const hasher = new PasswordHasher({ cost: PASSWORD_COSTS.production });
+    const costOf = async (ask: () => Promise<unknown>): Promise<number> => {
+      const work = new Work('test');
+      await doing(work, ask);
+      expect(work.cost).to.equal(0);
+      return work.costOfHashes;
+    };
+    const made = await costOf(() => hasher.hash('a password', PLACE));
+    expect(made, 'milliseconds of a core').to.be.within(20, 30);
+    const hash = await hasher.hash('a password', PLACE);
+    await hasher.verify(null, 'the first one makes the decoy', PLACE);
+    for (const known of [hash, null]) expect(await costOf(() => hasher.verify(known, 'x', PLACE))).to.equal(made);
   });
 
   it('refuses more than may wait in line, and works on afterwards', async () => {

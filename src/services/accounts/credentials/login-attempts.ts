@@ -1,0 +1,123 @@
+import type { RateLimiter, RateVerdict } from '#src/kernel/rate-limiter.ts';
+import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
+import type { Database } from '#src/storage/database.ts';
+import { findDevice } from '#src/storage/accounts/devices.ts';
+import { isDeviceId } from '#src/services/accounts/sessions/device-names.ts';
+
+/** Groups of `rate_limits` that count failed attempts. */
+const OF_ACCOUNT_AND_ADDRESS = 'login';
+export const OF_ADDRESS = 'login_address';
+const OF_ACCOUNT = 'login_account';
+/** Those beyond the others, of an account, and of it from one network or with one device id. */
+const RESERVE = 'login_reserve';
+const SHARE_OF_RESERVE = 'login_reserve_share';
+/** The group that counts authentications of an account: only clients that know the password use it up. */
+const SUCCESSES = 'login_success';
+
+/** What is known of an attempt before its password is looked at. */
+export interface LoginAttempt {
+  /** The user id, or what the client calls a user who is none. */
+  readonly name: string;
+  readonly network: string;
+  /** Whether devices of the account were used from there. */
+  readonly isKnown: boolean;
+  /** The user whose access token came with it: others cannot use up their attempts. */
+  readonly sessionOf?: string | undefined;
+  /** The device that wants to be logged in again. */
+  readonly deviceId?: string | undefined;
+}
+
+/** A group of limits, and a key in it. */
+type Count = readonly [bucket: string, key: string];
+
+interface Refusal {
+  readonly bucket: string;
+  readonly retryAfterMs: number;
+}
+
+/**
+ * Limits failed attempts to prove who one is by a password: of an account from one network; of a network, whichever accounts; and of an account
+ * from networks where it is not in use. So an attacker cannot lock the owner out of the network that they use, and cannot guess for long from
+ * many networks at once. What the attacker uses up is not all: a reserve is left for networks that have hardly tried, and for clients that know a
+ * device of the account, so that the owner gets in from elsewhere and from a network that they share with the attacker.
+ */
+export class LoginAttempts {
+  readonly #database: Database;
+  readonly #rateLimiter: RateLimiter;
+
+  constructor({ database, rateLimiter }: { readonly database: Database; readonly rateLimiter: RateLimiter }) {
+    this.#database = database;
+    this.#rateLimiter = rateLimiter;
+  }
+
+  /**
+   * Counts an attempt as failed before it is known how it ends: of many at once no more are let in than of one after the other.
+   *
+   * @returns takes that back, when it was none
+   * @throws MatrixError M_LIMIT_EXCEEDED
+   */
+  async begin(attempt: LoginAttempt): Promise<() => void> {
+    const counts = countsOf(attempt);
+    const refusal = this.#take(counts);
+    if (refusal === undefined) return () => this.#refund(counts);
+    const reserved = await this.#reservedFor(attempt, refusal);
+    if (reserved === undefined || this.#take(reserved) !== undefined) throw tooMany(refusal);
+    return () => this.#refund(reserved);
+  }
+
+  /**
+   * Counts that somebody has proved to be this user.
+   *
+   * @throws MatrixError M_LIMIT_EXCEEDED
+   */
+  succeeded(userId: string): void {
+    const verdict = this.#rateLimiter.take(SUCCESSES, userId);
+    if (!verdict.ok)
+      throw limitExceeded(
+        SUCCESSES,
+        verdict.retryAfterMs,
+        'Too many logins of this account: wait before the next one.',
+      );
+  }
+
+  /** What an attempt takes of the reserve; undefined where it may not. Accounts that are none are treated like others. */
+  async #reservedFor(
+    { deviceId, name, network, sessionOf }: LoginAttempt,
+    refusal: Refusal,
+  ): Promise<Count[] | undefined> {
+    if (sessionOf !== undefined) return undefined;
+    const of = (who: string): Count[] => [
+      [SHARE_OF_RESERVE, `${name} ${who}`],
+      [RESERVE, name],
+    ];
+    if (refusal.bucket === OF_ACCOUNT) return of(network);
+    if (deviceId === undefined || !isDeviceId(deviceId)) return undefined;
+    const device = await this.#database.read((tx) => findDevice(tx, name, deviceId));
+    return device === undefined ? undefined : of(`device ${deviceId}`);
+  }
+
+  /** Takes all or none. */
+  #take(counts: readonly Count[]): Refusal | undefined {
+    for (const [index, [bucket, key]] of counts.entries()) {
+      const verdict: RateVerdict = this.#rateLimiter.take(bucket, key);
+      if (verdict.ok) continue;
+      this.#refund(counts.slice(0, index));
+      return { bucket, retryAfterMs: verdict.retryAfterMs };
+    }
+    return undefined;
+  }
+
+  #refund(counts: readonly Count[]): void {
+    for (const [bucket, key] of counts) this.#rateLimiter.refund(bucket, key);
+  }
+}
+
+const countsOf = ({ isKnown, name, network, sessionOf }: LoginAttempt): Count[] => {
+  if (sessionOf !== undefined) return [[OF_ACCOUNT_AND_ADDRESS, `${sessionOf} by session`]];
+  const there: Count = [OF_ACCOUNT_AND_ADDRESS, `${name} ${network}`];
+  return isKnown ? [there] : [there, [OF_ADDRESS, network], [OF_ACCOUNT, name]];
+};
+
+const tooMany = ({ bucket, retryAfterMs }: Refusal): MatrixError =>
+  limitExceeded(bucket, retryAfterMs, 'Too many attempts to log in: wait before the next one.');
