@@ -15,6 +15,7 @@ import {
 } from './battlefield.ts';
 
 const REFRESH = `${V3}/refresh`;
+const SLIDING = '/_matrix/client/unstable/org.matrix.simplified_msc3575/sync';
 const UPLOAD = '/_matrix/media/v3/upload';
 /** As many pieces of 900 kB as a user may keep. */
 const LARGE_PIECES = 9;
@@ -340,15 +341,45 @@ export const turnsOfTheLoop: readonly Attack[] = [
     const list = { ranges: [[0, 99]], timeline_limit: 50, required_state: [['*', '*']] };
     const lists = Object.fromEntries(Array.from({ length: 50 }, (_, index) => [`l${index}`, list]));
     return (field) =>
-      field.everyone(
-        (_, round) => [
-          'POST',
-          '/_matrix/client/unstable/org.matrix.simplified_msc3575/sync?timeout=0',
-          { conn_id: `c${round}`, lists },
-        ],
-        4,
-      );
+      field.everyone((_, round) => ['POST', `${SLIDING}?timeout=0`, { conn_id: `c${round}`, lists }], 4);
   }),
+  attack(
+    'turn.sliding-state',
+    'users want now one and now another state of all their rooms, in many lists',
+    { expects: ['200'] },
+    async (scene) => {
+      const { crowd, users } = scene;
+      for (const user of users) for (let room = 0; room < 20; room += 1) await crowd.createRoom(user);
+      const names = Array.from({ length: 1_000 }, (_, index) => `none${index}`);
+      const extension = { enabled: true, lists: names, rooms: names };
+      /** Lists that differ in their last pair of names, and the last of them with the form. */
+      const bodyOf = (form: number): object => ({
+        lists: Object.fromEntries(
+          Array.from({ length: 100 }, (_, list) => [
+            `l${list}`,
+            {
+              ranges: [[0, 99]],
+              timeline_limit: 1,
+              required_state: Array.from({ length: 50 }, (__, key) => [
+                'x',
+                key < 49 ? `${key}` : `z ${list < 99 ? list : `form ${form}`}`,
+              ]),
+            },
+          ]),
+        ),
+        extensions: { account_data: extension, receipts: extension, typing: extension },
+      });
+      const positions = new Map<number, string>();
+      return (field) =>
+        field.swarm(USERS, async (attacker, round) => {
+          const pos = positions.get(attacker);
+          const path = `${SLIDING}?timeout=0${pos === undefined ? '' : `&pos=${part(pos)}`}`;
+          const answer = await field.ask(attacker, requestText('POST', path, users[attacker]!.token, bodyOf(round)));
+          if (answer?.status === 200)
+            positions.set(attacker, (JSON.parse(answer.body.toString()) as { pos: string }).pos);
+        });
+    },
+  ),
   attack('turn.keys', 'users ask for the keys of thousands who do not exist', { expects: ['200'] }, () => {
     const nobody = Object.fromEntries(Array.from({ length: 5_000 }, (_, index) => [`@nobody${index}:localhost`, []]));
     return (field) => field.everyone(() => ['POST', `${V3}/keys/query`, { device_keys: nobody }], 2);

@@ -258,6 +258,11 @@ const FIXED: readonly (readonly [string, string, string])[] = [
     '429 `M_LIMIT_EXCEEDED`',
   ],
   [
+    'pairs of `required_state` of all lists and subscriptions of one request of sliding sync, and names of rooms in the windows of its answer',
+    '5000; 20000, or 4 for each room of the user',
+    '400 `M_INVALID_PARAM`',
+  ],
+  [
     'connections of sliding sync in memory',
     '20 of a device; `cache.sliding_sync_bytes` of all, of which a room takes 256',
     '400 `M_UNKNOWN_POS`: the client begins again',

@@ -1,8 +1,11 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { SyncPosition } from '#src/protocol/wire/position.ts';
+import { WindowNames } from '#src/services/sync/sliding/room-lists.ts';
 import { slidingEncoder } from '#src/services/sync/sliding/sliding-encoder.ts';
 import { parseSlidingBody } from '#src/services/sync/sliding/sliding-request.ts';
+import { LookUps } from '#test/support/look-ups.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
 
 const LARGE = 'x'.repeat(10_000);
@@ -175,6 +178,86 @@ describe('a sync response', function () {
     expect(steps.all).to.be.at.least((LISTS * ROOMS) / 2);
     // Those of a room are looked at together.
     expect(steps.most).to.be.at.most(2 * LISTS);
+  });
+
+  it('of sliding sync lets others have their turn while it is found out which rooms have news, and which of them extensions tell of', async () => {
+    const LISTS = 100;
+    const ROOMS = 40;
+    for (let n = 0; n < ROOMS; n += 1) await server.room('erin');
+    const { deviceId, userId } = await server.session('erin');
+    const { slidingSync } = server.services;
+    const names = Array.from({ length: 1_000 }, (_, n) => `none${n}`);
+    const extension = { enabled: true, lists: names, rooms: names };
+    /** Lists that all rooms are in: each has its own last pair of names, and the last one of them another with another form. */
+    const wishesOf = (form: string): ReturnType<typeof parseSlidingBody> =>
+      parseSlidingBody(
+        {
+          lists: Object.fromEntries(
+            Array.from({ length: LISTS }, (_, n) => [
+              `l${n}`,
+              {
+                ranges: [[0, ROOMS]],
+                timeline_limit: 1,
+                required_state: Array.from({ length: 50 }, (__, key) => [
+                  'x',
+                  key < 49 ? `${key}` : `z ${n < LISTS - 1 ? n : form}`,
+                ]),
+              },
+            ]),
+          ),
+          extensions: { account_data: extension, receipts: extension, typing: extension },
+        },
+        'msc3575',
+      );
+    const ask = async (form: string, pos?: string): Promise<Json> => {
+      const { signal } = new AbortController();
+      const request = { ...wishesOf(form), userId, deviceId, pos, timeout: 0, digest: form, signal };
+      return JSON.parse(await slidingSync.sync(request, slidingEncoder('msc3575')));
+    };
+    const { pos } = await ask('a');
+    const lookUps = new LookUps();
+    const request = { isOver: false };
+    try {
+      const all = ask('b', pos).finally(() => (request.isOver = true));
+      while (!request.isOver) {
+        await setImmediate();
+        lookUps.turn();
+      }
+      expect(Object.keys((await all).rooms)).to.have.length(ROOMS);
+    } finally {
+      lookUps.end();
+    }
+    // Pairs of names are compared once for all rooms, and names of lists are looked for once for each room and extension.
+    expect(lookUps.all).to.be.at.most(10 * (LISTS * 50 + ROOMS * LISTS));
+    expect(lookUps.most).to.be.at.most(50_000);
+  });
+
+  it('of sliding sync that wants more of the state than any client needs is refused', () => {
+    const list = { required_state: Array.from({ length: 500 }, (_, n) => ['x', `${n}`]) };
+    const lists = (count: number): Json => Object.fromEntries(Array.from({ length: count }, (_, n) => [`l${n}`, list]));
+    expect(() => parseSlidingBody({ lists: lists(10) }, 'msc3575')).not.to.throw();
+    expect(() => parseSlidingBody({ lists: lists(6), room_subscriptions: lists(5) }, 'msc3575'))
+      .to.throw(MatrixError)
+      .with.property('errcode', 'M_INVALID_PARAM');
+  });
+
+  it('of sliding sync names the rooms of windows a bounded number of times, and not at all where clients are not told of them', async () => {
+    const rooms = Array.from({ length: 300 }, () => ({})) as never;
+    const all = new WindowNames(300);
+    for (let list = 0; list < 66; list += 1) all.add(rooms, [[0, 299]], true);
+    expect(() => all.add(rooms, undefined, true))
+      .to.throw(MatrixError)
+      .with.property('errcode', 'M_INVALID_PARAM');
+    all.add(rooms, undefined, false);
+    const { deviceId, userId } = await server.session('dave');
+    const { slidingSync } = server.services;
+    const { signal } = new AbortController();
+    const wishes = parseSlidingBody({ lists: { all: { range: [0, 9] } } }, 'v4');
+    const request = { ...wishes, userId, deviceId, pos: undefined, timeout: 0, digest: 'names', signal };
+    await slidingSync.sync(request, ({ lists }) => {
+      expect(lists.map(({ windows }) => windows)).to.deep.equal([[]]);
+      return '';
+    });
   });
 
   it('of sliding sync that names the same rooms over and over is refused', async () => {

@@ -30,35 +30,68 @@ const textOfWish = (wish: RequiredState, userId: string): string => {
   return text;
 };
 
-/** Which state one list or subscription wants. */
+/** Pairs of types and state keys, found by either; `*` among them for any. */
+class Pairs {
+  readonly #keys = new Map<string, Set<string>>();
+  size = 0;
+
+  constructor(pairs: readonly Pair[] = []) {
+    this.add(pairs);
+  }
+
+  add(pairs: readonly Pair[]): void {
+    for (const [type, stateKey] of pairs) {
+      const keys = this.#keys.get(type) ?? new Set();
+      this.size += keys.has(stateKey) ? 0 : 1;
+      this.#keys.set(type, keys.add(stateKey));
+    }
+  }
+
+  /** Whether one of the pairs stands for an entry of the state. */
+  match(type: string, stateKey: string): boolean {
+    return this.matchType(type, stateKey) || this.matchType(ANY, stateKey);
+  }
+
+  /** The same of those pairs that have this type, or this wildcard. */
+  matchType(type: string, stateKey: string): boolean {
+    const keys = this.#keys.get(type);
+    return keys !== undefined && (keys.has(stateKey) || keys.has(ANY));
+  }
+
+  /** Whether there is this very pair. */
+  has(type: string, stateKey: string): boolean {
+    return this.#keys.get(type)?.has(stateKey) === true;
+  }
+
+  /** The state keys of a type, or of a wildcard. */
+  keysOf(type: string): Iterable<string> {
+    return this.#keys.get(type) ?? [];
+  }
+
+  every(test: (type: string, stateKey: string) => boolean): boolean {
+    for (const [type, keys] of this.#keys) for (const key of keys) if (!test(type, key)) return false;
+    return true;
+  }
+}
+
+/** Which state one list or subscription wants, or several together of which none excludes anything. */
 class WishedState {
   readonly lazyMembers: boolean;
-  /** Type -> state keys; `*` among either for any. */
-  readonly #include = new Map<string, Set<string>>();
-  readonly #exclude: readonly Pair[];
+  readonly include: Pairs;
+  readonly exclude: Pairs;
 
   constructor([include, exclude, lazyMembers]: WishKey) {
-    for (const [type, stateKey] of include) {
-      const keys = this.#include.get(type) ?? new Set();
-      keys.add(stateKey);
-      this.#include.set(type, keys);
-    }
-    this.#exclude = exclude;
+    this.include = new Pairs(include);
+    this.exclude = new Pairs(exclude);
     this.lazyMembers = lazyMembers;
   }
 
   has(type: string, stateKey: string): boolean {
-    if (!this.#includes(type, stateKey)) return false;
-    return !this.#exclude.some(
-      ([excluded, key]) => (excluded === ANY || excluded === type) && (key === ANY || key === stateKey),
-    );
+    return this.includes(type, stateKey) && (this.exclude.size === 0 || !this.exclude.match(type, stateKey));
   }
 
-  #includes(type: string, stateKey: string): boolean {
-    return this.#names(type).some((name) => {
-      const keys = this.#include.get(name);
-      return keys !== undefined && (keys.has(stateKey) || keys.has(ANY));
-    });
+  includes(type: string, stateKey: string): boolean {
+    return this.#names(type).some((name) => this.include.matchType(name, stateKey));
   }
 
   /** Where members are wanted lazily, no wildcard stands for them: "all state events except for m.room.member events". */
@@ -68,23 +101,33 @@ class WishedState {
 
   /** Members that are wanted by name; undefined when all of them are. */
   get namedMembers(): readonly string[] | undefined {
-    const keys = this.#names(MEMBER).flatMap((name) => [...(this.#include.get(name) ?? [])]);
+    const keys = this.#names(MEMBER).flatMap((name) => [...this.include.keysOf(name)]);
     return keys.includes(ANY) ? undefined : keys;
+  }
+
+  /** Whether another one's wish for members is met as well: its pairs are another question. */
+  isAsLazyAs(other: WishedState): boolean {
+    return !other.lazyMembers || this.lazyMembers || this.includes(MEMBER, ANY);
+  }
+
+  /** Whether what another one includes by one pair is included here. */
+  includesPair(other: WishedState, type: string, stateKey: string): boolean {
+    // A wildcard of one that wants members lazily stands for less.
+    return !(type === ANY && this.lazyMembers && !other.lazyMembers) && this.includes(type, stateKey);
   }
 
   /** Whether all that another one wants is among what this one wants. */
   covers(other: WishedState): boolean {
-    if (other.lazyMembers && !this.lazyMembers && this.namedMembers !== undefined) return false;
-    const isLeftOut = ([type, key]: Pair): boolean => other.#exclude.some(([t, k]) => t === type && k === key);
-    if (!this.#exclude.every(isLeftOut)) return false;
-    for (const [type, keys] of other.#include) {
-      // A wildcard of one that wants members lazily stands for less.
-      if (type === ANY && this.lazyMembers && !other.lazyMembers) return false;
-      for (const key of keys) if (!this.#includes(type, key)) return false;
-    }
-    return true;
+    return (
+      this.isAsLazyAs(other) &&
+      this.exclude.every((type, stateKey) => other.exclude.has(type, stateKey)) &&
+      other.include.every((type, stateKey) => this.includesPair(other, type, stateKey))
+    );
   }
 }
+
+/** With how many wishes that exclude something another one is compared. */
+const MAX_COMPARED = 16;
 
 /** Bytes of memory for the wishes that are known: a pair of names takes about so many beside its characters. */
 const MAX_BYTES = 67_108_864;
@@ -97,9 +140,14 @@ export class StateWanted {
     sizeCalculation: ({ size }) => size,
   });
 
-  readonly #wishes: readonly WishedState[];
+  /** Those that exclude nothing: with and without lazy members, all of each together. */
+  readonly #plain: readonly WishedState[];
+  /** The others, by what they want as JSON. */
+  readonly #excluding: ReadonlyMap<string, WishedState>;
   /** About how many bytes of memory it takes. */
   readonly size: number;
+  /** How many pairs of names there are. */
+  readonly pairs: number;
   /** The same for the same wishes. */
   readonly key: string;
   readonly lazyMembers: boolean;
@@ -109,11 +157,22 @@ export class StateWanted {
   private constructor(key: string) {
     this.key = key;
     const wishes = JSON.parse(key) as WishKey[];
-    const pairs = wishes.reduce((sum, [include, exclude]) => sum + 1 + include.length + exclude.length, 1);
-    this.size = 2 * key.length + BYTES_OF_PAIR * pairs;
-    this.#wishes = wishes.map((wish) => new WishedState(wish));
-    this.lazyMembers = this.#wishes.some(({ lazyMembers }) => lazyMembers);
-    const named = this.#wishes.map(({ namedMembers }) => namedMembers);
+    this.pairs = wishes.reduce((sum, [include, exclude]) => sum + 1 + include.length + exclude.length, 1);
+    this.size = 2 * key.length + BYTES_OF_PAIR * this.pairs;
+    const plain = new Map<boolean, WishedState>();
+    const excluding = new Map<string, WishedState>();
+    for (const wish of wishes) {
+      const [include, exclude, lazyMembers] = wish;
+      const known = plain.get(lazyMembers);
+      if (exclude.length > 0) excluding.set(JSON.stringify(wish), new WishedState(wish));
+      else if (known === undefined) plain.set(lazyMembers, new WishedState(wish));
+      else known.include.add(include);
+    }
+    this.#plain = [...plain.values()];
+    this.#excluding = excluding;
+    const all = [...this.#plain, ...excluding.values()];
+    this.lazyMembers = all.some(({ lazyMembers }) => lazyMembers);
+    const named = all.map(({ namedMembers }) => namedMembers);
     this.namedMembers = named.includes(undefined) ? undefined : new Set(named.flatMap((names) => names ?? []));
   }
 
@@ -129,13 +188,38 @@ export class StateWanted {
     return wanted;
   }
 
-  has(type: string, stateKey: string): boolean {
-    return this.#wishes.some((wish) => wish.has(type, stateKey));
+  /** How many wishes `has` looks at. */
+  get wishes(): number {
+    return this.#plain.length + this.#excluding.size;
   }
 
-  /** Whether a client that was told what this wants has been told all that another one wants; not sure for some that overlap. */
+  has(type: string, stateKey: string): boolean {
+    if (this.#plain.some((wish) => wish.has(type, stateKey))) return true;
+    for (const wish of this.#excluding.values()) if (wish.has(type, stateKey)) return true;
+    return false;
+  }
+
+  /**
+   * Whether a client that was told what this wants has been told all that another one wants; not sure for some that overlap. Each pair of the
+   * other one is looked for `MAX_COMPARED` times at most.
+   */
   covers(other: StateWanted): boolean {
-    return other === this || other.#wishes.every((wish) => this.#wishes.some((own) => own.covers(wish)));
+    if (other === this) return true;
+    for (const wish of other.#plain) if (!this.#includesAll(wish)) return false;
+    for (const [key, wish] of other.#excluding)
+      if (!this.#excluding.has(key) && !this.#includesAll(wish) && !this.#isAmongExcluding(wish)) return false;
+    return true;
+  }
+
+  #includesAll(wish: WishedState): boolean {
+    return (
+      this.#plain.some((own) => own.isAsLazyAs(wish)) &&
+      wish.include.every((type, stateKey) => this.#plain.some((own) => own.includesPair(wish, type, stateKey)))
+    );
+  }
+
+  #isAmongExcluding(wish: WishedState): boolean {
+    return this.#excluding.size <= MAX_COMPARED && [...this.#excluding.values()].some((own) => own.covers(wish));
   }
 }
 

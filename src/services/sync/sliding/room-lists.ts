@@ -27,7 +27,7 @@ const BUMPS: ReadonlySet<string> = new Set([
 ]);
 
 /** To look at a room, or at an entry of its state, takes as long as writing so many characters. */
-const CHARACTERS_OF_LOOK = 10;
+export const CHARACTERS_OF_LOOK = 10;
 
 /** What lists ask of a room beside its stub. */
 export interface RoomFacts {
@@ -257,24 +257,46 @@ export class ListContext {
   }
 }
 
-/** How often the ranges of a list may name the same rooms, on average. */
+/** How often the ranges of a list, and all lists together, may name the same rooms, on average; and how many names there may be in any case. */
 const MAX_OVERLAP = 4;
+const MIN_NAMES = 20_000;
 
-/**
- * The rooms within the windows of a list.
- *
- * @throws MatrixError M_INVALID_PARAM when they name the same rooms over and over
- */
+/** How many rooms the windows of a list name, those that several of them name as often. */
+const namesIn = (rooms: readonly ListedRoom[], ranges: ListWish['ranges']): number =>
+  ranges === undefined
+    ? rooms.length
+    : ranges.reduce((sum, [first, last]) => sum + Math.max(0, Math.min(last + 1, rooms.length) - first), 0);
+
+/** The rooms within the windows of a list. */
 export const windowed = (rooms: readonly ListedRoom[], ranges: ListWish['ranges']): readonly ListedRoom[] => {
   if (ranges === undefined) return rooms;
   const found = new Set<ListedRoom>();
-  let named = 0;
-  for (const [first, last] of ranges) {
-    const within = rooms.slice(first, last + 1);
-    named += within.length;
-    if (named > MAX_OVERLAP * rooms.length)
-      throw new MatrixError('M_INVALID_PARAM', 'The ranges of a list must not overlap: each room is told once.');
-    for (const listed of within) found.add(listed);
-  }
+  for (const [first, last] of ranges) for (const listed of rooms.slice(first, last + 1)) found.add(listed);
   return [...found];
 };
+
+/** Counts the names of rooms that windows have: an answer holds them all, however few of the rooms have news. */
+export class WindowNames {
+  readonly #most: number;
+  #named = 0;
+
+  /** @param rooms that the user has */
+  constructor(rooms: number) {
+    this.#most = Math.max(MIN_NAMES, MAX_OVERLAP * rooms);
+  }
+
+  /**
+   * @param isWritten the answer holds the names
+   * @throws MatrixError M_INVALID_PARAM when the windows name the same rooms over and over
+   */
+  add(rooms: readonly ListedRoom[], ranges: ListWish['ranges'], isWritten: boolean): void {
+    const names = namesIn(rooms, ranges);
+    if (names > MAX_OVERLAP * rooms.length)
+      throw new MatrixError('M_INVALID_PARAM', 'The ranges of a list must not overlap: each room is told once.');
+    if (isWritten && (this.#named += names) > this.#most)
+      throw new MatrixError(
+        'M_INVALID_PARAM',
+        `The windows of all lists together can name ${this.#most} rooms at most: ask for fewer lists, or shorter ranges.`,
+      );
+  }
+}

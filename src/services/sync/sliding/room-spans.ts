@@ -1,3 +1,4 @@
+import type { LoopYield } from '#src/kernel/loop-yield.ts';
 import type { PositionVector } from '#src/protocol/wire/position.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
@@ -8,7 +9,7 @@ import type { UnreadSource } from '../sections/unread.ts';
 import type { SentRoom } from './connection.ts';
 import type { LeftRooms } from './left-rooms.ts';
 import { StateWanted } from './required-state.ts';
-import type { ListedRoom } from './room-lists.ts';
+import { CHARACTERS_OF_LOOK, type ListedRoom } from './room-lists.ts';
 
 /** A room that an answer may hold. */
 export interface WantedRoom<R extends RoomStub | Room = RoomStub> {
@@ -60,14 +61,23 @@ export class RoomSpans {
     this.#options = options;
   }
 
-  /** The rooms with possible news; nothing is read. */
-  candidates(
+  /** The rooms with possible news; nothing is read. @param loopYield is told how much was looked at */
+  async candidates(
     rooms: readonly WantedRoom[],
     userId: string,
     end: PositionVector,
     isDirect: (room: Pick<Room, 'roomId'>) => boolean,
-  ): readonly Candidate[] {
-    return rooms.flatMap((wanted) => this.#candidate(wanted, userId, end, isDirect) ?? []);
+    loopYield: LoopYield,
+  ): Promise<readonly Candidate[]> {
+    const found: Candidate[] = [];
+    const known = new KnownCovers();
+    for (const wanted of rooms) {
+      const candidate = this.#candidate(wanted, userId, end, isDirect, known);
+      if (candidate !== undefined) found.push(candidate);
+      const turn = loopYield.after(CHARACTERS_OF_LOOK + known.takeCharacters());
+      if (turn !== undefined) await turn;
+    }
+    return found;
   }
 
   /**
@@ -90,6 +100,7 @@ export class RoomSpans {
     userId: string,
     end: PositionVector,
     isDirect: (room: Pick<Room, 'roomId'>) => boolean,
+    known: KnownCovers,
   ): Candidate | undefined {
     const { listed, sent, state, timelineLimit } = wanted;
     const { room, member } = listed;
@@ -106,7 +117,7 @@ export class RoomSpans {
       isExpanded ||
       room.lastPosition > after ||
       sent.isDm !== isDirect(room) ||
-      !StateWanted.from(sent.wanted).covers(state);
+      !known.covers(sent.wanted, state);
     if (hasNews) return { wanted, isInitial, isExpanded, byCounts: false };
     // Most rooms have nothing new, and are told of without being in memory.
     const upTo = Math.min(end[room.shard] ?? 0, room.lastPosition);
@@ -153,6 +164,33 @@ export class RoomSpans {
       }
     }
     return spans;
+  }
+}
+
+/** Whether what clients were told of covers what they ask for: compared once for all rooms of an answer of which both are the same. */
+class KnownCovers {
+  readonly #known = new Map<string, Map<StateWanted, boolean>>();
+  #pairs = 0;
+
+  /** @param told `StateWanted.key` of what the client was told of */
+  covers(told: string, state: StateWanted): boolean {
+    if (told === state.key) return true;
+    let byState = this.#known.get(told);
+    if (byState === undefined) this.#known.set(told, (byState = new Map()));
+    let covers = byState.get(state);
+    if (covers === undefined) {
+      const before = StateWanted.from(told);
+      this.#pairs += before.pairs + state.pairs;
+      byState.set(state, (covers = before.covers(state)));
+    }
+    return covers;
+  }
+
+  /** What the comparisons since the last call took, as characters that are written in that time. */
+  takeCharacters(): number {
+    const pairs = this.#pairs;
+    this.#pairs = 0;
+    return CHARACTERS_OF_LOOK * pairs;
   }
 }
 

@@ -1,8 +1,10 @@
+import type { LoopYield } from '#src/kernel/loop-yield.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { SectionDraft } from '../sections/visible-timelines.ts';
 import { StateWanted } from './required-state.ts';
 import { NOTHING_RESOLVED, type Resolved } from './resolved-state.ts';
 import type { StateEntry } from './room-answer.ts';
+import { CHARACTERS_OF_LOOK } from './room-lists.ts';
 import type { Span } from './room-spans.ts';
 
 /** Lazily loaded members that are remembered for one room of a connection. */
@@ -16,23 +18,31 @@ export interface SentState {
   readonly lazy: ReadonlyMap<string, number>;
 }
 
-/** Positions of the state events that are to be sent, and the lazily loaded members that the client will have. */
-export const stateToSend = (
+/**
+ * Positions of the state events that are to be sent, and the lazily loaded members that the client will have.
+ *
+ * @param loopYield is told how much was looked at
+ */
+export const stateToSend = async (
   { wanted, plan, isInitial }: Span,
   draft: SectionDraft | undefined,
   userId: string,
   atLeave: readonly StoredEvent[] | undefined,
+  loopYield: LoopYield,
   { restored }: Resolved = NOTHING_RESOLVED,
-): SentState => {
+): Promise<SentState> => {
   const { room } = plan;
   const { sent, state } = wanted;
   const lazy = new Map(isInitial ? [] : sent?.lazy);
   if (plan.section === 'leave') {
     const own = plan.member.event === 0 ? [] : [plan.member.event];
-    const others = (atLeave ?? []).filter(
-      ({ nid, type, stateKey = '' }) => state.has(type, stateKey) && (isInitial || nid > plan.after),
-    );
-    return { nids: [...new Set([...others.map(({ nid }) => nid), ...own])], lazy };
+    const others: number[] = [];
+    for (const { nid, type, stateKey = '' } of atLeave ?? []) {
+      if ((isInitial || nid > plan.after) && state.has(type, stateKey)) others.push(nid);
+      const turn = loopYield.after(CHARACTERS_OF_LOOK * state.wishes);
+      if (turn !== undefined) await turn;
+    }
+    return { nids: [...new Set([...others, ...own])], lazy };
   }
   if (plan.section !== 'join') return { nids: [], lazy };
   const after = isInitial ? 0 : (sent?.vector[room.shard] ?? 0);
@@ -40,23 +50,28 @@ export const stateToSend = (
   const told = isInitial || sent === undefined ? undefined : StateWanted.from(sent.wanted);
   const isTold = (type: string, stateKey: string): boolean =>
     told !== undefined && (told === state || told.has(type, stateKey));
+  // Each of the wishes may have to be looked at for an entry.
+  const charactersOfEntry =
+    CHARACTERS_OF_LOOK * Math.max(1, state.wishes + (told === undefined || told === state ? 0 : told.wishes));
   const nids = new Set<number>();
   for (const { event } of room.state.values()) {
     const { type, stateKey = '' } = event;
     const isNews = isNewsAfter(after, event) || restored.has(event.nid) || !isTold(type, stateKey);
     if (isNews && state.has(type, stateKey)) nids.add(event.nid);
+    const turn = loopYield.after(charactersOfEntry);
+    if (turn !== undefined) await turn;
   }
   const addMember = (member: { readonly event: number } | undefined): void => {
     if (member !== undefined && member.event !== 0) nids.add(member.event);
   };
   const named = state.namedMembers;
-  const members =
-    named === undefined
-      ? [...room.members.values()].filter((member) => state.has('m.room.member', member.userId))
-      : [...named].flatMap((name) => (state.has('m.room.member', name) ? (room.member(name) ?? []) : []));
-  for (const member of members) {
+  for (const one of named ?? room.members.values()) {
+    const member = typeof one === 'string' ? room.member(one) : one;
+    const turn = loopYield.after(charactersOfEntry);
+    if (turn !== undefined) await turn;
+    if (member === undefined) continue;
     const isNews = member.event > after || restored.has(member.event) || !isTold('m.room.member', member.userId);
-    if (isNews) addMember(member);
+    if (isNews && state.has('m.room.member', member.userId)) addMember(member);
   }
   if (state.lazyMembers) {
     // "All membership updates": "clients can't rely on seeing membership changes in the timeline section ... due to state resolution".

@@ -1,9 +1,11 @@
+import type { LoopYield } from '#src/kernel/loop-yield.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { covers, type PositionVector, shardOfName } from '#src/protocol/wire/position.ts';
 import type { DeviceKeyCounts, KeyCounts } from '#src/services/e2ee/device-keys/key-counts.ts';
 import type { DeviceInboxes } from '#src/services/e2ee/to-device/device-inboxes.ts';
 import type { FollowedThreads } from '#src/services/push/threads/followed-threads.ts';
 import { pageOfThreads, type ThreadPage } from '#src/services/push/threads/thread-page.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { RoomStub } from '#src/services/room-model/room/room-stub.ts';
 import type { ProfileChanges } from '#src/services/user-data/profiles/profile-changes.ts';
@@ -16,6 +18,7 @@ import type { ProfileAnswer, ProfileUpdates } from '../profiles/profile-updates.
 import type { ReceiptSource } from '../sections/receipts.ts';
 import type { TypingSource } from '../sections/typing.ts';
 import type { SentRoom, ToldProfiles } from './connection.ts';
+import { CHARACTERS_OF_LOOK } from './room-lists.ts';
 import type { ExtensionWishes, RoomExtensionWish, SlidingRequest } from './sliding-request.ts';
 
 /** The answers of extensions; JSON texts. */
@@ -46,8 +49,8 @@ export interface ExtensionRoom {
   readonly isSubscribed: boolean;
   /** Members who are new to the client with this answer; undefined for all, where all are wanted. */
   readonly met: readonly string[] | undefined;
-  /** Members that the client knows. */
-  readonly seen: readonly string[] | undefined;
+  /** Members that the client knows; undefined for all, where all are wanted. */
+  readonly seen: ReadonlyMap<string, unknown> | undefined;
 }
 
 export interface ExtensionSources {
@@ -81,6 +84,9 @@ export interface ExtensionsRead extends Pick<ExtensionSpan, 'keys' | 'profiles'>
 const TO_DEVICE_TOKEN = /^t([0-9]{1,16})$/;
 
 const ANY = '*';
+
+/** Bytes of rooms whose members are looked at in one turn of the event loop; one room in any case. */
+const BYTES_AT_ONCE = 4_194_304;
 
 /** The extensions of sliding sync: to_device, e2ee, account_data, receipts, typing, thread_subscriptions, profiles. MSC4186, "Extensions". */
 export class SlidingExtensions {
@@ -116,7 +122,7 @@ export class SlidingExtensions {
       await this.#sources.inboxes.acknowledge(userId, deviceId, Number(match[1]));
   }
 
-  /** The answers, and whether any of them is news. */
+  /** The answers, and whether any of them is news. @param loopYield is told how much was looked at and written */
   async read(
     wishes: ExtensionWishes,
     request: Pick<SlidingRequest, 'userId' | 'deviceId'>,
@@ -125,6 +131,7 @@ export class SlidingExtensions {
     wanted: readonly ExtensionRoom[],
     span: ExtensionSpan,
     hidden: ReadonlySet<string>,
+    loopYield: LoopYield,
   ): Promise<ExtensionsRead> {
     const rooms = wanted.filter(({ isDeferred }) => !isDeferred);
     const { userId, deviceId } = request;
@@ -157,15 +164,16 @@ export class SlidingExtensions {
       if (deviceLists !== undefined && deviceLists.changed.length + deviceLists.left.length > 0) isNews = true;
     }
     if (wishes.accountData !== undefined) {
-      answers.accountData = accountDataOf(wishes.accountData, userId, data, rooms, span);
+      answers.accountData = await accountDataOf(wishes.accountData, userId, data, rooms, span, loopYield);
       if (answers.accountData.global.length > 0 || answers.accountData.rooms.size > 0) isNews = true;
     }
     if (wishes.receipts !== undefined) {
-      answers.receipts = await this.#receipts(chosen(wishes.receipts, rooms), userId, span, hidden);
+      const told = await chosen(wishes.receipts, rooms, loopYield);
+      answers.receipts = await this.#receipts(told, userId, span, hidden, loopYield);
       if (answers.receipts.size > 0) isNews = true;
     }
     if (wishes.typing !== undefined) {
-      answers.typing = this.#typing(chosen(wishes.typing, rooms), hidden);
+      answers.typing = this.#typing(await chosen(wishes.typing, rooms, loopYield), hidden);
       if (answers.typing.size > 0) isNews = true;
     }
     if (wishes.threadSubscriptions !== undefined) {
@@ -187,14 +195,14 @@ export class SlidingExtensions {
       const { profiles: told, since, upTo } = span;
       // More fields are told once, also of members whom the client knows from rooms that are still to come.
       const known = wanted.filter(({ isDeferred, sent }) => !isDeferred || sent !== undefined);
-      const inSight = chosen(wishes.profiles, known);
+      const inSight = await chosen(wishes.profiles, known, loopYield);
       const { users, due } = await this.#sources.profileUpdates.read({
         user,
         wants: (field) => fields === undefined || fields.includes(field),
         whole: [
           ...(told?.due ?? []),
-          ...(await this.#usersIn(inSight, ({ met }) => met)),
-          ...(isWider(fields, told) ? await this.#usersIn(inSight, ({ seen }) => seen) : []),
+          ...(await this.#usersIn(inSight, ({ met }) => met, loopYield)),
+          ...(isWider(fields, told) ? await this.#usersIn(inSight, ({ seen }) => seen?.keys(), loopYield) : []),
         ],
         since: told === undefined ? undefined : since,
         upTo,
@@ -214,6 +222,7 @@ export class SlidingExtensions {
     userId: string,
     { upTo }: ExtensionSpan,
     hidden: ReadonlySet<string>,
+    loopYield: LoopYield,
   ): Promise<ReadonlyMap<string, string>> {
     const { receipts } = this.#sources;
     const missing = rooms.map(({ room }) => room).filter((room) => receipts.peek(room) === undefined);
@@ -224,11 +233,15 @@ export class SlidingExtensions {
       if (view === undefined) continue;
       const after = sent?.vector[room.shard];
       if (after !== undefined && view.latest <= after) continue;
-      const shown = (after === undefined ? view.all() : view.changedSince(after)).filter(
+      const news = after === undefined ? view.all() : view.changedSince(after);
+      const shown = news.filter(
         ({ kind, pos, userId: reader }) =>
           covers(upTo, pos) && (kind === 'm.read' || reader === userId) && !hidden.has(reader),
       );
-      if (shown.length > 0) found.set(room.roomId, receiptContent(shown));
+      const content = shown.length === 0 ? '' : receiptContent(shown);
+      if (content !== '') found.set(room.roomId, content);
+      const turn = loopYield.after(CHARACTERS_OF_LOOK * news.length + content.length);
+      if (turn !== undefined) await turn;
     }
     return found;
   }
@@ -236,7 +249,8 @@ export class SlidingExtensions {
   /** Users of rooms, as far as they are named; else all users of this server who are in the room. */
   async #usersIn(
     rooms: readonly ExtensionRoom[],
-    named: (room: ExtensionRoom) => readonly string[] | undefined,
+    named: (room: ExtensionRoom) => Iterable<string> | undefined,
+    loopYield: LoopYield,
   ): Promise<ReadonlySet<string>> {
     const found = new Set<string>();
     const whole: RoomStub[] = [];
@@ -245,10 +259,20 @@ export class SlidingExtensions {
       if (some === undefined) whole.push(one.room);
       else for (const userId of some) found.add(userId);
     }
-    await this.#sources.rooms.visit(whole, ({ members }) => {
+    let looked = 0;
+    const look = ({ members }: Room): void => {
+      looked += members.size;
       for (const { userId, local, membership } of members.values())
         if (local && membership === 'join') found.add(userId);
-    });
+    };
+    for (let at = 0; at < whole.length;) {
+      const first = at;
+      for (let bytes = 0; at < whole.length && bytes < BYTES_AT_ONCE; at += 1) bytes += whole[at]?.weight ?? 0;
+      const visiting = this.#sources.rooms.visit(whole.slice(first, at), look);
+      if (visiting !== undefined) await visiting;
+      await loopYield.after(CHARACTERS_OF_LOOK * looked);
+      looked = 0;
+    }
     return found;
   }
 
@@ -270,37 +294,59 @@ const isWider = (fields: readonly string[] | undefined, told: ToldProfiles | und
   (told.fields !== undefined &&
     (fields === undefined || fields.some((field) => told.fields?.includes(field) === false)));
 
-/** The rooms that an extension is to tell of. */
-const chosen = (
+/** The rooms that an extension is to tell of. @param loopYield is told how much was looked at */
+const chosen = async (
   { lists, rooms: named }: RoomExtensionWish,
   rooms: readonly ExtensionRoom[],
-): readonly ExtensionRoom[] =>
-  rooms.filter(
-    ({ isJoined, isSubscribed, lists: own, room }) =>
-      isJoined &&
-      (own.some((name) => lists.includes(ANY) || lists.includes(name)) ||
-        (isSubscribed && named.includes(ANY)) ||
-        named.includes(room.roomId)),
-  );
+  loopYield: LoopYield,
+): Promise<readonly ExtensionRoom[]> => {
+  const ofLists = new Set(lists);
+  const ofNames = new Set(named);
+  const found: ExtensionRoom[] = [];
+  for (const one of rooms) {
+    const { isJoined, isSubscribed, lists: own, room } = one;
+    if (!isJoined) continue;
+    const isListed = ofLists.has(ANY) ? own.length > 0 : own.some((name) => ofLists.has(name));
+    if (isListed || (isSubscribed && ofNames.has(ANY)) || ofNames.has(room.roomId)) found.push(one);
+    const turn = loopYield.after(CHARACTERS_OF_LOOK + own.length);
+    if (turn !== undefined) await turn;
+  }
+  return found;
+};
 
-const accountDataOf = (
+const accountDataOf = async (
   wish: RoomExtensionWish,
   userId: string,
   data: UserAccountData,
   rooms: readonly ExtensionRoom[],
   { since, upTo }: ExtensionSpan,
-): NonNullable<ExtensionAnswers['accountData']> => {
+  loopYield: LoopYield,
+): Promise<NonNullable<ExtensionAnswers['accountData']>> => {
   const shard = shardOfName(userId);
-  const texts = (entries: Iterable<AccountDataEntry>, roomNid: number): string[] =>
-    [...entries]
-      .filter((entry) => entry.roomNid === roomNid && covers(upTo, entry.pos))
-      .map(({ type, json }) => `{"type":${JSON.stringify(type)},"content":${json}}`);
-  const after = (vector: PositionVector | undefined): Iterable<AccountDataEntry> =>
-    vector === undefined ? data.entries() : data.changedSince(vector[shard] ?? 0);
+  const texts = async (entries: readonly AccountDataEntry[]): Promise<string[]> => {
+    const found: string[] = [];
+    for (const entry of entries) {
+      if (!covers(upTo, entry.pos)) continue;
+      const text = `{"type":${JSON.stringify(entry.type)},"content":${entry.json}}`;
+      found.push(text);
+      const turn = loopYield.after(text.length);
+      if (turn !== undefined) await turn;
+    }
+    return found;
+  };
+  /** The entries by room; most answers need none of them. */
+  let byRoom: ReadonlyMap<number, readonly AccountDataEntry[]> | undefined;
+  const after = (roomNid: number, vector: PositionVector | undefined): readonly AccountDataEntry[] => {
+    const from = vector?.[shard] ?? 0;
+    if (vector !== undefined && from >= data.latest) return [];
+    byRoom ??= Map.groupBy(data.entries(), (entry) => entry.roomNid);
+    const entries = byRoom.get(roomNid) ?? [];
+    return vector === undefined ? entries : entries.filter(({ pos }) => pos > from);
+  };
   const found = new Map<string, readonly string[]>();
-  for (const { room, sent } of chosen(wish, rooms)) {
-    const entries = texts(after(since === undefined ? undefined : sent?.vector), room.nid);
+  for (const { room, sent } of await chosen(wish, rooms, loopYield)) {
+    const entries = await texts(after(room.nid, since === undefined ? undefined : sent?.vector));
     if (entries.length > 0) found.set(room.roomId, entries);
   }
-  return { global: texts(after(since), 0), rooms: found };
+  return { global: await texts(after(0, since)), rooms: found };
 };

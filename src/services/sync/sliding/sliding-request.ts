@@ -6,6 +6,8 @@ const MAX_LISTS = 100;
 const MAX_SUBSCRIPTIONS = 100;
 /** Pairs of `required_state` for one list or subscription. */
 const MAX_REQUIRED = 500;
+/** The same of all of them together: as many as a hundred usual ones have, and then some. */
+const MAX_REQUIRED_IN_ALL = 5_000;
 /** Ranges of one list, and names in one list of a filter. */
 const MAX_RANGES = 100;
 const MAX_NAMES = 1_000;
@@ -86,6 +88,8 @@ export interface SlidingRequest {
   readonly lists: ReadonlyMap<string, ListWish>;
   readonly subscriptions: ReadonlyMap<string, RoomWish>;
   readonly extensions: ExtensionWishes;
+  /** Whether answers name the rooms of each window. */
+  readonly namesRooms: boolean;
   /** The body as text: the same one at the same position gets the same answer. */
   readonly digest: string;
   readonly signal: AbortSignal;
@@ -175,6 +179,8 @@ const wishOf = (from: JsonObject, form: WireForm): RoomWish => {
     requiredState: requiredStateOf(from['required_state'], form),
   };
 };
+
+const pairsOf = ({ requiredState: { exclude, include } }: RoomWish): number => include.length + exclude.length;
 
 const isRange = (range: unknown): range is [number, number] =>
   Array.isArray(range) && range.length === 2 && range.every((end) => Number.isSafeInteger(end) && (end as number) >= 0);
@@ -267,7 +273,7 @@ const threadSubscriptionsOf = (extensions: JsonObject): ExtensionWishes['threadS
 export const parseSlidingBody = (
   body: JsonObject,
   form: WireForm,
-): Pick<SlidingRequest, 'connId' | 'txnId' | 'lists' | 'subscriptions' | 'extensions'> => {
+): Pick<SlidingRequest, 'connId' | 'txnId' | 'lists' | 'subscriptions' | 'extensions' | 'namesRooms'> => {
   const connId = body['conn_id'] ?? '';
   if (typeof connId !== 'string' || connId.length > MAX_CONN_ID_LENGTH)
     throw bad(`conn_id must be a string of ${MAX_CONN_ID_LENGTH} characters at most.`);
@@ -275,22 +281,25 @@ export const parseSlidingBody = (
     throw bad('conn_id holds what is no text: NUL, or half a character.');
   const txnId = body['txn_id'] ?? undefined;
   if (txnId !== undefined && typeof txnId !== 'string') throw bad('txn_id must be a string.');
-  const lists = Object.entries(objectAt(body, 'lists')).map(([name, list]): [string, ListWish] => {
+  const namedLists = Object.entries(objectAt(body, 'lists'));
+  const namedRooms = Object.entries(objectAt(body, 'room_subscriptions'));
+  if (namedLists.length > MAX_LISTS) throw tooMany(`A connection can have ${MAX_LISTS} lists at most.`);
+  if (namedRooms.length > MAX_SUBSCRIPTIONS)
+    throw tooMany(`A connection can subscribe to ${MAX_SUBSCRIPTIONS} rooms at most.`);
+  const lists = namedLists.map(([name, list]): [string, ListWish] => {
     if (!isJsonObject(list)) throw bad('Each list must be an object.');
     if (form === 'v4' && !LIST_NAME.test(name))
       throw new MatrixError('M_INVALID_PARAM', 'The name of a list has 1 to 255 of the characters 0-9 A-Z a-z . _ ~ -');
     const filters = filtersOf(objectAt(list, 'filters'), form);
     return [name, { ...wishOf(list, form), ranges: rangesOf(list, form), filters }];
   });
-  const subscriptions = Object.entries(objectAt(body, 'room_subscriptions')).map(
-    ([roomId, wish]): [string, RoomWish] => {
-      if (!isJsonObject(wish)) throw bad('Each room subscription must be an object.');
-      return [roomId, wishOf(wish, form)];
-    },
-  );
-  if (lists.length > MAX_LISTS) throw tooMany(`A connection can have ${MAX_LISTS} lists at most.`);
-  if (subscriptions.length > MAX_SUBSCRIPTIONS)
-    throw tooMany(`A connection can subscribe to ${MAX_SUBSCRIPTIONS} rooms at most.`);
+  const subscriptions = namedRooms.map(([roomId, wish]): [string, RoomWish] => {
+    if (!isJsonObject(wish)) throw bad('Each room subscription must be an object.');
+    return [roomId, wishOf(wish, form)];
+  });
+  const required = [...lists, ...subscriptions].reduce((sum, [, wish]) => sum + pairsOf(wish), 0);
+  if (required > MAX_REQUIRED_IN_ALL)
+    throw tooMany(`The required_state of all lists and subscriptions can have ${MAX_REQUIRED_IN_ALL} entries at most.`);
   const extensions = objectAt(body, 'extensions');
   const wishes = {
     toDevice: toDeviceOf(extensions),
@@ -306,6 +315,7 @@ export const parseSlidingBody = (
     txnId,
     lists: new Map(lists),
     subscriptions: new Map(subscriptions),
+    namesRooms: form === 'msc3575',
     extensions: Object.fromEntries(
       Object.entries(wishes).filter(([, value]) => value !== undefined),
     ) as ExtensionWishes,

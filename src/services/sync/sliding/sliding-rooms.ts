@@ -25,12 +25,12 @@ import {
 } from './room-spans.ts';
 import { isNewsAfter, newMembersIn, removedOf, type SentState, stateToSend } from './sent-state.ts';
 import type { LeftRooms } from './left-rooms.ts';
+import { CHARACTERS_OF_LOOK } from './room-lists.ts';
 import { NOTHING_RESOLVED, type Resolved, type ResolvedStates } from './resolved-state.ts';
 
 /** About how many bytes a member event has. */
 const BYTES_OF_MEMBER = 500;
-/** Looking at an entry of a room's state, and what else there is to do for a room, take as long as writing so many characters. */
-const CHARACTERS_OF_ENTRY = 10;
+/** What else there is to do for a room takes as long as writing so many characters. */
 const CHARACTERS_OF_ROOM = 1_000;
 
 /** A room of an answer. */
@@ -81,7 +81,7 @@ export class SlidingRooms {
     loopYield: LoopYield,
   ): Promise<{ readonly answered: readonly AnsweredRoom[]; readonly deferred: ReadonlySet<number> }> {
     const { unread } = this.#options;
-    const candidates = this.#spans.candidates(rooms, request.userId, end.vector, isDirect);
+    const candidates = await this.#spans.candidates(rooms, request.userId, end.vector, isDirect, loopYield);
     const { spans, deferred } = await this.#thatFit(candidates, request.userId, end.vector, loopYield);
     if (spans.length === 0) return { answered: [], deferred };
     const drafts = await this.#drafts(spans, request);
@@ -92,8 +92,10 @@ export class SlidingRooms {
     const resolved = await this.#resolved(spans);
     const state: SentState[] = [];
     for (const span of spans) {
-      state.push(stateToSend(span, drafts.get(span), request.userId, atLeave.get(span.plan), resolved.get(span)));
-      await loopYield.after(CHARACTERS_OF_ENTRY * (span.plan.room.state.size + span.plan.room.members.size));
+      const { plan } = span;
+      state.push(
+        await stateToSend(span, drafts.get(span), request.userId, atLeave.get(plan), loopYield, resolved.get(span)),
+      );
     }
     const heroes = spans.map((span) => {
       const { plan, isInitial } = span;
@@ -352,11 +354,12 @@ const firstOf = async (
   for (const [index, span] of spans.entries()) {
     if (bytes >= most) return spans.slice(0, index);
     const { room } = span.plan;
+    for (const name of span.wanted.lists) bytes += name.length;
     if (span.plan.section !== 'join' || room.stateBytes() + BYTES_OF_MEMBER * room.members.size < small) continue;
-    const nids = new Set(stateToSend(span, undefined, userId, undefined).nids);
+    const nids = new Set((await stateToSend(span, undefined, userId, undefined, loopYield)).nids);
     for (const { event } of room.state.values()) if (nids.delete(event.nid)) bytes += event.json.length;
     bytes += BYTES_OF_MEMBER * nids.size;
-    await loopYield.after(CHARACTERS_OF_ENTRY * (room.state.size + room.members.size));
+    await loopYield.after(CHARACTERS_OF_LOOK * room.state.size);
   }
   return spans;
 };

@@ -22,7 +22,7 @@ import type { NotJoinedRooms } from './not-joined-rooms.ts';
 import { combined, type CombinedWish } from './required-state.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
-import { ListContext, type ListedRoom, type RoomListings, windowed } from './room-lists.ts';
+import { ListContext, type ListedRoom, type RoomListings, windowed, WindowNames } from './room-lists.ts';
 import type { ExtensionAnswers, ExtensionRoom, SlidingExtensions } from './sliding-extensions.ts';
 import type { RoomWish, SlidingRequest } from './sliding-request.ts';
 import type { RoomAnswer } from './room-answer.ts';
@@ -34,6 +34,7 @@ export interface ListAnswer {
   readonly name: string;
   /** How many rooms it has, within its windows and beyond. */
   readonly count: number;
+  /** None where the answer does not name their rooms. */
   readonly windows: readonly { readonly range: readonly [number, number]; readonly roomIds: readonly string[] }[];
 }
 
@@ -277,7 +278,7 @@ export class SlidingSync {
         isDeferred: deferred.has(room.nid),
         sent,
         met: now === undefined ? [] : metOf.get(now),
-        seen: rooms[index]?.state.lazyMembers === true ? [...((now ?? sent)?.lazy.keys() ?? [])] : undefined,
+        seen: rooms[index]?.state.lazyMembers === true ? ((now ?? sent)?.lazy ?? NOBODY) : undefined,
       };
     });
     const extended = await extensions.read(
@@ -288,6 +289,7 @@ export class SlidingSync {
       extensionRooms,
       { since: state.vector, upTo: end.vector, keys: state.keys, profiles: state.profiles },
       hidden,
+      loopYield,
     );
     const hasOtherCounts = lists.some(({ name, count }) => state.counts.get(name) !== count);
     return {
@@ -313,6 +315,8 @@ const changeOf = ({ end, known: others, lists, quiet, rooms }: Computed): Connec
   return { ...end, rooms: known, counts: new Map(lists.map(({ name, count }) => [name, count])), ...others };
 };
 
+const NOBODY: ReadonlyMap<string, number> = new Map();
+
 /** A room that was left is sent once more, up to the leave. */
 const LEFT: RoomWish = {
   timelineLimit: 20,
@@ -325,7 +329,7 @@ const isSameMember = (now: Member | undefined, before: Member): boolean =>
 
 /** The lists of an answer, and every room that any of them or a subscription wants. */
 const wishesOf = async (
-  { lists: asked, subscriptions }: SlidingRequest,
+  { lists: asked, namesRooms, subscriptions }: SlidingRequest,
   context: ListContext,
   listed: readonly ListedRoom[],
   left: readonly ListedRoom[],
@@ -339,11 +343,13 @@ const wishesOf = async (
     return known;
   };
   const lists: ListAnswer[] = [];
+  const names = new WindowNames(listed.length);
   for (const [name, wish] of asked) {
     const rooms = await context.rooms(wish, loopYield);
+    names.add(rooms, wish.ranges, namesRooms);
     const within = windowed(rooms, wish.ranges);
     for (const one of within) want(one, wish).lists.push(name);
-    const ranges = wish.ranges ?? [[0, Math.max(rooms.length - 1, 0)] as const];
+    const ranges = namesRooms ? (wish.ranges ?? [[0, Math.max(rooms.length - 1, 0)] as const]) : [];
     const windows = ranges.map(([first, last]) => ({
       range: [first, last] as const,
       roomIds: rooms.slice(first, last + 1).map(({ room }) => room.roomId),
