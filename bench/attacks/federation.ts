@@ -1,12 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { requestText } from '../load/http.ts';
-import { PARTNER_NAME, SILENT_SERVERS } from '../load/partner-server.ts';
-import { attack, type Attack, part, STRANGERS, USERS, V3 } from './battlefield.ts';
+import { LOUD_SERVERS, PARTNER_NAME, SILENT_SERVERS } from '../load/partner-server.ts';
+import { attack, type Attack, head, part, STRANGERS, USERS, V3 } from './battlefield.ts';
 
 const SEND = '/_matrix/federation/v1/send';
 /** So many transactions a server has on their way at once. */
 const WIDTH = 10;
 const unknownEvent = (): string => `$${randomBytes(32).toString('base64url')}`;
+
+/** As many values as fit into the largest answer to a question for keys. */
+const LARGE_ANSWER = Buffer.from(`{"a":[${'[],'.repeat(80_000)}"${'x'.repeat(3_500_000)}"]}`);
+
+/** A transaction that is as large as one may be, and holds as many values. */
+const LARGE_TRANSACTION = `{"origin":"${PARTNER_NAME}","pdus":[],"edus":[],"a":[${'[],'.repeat(60_000)}"${'x'.repeat(7_900_000)}"]}`;
 
 /** What other servers do, and what users have this one ask them. */
 export const federation: readonly Attack[] = [
@@ -166,6 +172,50 @@ export const federation: readonly Attack[] = [
         );
         partner.isHarmful = false;
       };
+    },
+  ),
+  attack(
+    'federation.answers',
+    'users ask for keys of two hundred servers that answer as much as they may',
+    { expects: ['200'] },
+    ({ partner }) => {
+      return async (field) => {
+        const before = partner.answer;
+        partner.answer = (method, url, response) => {
+          if (!url.pathname.startsWith('/_matrix/federation/v1/user/keys/')) return before(method, url, response);
+          response.end(LARGE_ANSWER);
+          return true;
+        };
+        const ofAll = (round: number): readonly (readonly [string, object])[] =>
+          LOUD_SERVERS.flatMap((name) => [1, 2, 3, 4].map((user) => [`@u${round}x${user}:${name}`, {}] as const));
+        await field.everyone((_, round) => {
+          const users = ofAll(round);
+          if (round % 3 === 0)
+            return [
+              'POST',
+              `${V3}/keys/claim`,
+              { one_time_keys: Object.fromEntries(users.map(([user]) => [user, { D: 'signed_curve25519' }])) },
+            ];
+          return ['POST', `${V3}/keys/query`, { device_keys: Object.fromEntries(users.map(([user]) => [user, []])) }];
+        }, 8);
+        partner.answer = before;
+      };
+    },
+  ),
+  attack(
+    'federation.unproved',
+    'strangers send large transactions in the name of a server, with signatures that are none',
+    { expects: ['401'] },
+    ({ partner }) => {
+      const [, key = ''] = /,key="([^"]+)"/.exec(partner.signed('GET', SEND)) ?? [];
+      const authorization = `X-Matrix origin="${PARTNER_NAME}",destination="localhost",key="${key}",sig="${'A'.repeat(86)}"`;
+      return (field) =>
+        field.swarm(STRANGERS, (stranger, round) =>
+          field.ask(
+            stranger,
+            `${head('PUT', `${SEND}/unproved${round}`, `Authorization: ${authorization}\r\nContent-Length: ${LARGE_TRANSACTION.length}\r\n`)}${LARGE_TRANSACTION}`,
+          ),
+        );
     },
   ),
 ];

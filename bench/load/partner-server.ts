@@ -28,6 +28,8 @@ const AGAIN_MS = 20;
 const SILENT = 'silent';
 /** Servers that take connections and say nothing. */
 export const SILENT_SERVERS = Array.from({ length: 200 }, (_, index) => `${SILENT}${index}.test`);
+/** Names of the partner itself: so many servers that answer as much as they like. */
+export const LOUD_SERVERS = Array.from({ length: 200 }, (_, index) => `loud${index}.servers.test`);
 export const PARTNER_NAME = NAME;
 
 const endlessly = (response: ServerResponse): void => {
@@ -84,7 +86,9 @@ export class PartnerServer {
   get environment(): Readonly<Record<string, string>> {
     const { port } = this.#server.address() as AddressInfo;
     return {
-      TSUDOI_FEDERATION__STATIC_HOSTS: [NAME, ...SILENT_SERVERS].map((name) => `${name}=127.0.0.1:${port}`).join(','),
+      TSUDOI_FEDERATION__STATIC_HOSTS: [NAME, ...SILENT_SERVERS, ...LOUD_SERVERS]
+        .map((name) => `${name}=127.0.0.1:${port}`)
+        .join(','),
       TSUDOI_FEDERATION__TRUSTED_CA_FILES: certificate('authority.crt'),
       TSUDOI_FEDERATION__ALLOW_IP_RANGES: '127.0.0.0/8',
     };

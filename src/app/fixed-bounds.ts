@@ -60,8 +60,24 @@ export const FIXED_OF_OTHERS: readonly (readonly [what: string, most: string, an
   // Answers to our own requests.
   [
     'an answer of another server',
-    '1 MiB; keys of users 16 MiB, events of a room 16 MiB, a state 128 MiB, spaces and directories 4 MiB, errors 64 KiB; one JSON value for 16 bytes; `tsudoi_federation_request_seconds{outcome}`',
+    '1 MiB; keys 1 MiB for each user and 4 MiB, events of a room 16 MiB, a state 128 MiB, spaces and directories 4 MiB, errors 64 KiB; one JSON value for 16 bytes; `tsudoi_federation_request_seconds{outcome}`',
     'it counts as none',
+  ],
+  [
+    'bytes of answers of other servers that are in memory, and of these for one user or server',
+    '64 MiB, 32 MiB and half of what the others leave; answers up to 16 KiB are not counted; `tsudoi_federation_answer_bytes`, `tsudoi_federation_answers_waiting`',
+    'they are read when there is room, or their time is over',
+  ],
+  [
+    'servers that one request for keys asks at once, and bytes of their answers with 32 for each value',
+    '500, 16 at once; 16 MiB',
+    '413 `M_TOO_LARGE`; the others stand in `failures`',
+  ],
+  ['pieces of an answer of another server', '256, and one more for every 64 bytes', 'it is not read'],
+  [
+    'JSON that is parsed in one turn of the event loop',
+    '256 KiB; larger bodies of other servers in parts of 32 KiB',
+    'they take longer',
   ],
   [
     'time for an answer of another server',

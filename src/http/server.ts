@@ -7,7 +7,7 @@ import type { Metrics } from '#src/kernel/metrics.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { type ConnectionLimits, Connections } from './connections.ts';
-import { areTooManyPieces } from './middleware/body.ts';
+import { areTooManyPieces } from '#src/kernel/pieces.ts';
 import { ClientAddress } from './middleware/client-address.ts';
 import { stopParsing } from './middleware/stop-parsing.ts';
 

@@ -25,4 +25,14 @@ export class LoopYield {
     this.#done = 0;
     return this.#next();
   }
+
+  /** Does all of some work that yields the units that it has done since it last did. */
+  async run<T>(work: Generator<number, T>): Promise<T> {
+    for (;;) {
+      const { done, value } = work.next();
+      if (done === true) return value;
+      const waiting = this.after(value);
+      if (waiting !== undefined) await waiting;
+    }
+  }
 }

@@ -289,6 +289,7 @@ const configSchema = section({
     to_device: limit,
     federation: limit,
     unknown_server: limit,
+    unproved_bytes: limit,
   }),
   room: section({
     default_version: oneOf(...ROOM_VERSIONS.keys()),

@@ -32,7 +32,7 @@ export function composeQueries(below: Platform & Outbound & Servers): Slice<Quer
     services: {
       mediaApi: new MediaApi({ client, outbound, maxBytes: config.media.maxRemoteBytes }),
       remoteAliases: new RemoteAliases({ api: queries, clock, cacheBytes: caches.aliases }),
-      remoteKeys: new RemoteKeys({ api: new UserKeysApi(client), timers }),
+      remoteKeys: new RemoteKeys({ api: new UserKeysApi(client), client, timers }),
       remoteProfiles: new RemoteProfiles({
         api: queries,
         clock,

@@ -3,6 +3,7 @@ import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
 import type { Deadlines } from '#src/kernel/deadlines.ts';
 import { limiterFields } from '#src/protocol/errors/limit-exceeded.ts';
 import { freeBuffer } from '#src/kernel/free-buffer.ts';
+import { areTooManyPieces } from '#src/kernel/pieces.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { ClientGone, watchClient } from './client-gone.ts';
 
@@ -13,14 +14,6 @@ const EMPTY = Buffer.alloc(0);
 const FIRST_BUFFER = 1024;
 /** Smaller bodies are not counted: as many requests of this size as may run at once do no harm. */
 const SMALL_BODY = 4 * 1024;
-/** Pieces that a body may come in, and one more for each of so many bytes. */
-const FREE_PIECES = 256;
-const BYTES_PER_PIECE = 64;
-
-/** Whether these bytes came in more pieces than any client needs: each costs as much as a small request. Clients that stream send kilobytes at a time. */
-export const areTooManyPieces = (pieces: number, bytes: number): boolean =>
-  pieces > FREE_PIECES + bytes / BYTES_PER_PIECE;
-
 export const tooLarge = (limit: number): MatrixError =>
   new MatrixError('M_TOO_LARGE', `The body is larger than the ${limit} bytes that this endpoint takes.`);
 

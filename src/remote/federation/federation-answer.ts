@@ -1,5 +1,7 @@
+import { LoopYield } from '#src/kernel/loop-yield.ts';
 import { measureJson } from '#src/protocol/json/json-measure.ts';
 import { isJsonObject, type JsonObject, MAX_JSON_DEPTH } from '#src/protocol/json/json-value.ts';
+import { indexJson, LARGE_JSON, parseInPieces, PIECES_AT_ONCE } from '#src/protocol/json/parse-in-pieces.ts';
 
 /** Values that the JSON of an answer may hold: one for so many bytes, and so many in any case. */
 const BYTES_PER_VALUE = 16;
@@ -7,17 +9,34 @@ const LEAST_VALUES = 100_000;
 /** The longest `retry_after_ms` that counts. */
 const MAX_WAIT_MS = 86_400_000;
 
-/** The JSON object of an answer; undefined for anything else, and for more values or depth than an answer may have. */
-export const parsedObject = (bytes: Buffer, most: number): JsonObject | undefined => {
+/**
+ * The JSON object of an answer; undefined for anything else, and for more values or depth than an answer may have. Large ones are parsed in
+ * several turns of the event loop.
+ *
+ * @param weigh called with how many values there are before they are made; it throws when there is no room for them
+ */
+export const parsedObject = async (
+  bytes: Buffer,
+  most: number,
+  weigh?: (values: number) => Promise<void>,
+): Promise<JsonObject | undefined> => {
   const maxValues = Math.max(LEAST_VALUES, most / BYTES_PER_VALUE);
-  const { depth, values } = measureJson(bytes, maxValues);
-  if (depth > MAX_JSON_DEPTH || values > maxValues) return undefined;
+  const bounds = { values: maxValues, depth: MAX_JSON_DEPTH };
+  const loop = new LoopYield(PIECES_AT_ONCE);
   try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    const value: unknown = JSON.parse(text);
+    const indexed = bytes.length < LARGE_JSON ? undefined : await loop.run(indexJson(bytes, bounds));
+    const { depth, values } = indexed ?? measureJson(bytes, maxValues);
+    if (depth > bounds.depth || values > bounds.values) return undefined;
+    await weigh?.(values);
+    const value: unknown =
+      indexed === undefined
+        ? JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+        : await loop.run(parseInPieces(indexed));
     return isJsonObject(value) ? value : undefined;
-  } catch {
-    return undefined;
+  } catch (error) {
+    // What is no UTF-8 is a TypeError.
+    if (error instanceof SyntaxError || error instanceof TypeError) return undefined;
+    throw error;
   }
 };
 

@@ -3,12 +3,15 @@ import type { Readable } from 'node:stream';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Histogram, Metrics } from '#src/kernel/metrics.ts';
+import { aborted } from '#src/kernel/or-aborted.ts';
 import type { Timers } from '#src/kernel/timers.ts';
+import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { signRequest } from '#src/protocol/signing/request-signature.ts';
 import type { SigningKey } from '#src/protocol/signing/signing-key.ts';
 import type { AddressGuard } from '../address-guard.ts';
 import type { Resolve } from '../name-resolver.ts';
 import type { OutboundFailure } from '../outbound-result.ts';
+import { AnswerBytes, type HeldAnswers, SMALL_ANSWER } from './answer-bytes.ts';
 import { BoundedBody } from '../bounded-body.ts';
 import type { DestinationBackoff } from './destination-backoff.ts';
 import { type DestinationPlace, textOfPlace } from './destination-place.ts';
@@ -23,7 +26,7 @@ import {
   queryOf,
 } from './federation-request.ts';
 import { type FederationFailure, federationFailure, type FederationResult } from './federation-result.ts';
-import { aborted, type RequestDeadline, RequestAdmission } from './request-admission.ts';
+import { type RequestDeadline, RequestAdmission } from './request-admission.ts';
 import type { ServerDiscovery } from './server-discovery.ts';
 
 export {
@@ -64,6 +67,8 @@ const STREAM_TOTAL_MS = 600_000;
 const DEFAULT_MAX_BODY_BYTES = 1_048_576;
 /** What an answer that is an error may say. */
 const MAX_ERROR_BYTES = 65_536;
+/** What a value of an answer weighs beside its text. */
+const BYTES_OF_VALUE = 32;
 const PER_DESTINATION = 8;
 /** Statuses of a reverse proxy whose server is down. */
 const GATEWAY_STATUSES: ReadonlySet<number> = new Set([502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 530]);
@@ -83,16 +88,27 @@ interface Opened {
   readonly body: Readable;
 }
 
+/** How an answer is read. */
+interface AnswerReading {
+  readonly destination: string;
+  /** Bytes that it may have. */
+  readonly most: number;
+  readonly held: HeldAnswers | undefined;
+  readonly signal: AbortSignal;
+}
+
 /** Makes requests to other servers: finds and connects to them, signs, waits and reads within limits, and never throws. Server-Server API. */
 export class FederationClient {
   readonly #options: FederationClientOptions;
   readonly #seconds: Histogram;
   readonly #pools = new Lazy(() => this.#openPools());
   readonly #admission: RequestAdmission<Reached>;
+  readonly #answers: AnswerBytes;
 
   constructor(options: FederationClientOptions) {
     this.#options = options;
     const { backoff, metrics } = options;
+    this.#answers = new AnswerBytes(metrics);
     this.#admission = new RequestAdmission(options, (destination, deadline) => this.#reach(destination, deadline));
     this.#seconds = metrics.histogram(
       'tsudoi_federation_request_seconds',
@@ -130,6 +146,15 @@ export class FederationClient {
     return this.#measured(() => opened.promise);
   }
 
+  /**
+   * Begins to count the bytes of answers that are needed for longer than until they are parsed; they have to be released.
+   *
+   * @param most bytes that they may be together
+   */
+  hold(most: number): HeldAnswers {
+    return this.#answers.open(most);
+  }
+
   /** Resolves when no request is under way. */
   idle(): Promise<void> {
     return this.#admission.idle();
@@ -160,9 +185,9 @@ export class FederationClient {
     if ('ok' in answer) return answer;
     const { destination } = request;
     const most = request.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES;
-    const read = await this.#readAll(answer, destination, most, deadline.signal);
+    const read = await this.#readObject(answer, { destination, most, held: request.held, signal: deadline.signal });
     if ('ok' in read) return read;
-    const body = parsedObject(read.bytes, most);
+    const { body } = read;
     if (body === undefined)
       return federationFailure(
         'bad_answer',
@@ -287,8 +312,8 @@ export class FederationClient {
   async #refused(answer: Opened, destination: string, signal: AbortSignal): Promise<FederationFailure> {
     const { backoff } = this.#options;
     const { status } = answer;
-    const read = await this.#readAll(answer, destination, MAX_ERROR_BYTES, signal);
-    const body = 'ok' in read ? undefined : parsedObject(read.bytes, MAX_ERROR_BYTES);
+    const read = await this.#readObject(answer, { destination, most: MAX_ERROR_BYTES, held: undefined, signal });
+    const body = 'ok' in read ? undefined : read.body;
     const errcode = body?.['errcode'];
     if (GATEWAY_STATUSES.has(status) && typeof errcode !== 'string') backoff.failed(destination);
     else backoff.reached(destination);
@@ -309,20 +334,40 @@ export class FederationClient {
     };
   }
 
-  async #readAll(
+  /** The JSON object that an answer is; undefined where it is none. */
+  async #readObject(
     { body }: Opened,
-    destination: string,
-    most: number,
-    signal: AbortSignal,
-  ): Promise<{ readonly bytes: Buffer } | FederationFailure> {
+    { destination, held, most, signal }: AnswerReading,
+  ): Promise<{ readonly body: JsonObject | undefined } | FederationFailure> {
+    const { NoRoomError, readUpTo, TooManyPiecesError } = await import('../read-up-to.ts');
+    const room = held ?? this.#answers.open(most, destination);
+    let taken = 0;
+    /** Takes what is more than before, or gives back what is less. Small answers take nothing. */
+    const weigh = async (bytes: number): Promise<boolean> => {
+      const more = (bytes <= SMALL_ANSWER ? 0 : bytes) - taken;
+      if (more > 0 && !(await room.take(more, signal))) return false;
+      if (more < 0) room.give(-more);
+      taken += more;
+      return true;
+    };
+    let isHeld = false;
     try {
-      const { readUpTo } = await import('../read-up-to.ts');
-      const { bytes, isCut } = await readUpTo(body as never, most);
-      return isCut
-        ? federationFailure('too_large', destination, `${destination} answered with more than ${most} bytes.`)
-        : { bytes };
+      const { bytes, isCut } = await readUpTo(body as never, most, weigh);
+      if (isCut)
+        return federationFailure('too_large', destination, `${destination} answered with more than ${most} bytes.`);
+      const parsed = await parsedObject(bytes, most, async (values) => {
+        if (held !== undefined && !(await weigh(bytes.length + BYTES_OF_VALUE * values))) throw new NoRoomError();
+      });
+      isHeld = held !== undefined;
+      return { body: parsed };
     } catch (error) {
+      if (error instanceof TooManyPiecesError)
+        return federationFailure('bad_answer', destination, `${destination} answered in too many pieces.`);
+      if (error instanceof NoRoomError)
+        return federationFailure('too_large', destination, `There is no memory for the answer of ${destination}.`);
       return this.#failureOf(error, destination, signal);
+    } finally {
+      if (!isHeld) room.give(taken);
     }
   }
 

@@ -1,5 +1,6 @@
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { OutboundTimeouts } from '../outbound-http.ts';
+import type { HeldAnswers } from './answer-bytes.ts';
 
 /** Where a request goes, and how long it is waited for. */
 export interface FederationWish {
@@ -12,6 +13,8 @@ export interface FederationWish {
   readonly signal?: AbortSignal | undefined;
   /** A client waits for the answer: a server that could not be reached is tried again sooner. */
   readonly isUrgent?: boolean | undefined;
+  /** What counts the bytes of the answer for as long as its owner holds them; when left out, they are counted until the answer is parsed. */
+  readonly held?: HeldAnswers | undefined;
   /** Whether the request is signed. It is unless said otherwise. */
   readonly isSigned?: boolean | undefined;
 }

@@ -1,4 +1,5 @@
 import { Gate } from '#src/kernel/gate.ts';
+import { aborted } from '#src/kernel/or-aborted.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { DestinationBackoff } from './destination-backoff.ts';
 import type { FederationTimeouts, FederationWish } from './federation-request.ts';
@@ -158,10 +159,3 @@ export class RequestAdmission<Reached extends object> {
     return 'ok' in reached ? reached : inTurn(this.#gateOfFailing, () => work(deadline, reached));
   }
 }
-
-/** Resolves when a signal is aborted. */
-export const aborted = (signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });

@@ -5,6 +5,7 @@ import { parseDeviceKeys, parseUploadedKeys } from '#src/protocol/keys/device-ke
 import type { OutboundTimeouts } from '../outbound-http.ts';
 import { isDeviceId } from './user-devices-api.ts';
 import type { FederationClient, FederationRequest } from './federation-client.ts';
+import type { FederationWish } from './federation-request.ts';
 import type { FederationFailure } from './federation-result.ts';
 
 /** The keys of users as their server reports them. */
@@ -18,9 +19,13 @@ export interface RemoteUserKeys {
 /** User -> device -> `<algorithm>:<key id>` -> key. */
 export type RemoteClaimedKeys = Readonly<Record<string, Readonly<Record<string, Readonly<Record<string, JsonValue>>>>>>;
 
+/** What ends a question, and what its answer is counted by. */
+type QuestionBounds = Required<Pick<FederationWish, 'signal' | 'held'>>;
+
 const BASE = '/_matrix/federation/v1/user/keys';
-/** Maximum size of an answer in bytes: some hundred users with many devices each. */
-const MAX_ANSWER_SIZE = 16_777_216;
+/** Bytes of an answer for each user who is asked for, hundreds of devices, and for all of them. */
+const MAX_BYTES_OF_USER = 1_048_576;
+const MAX_ANSWER_SIZE = 4 * MAX_BYTES_OF_USER;
 /** Maximum number of devices of one user. */
 const MAX_DEVICES = 2_000;
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 30_000, bodyMs: 30_000, totalMs: 60_000 };
@@ -38,14 +43,14 @@ export class UserKeysApi {
    * The keys of users of one server. `POST /user/keys/query`.
    *
    * @param wanted user -> device ids; none for all devices
-   * @param signal aborts the request for the caller, which does not count as a failure of the server
+   * @param bounds aborts the request for the caller, which does not count as a failure of the server, and holds the answer
    */
   async query(
     destination: string,
     wanted: Readonly<Record<string, readonly string[]>>,
-    signal: AbortSignal,
+    bounds: QuestionBounds,
   ): Promise<({ readonly ok: true } & RemoteUserKeys) | FederationFailure> {
-    const answer = await this.#client.request(asked(destination, '/query', { device_keys: wanted }, signal));
+    const answer = await this.#client.request(asked(destination, '/query', { device_keys: wanted }, bounds));
     if (!answer.ok) return answer;
     const { device_keys: devices, master_keys: master, self_signing_keys: selfSigning } = answer.body;
     const deviceKeys: Record<string, Record<string, JsonObject>> = {};
@@ -70,9 +75,9 @@ export class UserKeysApi {
   async claim(
     destination: string,
     wanted: Readonly<Record<string, Readonly<Record<string, string>>>>,
-    signal: AbortSignal,
+    bounds: QuestionBounds,
   ): Promise<{ readonly ok: true; readonly claimed: RemoteClaimedKeys } | FederationFailure> {
-    const answer = await this.#client.request(asked(destination, '/claim', { one_time_keys: wanted }, signal));
+    const answer = await this.#client.request(asked(destination, '/claim', { one_time_keys: wanted }, bounds));
     if (!answer.ok) return answer;
     const claimed: Record<string, Record<string, Record<string, JsonValue>>> = {};
     for (const [userId, devices] of Object.entries(wanted)) {
@@ -86,14 +91,19 @@ export class UserKeysApi {
   }
 }
 
-const asked = (destination: string, path: string, content: JsonObject, signal: AbortSignal): FederationRequest => ({
+const asked = (
+  destination: string,
+  path: string,
+  content: Readonly<Record<string, JsonObject>>,
+  bounds: QuestionBounds,
+): FederationRequest => ({
+  ...bounds,
   destination,
   method: 'POST',
   path: `${BASE}${path}`,
   content,
-  maxBodyBytes: MAX_ANSWER_SIZE,
+  maxBodyBytes: Math.min(MAX_BYTES_OF_USER * Object.keys(Object.values(content)[0] ?? {}).length, MAX_ANSWER_SIZE),
   timeouts: TIMEOUTS,
-  signal,
   isUrgent: true,
 });
 

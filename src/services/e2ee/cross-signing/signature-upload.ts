@@ -10,7 +10,7 @@ import {
   type KeySignatureRecord,
 } from '#src/storage/e2ee/cross-signing-keys.ts';
 import { type DeviceKeysRecord, deviceKeysOfUsers } from '#src/storage/e2ee/device-keys.ts';
-import type { RemoteKeys } from '../device-keys/remote-keys.ts';
+import { DEFAULT_TIMEOUT_MS, type RemoteKeys } from '../device-keys/remote-keys.ts';
 import type { DeviceListChanges } from '../device-lists/device-list-changes.ts';
 
 /** Keys that one request may sign. */
@@ -76,7 +76,7 @@ export class SignatureUpload {
     const [crossSigning, devices, remoteKeys] = await Promise.all([
       crossSigningKeysOf(database, userIds),
       deviceKeysOfUsers(database, [signer]),
-      remote.masterKeys(userIds.filter((userId) => !isLocal(userId))),
+      remote.ask(DEFAULT_TIMEOUT_MS, (questions) => questions.masterKeys(userIds.filter((id) => !isLocal(id)))),
     ]);
     const known: KnownKeys = { crossSigning: [...crossSigning, ...remoteKeys], devices };
     const failures: SignatureFailures = {};

@@ -57,15 +57,17 @@ export class KeyClaims {
     }
     assertFewServers(servers);
     const failures: Record<string, JsonObject> = {};
-    const [local, ...others] = await Promise.all([
-      this.local(here),
-      ...[...servers].map(([server, devices]) =>
-        remote.claim(server, devices, remoteTimeout(timeoutMs)).catch((error: unknown) => {
-          failures[server] = failureOf(error);
-          return {};
-        }),
-      ),
-    ]);
+    const [local, ...others] = await remote.ask(remoteTimeout(timeoutMs), (questions) =>
+      Promise.all([
+        this.local(here),
+        ...[...servers].map(([server, devices]) =>
+          questions.claim(server, devices).catch((error: unknown) => {
+            failures[server] = failureOf(error);
+            return {};
+          }),
+        ),
+      ]),
+    );
     return { one_time_keys: Object.assign({}, local, ...others) as ClaimedKeys, failures };
   }
 

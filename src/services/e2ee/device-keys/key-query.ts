@@ -15,7 +15,13 @@ import { type DeviceKeysRecord, deviceKeysOfUsers } from '#src/storage/e2ee/devi
 import type { RemoteUserKeys } from '#src/remote/federation/user-keys-api.ts';
 import type { EventFollower } from '#src/services/events/stream/event-follower.ts';
 import type { RemoteDeviceLists } from '#src/services/e2ee/device-lists/remote-device-lists.ts';
-import { assertFewServers, DEFAULT_TIMEOUT_MS, publicKeyOf, type RemoteKeys } from './remote-keys.ts';
+import {
+  assertFewServers,
+  DEFAULT_TIMEOUT_MS,
+  type KeyQuestions,
+  publicKeyOf,
+  type RemoteKeys,
+} from './remote-keys.ts';
 
 /** Users whose keys one request may ask for. */
 const MAX_USERS = 10_000;
@@ -102,12 +108,15 @@ export class KeyQuery {
     const servers = Map.groupBy(ofRemote, ([userId]) => domainOf(userId) ?? '');
     assertFewServers(servers);
     const failures: Record<string, JsonObject> = {};
-    const [local, remote] = await Promise.all([
-      this.local(Object.fromEntries(entries.filter(([userId]) => isLocal(userId))), readerId),
-      this.#remote(new Map(ofRemote), remoteTimeout(timeoutMs), (server, error) => {
-        failures[server] = failureOf(error);
-      }),
-    ]);
+    const onFailure = (server: string, error: unknown): void => {
+      failures[server] = failureOf(error);
+    };
+    const [local, remote] = await this.#options.remote.ask(remoteTimeout(timeoutMs), (questions) =>
+      Promise.all([
+        this.local(Object.fromEntries(entries.filter(([userId]) => isLocal(userId))), readerId),
+        this.#remote(new Map(ofRemote), questions, onFailure),
+      ]),
+    );
     const answers = [local, ...remote];
     const masterKeys = Object.assign({}, ...remote.map((answer) => answer.masterKeys)) as Record<string, JsonObject>;
     return {
@@ -122,7 +131,7 @@ export class KeyQuery {
   /** The keys of users of other servers: what is known here is looked up once for all of them, for the rest each server is asked. */
   async #remote(
     wanted: ReadonlyMap<string, readonly string[]>,
-    timeoutMs: number,
+    questions: KeyQuestions,
     onFailure: (server: string, error: unknown) => void,
   ): Promise<RemoteUserKeys[]> {
     if (wanted.size === 0) return [];
@@ -135,12 +144,12 @@ export class KeyQuery {
     const missing = Map.groupBy([...known.wanted, ...known.unknown], (userId) => domainOf(userId) ?? '');
     const told = await Promise.all(
       [...missing].map(async ([server, users]) => {
-        const ask = { server, wanted, timeoutMs, onFailure: (error: unknown) => onFailure(server, error) };
+        const ask = { server, wanted, questions, onFailure: (error: unknown) => onFailure(server, error) };
         const [list, others] = [users.filter((user) => listed.has(user)), users.filter((user) => !listed.has(user))];
         if (list.length === 0) return this.#asked(others, ask);
         // Whatever timeout one user asked for: the list is fetched for all, and one user's timeout is no failure of the server.
         const asked = lists.ask(list, DEFAULT_TIMEOUT_MS);
-        const found = await this.#options.remote.inTime(server, timeoutMs, asked).catch(ask.onFailure);
+        const found = await questions.inTime(server, asked).catch(ask.onFailure);
         if (!found) return [];
         return [onlyChosen(found.keys, wanted), ...(await this.#asked([...found.unknown, ...others], ask))];
       }),
@@ -151,12 +160,12 @@ export class KeyQuery {
   /** Asks a server for users whose lists are not stored here. */
   async #asked(
     userIds: readonly string[],
-    { onFailure, server, timeoutMs, wanted }: Question,
+    { onFailure, questions, server, wanted }: Question,
   ): Promise<RemoteUserKeys[]> {
     if (userIds.length === 0) return [];
     const devices = Object.fromEntries(userIds.map((userId) => [userId, wanted.get(userId) ?? []]));
     try {
-      return [await this.#options.remote.query(server, devices, timeoutMs)];
+      return [await questions.query(server, devices)];
     } catch (error) {
       onFailure(error);
       return [];
@@ -265,7 +274,7 @@ interface Question {
   readonly server: string;
   /** User -> device ids; an empty list for all devices. */
   readonly wanted: ReadonlyMap<string, readonly string[]>;
-  readonly timeoutMs: number;
+  readonly questions: KeyQuestions;
   readonly onFailure: (error: unknown) => void;
 }
 

@@ -1,14 +1,25 @@
+import { Gate } from '#src/kernel/gate.ts';
+import { orAborted } from '#src/kernel/or-aborted.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { CrossSigningKeyRecord } from '#src/storage/e2ee/cross-signing-keys.ts';
-import { type FederationFailure, matrixErrorOf } from '#src/remote/federation/federation-client.ts';
+import type { HeldAnswers } from '#src/remote/federation/answer-bytes.ts';
+import {
+  type FederationClient,
+  type FederationFailure,
+  matrixErrorOf,
+} from '#src/remote/federation/federation-client.ts';
 import type { RemoteClaimedKeys, RemoteUserKeys, UserKeysApi } from '#src/remote/federation/user-keys-api.ts';
 
 /** Other servers that one request may have asked. */
 const MAX_SERVERS = 500;
+/** Servers that one request asks at once. */
+const SERVERS_AT_ONCE = 16;
+/** Bytes of answers that one request may hold together, with what the values in them weigh. */
+const MAX_ANSWERS_BYTES = 16 * 1024 * 1024;
 export const DEFAULT_TIMEOUT_MS = 10_000;
 
 /** @throws MatrixError M_TOO_LARGE */
@@ -26,14 +37,19 @@ export const publicKeyOf = ({ keys }: JsonObject): string | undefined => {
 const tooLate = (server: string, timeoutMs: number): MatrixError =>
   new MatrixError('M_CONNECTION_TIMEOUT', `${server} did not answer within ${timeoutMs} ms.`);
 
-/** Queries and claims keys of users of other servers. Server-Server API, "End-to-End Encryption". */
-export class RemoteKeys {
+/** The keys of other servers' users that one request asks for: of some servers at once, all within one time limit. */
+export class KeyQuestions {
   readonly #api: UserKeysApi;
-  readonly #timers: Timers;
+  readonly #timeoutMs: number;
+  readonly #held: HeldAnswers;
+  readonly #deadline: AbortSignal;
+  readonly #gate = new Gate(SERVERS_AT_ONCE);
 
-  constructor(options: { readonly api: UserKeysApi; readonly timers: Timers }) {
-    this.#api = options.api;
-    this.#timers = options.timers;
+  constructor(api: UserKeysApi, timeoutMs: number, held: HeldAnswers, deadline: AbortSignal) {
+    this.#api = api;
+    this.#timeoutMs = timeoutMs;
+    this.#held = held;
+    this.#deadline = deadline;
   }
 
   /**
@@ -42,12 +58,22 @@ export class RemoteKeys {
    * @param devices user -> device ids; none for all devices
    * @throws MatrixError when the server cannot be reached in time
    */
-  async query(
+  query(server: string, devices: Readonly<Record<string, readonly string[]>>): Promise<RemoteUserKeys> {
+    return this.#ask(server, () => this.#api.query(server, devices, { signal: this.#deadline, held: this.#held }));
+  }
+
+  /**
+   * Claims one-time keys: user -> device -> algorithm.
+   *
+   * @throws MatrixError when the server cannot be reached in time
+   */
+  async claim(
     server: string,
-    devices: Readonly<Record<string, readonly string[]>>,
-    timeoutMs: number,
-  ): Promise<RemoteUserKeys> {
-    return this.#within(server, timeoutMs, (signal) => this.#api.query(server, devices, signal));
+    wanted: Readonly<Record<string, Readonly<Record<string, string>>>>,
+  ): Promise<RemoteClaimedKeys> {
+    const claim = (): ReturnType<UserKeysApi['claim']> =>
+      this.#api.claim(server, wanted, { signal: this.#deadline, held: this.#held });
+    return (await this.#ask(server, claim)).claimed;
   }
 
   /** The master keys of users of other servers, as they are now; those that cannot be asked for are missing. */
@@ -56,7 +82,7 @@ export class RemoteKeys {
     assertFewServers(servers);
     const answers = await Promise.allSettled(
       [...servers].map(([server, users]) =>
-        this.query(server, Object.fromEntries(users.map((userId) => [userId, []])), DEFAULT_TIMEOUT_MS),
+        this.query(server, Object.fromEntries(users.map((userId) => [userId, []]))),
       ),
     );
     return answers.flatMap((answer) =>
@@ -71,45 +97,56 @@ export class RemoteKeys {
     );
   }
 
-  /**
-   * Claims one-time keys: user -> device -> algorithm.
-   *
-   * @throws MatrixError when the server cannot be reached in time
-   */
-  async claim(
-    server: string,
-    wanted: Readonly<Record<string, Readonly<Record<string, string>>>>,
-    timeoutMs: number,
-  ): Promise<RemoteClaimedKeys> {
-    return (await this.#within(server, timeoutMs, (signal) => this.#api.claim(server, wanted, signal))).claimed;
-  }
-
-  /** The result of work that another server may delay; after the timeout it continues by itself. @throws MatrixError M_CONNECTION_TIMEOUT */
-  async inTime<T>(server: string, timeoutMs: number, work: Promise<T>): Promise<T> {
-    const late = Promise.withResolvers<never>();
-    const timer = this.#timers.after(timeoutMs, () => late.reject(tooLate(server, timeoutMs)));
+  /** The result of work that another server may delay; after the time limit it continues by itself. @throws MatrixError M_CONNECTION_TIMEOUT */
+  async inTime<T>(server: string, work: Promise<T>): Promise<T> {
     try {
-      return await Promise.race([work, late.promise]);
-    } finally {
-      timer.cancel();
+      return await orAborted(work, this.#deadline);
+    } catch (error) {
+      throw this.#deadline.aborted ? tooLate(server, this.#timeoutMs) : error;
     }
   }
 
-  /** Asks, and gives up when the requester's timeout is over. @throws MatrixError */
-  async #within<A extends { readonly ok: true }>(
-    server: string,
-    timeoutMs: number,
-    ask: (signal: AbortSignal) => Promise<A | FederationFailure>,
-  ): Promise<A> {
-    const deadline = new AbortController();
-    const timer = this.#timers.after(timeoutMs, () => deadline.abort());
-    try {
-      const answer = await ask(deadline.signal);
+  /** Asks when it is the server's turn, and gives up when the time is over. @throws MatrixError */
+  #ask<A extends { readonly ok: true }>(server: string, ask: () => Promise<A | FederationFailure>): Promise<A> {
+    return this.#gate.run(async () => {
+      if (this.#deadline.aborted) throw tooLate(server, this.#timeoutMs);
+      const answer = await ask();
       if (answer.ok) return answer;
-      if (!deadline.signal.aborted) throw matrixErrorOf(answer);
-      throw tooLate(server, timeoutMs);
+      if (!this.#deadline.aborted) throw matrixErrorOf(answer);
+      throw tooLate(server, this.#timeoutMs);
+    });
+  }
+}
+
+export interface RemoteKeysOptions {
+  readonly api: UserKeysApi;
+  readonly client: Pick<FederationClient, 'hold'>;
+  readonly timers: Timers;
+}
+
+/** Queries and claims keys of users of other servers. Server-Server API, "End-to-End Encryption". */
+export class RemoteKeys {
+  readonly #options: RemoteKeysOptions;
+
+  constructor(options: RemoteKeysOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Does what needs keys of other servers' users; their answers are held until it is done.
+   *
+   * @param timeoutMs how long all of these servers are waited for
+   */
+  async ask<T>(timeoutMs: number, work: (questions: KeyQuestions) => Promise<T>): Promise<T> {
+    const { api, client, timers } = this.#options;
+    const deadline = new AbortController();
+    const timer = timers.after(timeoutMs, () => deadline.abort());
+    const held = client.hold(MAX_ANSWERS_BYTES);
+    try {
+      return await work(new KeyQuestions(api, timeoutMs, held, deadline.signal));
     } finally {
       timer.cancel();
+      held.release();
     }
   }
 }

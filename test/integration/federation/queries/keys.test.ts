@@ -185,6 +185,54 @@ describe("keys of other servers' users", function () {
     expect([status, body.errcode]).to.deep.equal([413, 'M_TOO_LARGE']);
   });
 
+  it('are asked of sixteen servers at once, and what these answer is held within one budget until the request is answered', async () => {
+    const { federationClient } = a.services;
+    const request = federationClient.request.bind(federationClient);
+    let atOnce = 0;
+    let most = 0;
+    const held: number[] = [];
+    federationClient.request = async (wish) => {
+      atOnce += 1;
+      most = Math.max(most, atOnce);
+      held.push(wish.held?.most ?? Infinity);
+      try {
+        return await request(wish);
+      } finally {
+        atOnce -= 1;
+      }
+    };
+    try {
+      const wanted = Object.fromEntries(Array.from({ length: 100 }, (_, at) => [`@x:10.1.0.${at}`, []]));
+      expect(Object.keys((await query(wanted)).failures)).to.have.lengthOf(100);
+    } finally {
+      federationClient.request = request;
+    }
+    expect(most).to.equal(16);
+    expect(Math.max(...held)).to.equal(16 * 1024 * 1024);
+  });
+
+  it('are not believed where they are a megabyte for each user and more, or come in many pieces', async () => {
+    partner.on('POST', QUERY, ({ body, response }) => {
+      const [user] = Object.keys(body.device_keys) as [string];
+      if (user === '@pieces:p.test') {
+        response.writeHead(200, { 'content-type': 'application/json' });
+        const drip = (left: number): void => {
+          if (left === 0) response.end('{}');
+          else response.write(' ', () => setImmediate(() => drip(left - 1)));
+        };
+        drip(2_000);
+        return undefined;
+      }
+      return { body: { device_keys: {}, more: 'x'.repeat(user === '@large:p.test' ? 1_100_000 : 900_000) } };
+    });
+    const failed = async (user: string): Promise<boolean> =>
+      Object.keys((await query({ [user]: [] })).failures).length > 0;
+    expect([await failed('@medium:p.test'), await failed('@large:p.test')]).to.deep.equal([false, true]);
+    expect(await failed('@pieces:p.test')).to.equal(true);
+    const body = await a.metrics.render();
+    expect(body).to.match(/^tsudoi_federation_answer_bytes 0$/m);
+  });
+
   it('that vouch for a user are signed by users of this server, who alone see that', async () => {
     const alice = await a.session('alice');
     const [master, selfSigning, userSigning] = [newKey(), newKey(), newKey()];

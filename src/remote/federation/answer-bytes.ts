@@ -1,0 +1,136 @@
+import type { Metrics } from '#src/kernel/metrics.ts';
+import { aborted } from '#src/kernel/or-aborted.ts';
+import { type Share, SharedBudget, Shares } from '#src/kernel/shared-budget.ts';
+import { currentWork } from '#src/kernel/work.ts';
+
+/** Bytes of answers of other servers that are in memory at once, and how many of them may be for one user or server. */
+export const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+export const MAX_ANSWER_BYTES_OF_PARTY = 32 * 1024 * 1024;
+/** Smaller ones are not counted: as many as may be read at once do no harm. */
+export const SMALL_ANSWER = 16 * 1024;
+
+interface Waiting {
+  readonly held: HeldAnswers;
+  readonly bytes: number;
+  readonly enter: () => void;
+}
+
+/** The memory for answers of other servers: one budget, of which no party for which they are asked gets so much that nothing is left for others. */
+export class AnswerBytes {
+  readonly #budget = new SharedBudget(MAX_ANSWER_BYTES);
+  readonly #parties = new Shares(MAX_ANSWER_BYTES_OF_PARTY);
+  readonly #waiting = new Set<Waiting>();
+
+  constructor(metrics: Metrics) {
+    metrics.gaugeOf(
+      'tsudoi_federation_answer_bytes',
+      'bytes of answers of other servers that are in memory',
+      () => this.#budget.used,
+    );
+    metrics.gaugeOf(
+      'tsudoi_federation_answers_waiting',
+      'answers of other servers that wait until there is memory for them',
+      () => this.#waiting.size,
+    );
+  }
+
+  /** Bytes that are held. */
+  get used(): number {
+    return this.#budget.used;
+  }
+
+  /**
+   * Begins to count the bytes of answers. They count for the user or server whose request is being worked on.
+   *
+   * @param most bytes that they may be together
+   * @param otherwise for whom they count where nobody's request is being worked on
+   */
+  open(most: number, otherwise = ''): HeldAnswers {
+    return new HeldAnswers(this, currentWork()?.party?.() ?? otherwise, most);
+  }
+
+  /** Used by `HeldAnswers` alone. */
+  shareOf(party: string): Share {
+    return this.#parties.of(party);
+  }
+
+  /** Used by `HeldAnswers` alone. */
+  take(bytes: number, share: Share): boolean {
+    return this.#budget.take(bytes, share);
+  }
+
+  /** Used by `HeldAnswers` alone. @returns whether there was room before it was given up */
+  async wait(held: HeldAnswers, bytes: number, signal: AbortSignal): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const waiting: Waiting = { held, bytes, enter: () => resolve(true) };
+    this.#waiting.add(waiting);
+    void aborted(signal).then(() => resolve(false));
+    const isIn = await promise;
+    this.#waiting.delete(waiting);
+    return isIn;
+  }
+
+  /** Used by `HeldAnswers` alone: those who wait and find room now get it, in the order in which they came. */
+  give(bytes: number, share: Share): void {
+    this.#budget.give(bytes, share);
+    for (const waiting of this.#waiting) {
+      if (!waiting.held.takeNow(waiting.bytes)) continue;
+      this.#waiting.delete(waiting);
+      waiting.enter();
+    }
+  }
+}
+
+/** The bytes of the answers that one piece of work asks for. */
+export class HeldAnswers {
+  /** Bytes that they may be together. */
+  readonly most: number;
+  readonly #of: AnswerBytes;
+  readonly #party: string;
+  #bytes = 0;
+  #share: Share | undefined;
+
+  constructor(of: AnswerBytes, party: string, most: number) {
+    this.#of = of;
+    this.#party = party;
+    this.most = most;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /**
+   * Takes more bytes, as soon as there is room for them.
+   *
+   * @param signal ends the waiting
+   * @returns false when there is none: it would be more than they may be together, or it was given up
+   */
+  async take(bytes: number, signal: AbortSignal): Promise<boolean> {
+    if (this.#bytes + bytes > this.most) return false;
+    return this.takeNow(bytes) || this.#of.wait(this, bytes, signal);
+  }
+
+  /** @returns false when there is no room at the moment */
+  takeNow(bytes: number): boolean {
+    const share = this.#share ?? this.#of.shareOf(this.#party);
+    if (this.#bytes + bytes > this.most || !this.#of.take(bytes, share)) return false;
+    this.#share = share;
+    this.#bytes += bytes;
+    return true;
+  }
+
+  /** Gives bytes back. */
+  give(bytes: number): void {
+    const share = this.#share;
+    if (share === undefined || bytes === 0) return;
+    this.#bytes -= bytes;
+    if (this.#bytes === 0) this.#share = undefined;
+    this.#of.give(bytes, share);
+  }
+
+  /** Gives everything back; may be called again. */
+  release(): void {
+    this.give(this.#bytes);
+  }
+}
