@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { parse as parseQuery } from 'node:querystring';
 import type Koa from 'koa';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -9,6 +10,7 @@ import { BytesInFlight, type BytesHeld, DEFAULT_BYTES_IN_FLIGHT } from '#src/ker
 import { Deadlines } from '#src/kernel/deadlines.ts';
 import { networkOf } from '#src/kernel/network.ts';
 import { doing, trail, Work } from '#src/kernel/work.ts';
+import { LARGE_JSON } from '#src/protocol/json/parse-in-pieces.ts';
 import { ABUSE } from './connections.ts';
 import { DEFAULT_HTTP_LIMITS, DEFAULT_REQUEST_LOG, type HttpDependencies } from './dependencies.ts';
 import { type Endpoint, Reply, StreamBody } from './endpoint.ts';
@@ -21,6 +23,7 @@ import {
   identifyUser,
   type Origin,
   tokenOf,
+  type UnverifiedRequest,
   withoutAsserted,
 } from './middleware/authentication.ts';
 import { AnswerHead } from './middleware/answer-head.ts';
@@ -33,11 +36,14 @@ import { Responder } from './middleware/responder.ts';
 import type { Texts } from './middleware/validation.ts';
 import { type Operation, routerOf } from './operation.ts';
 import { QuietKoa } from './quiet-koa.ts';
-import { type ReceivedBody, receiveBody } from './received-body.ts';
+import { type BodyReceiving, mostBytes, parseReceived, type ReceivedBody, receiveBody } from './received-body.ts';
 import type { RouteMatch, RouteResult } from './router.ts';
 
 /** The limit for requests of endpoints without a limit of their own that are not made by an account. */
 const OF_ADDRESS = 'address';
+/** The limit for large bodies in the name of a server that is not proved, by network; and from how much more than strangers may send a body is large. */
+const UNPROVED_BYTES = 'unproved_bytes';
+const UNPROVED_PART = 4;
 const NO_QUERY: Texts = {};
 /** Request ids that are taken over from a trusted proxy. */
 const REQUEST_ID = /^[\w.:-]{1,64}$/;
@@ -191,25 +197,46 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     else if (requester === undefined) admission.unaccounted(keyOf(exchange));
   };
 
-  /** Authenticates a request whose signature covers its body. Strangers have a limit of their own, by their address. */
+  /**
+   * Authenticates a request whose signature covers its body. Strangers have a limit of their own, by their address, and another one for
+   * large bodies: they are read before it is known who sends them.
+   */
   const prove = async (
     ctx: Koa.Context,
-    operation: Operation,
+    { endpoint }: Operation,
     exchange: Exchange,
-    { bytes, value }: ReceivedBody,
-  ): Promise<Origin | AppserviceIdentity | undefined> => {
-    const request = {
+    reading: BodyReceiving,
+  ): Promise<{ readonly caller: Origin | AppserviceIdentity | undefined; readonly received: ReceivedBody }> => {
+    let received: ReceivedBody | undefined;
+    let unproved = 0;
+    const request: UnverifiedRequest = {
       method: ctx.method,
       target: originForm(ctx.req.url ?? '/'),
       headers: ctx.req.headers,
       authorizations: ctx.req.headersDistinct['authorization'] ?? [],
-      bytes,
-      json: bytes.length === 0 ? undefined : value,
       network: exchange.network,
+      async body(isFamiliar) {
+        unproved = isFamiliar ? 0 : largeBytes(ctx.req, endpoint);
+        if (unproved > 0) admission.take(UNPROVED_BYTES, exchange.network, unproved);
+        received = await receiveBody(ctx.req, endpoint, reading);
+        return { bytes: received.bytes, json: received.bytes.length === 0 ? undefined : received.value };
+      },
     };
-    if (operation.endpoint.auth === 'appservice') return deps.authenticateAppservice?.(request);
-    exchange.origin = await deps.authenticateServer?.(request);
-    return exchange.origin;
+    const authenticate = endpoint.auth === 'appservice' ? deps.authenticateAppservice : deps.authenticateServer;
+    const caller = await authenticate?.(request);
+    if (caller !== undefined && 'serverName' in caller) exchange.origin = caller;
+    if (unproved > 0) admission.refund(UNPROVED_BYTES, exchange.network, unproved);
+    received ??= await receiveBody(ctx.req, endpoint, reading);
+    const isLarge = received.bytes.length >= LARGE_JSON;
+    return { caller, received: isLarge ? await parseReceived(received.bytes, endpoint, reading) : received };
+  };
+
+  /** Bytes that the body of a request may have, if that is more than anybody may send; else 0. */
+  const largeBytes = ({ headers }: IncomingMessage, endpoint: Endpoint): number => {
+    const most = mostBytes(endpoint, limits);
+    const isOpen = headers['transfer-encoding'] !== undefined;
+    const bytes = isOpen ? most : Math.min(Number(headers['content-length'] ?? 0), most);
+    return bytes > UNPROVED_PART * limits.maxStrangerBodyBytes ? bytes : 0;
   };
 
   const serve = async (ctx: Koa.Context, exchange: Exchange): Promise<unknown> => {
@@ -265,8 +292,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     let received: ReceivedBody | undefined;
     if (auth === 'server' || auth === 'appservice') {
       limit(operation, exchange);
-      received = await receiveBody(ctx.req, endpoint, reading);
-      caller = await prove(ctx, operation, exchange, received);
+      ({ caller, received } = await prove(ctx, operation, exchange, reading));
       // Authenticated servers have limits of their own: many of them may share one address.
       if (endpoint.rateLimit !== 'none') admission.refund(endpoint.rateLimit, exchange.network);
     } else if (auth === 'none') {

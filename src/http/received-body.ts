@@ -1,11 +1,13 @@
 import type { IncomingMessage } from 'node:http';
 import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
 import type { Deadlines } from '#src/kernel/deadlines.ts';
+import type { Eventually } from '#src/kernel/steps.ts';
 import type { Work } from '#src/kernel/work.ts';
+import { LARGE_JSON } from '#src/protocol/json/parse-in-pieces.ts';
 import type { HttpLimits } from './dependencies.ts';
 import type { Endpoint } from './endpoint.ts';
 import { readBody } from './middleware/body.ts';
-import { parseBody } from './middleware/json-body.ts';
+import { parseBody, parseLargeBody } from './middleware/json-body.ts';
 import { type BodyLimit, FormBody, RawBody, StreamBody } from './middleware/body-declaration.ts';
 import { bodyStream } from './middleware/body-stream.ts';
 import { parseForm } from './middleware/form.ts';
@@ -43,19 +45,28 @@ const CHUNK_BYTES = 64 * 1024;
 const mayBeLarge = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > CHUNK_BYTES;
 
+/** Whether a signature covers the body of an endpoint. */
+export const isSignedBody = ({ auth }: Endpoint): boolean => auth === 'server' || auth === 'appservice';
+
+/** The bytes that the body of a request may have. */
+export const mostBytes = ({ body, maxBodyBytes }: Endpoint, limits: HttpLimits, usual = limits.maxBodyBytes): number =>
+  body instanceof RawBody ? bytesOf(body.maxBytes, limits) : (maxBodyBytes ?? usual);
+
 /**
  * Receives the body that an endpoint declares. Where a signature covers the request (`server`, `appservice`), a body that is not declared is
- * read as well: the signature covers it too.
+ * read as well, since the signature covers it too; large JSON is then parsed later, by `parseReceived`: not before its sender is proved.
  *
  * @throws MatrixError as `readBody` does; M_NOT_JSON, M_BAD_JSON
  * @throws ClientGone
  */
 export const receiveBody = async (
   request: IncomingMessage,
-  { auth, body, bodyOptional, eventBody, maxBodyBytes }: Endpoint,
-  { limits, deadlines, held, work, turn }: BodyReceiving,
+  endpoint: Endpoint,
+  receiving: BodyReceiving,
 ): Promise<ReceivedBody> => {
-  const isSigned = auth === 'server' || auth === 'appservice';
+  const { body } = endpoint;
+  const { limits, deadlines, held, work, turn } = receiving;
+  const isSigned = isSignedBody(endpoint);
   const isRead = !(body instanceof StreamBody) && (body !== undefined || isSigned);
   if (!isRead) {
     const waiting = turn();
@@ -66,7 +77,7 @@ export const receiveBody = async (
   }
   const isOfStranger = !isSigned && held.userId === undefined;
   const usual = isOfStranger ? limits.maxStrangerBodyBytes : limits.maxBodyBytes;
-  const limit = body instanceof RawBody ? bytesOf(body.maxBytes, limits) : (maxBodyBytes ?? usual);
+  const limit = mostBytes(endpoint, limits, usual);
   // Reading a large one costs as much as parsing it: a client that sends many waits before that, and TCP slows it down.
   const beginning = mayBeLarge(request) ? turn() : undefined;
   if (beginning !== undefined) await beginning;
@@ -74,10 +85,26 @@ export const receiveBody = async (
   const waiting = turn();
   if (waiting !== undefined) await waiting;
   work.bytesIn = bytes.length;
+  if (isSigned && bytes.length >= LARGE_JSON) return { bytes, value: undefined };
+  return parseReceived(bytes, endpoint, receiving);
+};
+
+/**
+ * What the endpoint declares, of a body that was received. Large JSON is parsed in several turns of the event loop.
+ *
+ * @throws MatrixError M_NOT_JSON, M_BAD_JSON, M_TOO_LARGE
+ */
+export const parseReceived = (
+  bytes: Buffer,
+  { body, bodyOptional, eventBody, maxBodyBytes }: Endpoint,
+  { limits, work }: BodyReceiving,
+): Eventually<ReceivedBody> => {
   if (body instanceof RawBody) return { bytes, value: bytes };
   if (body instanceof FormBody) return { bytes, value: parseForm(bytes) };
   if (bytes.length === 0 && (bodyOptional === true || body === undefined))
     return body === undefined ? NOTHING : { bytes, value: {} };
   const maxValues = Math.max(limits.maxJsonValues, Math.floor((maxBodyBytes ?? 0) / BYTES_PER_VALUE));
+  if (bytes.length >= LARGE_JSON && eventBody === undefined)
+    return parseLargeBody(bytes, maxValues, work).then((value) => ({ bytes, value }));
   return { bytes, value: parseBody(bytes, eventBody, maxValues, work) };
 };

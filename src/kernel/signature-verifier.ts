@@ -10,6 +10,15 @@ export interface SignatureCheck {
   readonly verifyKey: VerifyKey;
 }
 
+/** Signatures of one text that has JSON in it, which is canonicalised for that. */
+export interface LargeTextCheck {
+  readonly before: string;
+  /** UTF-8. */
+  readonly json: Buffer;
+  readonly after: string;
+  readonly signatures: readonly Omit<SignatureCheck, 'text'>[];
+}
+
 /** Verifying as a port: one signature takes as long as reading an event, and other servers send them by the thousand. */
 export interface SignatureVerifier {
   /** Whether each of the signatures is valid, in the same order. Never rejects. */

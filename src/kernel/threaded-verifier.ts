@@ -3,15 +3,22 @@ import { Worker } from 'node:worker_threads';
 import { decodeBase64 } from '#src/protocol/signing/base64.ts';
 import { PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from '#src/protocol/signing/ed25519.ts';
 import type { Logger } from './logger.ts';
-import { inlineVerifier, type SignatureCheck, type SignatureVerifier } from './signature-verifier.ts';
+import {
+  inlineVerifier,
+  type LargeTextCheck,
+  type SignatureCheck,
+  type SignatureVerifier,
+} from './signature-verifier.ts';
 import type { Timer, Timers } from './timers.ts';
-import type { VerifierReply, VerifierRequest } from './verifier-messages.ts';
+import type { LargeTextRequest, VerifierReply, VerifierRequest } from './verifier-messages.ts';
 
 export interface ThreadedVerifierOptions {
   readonly timers: Timers;
   readonly logger: Logger;
   /** Default: one fewer than there are cores, but one. */
   readonly threads?: number;
+  /** MiB that the heap of a thread may have. */
+  readonly heapMiB?: number;
 }
 
 /** So few are done sooner than a thread could be asked. */
@@ -22,7 +29,8 @@ const CHUNK = 64;
 const IDLE_MS = 60_000;
 
 interface Sent {
-  readonly checks: readonly SignatureCheck[];
+  /** Does the work on this thread, where theirs has failed. */
+  readonly otherwise: () => Promise<boolean[]>;
   /** Places of those whose signature has not the form of one. */
   readonly malformed: ReadonlySet<number>;
   readonly resolve: (verdicts: boolean[] | Promise<boolean[]>) => void;
@@ -39,12 +47,14 @@ export class ThreadedVerifier implements SignatureVerifier {
   readonly #logger: Logger;
   readonly #most: number;
   readonly #threads = new Set<Thread>();
+  readonly #heapMiB: number;
   #ids = 0;
   #idle: Timer | undefined;
 
-  constructor({ timers, logger, threads }: ThreadedVerifierOptions) {
+  constructor({ timers, logger, threads, heapMiB = 64 }: ThreadedVerifierOptions) {
     this.#timers = timers;
     this.#logger = logger;
+    this.#heapMiB = heapMiB;
     this.#most = threads ?? Math.max(1, availableParallelism() - 1);
   }
 
@@ -66,23 +76,50 @@ export class ThreadedVerifier implements SignatureVerifier {
     await Promise.all([...this.#threads].map(({ worker }) => worker.terminate()));
   }
 
+  /**
+   * Whether each of the signatures of a text with large JSON in it is valid: parsing and writing it takes as long as many requests, and is not
+   * done on this thread. None is where a thread failed. Never rejects.
+   */
+  verifyLarge({ after, before, json, signatures: checks }: LargeTextCheck): Promise<boolean[]> {
+    const bytes = new Uint8Array(json);
+    return this.#post(
+      checks,
+      (head) => ({ ...head, before, json: bytes, after }),
+      [bytes.buffer],
+      () => Promise.resolve(checks.map(() => false)),
+    );
+  }
+
   #send(checks: readonly SignatureCheck[]): Promise<boolean[]> {
+    const texts = checks.map(({ text }) => text);
+    return this.#post(
+      checks,
+      (head) => ({ ...head, texts }),
+      [],
+      () => inlineVerifier.verifyMany(checks),
+    );
+  }
+
+  #post(
+    checks: LargeTextCheck['signatures'],
+    requestOf: (head: Pick<VerifierRequest, 'id' | 'signatures' | 'keys'>) => VerifierRequest | LargeTextRequest,
+    given: readonly ArrayBuffer[],
+    otherwise: Sent['otherwise'],
+  ): Promise<boolean[]> {
     const id = (this.#ids += 1);
     const thread = this.#leastBusy();
     const signatures = new Uint8Array(checks.length * SIGNATURE_BYTES);
     const keys = new Uint8Array(checks.length * PUBLIC_KEY_BYTES);
     const malformed = new Set<number>();
-    const texts = checks.map(({ text, signature, verifyKey }, index) => {
+    for (const [index, { signature, verifyKey }] of checks.entries()) {
       const bytes = decodeBase64(signature);
       if (bytes?.byteLength === SIGNATURE_BYTES) signatures.set(bytes, index * SIGNATURE_BYTES);
       else malformed.add(index);
       keys.set(verifyKey.bytes, index * PUBLIC_KEY_BYTES);
-      return text;
-    });
+    }
     return new Promise((resolve) => {
-      thread.sent.set(id, { checks, malformed, resolve });
-      const request: VerifierRequest = { id, texts, signatures, keys };
-      thread.worker.postMessage(request, [signatures.buffer, keys.buffer]);
+      thread.sent.set(id, { otherwise, malformed, resolve });
+      thread.worker.postMessage(requestOf({ id, signatures, keys }), [signatures.buffer, keys.buffer, ...given]);
     });
   }
 
@@ -96,7 +133,7 @@ export class ThreadedVerifier implements SignatureVerifier {
   #start(): Thread {
     const worker = new Worker(new URL('verifier-thread.ts', import.meta.url), {
       name: 'verifier',
-      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 2 },
+      resourceLimits: { maxOldGenerationSizeMb: this.#heapMiB, maxYoungGenerationSizeMb: 2 },
     });
     const thread: Thread = { worker, sent: new Map() };
     this.#threads.add(thread);
@@ -109,7 +146,7 @@ export class ThreadedVerifier implements SignatureVerifier {
     worker.on('error', (err) => this.#logger.error('a thread that verifies signatures failed', { err }));
     worker.on('exit', () => {
       this.#threads.delete(thread);
-      for (const { checks, resolve } of thread.sent.values()) resolve(inlineVerifier.verifyMany(checks));
+      for (const { otherwise, resolve } of thread.sent.values()) resolve(otherwise());
     });
     return thread;
   }

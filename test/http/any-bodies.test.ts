@@ -7,10 +7,12 @@ import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import { Type } from 'typebox';
 import { endpoint, FormBody, RawBody, Reply, StreamBody } from '#src/http/endpoint.ts';
-import type { UnverifiedRequest } from '#src/http/middleware/authentication.ts';
+import type { SignedBody, UnverifiedRequest } from '#src/http/middleware/authentication.ts';
 import { BytesInFlight } from '#src/kernel/bytes-in-flight.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
+import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { LARGE_JSON } from '#src/protocol/json/parse-in-pieces.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 import { until } from '#test/support/until.ts';
 import { type Answer, TestServer } from './serve.ts';
@@ -418,7 +420,7 @@ describe('bodies and replies that are no JSON', () => {
 });
 
 describe('endpoints that other servers and application services call', () => {
-  const asked: UnverifiedRequest[] = [];
+  const asked: (UnverifiedRequest & SignedBody)[] = [];
   const server = new TestServer();
   const signed = { ...common, auth: 'server' } as const;
   before(() =>
@@ -458,13 +460,13 @@ describe('endpoints that other servers and application services call', () => {
       {},
       {
         async authenticateServer(request) {
-          asked.push(request);
+          asked.push({ ...request, ...(await request.body(false)) });
           if (request.headers['authorization'] === undefined)
             throw new MatrixError('M_UNAUTHORIZED', 'There is no signature.');
           return { serverName: 'other.test' };
         },
         async authenticateAppservice(request) {
-          asked.push(request);
+          asked.push({ ...request, ...(await request.body(false)) });
           return { id: 'irc' };
         },
       },
@@ -478,7 +480,7 @@ describe('endpoints that other servers and application services call', () => {
     const target = '/_matrix/federation/v1/send/a%2Fb?x=%20';
     const { json } = await server.ask('PUT', target, { headers, raw: '{ "pdus": [1] }' });
     expect(json).to.deep.equal({ serverName: 'other.test', txnId: 'a/b', pdus: 1 });
-    const [request] = asked as [UnverifiedRequest];
+    const [request] = asked as [UnverifiedRequest & SignedBody];
     expect([request.method, request.target, request.bytes.toString(), request.json]).to.deep.equal([
       'PUT',
       target,
@@ -502,8 +504,92 @@ describe('endpoints that other servers and application services call', () => {
     await server.ask('GET', '/_matrix/federation/v1/event/$x', { headers });
     await server.line(({ fields }) => fields['server'] === 'other.test' && fields['operation'] === 'server-server.get');
   });
+  it('are not parsed before their sender is proved where they are large, and in several turns of the event loop then', async () => {
+    const pdus = Array.from({ length: 50 }, (_, n) => `event ${n} ${'x'.repeat(6_000)}`);
+    let turns = 0;
+    const hook = createHook({ init: (_id, type) => void (turns += type === 'Immediate' ? 1 : 0) }).enable();
+    const { json } = await server.ask('PUT', '/_matrix/federation/v1/send/1', { headers, body: { pdus } });
+    hook.disable();
+    expect(json['pdus']).to.equal(50);
+    expect(asked.map(({ json: shown, bytes }) => [shown, bytes.length > LARGE_JSON])).to.deep.equal([
+      [undefined, true],
+    ]);
+    expect(turns).to.be.greaterThan(5);
+    for (const raw of [
+      `{"pdus":[${'"xxxxxx",'.repeat(40_000)}}`,
+      `["${'x'.repeat(300_000)}`,
+      `"${'x'.repeat(300_000)}"`,
+    ]) {
+      const refused = await server.ask('PUT', '/_matrix/federation/v1/send/1', { headers, raw });
+      expect([refused.status, String(refused.json['errcode']).slice(0, 5)]).to.deep.equal([
+        400,
+        raw.startsWith('"') ? 'M_BAD' : 'M_NOT',
+      ]);
+    }
+  });
   it('tell the handler which application service calls', async () => {
     const { json } = await server.ask('POST', '/_matrix/client/v1/appservice/irc/ping', {});
     expect(json).to.deep.equal({ id: 'irc' });
+  });
+});
+
+describe('large bodies in the name of a server that is not proved', () => {
+  const server = new TestServer();
+  const received: number[] = [];
+  const limiter = new TokenBucketLimiter(new ManualClock(), {
+    enabled: true,
+    buckets: { unproved_bytes: { perSecond: 1, burst: 500_000 }, refused: { perSecond: 1, burst: 1_000 } },
+  });
+  before(() =>
+    server.start(
+      [
+        endpoint({
+          ...common,
+          auth: 'server',
+          operationId: 'put',
+          method: 'PUT',
+          path: '/_matrix/federation/v1/send/{txnId}',
+          params: Type.Object({ txnId: Type.String() }),
+          body: Type.Object({}),
+          handler: async () => ({}),
+        }),
+      ],
+      {},
+      {
+        rateLimiter: limiter,
+        async authenticateServer({ body, headers }) {
+          const { bytes } = await body(headers['x-test'] === 'familiar');
+          received.push(bytes.length);
+          if (headers['x-test'] === 'forged') throw new MatrixError('M_UNAUTHORIZED', 'This is not signed.');
+          return { serverName: 'other.test' };
+        },
+      },
+    ),
+  );
+  after(() => server.stop());
+
+  /** The status of a request with so many bytes, and whether its body was read. */
+  const sent = async (who: 'forged' | 'new' | 'familiar', bytes: number): Promise<readonly [number, boolean]> => {
+    received.length = 0;
+    const body = { a: 'x'.repeat(bytes - 8) };
+    const { status } = await server.ask('PUT', '/_matrix/federation/v1/send/1', { headers: { 'x-test': who }, body });
+    return [status, received.length > 0];
+  };
+
+  it('are limited for each network, without being read, until one is proved; small ones are not', async () => {
+    expect(await sent('new', 400_000)).to.deep.equal([200, true]);
+    expect(await sent('forged', 400_000)).to.deep.equal([401, true]);
+    expect(await sent('forged', 400_000)).to.deep.equal([429, false]);
+    expect(await sent('new', 400_000)).to.deep.equal([429, false]);
+    expect(await sent('new', 60_000)).to.deep.equal([200, true]);
+    expect(await sent('familiar', 400_000)).to.deep.equal([200, true]);
+  });
+  it('count as the largest that there may be where they do not say how large they are', async () => {
+    const { request, response } = server.open('PUT', '/_matrix/federation/v1/send/1', {
+      'x-test': 'forged',
+      'transfer-encoding': 'chunked',
+    });
+    request.end('{}');
+    expect((await response).statusCode).to.equal(429);
   });
 });

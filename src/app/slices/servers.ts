@@ -121,6 +121,8 @@ export function composeServers(below: Platform & ServerFiles & Outbound): Slice<
       logger.warn('expired server keys could not be deleted', { err }),
     );
   const verifier = new ThreadedVerifier({ timers, logger });
+  // One of their own: those of events do not wait behind large bodies that anybody may send.
+  const large = new ThreadedVerifier({ timers, logger, threads: 1, heapMiB: 192 });
   return {
     name: 'servers',
     services: {
@@ -140,6 +142,7 @@ export function composeServers(below: Platform & ServerFiles & Outbound): Slice<
         contacts,
         rateLimiter,
         clock,
+        large,
       }),
     },
     async start() {
@@ -153,6 +156,7 @@ export function composeServers(below: Platform & ServerFiles & Outbound): Slice<
       await discoveryHttp.close();
       await federationClient.close();
       await verifier.close();
+      await large.close();
       await outages.close();
     },
   };

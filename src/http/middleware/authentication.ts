@@ -27,12 +27,23 @@ export interface UnverifiedRequest {
   readonly headers: IncomingHttpHeaders;
   /** The values of all its `Authorization` headers: servers with several keys send several. */
   readonly authorizations: readonly string[];
-  /** The body as it arrived; empty where there was none. */
-  readonly bytes: Buffer;
-  /** The body as JSON; undefined where there was none. */
-  readonly json: unknown;
   /** Where it comes from, for limits. */
   readonly network: string;
+  /**
+   * Receives the body, which is not read before the headers look right.
+   *
+   * @param isFamiliar whether requests from the same network were proved to be of the same sender: of others large bodies are limited
+   * @throws MatrixError M_LIMIT_EXCEEDED, M_TOO_LARGE, M_NOT_JSON, M_BAD_JSON
+   */
+  body(isFamiliar: boolean): Promise<SignedBody>;
+}
+
+/** A body that a signature covers. */
+export interface SignedBody {
+  /** As it arrived; empty where there was none. */
+  readonly bytes: Buffer;
+  /** As JSON; undefined where there was none, and where it is so large (`LARGE_JSON`) that it is parsed when its sender is proved. */
+  readonly json: unknown;
 }
 
 /** Authenticates requests. */

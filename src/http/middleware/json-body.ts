@@ -1,7 +1,10 @@
 import { isUtf8 } from 'node:buffer';
+import { setImmediate } from 'node:timers/promises';
+import { LoopYield } from '#src/kernel/loop-yield.ts';
 import type { Work } from '#src/kernel/work.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { measureJson } from '#src/protocol/json/json-measure.ts';
+import { indexJson, parseInPieces, PIECES_AT_ONCE } from '#src/protocol/json/parse-in-pieces.ts';
 import { notInteger, refuseWrittenFloats } from '#src/protocol/json/written-floats.ts';
 
 /** Deeper nesting is of no use, and would exhaust the stack of code that walks the value later. */
@@ -9,6 +12,11 @@ const MAX_DEPTH = 256;
 
 /** Shorter JSON is not measured: it cannot hold many values. */
 const MEASURED_FROM = 16 * 1024;
+
+const tooManyValues = (most: number): MatrixError =>
+  new MatrixError('M_TOO_LARGE', `The body holds more than the ${most} values that a request may hold.`);
+
+const notJson = (): MatrixError => new MatrixError('M_NOT_JSON', 'The body of the request is not valid JSON.');
 
 const tooDeep = (): MatrixError => new MatrixError('M_BAD_JSON', `The JSON is nested deeper than ${MAX_DEPTH} levels.`);
 
@@ -56,17 +64,15 @@ export const parseBody = (bytes: Buffer, events: EventBody | undefined, maxValue
     const { values, depth } = measureJson(bytes, maxValues);
     if (work !== undefined) work.jsonValues = values;
     if (depth > MAX_DEPTH) throw tooDeep();
-    if (values > maxValues)
-      throw new MatrixError('M_TOO_LARGE', `The body holds more than the ${maxValues} values that a request may hold.`);
+    if (values > maxValues) throw tooManyValues(maxValues);
   }
   const text = bytes.toString('utf8');
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
-    const what =
-      bytes.length === 0 ? 'The request has no body; JSON was expected.' : 'The body of the request is not valid JSON.';
-    throw new MatrixError('M_NOT_JSON', what);
+    if (bytes.length > 0) throw notJson();
+    throw new MatrixError('M_NOT_JSON', 'The request has no body; JSON was expected.');
   }
   const asEvent = events !== undefined;
   if (asEvent || (bytes.length > MAX_DEPTH && !isLarge)) inspect(value, asEvent);
@@ -82,4 +88,27 @@ export const parseBody = (bytes: Buffer, events: EventBody | undefined, maxValue
     }
   }
   return value;
+};
+
+/**
+ * Parses a large body that does not become the content of events, in several turns of the event loop.
+ *
+ * @param maxValues what it may hold, see `measureJson`
+ * @param work is told how many values there are, and waits for its turns
+ * @throws MatrixError M_NOT_JSON (invalid UTF-8 included), M_BAD_JSON, M_TOO_LARGE
+ */
+export const parseLargeBody = async (bytes: Buffer, maxValues: number, work: Work): Promise<unknown> => {
+  const loop = new LoopYield(PIECES_AT_ONCE, async () => {
+    await setImmediate();
+    await work.resume?.();
+  });
+  try {
+    const indexed = await loop.run(indexJson(bytes, { values: maxValues, depth: MAX_DEPTH }));
+    work.jsonValues = indexed.values;
+    if (indexed.depth > MAX_DEPTH) throw tooDeep();
+    if (indexed.values > maxValues) throw tooManyValues(maxValues);
+    return await loop.run(parseInPieces(indexed));
+  } catch (error) {
+    throw error instanceof SyntaxError ? notJson() : error;
+  }
 };

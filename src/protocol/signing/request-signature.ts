@@ -29,15 +29,12 @@ export interface SignedRequest {
 const contentText = ({ content, text }: RequestToSign): string | undefined =>
   text ?? (content === undefined ? undefined : canonicalJson(content, 'lenient'));
 
-/**
- * The text that the signature of a request covers: Canonical JSON of method, target, both servers and the body.
- *
- * @param content Canonical JSON of the body
- */
-const requestText = (request: RequestToSign, content: string | undefined): string => {
-  const { destination, method, origin, uri } = request;
+/** What comes before the Canonical JSON of the body in the text that the signature of a request covers. */
+export const BEFORE_CONTENT = '{"content":';
+
+/** What comes after it. */
+export const afterContent = ({ destination, method, origin, uri }: RequestToSign): string => {
   const members: [string, string][] = [];
-  if (content !== undefined) members.push(['content', content]);
   if (destination !== undefined) members.push(['destination', canonicalJson(destination)]);
   for (const [name, text] of [
     ['method', method],
@@ -45,7 +42,17 @@ const requestText = (request: RequestToSign, content: string | undefined): strin
     ['uri', uri],
   ] as const)
     members.push([name, canonicalJson(text)]);
-  return `{${members.map(([name, text]) => `"${name}":${text}`).join(',')}}`;
+  return `,${members.map(([name, text]) => `"${name}":${text}`).join(',')}}`;
+};
+
+/**
+ * The text that the signature of a request covers: Canonical JSON of method, target, both servers and the body.
+ *
+ * @param content Canonical JSON of the body
+ */
+const requestText = (request: RequestToSign, content: string | undefined): string => {
+  const after = afterContent(request);
+  return content === undefined ? `{${after.slice(1)}` : `${BEFORE_CONTENT}${content}${after}`;
 };
 
 /** The text that the signature of a request covers. Server-Server API, "Request Authentication". */

@@ -64,19 +64,19 @@ export class Admission {
   }
 
   /**
-   * Takes a token of a rate limit.
+   * Takes tokens of a rate limit; one, if not said otherwise.
    *
    * @param key a user, a server or a network
    * @throws MatrixError M_LIMIT_EXCEEDED, also when earlier requests have cost too much; asking in vain costs too
    */
-  take(bucket: string, key: string): void {
-    this.#assert(bucket, key, this.#limiter.take(bucket, key));
+  take(bucket: string, key: string, tokens = 1): void {
+    this.#assert(bucket, key, this.#limiter.take(bucket, key, tokens));
     this.#assert(WORK, key, this.#limiter.check(WORK, key));
   }
 
-  /** Puts a token back that was taken for a key which turns out not to owe it. */
-  refund(bucket: string, key: string): void {
-    this.#limiter.refund(bucket, key);
+  /** Puts tokens back that were taken for a key which turns out not to owe them; one, if not said otherwise. */
+  refund(bucket: string, key: string, tokens = 1): void {
+    this.#limiter.refund(bucket, key, tokens);
   }
 
   #assert(bucket: string, key: string, verdict: RateVerdict): void {

@@ -1,12 +1,23 @@
+import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import type { LargeTextCheck } from '#src/kernel/signature-verifier.ts';
+import type { Eventually } from '#src/kernel/steps.ts';
+import type { ThreadedVerifier } from '#src/kernel/threaded-verifier.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isServerName } from '#src/protocol/identifiers/server-name.ts';
 import { fitsBytes } from '#src/protocol/identifiers/byte-length.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { LARGE_JSON } from '#src/protocol/json/parse-in-pieces.ts';
 import { verifyText } from '#src/protocol/signing/json-signatures.ts';
-import { signedRequestText } from '#src/protocol/signing/request-signature.ts';
+import {
+  afterContent,
+  BEFORE_CONTENT,
+  type RequestToSign,
+  signedRequestText,
+} from '#src/protocol/signing/request-signature.ts';
 import { isVerifyKeyId } from '#src/protocol/signing/server-keys.ts';
 import { isXMatrix, parseXMatrix, type XMatrix } from '#src/protocol/signing/x-matrix.ts';
 import type { Contacts } from '../contacts.ts';
@@ -20,10 +31,14 @@ export interface SignedRequest {
   readonly target: string;
   /** The values of its `Authorization` headers. */
   readonly authorizations: readonly string[];
-  /** The body; undefined where there was none. */
-  readonly json: unknown;
   /** Where it comes from, for limits. */
   readonly network: string;
+  /**
+   * Receives the body. Large JSON (`LARGE_JSON`) is not parsed before it is proved whose it is.
+   *
+   * @param isFamiliar whether requests from the same network were proved to be of the same server
+   */
+  body(isFamiliar: boolean): Promise<{ readonly bytes: Buffer; readonly json: unknown }>;
 }
 
 export interface RequestAuthenticatorOptions {
@@ -33,8 +48,12 @@ export interface RequestAuthenticatorOptions {
   readonly contacts: Pick<Contacts, 'heardOf'>;
   readonly rateLimiter: RateLimiter;
   readonly clock: Clock;
+  /** Verifies the signatures of large bodies elsewhere. */
+  readonly large: Pick<ThreadedVerifier, 'verifyLarge'>;
 }
 
+/** Pairs of networks and servers that are remembered. */
+const FAMILIAR = 20_000;
 /** A server signs with a key or two. */
 const MAX_SIGNATURES = 8;
 /** The rate limit for requests with unknown keys: each of them makes this server ask another one. */
@@ -43,6 +62,8 @@ const UNKNOWN_SERVER = 'unknown_server';
 /** Authenticates requests of other servers. Server-Server API, "Request Authentication". */
 export class RequestAuthenticator {
   readonly #options: RequestAuthenticatorOptions;
+  /** Networks and servers whose requests came from there: `<network> <server>`. */
+  readonly #familiar = new LRUCache<string, true>(atMost(FAMILIAR));
 
   constructor(options: RequestAuthenticatorOptions) {
     this.#options = options;
@@ -109,15 +130,32 @@ export class RequestAuthenticator {
       throw unauthorized(
         `No key with which the request is signed is a valid key of ${origin}, as far as is known here.`,
       );
-    const { json, method, target: uri } = request;
+    const { method, network, target: uri } = request;
     const [{ destination } = { destination: undefined }] = signatures;
-    const content = json as JsonObject | undefined;
-    const text = signedRequestText({ method, uri, origin, destination, content });
-    for (const [index, { signature }] of signatures.entries()) {
-      const key = found[index];
-      if (key !== undefined && !verifyText(text, signature, key))
-        throw unauthorized(`The signature is not one of ${origin} over this request.`);
+    const pair = `${network} ${origin}`;
+    const { bytes, json } = await request.body(this.#familiar.get(pair) !== undefined);
+    const checks = signatures.flatMap(({ signature }, index) => {
+      const verifyKey = found[index];
+      return verifyKey === undefined ? [] : [{ signature, verifyKey }];
+    });
+    const signed = { method, uri, origin, destination };
+    if (!(await this.#areGood(signed, bytes, json as JsonObject | undefined, checks)))
+      throw unauthorized(`The signature is not one of ${origin} over this request.`);
+    this.#familiar.set(pair, true);
+  }
+
+  #areGood(
+    signed: RequestToSign,
+    bytes: Buffer,
+    content: JsonObject | undefined,
+    signatures: LargeTextCheck['signatures'],
+  ): Eventually<boolean> {
+    if (bytes.length >= LARGE_JSON) {
+      const check = { before: BEFORE_CONTENT, json: bytes, after: afterContent(signed), signatures };
+      return this.#options.large.verifyLarge(check).then((verdicts) => verdicts.every(Boolean));
     }
+    const text = signedRequestText({ ...signed, content });
+    return signatures.every(({ signature, verifyKey }) => verifyText(text, signature, verifyKey));
   }
 }
 

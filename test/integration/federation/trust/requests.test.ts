@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { systemRandom } from '#src/kernel/random.ts';
+import { LARGE_JSON } from '#src/protocol/json/parse-in-pieces.ts';
 import { generateSigningKey, type SigningKey } from '#src/protocol/signing/signing-key.ts';
 import { type RequestToSign, signRequest } from '#src/protocol/signing/request-signature.ts';
 import { type Federation, startFederation } from '../../../support/federation.ts';
@@ -31,14 +32,23 @@ describe('a request of another server', () => {
     return signRequest(request, signingKey).authorization;
   };
 
+  /** For each body that was received, whether it was of a server that had proved itself. */
+  const asFamiliar: boolean[] = [];
+
   /** What becomes of a request with these headers: the origin, or the errcode. */
   const verdict = async (
     authorizations: readonly string[],
-    request: { method?: string; target?: string; json?: unknown } = {},
+    request: { method?: string; target?: string; json?: unknown; network?: string } = {},
   ): Promise<string> => {
     const { requestAuthenticator } = federation.server('a.test').services;
     try {
-      const whole = { method: 'PUT', target: PATH, json: { a: 1 }, network: '192.0.2.1', authorizations, ...request };
+      const { json, ...head } = { method: 'PUT', target: PATH, json: { a: 1 } as unknown, ...request };
+      const bytes = Buffer.from(json === undefined ? '' : JSON.stringify(json));
+      const body = async (isFamiliar: boolean): Promise<{ bytes: Buffer; json: unknown }> => {
+        asFamiliar.push(isFamiliar);
+        return { bytes, json: bytes.length < LARGE_JSON ? json : undefined };
+      };
+      const whole = { network: '192.0.2.1', ...head, authorizations, body };
       return (await requestAuthenticator.authenticate(whole)).serverName;
     } catch (error) {
       if (error instanceof MatrixError) return `${error.status} ${error.errcode}`;
@@ -58,6 +68,31 @@ describe('a request of another server', () => {
       verdict([good], { json: [] }),
     ]);
     expect(new Set(changed)).to.deep.equal(new Set(['401 M_UNAUTHORIZED']));
+  });
+
+  it('is known by that too where its body is large, in its canonical form or in another', async () => {
+    const content = { z: 'x'.repeat(LARGE_JSON), a: [1, 2.5, { c: '\u0000é', b: {} }] };
+    const good = signedBy('p.test', { content });
+    expect(await verdict([good], { json: content })).to.equal('p.test');
+    expect(await verdict([good], { json: { a: content.a, z: content.z } })).to.equal('p.test');
+    expect(await verdict([good], { json: { ...content, a: [1] } })).to.equal('401 M_UNAUTHORIZED');
+    expect(await verdict([good], { json: content, method: 'POST' })).to.equal('401 M_UNAUTHORIZED');
+  });
+
+  it('has its body read when its headers are right, as one of a server that has proved itself from the same network or not', async () => {
+    const good = signedBy('p.test');
+    const forged = good.replace(/sig="..../, 'sig="AAAA');
+    const network = '198.51.100.7';
+    asFamiliar.length = 0;
+    await verdict([forged], { network });
+    await verdict([good.replace('destination="a.test"', 'destination="b.test"')], { network });
+    await verdict([], { network });
+    expect(asFamiliar).to.deep.equal([false]);
+    expect(await verdict([good], { network })).to.equal('p.test');
+    await verdict([forged], { network });
+    await verdict([forged], { network: '198.51.100.8' });
+    await verdict([signedBy('q.test')], { network });
+    expect(asFamiliar).to.deep.equal([false, false, true, false, false]);
   });
 
   it('may have no body, or one with numbers that only old room versions know', async () => {
