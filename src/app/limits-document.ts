@@ -272,6 +272,11 @@ const FIXED: readonly (readonly [string, string, string])[] = [
     '200, 1 MiB and one profile; 10000 wait for the next answers',
     'the others come with the next ones',
   ],
+  [
+    'changes of devices, and of profiles, in the span of a token that are looked at one by one',
+    '5000',
+    'all who share a room count as changed',
+  ],
   ['events that relate to a redacted one and are redacted with it', '1000, the newest', 'the others stay'],
   [
     'relations to one event that are known, and those that are read for one answer',

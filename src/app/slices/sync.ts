@@ -142,7 +142,7 @@ export function composeSync(
     past: below.visibility.past,
     companions,
   });
-  const profileUpdates = new ProfileUpdates(below.profiles, below.profileChanges, companions, config.serverName);
+  const profileUpdates = new ProfileUpdates(below.profiles, below.profileChanges, companions, rooms, config.serverName);
   const largeSyncs = new LargeSyncs(below.turns);
   const syncEngine = new SyncEngine({
     mostBytes: config.sync.maxResponseBytes,

@@ -9,6 +9,8 @@ import type { Writer } from './writer.ts';
 
 /** What could not get its position is tried again after so long. */
 const RETRY_MS = 2_000;
+/** Changes of a span that a reader is told one by one. */
+const FEW = 5_000;
 
 export type Positioned<Change> = Change & { readonly pos: number };
 
@@ -26,8 +28,8 @@ export interface NotedChangesOptions<Change> {
   readonly due: () => Promise<readonly Change[]>;
   /** How a change is written with its position; it is no longer due then. */
   readonly write: (change: Positioned<Change>) => Pick<WriteRequest, 'streams' | 'devices'>;
-  /** Changes within a span of each shard, as they are stored. */
-  readonly read: (after: PositionVector, upTo: PositionVector) => Promise<readonly Positioned<Change>[]>;
+  /** Changes within a span of each shard, as they are stored; `most` of them when given. */
+  readonly read: (after: PositionVector, upTo: PositionVector, most?: number) => Promise<readonly Positioned<Change>[]>;
 }
 
 /**
@@ -91,8 +93,19 @@ export class NotedChanges<Change extends { readonly userId: string }> {
 
   /** The changes within a span, in no order, some more than once. Reads only what is no longer in memory. */
   async between(after: PositionVector, upTo: PositionVector): Promise<readonly Positioned<Change>[]> {
+    return this.#remembered(after, upTo, Infinity) ?? this.#options.read(after, upTo);
+  }
+
+  /** The same for a reader who may choose a long span; undefined where there are more than are worth looking at. */
+  async fewBetween(after: PositionVector, upTo: PositionVector): Promise<readonly Positioned<Change>[] | undefined> {
+    const found = this.#remembered(after, upTo, FEW) ?? (await this.#options.read(after, upTo, FEW + 1));
+    return found.length > FEW ? undefined : found;
+  }
+
+  /** @returns undefined where not all of them are in memory; a few more than `most` where there are more */
+  #remembered(after: PositionVector, upTo: PositionVector, most: number): Positioned<Change>[] | undefined {
     const isRemembered = this.#horizon.every((position, shard) => (after[shard] ?? 0) >= position);
-    if (!isRemembered) return this.#options.read(after, upTo);
+    if (!isRemembered) return undefined;
     const found: Positioned<Change>[] = [];
     for (const [shard, changes] of this.#recent.entries()) {
       const [first, last] = [after[shard] ?? 0, upTo[shard] ?? 0];
@@ -100,6 +113,7 @@ export class NotedChanges<Change extends { readonly userId: string }> {
         const change = changes[at];
         if (change === undefined || change.pos <= first) break;
         if (change.pos <= last) found.push(change);
+        if (found.length > most) return found;
       }
     }
     return found;

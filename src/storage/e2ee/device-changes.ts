@@ -31,7 +31,7 @@ export const markDeviceChanges = async (tx: Tx, changes: readonly DueDeviceChang
 export const dueDeviceChanges = (database: Database): Promise<DueDeviceChange[]> =>
   database.query<DueDeviceChange>(DUE);
 
-/** The users whose devices changed last within a span of each shard. */
+/** The users whose devices changed last within a span of each shard; so many of them at most. */
 export const deviceChangesSince = changesSince<DeviceChangeRow>(
   'device_changes',
   'c.user_id as "userId", c.seen_by as "seenBy"',

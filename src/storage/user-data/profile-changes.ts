@@ -32,5 +32,5 @@ export const markProfileChange = async (tx: Tx, userId: string, field: string): 
 /** What was noted and has no position yet. */
 export const dueProfileChanges = (database: Database): Promise<Omit<ProfileChangeRow, 'pos'>[]> => database.query(DUE);
 
-/** The fields that changed last within a span of each shard. */
+/** The fields that changed last within a span of each shard; so many of them at most. */
 export const profileChangesSince = changesSince<ProfileChangeRow>('profile_changes', 'c.user_id as "userId", c.field');

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { sql } from '#src/storage/database.ts';
+import { decodeSyncToken, encodeSyncToken, ORIGIN, type SyncPosition } from '#src/protocol/wire/position.ts';
 import { signJson } from '#src/protocol/signing/json-signatures.ts';
 import {
   crossSigningKeyOf,
@@ -13,6 +14,11 @@ import {
 
 const ROWS = sql('test_device_change_rows', 'select count(*)::int as n from device_changes');
 const DUE = sql('test_device_change_due', 'select count(*)::int as n from device_changes_due');
+const MANY_CHANGES = sql(
+  'test_many_device_changes',
+  "insert into device_changes (user_id, pos) select '@many' || n || ':other.test', $1 from generate_series(1, 6000) n",
+);
+const NO_MANY_CHANGES = sql('test_no_many_device_changes', "delete from device_changes where user_id like '@many%'");
 const LEAVE_DUE = sql('test_leave_due', 'insert into device_changes_due (user_id) values ($1)');
 
 interface Delta {
@@ -151,6 +157,43 @@ describe('device lists', function () {
     expect((await delta(bob)).changed).to.deep.equal([]);
   });
 
+  it('are those of all who share a room, of however many users of other rooms the devices changed since', async () => {
+    await server.room(alice, bob);
+    const carol = await server.register();
+    await server.room(carol, bob);
+    await upload(carol);
+    await server.idle();
+    const { next_batch: from } = await server.sync(alice);
+    await server.idle();
+    await upload(bob);
+    await server.idle();
+    const { next_batch: to } = await server.sync(alice);
+    const told = async (since: string): Promise<Delta> => {
+      const rows: number[] = [];
+      const query = server.database.query.bind(server.database);
+      server.database.query = async (...parameters: Parameters<typeof query>) => {
+        const found = await query(...parameters);
+        rows.push(found.length);
+        return found as never;
+      };
+      try {
+        return await server.must(alice, 'GET', `/keys/changes?from=${since}&to=${to}`);
+      } finally {
+        server.database.query = query;
+        expect(Math.max(0, ...rows)).to.be.lessThan(5_100);
+      }
+    };
+    // Somewhere that both tokens have in their span: at a position of the newest change.
+    const vector = decodeSyncToken(to)?.vector ?? [];
+    const shard = vector.findIndex((position, index) => position > (ORIGIN[index] ?? 0));
+    await server.database.query(MANY_CHANGES, [vector[shard]]);
+    await server.restart();
+    const since = encodeSyncToken({ ...(decodeSyncToken(from) as SyncPosition), vector: ORIGIN });
+    const { changed, left } = await told(since);
+    expect(changed).to.have.members([alice.userId, bob.userId]);
+    expect(left).to.deep.equal([]);
+    await server.database.query(NO_MANY_CHANGES);
+  });
   it('are told by /keys/changes between two tokens, also after a restart', async () => {
     await server.room(alice, bob);
     const { next_batch: from } = await server.sync(bob);

@@ -1,6 +1,12 @@
 import { expect } from 'chai';
+import { decodeSyncToken, shardOfName } from '#src/protocol/wire/position.ts';
+import { sql } from '#src/storage/database.ts';
 import { EncryptionServer, type TestDevice } from '#test/integration/e2ee/encryption-server.ts';
 
+const MANY_CHANGES = sql(
+  'test_many_profile_changes',
+  "insert into profile_changes (user_id, field, pos) select $1, 'many' || n, $2 from generate_series(1, 6000) n",
+);
 const USERS = 'org.matrix.msc4429.users';
 const STATUS = 'org.matrix.msc4426.status';
 
@@ -246,6 +252,19 @@ describe('profiles in /sync', function () {
       since = body.next_batch;
     }
     expect(others.filter((userId) => !found.has(userId))).to.deep.equal([]);
+  });
+
+  it('are told whole, with what was removed, of those who share a room after more changes than are looked at one by one', async () => {
+    await server.room(alice, bob);
+    const { next_batch: since } = await sync(undefined, { fields: [STATUS, 'm.tz'] });
+    await set(bob, 'm.tz', 'Asia/Tokyo');
+    await remove(bob, STATUS);
+    await server.idle();
+    const { vector = [] } = decodeSyncToken((await sync(undefined)).next_batch) ?? {};
+    await server.database.query(MANY_CHANGES, [bob.userId, vector[shardOfName(bob.userId)]]);
+    await server.restart();
+    const told = updates(await sync(since, { fields: [STATUS, 'm.tz'] }));
+    expect(told[bob.userId]).to.deep.equal({ 'm.tz': 'Asia/Tokyo', [STATUS]: null });
   });
 
   it('are asked for by a list of names of fields', async () => {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { silentLogger } from '#src/kernel/logger.ts';
-import { NotedChanges } from '#src/services/commit/noted-changes.ts';
+import { NotedChanges, type Positioned } from '#src/services/commit/noted-changes.ts';
 import type { WriteRequest } from '#src/services/commit/operation.ts';
 import { Writer, WriterOverloadedError } from '#src/services/commit/writer.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
@@ -36,6 +36,9 @@ describe('a change that was noted', () => {
   let due: Change[];
   let changes: NotedChanges<Change>;
   const told: Change[] = [];
+  let stored: Positioned<Change>[];
+  /** How many were to be read each time. */
+  const asked: number[] = [];
 
   before(async () => {
     clone = await cloneDatabase();
@@ -47,6 +50,8 @@ describe('a change that was noted', () => {
     writer = new BusyWriter({ ...options, database: clone.database, metrics: noMetrics });
     await writer.start();
     due = [];
+    stored = [];
+    asked.length = 0;
     changes = new NotedChanges<Change>({
       ...options,
       name: 'changes',
@@ -55,7 +60,10 @@ describe('a change that was noted', () => {
       keyOf: ({ field, userId }) => `${userId} ${field}`,
       due: async () => [...due],
       write: (change) => ({ streams: { profileChanges: [change] } }),
-      read: async () => [],
+      read: async (_after, _upTo, most = Infinity) => {
+        asked.push(most);
+        return stored.slice(0, most);
+      },
     });
     told.length = 0;
     changes.changed.subscribe(({ field, userId }) => {
@@ -73,6 +81,20 @@ describe('a change that was noted', () => {
     due.push(change);
     return change;
   };
+
+  it('is one of few that are told one by one, or there are too many to be looked at', async () => {
+    await changes.start();
+    const rowsOf = (count: number): Positioned<Change>[] =>
+      Array.from({ length: count }, (_, n) => ({ userId: `@u${n}:test`, field: 'm.tz', pos: n }));
+    const before = Array.from({ length: 16 }, () => 0);
+    const now = writer.committed();
+    stored = rowsOf(5_000);
+    expect(await changes.fewBetween(before, now)).to.have.lengthOf(5_000);
+    stored = rowsOf(20_000);
+    expect(await changes.fewBetween(before, now)).to.equal(undefined);
+    expect(asked).to.deep.equal([5_001, 5_001]);
+    expect(await changes.between(before, now)).to.have.lengthOf(20_000);
+  });
 
   it('is told after the commit', async () => {
     await changes.start();

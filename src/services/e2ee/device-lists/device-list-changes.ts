@@ -50,8 +50,8 @@ export class DeviceListChanges {
       keyOf: ({ seenBy = '', userId }) => `${userId} ${seenBy}`,
       due: async () => (await dueDeviceChanges(database)).map(changeOf),
       write: ({ pos, seenBy = '', userId }) => ({ devices: { changes: [{ userId, seenBy, pos }] } }),
-      read: async (after, upTo) =>
-        (await deviceChangesSince(database, after, upTo)).map((row) => ({ ...changeOf(row), pos: row.pos })),
+      read: async (after, upTo, most) =>
+        (await deviceChangesSince(database, after, upTo, most)).map((row) => ({ ...changeOf(row), pos: row.pos })),
     });
     this.changed = this.#noted.changed;
     // The change was noted by the service that made it, in its transaction.
@@ -96,6 +96,11 @@ export class DeviceListChanges {
   /** The changes within a span, in no order, some users more than once. Reads only what is no longer in memory. */
   between(after: PositionVector, upTo: PositionVector): Promise<readonly DeviceListChange[]> {
     return this.#noted.between(after, upTo);
+  }
+
+  /** The same for a reader who may choose a long span; undefined where there are too many. */
+  fewBetween(after: PositionVector, upTo: PositionVector): Promise<readonly DeviceListChange[] | undefined> {
+    return this.#noted.fewBetween(after, upTo);
   }
 
   async #mark(tx: Tx, changes: readonly DueDeviceChange[]): Promise<void> {

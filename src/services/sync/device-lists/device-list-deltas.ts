@@ -6,6 +6,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import { changedSince } from '../engine/changed-rooms.ts';
 import type { CompanionCheck } from '../engine/companion-check.ts';
+import { sharedUsers } from '../engine/shared-users.ts';
 import type { SyncUser } from '../engine/sync-user.ts';
 
 /** Users whose devices a client has to query again (`changed`), and whose it may forget (`left`). Client-Server API, `DeviceLists`. */
@@ -34,10 +35,16 @@ export class DeviceListDeltas {
 
   /** The device lists that changed or left for a user after `since`, up to `upTo`. */
   async between(user: SyncUser, since: PositionVector, upTo: PositionVector): Promise<DeviceListDelta> {
-    const changes = await this.#options.changes.between(since, upTo);
+    const { companions, rooms } = this.#options;
+    const changes = await this.#options.changes.fewBetween(since, upTo);
     const { came, left } = await this.#cameAndLeft(user, since);
+    if (changes === undefined) {
+      // Of so many it is not looked who they are: a client that queries too many devices again misses nothing.
+      const all = await sharedUsers(user, rooms, 'all');
+      return { changed: [...all].toSorted(), left: withoutThose(left, all, came).toSorted() };
+    }
     const names = changes.flatMap(({ userId, seenBy }) => (seenBy === undefined ? userId : []));
-    const sharing = await this.#options.companions.among(user, [...names, ...left]);
+    const sharing = await companions.among(user, [...names, ...left]);
     const changed = new Set(came);
     for (const { userId, seenBy } of changes) {
       if (seenBy === undefined ? sharing.has(userId) : seenBy === user.userId) changed.add(userId);

@@ -32,11 +32,16 @@ export class CompanionCheck {
         evicted.push(nid);
         continue;
       }
-      for (const userId of others) {
-        if (!room.isJoined(userId)) continue;
-        found.add(userId);
-        others.delete(userId);
-      }
+      // By the smaller of the two: many users may be asked about, of many small rooms.
+      if (room.members.size < others.size) {
+        for (const { membership, userId } of room.members.values())
+          if (membership === 'join' && others.delete(userId)) found.add(userId);
+      } else
+        for (const userId of others) {
+          if (!room.isJoined(userId)) continue;
+          found.add(userId);
+          others.delete(userId);
+        }
       if (others.size === 0) return found;
     }
     return evicted.length === 0 ? found : this.#read(found, others, evicted);

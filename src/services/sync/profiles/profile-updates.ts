@@ -5,6 +5,8 @@ import type { ProfileChanges } from '#src/services/user-data/profiles/profile-ch
 import type { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
 import type { DeviceListDelta } from '../device-lists/device-list-deltas.ts';
 import type { CompanionCheck } from '../engine/companion-check.ts';
+import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import { sharedUsers } from '../engine/shared-users.ts';
 import type { SyncUser } from '../engine/sync-user.ts';
 
 /** Users of one answer, and bytes of their profiles. The rest comes in the next one. */
@@ -21,8 +23,8 @@ export type DueProfile = string | readonly [userId: string, ...fields: string[]]
 
 export interface ProfileQuestion {
   readonly user: SyncUser;
-  /** Whether the client asks for a field. */
-  readonly wants: (field: string) => boolean;
+  /** The fields that the client asks for; undefined: all. */
+  readonly fields: ReadonlySet<string> | undefined;
   /** Users whose whole profiles are sent. */
   readonly whole: Iterable<DueProfile>;
   /** Changes after this position are sent; undefined: none. */
@@ -41,26 +43,36 @@ export interface ProfileAnswer {
 /** Profiles of this server's users for sync: whole profiles of users who are new to the client, afterwards what changes. MSC4262, MSC4429. */
 export class ProfileUpdates {
   readonly #profiles: Pick<ProfileService, 'profilesOf'>;
-  readonly #changes: Pick<ProfileChanges, 'between'>;
+  readonly #changes: Pick<ProfileChanges, 'fewBetween'>;
   readonly #companions: CompanionCheck;
+  readonly #rooms: Pick<RoomRegistry, 'visit'>;
   readonly #serverName: string;
 
   constructor(
     profiles: Pick<ProfileService, 'profilesOf'>,
-    changes: Pick<ProfileChanges, 'between'>,
+    changes: Pick<ProfileChanges, 'fewBetween'>,
     companions: CompanionCheck,
+    rooms: Pick<RoomRegistry, 'visit'>,
     serverName: string,
   ) {
     this.#profiles = profiles;
     this.#changes = changes;
     this.#companions = companions;
+    this.#rooms = rooms;
     this.#serverName = serverName;
   }
 
-  async read({ left, since, upTo, user, wants, whole }: ProfileQuestion): Promise<ProfileAnswer> {
+  async read({ fields: asked, left, since, upTo, user, whole }: ProfileQuestion): Promise<ProfileAnswer> {
+    const wants = (field: string): boolean => asked?.has(field) !== false;
+    const changes = since === undefined ? [] : await this.#changes.fewBetween(since, upTo);
+    /** Of so many changes it is not looked which they are: whoever shares a room may have changed or removed any field. */
+    const anybody =
+      changes === undefined
+        ? [...(await sharedUsers(user, this.#rooms, 'local'))].map((userId): DueProfile => [userId, ...(asked ?? [])])
+        : [];
     /** Users whose whole profiles are sent, with fields that may be removed. */
     const all = new Map<string, Set<string>>();
-    for (const due of whole) {
+    for (const due of [...whole, ...anybody]) {
       const [userId, ...fields] = typeof due === 'string' ? [due] : due;
       // Changes of remote profiles are not sent by their servers.
       if (domainOf(userId) === this.#serverName) all.set(userId, new Set([...(all.get(userId) ?? []), ...fields]));
@@ -69,12 +81,12 @@ export class ProfileUpdates {
     const some = new Map<string, Set<string>>();
     const gone = new Set<string>();
     if (since !== undefined) {
-      const changes = (await this.#changes.between(since, upTo)).filter(({ field }) => wants(field));
+      const wanted = changes?.filter(({ field }) => wants(field)) ?? [];
       const sharing = await this.#companions.among(
         user,
-        changes.map(({ userId }) => userId),
+        wanted.map(({ userId }) => userId),
       );
-      for (const { userId, field } of changes) {
+      for (const { userId, field } of wanted) {
         const fields = all.get(userId) ?? some.get(userId);
         if (fields !== undefined) fields.add(field);
         else if (sharing.has(userId)) some.set(userId, new Set([field]));

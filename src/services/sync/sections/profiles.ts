@@ -1,11 +1,10 @@
-import { LoopYield } from '#src/kernel/loop-yield.ts';
 import type { Subscribable } from '#src/kernel/signal.ts';
 import type { PositionVector } from '#src/protocol/wire/position.ts';
-import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { DeviceListDeltas } from '../device-lists/device-list-deltas.ts';
 import type { Part, Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
 import { SentToClient } from '../engine/sent-to-client.ts';
+import { sharedUsers } from '../engine/shared-users.ts';
 import type { SyncUser } from '../engine/sync-user.ts';
 import type { DueProfile, ProfileAnswer, ProfileUpdates } from '../profiles/profile-updates.ts';
 import type { RoomEventsSection } from './room-events.ts';
@@ -17,8 +16,6 @@ const USERS = 'org.matrix.msc4429.users';
 const MAX_SENT = 2_000;
 /** Rests kept for one device, so that an answer that got lost can be given again. */
 const MAX_RESTS = 4;
-/** Members of rooms that are looked at in one turn of the event loop. */
-const MEMBERS_AT_ONCE = 20_000;
 
 const NOTHING: SectionView = {};
 
@@ -138,7 +135,7 @@ export class ProfilesSection implements Section {
     const rest = request.rest === undefined ? [] : sent.rest(request.rest);
     const whole: DueProfile[] = [...(rest ?? [])];
     if (rest === undefined || (!filter.lazyLoadMembers && (isAnew || isWider)))
-      whole.push(...(await sharedUsers(user, this.#options.rooms)));
+      whole.push(...(await sharedUsers(user, this.#options.rooms, 'local')));
     if (filter.lazyLoadMembers) {
       if (isAnew) whole.push(user.userId);
       if (isWider) whole.push(...sent.users.keys);
@@ -148,7 +145,7 @@ export class ProfilesSection implements Section {
     for (const userId of left) sent.users.delete(userId);
     const { due, users } = await updates.read({
       user,
-      wants: (field) => fields.has(field),
+      fields,
       whole,
       since: isInitial ? undefined : since,
       upTo,
@@ -185,26 +182,6 @@ export class ProfilesSection implements Section {
 }
 
 const userOf = (due: DueProfile): string => (typeof due === 'string' ? due : due[0]);
-
-/** The user, and the users of this server with whom they share rooms. */
-const sharedUsers = async (user: SyncUser, rooms: Pick<RoomRegistry, 'visit'>): Promise<Iterable<string>> => {
-  const found = new Set([user.userId]);
-  const look = (room: Room): void => {
-    looked += room.members.size;
-    for (const { userId, local, membership } of room.members.values())
-      if (local && membership === 'join') found.add(userId);
-  };
-  let looked = 0;
-  const loopYield = new LoopYield(MEMBERS_AT_ONCE);
-  for (const stub of user.joined.values()) {
-    const visiting = rooms.visit([stub], look);
-    if (visiting !== undefined) await visiting;
-    const turn = loopYield.after(looked);
-    looked = 0;
-    if (turn !== undefined) await turn;
-  }
-  return found;
-};
 
 /** A removed field is null, and so is the whole profile of a user who shares no room any more. */
 const textOf = (users: ProfileAnswer['users']): string => {

@@ -198,7 +198,7 @@ export class SlidingExtensions {
       const inSight = await chosen(wishes.profiles, known, loopYield);
       const { users, due } = await this.#sources.profileUpdates.read({
         user,
-        wants: (field) => fields === undefined || fields.includes(field),
+        fields: fields === undefined ? undefined : new Set(fields),
         whole: [
           ...(told?.due ?? []),
           ...(await this.#usersIn(inSight, ({ met }) => met, loopYield)),

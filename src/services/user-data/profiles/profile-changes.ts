@@ -36,7 +36,7 @@ export class ProfileChanges {
       keyOf: ({ field, userId }) => `${userId} ${field}`,
       due: () => dueProfileChanges(database),
       write: (change) => ({ streams: { profileChanges: [change] } }),
-      read: (after, upTo) => profileChangesSince(database, after, upTo),
+      read: (after, upTo, most) => profileChangesSince(database, after, upTo, most),
     });
     this.changed = this.#noted.changed;
   }
@@ -66,8 +66,11 @@ export class ProfileChanges {
     return this.#noted.close();
   }
 
-  /** The changes within a span, in no order, some fields more than once. Reads only what is no longer in memory. */
-  between(after: PositionVector, upTo: PositionVector): Promise<readonly ProfileChangeRow[]> {
-    return this.#noted.between(after, upTo);
+  /**
+   * The changes within a span, in no order, some fields more than once; undefined where there are too many. Reads only what is no longer in
+   * memory.
+   */
+  fewBetween(after: PositionVector, upTo: PositionVector): Promise<readonly ProfileChangeRow[] | undefined> {
+    return this.#noted.fewBetween(after, upTo);
   }
 }
