@@ -73,6 +73,7 @@ export const FIXED_OF_OTHERS: readonly (readonly [what: string, most: string, an
     '500, 16 at once; 16 MiB',
     '413 `M_TOO_LARGE`; the others stand in `failures`',
   ],
+  ['what robots.txt says of sites of which previews are made', '64 KiB of each, 500 sites', 'it is asked for again'],
   ['pieces of an answer of another server', '256, and one more for every 64 bytes', 'it is not read'],
   [
     'JSON that is parsed in one turn of the event loop',

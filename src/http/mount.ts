@@ -268,10 +268,16 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
   const keyOf = ({ network, origin, requester }: Exchange): string =>
     requester?.userId ?? origin?.serverName ?? network;
 
+  const isCharged = ({ isOfAppservice, requester }: Exchange): boolean =>
+    requester?.rateLimited !== false && !isOfAppservice;
+
   /** What is done may be remembered for longer than its request: apart from the closures of `serve`, these keep nothing of request and answer. */
   const belongTo = (exchange: Exchange, work: Work): void => {
     work.party = () => keyOf(exchange);
     work.resume = () => admission.resume(keyOf(exchange));
+    work.charge = (ms) => {
+      if (isCharged(exchange)) admission.chargeMeasured(keyOf(exchange), ms);
+    };
   };
 
   const perform = async (
@@ -404,7 +410,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       await responder.sendError(ctx.res, head, refusal, exchange.held);
     } finally {
       running -= 1;
-      if (exchange.work !== undefined && exchange.requester?.rateLimited !== false && !exchange.isOfAppservice)
+      if (exchange.work !== undefined && isCharged(exchange))
         admission.charge(keyOf(exchange), exchange.work, exchange.requester !== undefined);
       record(ctx, exchange, deps.clock.monotonic() - started);
     }

@@ -45,9 +45,6 @@ const CHUNK_BYTES = 64 * 1024;
 const mayBeLarge = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > CHUNK_BYTES;
 
-/** Whether a signature covers the body of an endpoint. */
-export const isSignedBody = ({ auth }: Endpoint): boolean => auth === 'server' || auth === 'appservice';
-
 /** The bytes that the body of a request may have. */
 export const mostBytes = ({ body, maxBodyBytes }: Endpoint, limits: HttpLimits, usual = limits.maxBodyBytes): number =>
   body instanceof RawBody ? bytesOf(body.maxBytes, limits) : (maxBodyBytes ?? usual);
@@ -64,16 +61,16 @@ export const receiveBody = async (
   endpoint: Endpoint,
   receiving: BodyReceiving,
 ): Promise<ReceivedBody> => {
-  const { body } = endpoint;
+  const { auth, body } = endpoint;
   const { limits, deadlines, held, work, turn } = receiving;
-  const isSigned = isSignedBody(endpoint);
+  const isSigned = auth === 'server' || auth === 'appservice';
   const isRead = !(body instanceof StreamBody) && (body !== undefined || isSigned);
   if (!isRead) {
     const waiting = turn();
     if (waiting !== undefined) await waiting;
     if (!(body instanceof StreamBody)) return NOTHING;
     const reading = { limit: bytesOf(body.maxBytes, limits), timeoutMs: limits.bodyTimeoutMs, deadlines, held };
-    return { bytes: EMPTY, value: bodyStream(request, reading) };
+    return { bytes: EMPTY, value: bodyStream(request, reading, work) };
   }
   const isOfStranger = !isSigned && held.userId === undefined;
   const usual = isOfStranger ? limits.maxStrangerBodyBytes : limits.maxBodyBytes;

@@ -11,6 +11,8 @@ const BEAT_MS = 20;
 /** Milliseconds without anything being done after which it stops looking. */
 const REST_AFTER_MS = 100;
 const NANOSECONDS_PER_MS = 1e6;
+/** Milliseconds for which the loop was held from which on that is charged: shorter ones are in what work costs by its statements and bytes. */
+const CHARGED_FROM_MS = 20;
 
 export interface LoopWatchOptions {
   readonly clock: Clock;
@@ -26,7 +28,7 @@ export interface LoopWatchOptions {
 }
 
 /**
- * Notices when one turn of the event loop took long, during which no request was served, and logs what held it. It looks only while the trail
+ * Notices when one turn of the event loop took long, during which no request was served: charges whom it was done for, and logs what held it. It looks only while the trail
  * says that something is done, so that an idle server does not wake up for it.
  */
 export class LoopWatch {
@@ -34,7 +36,7 @@ export class LoopWatch {
   readonly #tellFromMs: number;
   readonly #processorMs: () => number;
   readonly #flood: LogFlood;
-  readonly #held: Counter;
+  readonly #turns: Counter;
   readonly #seconds: Counter;
   readonly #timers: Timers;
   readonly #trail: Trail;
@@ -51,7 +53,7 @@ export class LoopWatch {
     this.#tellFromMs = options.tellFromMs;
     this.#processorMs = options.processorMs;
     this.#flood = new LogFlood(options.logger, options.timers, { most: 5 });
-    this.#held = options.metrics.counter(
+    this.#turns = options.metrics.counter(
       'tsudoi_event_loop_held_total',
       'turns of the event loop that took long, by what took most of them',
       ['operation'],
@@ -89,7 +91,7 @@ export class LoopWatch {
     const late = now - this.#due;
     this.#delays.record(Math.max(1, Math.round(late * NANOSECONDS_PER_MS)));
     const taken = this.#processorMs();
-    if (late >= this.#tellFromMs) this.#tell(this.#due, now, taken - this.#taken);
+    if (late >= Math.min(this.#tellFromMs, CHARGED_FROM_MS)) this.#held(this.#due, now, taken - this.#taken);
     this.#due = now + BEAT_MS;
     this.#taken = taken;
     if (now - this.#trail.latest < REST_AFTER_MS) return;
@@ -103,10 +105,14 @@ export class LoopWatch {
     return delay;
   }
 
-  #tell(from: number, now: number, processorMs: number): void {
+  #held(from: number, now: number, processorMs: number): void {
     const longest = this.#trail.longest(from, now);
+    // Time in which the machine did something else is nobody's debt.
+    const owed = Math.min(longest?.ms ?? 0, processorMs);
+    if (owed >= CHARGED_FROM_MS) longest?.work?.charge?.(owed);
+    if (now - from < this.#tellFromMs) return;
     const operation = longest?.name ?? 'unnamed';
-    this.#held.inc({ operation });
+    this.#turns.inc({ operation });
     this.#seconds.inc({ operation }, (now - from) / 1000);
     this.#flood.write('warn', operation, 'the event loop was held', {
       operation,

@@ -7,17 +7,25 @@ const PER_JSON_VALUE = 1 / 10_000;
 const PER_BYTE_IN = 1 / (64 * 1024);
 const PER_BYTE_OUT = 1 / (32 * 1024);
 const PER_KIB_HASHED = 1 / 1_600;
+const PER_ROW_WRITTEN = 0.02;
+const PER_BYTE_WRITTEN = 1 / (64 * 1024);
+const PER_BYTE_STREAMED = 1 / (512 * 1024);
 
 /** A unit of work: a request, a frame, a job. Counts what it asks for, to know what it costs. */
 export class Work {
   /** Names it in logs and metrics: one of few. */
   readonly name: string;
-  /** SQL statements, and the rows that they returned. */
+  /** SQL statements, the rows that they returned or changed, and those that the writer was given. */
   statements = 0;
   rows = 0;
+  rowsWritten = 0;
+  /** Bytes of large pieces that the writer was given. */
+  bytesWritten = 0;
   /** Bytes of the body, and values in its JSON. */
   bytesIn = 0;
   jsonValues = 0;
+  /** Bytes of a body that is passed on as it comes: nothing is parsed of it. */
+  bytesStreamed = 0;
   /** Bytes of the answer. */
   bytesOut = 0;
   /** KiB of memory that hashes of passwords went over. */
@@ -26,6 +34,8 @@ export class Work {
   resume: (() => Promise<void> | undefined) | undefined;
   /** The party it is done for: a user, a server or a network; undefined for none in particular. */
   party: (() => string) | undefined;
+  /** Takes milliseconds from its party's budget that were measured: how long it held the event loop. */
+  charge: ((ms: number) => void) | undefined;
 
   constructor(name: string) {
     this.name = name;
@@ -36,6 +46,9 @@ export class Work {
     return (
       this.statements * PER_STATEMENT +
       this.rows * PER_ROW +
+      this.rowsWritten * PER_ROW_WRITTEN +
+      this.bytesWritten * PER_BYTE_WRITTEN +
+      this.bytesStreamed * PER_BYTE_STREAMED +
       this.jsonValues * PER_JSON_VALUE +
       this.bytesIn * PER_BYTE_IN +
       this.bytesOut * PER_BYTE_OUT
@@ -50,19 +63,28 @@ export class Work {
 
 const LENGTH = 256;
 
+/** What held the event loop, and for how many milliseconds. */
+export interface Held {
+  readonly name: string;
+  readonly ms: number;
+  readonly work: Work | undefined;
+}
+
 /** What ran recently on the event loop, and since when: as much as is needed to find out what held it up. */
 export class Trail {
   readonly #names: string[] = Array.from({ length: LENGTH }, () => '');
   readonly #times = new Float64Array(LENGTH);
+  readonly #works: (Work | undefined)[] = Array.from({ length: LENGTH }, () => undefined);
   #at = 0;
   /** Those that rest until something runs. */
   #resting: (() => void)[] = [];
 
-  /** Notes that something runs from now on. */
-  mark(name: string, now = performance.now()): void {
+  /** Notes that something runs from now on. @param work what it is a part of */
+  mark(name: string, now = performance.now(), work?: Work): void {
     this.#at = (this.#at + 1) % LENGTH;
     this.#names[this.#at] = name;
     this.#times[this.#at] = now;
+    this.#works[this.#at] = work;
     if (this.#resting.length === 0) return;
     const woken = this.#resting;
     this.#resting = [];
@@ -80,8 +102,8 @@ export class Trail {
   }
 
   /** What ran longest without a break between two times, in monotonic milliseconds; undefined where nothing is known. */
-  longest(from: number, to: number): { readonly name: string; readonly ms: number } | undefined {
-    let longest: { name: string; ms: number } | undefined;
+  longest(from: number, to: number): Held | undefined {
+    let longest: Held | undefined;
     let end = to;
     for (let back = 0; back < LENGTH; back += 1) {
       const index = (this.#at - back + LENGTH) % LENGTH;
@@ -89,7 +111,7 @@ export class Trail {
       const began = this.#times[index] as number;
       if (name === '') break;
       const ms = end - Math.max(began, from);
-      if (ms > (longest?.ms ?? 0)) longest = { name, ms };
+      if (ms > (longest?.ms ?? 0)) longest = { name, ms, work: this.#works[index] };
       if (began <= from) break;
       end = began;
     }
@@ -104,7 +126,7 @@ const current = new AsyncLocalStorage<Work>();
 
 /** Does something as a part of `work`, and so everything that it waits for. */
 export const doing = <T>(work: Work, run: () => T): T => {
-  trail.mark(work.name);
+  trail.mark(work.name, undefined, work);
   return current.run(work, run);
 };
 
@@ -114,7 +136,7 @@ export const currentWork = (): Work | undefined => current.getStore();
 /** Counts an answer of the database for what is being done, which resumes now. @returns the work, if it has a name */
 export const countAnswer = (rows: number): Work | undefined => {
   const work = current.getStore();
-  trail.mark(work?.name ?? 'unnamed');
+  trail.mark(work?.name ?? 'unnamed', undefined, work);
   if (work === undefined) return undefined;
   work.statements += 1;
   work.rows += rows;
@@ -133,5 +155,5 @@ export const timeForMore = (): Promise<void> | undefined => resumed(current.getS
 
 const resumed = (work: Work | undefined): Promise<void> | undefined => {
   const waiting = work?.resume?.();
-  return work === undefined ? undefined : waiting?.then(() => trail.mark(work.name));
+  return work === undefined ? undefined : waiting?.then(() => trail.mark(work.name, undefined, work));
 };

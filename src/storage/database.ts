@@ -178,11 +178,16 @@ export class Database {
   async query<R extends object = SqlRow>(statement: Statement, values: readonly unknown[] = []): Promise<R[]> {
     const began = systemClock.monotonic();
     let rows: R[];
+    let rowCount: number | null;
     try {
       const waiting = this.#line.take();
       if (waiting !== undefined) await waiting;
       try {
-        ({ rows } = await this.#pool.query<R>({ name: statement.name, text: statement.text, values: [...values] }));
+        ({ rowCount, rows } = await this.#pool.query<R>({
+          name: statement.name,
+          text: statement.text,
+          values: [...values],
+        }));
       } finally {
         this.#line.give();
       }
@@ -192,7 +197,7 @@ export class Database {
     } finally {
       this.#seconds.observe((systemClock.monotonic() - began) / 1_000);
     }
-    const waiting = databaseAnswered(rows.length);
+    const waiting = databaseAnswered(rowCount ?? rows.length);
     if (waiting !== undefined) await waiting;
     return rows;
   }

@@ -29,9 +29,9 @@ export class TransactionContext implements Tx {
 
   async query<R extends object = SqlRow>(statement: Statement, values: readonly unknown[] = []): Promise<R[]> {
     const { name, text } = statement;
-    const { rows } = await this.#client().query<R>({ name, text, values: [...values] });
+    const { rowCount, rows } = await this.#client().query<R>({ name, text, values: [...values] });
     // What holds locks does not wait for others.
-    countAnswer(rows.length);
+    countAnswer(rowCount ?? rows.length);
     return rows;
   }
 

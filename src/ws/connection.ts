@@ -368,6 +368,9 @@ export class Connection implements StreamSink, Beating {
     work.bytesIn = frame.text.length;
     work.party = () => requester.userId;
     work.resume = () => admission.resume(requester.userId);
+    work.charge = (ms) => {
+      if (requester.rateLimited) admission.chargeMeasured(requester.userId, ms);
+    };
     this.#inFlight += 1;
     const errcode = await doing(work, () => this.#answer(frame, id, requester, method, work));
     this.#inFlight -= 1;

@@ -24,9 +24,19 @@ describe('work', () => {
     expect(currentWork()).to.equal(undefined);
   });
   it('costs more the more it reads, takes and gives', () => {
-    const costs = (['statements', 'rows', 'bytesIn', 'jsonValues', 'bytesOut'] as const).map((what) => {
+    const parts = [
+      'statements',
+      'rows',
+      'rowsWritten',
+      'bytesIn',
+      'jsonValues',
+      'bytesWritten',
+      'bytesOut',
+      'bytesStreamed',
+    ] as const;
+    const costs = parts.map((what) => {
       const work = new Work(what);
-      work[what] = 100_000;
+      work[what] = 1_000_000;
       return work.cost;
     });
     for (const cost of costs) expect(cost).to.be.greaterThan(1);
@@ -83,6 +93,29 @@ describe('the watch on the event loop', () => {
     const [[busy], [starved]] = await Promise.all([watch(held, 1), watch(held, 0.1)]);
     expect(busy?.fields['processor_ms']).to.be.within(300, 320);
     expect(starved?.fields['processor_ms']).to.be.within(30, 32);
+  });
+  it('charges who held it longest for the time in which this thread had the processor, also in turns of which it says nothing', async () => {
+    const charged = (ms: number, share: number): Promise<number[]> => {
+      const debts: number[] = [];
+      const work = new Work('request');
+      work.charge = (owed) => debts.push(Math.round(owed));
+      return watch((clock, trail) => {
+        trail.mark('other', clock.monotonic(), new Work('other'));
+        clock.spend(15);
+        trail.mark('request', clock.monotonic(), work);
+        clock.spend(ms);
+        trail.mark('other', clock.monotonic(), new Work('other'));
+        clock.spend(15);
+      }, share).then(() => debts);
+    };
+    const [[long], [short], starved, none] = await Promise.all([
+      charged(300, 1),
+      charged(60, 1),
+      charged(300, 0.05),
+      charged(10, 1),
+    ]);
+    expect([(long ?? 0) > 250, (short ?? 0) > 20]).to.deep.equal([true, true]);
+    expect([starved, none]).to.deep.equal([[], []]);
   });
   it('says nothing of turns that are short', async () => {
     expect(

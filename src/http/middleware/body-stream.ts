@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { type Readable, Transform } from 'node:stream';
 import { type BodyReading, noRoom, tooLarge, tooSlow } from './body.ts';
+import type { Work } from '#src/kernel/work.ts';
 import { watchClient } from './client-gone.ts';
 import { SLOWEST_BYTES_PER_SECOND } from './outgoing.ts';
 
@@ -14,15 +15,21 @@ const HELD_BYTES = 256 * 1024;
  * first `timeoutMs`, and with ClientGone when the client goes away; destroying it throws the rest of the body away, so that the
  * client gets to reading the answer.
  *
+ * @param work counts what is received
  * @throws MatrixError M_TOO_LARGE by the Content-Length of the request; M_LIMIT_EXCEEDED with status 503 when too many bytes are in flight;
  *   ClientGone when the client went away while the request waited for its turn
  */
-export const bodyStream = (request: IncomingMessage, { limit, timeoutMs, deadlines, held }: BodyReading): Readable => {
+export const bodyStream = (
+  request: IncomingMessage,
+  { limit, timeoutMs, deadlines, held }: BodyReading,
+  work?: Work,
+): Readable => {
   if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge(limit);
   let size = 0;
   const stream = new Transform({
     transform(chunk: Buffer, _encoding, done) {
       size += chunk.length;
+      if (work !== undefined) work.bytesStreamed = size;
       if (size > limit) done(tooLarge(limit));
       else done(null, chunk);
     },

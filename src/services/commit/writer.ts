@@ -6,6 +6,7 @@ import type { Logger } from '#src/kernel/logger.ts';
 import type { Histogram, Metrics } from '#src/kernel/metrics.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
+import { currentWork } from '#src/kernel/work.ts';
 import { writeAll } from '#src/kernel/write-all.ts';
 import { limiterFields } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -170,6 +171,8 @@ export class Writer {
    */
   async write(party: string, bytes: number, make: () => WriteRequest): Promise<void> {
     const isLarge = bytes >= LARGE_BYTES;
+    const work = currentWork();
+    if (work !== undefined) work.bytesWritten += bytes;
     const write = (): Promise<void> => {
       this.assertAccepting();
       return this.#queue(make(), isLarge);
@@ -184,6 +187,8 @@ export class Writer {
   }
 
   #queue(request: WriteRequest, isLarge: boolean): Promise<void> {
+    const work = currentWork();
+    if (work !== undefined) work.rowsWritten += rowsOf(request);
     return new Promise((resolve, reject) => {
       this.#batches.add({
         isLarge,
@@ -310,3 +315,14 @@ export class Writer {
     }
   }
 }
+
+/** How many rows a write has. */
+const rowsOf = ({ devices, events, streams }: WriteRequest): number => {
+  let rows = 0;
+  for (const part of [events, streams, devices])
+    for (const name in part) {
+      const some: unknown = part[name as keyof typeof part];
+      if (Array.isArray(some)) rows += some.length;
+    }
+  return rows;
+};

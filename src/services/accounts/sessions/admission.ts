@@ -94,6 +94,11 @@ export class Admission {
     if (total >= 1) this.#limiter.charge(WORK, key, total);
   }
 
+  /** Charges a key for milliseconds that were measured. */
+  chargeMeasured(key: string, ms: number): void {
+    this.#limiter.charge(WORK, key, ms);
+  }
+
   /** Waits until there is time for a request of this key on the event loop. @throws MatrixError M_LIMIT_EXCEEDED */
   turn(key: string): Promise<void> | undefined {
     return this.#turns?.enter({ party: key, rank: rankOf(this.#limiter.used(WORK, key)) }, tooManyWaiting);
