@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { decodeSyncToken, encodeSyncToken, ORIGIN } from '#src/protocol/wire/position.ts';
 import { requestText } from '../load/http.ts';
 import type { Person } from '../load/people.ts';
 import { type Asked, attack, type Attack, head, part, post, PROXY, STRANGERS, USERS, V3 } from './battlefield.ts';
@@ -349,5 +350,32 @@ export const textsAndOutages: readonly Attack[] = [
     { expects: ['200'] },
     () => (field) =>
       field.swarm(STRANGERS, (stranger) => field.askOnce(stranger, head('GET', '/readyz', 'Connection: close\r\n'))),
+  ),
+  attack(
+    'cost.changes',
+    'users ask whose devices and profiles changed since the server began',
+    { expects: ['200'] },
+    async ({ crowd, users }) => {
+      for (const [index, { token, userId }] of users.entries())
+        for (let field = 0; field < 90; field += 1)
+          await crowd.json('PUT', `${V3}/profile/${part(userId)}/bench.f${field}`, token, {
+            [`bench.f${field}`]: index,
+          });
+      const { next_batch: now } = await crowd.json<{ next_batch: string }>(
+        'GET',
+        `${V3}/sync?timeout=0`,
+        users[0]!.token,
+      );
+      const filter = part(JSON.stringify({ 'org.matrix.msc4429.profile_fields': { ids: ['bench.f1'] } }));
+      const first = encodeSyncToken({ ...decodeSyncToken(now)!, vector: ORIGIN });
+      return (field) =>
+        field.everyone(
+          (_, round) =>
+            round % 2 === 0
+              ? ['GET', `${V3}/keys/changes?from=${first}&to=${now}`]
+              : ['GET', `${V3}/sync?timeout=0&since=${first}&filter=${filter}`],
+          8,
+        );
+    },
   ),
 ];
