@@ -60,14 +60,15 @@ export class AnswerBytes {
   }
 
   /** Used by `HeldAnswers` alone. @returns whether there was room before it was given up */
-  async wait(held: HeldAnswers, bytes: number, signal: AbortSignal): Promise<boolean> {
+  wait(held: HeldAnswers, bytes: number, signal: AbortSignal): Promise<boolean> {
     const { promise, resolve } = Promise.withResolvers<boolean>();
     const waiting: Waiting = { held, bytes, enter: () => resolve(true) };
     this.#waiting.add(waiting);
-    void aborted(signal).then(() => resolve(false));
-    const isIn = await promise;
-    this.#waiting.delete(waiting);
-    return isIn;
+    // Who was let in at the same time has taken the bytes.
+    void aborted(signal).then(() => {
+      if (this.#waiting.delete(waiting)) resolve(false);
+    });
+    return promise;
   }
 
   /** Used by `HeldAnswers` alone: those who wait and find room now get it, in the order in which they came. */
