@@ -76,8 +76,13 @@ export const FIXED_OF_OTHERS: readonly (readonly [what: string, most: string, an
   ['what robots.txt says of sites of which previews are made', '64 KiB of each, 500 sites', 'it is asked for again'],
   ['pieces of an answer of another server', '256, and one more for every 64 bytes', 'it is not read'],
   [
+    'requests of other servers of 256 KiB and more whose signatures are verified at once, on a thread',
+    '2; networks take turns, those from which a server has proved itself go first, and 50 of one may wait',
+    '429 `M_LIMIT_EXCEEDED`: it sends the request again',
+  ],
+  [
     'JSON that is parsed in one turn of the event loop',
-    '256 KiB; larger bodies of other servers in parts of 32 KiB',
+    '256 KiB; larger bodies and answers of other servers in parts of 32 KiB',
     'they take longer',
   ],
   [

@@ -1,9 +1,9 @@
 import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
+import { FairGate } from '#src/kernel/fair-gate.ts';
 import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { LargeTextCheck } from '#src/kernel/signature-verifier.ts';
-import type { Eventually } from '#src/kernel/steps.ts';
 import type { ThreadedVerifier } from '#src/kernel/threaded-verifier.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -54,6 +54,9 @@ export interface RequestAuthenticatorOptions {
 
 /** Pairs of networks and servers that are remembered. */
 const FAMILIAR = 20_000;
+/** Large bodies whose signatures are verified at once: each has a copy for that; and how many of one network may wait. */
+const LARGE_AT_ONCE = 2;
+const MAX_LARGE_WAITING = 50;
 /** A server signs with a key or two. */
 const MAX_SIGNATURES = 8;
 /** The rate limit for requests with unknown keys: each of them makes this server ask another one. */
@@ -62,6 +65,8 @@ const UNKNOWN_SERVER = 'unknown_server';
 /** Authenticates requests of other servers. Server-Server API, "Request Authentication". */
 export class RequestAuthenticator {
   readonly #options: RequestAuthenticatorOptions;
+  /** Large bodies: networks take turns, and those that proved themselves before go first. */
+  readonly #large = new FairGate({ concurrency: LARGE_AT_ONCE, maxWaiting: MAX_LARGE_WAITING });
   /** Networks and servers whose requests came from there: `<network> <server>`. */
   readonly #familiar = new LRUCache<string, true>(atMost(FAMILIAR));
 
@@ -133,30 +138,43 @@ export class RequestAuthenticator {
     const { method, network, target: uri } = request;
     const [{ destination } = { destination: undefined }] = signatures;
     const pair = `${network} ${origin}`;
-    const { bytes, json } = await request.body(this.#familiar.get(pair) !== undefined);
+    const isFamiliar = this.#familiar.get(pair) !== undefined;
+    const { bytes, json } = await request.body(isFamiliar);
     const checks = signatures.flatMap(({ signature }, index) => {
       const verifyKey = found[index];
       return verifyKey === undefined ? [] : [{ signature, verifyKey }];
     });
     const signed = { method, uri, origin, destination };
-    if (!(await this.#areGood(signed, bytes, json as JsonObject | undefined, checks)))
-      throw unauthorized(`The signature is not one of ${origin} over this request.`);
+    const areGood =
+      bytes.length >= LARGE_JSON
+        ? await this.#areGoodOfLarge(signed, bytes, checks, { party: network, isPreferred: isFamiliar })
+        : areGoodOf({ ...signed, content: json as JsonObject | undefined }, checks);
+    if (!areGood) throw unauthorized(`The signature is not one of ${origin} over this request.`);
     this.#familiar.set(pair, true);
   }
 
-  #areGood(
+  /** @throws MatrixError M_LIMIT_EXCEEDED when too many bodies of the same network wait */
+  async #areGoodOfLarge(
     signed: RequestToSign,
-    bytes: Buffer,
-    content: JsonObject | undefined,
-    signatures: LargeTextCheck['signatures'],
-  ): Eventually<boolean> {
-    if (bytes.length >= LARGE_JSON) {
-      const check = { before: BEFORE_CONTENT, json: bytes, after: afterContent(signed), signatures };
-      return this.#options.large.verifyLarge(check).then((verdicts) => verdicts.every(Boolean));
-    }
-    const text = signedRequestText({ ...signed, content });
-    return signatures.every(({ signature, verifyKey }) => verifyText(text, signature, verifyKey));
+    json: Buffer,
+    signatures: Signatures,
+    place: { readonly party: string; readonly isPreferred: boolean },
+  ): Promise<boolean> {
+    const check = { before: BEFORE_CONTENT, json, after: afterContent(signed), signatures };
+    const verdicts = await this.#large.run(
+      place,
+      () => this.#options.large.verifyLarge(check),
+      () => limitExceeded('unproved_bodies', 2_000),
+    );
+    return verdicts.every(Boolean);
   }
 }
+
+type Signatures = LargeTextCheck['signatures'];
+
+const areGoodOf = (signed: RequestToSign, signatures: Signatures): boolean => {
+  const text = signedRequestText(signed);
+  return signatures.every(({ signature, verifyKey }) => verifyText(text, signature, verifyKey));
+};
 
 const unauthorized = (message: string): MatrixError => new MatrixError('M_UNAUTHORIZED', message);
