@@ -152,6 +152,23 @@ export const bytesInFlight: readonly Attack[] = [
         );
     },
   ),
+  attack(
+    'bytes.events',
+    'users ask the event stream of old clients for everything since the beginning',
+    { expects: ['200'] },
+    async (scene) => {
+      const { crowd, users } = scene;
+      const user = users[0]!;
+      const { end } = await crowd.json<{ end: string }>('GET', `${V3}/events?timeout=0`, user.token);
+      for (let room = 0; room < 12; room += 1) {
+        const roomId = await crowd.createRoom(user, { preset: 'public_chat' });
+        for (const other of users.slice(1)) await crowd.join(other, roomId);
+        for (let index = 0; index < 60; index += 1)
+          await crowd.message(user, roomId, 'x'.repeat(60_000), `events${room}.${index}`);
+      }
+      return (field) => field.everyone(() => ['GET', `${V3}/events?timeout=0&from=${end}`], 4);
+    },
+  ),
 ];
 
 /** Rules of push with as many conditions as a rule may have. */

@@ -253,7 +253,7 @@ const FIXED: readonly (readonly [string, string, string])[] = [
   ],
   ['requests without a good access token that wait to be looked at', '1000 of one address', 'the connection is closed'],
   [
-    'first syncs, and sliding ones of more than 20 lists and rooms, computed at once',
+    'first syncs, sliding ones of more than 20 lists and rooms, `GET /initialSync`, and `GET /events` of more than 4 rooms with news, computed at once',
     '8; users take turns, and 2000 of one may wait',
     '429 `M_LIMIT_EXCEEDED`',
   ],
@@ -261,6 +261,11 @@ const FIXED: readonly (readonly [string, string, string])[] = [
     'pairs of `required_state` of all lists and subscriptions of one request of sliding sync, and names of rooms in the windows of its answer',
     '5000; 20000, or 4 for each room of the user',
     '400 `M_INVALID_PARAM`',
+  ],
+  [
+    'events of one room in one answer of `GET /events`, and of all rooms',
+    '100 and `sync.max_timeline_bytes`; `sync.max_response_bytes`',
+    'the rest of a room is read with /messages; the other rooms come with the next answer',
   ],
   [
     'connections of sliding sync in memory',

@@ -8,6 +8,7 @@ import type { Ephemeral } from './ephemeral.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Reading } from './reading.ts';
 import type { RoomModel } from './room-model.ts';
+import type { Sync } from './sync.ts';
 import type { UserData } from './user-data.ts';
 
 /** The event stream API of before /sync, and peeking into rooms. */
@@ -17,12 +18,16 @@ export interface Peeking {
 }
 
 export function composePeeking(
-  below: Platform & Commit & UserData & RoomModel & EventStreaming & Reading & Ephemeral,
+  below: Platform & Commit & UserData & RoomModel & EventStreaming & Reading & Ephemeral & Pick<Sync, 'largeSyncs'>,
 ): Slice<Peeking> {
   const { access, accountData, clientEvents, database, ephemeral, history, ignoredUsers, interner, loader } = below;
   const { presence, rooms, roomState, stream, timers, visibility, writer } = below;
   const invitations = new Invitations({ loader, invitePermission: below.invitePermission, ignoredUsers });
+  const { maxResponseBytes: maxBytes, maxTimelineBytes } = below.config.sync;
   const eventStream = new EventStream({
+    maxTimelineBytes,
+    maxBytes,
+    largeSyncs: below.largeSyncs,
     database,
     interner,
     loader,
@@ -38,7 +43,8 @@ export function composePeeking(
     timers,
   });
   const initialSync = new InitialSync({
-    maxBytes: below.config.sync.maxResponseBytes,
+    maxBytes,
+    largeSyncs: below.largeSyncs,
     database,
     interner,
     rooms,

@@ -273,3 +273,74 @@ describe('a sync response', function () {
     expect(answer).to.equal('M_INVALID_PARAM');
   });
 });
+
+describe('the event stream of old clients', function () {
+  this.timeout(120_000);
+  let server: InProcessServer;
+
+  before(async () => {
+    server = await InProcessServer.start({ config: { sync: { maxTimelineBytes: 50_000, maxResponseBytes: 200_000 } } });
+  });
+  after(() => server.stop());
+
+  /** What is told from a token on, and how long the longest answer is. */
+  const told = async (from: string): Promise<{ readonly texts: string[]; readonly longest: number }> => {
+    const texts: string[] = [];
+    let longest = 0;
+    for (let token = from; ;) {
+      const { chunk, end } = await server.must('alice', 'GET', `/events?timeout=0&from=${token}`);
+      if (chunk.length === 0) return { texts, longest };
+      longest = Math.max(longest, JSON.stringify(chunk).length);
+      for (const { content, type } of chunk) if (type === 'm.room.message') texts.push(content.body.slice(0, 8));
+      token = end;
+    }
+  };
+
+  it('tells everything in answers of a bounded size, whatever came to however many rooms', async () => {
+    const { end } = await server.must('alice', 'GET', '/events?timeout=0');
+    const said: string[] = [];
+    for (let n = 0; n < 40; n += 1) {
+      const roomId = await server.room('alice');
+      for (let m = 0; m < 3; m += 1) {
+        const text = `${String(n).padStart(4, '0')}${String(m).padStart(4, '0')}`;
+        await server.say('alice', roomId, text + LARGE);
+        said.push(text);
+      }
+    }
+    for (const from of ['memory', 'the database']) {
+      if (from === 'the database') await server.restart();
+      const { longest, texts } = await told(end);
+      expect(texts.toSorted(), from).to.deep.equal(said);
+      expect(longest).to.be.at.most(200_000 + 10_000);
+      for (let n = 0; n < 40; n += 1) {
+        const room = texts.filter((text) => text.startsWith(String(n).padStart(4, '0')));
+        expect(room, 'in their order').to.deep.equal(room.toSorted());
+      }
+    }
+  });
+
+  it('costs the same number of statements after a restart, however many rooms there are', async () => {
+    const cost = async (rooms: number): Promise<readonly string[]> => {
+      const { end } = await server.must('bob', 'GET', '/events?timeout=0');
+      for (let n = 0; n < rooms; n += 1) await server.say('bob', await server.room('bob'), 'hello');
+      await server.restart();
+      await server.session('bob');
+      await server.idle();
+      return server.statementNames(() => server.must('bob', 'GET', `/events?timeout=0&from=${end}`));
+    };
+    for (const rooms of [5, 10, 20]) {
+      const names = await cost(rooms);
+      expect(names.length, names.join()).to.be.at.most(12);
+    }
+  });
+
+  it('refuses /initialSync once its messages are too many for one answer', async () => {
+    for (let n = 0; n < 12; n += 1) {
+      const roomId = await server.room('carol');
+      for (let m = 0; m < 3; m += 1) await server.say('carol', roomId, LARGE);
+    }
+    const { status, body } = await server.ask('carol', 'GET', '/initialSync?limit=20');
+    expect([status, body.errcode]).to.deep.equal([413, 'M_TOO_LARGE']);
+    expect((await server.must('carol', 'GET', '/initialSync?limit=0')).rooms).to.have.length(12);
+  });
+});

@@ -1,4 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { StickySource } from '#src/services/events/sticky/sticky-view.ts';
 import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
@@ -12,6 +13,8 @@ export interface Reader {
 
 /** Aggregates relations of events. Client-Server API, "Aggregations of child events". */
 export interface BundledAggregations {
+  /** Makes known what `bundle` will write for events of several rooms: it reads that no more. */
+  prepare(targets: readonly { readonly room: Room; readonly event: StoredEvent }[]): Promise<void>;
   /** Position of an event -> JSON text of its `m.relations`, for those events that have any. */
   bundle(room: Room, reader: Reader, events: readonly StoredEvent[]): Promise<ReadonlyMap<number, string>>;
 }
@@ -26,6 +29,11 @@ export class ClientEvents {
     this.#clock = clock;
     this.#aggregations = aggregations;
     this.#sticky = sticky;
+  }
+
+  /** Makes known what `write` will need for events of several rooms, in a handful of statements at most. */
+  async prepare(targets: readonly { readonly room: Room; readonly event: StoredEvent }[]): Promise<void> {
+    await this.#aggregations?.prepare(targets.filter(({ event }) => (event.flags & EVENT_FLAGS.state) === 0));
   }
 
   /** JSON of each event, with all that depends on who reads it. */

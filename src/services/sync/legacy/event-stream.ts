@@ -1,3 +1,4 @@
+import { LoopYield } from '#src/kernel/loop-yield.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { decodeSyncToken, encodeSyncToken, type PositionVector } from '#src/protocol/wire/position.ts';
@@ -5,6 +6,8 @@ import { type IgnoredUsers, isIgnored } from '#src/services/user-data/account-da
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import type { LargeSyncs } from '../engine/large-syncs.ts';
+import { EventChunk, type SentEvent } from './event-chunk.ts';
 import type { Invitations } from './invitations.ts';
 import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
 import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
@@ -22,7 +25,17 @@ import { isPending } from '#src/services/room-model/room/membership.ts';
 /** Events of one room in one answer; a client that was away for longer reads the rest with /messages. */
 const MAX_EVENTS = 100;
 
+/** Rooms whose events are read together, and rooms with news of which no more are a small answer. */
+const ROOMS_AT_ONCE = 20;
+const FEW_ROOMS = 4;
+/** How much of an answer is written in one turn of the event loop. */
+const CHARACTERS_AT_ONCE = 100_000;
+
 export interface EventStreamOptions {
+  /** Bytes of the events of one room in one answer, as of their JSON, and of those of all rooms. */
+  readonly maxTimelineBytes: number;
+  readonly maxBytes: number;
+  readonly largeSyncs: LargeSyncs;
   readonly database: Database;
   readonly interner: Interner;
   readonly loader: EventLoader;
@@ -111,8 +124,8 @@ export class EventStream {
         });
         try {
           const vector = this.#options.writer.committed();
-          const chunk = await this.#chunk(reader, rooms, since.vector, vector, request.roomId === undefined);
-          if (chunk.length > 0 || over || request.signal.aborted) return { start, end: this.#token(vector), chunk };
+          const { chunk, upTo } = await this.#chunk(reader, rooms, since.vector, vector, request.roomId === undefined);
+          if (chunk.length > 0 || over || request.signal.aborted) return { start, end: this.#token(upTo), chunk };
           await new Promise<void>((resolve) => {
             wake = resolve;
             if (news || over || request.signal.aborted) resolve();
@@ -157,41 +170,119 @@ export class EventStream {
     };
   }
 
+  /** Events of rooms, as many as an answer has room for, and the positions up to which they are told. */
   async #chunk(
     reader: Reader,
     rooms: readonly RoomStub[],
     since: PositionVector,
-    upTo: PositionVector,
+    end: PositionVector,
     isOwn: boolean,
-  ): Promise<string[]> {
-    const { clientEvents, ignoredUsers, invitations, visibility } = this.#options;
-    const ignored = await ignoredUsers.of(reader.userId);
-    const found: { readonly ts: number; readonly json: string }[] = [];
-    for (const stub of rooms) {
-      const after = since[stub.shard] ?? 0;
-      const end = upTo[stub.shard] ?? 0;
-      const room = stub.lastPosition <= after ? undefined : await this.#options.rooms.byNid(stub.nid);
-      if (room === undefined) continue;
-      const member = room.member(reader.userId);
-      const isWaiting = isOwn && isPending(member?.membership);
-      const visible = isWaiting
-        ? await invitations.since(room, reader.userId, after)
-        : (await visibility.visibleTo(room, reader.userId, await this.#between(room, after, end))).filter(
-            ({ event }) => !isIgnored(event, ignored),
-          );
-      const json = await clientEvents.write(room, reader, visible);
-      for (const [index, { event }] of visible.entries())
-        found.push({ ts: event.pdu.origin_server_ts, json: json[index] ?? '{}' });
-    }
-    // Rooms have orders of their own: between them the time decides. The sort is stable, so that each room keeps its order.
-    return (rooms.length === 1 ? found : found.sort((a, b) => a.ts - b.ts)).map(({ json }) => json);
+  ): Promise<{ readonly chunk: readonly string[]; readonly upTo: PositionVector }> {
+    const { largeSyncs, maxBytes } = this.#options;
+    const { userId } = reader;
+    const withNews = rooms.filter(({ lastPosition, shard }) => lastPosition > (since[shard] ?? 0));
+    const isLarge = withNews.length > FEW_ROOMS;
+    const loopYield = new LoopYield(CHARACTERS_AT_ONCE, isLarge ? () => largeSyncs.pause(userId) : undefined);
+    const compute = async (): Promise<{ readonly chunk: readonly string[]; readonly upTo: PositionVector }> => {
+      const chunk = new EventChunk(maxBytes);
+      const upTo = await this.#addRooms(chunk, withNews, { reader, since, end, isOwn, loopYield });
+      return { chunk: chunk.texts(rooms.length > 1), upTo };
+    };
+    return isLarge ? largeSyncs.run(userId, compute) : compute();
   }
 
-  async #between(room: Room, after: number, upTo: number): Promise<readonly StoredEvent[]> {
-    const recent = room.ring.between(after, upTo);
-    if (recent !== undefined) return recent.slice(-MAX_EVENTS);
-    const { database, loader } = this.#options;
-    const records = await newestEvents(database, [{ room: room.nid, after, upTo }], MAX_EVENTS);
-    return (await loader.adopt(records, () => room)).toReversed();
+  /** Adds what came to rooms, shard after shard. @returns the positions up to which it is told */
+  async #addRooms(chunk: EventChunk, stubs: readonly RoomStub[], span: Span): Promise<PositionVector> {
+    const { end, loopYield, since } = span;
+    const byShard = stubs.toSorted((a, b) => a.shard - b.shard);
+    const upTo = [...end];
+    for (const { shard } of byShard) upTo[shard] = since[shard] ?? 0;
+    let current: number | undefined;
+    const endOf = (shard: number): number => (shard === current ? chunk.upTo : (end[shard] ?? 0));
+    for (let at = 0; at < byShard.length;) {
+      const part = byShard.slice(at, at + ROOMS_AT_ONCE);
+      const { looked, rooms } = await this.#options.rooms.loadSome(part.map(({ nid }) => nid));
+      const ranges = [...rooms.values()].map((room) => ({
+        room,
+        after: since[room.shard] ?? 0,
+        upTo: endOf(room.shard),
+      }));
+      const between = await this.#between(ranges);
+      await this.#options.clientEvents.prepare(
+        [...rooms].flatMap(([nid, room]) => (between.get(nid) ?? []).map((event) => ({ room, event }))),
+      );
+      for (const { nid, shard } of part.slice(0, looked)) {
+        if (shard !== current) {
+          if (current !== undefined) upTo[current] = chunk.end();
+          if (chunk.isFull) return upTo;
+          current = shard;
+          chunk.begin(end[shard] ?? 0);
+        }
+        const room = rooms.get(nid);
+        if (room === undefined) continue;
+        const events = await this.#written(room, between.get(nid) ?? [], span);
+        chunk.add(events);
+        const turn = loopYield.after(events.reduce((sum, { json }) => sum + json.length, 0));
+        if (turn !== undefined) await turn;
+      }
+      at += looked;
+    }
+    if (current !== undefined) upTo[current] = chunk.end();
+    return upTo;
+  }
+
+  /** Of what came to a room, what the reader sees. */
+  async #written(room: Room, events: readonly StoredEvent[], { isOwn, reader, since }: Span): Promise<SentEvent[]> {
+    const { clientEvents, ignoredUsers, invitations, visibility } = this.#options;
+    const membership = room.member(reader.userId)?.membership;
+    const isWaiting = isOwn && isPending(membership);
+    const ignored = await ignoredUsers.of(reader.userId);
+    const visible = isWaiting
+      ? await invitations.since(room, reader.userId, since[room.shard] ?? 0)
+      : (await visibility.visibleTo(room, reader.userId, events)).filter(({ event }) => !isIgnored(event, ignored));
+    const texts = await clientEvents.write(room, reader, visible);
+    return visible.map(({ event: { nid, pdu } }, index) => ({
+      nid,
+      ts: pdu.origin_server_ts,
+      json: texts[index] ?? '{}',
+    }));
+  }
+
+  /** By room the newest events of a stretch, oldest first: one statement for all rooms that have more of them than are in memory. */
+  async #between(
+    ranges: readonly { readonly room: Room; readonly after: number; readonly upTo: number }[],
+  ): Promise<ReadonlyMap<number, readonly StoredEvent[]>> {
+    const { database, loader, maxTimelineBytes } = this.#options;
+    const found = new Map<number, readonly StoredEvent[]>();
+    const missing = new Map<number, Room>();
+    for (const { room, after, upTo } of ranges) {
+      const recent = room.ring.between(after, upTo);
+      if (recent === undefined) missing.set(room.nid, room);
+      else found.set(room.nid, newestOf(recent, maxTimelineBytes));
+    }
+    if (missing.size === 0) return found;
+    const read = ranges.flatMap(({ room: { nid }, ...range }) => (missing.has(nid) ? [{ room: nid, ...range }] : []));
+    const records = await newestEvents(database, read, MAX_EVENTS, maxTimelineBytes);
+    const events = await loader.adopt(records, (nid) => missing.get(nid));
+    for (const [nid, ofRoom] of Map.groupBy(events, ({ room }) => room.nid)) found.set(nid, ofRoom.toReversed());
+    return found;
   }
 }
+
+/** What one answer is to tell, and whom. */
+interface Span {
+  readonly reader: Reader;
+  readonly since: PositionVector;
+  readonly end: PositionVector;
+  /** All rooms of the reader, rather than one. */
+  readonly isOwn: boolean;
+  readonly loopYield: LoopYield;
+}
+
+/** The newest of these events, in their order: no more than an answer has of one room, and one in any case. */
+const newestOf = (events: readonly StoredEvent[], maxBytes: number): readonly StoredEvent[] => {
+  let bytes = 0;
+  const recent = events.slice(-MAX_EVENTS);
+  const last = recent.findLastIndex((event) => (bytes += event.json.length) > maxBytes);
+  return last < 0 ? recent : recent.slice(Math.min(last + 1, recent.length - 1));
+};

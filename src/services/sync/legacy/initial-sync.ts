@@ -2,6 +2,7 @@ import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-
 import { setImmediate } from 'node:timers/promises';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
+import type { AccountDataEntry } from '#src/services/user-data/account-data/user-account-data.ts';
 import type { PresenceService } from '#src/services/ephemeral/presence/presence-service.ts';
 import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
 import type { History } from '#src/services/reading/history/history.ts';
@@ -13,6 +14,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { LargeSyncs } from '../engine/large-syncs.ts';
 import type { EventStream } from './event-stream.ts';
 import type { Invitations } from './invitations.ts';
 
@@ -23,8 +25,9 @@ const MAX_LIMIT = 100;
 const BYTES_OF_MEMBER = 500;
 
 export interface InitialSyncOptions {
-  /** Bytes of the states of all rooms of an answer. */
+  /** Bytes of all rooms of an answer. */
   readonly maxBytes: number;
+  readonly largeSyncs: Pick<LargeSyncs, 'run'>;
   readonly database: Database;
   readonly interner: Interner;
   readonly rooms: RoomRegistry;
@@ -60,6 +63,14 @@ export interface RoomSnapshot {
   readonly invite: string | undefined;
 }
 
+/** All rooms of a user at one moment. */
+export interface AllRooms {
+  readonly end: string;
+  readonly rooms: readonly RoomSnapshot[];
+  readonly presence: readonly string[];
+  readonly accountData: readonly string[];
+}
+
 /** Rooms as they are now, with their newest messages, and a token from which `EventStream` continues. */
 export class InitialSync {
   readonly #options: InitialSyncOptions;
@@ -71,26 +82,28 @@ export class InitialSync {
   /** One room, for present and former members, and for every user when it is world-readable. @throws MatrixError M_FORBIDDEN */
   async room(reader: Reader, roomId: string, limit: number | undefined): Promise<RoomSnapshot> {
     const { room } = await this.#options.access.reading(roomId, reader.userId);
-    this.#remaining(this.#options.maxBytes, room);
-    return this.#snapshot(reader, room, limit, this.#options.stream.now());
+    this.#remaining(this.#options.maxBytes, bytesOfState(room));
+    const data = await this.#accountData(reader.userId);
+    return this.#snapshot(reader, room, limit, this.#options.stream.now(), data);
   }
 
-  /** All rooms of a user. @param archived those that they left as well */
-  async all(
-    reader: Reader,
-    limit: number | undefined,
-    archived: boolean,
-  ): Promise<{
-    readonly end: string;
-    readonly rooms: readonly RoomSnapshot[];
-    readonly presence: readonly string[];
-    readonly accountData: readonly string[];
-  }> {
+  /**
+   * All rooms of a user.
+   *
+   * @param archived those that they left as well
+   * @throws MatrixError M_TOO_LARGE; M_LIMIT_EXCEEDED when too many such answers are waited for
+   */
+  all(reader: Reader, limit: number | undefined, archived: boolean): Promise<AllRooms> {
+    return this.#options.largeSyncs.run(reader.userId, () => this.#all(reader, limit, archived));
+  }
+
+  async #all(reader: Reader, limit: number | undefined, archived: boolean): Promise<AllRooms> {
     const { database, ignoredUsers, interner, rooms, stream } = this.#options;
     const end = stream.now();
     const snapshots: RoomSnapshot[] = [];
     const companions = new Set([reader.userId]);
     const ignored = await ignoredUsers.of(reader.userId);
+    const data = await this.#accountData(reader.userId);
     const memberships = await roomsOfUser(database, await interner.userNid(reader.userId));
     let left = this.#options.maxBytes;
     for (let at = 0; at < memberships.length;) {
@@ -102,17 +115,21 @@ export class InitialSync {
         // Where all is in memory nothing else would have its turn before the last of them.
         await setImmediate();
         if (membership === 'join') {
-          left = this.#remaining(left, room);
+          left = this.#remaining(left, bytesOfState(room));
           // Clients of old are told of all members at once: of a room whose members are not known yet they hear when they ask again.
           if (room.partial !== undefined) continue;
           for (const member of room.members.values()) if (member.membership === 'join') companions.add(member.userId);
-          snapshots.push(await this.#snapshot(reader, room, limit, end));
+          const snapshot = await this.#snapshot(reader, room, limit, end, data);
+          left = this.#remaining(left, bytesBesideState(snapshot));
+          snapshots.push(snapshot);
         } else if (membership === 'invite') {
           const invite = await this.#invite(reader, room);
           if (invite !== undefined) snapshots.push(invite);
         } else if (archived && !forgotten && membership !== 'knock') {
-          const snapshot = await this.#archived(reader, room, limit, end);
-          if (snapshot !== undefined) snapshots.push(snapshot);
+          const snapshot = await this.#archived(reader, room, limit, end, data);
+          if (snapshot === undefined) continue;
+          left = this.#remaining(left, bytesBesideState(snapshot) + lengthOf(snapshot.contents?.state));
+          snapshots.push(snapshot);
         }
       }
       at += looked;
@@ -121,7 +138,7 @@ export class InitialSync {
       end,
       rooms: snapshots,
       presence: this.#presence([...companions].filter((userId) => !ignored.has(userId))),
-      accountData: await this.#accountData(reader.userId, 0),
+      accountData: accountDataTexts(data, 0),
     };
   }
 
@@ -130,14 +147,10 @@ export class InitialSync {
    *
    * @throws MatrixError M_TOO_LARGE
    */
-  #remaining(bytes: number, room: Room): number {
-    const left = bytes - room.stateBytes() - BYTES_OF_MEMBER * room.members.size;
-    if (left < 0)
-      throw new MatrixError(
-        'M_TOO_LARGE',
-        'The state is too large for one answer: use /sync, which tells it in parts.',
-      );
-    return left;
+  #remaining(bytes: number, taken: number): number {
+    if (taken > bytes)
+      throw new MatrixError('M_TOO_LARGE', 'There is too much for one answer: use /sync, which tells it in parts.');
+    return bytes - taken;
   }
 
   /** A room that the user left; undefined when they never were in it, but declined an invite, or were banned. */
@@ -146,16 +159,23 @@ export class InitialSync {
     room: Room,
     limit: number | undefined,
     end: string,
+    data: AccountDataByRoom,
   ): Promise<RoomSnapshot | undefined> {
     try {
-      return await this.#snapshot(reader, room, limit, end);
+      return await this.#snapshot(reader, room, limit, end, data);
     } catch (error) {
       if (error instanceof MatrixError && error.errcode === 'M_FORBIDDEN') return undefined;
       throw error;
     }
   }
 
-  async #snapshot(reader: Reader, room: Room, limit: number | undefined, end: string): Promise<RoomSnapshot> {
+  async #snapshot(
+    reader: Reader,
+    room: Room,
+    limit: number | undefined,
+    end: string,
+    data: AccountDataByRoom,
+  ): Promise<RoomSnapshot> {
     const { history, roomState } = this.#options;
     const { roomId } = room;
     const most = Math.min(Math.max(limit ?? DEFAULT_LIMIT, 0), MAX_LIMIT);
@@ -175,7 +195,7 @@ export class InitialSync {
         start: page.end,
         end,
         state: await roomState.writeOf(roomId, reader.userId, state),
-        accountData: await this.#accountData(reader.userId, room.nid),
+        accountData: accountDataTexts(data, room.nid),
       },
       invite: undefined,
     };
@@ -189,11 +209,10 @@ export class InitialSync {
     return { roomId: room.roomId, membership: 'invite', visibility, contents: undefined, invite };
   }
 
-  async #accountData(userId: string, roomNid: number): Promise<string[]> {
+  /** Account data by room; 0 for what is of none. */
+  async #accountData(userId: string): Promise<AccountDataByRoom> {
     const data = await this.#options.accountData.load(userId);
-    return [...data.entries()]
-      .filter((entry) => entry.roomNid === roomNid)
-      .map((entry) => `{"type":${JSON.stringify(entry.type)},"content":${entry.json}}`);
+    return Map.groupBy(data.entries(), ({ roomNid }) => roomNid);
   }
 
   #presence(userIds: Iterable<string>): string[] {
@@ -205,3 +224,15 @@ export class InitialSync {
     return events;
   }
 }
+
+type AccountDataByRoom = ReadonlyMap<number, readonly AccountDataEntry[]>;
+
+const accountDataTexts = (data: AccountDataByRoom, roomNid: number): string[] =>
+  (data.get(roomNid) ?? []).map(({ json, type }) => `{"type":${JSON.stringify(type)},"content":${json}}`);
+
+const bytesOfState = (room: Room): number => room.stateBytes() + BYTES_OF_MEMBER * room.members.size;
+
+const lengthOf = (texts: readonly string[] = []): number => texts.reduce((sum, text) => sum + text.length, 0);
+
+const bytesBesideState = ({ contents }: RoomSnapshot): number =>
+  lengthOf(contents?.chunk) + lengthOf(contents?.accountData);
