@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { decodeSyncToken, encodeSyncToken, ORIGIN } from '#src/protocol/wire/position.ts';
-import { requestText } from '../load/http.ts';
+import { type Answer, requestText } from '../load/http.ts';
 import type { Person } from '../load/people.ts';
 import { type Asked, attack, type Attack, head, part, post, PROXY, STRANGERS, USERS, V3 } from './battlefield.ts';
 import { guess } from './logins.ts';
@@ -181,7 +181,9 @@ export const costs: readonly Attack[] = [
     'strangers and users look for rooms by guessing their ids',
     { expects: ['users 403', 'strangers 404'], most: TOLD_APART },
     async ({ crowd, victim }) => {
-      const secret = part(await crowd.createRoom(victim, { preset: 'private_chat' }));
+      const secret = await crowd.createRoom(victim, { preset: 'private_chat' });
+      // Of the same form.
+      const unknown = `!${randomBytes(32).toString('base64url')}`;
       const asked = (id: string): readonly Asked[] => [
         ['POST', `${V3}/join/${id}`, {}, 'join'],
         ['POST', `${V3}/knock/${id}`, {}, 'knock'],
@@ -198,16 +200,15 @@ export const costs: readonly Attack[] = [
           ['PUT', own(id), {}, 'account data'],
           ['GET', list(id), undefined, 'list'],
         ];
-        const unknown = part('!nowhere:localhost');
-        const ofUnknown = questions(unknown);
-        for (const [index, [method, path, body, kind]] of questions(secret).entries()) {
+        const ofUnknown = questions(part(unknown));
+        // It may say again which room was asked about.
+        const told = (answer: Answer | undefined, id: string): string =>
+          `${answer?.status} ${answer?.body.toString().replaceAll(id, '')}`;
+        for (const [index, [method, path, body, kind]] of questions(part(secret)).entries()) {
           const by = kind === 'list' ? undefined : token;
-          const [told, elsewhere] = [
-            await field.ask(0, requestText(method, path, by, body), 'looked'),
-            await field.ask(0, requestText(method, ofUnknown[index]![1], by, body), 'looked'),
-          ];
-          if (told?.status !== elsewhere?.status || told?.body.toString() !== elsewhere?.body.toString())
-            field.note(`told apart by ${kind}`);
+          const there = await field.ask(0, requestText(method, path, by, body), 'looked');
+          const nowhere = await field.ask(0, requestText(method, ofUnknown[index]![1], by, body), 'looked');
+          if (told(there, secret) !== told(nowhere, unknown)) field.note(`told apart by ${kind}`);
         }
         await Promise.all([
           field.everyone((_, round) => {

@@ -132,12 +132,14 @@ export const kept: readonly Attack[] = [
       const body = { algorithm: 'm.megolm_backup.v1.curve25519-aes-sha2', auth_data: { public_key: 'x' } };
       const path = (version: string): string => `${V3}/room_keys/keys?version=${version}`;
       const versions = new Map<Person, string>();
-      for (const user of users) {
-        const made = await crowd.json<{ version: string }>('POST', `${V3}/room_keys/version`, user.token, body);
-        versions.set(user, made.version);
-        for (let round = 0; round < 40; round += 1)
-          await crowd.json('PUT', path(made.version), user.token, { rooms: backup(round, 1_000) });
-      }
+      await Promise.all(
+        users.map(async (user) => {
+          const made = await crowd.json<{ version: string }>('POST', `${V3}/room_keys/version`, user.token, body);
+          versions.set(user, made.version);
+          for (let round = 0; round < 40; round += 1)
+            await crowd.json('PUT', path(made.version), user.token, { rooms: backup(round, 1_000) });
+        }),
+      );
       return (field) => field.everyone((user) => ['GET', path(versions.get(user)!)], 20);
     },
   ),
