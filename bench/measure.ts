@@ -20,15 +20,19 @@ export interface Cost {
   readonly othersShare: number | undefined;
 }
 
-interface Reading {
-  readonly at: number;
-  readonly statements: number;
-  readonly wal: number;
+/** Milliseconds of processor time that were taken so far. */
+interface Times {
   readonly server: number | undefined;
   readonly postgres: number | undefined;
   readonly client: number;
-  readonly loopP99Ms: number | undefined;
   readonly machine: ReturnType<typeof machineMs>;
+}
+
+interface Reading extends Times {
+  readonly at: number;
+  readonly statements: number;
+  readonly wal: number;
+  readonly loopP99Ms: number | undefined;
 }
 
 /** Reads the counters before and after a phase. */
@@ -53,12 +57,29 @@ export class Meter {
     return profileDuring(port, `${folder}/${label}.cpuprofile`, () => this.#measured(phase));
   }
 
-  /** Runs a phase, with a profile of it where profiles are made. */
-  profiled<R>(label: string, phase: () => Promise<R>): Promise<R> {
+  /** Runs a phase, with a profile of it where profiles are made. Of what it cost it tells only what the others on the machine took. */
+  async profiled<R>(
+    label: string,
+    phase: () => Promise<R>,
+  ): Promise<{ readonly result: R; readonly othersShare: number | undefined }> {
     const port = this.#server.inspectPort;
     const folder = this.#profileFolder;
-    if (port === undefined || folder === undefined) return phase();
-    return profileDuring(port, `${folder}/${label}.cpuprofile`, phase);
+    const before = this.#times();
+    const result =
+      port === undefined || folder === undefined
+        ? await phase()
+        : await profileDuring(port, `${folder}/${label}.cpuprofile`, phase);
+    return { result, othersShare: othersShare(before, this.#times()) };
+  }
+
+  #times(): Times {
+    const own = process.cpuUsage();
+    return {
+      server: processMs(this.#server.pid),
+      postgres: familyMs(this.#server.postgresPid),
+      client: (own.user + own.system) / 1000,
+      machine: machineMs(),
+    };
   }
 
   async #measured<R extends { readonly operations: number }>(
@@ -92,23 +113,19 @@ export class Meter {
     // Each reading of this gauge begins a new interval, so that the one after the phase speaks of the phase.
     const metrics = await server.metrics();
     const loop = metrics.get('tsudoi_event_loop_delay_p99_seconds');
-    const own = process.cpuUsage();
     return {
+      ...this.#times(),
       at: performance.now(),
       statements: metrics.get('tsudoi_sql_statements_total') ?? 0,
       wal: Number(row?.wal ?? 0),
-      server: processMs(server.pid),
-      postgres: familyMs(server.postgresPid),
-      client: (own.user + own.system) / 1000,
-      machine: machineMs(),
       loopP99Ms: loop === undefined ? undefined : loop * 1000,
     };
   }
 }
 
-function othersShare(before: Reading, after: Reading): number | undefined {
+function othersShare(before: Times, after: Times): number | undefined {
   if (before.machine === undefined || after.machine === undefined) return undefined;
-  const ours = (reading: Reading): number => (reading.server ?? 0) + (reading.postgres ?? 0) + reading.client;
+  const ours = (reading: Times): number => (reading.server ?? 0) + (reading.postgres ?? 0) + reading.client;
   const busy = after.machine.busy - before.machine.busy;
   const whole = after.machine.whole - before.machine.whole;
   return whole === 0 ? undefined : Math.max(0, busy - (ours(after) - ours(before))) / whole;

@@ -219,7 +219,7 @@ export const attacks: Workload = {
           const path = `/_matrix/client/v3/presence/${encodeURIComponent(owner.userId)}/status`;
           await crowd.json('PUT', path, owner.token, { presence: 'online', status_msg: STATUS });
         }
-        const suffering = await meter.profiled(id, () => suffer({ milliseconds, logsIn }));
+        const { result: suffering, othersShare } = await meter.profiled(id, () => suffer({ milliseconds, logsIn }));
         const spent = (server.processMs - cpu) / milliseconds;
         field.end();
         await Promise.race([running, sleep(3_000)]);
@@ -229,7 +229,9 @@ export const attacks: Workload = {
         const held = server.held(offset);
         offset = held.offset;
         const turns = held.turns.length === 0 ? '' : `; held by ${held.turns.join(', ')}`;
-        tell(id, suffering, `${after}; server busy ${(100 * spent).toFixed(0)} %${turns}; answered ${found}`);
+        const others = `others ${(100 * (othersShare ?? Number.NaN)).toFixed(0)} %`;
+        const busy = `server busy ${(100 * spent).toFixed(0)} %, ${others}`;
+        tell(id, suffering, `${after}; ${busy}${turns}; answered ${found}`);
         if (logsIn !== undefined)
           for (const kind of ['known', 'new'] as const) {
             const took = suffering[`${kind}Logins`];
