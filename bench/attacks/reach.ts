@@ -101,15 +101,13 @@ export const reach: readonly Attack[] = [
   attack(
     'previews.inside',
     'users ask for previews of what lies inside the network, and of nothing',
-    { expects: ['403'] },
+    { expects: ['inside 404'], most: { 'inside 200': 0 } },
     () => (field) =>
       field.everyone(
-        (_, round) => [
-          'GET',
-          preview(
-            round % 2 === 0 ? `http://127.0.0.1:${1 + (round % 60_000)}/` : `http://nowhere${round}.invalid/${round}`,
-          ),
-        ],
+        (_, round) =>
+          round % 2 === 0
+            ? ['GET', preview(`http://127.0.0.1:${1 + (round % 60_000)}/`), undefined, 'inside']
+            : ['GET', preview(`http://nowhere${round}.invalid/${round}`), undefined, 'nothing'],
         4,
       ),
   ),
