@@ -2,7 +2,7 @@
 const ROWS = [
   ['protocol'],
   ['kernel'],
-  ['storage', 'blobs', 'cache', 'remote', 'jobs'],
+  ['storage', 'blobs', 'remote', 'jobs'],
   ['services'],
   ['http', 'ws', 'workers', 'cli'],
   ['app'],

@@ -1,5 +1,6 @@
-/** Characters of a page are told from these bytes: a declaration has to stand in the first 1024, and a page has words soon after. */
+/** Bytes of a page from which its encoding is detected where it declares none. */
 const LOOKED_AT = 65_536;
+/** Bytes within which a declaration counts. HTML requires it in the first 1024; pages in the wild have it later. */
 const DECLARED_WITHIN = 4_096;
 
 const BYTE_ORDER_MARKS: readonly (readonly [readonly number[], string])[] = [
