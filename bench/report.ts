@@ -26,6 +26,8 @@ export interface Run {
   readonly quick: boolean;
   readonly machine: Machine;
   readonly outcomes: readonly Outcome[];
+  /** Ids of the workloads that were left out. */
+  readonly leftOut: readonly string[];
   /** What the figures are compared with. */
   readonly before?: Before | undefined;
 }
@@ -89,8 +91,8 @@ function changeCells(figure: Figure, value: number | undefined, before: number |
   const was = withUnit(before, figure.unit);
   if (value === undefined || before === 0 || !Number.isFinite(value)) return [was, ''];
   const percent = (value / before - 1) * 100;
-  const worse = figure.goal?.better === 'higher' ? -percent : percent;
-  const remark = figure.goal === undefined || worse <= SAME_PERCENT ? '' : ' worse';
+  const better = figure.goal?.better ?? (figure.unit.startsWith('/') || figure.unit === 'MiB/s' ? 'higher' : 'lower');
+  const remark = (better === 'higher' ? -percent : percent) <= SAME_PERCENT ? '' : ' worse';
   return [was, `${percent >= 0 ? '+' : ''}${percent.toFixed(0)} %${remark}`];
 }
 
@@ -190,6 +192,7 @@ export function markdown(run: Run): string {
       '',
       `"before" is ${run.before.title}; a change is called worse where it is by more than ${SAME_PERCENT} %.`,
     );
+  if (run.leftOut.length > 0) lines.push('', `Left out: ${run.leftOut.join(', ')}.`);
   for (const outcome of run.outcomes) {
     const { before } = run;
     const isCompared = before !== undefined && outcome.workload.figures.some(({ id }) => before.values.has(id));

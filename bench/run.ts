@@ -74,7 +74,8 @@ for (const [index, workload] of chosen.entries()) {
   process.stdout.write(`\n${workload.title} (${outcome.seconds.toFixed(0)} s)\n${textTable(outcome)}\n`);
 }
 machine ??= await describeMachine('not started', openFiles);
-const report = await writeReport(folder, { startedAt, quick: options.quick, machine, outcomes, before });
+const leftOut = workloads.filter((workload) => !chosen.includes(workload)).map(({ id }) => id);
+const report = await writeReport(folder, { startedAt, quick: options.quick, machine, outcomes, leftOut, before });
 process.stdout.write(`\n${summary(outcomes)}\n${report}\n`);
 const { below, failed } = shortcomings(outcomes);
 process.exit(below + failed === 0 ? 0 : 1);

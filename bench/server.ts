@@ -155,6 +155,11 @@ export class BenchServer {
     return { turns: turns.map(([, operation, ms, own]) => `${operation} ${ms} (${own}) ms`), offset: log.length };
   }
 
+  /** Whether it has returned the disk space of a table since it was last started. */
+  hasReclaimed(table: string): boolean {
+    return new RegExp(`"table":"${table}","bytes":\\d+`).test(readFileSync(join(this.dataDir, 'server.log'), 'utf8'));
+  }
+
   /** The last lines of its log that are more than information. */
   complaints(): string[] {
     return this.lastWords()
