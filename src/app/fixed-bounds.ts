@@ -64,7 +64,7 @@ export const FIXED_OF_OTHERS: readonly (readonly [what: string, most: string, an
     'it counts as none',
   ],
   [
-    'bytes of answers of other servers that are in memory, and of these for one user or server',
+    'bytes of answers of other servers that are in memory (but states of rooms, which are few at once), and of these for one user or server',
     '64 MiB, 32 MiB and half of what the others leave; answers up to 16 KiB are not counted; `tsudoi_federation_answer_bytes`, `tsudoi_federation_answers_waiting`',
     'they are read when there is room, or their time is over',
   ],

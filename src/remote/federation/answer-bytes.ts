@@ -105,10 +105,10 @@ export class HeldAnswers {
    * Takes more bytes, as soon as there is room for them.
    *
    * @param signal ends the waiting
-   * @returns false when there is none: it would be more than they may be together, or it was given up
+   * @returns false when there is none: it would be more than they, or those of a party, may be together, or it was given up
    */
   async take(bytes: number, signal: AbortSignal): Promise<boolean> {
-    if (this.#bytes + bytes > this.most) return false;
+    if (this.#bytes + bytes > Math.min(this.most, MAX_ANSWER_BYTES_OF_PARTY)) return false;
     return this.takeNow(bytes) || this.#of.wait(this, bytes, signal);
   }
 

@@ -94,6 +94,7 @@ interface AnswerReading {
   /** Bytes that it may have. */
   readonly most: number;
   readonly held: HeldAnswers | undefined;
+  readonly isCounted?: false | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -185,7 +186,8 @@ export class FederationClient {
     if ('ok' in answer) return answer;
     const { destination } = request;
     const most = request.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES;
-    const read = await this.#readObject(answer, { destination, most, held: request.held, signal: deadline.signal });
+    const { held, isCounted } = request;
+    const read = await this.#readObject(answer, { destination, most, held, isCounted, signal: deadline.signal });
     if ('ok' in read) return read;
     const { body } = read;
     if (body === undefined)
@@ -337,7 +339,7 @@ export class FederationClient {
   /** The JSON object that an answer is; undefined where it is none. */
   async #readObject(
     { body }: Opened,
-    { destination, held, most, signal }: AnswerReading,
+    { destination, held, isCounted, most, signal }: AnswerReading,
   ): Promise<{ readonly body: JsonObject | undefined } | FederationFailure> {
     const { NoRoomError, readUpTo, TooManyPiecesError } = await import('../read-up-to.ts');
     const room = held ?? this.#answers.open(most, destination);
@@ -352,7 +354,7 @@ export class FederationClient {
     };
     let isHeld = false;
     try {
-      const { bytes, isCut } = await readUpTo(body as never, most, weigh);
+      const { bytes, isCut } = await readUpTo(body as never, most, isCounted === false ? undefined : weigh);
       if (isCut)
         return federationFailure('too_large', destination, `${destination} answered with more than ${most} bytes.`);
       const parsed = await parsedObject(bytes, most, async (values) => {

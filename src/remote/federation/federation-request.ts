@@ -15,6 +15,8 @@ export interface FederationWish {
   readonly isUrgent?: boolean | undefined;
   /** What counts the bytes of the answer for as long as its owner holds them; when left out, they are counted until the answer is parsed. */
   readonly held?: HeldAnswers | undefined;
+  /** False where few such answers are asked for at once, which may be larger than what may be counted. */
+  readonly isCounted?: false | undefined;
   /** Whether the request is signed. It is unless said otherwise. */
   readonly isSigned?: boolean | undefined;
 }

@@ -138,6 +138,7 @@ export class HistoryApi {
       path: `/_matrix/federation/v1/state/${encodeURIComponent(roomId)}`,
       query: { event_id: eventId },
       maxBodyBytes: MAX_BYTES.state,
+      isCounted: false,
       timeouts: STATE_MS,
     });
     return valueOf(result, ({ pdus, auth_chain: chain }) => {

@@ -64,5 +64,7 @@ describe('the memory for answers of other servers', () => {
     const held = heldBy(answers, '@u:a.test', 4 * MiB);
     expect(await held.take(3 * MiB, never)).to.equal(true);
     expect(await held.take(2 * MiB, never)).to.equal(false);
+    const whole = heldBy(answers, '@v:a.test');
+    expect(await whole.take(MAX_ANSWER_BYTES_OF_PARTY + 1, never)).to.equal(false);
   });
 });
