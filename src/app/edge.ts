@@ -231,9 +231,20 @@ function mountWebSockets(below: Below, { explain }: Health): WebSocketApi {
 
 /** WebSockets over which application services are sent their transactions. */
 function mountAppserviceSockets(below: Below): void {
-  const { appservices, appserviceSockets: sockets, clock, config, http, logger, metrics, timers } = below;
+  const {
+    appservices,
+    appserviceSockets: sockets,
+    bytesInFlight,
+    clock,
+    config,
+    http,
+    logger,
+    metrics,
+    timers,
+  } = below;
   const { drainSignal } = http;
   const { heartbeatMs } = config.websocket;
+  const addresses = new ClientAddress(config.http.trustedProxies);
   const api = new AppserviceWebSockets({
     appservices,
     sockets,
@@ -241,6 +252,8 @@ function mountAppserviceSockets(below: Below): void {
     timers,
     logger,
     metrics,
+    bytesInFlight,
+    clientAddress: (remoteAddress, forwardedFor) => addresses.of(remoteAddress, forwardedFor),
     drainSignal,
     heartbeatMs,
   });

@@ -24,6 +24,12 @@ export const DEFAULT_BYTES_IN_FLIGHT: BytesInFlightLimits = {
   connection: 64 * 1024 * 1024,
 };
 
+/** Bytes of memory that a value of JSON takes when it is parsed, about: a place in its array or object, and what it consists of. */
+const PER_VALUE = 48;
+
+/** What JSON weighs as long as it is worked on: its text, and the values that became of it. @param values 0 where they are so few that they were not counted */
+export const bytesOfJson = (bytes: number, values: number): number => bytes + PER_VALUE * values;
+
 /** The bytes of one request, or of one WebSocket. */
 export class BytesHeld {
   /** The user that they count for, once known. What was taken before counts for the address alone. */

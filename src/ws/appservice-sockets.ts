@@ -1,11 +1,13 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type RawData, WebSocket, WebSocketServer } from 'ws';
+import type { BytesHeld, BytesInFlight } from '#src/kernel/bytes-in-flight.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { measureJson } from '#src/protocol/json/json-measure.ts';
 import type { ApplicationService } from '#src/services/accounts/appservices/application-service.ts';
 import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
 import type { AppserviceSocket, OpenSockets } from '#src/services/appservices/sockets/open-sockets.ts';
@@ -17,8 +19,16 @@ export const APPSERVICE_SYNC_PATH = '/_matrix/client/unstable/fi.mau.as_sync';
 
 /** Bytes of a frame of a service: it answers, and asks little. */
 const MAX_FRAME_BYTES = 1_048_576;
-/** Frames of a service between two heartbeats. */
+/** Frames of a service between two heartbeats, and their bytes. */
 const MAX_FRAMES = 1_000;
+const MAX_BYTES = 16 * 1_048_576;
+/** Values in the JSON of a frame. */
+const MAX_JSON_VALUES = 10_000;
+/** Fragments of a frame, and pieces of any that wait to be whole. */
+const MAX_FRAGMENTS = 128;
+const MAX_BUFFERED_CHUNKS = 1_024;
+/** Bytes in either direction that are not counted: as many sockets as there may be do no harm by them. */
+const UNCOUNTED_BYTES = 2 * 1024;
 const CLOSE_TIMEOUT_MS = 2_000;
 /** Services do what a transaction asks for before they answer. */
 const ANSWER_MS = 90_000;
@@ -40,6 +50,9 @@ export interface AppserviceSocketDependencies {
   readonly timers: Timers;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  readonly bytesInFlight: BytesInFlight;
+  /** The address of a client behind trusted proxies. */
+  readonly clientAddress: (remoteAddress: string | undefined, forwardedFor: string | string[] | undefined) => string;
   /** Aborted when the server begins to drain. */
   readonly drainSignal: AbortSignal;
   /** Milliseconds between two pings; a peer that leaves one unanswered until the next is gone. */
@@ -64,6 +77,8 @@ export class AppserviceWebSockets {
       clientTracking: false,
       perMessageDeflate: false,
       maxPayload: MAX_FRAME_BYTES,
+      maxFragments: MAX_FRAGMENTS,
+      maxBufferedChunks: MAX_BUFFERED_CHUNKS,
       closeTimeout: CLOSE_TIMEOUT_MS,
     };
     this.#server = new WebSocketServer(options);
@@ -94,15 +109,20 @@ export class AppserviceWebSockets {
     }
     const version = Number(request.headers['x-mautrix-websocket-version'] ?? 0);
     this.#server.handleUpgrade(request, socket, head, (accepted) => {
-      const { clock, logger, sockets, timers } = this.#deps;
+      const { bytesInFlight, clientAddress, clock, logger, sockets, timers } = this.#deps;
+      const ip = clientAddress(request.socket.remoteAddress, request.headers['x-forwarded-for']);
       const connection = new Connection(accepted, {
         service,
+        held: bytesInFlight.open(ip, socket),
         answers: version >= ANSWERING_VERSION,
         clock,
         timers,
         logger,
       });
       this.#open.add(connection);
+      // Before the frames in them are looked at.
+      socket.prependListener('data', (chunk: Buffer) => connection.arrived(chunk.length));
+      socket.on('drain', () => connection.count());
       accepted.once('close', () => {
         this.#open.delete(connection);
         connection.closed();
@@ -127,6 +147,8 @@ export class AppserviceWebSockets {
 
 interface ConnectionParts {
   readonly service: ApplicationService;
+  /** What it holds of the memory for bytes in flight. */
+  readonly held: BytesHeld;
   /** Whether it answers transactions. */
   readonly answers: boolean;
   readonly clock: Clock;
@@ -142,7 +164,11 @@ class Connection implements AppserviceSocket {
   readonly #waiting = new Map<number, (sent: Sent) => void>();
   #count = 0;
   #frames = 0;
+  /** Bytes that came since the last heartbeat, and since the last whole frame. */
+  #bytes = 0;
+  #arriving = 0;
   #isAlive = true;
+  #isClosed = false;
 
   constructor(socket: WebSocket, parts: ConnectionParts) {
     this.#socket = socket;
@@ -163,8 +189,27 @@ class Connection implements AppserviceSocket {
     this.#send(JSON.stringify({ command: 'connect', status: 'connected', data: {} }));
   }
 
+  /** Bytes came, which are looked at next. A service that sends more than it can have to say is not heard any longer. */
+  arrived(bytes: number): void {
+    this.#bytes += bytes;
+    this.#arriving += bytes;
+    if (this.#bytes > MAX_BYTES) this.#socket.terminate();
+    else if (this.#arriving > UNCOUNTED_BYTES) this.count();
+  }
+
+  /** Counts what is in memory on its way in or out. Where there is no room for it, the socket goes. */
+  count(): void {
+    if (this.#isClosed) return;
+    const { bufferedAmount } = this.#socket;
+    const arriving = this.#arriving > UNCOUNTED_BYTES ? this.#arriving : 0;
+    const leaving = bufferedAmount > UNCOUNTED_BYTES ? bufferedAmount : 0;
+    if (!this.#parts.held.hold('frame', arriving + leaving)) this.#socket.terminate();
+  }
+
   beat(): void {
     this.#frames = 0;
+    this.#bytes = 0;
+    this.count();
     if (!this.#isAlive) {
       this.#socket.terminate();
       return;
@@ -193,11 +238,13 @@ class Connection implements AppserviceSocket {
       this.#waiting.set(number, end);
       signal.addEventListener('abort', abort, { once: true });
       if (this.#socket.readyState !== WebSocket.OPEN) end(CLOSED);
-      else
+      else {
         this.#socket.send(frame, (error) => {
           if (error !== undefined && error !== null) end(CLOSED);
           else if (!answers) end({ kind: 'arrived' });
         });
+        this.count();
+      }
     });
   }
 
@@ -212,12 +259,16 @@ class Connection implements AppserviceSocket {
 
   /** It is closed: what was not answered did not arrive. */
   closed(): void {
+    this.#isClosed = true;
+    this.#parts.held.release();
     for (const end of this.#waiting.values()) end(CLOSED);
   }
 
   #receive(data: RawData, isBinary: boolean): void {
     this.#isAlive = true;
     this.#frames += 1;
+    this.#arriving = 0;
+    if (this.#parts.held.bytes > 0) this.count();
     if (this.#frames > MAX_FRAMES) {
       this.#socket.close(1008);
       return;
@@ -251,15 +302,19 @@ class Connection implements AppserviceSocket {
   }
 
   #send(text: string): void {
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(text);
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    this.#socket.send(text);
+    if (this.#socket.bufferedAmount > UNCOUNTED_BYTES) this.count();
   }
 }
 
 const CLOSED: Sent = { kind: 'failed', reason: 'the WebSocket was closed' };
 
 const parsed = (data: RawData): { readonly command?: unknown; readonly id?: unknown } | undefined => {
+  const bytes = data as Buffer;
+  if (measureJson(bytes, MAX_JSON_VALUES).values > MAX_JSON_VALUES) return undefined;
   try {
-    const value: unknown = JSON.parse((data as Buffer).toString());
+    const value: unknown = JSON.parse(bytes.toString());
     return typeof value === 'object' && value !== null ? value : undefined;
   } catch {
     return undefined;

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
-import type { BytesHeld, BytesInFlight } from '#src/kernel/bytes-in-flight.ts';
+import { type BytesHeld, type BytesInFlight, bytesOfJson } from '#src/kernel/bytes-in-flight.ts';
 import { networkOf } from '#src/kernel/network.ts';
 import { currentWork, doing, Work } from '#src/kernel/work.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -61,11 +61,13 @@ export class Connection implements StreamSink, Beating {
   #requester: Requester | undefined;
   #token = '';
   #stream: SyncStream | undefined;
-  /** Frames that came before authentication had ended, and their bytes. */
-  #early: string[] | undefined;
-  #earlyBytes = 0;
+  /** Frames that came before authentication had ended. */
+  #early: EarlyFrame[] | undefined;
   /** Frames that wait for their turn to be looked at, while nothing more is read. */
   #reading: Buffer[] | undefined;
+  /** What both of them weigh, and what requests that run keep. */
+  #waitingBytes = 0;
+  #runningBytes = 0;
   /** What it holds of the memory for bytes in flight. */
   readonly #held: BytesHeld;
   /** Bytes that came since the last whole frame, or since we closed. */
@@ -78,6 +80,7 @@ export class Connection implements StreamSink, Beating {
   #isClosing = false;
   #isDraining = false;
   #isPaused = false;
+  #isGone = false;
 
   /** @param transport what `socket` writes to */
   constructor(hub: ConnectionHub, socket: WebSocket, transport: Duplex, peer: Peer) {
@@ -140,8 +143,10 @@ export class Connection implements StreamSink, Beating {
     const isStranger = this.#requester === undefined && this.#early === undefined;
     if (isBinary) this.close('binary');
     else if (isStranger && data.length > this.#hub.limits.maxStrangerFrameBytes) this.close('tooLarge');
-    else if (this.#reading !== undefined) this.#reading.push(data);
-    else if (data.length > MEASURED_FROM) this.#readInTurn(data);
+    else if (this.#reading !== undefined) {
+      this.#reading.push(data);
+      this.#waits(data.length);
+    } else if (data.length > MEASURED_FROM) this.#readInTurn(data);
     else this.#read(data);
   }
 
@@ -155,9 +160,12 @@ export class Connection implements StreamSink, Beating {
     }
     this.#reading = [data];
     this.#socket.pause();
+    this.#waits(data.length);
     const read = (): void => {
       const frames = this.#reading ?? [];
       this.#reading = undefined;
+      this.#waitingBytes -= frames.reduce((sum, { length }) => sum + length, 0);
+      this.#count();
       for (const frame of frames) if (!this.#isClosing) this.#read(frame);
       this.#resume();
     };
@@ -170,19 +178,21 @@ export class Connection implements StreamSink, Beating {
   }
 
   #read(data: Buffer): void {
-    if (data.length > MEASURED_FROM && this.#isTooMuchToRead(data)) this.close('tooLarge');
-    else if (this.#early === undefined) this.#frame(data.toString());
-    else if (this.#early.length < this.#hub.limits.maxInFlight) {
-      this.#early.push(data.toString());
-      this.#earlyBytes += data.length;
-      this.#count();
+    const { maxInFlight, maxJsonValues } = this.#hub.limits;
+    const values = data.length > MEASURED_FROM ? measureJson(data, maxJsonValues).values : 0;
+    const bytes = bytesOfJson(data.length, values);
+    if (values > maxJsonValues) this.close('tooLarge');
+    else if (this.#early === undefined) this.#frame(data.toString(), bytes);
+    else if (this.#early.length < maxInFlight) {
+      this.#early.push({ text: data.toString(), bytes });
+      this.#waits(bytes);
     } else this.close('protocolError');
   }
 
-  #isTooMuchToRead(data: Buffer): boolean {
-    const { maxJsonValues } = this.#hub.limits;
-    const { values } = measureJson(data, maxJsonValues);
-    return values > maxJsonValues;
+  /** Counts a frame that waits. */
+  #waits(bytes: number): void {
+    this.#waitingBytes += bytes;
+    this.#count();
   }
 
   /** A ping or a pong came: the peer is there. */
@@ -256,21 +266,30 @@ export class Connection implements StreamSink, Beating {
 
   /** Gives back what it held, when nothing of it is left. */
   release(): void {
-    this.#held.release();
+    this.#isGone = true;
+    // Requests that run keep what they were asked.
+    this.#held.hold('frame', this.#runningBytes);
   }
 
   /** Counts what is in memory on its way in or out. Where there is no room for it, the socket goes. */
   #count(): void {
+    if (this.#isGone) {
+      this.#held.hold('frame', Math.min(this.#held.bytes, this.#runningBytes));
+      return;
+    }
     const { bufferedAmount } = this.#socket;
     const arriving = this.#arriving > UNCOUNTED_BYTES ? this.#arriving : 0;
     const leaving = bufferedAmount > UNCOUNTED_BYTES ? bufferedAmount : 0;
-    if (!this.#held.hold('frame', arriving + this.#earlyBytes + leaving)) this.#drop('noRoom');
+    const inside = this.#waitingBytes + this.#runningBytes;
+    const kept = inside > UNCOUNTED_BYTES ? inside : 0;
+    if (!this.#held.hold('frame', arriving + kept + leaving)) this.#drop('noRoom');
   }
 
   /** It is closed, by either side. */
   closed(): void {
     this.#isClosing = true;
     this.#early = undefined;
+    this.#waitingBytes = 0;
     this.#stream?.close();
   }
 
@@ -295,14 +314,15 @@ export class Connection implements StreamSink, Beating {
     this.close('internal');
   }
 
-  #frame(text: string): void {
+  /** @param bytes what it weighs as long as it is worked on */
+  #frame(text: string, bytes: number): void {
     const frame = parseFrame(text);
     if (frame === undefined) this.close('protocolError');
     else if (frame.method === 'auth')
       void (this.#requester === undefined ? this.#authenticate(frame) : this.#renew(frame, this.#requester));
     else if (this.#requester === undefined || frame.id === undefined) this.close('badAuth');
     // It answers whatever happens; a client that gets no answer repeats its request.
-    else void this.#serve(frame, frame.id, this.#requester);
+    else void this.#serve(frame, frame.id, this.#requester, bytes);
   }
 
   async #authenticate(frame: RequestFrame): Promise<void> {
@@ -325,8 +345,8 @@ export class Connection implements StreamSink, Beating {
     }
     const early = this.#early ?? [];
     this.#early = undefined;
-    this.#earlyBytes = 0;
-    for (const text of early) if (!this.#isClosing) this.#frame(text);
+    this.#waitingBytes -= early.reduce((sum, { bytes }) => sum + bytes, 0);
+    for (const { text, bytes } of early) if (!this.#isClosing) this.#frame(text, bytes);
   }
 
   /** The client continues with a fresh token of the same device. */
@@ -359,8 +379,14 @@ export class Connection implements StreamSink, Beating {
     this.#send(resultFrame(id, { user_id: userId, ...device, heartbeat_ms: this.#hub.limits.heartbeatMs }));
   }
 
-  async #serve(frame: RequestFrame, id: RequestId, requester: Requester): Promise<void> {
+  async #serve(frame: RequestFrame, id: RequestId, requester: Requester, bytes: number): Promise<void> {
     const { admission, deps, metrics, methods } = this.#hub;
+    this.#runningBytes += bytes;
+    if (this.#runningBytes > UNCOUNTED_BYTES) this.#count();
+    if (this.#isClosing) {
+      this.#ended(bytes);
+      return;
+    }
     const started = deps.clock.monotonic();
     const method = typeof frame.method === 'string' ? methods.get(frame.method) : undefined;
     const name = method?.name ?? 'unknown';
@@ -374,6 +400,7 @@ export class Connection implements StreamSink, Beating {
     this.#inFlight += 1;
     const errcode = await doing(work, () => this.#answer(frame, id, requester, method, work));
     this.#inFlight -= 1;
+    this.#ended(bytes);
     if (requester.rateLimited) admission.charge(requester.userId, work, true);
     const ms = deps.clock.monotonic() - started;
     metrics.served(name, errcode, ms);
@@ -385,6 +412,12 @@ export class Connection implements StreamSink, Beating {
       ip: this.#peer.ip,
     });
     if (this.#isDraining && this.#inFlight === 0) this.close('drain');
+  }
+
+  /** A request is worked on no longer. */
+  #ended(bytes: number): void {
+    this.#runningBytes -= bytes;
+    if (this.#held.bytes > 0) this.#count();
   }
 
   /** @returns the errcode; empty when it went well */
@@ -452,6 +485,13 @@ export class Connection implements StreamSink, Beating {
     this.#hub.metrics.refused(told);
     return told;
   }
+}
+
+/** A frame that waits for authentication. */
+interface EarlyFrame {
+  readonly text: string;
+  /** What it weighs. */
+  readonly bytes: number;
 }
 
 const TEXT = { binary: false } as const;

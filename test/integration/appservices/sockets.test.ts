@@ -195,6 +195,23 @@ describe('application services: transactions over a WebSocket', () => {
     assert.equal(refused.command, 'error');
   });
 
+  it('what it sends counts as bytes in flight until it is a whole frame, and is bounded in values and in bytes', async () => {
+    const used = (): number => server.services.bytesInFlight.used;
+    const before = used();
+    const service = await connect();
+    service.socket.send(JSON.stringify({ command: 'x'.repeat(500_000) }), { fin: false });
+    await until('it is counted', () => used() - before >= 500_000);
+    service.socket.send('', { fin: true });
+    await until('it is looked at, and not kept', () => used() === before);
+    const values = await connect();
+    values.socket.send(JSON.stringify({ command: 'ping', data: Array.from({ length: 20_000 }, () => []) }));
+    await until('it is sent away', () => values.closed?.code === 1007);
+    const much = await connect();
+    for (let count = 0; count < 17; count += 1) much.socket.send(JSON.stringify({ command: 'x'.repeat(1_000_000) }));
+    await until('it is cut', () => much.closed !== undefined);
+    await until('nothing is kept', () => used() === before);
+  });
+
   it('nobody else opens one', async () => {
     for (const token of ['nonsense', (await server.session('alice')).token]) {
       const socket = new WebSocket(`${server.url.replace('http', 'ws')}/_matrix/client/unstable/fi.mau.as_sync`, {
