@@ -347,7 +347,12 @@ const configSchema = section({
     finalised_lifetime_ms: countOrNone,
     require_token: flag,
   }),
-  e2ee: section({ max_one_time_keys: count, max_inbox_messages: count, max_backup_bytes: count }),
+  e2ee: section({
+    max_one_time_keys: count,
+    max_inbox_messages: count,
+    max_inbox_bytes: count,
+    max_backup_bytes: count,
+  }),
   push: section({
     legacy_mentions: flag,
     encrypted_events: flag,

@@ -9,6 +9,7 @@ import { DeviceListChanges } from '#src/services/e2ee/device-lists/device-list-c
 import { RemoteDeviceLists } from '#src/services/e2ee/device-lists/remote-device-lists.ts';
 import { KeyBackupService } from '#src/services/e2ee/key-backup/key-backup-service.ts';
 import { DeviceInboxes } from '#src/services/e2ee/to-device/device-inboxes.ts';
+import { InboxBounds } from '#src/services/e2ee/to-device/inbox-bounds.ts';
 import { ToDeviceService } from '#src/services/e2ee/to-device/to-device-service.ts';
 import { userCaches } from '../config/cache-shares.ts';
 import type { Platform } from '../ground/platform.ts';
@@ -70,7 +71,16 @@ export function composeEncryption(
       signatureUpload: new SignatureUpload({ database, changes, isLocal, remote: remoteKeys }),
       keyBackup: new KeyBackupService({ database, maxBytes: config.e2ee.maxBackupBytes }),
       inboxes,
-      toDevice: new ToDeviceService({ database, clock, writer, inboxes, isLocal, remote: toDeviceOutbox, shadowBans }),
+      toDevice: new ToDeviceService({
+        database,
+        clock,
+        writer,
+        inboxes,
+        bounds: new InboxBounds(database, { messages: config.e2ee.maxInboxMessages, bytes: config.e2ee.maxInboxBytes }),
+        isLocal,
+        remote: toDeviceOutbox,
+        shadowBans,
+      }),
       dehydratedDevices: new DehydratedDevices({ database, clock, sessions, deviceKeys, inboxes }),
     },
     async start() {

@@ -55,7 +55,7 @@ export function composeRetention(below: Platform & Commit & RoomModel & EventStr
         batchSize: CLEAN_AT_ONCE,
         pauseMs,
         transactionDays,
-        inboxMessages: config.e2ee.maxInboxMessages,
+        inboxLimits: { messages: config.e2ee.maxInboxMessages, bytes: config.e2ee.maxInboxBytes },
         pushRetryMs: config.push.retryMs,
         auditDays: config.audit.retentionDays,
       }),

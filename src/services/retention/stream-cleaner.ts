@@ -6,7 +6,7 @@ import { deleteExpiredAdminLogins } from '#src/storage/accounts/admin-logins.ts'
 import { deleteExpiredValidations } from '#src/storage/accounts/threepid-validations.ts';
 import { forgetMailsSent } from '#src/storage/mail/mails-sent.ts';
 import type { Database } from '#src/storage/database.ts';
-import { trimToDevice } from '#src/storage/e2ee/to-device.ts';
+import { type InboxLimits, trimToDevice } from '#src/storage/e2ee/to-device.ts';
 import { forgetSurplusTransactions, forgetTransactions } from '#src/storage/federation/inbound.ts';
 import { trimDestinationMessages } from '#src/storage/federation/destination-to-device.ts';
 import { trimStateResets } from '#src/storage/federation/state-resets.ts';
@@ -40,8 +40,8 @@ export interface StreamCleanerOptions {
   readonly timers: Timers;
   /** Whole days for which transaction ids are remembered. */
   readonly transactionDays: number;
-  /** Messages that may wait for one device. */
-  readonly inboxMessages: number;
+  /** What may wait for one device. */
+  readonly inboxLimits: InboxLimits;
   /** For how many milliseconds pushes are kept that could not be sent. */
   readonly pushRetryMs: number;
   /** Days for which the audit log is kept; null for ever. */
@@ -79,7 +79,7 @@ export class StreamCleaner {
     readonly announcedMedia: number;
     readonly pushes: number;
   }> {
-    const { database, clock, batchSize, inboxMessages, pushRetryMs, transactionDays } = this.#options;
+    const { database, clock, batchSize, inboxLimits, pushRetryMs, transactionDays } = this.#options;
     const firstDay = Math.floor(clock.now() / DAY_MS) - transactionDays;
     const transactions = await this.#all(signal, () => deleteOldTxns(database, firstDay, batchSize));
     const stickyEvents = await this.#all(signal, () => deleteExpiredSticky(database, clock.now(), batchSize));
@@ -90,7 +90,7 @@ export class StreamCleaner {
     const mailsSent = await this.#all(signal, () =>
       forgetMailsSent(database, clock.now() - MAIL_DAYS * DAY_MS, batchSize),
     );
-    const toDevice = await this.#all(signal, () => trimToDevice(database, inboxMessages, batchSize));
+    const toDevice = await this.#all(signal, () => trimToDevice(database, inboxLimits, batchSize));
     const before = clock.now() - OUTBOX_DAYS * DAY_MS;
     const toDeviceAway = await this.#all(signal, () =>
       trimDestinationMessages(database, { before, keep: OUTBOX_MESSAGES, limit: batchSize }),

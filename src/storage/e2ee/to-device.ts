@@ -36,18 +36,38 @@ const DEVICES_OF_USERS = sql(
   'to_device_devices',
   'select user_id as "userId", device_id as "deviceId" from devices where user_id = any($1::text[])',
 );
+// Of the newest one all is kept, however large it is.
+const surplusIn = (inboxes: string, limit = ''): string => `surplus as (
+     select ctid from (
+       select t.ctid, row_number() over w as messages, sum(octet_length(t.content)) over w as bytes
+       from ${inboxes} join to_device t using (user_id, device_id)
+       window w as (partition by t.user_id, t.device_id order by t.pos desc)
+     ) counted where messages > $1::int or (messages > 1 and bytes > $2::bigint) ${limit}
+   )`;
+const DELETED = `deleted as (
+     delete from to_device t using surplus s where t.ctid = s.ctid returning 1
+   ) select count(*)::int as count from deleted`;
 // Who never comes to fetch them must not fill the disk: the oldest go.
 const TRIM = sql(
   'to_device_trim',
   `with full_inboxes as (
-     select user_id, device_id, (array_agg(pos order by pos desc))[$1::int] as oldest
-     from to_device group by user_id, device_id having count(*) > $1::int
-   ), surplus as (
-     select t.ctid from full_inboxes f join to_device t using (user_id, device_id) where t.pos < f.oldest limit $2
-   ), deleted as (
-     delete from to_device t using surplus s where t.ctid = s.ctid returning 1
-   ) select count(*)::int as count from deleted`,
+     select user_id, device_id from to_device group by user_id, device_id
+     having count(*) > $1::int or sum(octet_length(content)) > $2::bigint
+   ), ${surplusIn('full_inboxes', 'limit $3')}, ${DELETED}`,
 );
+const TRIM_DEVICES = sql(
+  'to_device_trim_devices',
+  `with devices as (
+     select * from unnest($3::text[], $4::text[]) d(user_id, device_id)
+   ), ${surplusIn('devices')}, ${DELETED}`,
+);
+
+/** What may wait for one device. */
+export interface InboxLimits {
+  readonly messages: number;
+  /** Bytes of all of them. */
+  readonly bytes: number;
+}
 
 /** The oldest messages that wait for a device. */
 export const pendingToDevice = (
@@ -94,6 +114,20 @@ export const devicesOfUsers = (
   userIds: readonly string[],
 ): Promise<{ readonly userId: string; readonly deviceId: string }[]> => database.query(DEVICES_OF_USERS, [userIds]);
 
-/** Deletes messages beyond the newest `keep` of each device, `limit` at most. Returns how many. */
-export const trimToDevice = async (database: Database, keep: number, limit: number): Promise<number> =>
-  (await database.query<{ count: number }>(TRIM, [keep, limit]))[0]?.count ?? 0;
+/** Deletes the oldest messages of all devices for which more wait than may, `limit` at most. Returns how many. */
+export const trimToDevice = async (
+  database: Database,
+  { messages, bytes }: InboxLimits,
+  limit: number,
+): Promise<number> => (await database.query<{ count: number }>(TRIM, [messages, bytes, limit]))[0]?.count ?? 0;
+
+/** The same for these devices, all that are too many. Returns how many. */
+export const trimInboxes = async (
+  database: Database,
+  devices: readonly Pick<ToDeviceRow, 'userId' | 'deviceId'>[],
+  { messages, bytes }: InboxLimits,
+): Promise<number> => {
+  const [userIds, deviceIds] = [devices.map(({ userId }) => userId), devices.map(({ deviceId }) => deviceId)];
+  const [row] = await database.query<{ count: number }>(TRIM_DEVICES, [messages, bytes, userIds, deviceIds]);
+  return row?.count ?? 0;
+};

@@ -162,12 +162,12 @@ describe('key backups', function () {
     }
   });
 
-  it('take ten thousand keys at once', async () => {
-    const sessions = Object.fromEntries(Array.from({ length: 10_000 }, (_, n) => [`s${n}`, session(n, 0, true)]));
+  it('take a thousand keys at once', async () => {
+    const sessions = Object.fromEntries(Array.from({ length: 1_000 }, (_, n) => [`s${n}`, session(n, 0, true)]));
     const before = server.database.statements();
-    expect((await put({ rooms: { '!a:x': { sessions } } })).body.count).to.equal(10_000);
+    expect((await put({ rooms: { '!a:x': { sessions } } })).body.count).to.equal(1_000);
     expect(server.database.statements() - before, 'the same for one key and for many').to.be.at.most(20);
-    expect(Object.keys((await get('/!a:x')).body.sessions)).to.have.length(10_000);
+    expect(Object.keys((await get('/!a:x')).body.sessions)).to.have.length(1_000);
   });
 
   /** Sessions that take 930 kB. */

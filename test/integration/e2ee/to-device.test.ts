@@ -12,7 +12,7 @@ describe('messages to devices', function () {
   let txns = 0;
 
   before(async () => {
-    server = await EncryptionServer.start();
+    server = await EncryptionServer.start({ TSUDOI_E2EE__MAX_INBOX_BYTES: '2000000' });
   });
   after(() => server.stop());
   beforeEach(async () => {
@@ -175,6 +175,34 @@ describe('messages to devices', function () {
     const many = Object.fromEntries(Array.from({ length: 9_998 }, (_, index) => [`D${index}`, {}]));
     expect((await put('m.test', { [carol.userId]: { '*': {}, ...many } })).body.errcode).to.equal('M_TOO_LARGE');
   });
+  it('for all devices of a user come to 8 MiB at most', async () => {
+    const carol = await server.register();
+    for (let index = 0; index < 134; index += 1) await server.login(carol);
+    const all = (length: number): ReturnType<typeof send> =>
+      send({ [carol.userId]: { '*': { n: 'x'.repeat(length) } } });
+    expect((await all(65_000)).body.errcode).to.equal('M_TOO_LARGE');
+    expect((await all(60_000)).status).to.equal(200);
+  });
+
+  it('that nobody fetches are bounded in bytes: the oldest go, and what comes costs a statement now and then', async () => {
+    let n = 0;
+    const large = async (count: number): Promise<void> => {
+      for (const end = n + count; n < end; n += 1)
+        await send({ [bob.userId]: { [bob.deviceId]: { n, x: 'x'.repeat(50_000) } } });
+    };
+    await large(30);
+    expect(await server.statements(() => large(30))).to.be.at.most(30 * 2 + 4);
+    expect(await stored(bob)).to.be.within(30, 52);
+    const seen: unknown[] = [];
+    for (let since: string | undefined; ;) {
+      const response = await server.sync(bob, since);
+      since = response.next_batch;
+      if (bodies(response).length === 0) break;
+      seen.push(...bodies(response));
+    }
+    expect(seen).to.deep.equal(Array.from({ length: seen.length }, (_, index) => n - seen.length + index));
+  });
+
   it('that are none are refused', async () => {
     for (const messages of [7, [], { [bob.userId]: [] }, { [bob.userId]: { D: 'text' } }]) {
       const { status, body } = await server.ask(alice, 'PUT', `/sendToDevice/m.test/x${(txns += 1)}`, { messages });

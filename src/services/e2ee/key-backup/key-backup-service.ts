@@ -1,3 +1,4 @@
+import { LoopYield } from '#src/kernel/loop-yield.ts';
 import { currentWork, doing } from '#src/kernel/work.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
@@ -30,6 +31,8 @@ const MAX_AUTH_DATA_LENGTH = 65_536;
 const MAX_SESSION_LENGTH = 65_536;
 /** What a session takes beside its data. */
 const SESSION_OVERHEAD = 128;
+/** Characters of sessions that are looked at in one turn of the event loop. */
+const CHARACTERS_IN_A_TURN = 512 * 1024;
 /** Sessions that are read at once: so many, with so many bytes (beside what the last one has). */
 const PAGE = { sessions: 256, bytes: 128 * 1024 };
 /** Characters of a room's or session's name. */
@@ -138,7 +141,7 @@ export class KeyBackupService {
    * @throws MatrixError M_NOT_FOUND, M_WRONG_ROOM_KEYS_VERSION with `current_version`, M_BAD_JSON, M_TOO_LARGE
    */
   async store(userId: string, version: string, rooms: JsonObject): Promise<BackupState> {
-    const sessions = sessionsIn(rooms);
+    const sessions = await sessionsIn(rooms);
     return this.#options.database.write(async (tx) => {
       const backup = await lockKeyBackup(tx, userId);
       if (backup === undefined) throw noBackup();
@@ -229,12 +232,21 @@ const bad = (what: string): MatrixError => new MatrixError('M_BAD_JSON', what);
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 /** The sessions of a request, room by room. @throws MatrixError M_BAD_JSON, M_TOO_LARGE */
-const sessionsIn = (rooms: JsonObject): BackedUpSession[] =>
-  Object.entries(rooms).flatMap(([roomId, room]) => {
+const sessionsIn = async (rooms: JsonObject): Promise<BackedUpSession[]> => {
+  const loopYield = new LoopYield(CHARACTERS_IN_A_TURN);
+  const found: BackedUpSession[] = [];
+  for (const [roomId, room] of Object.entries(rooms)) {
     const sessions = isJsonObject(room) ? room['sessions'] : undefined;
     if (!isJsonObject(sessions)) throw bad('Each room must have sessions, an object.');
-    return Object.entries(sessions).map(([sessionId, session]) => sessionOf(roomId, sessionId, session));
-  });
+    for (const [sessionId, session] of Object.entries(sessions)) {
+      const one = sessionOf(roomId, sessionId, session);
+      found.push(one);
+      const waiting = loopYield.after(SESSION_OVERHEAD + one.sessionData.length);
+      if (waiting !== undefined) await waiting;
+    }
+  }
+  return found;
+};
 
 const sessionOf = (roomId: string, sessionId: string, session: unknown): BackedUpSession => {
   if (roomId.length > MAX_NAME_LENGTH || sessionId.length > MAX_NAME_LENGTH)

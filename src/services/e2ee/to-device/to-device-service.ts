@@ -13,6 +13,7 @@ import type { Database } from '#src/storage/database.ts';
 import { devicesOfUsers, type ToDeviceRow } from '#src/storage/e2ee/to-device.ts';
 import { violatesUnique } from '#src/storage/failures.ts';
 import type { DeviceInboxes } from './device-inboxes.ts';
+import type { InboxBounds } from './inbox-bounds.ts';
 
 const DAY_MS = 86_400_000;
 /** Messages of one request, for one device each. */
@@ -20,7 +21,7 @@ const MAX_MESSAGES = 10_000;
 /** Characters of one message's content. */
 const MAX_MESSAGE_LENGTH = 65_536;
 /** Characters of what all of one request come to, when those for all devices of users are written for each. */
-const MAX_REQUEST_LENGTH = 32 * 1024 * 1024;
+const MAX_REQUEST_LENGTH = 8 * 1024 * 1024;
 /** Characters of their type, as an event's. */
 const MAX_TYPE_LENGTH = 255;
 /** "meaning all known devices for the user" */
@@ -49,6 +50,7 @@ export interface ToDeviceServiceOptions {
   readonly clock: Clock;
   readonly writer: Writer;
   readonly inboxes: DeviceInboxes;
+  readonly bounds: InboxBounds;
   readonly isLocal: (userId: string) => boolean;
   readonly remote: RemoteDeviceMessages;
   /** Shadow-banned users: their messages reach only their own devices. */
@@ -135,7 +137,7 @@ export class ToDeviceService {
    * @param transaction written in the same commit, so that it is carried out once
    */
   async deliver(sender: string, type: string, given: DeviceMessages, transaction?: string): Promise<void> {
-    const { database, clock, writer, inboxes } = this.#options;
+    const { database, bounds, clock, writer, inboxes } = this.#options;
     const messages = deliverable(given);
     const toAll = Object.entries(messages).filter(([, devices]) => Object.hasOwn(devices, ALL_DEVICES));
     const known =
@@ -180,6 +182,7 @@ export class ToDeviceService {
       for (const { userId, deviceId } of written) inboxes.forget(userId, deviceId);
       this.arrived.emit(receivers);
     }
+    for (const { userId, deviceId } of await bounds.written(written)) inboxes.forget(userId, deviceId);
   }
 }
 

@@ -1,0 +1,43 @@
+import { RecentMap } from '#src/kernel/recent-map.ts';
+import type { Database } from '#src/storage/database.ts';
+import { type InboxLimits, type ToDeviceRow, trimInboxes } from '#src/storage/e2ee/to-device.ts';
+
+/** Devices for which it is known how much came of late. */
+const DEVICES = 20_000;
+/** So large a part of what may wait is written before it is looked how much waits. */
+const PART = 1 / 4;
+
+type Addressed = Pick<ToDeviceRow, 'userId' | 'deviceId' | 'content'>;
+type Device = Pick<ToDeviceRow, 'userId' | 'deviceId'>;
+
+/**
+ * Keeps inboxes from growing without end while nobody fetches what is in them: the oldest messages go. What came since an inbox was last looked
+ * at is counted in memory, so that a message usually costs no statement. Inboxes that this has forgotten (of a process that ended, of devices that
+ * were not among the last) are looked at by the periodic cleaning.
+ */
+export class InboxBounds {
+  readonly #database: Database;
+  readonly #limits: InboxLimits;
+  readonly #grown = new RecentMap<string, number>('inbox_growth', DEVICES);
+
+  constructor(database: Database, limits: InboxLimits) {
+    this.#database = database;
+    this.#limits = limits;
+  }
+
+  /** Counts messages that were committed, and deletes what is too much. @returns devices of which messages may have been deleted */
+  async written(messages: readonly Addressed[]): Promise<readonly Device[]> {
+    const { bytes, messages: most } = this.#limits;
+    const full = new Map<string, Device>();
+    for (const { userId, deviceId, content } of messages) {
+      const key = `${userId} ${deviceId}`;
+      const grown = (this.#grown.get(key) ?? 0) + content.length + bytes / most;
+      if (grown >= PART * bytes) full.set(key, { userId, deviceId });
+      this.#grown.set(key, full.has(key) ? 0 : grown);
+    }
+    if (full.size === 0) return [];
+    const devices = [...full.values()];
+    await trimInboxes(this.#database, devices, this.#limits);
+    return devices;
+  }
+}
