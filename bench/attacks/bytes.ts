@@ -131,6 +131,16 @@ export const bytesInFlight: readonly Attack[] = [
         ),
   ),
   attack(
+    'bytes.frames',
+    'users send frames that are all structure on many WebSockets',
+    { expects: ['M_INVALID_PARAM'], most: { result: 0 } },
+    () => {
+      const params = { presence: 'online', status_msg: 'x'.repeat(3_000), x: Array.from({ length: 9_000 }, () => []) };
+      return (field) =>
+        field.swarm(USERS, (attacker) => field.frames(attacker, (id) => ({ id, method: 'presence', params })), 16);
+    },
+  ),
+  attack(
     'bytes.downloads',
     'users download a large file again and again, and read nothing of it',
     { expects: ['200'] },

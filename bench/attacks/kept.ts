@@ -1,5 +1,5 @@
 import { requestText } from '../load/http.ts';
-import type { Person } from '../load/people.ts';
+import { PASSWORD, type Person } from '../load/people.ts';
 import { accountData, type Asked, attack, type Attack, part, type Scene, USERS, V3 } from './battlefield.ts';
 
 const LARGE = 'x'.repeat(900_000);
@@ -143,6 +143,21 @@ export const kept: readonly Attack[] = [
         }),
       );
       return (field) => field.everyone((user) => ['GET', path(versions.get(user)!)], 20);
+    },
+  ),
+  attack(
+    'kept.inboxes',
+    "users send the largest messages to all of somebody's many devices, who fetch none",
+    { expects: ['200'] },
+    async ({ crowd, victim }) => {
+      const login = {
+        type: 'm.login.password',
+        identifier: { type: 'm.id.user', user: victim.userId },
+        password: PASSWORD,
+      };
+      for (let index = 0; index < 100; index += 1) await crowd.json('POST', `${V3}/login`, undefined, login);
+      const messages = { [victim.userId]: { '*': { x: LARGE_TEXT } } };
+      return (field) => field.everyone((_, round) => ['PUT', `${V3}/sendToDevice/m.bench/i${round}`, { messages }], 20);
     },
   ),
   attack(

@@ -309,6 +309,23 @@ const FIXED: readonly (readonly [string, string, string])[] = [
     'earlier ones are not counted',
   ],
   ['edits of a message that are looked at for a valid one', '20, the newest; 100 of an answer', 'it has none'],
+  ['an `m.tag` beside its tags', '4096 characters', '413 `M_TOO_LARGE`'],
+  ['`session_data` of a key in a backup; one upload of keys', '65536 characters; 12582912 bytes', '413 `M_TOO_LARGE`'],
+  [
+    'keys of a backup that are read at once',
+    '256, 131072 bytes; the answer is sent as they are read',
+    'they come next',
+  ],
+  [
+    'messages to devices of one request, those for all devices of a user counted for each',
+    '10000, 8388608 characters; 65536 of each',
+    '413 `M_TOO_LARGE`',
+  ],
+  [
+    'frames of an application service over its WebSocket',
+    '1048576 bytes, 10000 values; 1000 frames and 16777216 bytes between two heartbeats',
+    'closed with 1007, 1008 or 1009, or cut',
+  ],
   ['the key of an annotation', '1024 bytes', '400 `M_BAD_JSON`'],
   ['users of one /keys/query, and devices of each', '10000, 1000', '413 `M_TOO_LARGE`'],
   ['nesting of JSON', '256', '400 `M_BAD_JSON`'],

@@ -240,6 +240,13 @@ describe('user data over HTTP', () => {
       await fine('DELETE', `${tags()}/u.e`);
       expect(await fine('GET', path)).to.deep.equal({ tags: {}, more: 1 });
     });
+    it('have little beside them in m.tag, since that is written again with each of them', async () => {
+      const path = `/user/${ALICE}/rooms/${encodeURIComponent(room.roomId)}/account_data/m.tag`;
+      await fine('PUT', path, { tags: { 'u.a': { x: 'x'.repeat(5_000) } }, more: 'x'.repeat(4_000) });
+      await refused(413, 'M_TOO_LARGE', 'PUT', path, { tags: {}, more: 'x'.repeat(5_000) });
+      await refused(413, 'M_TOO_LARGE', 'PUT', path, { tags: { 'u.a': 'x'.repeat(5_000) } });
+      await fine('PUT', path, { tags: {} });
+    });
     it('are so many in a room and no more, and have names that are text', async () => {
       for (let i = 0; i < 10; i++) await fine('PUT', `${tags()}/u.${i}`, {});
       await refused(413, 'M_TOO_LARGE', 'PUT', `${tags()}/u.10`, {});

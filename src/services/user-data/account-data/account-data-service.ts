@@ -11,7 +11,7 @@ import type { TagRow } from '#src/storage/commit/stream-writes.ts';
 import { accountDataOfUser, accountDataPiece, tagsOfRoom, tagsOfUser } from '#src/storage/user-data/account-data.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { AccountDataQuota, type AccountDataQuotaOptions } from './account-data-quota.ts';
-import { putTagsIn, restForTags, TAG_TYPE, takeTagsOut } from './tag-content.ts';
+import { assertRest, putTagsIn, restForTags, TAG_TYPE, takeTagsOut } from './tag-content.ts';
 import { type AccountDataEntry, ServedEntry, UserAccountData, weightOf } from './user-account-data.ts';
 
 /** Types that only the server writes. Client-Server API, "Client Config", "Server Behaviour". */
@@ -199,6 +199,7 @@ export class AccountDataService {
       throw new MatrixError('M_INVALID_PARAM', 'The type of account data must not be longer than 255 bytes.');
     if (isTags(roomNid, type)) {
       const { tags, rest } = takeTagsOut(content);
+      assertRest(rest);
       await this.updateTags(userId, roomNid, () => tags, rest);
     } else await this.set(userId, roomNid, type, content);
   }

@@ -1,8 +1,11 @@
+import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 
 /** The type of room account data that holds tags. Client-Server API, "Room Tagging". */
 export const TAG_TYPE = 'm.tag';
 
+/** Characters of an `m.tag` beside its tags: they are written again with every tag, and read with all of them. */
+const MAX_REST_LENGTH = 4_096;
 /** `m.tag` without anything but tags. */
 const NO_TAGS = '{"tags":{}}';
 
@@ -20,6 +23,12 @@ export const takeTagsOut = (content: JsonObject): { readonly tags: Map<string, s
     else others.push([tag, about]);
   }
   return { tags: found, rest: JSON.stringify({ ...content, tags: Object.fromEntries(others) }) };
+};
+
+/** @throws MatrixError M_TOO_LARGE for more beside the tags than there may be */
+export const assertRest = (rest: string): void => {
+  if (rest.length > MAX_REST_LENGTH)
+    throw new MatrixError('M_TOO_LARGE', `What m.tag has beside tags can have ${MAX_REST_LENGTH} characters at most.`);
 };
 
 /** The content of `m.tag` as clients are shown it, put together again. */
