@@ -9,8 +9,9 @@ import type { PushRecord } from '#src/storage/push/pushes.ts';
 /** Pushes that become due within so many milliseconds are processed together. */
 const TOGETHER_MS = 50;
 const PAGE = 500;
-/** Most pushes held in memory; beyond that, they stay in the log and are read when their turn comes. */
+/** Most pushes held in memory, and bytes of their events; beyond that, they stay in the log and are read when their turn comes. */
 const MAX_HELD = 20_000;
+const MAX_HELD_BYTES = 32 * 1024 * 1024;
 const RETRY_MS = 1_000;
 /** After so many failures at the same place, pushes are processed one by one; after so many further failures, the next one is skipped. */
 const TRIES_TOGETHER = 3;
@@ -35,6 +36,14 @@ export const heldPush = ({ pos, ts }: PushRecord, graceMs: number, about: HeldPu
   at: about.kind === 'event' ? ts + graceMs : ts,
   about,
 });
+
+/** What a push takes beside its event. */
+const OVERHEAD = 128;
+
+/** Bytes that a push keeps in memory, about. */
+const bytesOf = ({ about }: HeldPush): number => OVERHEAD + (about.kind === 'event' ? about.event.size : 0);
+
+const bytesOfAll = (pushes: readonly HeldPush[]): number => pushes.reduce((sum, push) => sum + bytesOf(push), 0);
 
 /** A page of pushes of the log. */
 export interface LogPage {
@@ -69,6 +78,7 @@ export class HeldPushes {
   readonly #options: HeldPushesOptions;
   /** In the order of their places. */
   #waiting: HeldPush[] = [];
+  #bytes = 0;
   /** Later pushes than those in memory are in the log alone. */
   #isBehind = false;
   #taken = 0;
@@ -126,11 +136,13 @@ export class HeldPushes {
   /** Adds a push that was appended to the log. */
   add(push: HeldPush): void {
     if (this.#isBehind) return;
-    if (this.#waiting.length >= MAX_HELD) {
+    const bytes = this.#bytes + bytesOf(push);
+    if (this.#waiting.length >= MAX_HELD || (bytes > MAX_HELD_BYTES && this.#waiting.length > 0)) {
       this.#isBehind = true;
       return;
     }
     this.#waiting.push(push);
+    this.#bytes = bytes;
     if (this.#timer === undefined) this.#background.wake();
   }
 
@@ -182,7 +194,9 @@ export class HeldPushes {
     const now = this.#options.clock.now();
     const later = this.#waiting.findIndex(({ at }) => at > now);
     const end = later === -1 ? this.#waiting.length : later;
-    return this.#waiting.splice(0, this.#oneByOne > 0 ? Math.min(end, 1) : end);
+    const due = this.#waiting.splice(0, this.#oneByOne > 0 ? Math.min(end, 1) : end);
+    this.#bytes = this.#waiting.length === 0 ? 0 : this.#bytes - bytesOfAll(due);
+    return due;
   }
 
   #expectNext(): void {
@@ -209,6 +223,7 @@ export class HeldPushes {
     this.#isBehind ||= isFull;
     const later = isFull ? [] : this.#waiting.filter(({ position }) => position > last);
     this.#waiting = [...pushes, ...later];
+    this.#bytes = bytesOfAll(this.#waiting);
     if (pushes.length > 0) return;
     // Rows without recipients are done.
     if (last > this.#taken) this.#wasAlone();
@@ -251,6 +266,7 @@ export class HeldPushes {
   #readAgain(): void {
     // No pusher is sent anything twice: its progress is stored.
     this.#waiting = [];
+    this.#bytes = 0;
     this.#taken = this.#told;
     this.#isBehind = true;
   }

@@ -16,14 +16,30 @@ export type PushItem =
     }
   | { readonly kind: 'counts' };
 
-/** A push that waits to be sent. */
-export interface PendingPush {
+/** What is kept of it while it waits, which may take long: numbers, so that no room and no event is kept for it. */
+export type PendingItem =
+  | {
+      readonly kind: 'event';
+      readonly room: number;
+      readonly event: number;
+      readonly exception: MentionKind | undefined;
+    }
+  | { readonly kind: 'counts' };
+
+/** A push with its place and time. */
+interface Push<I> {
   /** Its place among all pushes. */
   readonly position: number;
   /** When it is due, in milliseconds since the epoch. The user may read the event until then. */
   readonly at: number;
-  readonly item: PushItem;
+  readonly item: I;
 }
+
+/** A push that waits to be sent. */
+export type PendingPush = Push<PendingItem>;
+
+/** A push that is sent next, if it still has to be. */
+export type NextPush = Push<PushItem>;
 
 interface Pending {
   entries: PendingPush[];
@@ -45,9 +61,11 @@ export interface PendingPushesOptions {
   readonly registry: PusherRegistry;
   readonly clock: Clock;
   /** Whether a push still has to be sent. */
-  readonly isWanted: (pusher: PusherRef, push: PendingPush) => Promise<boolean>;
+  readonly isWanted: (pusher: PusherRef, push: NextPush) => Promise<boolean>;
+  /** Room and event of a push; undefined when they are not there any more. Usually from memory. */
+  readonly load: (push: PendingPush) => NextPush | Promise<NextPush | undefined>;
   /** Reads pushes with `after` < place <= `upTo` that may concern the user of a pusher, in order. */
-  readonly read: (pusher: PusherRef, after: number, upTo: number, limit: number) => Promise<readonly PendingPush[]>;
+  readonly read: (pusher: PusherRef, after: number, upTo: number, limit: number) => Promise<readonly NextPush[]>;
   /** Called when a pusher that is marked as waiting in the database has received everything up to a place. */
   readonly caughtUp: (destination: string, position: number) => Promise<void>;
 }
@@ -175,13 +193,14 @@ export class PendingPushes implements DeliverySource<PushItem> {
     return [];
   }
 
-  async #fromMemory(pusher: PusherRef, pending: Pending, done: number, upTo: number): Promise<PendingPush | undefined> {
-    const { clock, isWanted } = this.#options;
+  async #fromMemory(pusher: PusherRef, pending: Pending, done: number, upTo: number): Promise<NextPush | undefined> {
+    const { clock, isWanted, load } = this.#options;
     for (let first = pending.entries[0]; first !== undefined; first = pending.entries[0]) {
       if (first.position > upTo) return undefined;
       if (first.position > done) {
         if (first.at > clock.now()) return undefined;
-        if (await isWanted(pusher, first)) return first;
+        const push = await load(first);
+        if (push !== undefined && (await isWanted(pusher, push))) return push;
       }
       if (pending.entries[0] === first) pending.entries.shift();
     }
@@ -195,7 +214,7 @@ export class PendingPushes implements DeliverySource<PushItem> {
     gap: NonNullable<Pending['gap']>,
     done: number,
     upTo: number,
-  ): Promise<PendingPush | undefined> {
+  ): Promise<NextPush | undefined> {
     const { isWanted, read } = this.#options;
     for (let limit = PAGE; ; limit = LONG_PAGE) {
       Object.assign(pending, { entries: [], isReading: true, hasOverflown: false });

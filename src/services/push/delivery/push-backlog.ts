@@ -9,7 +9,7 @@ import { type PushOfUser, pushesOfUser } from '#src/storage/push/pushes.ts';
 import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { heldPush, type LogPage } from './held-pushes.ts';
-import type { PendingPush, PushItem } from './pending-pushes.ts';
+import type { NextPush, PushItem } from './pending-pushes.ts';
 import type { PushLog } from './push-log.ts';
 import type { PushRecipients } from './push-recipients.ts';
 import type { PushRelevance } from './push-relevance.ts';
@@ -71,7 +71,7 @@ export class PushBacklog {
   }
 
   /** Pushes that are due and may concern the user of a pusher, from memory or the database. */
-  async read({ userId }: PusherRef, after: number, upTo: number, limit: number): Promise<readonly PendingPush[]> {
+  async read({ userId }: PusherRef, after: number, upTo: number, limit: number): Promise<readonly NextPush[]> {
     const { database, graceMs, interner, loader, rooms } = this.#options;
     // A batch that was begun was due by then, also if the last process began it.
     const end = upTo === Infinity ? this.#options.dueUpTo() : upTo;

@@ -28,7 +28,7 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 import { CountPushes } from './count-pushes.ts';
 import type { GatewayHealth } from './gateway-health.ts';
 import { heldPush, type HeldPush, HeldPushes } from './held-pushes.ts';
-import { PendingPushes, type PendingPush, type PushItem } from './pending-pushes.ts';
+import { type NextPush, PendingPushes, type PendingPush, type PushItem } from './pending-pushes.ts';
 import { PushBacklog } from './push-backlog.ts';
 import { PushLog } from './push-log.ts';
 import { PushProgress } from './push-progress.ts';
@@ -108,6 +108,7 @@ export class PushDelivery {
       registry,
       clock,
       isWanted: (pusher, push) => this.#relevance.isWanted(pusher, push),
+      load: (push) => this.#load(push),
       read: (pusher, after, upTo, limit) => this.#backlog.read(pusher, after, upTo, limit),
       caughtUp: (destination, position) => progress.rest(destination, position),
     });
@@ -271,12 +272,23 @@ export class PushDelivery {
       if (destinations.some(takes) && !isSettled(event.nid, facts)) users.push(userId);
     }
     if (users.length === 0) return;
-    const usual: PendingPush = { position, at, item: { kind: 'event', room, event, exception: undefined } };
+    const about = { kind: 'event', room: room.nid, event: event.nid } as const;
+    const usual: PendingPush = { position, at, item: { ...about, exception: undefined } };
     for (const { pusher, exception } of recipients.of(room, event, users))
-      this.#add(
-        pusher.destination,
-        exception === undefined ? usual : { position, at, item: { kind: 'event', room, event, exception } },
-      );
+      this.#add(pusher.destination, exception === undefined ? usual : { position, at, item: { ...about, exception } });
+  }
+
+  /** Room and event of a push that is sent next: both usually are in memory. */
+  #load({ position, at, item }: PendingPush): NextPush | Promise<NextPush | undefined> {
+    if (item.kind === 'counts') return { position, at, item };
+    const { loader, rooms } = this.#options;
+    const push = (room: Room, event: StoredEvent): NextPush => ({ position, at, item: { ...item, room, event } });
+    const [known, remembered] = [rooms.peek(item.room), loader.peek(item.event)];
+    if (known !== undefined && remembered !== undefined) return push(known, remembered);
+    return rooms.byNid(item.room).then(async (room) => {
+      const event = room && (await loader.one(room, item.event));
+      return room && event && push(room, event);
+    });
   }
 
   #add(destination: string, push: PendingPush): void {

@@ -15,7 +15,7 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
-import type { PendingPush } from './pending-pushes.ts';
+import type { NextPush } from './pending-pushes.ts';
 import type { PushFacts, SettledUpTo } from './recent-pushes.ts';
 
 /** Steps that the evaluation of a user's rules may take for one event. */
@@ -77,7 +77,7 @@ export class PushRelevance {
   }
 
   /** Whether a push still has to be sent: not if the event was read or redacted, or retrying has taken too long. */
-  async isWanted({ userId }: PusherRef, { at, item }: PendingPush): Promise<boolean> {
+  async isWanted({ userId }: PusherRef, { at, item }: NextPush): Promise<boolean> {
     const { clock, graceMs, ignoredUsers, invitePermission, retryMs, unread } = this.#options;
     if (clock.now() > at - graceMs + retryMs) return false;
     if (item.kind === 'counts') return true;

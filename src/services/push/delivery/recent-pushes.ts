@@ -2,8 +2,9 @@ import { firstIndex } from '#src/kernel/first-index.ts';
 import type { MentionKind } from '#src/services/events/building/notification-class.ts';
 import type { PushRecord } from '#src/storage/push/pushes.ts';
 
-/** Pushes that are kept in memory. */
+/** Pushes that are kept in memory, and users whom those notify otherwise than others: a message may name a thousand. */
 const REMEMBERED = 20_000;
+const EXCEPTIONS = 200_000;
 
 /**
  * On what it depends whether an event is pushed to a member: that it is `unread`; that it is unread, for members who are notified of everything
@@ -33,6 +34,7 @@ export interface RecentPush extends PushRecord, PushFacts {}
 /** The newest pushes in memory, a few numbers each. Pushers that are behind find theirs here; only older ones are read from the log. */
 export class RecentPushes {
   #log: RecentPush[] = [];
+  #exceptions = 0;
   readonly #byRoom = new Map<number, RoomPushes>();
   readonly #byUser = new Map<number, RecentPush[]>();
   #floor = 0;
@@ -57,11 +59,20 @@ export class RecentPushes {
     if (this.#isMissingSome) this.#floor = push.pos - 1;
     this.#isMissingSome = false;
     this.#log.push(push);
+    this.#exceptions += push.exceptions.size;
     this.#index(push);
     // Cut in large steps, since all remaining ones have to be indexed again.
-    if (this.#log.length < 2 * REMEMBERED) return;
-    this.#floor = Math.max(this.#log[REMEMBERED - 1]?.pos ?? 0, this.#floor);
-    this.#log = this.#log.slice(REMEMBERED);
+    if (this.#log.length < 2 * REMEMBERED && this.#exceptions < 2 * EXCEPTIONS) return;
+    let exceptions = 0;
+    let first = this.#log.length;
+    while (first > Math.max(this.#log.length - REMEMBERED, 0)) {
+      exceptions += this.#log[first - 1]?.exceptions.size ?? 0;
+      if (exceptions > EXCEPTIONS) break;
+      first -= 1;
+    }
+    this.#floor = Math.max(this.#log[first - 1]?.pos ?? 0, this.#floor);
+    this.#log = this.#log.slice(first);
+    this.#exceptions = this.#log.reduce((sum, kept) => sum + kept.exceptions.size, 0);
     this.#byRoom.clear();
     this.#byUser.clear();
     for (const kept of this.#log) this.#index(kept);

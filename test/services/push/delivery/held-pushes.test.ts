@@ -43,9 +43,9 @@ class Scene {
   }
 
   /** Puts pushes at the end of the log. */
-  append(from: number, upTo: number, isHeard = true): void {
+  append(from: number, upTo: number, isHeard = true, size = 500): void {
     for (let position = from; position <= upTo; position++) {
-      const about = { kind: 'event' as const, room: {} as Room, event: {} as StoredEvent };
+      const about = { kind: 'event' as const, room: {} as Room, event: { size } as StoredEvent };
       const push = { position, at: this.clock.now(), about };
       this.log.push(push);
       if (isHeard) this.held.add(push);
@@ -61,6 +61,21 @@ class Scene {
 const places = (from: number, upTo: number): number[] => Array.from({ length: upTo - from + 1 }, (_, i) => from + i);
 
 describe('pushes in their grace period', () => {
+  it('are in memory up to 32 MiB of their events; the others are read from the log, and all are handed on in order', async () => {
+    const scene = new Scene();
+    scene.begin();
+    await scene.held.idle();
+    scene.append(1, 2_000, true, 65_536);
+    expect(scene.held.waiting).to.be.within(500, 512);
+    await scene.clock.advance(MINUTE_MS);
+    expect(scene.told).to.deep.equal(places(1, 2_000));
+    scene.append(2_001, 2_400, true, 65_536);
+    expect(scene.held.waiting, 'what was handed on takes no place').to.equal(400);
+    await scene.clock.advance(MINUTE_MS);
+    expect(scene.told).to.deep.equal(places(1, 2_400));
+    await scene.held.close();
+  });
+
   it('are all handed on but for those that cannot be handed on, which are set aside', async () => {
     const scene = new Scene();
     scene.begin();
