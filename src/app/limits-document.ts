@@ -308,6 +308,16 @@ const FIXED: readonly (readonly [string, string, string])[] = [
     '1000, 4000: the newest',
     'earlier ones are not counted',
   ],
+  [
+    'lists of threads that the database sorts at once',
+    '2; users take turns, and 200 of one may wait',
+    '429 `M_LIMIT_EXCEEDED`',
+  ],
+  [
+    'rooms below a space that one answer looks at, those of a walk, and walks that are kept for their next pages',
+    '500, 10000; 16 MiB; 4 at once begin anew where theirs is not kept, and 20 of a user wait',
+    'less than was asked for, with a token from which to continue; 429 `M_LIMIT_EXCEEDED`',
+  ],
   ['edits of a message that are looked at for a valid one', '20, the newest; 100 of an answer', 'it has none'],
   ['an `m.tag` beside its tags', '4096 characters', '413 `M_TOO_LARGE`'],
   ['`session_data` of a key in a backup; one upload of keys', '65536 characters; 12582912 bytes', '413 `M_TOO_LARGE`'],

@@ -100,11 +100,39 @@ describe('reading what is mostly for others', function () {
       })),
     );
     await server.join('eve', space);
-    const first = await server.must('eve', 'GET', `/v1/rooms/${space}/hierarchy`);
+    /** Which rooms are looked at meanwhile, and how many at most are read together. */
+    const looks = async (work: () => Promise<void>): Promise<{ looked: number; together: number }> => {
+      const { openness, rooms } = server.services;
+      const [isOpenTo, load] = [openness.isOpenTo.bind(openness), rooms.load.bind(rooms)];
+      let [looked, together] = [0, 0];
+      openness.isOpenTo = (...parameters) => {
+        looked += 1;
+        return isOpenTo(...parameters);
+      };
+      rooms.load = (nids) => {
+        together = Math.max(together, [...nids].length);
+        return load(nids);
+      };
+      await work().finally(() => [Reflect.deleteProperty(openness, 'isOpenTo'), Reflect.deleteProperty(rooms, 'load')]);
+      return { looked, together };
+    };
+    let [first, next]: Json[] = [];
+    const ofFirst = await looks(async () => {
+      first = await server.must('eve', 'GET', `/v1/rooms/${space}/hierarchy`);
+    });
     expect(first.rooms.map((room: Json) => room.room_id)).to.deep.equal([space]);
-    const next = await server.must('eve', 'GET', `/v1/rooms/${space}/hierarchy?from=${first.next_batch}`);
-    expect(next.rooms.map((room: Json) => room.room_id)).to.deep.equal([last]);
-    expect(next).not.to.have.property('next_batch');
+    expect(ofFirst.looked).to.be.at.most(501);
+    expect(ofFirst.together).to.be.at.most(33);
+    const readNext = async (): Promise<void> => {
+      next = await server.must('eve', 'GET', `/v1/rooms/${space}/hierarchy?from=${first.next_batch}`);
+      expect(next.rooms.map((room: Json) => room.room_id)).to.deep.equal([last]);
+      expect(next).not.to.have.property('next_batch');
+    };
+    // It continues where the first page ended, and begins anew only where that is not known any more.
+    expect((await looks(readNext)).looked).to.be.at.most(25);
+    expect((await looks(readNext)).looked).to.be.at.most(25);
+    await server.restart();
+    await readNext();
     const all: string[] = [];
     for (let from = ''; ;) {
       const page = await server.must('alice', 'GET', `/v1/rooms/${space}/hierarchy?limit=100${from}`);

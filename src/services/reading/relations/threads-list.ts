@@ -1,4 +1,6 @@
 import { isIgnored, numbersOf } from '#src/services/user-data/account-data/ignored-users.ts';
+import { FairGate } from '#src/kernel/fair-gate.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { decodeRoomToken, encodeRoomToken } from '#src/protocol/wire/position.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
@@ -25,6 +27,10 @@ const MAX_SCANNED = 300;
 /** Replies of one thread, and of those that are looked at together, of which the state at each is asked whether the reader may see it: the newest. */
 const MAX_REPLIES_JUDGED = 1_000;
 const MAX_JUDGED = 4_000;
+
+/** Lists that the database sorts at once, and how many of one user may wait. */
+const SORTED_AT_ONCE = 2;
+const MAX_WAITING = 200;
 
 const NO_ROOTS: ReadonlySet<number> = new Set();
 
@@ -55,6 +61,7 @@ export class ThreadsList {
   readonly #ignoredUsers: IgnoredUsers;
   readonly #writer: ClientEvents;
   readonly #maxBytes: number;
+  readonly #sorting = new FairGate({ concurrency: SORTED_AT_ONCE, maxWaiting: MAX_WAITING });
 
   constructor(options: {
     readonly access: RoomAccess;
@@ -82,7 +89,7 @@ export class ThreadsList {
   /**
    * Roots of threads as JSON texts, those with the latest replies first.
    *
-   * @throws MatrixError M_FORBIDDEN, M_INVALID_PARAM for a token that is none
+   * @throws MatrixError M_FORBIDDEN, M_INVALID_PARAM for a token that is none, M_LIMIT_EXCEEDED when too many of the user wait
    */
   async page(
     roomId: string,
@@ -108,14 +115,13 @@ export class ThreadsList {
     // Threads that the reader may not see are passed over, so many of them in one answer: the token continues behind them.
     for (let scanned = 0; shown.length < limit && bytes < this.#maxBytes && !isEnd && scanned < MAX_SCANNED;) {
       const batch = Math.min(Math.max(limit - shown.length, scanned === 0 ? 1 : BATCH), BATCH);
-      const records = await threadsOf(this.#database, {
-        room: room.nid,
-        before: place,
-        upTo,
-        without,
-        participant,
-        limit: batch + 1,
-      });
+      const wanted = { room: room.nid, before: place, upTo, without, participant, limit: batch + 1 };
+      // The replies of all threads of the room are sorted for it.
+      const records = await this.#sorting.run(
+        { party: reader.userId, isPreferred: false },
+        () => threadsOf(this.#database, wanted),
+        tooMany,
+      );
       const page = records.slice(0, batch);
       const roots = await this.#roots(room, reader, page, ignored);
       const fitting: typeof roots = [];
@@ -203,3 +209,5 @@ export class ThreadsList {
     return new Set(replies.filter(({ some }) => some.some(({ nid }) => seen.has(nid))).map(({ root }) => root));
   }
 }
+
+const tooMany = (): MatrixError => limitExceeded('threads_lists', 1_000);

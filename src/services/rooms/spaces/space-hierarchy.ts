@@ -1,5 +1,9 @@
 import { createHash } from 'node:crypto';
+import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { FairGate } from '#src/kernel/fair-gate.ts';
+import { LoopYield } from '#src/kernel/loop-yield.ts';
 import type { Clock } from '#src/kernel/clock.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { type RemoteRoomSummary, viaIn } from '#src/remote/federation/room-summary.ts';
@@ -21,6 +25,16 @@ const MAX_CHARACTERS = 4 * 1024 * 1024;
 const MAX_VISITED = 10_000;
 /** How many rooms one answer looks at, seen by the user or not, beside those of earlier pages. */
 const MAX_LOOKED = 500;
+/** Rooms of this server that are read together, and those that are held for a walk. */
+const READ_AT_ONCE = 32;
+const MAX_HELD = 100;
+/** Walks that are kept for their next pages: their bytes, roughly, and those of a room in one. */
+const KEPT_BYTES = 16 * 1024 * 1024;
+const ROOM_BYTES = 300;
+/** Walks that pass over earlier pages at once, since they are not kept any more, and how many of one user wait; rooms between two turns. */
+const PASSING_AT_ONCE = 4;
+const MAX_WAITING = 20;
+const IN_A_TURN = 50;
 /** How often other servers are asked for one answer, how many of the next rooms are asked for at once, and for how long: milliseconds. */
 const MAX_ASKED = 100;
 const LOOKAHEAD = 8;
@@ -54,8 +68,6 @@ export interface SpaceHierarchyOptions {
 interface Ahead {
   readonly roomId: string;
   readonly depth: number;
-  /** Undefined when this server does not know it. */
-  readonly room: Room | undefined;
   /** Servers that may know it. */
   readonly via: readonly string[];
   /** What the server that told of its space said of it. */
@@ -72,6 +84,16 @@ interface Seen {
   readonly source?: RemoteSpaceSummary | undefined;
 }
 
+/** How far a walk has come. */
+interface Progress {
+  /** What comes next, the first of it last. */
+  readonly stack: Ahead[];
+  /** Rooms that were looked at. */
+  readonly visited: Set<string>;
+  /** How many. */
+  looked: number;
+}
+
 /** One user's walk through one tree. */
 interface Walk {
   readonly userId: string;
@@ -79,6 +101,8 @@ interface Walk {
   readonly suggestedOnly: boolean;
   /** What was found out about the user and rooms. */
   readonly known: Map<string, boolean>;
+  /** Rooms that come next; undefined when this server does not know one. */
+  readonly rooms: Map<string, Room | undefined>;
   /** How often other servers were asked. */
   asked: number;
 }
@@ -86,6 +110,12 @@ interface Walk {
 /** Walks through the trees that spaces make, over all servers. Client-Server API, "Discovering rooms within spaces". */
 export class SpaceHierarchy {
   readonly #options: SpaceHierarchyOptions;
+  /** By user, question and place: what a token alone does not say. */
+  readonly #kept = new CountedCache<string, Progress>('space_walks', {
+    maxSize: KEPT_BYTES,
+    sizeCalculation: ({ stack, visited }) => (1 + stack.length + visited.size) * ROOM_BYTES,
+  });
+  readonly #passing = new FairGate({ concurrency: PASSING_AT_ONCE, maxWaiting: MAX_WAITING });
 
   constructor(options: SpaceHierarchyOptions) {
     this.#options = options;
@@ -106,77 +136,122 @@ export class SpaceHierarchy {
     const { from, suggestedOnly, via = [] } = query;
     const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
     const maxDepth = Math.min(query.maxDepth ?? MAX_DEPTH, MAX_DEPTH);
-    const root: Ahead = {
-      roomId,
-      depth: 0,
-      room: await registry.byId(roomId),
-      via: [...via, domainOf(roomId) ?? ''],
+    const root: Ahead = { roomId, depth: 0, via: [...via, domainOf(roomId) ?? ''] };
+    const walk: Walk = {
+      userId,
+      maxDepth,
+      suggestedOnly,
+      known: new Map(),
+      rooms: new Map([[roomId, await registry.byId(roomId)]]),
+      asked: 0,
     };
-    const walk: Walk = { userId, maxDepth, suggestedOnly, known: new Map(), asked: 0 };
     const space = await this.#look(root, walk);
     if (space === undefined) throw new MatrixError('M_FORBIDDEN', 'There is no such room, or it is not open to you.');
     const skip = offsetOf(from, roomId, maxDepth, suggestedOnly);
+    const tokenAt = (looked: number): string => `h3_${nameOf(roomId)}_${looked}_${maxDepth}_${suggestedOnly ? 1 : 0}`;
+    const keyAt = (looked: number): string => JSON.stringify([userId, tokenAt(looked)]);
     const until = clock.monotonic() + PATIENCE_MS;
+    const isLong = (): boolean => walk.asked >= MAX_ASKED || clock.monotonic() > until;
+    const progress = this.#resumed(keyAt(skip)) ?? { stack: [root], visited: new Set(), looked: 0 };
+    if (progress.looked < skip) await this.#pass(progress, skip, walk, isLong);
+    // It comes there with the next question.
+    if (progress.looked < skip && hasMore(progress)) {
+      this.#kept.set(keyAt(skip), progress);
+      return { rooms: [], next: from };
+    }
+    const began = progress.looked;
     const rooms: HierarchyRoom[] = [];
-    let looked = 0;
     let characters = 0;
-    for await (const seen of this.#rooms(root, space, walk, () => limit - rooms.length)) {
+    while (hasMore(progress)) {
       // Rooms that are not for this user are passed over, and so many of them in one answer.
-      const isLong = looked > skip && (walk.asked >= MAX_ASKED || clock.monotonic() > until);
-      const isFull = rooms.length === limit || characters >= MAX_CHARACTERS;
-      if (isFull || looked === skip + MAX_LOOKED || isLong)
-        return { rooms, next: `h3_${nameOf(roomId)}_${looked}_${maxDepth}_${suggestedOnly ? 1 : 0}` };
-      if (seen !== undefined && looked >= skip) {
-        const room = { ...seen.summary, children_state: seen.children };
-        rooms.push(room);
-        characters += JSON.stringify(room).length;
+      const isFull = rooms.length === limit || characters >= MAX_CHARACTERS || progress.looked >= began + MAX_LOOKED;
+      if (isFull || (progress.looked > began && isLong())) {
+        this.#kept.set(keyAt(progress.looked), progress);
+        return { rooms, next: tokenAt(progress.looked) };
       }
-      looked += 1;
+      const seen = await this.#step(progress, walk, limit - rooms.length);
+      if (seen === undefined) continue;
+      const room = { ...seen.summary, children_state: seen.children };
+      rooms.push(room);
+      characters += JSON.stringify(room).length;
     }
     return { rooms, next: undefined };
   }
 
-  /**
-   * The rooms of a tree in order; undefined for each that is not open to the user, and nothing of what lies below it.
-   *
-   * @param wanted how many are wanted still: as many are asked for ahead at most
-   */
-  async *#rooms(root: Ahead, space: Seen, walk: Walk, wanted: () => number): AsyncGenerator<Seen | undefined> {
-    const visited = new Set<string>();
-    const stack: Ahead[] = [root];
-    for (let next = stack.pop(); next !== undefined && visited.size < MAX_VISITED; next = stack.pop()) {
-      // Spaces can be in each other: a room is told once.
-      if (visited.has(next.roomId)) continue;
-      visited.add(next.roomId);
-      this.#askAhead(stack.slice(-Math.min(LOOKAHEAD, Math.max(0, wanted() - 1))), walk);
-      const seen = next === root ? space : await this.#look(next, walk);
-      yield seen;
-      if (seen === undefined || next.depth >= walk.maxDepth) continue;
-      stack.push(...(await this.#below(seen, next.depth + 1)).toReversed());
-    }
+  /** A walk where its page ended, which may be asked for again. */
+  #resumed(key: string): Progress | undefined {
+    const kept = this.#kept.get(key);
+    return kept && { stack: [...kept.stack], visited: new Set(kept.visited), looked: kept.looked };
   }
 
-  /** The children of a space; those that are known here are read together. */
-  async #below({ children, source }: Seen, depth: number): Promise<Ahead[]> {
-    if (children.length === 0) return [];
+  /**
+   * Passes over the rooms of earlier pages, where it is not kept what comes after them. They may be many: users take turns.
+   *
+   * @throws MatrixError M_LIMIT_EXCEEDED
+   */
+  #pass(progress: Progress, skip: number, walk: Walk, isLong: () => boolean): Promise<void> {
+    const loopYield = new LoopYield(IN_A_TURN);
+    return this.#passing.run(
+      { party: walk.userId, isPreferred: false },
+      async () => {
+        while (progress.looked < skip && hasMore(progress) && !isLong()) {
+          await this.#step(progress, walk, 0);
+          await loopYield.after(1);
+        }
+      },
+      () => limitExceeded('space_walks', 1_000),
+    );
+  }
+
+  /**
+   * Looks at the next room of a tree; its children come next.
+   *
+   * @param wanted how many are wanted still: as many are asked for ahead at most
+   * @returns undefined where it is not open to the user, and nothing of what lies below it
+   */
+  async #step(progress: Progress, walk: Walk, wanted: number): Promise<Seen | undefined> {
+    const { stack, visited } = progress;
+    const next = stack.pop();
+    if (next === undefined) return undefined;
+    visited.add(next.roomId);
+    progress.looked += 1;
+    await this.#read(next, stack, walk);
+    this.#askAhead(stack.slice(Math.max(0, stack.length - Math.min(LOOKAHEAD, Math.max(0, wanted - 1)))), walk);
+    const seen = await this.#look(next, walk);
+    walk.rooms.delete(next.roomId);
+    if (seen === undefined || next.depth >= walk.maxDepth) return seen;
+    const { children, source } = seen;
+    for (const { state_key: roomId, content } of children.toReversed()) {
+      if (visited.has(roomId)) continue;
+      stack.push({
+        roomId,
+        depth: next.depth + 1,
+        via: source === undefined ? viaIn(content) : [...viaIn(content), source.server],
+        told: source?.children.get(roomId),
+        isInaccessible: source?.inaccessible.has(roomId) === true,
+      });
+    }
+    // No walk comes further than that.
+    if (stack.length > MAX_VISITED) stack.splice(0, stack.length - MAX_VISITED);
+    return seen;
+  }
+
+  /** Reads what this server has of a room and those after it, where it is not read yet. */
+  async #read(next: Ahead, stack: readonly Ahead[], { rooms: read }: Walk): Promise<void> {
+    const isRead = ({ roomId }: Ahead): boolean => read.has(roomId);
+    if (isRead(next) && stack.slice(-LOOKAHEAD).every(isRead)) return;
     const { database, rooms } = this.#options;
-    const ids = children.map(({ state_key: roomId }) => roomId);
-    const loaded = await rooms.load(await roomNidsOf(database, ids));
-    const byId = new Map([...loaded.values()].map((room) => [room.roomId, room]));
-    return children.map(({ state_key: roomId, content }) => ({
-      roomId,
-      depth,
-      room: byId.get(roomId),
-      via: source === undefined ? viaIn(content) : [...viaIn(content), source.server],
-      told: source?.children.get(roomId),
-      isInaccessible: source?.inaccessible.has(roomId) === true,
-    }));
+    if (read.size > MAX_HELD) read.clear();
+    const missing = [next, ...stack.slice(-READ_AT_ONCE)].filter((one) => !isRead(one)).map(({ roomId }) => roomId);
+    const loaded = await rooms.load(await roomNidsOf(database, missing));
+    for (const roomId of missing) read.set(roomId, undefined);
+    for (const room of loaded.values()) read.set(room.roomId, room);
   }
 
   /** A room as the user may see it; undefined when it is not open to the user, or no server knows it. */
   async #look(ahead: Ahead, walk: Walk): Promise<Seen | undefined> {
     const { openness, serverName } = this.#options;
-    const { room } = ahead;
+    const room = walk.rooms.get(ahead.roomId);
     if (room?.joinedServers().has(serverName) !== true) {
       const seen = await this.#lookElsewhere(ahead, walk);
       // What is known of a room that nobody here is in any more is better than nothing.
@@ -192,7 +267,10 @@ export class SpaceHierarchy {
     if (ahead.isInaccessible === true) return undefined;
     const source = needsAsking(ahead) ? await this.#ask(ahead, walk) : undefined;
     const summary = source?.room ?? ahead.told;
-    if (summary === undefined || !(await openness.isSummaryOpenTo(summary, ahead.room, userId, known)))
+    if (
+      summary === undefined ||
+      !(await openness.isSummaryOpenTo(summary, walk.rooms.get(ahead.roomId), userId, known))
+    )
       return undefined;
     const { children_state: states, ...told } = source?.room ?? { ...summary, children_state: [] };
     return { summary: told, children: shownChildren(states, suggestedOnly), source };
@@ -206,7 +284,7 @@ export class SpaceHierarchy {
   #askAhead(next: readonly Ahead[], walk: Walk): void {
     const { serverName } = this.#options;
     for (const ahead of next) {
-      const isHere = ahead.room?.joinedServers().has(serverName) === true;
+      const isHere = walk.rooms.get(ahead.roomId)?.joinedServers().has(serverName) === true;
       // The client that comes to it asks again.
       if (!isHere && ahead.isInaccessible !== true && needsAsking(ahead)) void this.#ask(ahead, walk);
     }
@@ -215,6 +293,12 @@ export class SpaceHierarchy {
 
 /** What is told of a room that is no space is all there is. */
 const needsAsking = ({ told }: Ahead): boolean => told === undefined || told.room_type === SPACE;
+
+/** Whether there is a room to look at. Spaces can be in each other: a room is told once. */
+const hasMore = ({ stack, visited }: Progress): boolean => {
+  for (let next = stack.at(-1); next !== undefined && visited.has(next.roomId); next = stack.at(-1)) stack.pop();
+  return stack.length > 0 && visited.size < MAX_VISITED;
+};
 
 /** A space in a token. */
 const nameOf = (roomId: string): string => createHash('sha256').update(roomId).digest('base64url').slice(0, 16);
