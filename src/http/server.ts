@@ -246,6 +246,8 @@ export class HttpServer {
    */
   #countPieces(request: IncomingMessage): void {
     const push = request.push.bind(request);
+    // What comes after the answer is counted as well. By itself Node goes on parsing it, and pushes nothing any more.
+    (request as IncomingMessage & { _dump?: () => void })._dump = () => void request.resume();
     let pieces = 0;
     let bytes = 0;
     request.push = (chunk: Buffer | null): boolean => {

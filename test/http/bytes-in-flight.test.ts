@@ -153,6 +153,12 @@ describe('bytes in flight', () => {
       const chunks = '1\r\nx\r\n'.repeat(4_000);
       const cut = await heard(open(head('POST', '/user', 'alice', 'Transfer-Encoding: chunked\r\n') + chunks));
       expect(cut).to.equal('');
+      // Nor after the answer, where the request was refused before its body was looked at.
+      const unread = open(`${head('POST', '/nowhere', 'alice', 'Transfer-Encoding: chunked\r\n')}1\r\nx\r\n`);
+      const answered = heard(unread);
+      await until('it is answered', () => unread.bytesRead > 0);
+      unread.write(chunks);
+      expect(await answered).to.match(/^HTTP\/1\.1 404 /);
       const streamed = `{"x":"${'y'.repeat(90_000)}"}`;
       const pieces = Array.from({ length: Math.ceil(streamed.length / 500) }, (_, i) =>
         streamed.slice(i * 500, i * 500 + 500),
