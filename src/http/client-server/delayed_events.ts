@@ -4,6 +4,7 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { DelayedEventList, DelayedEventPage } from '#src/services/rooms/delayed-events/delayed-event-list.ts';
 import { DELAYED_ACTIONS, type DelayedEventService } from '#src/services/rooms/delayed-events/delayed-event-service.ts';
 import type { DelayedManagement } from '#src/services/rooms/delayed-events/delayed-management.ts';
+import type { DelayedEvent } from '#src/services/rooms/delayed-events/delayed-event.ts';
 import { endpoint } from '../endpoint.ts';
 import { delayIdAnswer, delayIdOf } from './parts/delayed-parameters.ts';
 import { anyObject, empty } from './parts/room-schemas.ts';
@@ -12,8 +13,6 @@ import { stickyDurationOf, stickyParameter } from './parts/sticky-parameter.ts';
 const BASE = '/_matrix/client/unstable/org.matrix.msc4140';
 const delayParams = Type.Object({ delayId: Type.String() });
 const finalised = { 409: { description: 'M_UNKNOWN: it was sent, or cancelled, already.' } };
-
-type DelayedEvent = Awaited<ReturnType<DelayedEventService['one']>>;
 
 interface Services {
   readonly delayedEvents: DelayedEventService;
@@ -46,14 +45,14 @@ const scheduledShape = (event: DelayedEvent): object => ({
   ...(event.state_key === null ? {} : { state_key: event.state_key }),
   delay_ms: event.delay_ms,
   scheduled_at: event.scheduled_at,
-  content: JSON.parse(event.content) as JsonObject,
+  content: event.content,
   delay: event.delay_ms,
   running_since: event.scheduled_at,
   delayed_since_ts: event.scheduled_at,
 });
 
 const outcomeOf = ({ error, event_id: eventId }: DelayedEvent): object => ({
-  ...(error === null ? {} : { error: JSON.parse(error) as JsonObject }),
+  ...(error === null ? {} : { error }),
   ...(eventId === null ? {} : { event_id: eventId }),
 });
 

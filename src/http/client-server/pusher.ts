@@ -2,6 +2,7 @@ import { Type } from 'typebox';
 import { KEEPS_OWN, READS } from '#src/services/accounts/sessions/access-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { PusherRecord, PusherService } from '#src/services/push/pushers/pusher-service.ts';
+import { pusherData } from '#src/services/push/pushers/pusher-registry.ts';
 import { endpoint } from '../endpoint.ts';
 import { anyObject, empty } from './parts/room-schemas.ts';
 
@@ -13,7 +14,7 @@ const body = (pusher: PusherRecord): Record<string, unknown> => ({
   device_display_name: pusher.deviceDisplayName,
   ...(pusher.profileTag === null ? {} : { profile_tag: pusher.profileTag }),
   lang: pusher.lang,
-  data: JSON.parse(pusher.data) as unknown,
+  data: pusherData(pusher),
   // MSC3881, in the form that it was accepted in and the one that clients use today.
   enabled: pusher.enabled,
   'org.matrix.msc3881.enabled': pusher.enabled,

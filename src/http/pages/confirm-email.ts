@@ -75,7 +75,7 @@ export const confirmEmailEndpoints = [
           language,
           title: TEXTS[isTitle(session.purpose) ? session.purpose : 'register'][language],
           // Browsers apply the policy to redirects after a form too.
-          ...(next?.isTrusted === true ? { sources: { forms: [new URL(next.url).origin] } } : {}),
+          ...(next?.isTrusted === true ? { sources: { forms: [next.origin] } } : {}),
           content: markup`<p><strong>${session.address}</strong></p>
             <p>${TEXTS.careful[language]}</p>
             <form method="post" action="?">

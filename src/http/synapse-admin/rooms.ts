@@ -82,6 +82,23 @@ interface Services {
 }
 
 /** Synapse Admin API, "Rooms API": lists and details of rooms, and which of them are blocked. */
+const detailsOf = (room: Awaited<ReturnType<Services['roomList']['details']>>) => ({
+  ...bodyOf(room),
+  topic: room.topic,
+  avatar: room.avatar,
+  joined_local_devices: room.localDevices,
+  forgotten: room.isForgotten,
+  tombstoned: room.isTombstoned,
+  replacement_room: room.replacement,
+  ...(room.partial && {
+    partial_state: {
+      joined_via: room.partial.via,
+      failed_server: room.partial.failure?.server ?? null,
+      error: room.partial.failure?.error ?? null,
+    },
+  }),
+});
+
 export const roomAdminEndpoints = [
   endpoint({
     operationId: 'adminListRooms',
@@ -148,23 +165,7 @@ export const roomAdminEndpoints = [
     }),
     errcodes: ['M_NOT_FOUND'],
     async handler({ roomList }: Services, { params: { roomId } }) {
-      const room = await roomList.details(roomId);
-      return {
-        ...bodyOf(room),
-        topic: room.topic,
-        avatar: room.avatar,
-        joined_local_devices: room.localDevices,
-        forgotten: room.isForgotten,
-        tombstoned: room.isTombstoned,
-        replacement_room: room.replacement,
-        ...(room.partial && {
-          partial_state: {
-            joined_via: room.partial.via,
-            failed_server: room.partial.failure?.server ?? null,
-            error: room.partial.failure?.error ?? null,
-          },
-        }),
-      };
+      return detailsOf(await roomList.details(roomId));
     },
   }),
   endpoint({

@@ -14,6 +14,18 @@ interface Services {
   readonly adminTasks: AdminTasks;
 }
 
+type Task = Awaited<ReturnType<Services['adminTasks']['list']>>['tasks'][number];
+
+const bodyOf = ({ action, error, id, resource, result, status, updatedTs }: Task) => ({
+  id,
+  action,
+  status,
+  timestamp_ms: updatedTs,
+  resource_id: resource ?? null,
+  result: Object.keys(result).length === 0 ? null : result,
+  error: error ?? null,
+});
+
 export const scheduledTaskEndpoints = [
   endpoint({
     operationId: 'adminListScheduledTasks',
@@ -52,15 +64,7 @@ export const scheduledTaskEndpoints = [
       };
       const { tasks } = await adminTasks.list(filter, { limit: MAX });
       return {
-        scheduled_tasks: tasks.map(({ action, error, id, resource, result, status, updatedTs }) => ({
-          id,
-          action,
-          status,
-          timestamp_ms: updatedTs,
-          resource_id: resource ?? null,
-          result: Object.keys(result).length === 0 ? null : result,
-          error: error ?? null,
-        })),
+        scheduled_tasks: tasks.map(bodyOf),
       };
     },
   }),

@@ -11,6 +11,15 @@ interface Services {
   readonly statistics: Statistics;
 }
 
+type UserMedia = Awaited<ReturnType<Statistics['mediaByUser']>>['users'][number];
+
+const bodyOf = ({ count, displayName, size, userId }: UserMedia) => ({
+  user_id: userId,
+  displayname: displayName,
+  media_count: count,
+  media_length: size,
+});
+
 export const statisticsEndpoints = [
   endpoint({
     operationId: 'adminGetUserMediaStatistics',
@@ -47,12 +56,7 @@ export const statisticsEndpoints = [
         { ...page, isDescending: query.dir === 'b' },
       );
       return {
-        users: users.map(({ count, displayName, size, userId }) => ({
-          user_id: userId,
-          displayname: displayName,
-          media_count: count,
-          media_length: size,
-        })),
+        users: users.map(bodyOf),
         total,
         next_token: nextOffset(page, users.length, total),
       };

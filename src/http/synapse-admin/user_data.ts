@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import type { UserReads } from '#src/services/admin/users/user-reads.ts';
+import { pusherData } from '#src/services/push/pushers/pusher-registry.ts';
 import { endpoint } from '../endpoint.ts';
 import { anyObject } from '../client-server/parts/room-schemas.ts';
 import { OF_ADMINISTRATORS } from './parts/access.ts';
@@ -87,7 +88,7 @@ export const userDataAdminEndpoints = [
       const pushers = (await userReads.pushers(userId)).map((pusher) => ({
         app_display_name: pusher.appDisplayName,
         app_id: pusher.appId,
-        data: JSON.parse(pusher.data) as unknown,
+        data: pusherData(pusher),
         device_display_name: pusher.deviceDisplayName,
         kind: pusher.kind,
         lang: pusher.lang,

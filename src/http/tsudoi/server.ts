@@ -10,6 +10,21 @@ interface Services {
 }
 
 /** An overview of the server for the start page of a console. */
+const bodyOf = ({ totals, ...summary }: Awaited<ReturnType<Services['serverSummary']['read']>>) => ({
+  started_ts: summary.startedTs,
+  uptime_ms: summary.uptimeMs,
+  memory_bytes: summary.memoryBytes,
+  warnings: summary.warnings,
+  errors: summary.errors,
+  users: { accounts: totals.accounts, syncing: summary.syncing },
+  rooms: totals.rooms,
+  media: { files: totals.files, bytes: totals.mediaBytes },
+  database: { bytes: summary.databaseBytes },
+  disk: { free_bytes: summary.disk.freeBytes, total_bytes: summary.disk.totalBytes },
+  queues: summary.queues,
+  outbox: summary.outbox,
+});
+
 export const serverSummaryEndpoints = [
   endpoint({
     operationId: 'getServerSummary',
@@ -35,24 +50,7 @@ export const serverSummaryEndpoints = [
     }),
     errcodes: [],
     async handler({ serverName, serverSummary, softwareVersion }: Services) {
-      const summary = await serverSummary.read();
-      const { accounts, files, mediaBytes, rooms } = summary.totals;
-      return {
-        server_name: serverName,
-        version: softwareVersion,
-        started_ts: summary.startedTs,
-        uptime_ms: summary.uptimeMs,
-        memory_bytes: summary.memoryBytes,
-        warnings: summary.warnings,
-        errors: summary.errors,
-        users: { accounts, syncing: summary.syncing },
-        rooms,
-        media: { files, bytes: mediaBytes },
-        database: { bytes: summary.databaseBytes },
-        disk: { free_bytes: summary.disk.freeBytes, total_bytes: summary.disk.totalBytes },
-        queues: summary.queues,
-        outbox: summary.outbox,
-      };
+      return { server_name: serverName, version: softwareVersion, ...bodyOf(await serverSummary.read()) };
     },
   }),
 ];

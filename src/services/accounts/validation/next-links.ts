@@ -5,6 +5,8 @@ const MAX_LINK_LENGTH = 2_048;
 /** Where the browser is sent after the confirmation of an address. */
 export interface NextLink {
   readonly url: string;
+  /** Of the URL: how a Content-Security-Policy names it. */
+  readonly origin: string;
   /** As it is shown. */
   readonly host: string;
   /** Whether the browser may be sent there at once. Else it is a link that shows where it leads. */
@@ -37,7 +39,9 @@ export class NextLinks {
     if (link === null || !URL.canParse(link)) return undefined;
     const url = new URL(link);
     const isTrusted = this.#isListed(url);
-    return isTrusted || this.#hosts === null ? { url: url.href, host: url.host, isTrusted } : undefined;
+    return isTrusted || this.#hosts === null
+      ? { url: url.href, origin: url.origin, host: url.host, isTrusted }
+      : undefined;
   }
 
   #isListed({ host, hostname }: URL): boolean {

@@ -7,6 +7,7 @@ import {
   finalisedDelayedEvents,
   scheduledDelayedEvents,
 } from '#src/storage/rooms/delayed-events.ts';
+import { type DelayedEvent, delayedEventOf } from './delayed-event.ts';
 
 const PAGE = 500;
 
@@ -15,9 +16,9 @@ export type DelayedStatus = 'scheduled' | 'finalised';
 /** A page of a user's delayed events. */
 export interface DelayedEventPage {
   /** In the order in which they will be sent; undefined when nobody asked. */
-  readonly scheduled: readonly DelayedEventRecord[] | undefined;
+  readonly scheduled: readonly DelayedEvent[] | undefined;
   /** The latest first; undefined when nobody asked. */
-  readonly finalised: readonly DelayedEventRecord[] | undefined;
+  readonly finalised: readonly DelayedEvent[] | undefined;
   /** Where the list continues; undefined at its end. */
   readonly next: string | undefined;
 }
@@ -57,7 +58,11 @@ export class DelayedEventList {
     // The event that a row names was committed with it, and may not be published yet.
     if (finalised?.some((record) => record.event_id !== null) === true) await this.#writer.settled();
     const last = (scheduled ?? finalised)?.[this.#pageSize - 1];
-    return { scheduled, finalised, next: last === undefined ? undefined : tokenOf(last) };
+    return {
+      scheduled: scheduled?.map(delayedEventOf),
+      finalised: finalised?.map(delayedEventOf),
+      next: last === undefined ? undefined : tokenOf(last),
+    };
   }
 }
 

@@ -20,6 +20,7 @@ import {
   nextDueOfUser,
 } from '#src/storage/rooms/delayed-events.ts';
 import { assertContent } from '#src/services/rooms/sending/content-check.ts';
+import { type DelayedEvent, delayedEventOf } from './delayed-event.ts';
 import type { DelayRestarts } from './delay-restarts.ts';
 import type { DelayedEventLocks } from './delayed-event-locks.ts';
 import type { DelayedSchedule } from './delayed-schedule.ts';
@@ -206,8 +207,8 @@ export class DelayedEventService {
   }
 
   /** A user's delayed event, over or not. @throws MatrixError M_NOT_FOUND */
-  async one(userId: string, delayId: string): Promise<DelayedEventRecord> {
-    return this.#existing(delayId, userId);
+  async one(userId: string, delayId: string): Promise<DelayedEvent> {
+    return delayedEventOf(await this.#existing(delayId, userId));
   }
 
   /** Cancels everything that a user has scheduled: the account is deactivated. */
