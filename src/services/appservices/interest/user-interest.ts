@@ -12,13 +12,13 @@ const MAX_ROOMS = 500;
 export class UserInterest {
   readonly #database: Database;
   readonly #appservices: Pick<Appservices, 'interestedInUser'>;
-  readonly #rooms: Pick<RoomRegistry, 'load'>;
+  readonly #rooms: Pick<RoomRegistry, 'parts'>;
   readonly #interest: Pick<Interest, 'now'>;
 
   constructor(options: {
     readonly database: Database;
     readonly appservices: Pick<Appservices, 'interestedInUser'>;
-    readonly rooms: Pick<RoomRegistry, 'load'>;
+    readonly rooms: Pick<RoomRegistry, 'parts'>;
     readonly interest: Pick<Interest, 'now'>;
   }) {
     this.#database = options.database;
@@ -29,12 +29,13 @@ export class UserInterest {
 
   async of(userIds: readonly string[]): Promise<ReadonlyMap<string, ReadonlySet<ApplicationService>>> {
     const places = userIds.length === 0 ? [] : await newestRoomsOfUsers(this.#database, userIds, MAX_ROOMS);
-    const rooms = await this.#rooms.load([...new Set(places.map(({ room }) => room))]);
-    const interested = await this.#interest.now(rooms.values());
+    const usersIn = Map.groupBy(places, ({ room }) => room);
     const found = new Map(userIds.map((userId) => [userId, new Set(this.#appservices.interestedInUser(userId))]));
-    for (const { room: nid, userId } of places) {
-      const room = rooms.get(nid);
-      for (const service of (room && interested.get(room)) ?? []) found.get(userId)?.add(service);
+    for await (const rooms of this.#rooms.parts([...usersIn.keys()])) {
+      for (const [{ nid }, services] of await this.#interest.now(rooms)) {
+        for (const { userId } of usersIn.get(nid) ?? [])
+          for (const service of services) found.get(userId)?.add(service);
+      }
     }
     return found;
   }

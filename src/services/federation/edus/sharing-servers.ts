@@ -36,19 +36,24 @@ export class SharingServers {
     return (await this.#rooms.byNid(roomNid))?.partial === undefined;
   }
 
-  /** The servers that users of this one share a room with, by user; one statement, and another one for rooms that are not in memory. */
+  /** The servers that users of this one share a room with, by user; one statement, and others for rooms that are not in memory. */
   async of(userIds: readonly string[]): Promise<(userId: string) => ReadonlySet<string>> {
     if (userIds.length === 0) return () => NONE;
     const places = await roomsOfUsers(this.#database, userIds);
-    const rooms = await this.#rooms.load([...new Set(places.map(({ room }) => room))]);
+    const usersIn = Map.groupBy(places, ({ room }) => room);
     const servers = new Map<string, Set<string>>();
-    for (const { userId, room } of places) {
-      const remote = rooms.get(room)?.remoteServers() ?? [];
-      if (remote.length === 0) continue;
-      let its = servers.get(userId);
-      if (its === undefined) servers.set(userId, (its = new Set()));
-      for (const server of remote) its.add(server);
-    }
+    const visiting = this.#rooms.visit(
+      Array.from(usersIn.keys(), (nid) => ({ nid })),
+      (room) => {
+        const remote = room.remoteServers();
+        for (const { userId } of remote.length === 0 ? [] : (usersIn.get(room.nid) ?? [])) {
+          let its = servers.get(userId);
+          if (its === undefined) servers.set(userId, (its = new Set()));
+          for (const server of remote) its.add(server);
+        }
+      },
+    );
+    if (visiting !== undefined) await visiting;
     return (userId) => servers.get(userId) ?? NONE;
   }
 }

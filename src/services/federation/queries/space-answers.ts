@@ -40,17 +40,16 @@ export class SpaceAnswers {
       throw new MatrixError('M_NOT_FOUND', 'There is no such room here, or it is not open to your server.');
     const states = childrenOf(room, suggestedOnly);
     const ids = [...new Set(states.map(({ state_key: childId }) => childId))].slice(0, MAX_CHILDREN);
-    const loaded = await rooms.load(await roomNidsOf(database, ids));
-    const byId = new Map([...loaded.values()].map((child) => [child.roomId, child]));
-    const children: RoomSummary[] = [];
-    const inaccessible: string[] = [];
-    for (const id of ids) {
-      const child = byId.get(id);
-      // "Rooms which the responding server cannot provide details on will be outright excluded from the response instead."
-      if (child === undefined || !this.#isIn(child)) continue;
-      if (await openness.isOpenToServer(child, origin)) children.push(roomSummaryOf(child));
-      else inaccessible.push(id);
+    const open = new Map<string, RoomSummary | undefined>();
+    for await (const some of rooms.parts(await roomNidsOf(database, ids))) {
+      for (const child of some) {
+        // "Rooms which the responding server cannot provide details on will be outright excluded from the response instead."
+        if (!this.#isIn(child)) continue;
+        open.set(child.roomId, (await openness.isOpenToServer(child, origin)) ? roomSummaryOf(child) : undefined);
+      }
     }
+    const children = ids.flatMap((id) => open.get(id) ?? []);
+    const inaccessible = ids.filter((id) => open.has(id) && open.get(id) === undefined);
     return { room: { ...roomSummaryOf(room), children_state: states }, children, inaccessible_children: inaccessible };
   }
 

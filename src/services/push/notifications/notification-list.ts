@@ -12,6 +12,7 @@ import type { ReceiptService } from '#src/services/push/receipts/receipt-service
 import { hasRead, threadOf } from '#src/services/push/receipts/threads.ts';
 import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
 import { membershipOfCode } from '#src/services/room-model/room/membership.ts';
+import type { RoomStub } from '#src/services/room-model/room/room-stub.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
@@ -119,7 +120,7 @@ export class NotificationList {
   }
 
   /** The rooms that can notify a user: those that they are in, and those that they are invited to. */
-  async #rooms(user: number): Promise<Map<number, { readonly room: Room; readonly since: number }>> {
+  async #rooms(user: number): Promise<Map<number, { readonly room: RoomStub; readonly since: number }>> {
     const { database, rooms } = this.#options;
     const since = new Map<number, number>();
     for (const row of await roomsOfUser(database, user)) {
@@ -127,8 +128,9 @@ export class NotificationList {
       if (membership === 'join') since.set(row.room, row.since);
       else if (membership === 'invite') since.set(row.room, Number.MAX_SAFE_INTEGER);
     }
-    const loaded = await rooms.load([...since.keys()]);
-    return new Map([...loaded].map(([nid, room]) => [nid, { room, since: since.get(nid) ?? 0 }]));
+    // There may be more of them than have room in memory.
+    const stubs = await rooms.stubs([...since.keys()]);
+    return new Map([...stubs].map(([nid, room]) => [nid, { room, since: since.get(nid) ?? 0 }]));
   }
 
   async #notifications(
@@ -137,43 +139,39 @@ export class NotificationList {
     found: readonly { readonly event: StoredEvent; readonly record: NotifyingRecord }[],
   ): Promise<Notification[]> {
     const { clientEvents, pushRules, receipts, rooms } = this.#options;
-    const loaded = await rooms.load([...new Set(found.map(({ record }) => record.room))]);
-    const read = await receipts.forRooms([...loaded.values()]);
+    const { userId } = reader;
     const byRoom = Map.groupBy(found, ({ record }) => record.room);
-    const json = new Map<number, string>();
-    const names = new Map<number, string | undefined>();
-    for (const [nid, entries] of byRoom) {
-      const room = loaded.get(nid);
-      if (room === undefined) continue;
-      const membership = room.isJoined(reader.userId) ? 'join' : 'invite';
-      const visible = entries.map(({ event }) => ({ event, membership }) as const);
-      const texts = await clientEvents.write(room, reader, visible);
-      for (const [index, { event }] of entries.entries()) json.set(event.nid, texts[index] ?? '{}');
-      names.set(nid, await this.#displayName(room, reader.userId));
-    }
-    const notifications: Notification[] = [];
     const budget = new StepBudget(MAX_STEPS);
-    const compiled = pushRules.compiled(reader.userId, rules);
-    for (const { event, record } of found) {
-      const room = loaded.get(record.room);
-      if (room === undefined) continue;
-      const thread = await threadOf({ find: (_, eventId) => this.#options.loader.byId(room, eventId) }, room, event);
-      notifications.push({
-        actions: notificationActions(
-          room,
-          event,
-          record.kind,
-          { userId: reader.userId, displayName: names.get(record.room) },
-          compiled,
-          budget,
-        ),
-        event: json.get(event.nid) ?? '{}',
-        read: hasRead(event, thread, read.get(record.room)?.readPositions(reader.userId)),
-        roomId: room.roomId,
-        ts: record.ts,
-      });
+    const compiled = pushRules.compiled(userId, rules);
+    const notifications = new Map<number, Notification>();
+    for await (const some of rooms.parts([...byRoom.keys()])) {
+      const read = await receipts.forRooms(some);
+      await clientEvents.prepare(
+        some.flatMap((room) => (byRoom.get(room.nid) ?? []).map(({ event }) => ({ room, event }))),
+      );
+      for (const room of some) {
+        const entries = byRoom.get(room.nid) ?? [];
+        const membership = room.isJoined(userId) ? 'join' : 'invite';
+        const visible = entries.map(({ event }) => ({ event, membership }) as const);
+        const texts = await clientEvents.write(room, reader, visible);
+        const displayName = await this.#displayName(room, userId);
+        for (const [index, { event, record }] of entries.entries()) {
+          const thread = await threadOf(
+            { find: (_, eventId) => this.#options.loader.byId(room, eventId) },
+            room,
+            event,
+          );
+          notifications.set(event.nid, {
+            actions: notificationActions(room, event, record.kind, { userId, displayName }, compiled, budget),
+            event: texts[index] ?? '{}',
+            read: hasRead(event, thread, read.get(room.nid)?.readPositions(userId)),
+            roomId: room.roomId,
+            ts: record.ts,
+          });
+        }
+      }
     }
-    return notifications;
+    return found.flatMap(({ event }) => notifications.get(event.nid) ?? []);
   }
 
   async #displayName(room: Room, userId: string): Promise<string | undefined> {

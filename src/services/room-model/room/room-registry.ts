@@ -274,7 +274,7 @@ export class RoomRegistry {
   }
 
   /** Looks at each of these rooms: at once at those that are in memory, then at the others, of which so many bytes are read at a time. */
-  visit(stubs: Iterable<RoomStub>, look: (room: Room) => void): Promise<void> | undefined {
+  visit(stubs: Iterable<Pick<RoomStub, 'nid'>>, look: (room: Room) => void): Promise<void> | undefined {
     let missing: number[] | undefined;
     for (const { nid } of stubs) {
       const room = this.glance(nid);
@@ -285,12 +285,14 @@ export class RoomRegistry {
   }
 
   async #visit(nids: readonly number[], look: (room: Room) => void): Promise<void> {
+    for await (const rooms of this.parts(nids)) for (const room of rooms) look(room);
+  }
+
+  /** These rooms in their order, as many bytes at a time as `loadSome` reads. What does not exist is left out. */
+  async *parts(nids: readonly number[]): AsyncGenerator<readonly Room[]> {
     for (let at = 0; at < nids.length;) {
       const { looked, rooms } = await this.loadSome(nids.slice(at, at + MOST_PARTS * ROOMS_OF_PART));
-      for (const nid of nids.slice(at, at + looked)) {
-        const room = rooms.get(nid);
-        if (room !== undefined) look(room);
-      }
+      yield nids.slice(at, at + looked).flatMap((nid) => rooms.get(nid) ?? []);
       at += looked;
     }
   }

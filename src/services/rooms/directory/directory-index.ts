@@ -204,11 +204,11 @@ export class DirectoryIndex {
     const missing = [...this.#entries.values()].filter(({ texts }) => texts === undefined);
     for (let at = 0; at < missing.length; at += ROOMS_AT_ONCE) {
       const slice = missing.slice(at, at + ROOMS_AT_ONCE).filter(({ texts }) => texts === undefined);
-      const rooms = await this.#rooms.load(slice.map(({ nid }) => nid));
-      for (const entry of slice) {
-        const room = rooms.get(entry.nid);
-        if (room !== undefined) entry.texts ??= textsOf(room);
-      }
+      const visiting = this.#rooms.visit(slice, (room) => {
+        const entry = this.#entries.get(room.nid);
+        if (entry !== undefined) entry.texts ??= textsOf(room);
+      });
+      if (visiting !== undefined) await visiting;
     }
   }
 }

@@ -3,6 +3,7 @@ import { IGNORED_USER_LIST } from '#src/services/user-data/account-data/ignored-
 import {
   INVITE_FILTER,
   INVITE_PERMISSION,
+  type InviteRules,
   inviteRulesOf,
 } from '#src/services/user-data/account-data/invite-permission.ts';
 import type { UserAccountData } from '#src/services/user-data/account-data/user-account-data.ts';
@@ -18,7 +19,7 @@ import type { Database } from '#src/storage/database.ts';
 import { sentByOthers } from '#src/storage/room-model/event-reads.ts';
 import type { PastStates } from './past-states.ts';
 import type { RejoinedRooms } from './rejoined-rooms.ts';
-import { isInMemory, type PlannedRoom, type RoomPlan } from './room-plan.ts';
+import { asUnread, isInMemory, type PlannedRoom, type RoomPlan } from './room-plan.ts';
 import type { SectionRequest } from './section.ts';
 
 /** Rooms that a plan keeps in memory until they are told. */
@@ -137,12 +138,15 @@ export class SyncPlanner {
     const read = planned.slice(0, looked);
     // What came after the end of the response is not told, nor what comes while past states are read.
     const chains = new Map([...loaded.rooms.values()].map((room) => [room.nid, room.stateChain]));
-    const moved = read.filter(({ end, room, upTo }) => end === undefined && room.lastPosition > upTo);
+    const moved = read.filter(
+      ({ end, room, section, upTo }) => end === undefined && (section === 'leave' || room.lastPosition > upTo),
+    );
     const ends = await states.at(moved.map(({ room: { nid }, upTo }) => ({ room: nid, upTo })));
     const whole = read.flatMap((plan): RoomPlan[] => {
       if (isInMemory(plan)) return [plan];
       const room = loaded.rooms.get(plan.room.nid);
-      const end = ends.get(plan.room.nid) ?? chains.get(plan.room.nid);
+      const now = plan.section === 'leave' ? undefined : chains.get(plan.room.nid);
+      const end = plan.outOfBand === undefined ? (ends.get(plan.room.nid) ?? now) : StateChain.EMPTY;
       return room === undefined || end === undefined ? [] : [{ ...plan, room, end }];
     });
     return { rooms: whole, looked };
@@ -161,10 +165,34 @@ export class SyncPlanner {
    * Rooms that the user left: they are shown as they were at the leave, whatever happened to the user there afterwards. Of a room in
    * which they were not joined since the client's position, only their own membership event.
    */
-  async #left(plan: SyncPlan, { userId, since, isInitial, fullState, filter }: SectionRequest): Promise<RoomPlan[]> {
-    const { loader, past, rooms, states } = this.#options;
+  async #left(plan: SyncPlan, request: SectionRequest): Promise<PlannedRoom[]> {
+    const { filter, isInitial } = request;
     const told = isInitial && !filter.includeLeave ? await this.#kickedOrBanned(plan.left) : plan.left;
-    const loaded = [...(await rooms.load([...told.keys()])).values()].filter((room) => {
+    return this.#inParts([...told.keys()], (rooms) => this.#leftOf(rooms, told, request));
+  }
+
+  /** Plans rooms a part at a time. Only the first part is held until it is told: there may be more rooms than have a place in memory. */
+  async #inParts(
+    nids: readonly number[],
+    plan: (rooms: readonly Room[]) => Promise<readonly RoomPlan[]>,
+  ): Promise<PlannedRoom[]> {
+    const planned: PlannedRoom[] = [];
+    let isFirst = true;
+    for await (const rooms of this.#options.rooms.parts(nids)) {
+      const plans = await plan(rooms);
+      planned.push(...(isFirst ? plans : plans.map(asUnread)));
+      isFirst = false;
+    }
+    return planned;
+  }
+
+  async #leftOf(
+    rooms: readonly Room[],
+    told: ReadonlyMap<number, Member>,
+    { userId, since, isInitial, fullState, filter }: SectionRequest,
+  ): Promise<RoomPlan[]> {
+    const { loader, past, states } = this.#options;
+    const loaded = rooms.filter((room) => {
       // Only the room knows that it was forgotten just now. The leave is still told to who has not seen it.
       const member = room.member(userId);
       const isForgotten = member?.forgotten === true && (isInitial || covers(since, member.since));
@@ -177,10 +205,13 @@ export class SyncPlanner {
     const stays: Stay[] = [];
     // All at once: what each of them replaced comes along.
     await loader.load(loaded.flatMap((room) => ({ room, nid: told.get(room.nid)?.event ?? 0 })));
-    for (const room of loaded) {
+    const places = loaded.flatMap((room) => {
       const member = told.get(room.nid);
-      if (member === undefined) continue;
-      const until = await past.joinedUntil(room, member);
+      return member === undefined ? [] : [{ room, member }];
+    });
+    const untils = await past.joinedUntilOf(places);
+    for (const [index, { member, room }] of places.entries()) {
+      const until = untils[index] ?? 0;
       const wasKnown = isInitial || (await this.#options.rejoined.isJoinedIn(room, userId, known.get(room.nid)));
       // Of a room that was forgotten since, a user who knew it learns that they are not in it any more, and nothing else.
       const isForgotten = room.member(userId)?.forgotten === true;
@@ -219,18 +250,23 @@ export class SyncPlanner {
   }
 
   /** Rooms that the user is invited to, or knocks at; without invites of ignored users, and without those that `m.invite_permission_config` refuses. */
-  async #outside(
+  #outside(plan: SyncPlan, request: SectionRequest, data: UserAccountData): Promise<PlannedRoom[]> {
+    const rules = inviteRulesOf(data);
+    const wanted = [...plan.outside].filter(([, { membership }]) => membership === 'knock' || !rules.refusesAll);
+    const nids = wanted.map(([nid]) => nid);
+    return this.#inParts(nids, (rooms) => this.#outsideOf(rooms, plan, request, rules));
+  }
+
+  async #outsideOf(
+    rooms: readonly Room[],
     { position, outside }: SyncPlan,
     { ignored }: SectionRequest,
-    data: UserAccountData,
+    rules: InviteRules,
   ): Promise<RoomPlan[]> {
-    const { loader, rooms } = this.#options;
-    const rules = inviteRulesOf(data);
-    const wanted = [...outside].filter(([, { membership }]) => membership === 'knock' || !rules.refusesAll);
-    const loaded = await rooms.load(wanted.map(([nid]) => nid));
-    const invitees = wanted.flatMap(([nid, member]) => {
-      const room = loaded.get(nid);
-      return room === undefined ? [] : [{ room, member }];
+    const { loader } = this.#options;
+    const invitees = rooms.flatMap((room) => {
+      const member = outside.get(room.nid);
+      return member === undefined ? [] : [{ room, member }];
     });
     const events = await loader.load(invitees.map(({ room, member }) => ({ room, nid: member.event })));
     return invitees.flatMap(({ room, member }) => {

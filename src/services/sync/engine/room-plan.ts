@@ -25,12 +25,15 @@ export interface RoomPlan {
 }
 
 /** A room of a response that is not in memory: it is read when its turn comes. */
-export interface UnreadRoomPlan extends Omit<RoomPlan, 'room' | 'end' | 'outOfBand'> {
+export interface UnreadRoomPlan extends Omit<RoomPlan, 'room' | 'end'> {
   readonly room: RoomStub;
   readonly end: undefined;
 }
 
 export type PlannedRoom = RoomPlan | UnreadRoomPlan;
+
+/** The same plan, to be read again when its turn comes. */
+export const asUnread = (plan: RoomPlan): UnreadRoomPlan => ({ ...plan, room: plan.room.stub, end: undefined });
 
 export const isInMemory = (plan: PlannedRoom): plan is RoomPlan => plan.end !== undefined;
 

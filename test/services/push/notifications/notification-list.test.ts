@@ -76,6 +76,30 @@ describe('the list of notifications', () => {
     expect((await pages(5)).flat()).to.deep.equal(Array.from({ length: 12 }, (_, n) => `${11 - n}`));
   });
 
+  it('reads of all rooms of a user only those that it tells of', async () => {
+    const rooms: Room[] = [];
+    for (let n = 0; n < 6; n++) rooms.push(await world.room(ALICE, [BOB, CAROL]));
+    for (const room of rooms.slice(0, 2)) await say(room, 'news', 1);
+    const { rooms: registry } = world.services;
+    const asked = new Set<number>();
+    const { load, loadSome } = registry;
+    registry.load = (nids) => {
+      for (const nid of nids) asked.add(nid);
+      return load.call(registry, nids);
+    };
+    registry.loadSome = (nids, share) => {
+      for (const nid of nids) asked.add(nid);
+      return loadSome.call(registry, nids, share);
+    };
+    expect((await pages(10)).flat()).to.deep.equal(['news', 'news']);
+    expect([...asked].toSorted()).to.deep.equal(
+      rooms
+        .slice(0, 2)
+        .map(({ nid }) => nid)
+        .toSorted(),
+    );
+  });
+
   it('passes over ignored users without a hole', async () => {
     const room = await world.room(ALICE, [BOB, CAROL]);
     await say(room, 'first', 1);

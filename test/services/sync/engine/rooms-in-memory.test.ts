@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { decodeSyncToken } from '#src/protocol/wire/position.ts';
+import { SharingServers } from '#src/services/federation/edus/sharing-servers.ts';
 import { SearchScopes } from '#src/services/reading/search/search-scope.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { slidingEncoder } from '#src/services/sync/sliding/sliding-encoder.ts';
@@ -224,6 +225,13 @@ describe('rooms of users who sync', function () {
     let found: readonly { readonly room: number }[] = [];
     const most = await mostHeld(async () => (found = await scopes.of(BOB, { rooms: roomIds })));
     expect(found.map(({ room }) => room).toSorted((a, b) => a - b)).to.deep.equal(rooms);
+    expect(most).to.be.within(1, ROOMS / 4);
+  });
+
+  it('are not all held at once to find the servers that share them', async () => {
+    await evictAll();
+    const servers = new SharingServers(clone.database, world.rooms);
+    const most = await mostHeld(() => servers.of([BOB]));
     expect(most).to.be.within(1, ROOMS / 4);
   });
 
