@@ -113,6 +113,34 @@ export const federation: readonly Attack[] = [
     },
   ),
   attack(
+    'federation.typing',
+    'a server says of many of its users that they type, again and again, in a room of users who sync',
+    { expects: ['200'] },
+    async ({ partner, crowd, users, victim }) => {
+      const roomId = await crowd.createRoom(victim);
+      await crowd.joinAll(users, roomId);
+      const typists = Array.from({ length: 100 }, (_, index) => `@typist${index}:${PARTNER_NAME}`);
+      for (const typist of typists) await partner.join(roomId, typist);
+      const edusOf = (round: number): object[] =>
+        typists.map((typist, index) => ({
+          edu_type: 'm.typing',
+          content: { room_id: roomId, user_id: typist, typing: (round + index) % 2 === 0 },
+        }));
+      return (field) =>
+        Promise.all([
+          field.swarm(
+            1,
+            (_, round) => {
+              const content = { origin: PARTNER_NAME, origin_server_ts: Date.now(), pdus: [], edus: edusOf(round) };
+              return field.ask(0, partner.signed('PUT', `${SEND}/typing${round}`, content as never));
+            },
+            WIDTH,
+          ),
+          field.everyone(() => ['GET', `${V3}/sync?timeout=0`]),
+        ]);
+    },
+  ),
+  attack(
     'federation.events',
     'a server sends events that follow on what nobody has, and answers without end',
     { expects: ['200'] },

@@ -103,17 +103,19 @@ export class PartnerServer {
     this.#server.close();
   }
 
-  async join(roomId: string): Promise<PartnerRoom> {
+  /** @param userId another one of its users */
+  async join(roomId: string, userId = this.user): Promise<PartnerRoom> {
     const room = encodeURIComponent(roomId);
     const query = VERSIONS.map((version) => `ver=${version}`).join('&');
-    const template = await this.#send('GET', `/_matrix/federation/v1/make_join/${room}/${this.user}?${query}`);
+    const template = await this.#send('GET', `/_matrix/federation/v1/make_join/${room}/${userId}?${query}`);
     const { event, room_version: id } = template as { event: Pdu; room_version: string };
     const version = roomVersion(id);
     if (version === undefined) throw new Error(`there is no room version ${id}`);
     const join = this.build(version, roomId, {
       type: event.type,
       content: event.content,
-      stateKey: this.user,
+      sender: userId,
+      stateKey: userId,
       depth: event.depth,
       prev: event.prev_events as readonly string[],
       auth: event.auth_events as readonly string[],
@@ -178,25 +180,26 @@ export class PartnerServer {
     }).pdu;
   }
 
-  /** An event of its user, signed. */
+  /** An event of its user, or of another one of its users, signed. */
   build(
     version: RoomVersion,
     roomId: string,
     draft: {
       readonly type: string;
       readonly content: JsonObject;
+      readonly sender?: string;
       readonly stateKey?: string;
       readonly depth: number;
       readonly prev: readonly string[];
       readonly auth: readonly string[];
     },
   ): IdentifiedPdu {
-    const { auth, content, depth, prev, stateKey, type } = draft;
+    const { auth, content, depth, prev, sender = this.user, stateKey, type } = draft;
     return buildPdu(
       version,
       {
         type,
-        sender: this.user,
+        sender,
         roomId,
         content,
         originServerTs: Date.now(),

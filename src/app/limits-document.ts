@@ -273,6 +273,16 @@ const FIXED: readonly (readonly [string, string, string])[] = [
     '400 `M_UNKNOWN_POS`: the client begins again',
   ],
   [
+    'users who are shown typing in one room',
+    '50',
+    'who was heard of longest ago is not shown any more: of the same server, if there is one',
+  ],
+  [
+    'receipts of others in one room that a client is told at once',
+    'the newest 2000 to 4000; 50 to 100 after 4194304 characters of them in one answer of sliding sync',
+    'the older ones are not told',
+  ],
+  [
     'users of whose profiles one answer of sync tells, and bytes of that',
     '200, 1 MiB and one profile; 10000 wait for the next answers',
     'the others come with the next ones',

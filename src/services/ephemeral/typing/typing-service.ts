@@ -3,6 +3,7 @@ import { NOBODY_SHADOW_BANNED, type ShadowBanned } from '#src/services/accounts/
 import { atMost } from '#src/kernel/at-most.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
+import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { UserActions } from '#src/services/accounts/users/user-actions.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
@@ -28,6 +29,8 @@ interface Shown {
 }
 
 const NOBODY: TypingIn = { users: [], at: 0 };
+/** Users who are shown typing in a room: each change tells all of them to all who are there. */
+const MAX_TYPING = 50;
 /** Changes of a room that are remembered. */
 const CHANGES = 64;
 
@@ -107,11 +110,15 @@ export class TypingService {
     this.start(room, userId, timeoutMs);
   }
 
+  /** Shows that a user types. Beyond `MAX_TYPING` it takes the place of who was heard of longest ago, of the same server if there is one. */
   start(room: Pick<Room, 'nid'>, userId: string, timeoutMs: number): void {
     let typing = this.#typing.get(room.nid);
     if (typing === undefined) this.#typing.set(room.nid, (typing = new Map<string, Timer>()));
     const before = typing.get(userId);
     before?.cancel();
+    typing.delete(userId);
+    const longest = typing.size < MAX_TYPING ? undefined : longestTyping(typing, userId);
+    if (longest !== undefined) this.stop(room, longest);
     typing.set(
       userId,
       this.#timers.after(Math.min(timeoutMs, MAX_TIMEOUT_MS), () => this.stop(room, userId)),
@@ -139,3 +146,9 @@ export class TypingService {
     this.changed.emit({ roomNid, userId: changed, isTyping: typing.has(changed) });
   }
 }
+
+const longestTyping = (typing: ReadonlyMap<string, Timer>, userId: string): string | undefined => {
+  const names = [...typing.keys()];
+  const server = domainOf(userId);
+  return names.find((name) => domainOf(name) === server) ?? names[0];
+};

@@ -31,6 +31,8 @@ const NOTHING_READ: ReadPositions = { unthreaded: undefined, main: undefined, th
 export const MAIN_THREAD = 'main';
 
 const LOG_LENGTH = 256;
+/** Receipts of others that a reader is told at once, beside what the log has. */
+const MAX_TOLD = 2_000;
 
 /** What a receipt replaces: the same user's of the same kind and thread. */
 export const slotOf = (receipt: Pick<Receipt, 'kind' | 'thread'>): string => `${receipt.kind} ${receipt.thread ?? ''}`;
@@ -46,6 +48,9 @@ export class RoomReceipts {
   #floor = 0;
   #latest = 0;
   #count = 0;
+  /** How often one was added, and by how many are wanted the position after which the newest of them were, when so many had been added. */
+  #added = 0;
+  readonly #newestAfter = new Map<number, { readonly position: number; readonly added: number }>();
 
   /** Position of the latest receipt. */
   get latest(): number {
@@ -75,6 +80,33 @@ export class RoomReceipts {
     return this.#log
       .slice(start)
       .filter((receipt) => this.of(receipt.userId, receipt.kind, receipt.thread) === receipt);
+  }
+
+  /**
+   * What a reader is told who knows everything up to a position of the room's shard: in a room of very many receipts their own, and the newest of the
+   * others. `isVisible` filters them.
+   *
+   * @param most of others; up to twice as many where there are very many
+   */
+  told(userId: string, after: number, most = MAX_TOLD): Receipt[] {
+    if (after >= this.#floor || this.#count <= most) return this.changedSince(after);
+    const from = Math.max(after, this.#positionOf(most));
+    const found: Receipt[] = [];
+    for (const [name, slots] of this.#byUser) {
+      const first = name === userId ? after : from;
+      for (const receipt of slots.values()) if (receipt.pos > first) found.push(receipt);
+    }
+    return found;
+  }
+
+  /** The position after which so many receipts came, or up to twice as many. */
+  #positionOf(newest: number): number {
+    const known = this.#newestAfter.get(newest);
+    if (known !== undefined && this.#added - known.added < newest) return known.position;
+    const positions = Float64Array.from(this.all(), ({ pos }) => pos).sort();
+    const position = positions.at(-newest - 1) ?? 0;
+    this.#newestAfter.set(newest, { position, added: this.#added });
+    return position;
   }
 
   of(userId: string, kind: ReceiptKind, thread: string | undefined): Receipt | undefined {
@@ -137,6 +169,7 @@ export class RoomReceipts {
     if (!isNewer(receipt, before)) return;
     slots.set(slot, receipt);
     if (before === undefined) this.#count++;
+    this.#added++;
     this.#latest = Math.max(this.#latest, receipt.pos);
     this.#log.push(receipt);
     // Cut in one go now and then: shifting one off the front every time would move all the others each time.

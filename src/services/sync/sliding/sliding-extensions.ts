@@ -85,6 +85,10 @@ const TO_DEVICE_TOKEN = /^t([0-9]{1,16})$/;
 
 const ANY = '*';
 
+/** Characters of receipts in an answer after which further rooms bring the reader's own, and so many of others that are the newest. */
+const MOST_OF_RECEIPTS = 4_194_304;
+const FEW_RECEIPTS = 50;
+
 /** Bytes of rooms whose members are looked at in one turn of the event loop; one room in any case. */
 const BYTES_AT_ONCE = 4_194_304;
 
@@ -228,18 +232,20 @@ export class SlidingExtensions {
     const missing = rooms.map(({ room }) => room).filter((room) => receipts.peek(room) === undefined);
     const read = missing.length === 0 ? undefined : await receipts.forRooms(missing);
     const found = new Map<string, string>();
+    let characters = 0;
     for (const { room, sent } of rooms) {
       const view = receipts.peek(room) ?? read?.get(room.nid);
       if (view === undefined) continue;
       const after = sent?.vector[room.shard];
       if (after !== undefined && view.latest <= after) continue;
-      const news = after === undefined ? view.all() : view.changedSince(after);
+      const news = view.told(userId, after ?? 0, characters < MOST_OF_RECEIPTS ? undefined : FEW_RECEIPTS);
       const shown = news.filter(
         ({ kind, pos, userId: reader }) =>
           covers(upTo, pos) && (kind === 'm.read' || reader === userId) && !hidden.has(reader),
       );
       const content = shown.length === 0 ? '' : receiptContent(shown);
       if (content !== '') found.set(room.roomId, content);
+      characters += content.length;
       const turn = loopYield.after(CHARACTERS_OF_LOOK * news.length + content.length);
       if (turn !== undefined) await turn;
     }
