@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Clock } from './clock.ts';
 
 /** One group of limits: `burst` at once, then `perSecond` on average. */
@@ -39,6 +40,8 @@ export interface RateLimiter {
 const OK: RateVerdict = { ok: true };
 const DEFAULT_MAX_KEYS = 100_000;
 const SWEEP_PER_TAKE = 2;
+/** Longer keys, which clients make up, are remembered by their hash. */
+const MAX_KEY_LENGTH = 320;
 /** A thousandth of a millisecond. */
 const SLACK_MS = 0.001;
 
@@ -104,7 +107,8 @@ export class TokenBucketLimiter implements RateLimiter {
     return size;
   }
 
-  take(name: string, key: string, tokens = 1): RateVerdict {
+  take(name: string, party: string, tokens = 1): RateVerdict {
+    const key = shortened(party);
     const bucket = this.#bucket(name, key);
     if (bucket === undefined) return OK;
     const now = this.#clock.monotonic();
@@ -118,7 +122,8 @@ export class TokenBucketLimiter implements RateLimiter {
     return OK;
   }
 
-  check(name: string, key: string): RateVerdict {
+  check(name: string, party: string): RateVerdict {
+    const key = shortened(party);
     const bucket = this.#bucket(name, key);
     const fullAt = bucket?.fullAt.get(key);
     if (bucket === undefined || fullAt === undefined) return OK;
@@ -126,14 +131,16 @@ export class TokenBucketLimiter implements RateLimiter {
     return over > SLACK_MS ? { ok: false, retryAfterMs: Math.ceil(over - SLACK_MS) } : OK;
   }
 
-  used(name: string, key: string): number {
+  used(name: string, party: string): number {
+    const key = shortened(party);
     const bucket = this.#bucket(name, key);
     const fullAt = bucket?.fullAt.get(key);
     if (bucket === undefined || fullAt === undefined) return 0;
     return Math.max(0, fullAt - this.#clock.monotonic()) / bucket.spanMs;
   }
 
-  charge(name: string, key: string, tokens: number): void {
+  charge(name: string, party: string, tokens: number): void {
+    const key = shortened(party);
     const bucket = this.#bucket(name, key);
     if (bucket === undefined) return;
     const now = this.#clock.monotonic();
@@ -142,7 +149,8 @@ export class TokenBucketLimiter implements RateLimiter {
     bucket.set(key, Math.min(fullAt, now + 2 * bucket.spanMs), this.#maxKeys);
   }
 
-  refund(name: string, key: string, tokens = 1): void {
+  refund(name: string, party: string, tokens = 1): void {
+    const key = shortened(party);
     const bucket = this.#bucket(name, key);
     const fullAt = bucket?.fullAt.get(key);
     if (bucket === undefined || fullAt === undefined) return;
@@ -165,6 +173,9 @@ export class TokenBucketLimiter implements RateLimiter {
     return own ?? this.#buckets.get(name) ?? this.#buckets.get('default');
   }
 }
+
+const shortened = (key: string): string =>
+  key.length <= MAX_KEY_LENGTH ? key : createHash('sha256').update(key).digest('base64');
 
 const ownKey = (name: string, key: string): string => `${name} ${key}`;
 

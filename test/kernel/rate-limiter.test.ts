@@ -158,4 +158,22 @@ describe('rate limiter', () => {
     expect(make(1, 0)).to.throw(RangeError);
     expect(make(Number.NaN, 1)).to.throw(RangeError);
   });
+  it('tells long keys apart, and does not keep them', () => {
+    const limiter = new TokenBucketLimiter(new ManualClock(), {
+      enabled: true,
+      buckets: { message: { burst: 1, perSecond: 0.001 } },
+      maxKeys: 10_000,
+    });
+    const user = 'x'.repeat(16_000);
+    expect([limiter.take('message', `${user}a`).ok, limiter.take('message', `${user}b`).ok]).to.deep.equal([
+      true,
+      true,
+    ]);
+    expect([limiter.take('message', `${user}a`).ok, limiter.used('message', `${user}b`)]).to.deep.equal([false, 1]);
+    limiter.refund('message', `${user}a`);
+    expect(limiter.take('message', `${user}a`).ok).to.equal(true);
+    const before = process.memoryUsage().heapUsed;
+    for (let n = 0; n < 5_000; n += 1) limiter.take('message', `${user}${n}`);
+    expect(process.memoryUsage().heapUsed - before).to.be.lessThan(40_000_000);
+  });
 });

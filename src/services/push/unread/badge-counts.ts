@@ -16,12 +16,20 @@ const MAX_USERS = 20_000;
 const ROOMS_AT_ONCE = 100;
 
 interface Badge {
-  readonly ignored: ReadonlySet<string>;
-  readonly invites: InviteRules;
+  /** By what it was counted. Both may be large, and are not kept for it: where they are gone, it is counted anew. */
+  readonly ignored: WeakRef<ReadonlySet<string>>;
+  readonly invites: WeakRef<InviteRules>;
   /** What rooms add, by their numbers; those that add nothing are left out. */
   readonly rooms: Map<number, number>;
   /** Rooms that have to be counted anew. */
   readonly touched: Set<number>;
+}
+
+/** A badge while it is counted. */
+interface Counting {
+  readonly badge: Badge;
+  readonly ignored: ReadonlySet<string>;
+  readonly invites: InviteRules;
 }
 
 export interface BadgeCountsOptions {
@@ -69,15 +77,20 @@ export class BadgeCounts {
     const ignored = await this.#options.ignoredUsers.of(userId);
     const invites = await this.#options.invitePermission.of(userId);
     let badge = this.#badges.get(userId);
-    if (badge === undefined || badge.ignored !== ignored || badge.invites !== invites) {
-      badge = { ignored, invites, rooms: new Map(), touched: new Set(await this.#roomsOf(userId)) };
+    if (badge === undefined || badge.ignored.deref() !== ignored || badge.invites.deref() !== invites) {
+      badge = {
+        ignored: new WeakRef(ignored),
+        invites: new WeakRef(invites),
+        rooms: new Map(),
+        touched: new Set(await this.#roomsOf(userId)),
+      };
       this.#badges.set(userId, badge);
     }
     const touched = [...badge.touched];
     badge.touched.clear();
     try {
       for (let at = 0; at < touched.length;)
-        at += await this.#count(userId, badge, touched.slice(at, at + ROOMS_AT_ONCE));
+        at += await this.#count(userId, { badge, ignored, invites }, touched.slice(at, at + ROOMS_AT_ONCE));
     } catch (error) {
       // It is unknown what was counted.
       this.#badges.delete(userId);
@@ -97,7 +110,8 @@ export class BadgeCounts {
   }
 
   /** Counts the first of these rooms: those that may be in memory together. @returns how many */
-  async #count(userId: string, badge: Badge, nids: readonly number[]): Promise<number> {
+  async #count(userId: string, counting: Counting, nids: readonly number[]): Promise<number> {
+    const { badge } = counting;
     const { rooms, unread } = this.#options;
     const { looked, rooms: loaded } = await rooms.loadSome(nids);
     const counted = nids.slice(0, looked);
@@ -105,14 +119,14 @@ export class BadgeCounts {
     if (joined.length > 1) await unread.load(userId, joined);
     for (const nid of counted) {
       const room = loaded.get(nid);
-      const count = room === undefined ? 0 : await this.#of(userId, badge, room);
+      const count = room === undefined ? 0 : await this.#of(userId, counting, room);
       if (count === 0) badge.rooms.delete(nid);
       else badge.rooms.set(nid, count);
     }
     return looked;
   }
 
-  async #of(userId: string, { ignored, invites }: Badge, room: Room): Promise<number> {
+  async #of(userId: string, { ignored, invites }: Counting, room: Room): Promise<number> {
     const { byRoom, loader, unread } = this.#options;
     const member = room.member(userId);
     if (member?.membership === 'join') {
