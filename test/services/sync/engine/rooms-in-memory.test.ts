@@ -7,6 +7,7 @@ import { slidingEncoder } from '#src/services/sync/sliding/sliding-encoder.ts';
 import { parseSlidingBody } from '#src/services/sync/sliding/sliding-request.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ALICE, BOB, makeRoom, membership, message, SERVER, topic } from '#test/support/event-services.ts';
+import type { Json } from '#test/support/in-process-server.ts';
 import { collectGarbage, ROOM_CACHE_BYTES, RoomEviction } from '#test/support/room-eviction.ts';
 import { until } from '#test/support/until.ts';
 import { type SyncBody, syncRequest, type SyncWorld, syncWorld } from './sync-world.ts';
@@ -233,6 +234,40 @@ describe('rooms of users who sync', function () {
     const servers = new SharingServers(clone.database, world.rooms);
     const most = await mostHeld(() => servers.of([BOB]));
     expect(most).to.be.within(1, ROOMS / 4);
+  });
+
+  it('are told all when the user has left them, or is invited to them, a few at a time', async () => {
+    const EVE = `@eve:${SERVER}`;
+    const DAVE = `@dave:${SERVER}`;
+    for (const nid of rooms) {
+      const room = (await world.rooms.byNid(nid))!;
+      await world.events.send(room, membership(ALICE, EVE, 'invite'));
+      await world.events.send(room, membership(EVE, EVE, 'join'));
+      await world.events.send(room, membership(EVE, EVE, 'leave'));
+      await world.events.send(room, membership(ALICE, DAVE, 'invite'));
+    }
+    const toldOf = async (userId: string, section: 'leave' | 'invite'): Promise<string[]> => {
+      const told = new Set<string>();
+      let since: string | undefined;
+      for (let answers = 0; answers < ROOMS; answers += 1) {
+        const body: Json = await sync(userId, since, { include_leave: section === 'leave' });
+        const news = Object.keys(body['rooms']?.[section] ?? {});
+        if (news.length === 0) break;
+        for (const roomId of news) told.add(roomId);
+        since = body['next_batch'];
+      }
+      return [...told].toSorted();
+    };
+    const { rooms: registry } = world;
+    const loadSome = registry.loadSome.bind(registry);
+    // As if no more had a place in memory.
+    registry.loadSome = (nids, share) => loadSome(nids.slice(0, 5), share);
+    try {
+      expect(await toldOf(EVE, 'leave')).to.deep.equal(roomIds.toSorted());
+      expect(await toldOf(DAVE, 'invite')).to.deep.equal(roomIds.toSorted());
+    } finally {
+      registry.loadSome = loadSome;
+    }
   });
 
   it('are listed by sliding sync with names and order as if they were in memory, and quiet ones are not read again', async () => {
