@@ -195,6 +195,13 @@ export interface ReplacedEventRow {
   readonly nid: number;
 }
 
+/** An event that a follower is to process, although it has come further than that. */
+export interface LateEventRow {
+  readonly follower: string;
+  readonly room: number;
+  readonly event: number;
+}
+
 /** What is written together: the events of one request and everything that follows from them. */
 export interface EventWrite {
   /** From another server: events that relate to them may be here already. */
@@ -211,6 +218,7 @@ export interface EventWrite {
   readonly aliases?: readonly AliasRow[];
   readonly stickies?: readonly StickyRow[];
   readonly revivals?: readonly RevivalRow[];
+  readonly late?: readonly LateEventRow[];
   readonly jobs?: readonly JobRow[];
   readonly missing?: readonly MissingPrevRow[];
   readonly resets?: readonly StateResetRow[];

@@ -26,6 +26,7 @@ import type {
   RebasedDeltaRow,
   RedactionRow,
   RejectionRow,
+  LateEventRow,
   RevivalRow,
   RoomTailRow,
   SentDelayedRow,
@@ -237,6 +238,20 @@ export const REVIVALS = BatchTable.declare<EventBatch, RevivalRow>({
     room: int((revival) => revival.room),
     event: bigint((revival) => revival.event),
     pos: bigint((revival) => revival.pos),
+  },
+});
+
+/** Due at once, as if they had never been tried. */
+export const LATE_EVENTS = BatchTable.declare<EventBatch, LateEventRow>({
+  name: 'events_set_aside',
+  rows: rowsOf((write) => write.late),
+  key: ({ event, follower }) => `${event} ${follower}`,
+  columns: {
+    follower: text((late) => late.follower),
+    event: bigint((late) => late.event),
+    room: int((late) => late.room),
+    tries: smallint(() => 0),
+    retry_at: bigint(() => 0),
   },
 });
 

@@ -20,6 +20,7 @@ import {
   REJECTIONS,
   RELATING,
   RESETS,
+  LATE_EVENTS,
   REVIVALS,
   ROOMS,
   SENT_DELAYED,
@@ -159,6 +160,10 @@ export const WRITE_EVENTS = new BatchStatements<EventBatch>(
         insertStep(STICKIES, { from }),
         REVIVED,
         DELIVERED,
+        insertStep(LATE_EVENTS, {
+          from: OWNED,
+          after: 'on conflict (follower, event) do update set tries = excluded.tries, retry_at = excluded.retry_at',
+        }),
         insertStep(AWAITED_REDACTIONS, { from, after: 'on conflict do nothing' }),
         insertStep(PARTIALS, {
           from,

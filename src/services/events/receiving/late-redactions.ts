@@ -17,7 +17,7 @@ export interface LateRedactionsOptions {
   readonly database: Database;
   readonly loader: EventLoader;
   readonly writer: Writer;
-  readonly stream: Pick<RoomEventStream, 'publish'>;
+  readonly stream: Pick<RoomEventStream, 'publish' | 'lateRows'>;
 }
 
 const REDACTION = 'm.room.redaction';
@@ -104,16 +104,20 @@ export class LateRedactions {
           events: [],
           redactions: prepared !== undefined ? [prepared.row] : isInMemory ? [row] : [],
           revivals: isHidden ? [{ room: room.nid, event: redaction.nid, pos: position }] : [],
+          // Events that are backfilled are not followed, but what was derived from those that they redact is.
+          late: isHidden || redaction.nid <= 0 ? stream.lateRows(room, redaction) : [],
           tails: [tailRow(room, position)],
         },
         publish: () => {
           room.moved(position);
           prepared?.apply();
-          if (!isHidden) return;
-          loader.peek(redaction.nid)?.accept();
-          room.show(redaction, position);
-          // Backfilled events are not published.
-          stream.publish(redaction.nid > 0 ? { kind: 'revealed', room, event: redaction } : { kind: 'restored', room });
+          if (isHidden) {
+            loader.peek(redaction.nid)?.accept();
+            room.show(redaction, position);
+          }
+          // Backfilled events are published to those alone who keep something of the past, as is what changes there.
+          if (isHidden && redaction.nid > 0) stream.publish({ kind: 'revealed', room, event: redaction });
+          else stream.publish({ kind: 'restored', room });
         },
       });
     });

@@ -92,6 +92,7 @@ export class StickyReview {
             ? []
             : events.jobsAfter({ room, state: [], members: [], redacted: [redaction.target] }),
         revivals: [{ room: nid, event: event.nid, pos }],
+        late: stream.lateRows(room, event),
         tails: [tailRow(room, pos)],
       },
       publish: () => {

@@ -103,6 +103,7 @@ export class EventFollower {
   constructor(options: EventFollowerOptions) {
     this.#options = options;
     this.#aside = new EventsSetAside(options);
+    options.stream.follow(options.name, (room, event) => this.#wants(room, event));
     this.#types = options.types === undefined ? undefined : new Set(options.types);
     this.#lagMs = options.lagMs ?? 200;
     this.#batchSize = options.batchSize ?? 500;
@@ -139,9 +140,9 @@ export class EventFollower {
     const stopAppended = stream.on('appended', ({ room, events }) => {
       for (const { event } of events) this.#hear(room, event);
     });
-    const stopRevealed = stream.on('revealed', ({ room, event }) => {
-      this.#hearLate(room, event);
-    });
+    // What is shown late was set aside in the same commit.
+    const stopRevealed = stream.on('revealed', () => this.#hearLate());
+    const stopRestored = stream.on('restored', () => this.#hearLate());
     const stopLost = database.connectionLost.subscribe(() => {
       this.#isUnsure = true;
       this.#wakeSoon();
@@ -149,6 +150,7 @@ export class EventFollower {
     this.#stop = () => {
       stopAppended();
       stopRevealed();
+      stopRestored();
       stopLost();
     };
     this.#wake(0);
@@ -184,7 +186,7 @@ export class EventFollower {
   }
 
   get #hasWork(): boolean {
-    return this.#isBehind || this.#isUnsure || this.#queue.length > 0;
+    return this.#isBehind || this.#isUnsure || this.#queue.length > 0 || this.#aside.retryAt === 0;
   }
 
   /** Resolves when everything that was committed before the call is processed. */
@@ -245,10 +247,10 @@ export class EventFollower {
     return (flags & HIDDEN_FLAGS) !== 0 && !(isOutOfBand && this.#options.takesOutOfBand === true);
   }
 
-  #hearLate(room: Room, event: StoredEvent): void {
-    if (!this.#wants(room, event) || this.#queue.length >= this.#queueLimit) return;
-    this.#push({ room, event, isLate: true });
+  #hearLate(): undefined {
+    this.#aside.expect(0);
     this.#wakeSoon();
+    return undefined;
   }
 
   #push(event: FollowedEvent): void {
@@ -336,7 +338,7 @@ export class EventFollower {
       }
       const vector = this.#cursors.map((cursor) => cursor.pos);
       try {
-        await this.#aside.takeIn(batch.filter(({ event, isLate }) => isLate === true || !covers(vector, event.nid)));
+        await this.#aside.takeIn(batch.filter(({ event }) => !covers(vector, event.nid)));
       } finally {
         // What was not processed is read again while it is behind.
         this.#taken += batch.length;

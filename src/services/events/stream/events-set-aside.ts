@@ -60,6 +60,11 @@ export class EventsSetAside {
     this.#retryAt = await nextEventSetAside(database, name);
   }
 
+  /** Something may be due from a time on, in milliseconds. */
+  expect(at: number): void {
+    this.#retryAt = Math.min(at, this.#retryAt ?? Infinity);
+  }
+
   /**
    * Processes events in order, or sets them aside. Those that fail are found by halving.
    *
@@ -87,7 +92,10 @@ export class EventsSetAside {
     const { clock, database, name } = this.#options;
     if (this.#retryAt === undefined || this.#retryAt > clock.now()) return;
     for (const due of await dueEventsSetAside(database, name, clock.now(), TRIED_AT_ONCE)) await this.#retry(due);
-    this.#retryAt = await nextEventSetAside(database, name);
+    // What comes while it is read is due as well.
+    this.#retryAt = undefined;
+    const next = await nextEventSetAside(database, name);
+    if (next !== undefined) this.expect(next);
   }
 
   async #retry(aside: EventSetAside): Promise<void> {
@@ -109,7 +117,7 @@ export class EventsSetAside {
     const isGivenUp = aside.tries >= TRIES;
     const retryAt = isGivenUp ? undefined : clock.now() + FIRST_PAUSE_MS * 4 ** (aside.tries - 1);
     await setAside(database, name, aside, retryAt ?? null);
-    this.#retryAt = Math.min(retryAt ?? Infinity, this.#retryAt ?? Infinity);
+    if (retryAt !== undefined) this.expect(retryAt);
     const fields = { follower: name, room: aside.room, event: aside.event, tries: aside.tries, err };
     if (isGivenUp) {
       this.#givenUp.inc({ follower: name });

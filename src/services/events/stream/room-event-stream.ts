@@ -3,7 +3,7 @@ import type { Logger } from '#src/kernel/logger.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import type { MentionRow } from '#src/storage/events/event-rows.ts';
+import type { LateEventRow, MentionRow } from '#src/storage/events/event-rows.ts';
 
 /** A membership that changed. */
 export interface MemberChange {
@@ -87,7 +87,25 @@ export type RoomStreamEvent = Appended | Stored | Revealed | Purged | Restored |
  * is a job that is committed with it (`FollowUps`).
  */
 export class RoomEventStream extends EventStream<RoomStreamEvent> {
+  /** By name, whether a follower processes an event. */
+  readonly #followers = new Map<string, (room: Room, event: StoredEvent) => boolean>();
+
   constructor(logger: Logger) {
     super('room events', logger, ({ room }) => ({ room_id: room.roomId }));
+  }
+
+  /** Has a follower process events that are shown late, too. @param wants whether it processes an event */
+  follow(name: string, wants: (room: Room, event: StoredEvent) => boolean): void {
+    this.#followers.set(name, wants);
+  }
+
+  /**
+   * The rows by which followers process an event that they have passed: those belong into the commit that shows it, so that none misses it
+   * however the process ends.
+   */
+  lateRows(room: Room, event: StoredEvent): readonly LateEventRow[] {
+    return [...this.#followers].flatMap(([follower, wants]) =>
+      wants(room, event) ? { follower, room: room.nid, event: event.nid } : [],
+    );
   }
 }

@@ -7,6 +7,8 @@ import { PrometheusMetrics } from '#src/app/ground/metrics.ts';
 import { EventFollower, type EventFollowerOptions } from '#src/services/events/stream/event-follower.ts';
 import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
 import { followerCursors } from '#src/storage/events/event-followers.ts';
+import { nextEventSetAside } from '#src/storage/events/events-set-aside.ts';
+import { tailRow } from '#src/services/room-model/room/tail-row.ts';
 import { sql } from '#src/storage/statement.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
@@ -63,6 +65,20 @@ describe('a follower of events', function () {
     );
   };
 
+  /** Shows an event that was hidden, as those do who judge it anew. */
+  const reveal = async (room: Awaited<ReturnType<typeof makeRoom>>, event: StoredEvent): Promise<void> => {
+    const { stream, writer } = services;
+    const position = writer.allocate(room.shard);
+    await writer.append({
+      positions: [position],
+      events: { events: [], late: stream.lateRows(room, event), tails: [tailRow(room, position)] },
+      publish: () => {
+        room.moved(position);
+        stream.publish({ kind: 'revealed', room, event });
+      },
+    });
+  };
+
   it('follows what was hidden while others came after it', async () => {
     const room = await makeRoom(services);
     const taken: string[] = [];
@@ -70,12 +86,48 @@ describe('a follower of events', function () {
     await say(room, 0, 5);
     await follower.idle();
     const [event] = room.ring.events.slice(-4);
-    services.stream.publish({ kind: 'revealed', room, event: event! });
+    await reveal(room, event!);
     await follower.idle();
     expect(taken).to.deep.equal([...numbers(0, 5), '1']);
     await say(room, 5, 7);
     await follower.idle();
     expect(taken.slice(6)).to.deep.equal(numbers(5, 7));
+  });
+
+  it('follows what was hidden when the process ended before it did, and though the database failed meanwhile', async () => {
+    const room = await makeRoom(services);
+    const taken: string[] = [];
+    const killed = await follow(taken, { lagMs: 60_000 });
+    await say(room, 0, 5);
+    await killed.idle();
+    await reveal(room, room.ring.events.at(-4)!);
+    // Nothing is processed after the kill; it listens no longer.
+    open.splice(0);
+    let failures = 2;
+    const next = await follow(taken, {
+      take: async (events) => {
+        if (failures-- > 0) throw Object.assign(new Error('the connection broke'), { code: '57P01' });
+        for (const { event } of events) taken.push(bodyOf(event));
+      },
+      timers: { ...systemTimers, sleep: () => Promise.resolve() },
+    });
+    await next.idle();
+    expect(taken).to.deep.equal([...numbers(0, 5), '1']);
+  });
+
+  it('follows everything that was hidden, though more is shown at once than fits into its queue, and nothing that it does not want', async () => {
+    const room = await makeRoom(services);
+    const taken: string[] = [];
+    const follower = await follow(taken, { queueLimit: 3 });
+    const other = await follow([], { name: 'other', types: ['m.room.topic'] });
+    await say(room, 0, 10);
+    await follower.idle();
+    taken.length = 0;
+    for (const event of room.ring.events.slice(-10)) await reveal(room, event);
+    await follower.idle();
+    expect(taken).to.deep.equal(numbers(0, 10));
+    await other.idle();
+    expect(await nextEventSetAside(clone.database, 'other')).to.equal(undefined);
   });
 
   it('follows what was there before and what comes, in order, and only the types it wants', async () => {
