@@ -13,7 +13,7 @@ export const FIXED_OF_OTHERS: readonly (readonly [what: string, most: string, an
   ],
   [
     'events of one server that wait for their rooms',
-    '5000, of them 1000 for one room; 4000 of all are kept in memory; `tsudoi_federation_waiting_events`',
+    '5000, of them 1000 for one room; those in memory take 32 MiB; `tsudoi_federation_waiting_events`',
     '429 `M_LIMIT_EXCEEDED`: it sends the transaction again; an error for the event where its room is slowed (`rate_limits.remote_state_bytes`)',
   ],
   [

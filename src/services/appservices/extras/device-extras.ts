@@ -20,6 +20,8 @@ import type { UserInterest } from '../interest/user-interest.ts';
 const PAGE = 500;
 /** Messages for devices, users whose devices changed, and devices whose keys are counted, of one transaction. */
 const MAX_MESSAGES = 100;
+/** Characters of these messages, unless one of them is longer. They stand in a transaction twice, under two names. */
+const MAX_CHARACTERS = 1_000_000;
 const MAX_USERS = 500;
 const MAX_DEVICES = 100;
 /** Devices of its sender whose key counts a service gets with its first transaction. */
@@ -293,7 +295,14 @@ export class DeviceExtras implements ExtraSource {
       const found = await messagesForUsers(this.#options.database, users, MAX_MESSAGES + 1);
       // Once these have arrived it is looked whether that was all.
       if (found.length > 0) for (const userId of users) recipients.add(userId);
-      return { messages: found.slice(0, MAX_MESSAGES), holdsEventsBack: found.length > MAX_MESSAGES };
+      let left = MAX_CHARACTERS;
+      const end = found.findIndex(({ content }, index) => {
+        left -= content.length;
+        return index >= MAX_MESSAGES || (index > 0 && left < 0);
+      });
+      return end < 0
+        ? { messages: found, holdsEventsBack: false }
+        : { messages: found.slice(0, end), holdsEventsBack: true };
     } catch (error) {
       for (const userId of users) recipients.add(userId);
       throw error;

@@ -1,26 +1,18 @@
 import { doing, Work } from '#src/kernel/work.ts';
-import type { Pdu } from '#src/protocol/events/pdu.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
-import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
-import {
-  finishEvents,
-  finishEventsOfRoom,
-  type InboundEventRecord,
-  nextEvents,
-  waitingEvents,
-} from '#src/storage/federation/inbound.ts';
-import { EventsBehindGaps, type NextBehindGap } from './events-behind-gaps.ts';
+import { finishEvents, finishEventsOfRoom, nextEvents, waitingEvents } from '#src/storage/federation/inbound.ts';
+import { EventsWaiting, MAX_PAUSE_MS, RETRY_MS } from './events-waiting.ts';
 import {
   InboundReceiving,
   type InboundReceivingOptions,
-  MAX_ASKING_MS,
   type WaitingEvent,
+  waitingEvent,
 } from './inbound-receiving.ts';
 import type { InboundStateLimiter } from './inbound-state-limiter.ts';
-import { type Aside, RoomLine } from './room-line.ts';
+import { RoomLine } from './room-line.ts';
 
 export interface InboundQueueOptions extends InboundReceivingOptions {
   readonly database: Database;
@@ -34,22 +26,15 @@ export interface InboundQueueOptions extends InboundReceivingOptions {
 
 /** Events of a room that are received together, before the next room has its turn. */
 const BATCH = 100;
-/** First and longest pause before an unreachable server is asked again. */
-const MIN_PAUSE_MS = 1_000;
-const MAX_PAUSE_MS = 30_000;
-/** Shortest such wait in each process, also for events that waited while this server was down: the other one may be unreachable at its start. */
-const MIN_WAITING_MS = 2 * MAX_PAUSE_MS;
-/** Events of a room that are kept in memory; the others are read when their turn comes. */
-const MAX_HELD = 4_000;
+/** Bytes of events of all rooms that are kept in memory, about; the others are read when their turn comes. */
+const MAX_HELD_BYTES = 32 * 1024 * 1024;
 /** Events of one origin that may wait for one room, and in all. Beyond that it is asked to retry later. */
 const MAX_PER_ORIGIN_AND_ROOM = 1_000;
 const MAX_PER_ORIGIN = 5_000;
-/** Pause after a failure of the database. */
-const RETRY_MS = 1_000;
 
 /**
  * Receives acknowledged events in their rooms: those of a room in the order of their arrival, rooms in turn. Events with missing prev or auth
- * events wait aside while these are fetched, so that a server that answers slowly, or not at all, delays its own events only. Events stay in the
+ * events wait aside (`EventsWaiting`). Events stay in the
  * database until they are judged, so that a kill loses none.
  */
 export class InboundQueue {
@@ -58,15 +43,22 @@ export class InboundQueue {
   readonly #counts = new Map<string, number>();
   readonly #closing = new AbortController();
   readonly #receiving: InboundReceiving;
-  #heldCount = 0;
+  readonly #waiting: EventsWaiting;
+  #heldBytes = 0;
 
   constructor(options: InboundQueueOptions) {
     this.#options = options;
     this.#receiving = new InboundReceiving(options, this.#closing.signal);
+    this.#waiting = new EventsWaiting({
+      ...options,
+      receiving: this.#receiving,
+      finish: (line, done) => this.#remove(line, done),
+      rested: (room, line) => this.#dropIfEmpty(room, line),
+      signal: this.#closing.signal,
+    });
     options.stream.on('completed', ({ room }) => {
       const line = this.#lines.get(room.nid);
-      for (const [origin, aside] of line?.aside ?? [])
-        if (line !== undefined) this.#wakeAside(room, line, origin, aside);
+      if (line !== undefined) this.#waiting.completed(room, line);
     });
     options.stream.on('appended', ({ events, room }) => {
       for (const { event } of events) this.#came(room, event.eventId);
@@ -123,13 +115,13 @@ export class InboundQueue {
       this.#count(line, event.origin, 1);
       // Places are assigned before the commit: one may arrive after a later one was read.
       const isOvertaken = event.seq <= line.lastSeq;
-      if (!isOvertaken && (line.hasMore || this.#heldCount >= MAX_HELD)) {
+      if (!isOvertaken && (line.hasMore || this.#heldBytes + sizeOf(event) > MAX_HELD_BYTES)) {
         line.hasMore = true;
         continue;
       }
       line.held.push(event);
       line.lastSeq = Math.max(line.lastSeq, event.seq);
-      this.#heldCount++;
+      this.#heldBytes += sizeOf(event);
     }
     this.#wake(room, line);
   }
@@ -144,6 +136,13 @@ export class InboundQueue {
     this.#closing.abort();
     for (const { aside } of this.#lines.values()) for (const { timer } of aside.values()) timer?.cancel();
     await this.idle();
+  }
+
+  #came(room: Room, eventId: string): void {
+    const line = this.#lines.get(room.nid);
+    if (line === undefined) return;
+    line.came(eventId);
+    this.#waiting.came(room, line, eventId);
   }
 
   #running(): Promise<void>[] {
@@ -234,8 +233,7 @@ export class InboundQueue {
     if (batch.length === 0) return;
     await this.#remove(line, done);
     if (line.held[0]?.seq === batch[0]?.seq) {
-      line.held.splice(0, batch.length);
-      this.#heldCount -= batch.length;
+      for (const event of line.held.splice(0, batch.length)) this.#heldBytes -= sizeOf(event);
     }
   }
 
@@ -249,8 +247,7 @@ export class InboundQueue {
   }
 
   #dropHeld(line: RoomLine): void {
-    this.#heldCount -= line.held.length;
-    line.held.length = 0;
+    for (const event of line.held.splice(0)) this.#heldBytes -= sizeOf(event);
     line.lastSeq = 0;
     line.hasMore = true;
   }
@@ -266,155 +263,11 @@ export class InboundQueue {
       if (reception?.outcome === 'missing') missing.set(waiting, reception.ids);
       else if (reception !== undefined) this.#receiving.note(room, waiting, reception);
     }
-    for (const [waiting, lacks] of missing) this.#standAside(room, line, waiting, lacks);
-    if (missing.size > 0) for (const eventId of arrived) this.#wakeFor(room, line, eventId);
+    for (const [waiting, lacks] of missing) this.#waiting.add(room, line, waiting, lacks);
+    if (missing.size > 0) for (const eventId of arrived) this.#waiting.came(room, line, eventId);
     return batch.filter((waiting) => !missing.has(waiting));
-  }
-
-  #standAside(room: Room, line: RoomLine, { origin, receivedTs, seq }: WaitingEvent, lacks: readonly string[]): void {
-    const { clock } = this.#options;
-    const fresh: Aside = {
-      events: new EventsBehindGaps(),
-      running: undefined,
-      timer: undefined,
-      pauseMs: MIN_PAUSE_MS,
-    };
-    const aside = line.aside.get(origin) ?? fresh;
-    line.aside.set(origin, aside);
-    const left = receivedTs + MAX_ASKING_MS - clock.now();
-    const waits = Math.min(Math.max(left, MIN_WAITING_MS), MAX_ASKING_MS);
-    aside.events.add(seq, clock.monotonic() + waits, lacks);
-    this.#wakeAside(room, line, origin, aside);
-  }
-
-  /** An event has arrived: events that were missing it are tried, even while their origin is unreachable. */
-  #came(room: Room, eventId: string): void {
-    const line = this.#lines.get(room.nid);
-    if (line === undefined) return;
-    line.came(eventId);
-    this.#wakeFor(room, line, eventId);
-  }
-
-  #wakeFor(room: Room, line: RoomLine, eventId: string): void {
-    for (const [origin, aside] of line.aside)
-      if (aside.events.came(eventId)) this.#runAsideNow(room, line, origin, aside);
-  }
-
-  /** Asks their origin for the missing events of the first one. */
-  #wakeAside(room: Room, line: RoomLine, origin: string, aside: Aside): void {
-    aside.timer?.cancel();
-    aside.timer = undefined;
-    aside.events.isDue = true;
-    this.#runAsideNow(room, line, origin, aside);
-  }
-
-  #runAsideNow(room: Room, line: RoomLine, origin: string, aside: Aside): void {
-    if (this.#closing.signal.aborted) return;
-    aside.running ??= doing(new Work('receive events'), () => this.#runAside(room, line, aside)).finally(() => {
-      aside.running = undefined;
-      if (aside.events.size === 0) {
-        aside.timer?.cancel();
-        line.aside.delete(origin);
-      } else if (aside.events.hasNext) this.#runAsideNow(room, line, origin, aside);
-      else if (!this.#closing.signal.aborted) this.#wakeLater(room, line, origin, aside);
-      this.#dropIfEmpty(room.nid, line);
-    });
-  }
-
-  /** Their origin has the missing events, but is unreachable. */
-  #wakeLater(room: Room, line: RoomLine, origin: string, aside: Aside): void {
-    if (aside.timer !== undefined) return;
-    aside.timer = this.#options.timers.after(aside.pauseMs, () => this.#wakeAside(room, line, origin, aside));
-    aside.pauseMs = Math.min(2 * aside.pauseMs, MAX_PAUSE_MS);
-  }
-
-  /** Ends when none is left, or their origin is unreachable. */
-  async #runAside(room: Room, line: RoomLine, aside: Aside): Promise<void> {
-    const { database, logger, stateLimiter, timers } = this.#options;
-    const { signal } = this.#closing;
-    const { events } = aside;
-    while (!signal.aborted) {
-      const pauseMs = events.hasNext ? stateLimiter.pauseMs(room) : 0;
-      if (pauseMs > 0) {
-        await timers.sleep(Math.min(pauseMs, MAX_PAUSE_MS), signal);
-        continue;
-      }
-      const next = events.next();
-      if (next === undefined) return;
-      const { isReady, seq } = next;
-      try {
-        const [record] = await nextEvents(database, room.nid, seq - 1, 1);
-        if (record?.seq === seq) {
-          const waiting = waitingEvent(room, record);
-          const isOver = await this.#receiveAfterGap(room, line, waiting, events, next).finally(() =>
-            stateLimiter.count(room),
-          );
-          if (signal.aborted) return;
-          if (!isOver) {
-            // Those after it need the same server.
-            if (!isReady) events.isDue = false;
-            continue;
-          }
-          await this.#remove(line, [waiting]);
-          if (!isReady) aside.pauseMs = MIN_PAUSE_MS;
-        }
-        events.delete(seq);
-      } catch (err) {
-        if (signal.aborted) return;
-        if (isReady) events.tryAgain(seq);
-        logger.warn('remote events wait for the database', { err, room: room.nid });
-        await timers.sleep(RETRY_MS, signal);
-      }
-    }
-  }
-
-  /**
-   * Prev or auth events are missing: they may have arrived meanwhile, or are fetched.
-   *
-   * @returns false when the event waits: for its server, which is away, or for the state of the room
-   */
-  async #receiveAfterGap(
-    room: Room,
-    line: RoomLine,
-    waiting: WaitingEvent,
-    events: EventsBehindGaps,
-    { isReady, until }: NextBehindGap,
-  ): Promise<boolean> {
-    const { clock, isAway } = this.#options;
-    const { origin, seq } = waiting;
-    const isLast = clock.monotonic() >= until;
-    if (!(await this.#receiving.askPolicyServer(room, [waiting]))) return true;
-    const arrived = line.watch();
-    const again = await this.#receiving.receive(room, waiting).finally(() => line.unwatch(arrived));
-    if (again === undefined) return true;
-    if (again.outcome !== 'missing') {
-      this.#receiving.note(room, waiting, again);
-      return true;
-    }
-    events.lacks(seq, again.ids);
-    for (const eventId of arrived) events.came(eventId);
-    // Further events are missing, and its origin was asked for them.
-    if (isReady && isAway(origin)) return false;
-    try {
-      const last = (await this.#receiving.closeGap(room, waiting)) ?? again;
-      // Events that wait for the full state of their room do not count against their origin.
-      if (last.outcome === 'missing' && room.partial !== undefined) return false;
-      // It was acknowledged, so it must not be lost because its origin is unreachable for a moment.
-      if (last.outcome === 'missing' && !isLast && isAway(origin)) return false;
-      this.#receiving.note(room, waiting, last);
-    } catch (err) {
-      this.#receiving.failed(room, waiting, err, 'the missing events of a remote event could not be received');
-    }
-    return true;
   }
 }
 
-const waitingEvent = (
-  { version }: Room,
-  { event_id: id, json, origin, received_ts: receivedTs, seq }: InboundEventRecord,
-): WaitingEvent => ({
-  seq,
-  origin,
-  event: { eventId: eventIdText(version, id), pdu: JSON.parse(json) as Pdu },
-  receivedTs,
-});
+/** Bytes that a waiting event takes in memory, about: its text is in many pieces there. */
+const sizeOf = ({ characters }: WaitingEvent): number => 500 + 3 * characters;

@@ -3,10 +3,12 @@ import { Gate } from '#src/kernel/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Histogram, Metrics } from '#src/kernel/metrics.ts';
 import type { Timers } from '#src/kernel/timers.ts';
-import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
+import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
 import type { ReceivedChecks } from '#src/services/events/policy/received-checks.ts';
 import type { EventReceiver, Reception } from '#src/services/events/receiving/event-receiver.ts';
+import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
+import type { InboundEventRecord } from '#src/storage/federation/inbound.ts';
 import { isOfDatabase } from '#src/storage/failures.ts';
 
 /** An event that was acknowledged and waits to be received. */
@@ -17,6 +19,8 @@ export interface WaitingEvent {
   readonly event: IdentifiedPdu;
   /** When it was acknowledged, in milliseconds since the epoch. */
   readonly receivedTs: number;
+  /** The length of its text. */
+  readonly characters: number;
 }
 
 /** Fetches the missing events of an event, and then accepts it. */
@@ -175,3 +179,15 @@ export class InboundReceiving {
     return gate;
   }
 }
+
+/** A waiting event as it lies in the database. */
+export const waitingEvent = (
+  { version }: Room,
+  { event_id: id, json, origin, received_ts: receivedTs, seq }: InboundEventRecord,
+): WaitingEvent => ({
+  seq,
+  origin,
+  event: { eventId: eventIdText(version, id), pdu: JSON.parse(json) as Pdu },
+  receivedTs,
+  characters: json.length,
+});

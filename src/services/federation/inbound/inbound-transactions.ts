@@ -161,21 +161,23 @@ export class InboundTransactions {
     await this.#judging.run(origin, () => this.#handleEdus(origin, edus));
     const answer = JSON.stringify({ pdus: results } satisfies TransactionAnswer);
     const receivedTs = clock.now();
+    const events = [...good.values()].map(({ event, room }) => ({
+      room: room.nid,
+      eventId: eventIdBytes(event.eventId),
+      json: canonicalJson(event.pdu, 'lenient'),
+    }));
     const staged = await stageTransaction(database, {
       origin,
       txnId,
       answer,
       receivedTs,
-      events: [...good.values()].map(({ event, room }) => ({
-        room: room.nid,
-        eventId: eventIdBytes(event.eventId),
-        json: canonicalJson(event.pdu, 'lenient'),
-      })),
+      events,
     });
     const places = new Map(staged.map(({ event_id: id, seq }) => [id.toString('latin1'), seq]));
-    const waiting = [...good.values()].flatMap(({ event, room }) => {
+    const waiting = [...good.values()].flatMap(({ event, room }, index) => {
       const seq = places.get(eventIdBytes(event.eventId).toString('latin1'));
-      return seq === undefined ? [] : [{ room, waiting: { seq, origin, event, receivedTs } }];
+      const characters = events[index]?.json.length ?? 0;
+      return seq === undefined ? [] : [{ room, waiting: { seq, origin, event, receivedTs, characters } }];
     });
     for (const [room, ofRoom] of Map.groupBy(waiting, (one) => one.room))
       queue.add(
