@@ -1,9 +1,9 @@
 import { shareDevices } from '#src/jobs/definitions.ts';
 import { type JobHandler, jobHandler } from '#src/jobs/job-definition.ts';
-import type { DeviceListEdus } from '#src/services/federation/edus/device-list-edus.ts';
+import type { DeviceListPublisher } from '#src/services/federation/edus/device-list-publisher.ts';
 
-export const shareDevicesHandler = (toldDevices: Pick<DeviceListEdus, 'shareWith'>): JobHandler =>
+export const shareDevicesHandler = (deviceLists: Pick<DeviceListPublisher, 'shareWith'>): JobHandler =>
   jobHandler(shareDevices, async ({ room, userId }) => {
-    await toldDevices.shareWith(room, userId);
+    await deviceLists.shareWith(room, userId);
     return undefined;
   });

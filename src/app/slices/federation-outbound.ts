@@ -1,5 +1,7 @@
 import { DeviceListEdus } from '#src/services/federation/edus/device-list-edus.ts';
+import { DeviceListPublisher } from '#src/services/federation/edus/device-list-publisher.ts';
 import { EduReception } from '#src/services/federation/edus/edu-reception.ts';
+import { LocalDeviceKeys } from '#src/services/federation/edus/local-device-keys.ts';
 import { PresenceEdus } from '#src/services/federation/edus/presence-edus.ts';
 import { ReceiptEdus } from '#src/services/federation/edus/receipt-edus.ts';
 import { CompletedRooms } from '#src/services/federation/joins/completed-rooms.ts';
@@ -7,6 +9,7 @@ import { SharingServers } from '#src/services/federation/edus/sharing-servers.ts
 import { TypingEdus } from '#src/services/federation/edus/typing-edus.ts';
 import { EduSources } from '#src/services/federation/outbound/edu-sources.ts';
 import { FederationOutbound } from '#src/services/federation/outbound/federation-outbound.ts';
+import { UserDevicesAnswers } from '#src/services/federation/queries/user-devices-answers.ts';
 import type { EduHandlers } from '#src/services/federation/inbound/edu-handlers.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
@@ -24,8 +27,10 @@ import type { Users } from './users.ts';
 /** Transactions to other servers, and the handling of their EDUs. */
 export interface Outbound {
   readonly federationOutbound: FederationOutbound;
-  /** The device lists of this server's users, for other servers. */
-  readonly toldDevices: DeviceListEdus;
+  /** Which device lists of this server's users other servers are to be sent. */
+  readonly deviceLists: DeviceListPublisher;
+  readonly deviceListEdus: DeviceListEdus;
+  readonly userDevicesAnswers: UserDevicesAnswers;
   readonly completedRooms: CompletedRooms;
   /** The handling of EDUs from other servers. */
   readonly eduHandlers: EduHandlers;
@@ -52,17 +57,20 @@ export function composeFederationOutbound(
   const allows = (serverName: string): boolean => serverPolicy.allows(serverName);
   const wake = (destination: string): void => destinationWoken.emit(destination);
   const servers = new SharingServers(database, rooms);
-  const deviceLists = new DeviceListEdus({
+  const localKeys = new LocalDeviceKeys(database, keyQuery);
+  const deviceListEdus = new DeviceListEdus({ database, keys: localKeys, wake });
+  const deviceLists = new DeviceListPublisher({
     database,
     writer,
     changes: deviceListChanges,
-    keys: keyQuery,
+    keys: localKeys,
+    edus: deviceListEdus,
     servers,
     timers,
     logger,
+    metrics,
     isLocal,
     allows,
-    wake,
   });
   const receiptEdus = new ReceiptEdus({ rooms, receipts, clock, timers, logger, isLocal, wake });
   const typingEdus = new TypingEdus({ rooms, typing, timers, isLocal, wake });
@@ -71,7 +79,7 @@ export function composeFederationOutbound(
     : undefined;
   const edus = new EduSources([
     toDeviceOutbox,
-    deviceLists,
+    deviceListEdus,
     receiptEdus,
     typingEdus,
     ...(presenceEdus === undefined ? [] : [presenceEdus]),
@@ -102,13 +110,15 @@ export function composeFederationOutbound(
     name: 'federation-outbound',
     services: {
       federationOutbound,
-      toldDevices: deviceLists,
+      deviceLists,
+      deviceListEdus,
+      userDevicesAnswers: new UserDevicesAnswers(database, localKeys, isLocal),
       completedRooms: new CompletedRooms({
         database,
         loader,
         receiver,
         remoteDeviceLists,
-        toldDevices: deviceLists,
+        deviceLists,
       }),
       eduHandlers: new EduReception({
         toDevice,

@@ -10,7 +10,7 @@ import {
 import type { JobDefinition, JobHandler } from '#src/jobs/job-definition.ts';
 import { JobQueues } from '#src/jobs/job-queues.ts';
 import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
-import { devicesFollowUp } from '#src/services/federation/edus/device-list-edus.ts';
+import { devicesFollowUp } from '#src/services/federation/edus/device-list-publisher.ts';
 import { mediaFollowUp } from '#src/services/media/media-references.ts';
 import { guestsFollowUp } from '#src/services/rooms/membership/guest-access.ts';
 import { successionFollowUp } from '#src/services/rooms/succession/room-succession.ts';
@@ -84,7 +84,7 @@ type Workers = Pick<UserData, 'accountData'> &
   Deactivations &
   Events &
   FederationJoins &
-  Pick<Outbound, 'completedRooms' | 'toldDevices'> &
+  Pick<Outbound, 'completedRooms' | 'deviceLists'> &
   Media &
   Mails &
   Memberships &
@@ -129,7 +129,7 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   finishUpgradeHandler(below.roomUpgrade),
   copyRoomRulesHandler(below.roomSuccession),
   moveToSuccessorHandler(below.roomSuccession),
-  shareDevicesHandler(below.toldDevices),
+  shareDevicesHandler(below.deviceLists),
   cleanUnjoinedRoomsHandler(below.unjoinedRoomCleaner),
   sendLeaveHandler(below.remoteMembership),
   sendValidationHandler(below.validationMails),

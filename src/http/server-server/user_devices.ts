@@ -1,10 +1,10 @@
 import { Type } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { DeviceListEdus } from '#src/services/federation/edus/device-list-edus.ts';
+import type { UserDevicesAnswers } from '#src/services/federation/queries/user-devices-answers.ts';
 import { endpoint } from '../endpoint.ts';
 
 interface Services {
-  readonly toldDevices: DeviceListEdus;
+  readonly userDevicesAnswers: UserDevicesAnswers;
 }
 
 const object = Type.Object({}, { additionalProperties: true });
@@ -33,8 +33,8 @@ export const federationUserDevicesEndpoints = [
       self_signing_key: Type.Optional(object),
     }),
     errcodes: ['M_NOT_FOUND'],
-    async handler({ toldDevices }: Services, { params: { userId } }) {
-      const devices = await toldDevices.devicesOf(userId);
+    async handler({ userDevicesAnswers }: Services, { params: { userId } }) {
+      const devices = await userDevicesAnswers.devicesOf(userId);
       if (devices === undefined) throw new MatrixError('M_NOT_FOUND', 'This server has no such user.');
       return { ...devices, devices: [...devices.devices] };
     },

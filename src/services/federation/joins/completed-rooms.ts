@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { RemoteDeviceLists } from '#src/services/e2ee/device-lists/remote-device-lists.ts';
 import type { EventReceiver } from '#src/services/events/receiving/event-receiver.ts';
-import type { DeviceListEdus } from '#src/services/federation/edus/device-list-edus.ts';
+import type { DeviceListPublisher } from '#src/services/federation/edus/device-list-publisher.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -12,7 +12,7 @@ export interface CompletedRoomsOptions {
   readonly loader: EventLoader;
   readonly receiver: Pick<EventReceiver, 'reconsider'>;
   readonly remoteDeviceLists: Pick<RemoteDeviceLists, 'review'>;
-  readonly toldDevices: Pick<DeviceListEdus, 'tell'>;
+  readonly deviceLists: Pick<DeviceListPublisher, 'tell'>;
 }
 
 /** The end of a partial join. */
@@ -41,11 +41,11 @@ export class CompletedRooms {
   }
 
   async settle(room: Room, { after, servers }: Completion): Promise<void> {
-    const { remoteDeviceLists, toldDevices } = this.#options;
+    const { remoteDeviceLists, deviceLists } = this.#options;
     await this.#reconsider(room, after);
     await remoteDeviceLists.review(room);
     const local = [...room.members.values()].filter((member) => member.local && member.membership === 'join');
-    await toldDevices.tell(
+    await deviceLists.tell(
       local.map(({ userId }) => userId),
       servers.filter((server) => room.hasServer(server)),
     );

@@ -354,7 +354,7 @@ describe('what other servers are told beside events', () => {
     p.asked.length = 0;
     // As when both have been joined before one of them is looked at.
     for (const roomId of rooms)
-      await a.services.toldDevices.shareWith((await a.services.rooms.byId(roomId))!.nid, '@gus:a.test');
+      await a.services.deviceLists.shareWith((await a.services.rooms.byId(roomId))!.nid, '@gus:a.test');
     await federation.idle();
     expect(edusOf('m.device_list_update').map(({ device_id: id }) => id)).to.deep.equal(['DEVICE']);
   });
@@ -384,14 +384,14 @@ describe('what other servers are told beside events', () => {
 
   it('notes nothing for users without devices, in a statement for many, and sends nothing for them', async () => {
     await withPartner(1);
-    const { database, toldDevices } = a.services;
+    const { database, deviceListEdus, deviceLists } = a.services;
     const userIds = Array.from({ length: 300 }, (_, index) => `@nobody${index}:a.test`);
     await federation.idle();
     p.asked.length = 0;
     const before = database.statements();
-    await toldDevices.tell(userIds, ['p.test']);
+    await deviceLists.tell(userIds, ['p.test']);
     expect(database.statements() - before).to.be.at.most(5);
-    expect(toldDevices.has('p.test')).to.equal(false);
+    expect(deviceListEdus.has('p.test')).to.equal(false);
     await federation.idle();
     expect(p.requests('PUT', SEND)).to.deep.equal([]);
   });
@@ -405,7 +405,7 @@ describe('what other servers are told beside events', () => {
     await a.must('ida', 'POST', '/keys/upload', { device_keys: keysOf('@ida:a.test', 'DEVICE') });
     await federation.idle();
     expect(edusOf('m.device_list_update').map(({ user_id: userId }) => userId)).to.deep.equal(['@ida:a.test']);
-    expect(a.services.toldDevices.has('p.test')).to.equal(false);
+    expect(a.services.deviceListEdus.has('p.test')).to.equal(false);
   });
 
   it('keeps the devices of users of another server, and asks for them again when it missed an update', async () => {

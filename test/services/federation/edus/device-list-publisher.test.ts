@@ -1,8 +1,14 @@
 import { expect } from 'chai';
 import { silentLogger } from '#src/kernel/logger.ts';
+import { noMetrics } from '#src/kernel/metrics.ts';
+import { PrometheusMetrics } from '#src/app/ground/metrics.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
-import { DeviceListEdus, type DeviceListEdusOptions } from '#src/services/federation/edus/device-list-edus.ts';
+import {
+  DeviceListPublisher,
+  type DeviceListPublisherOptions,
+} from '#src/services/federation/edus/device-list-publisher.ts';
+import { LocalDeviceKeys } from '#src/services/federation/edus/local-device-keys.ts';
 import {
   addDestinationDeviceLists,
   lockToldDevices,
@@ -72,29 +78,36 @@ describe('what is noted for servers of devices that change', function () {
   });
 
   /** The user's one device, and the servers that share a room with the user as they come. */
-  const edus = (of: Database, servers: () => Promise<readonly string[]>): DeviceListEdus =>
-    new DeviceListEdus({
-      database: of,
-      writer: { committed: () => [1] } as unknown as DeviceListEdusOptions['writer'],
-      changes: {
-        changed: new Signal(),
-        between: async () => [{ userId: ALICE, seenBy: undefined }],
-      } as unknown as DeviceListEdusOptions['changes'],
-      keys: {
-        local: async () => ({ deviceKeys: { [ALICE]: { DEVICE: { keys: {} } } }, masterKeys: {}, selfSigningKeys: {} }),
-      } as unknown as DeviceListEdusOptions['keys'],
-      servers: {
-        of: async () => {
-          const found = new Set(await servers());
-          return () => found;
-        },
-      } as unknown as DeviceListEdusOptions['servers'],
-      timers: systemTimers,
-      logger: silentLogger,
-      isLocal: () => true,
-      allows: () => true,
-      wake: () => undefined,
-    });
+  const optionsOf = (of: Database, servers: () => Promise<readonly string[]>): DeviceListPublisherOptions => ({
+    database: of,
+    writer: { committed: () => [1] } as unknown as DeviceListPublisherOptions['writer'],
+    changes: {
+      changed: new Signal(),
+      between: async () => [{ userId: ALICE, seenBy: undefined }],
+    } as unknown as DeviceListPublisherOptions['changes'],
+    keys: new LocalDeviceKeys(of, {
+      local: async () => ({
+        deviceKeys: { [ALICE]: { DEVICE: { keys: {} } } },
+        masterKeys: {},
+        selfSigningKeys: {},
+        userSigningKeys: {},
+      }),
+    }),
+    edus: { wait: () => undefined },
+    servers: {
+      of: async () => {
+        const found = new Set(await servers());
+        return () => found;
+      },
+    } as unknown as DeviceListPublisherOptions['servers'],
+    timers: systemTimers,
+    logger: silentLogger,
+    metrics: noMetrics,
+    isLocal: () => true,
+    allows: () => true,
+  });
+  const edus = (of: Database, servers: () => Promise<readonly string[]>): DeviceListPublisher =>
+    new DeviceListPublisher(optionsOf(of, servers));
 
   it('is noted for a server that comes to share a room while devices are told for the first time, wherever the process is killed', async () => {
     let kill = 0;
@@ -122,6 +135,52 @@ describe('what is noted for servers of devices that change', function () {
       expect(await noted(), `killed at ${kill}`).to.deep.equal(hasJoined ? [0] : []);
     }
     expect(kill).to.be.above(8);
+  });
+
+  it('is noted although another user’s devices can never be worked out, which are tried six times and given up', async () => {
+    const BAD = '@bad:a.test';
+    const metrics = new PrometheusMetrics();
+    let tries = 0;
+    const publisher = new DeviceListPublisher({
+      ...optionsOf(database, async () => ['p.test']),
+      changes: {
+        changed: new Signal(),
+        between: async () => [BAD, ALICE].map((userId) => ({ userId, seenBy: undefined })),
+      } as unknown as DeviceListPublisherOptions['changes'],
+      keys: new LocalDeviceKeys(database, {
+        local: async (wanted) => {
+          if (Object.hasOwn(wanted, BAD)) {
+            tries += 1;
+            throw new TypeError('no key can be read of this user');
+          }
+          return {
+            deviceKeys: { [ALICE]: { DEVICE: { keys: {} } } },
+            masterKeys: {},
+            selfSigningKeys: {},
+            userSigningKeys: {},
+          };
+        },
+      }),
+      timers: {
+        ...systemTimers,
+        after: (_ms, run) => {
+          setImmediate(run);
+          return { cancel: () => undefined };
+        },
+      },
+      metrics,
+    });
+    await publisher.start();
+    await until('it is given up', async () =>
+      (await metrics.render()).includes('tsudoi_follower_given_up_total{follower="federation_device_lists"} 1')
+        ? true
+        : undefined,
+    );
+    await publisher.close();
+    expect(await noted()).to.deep.equal([0]);
+    // Once with the other one.
+    expect(tries).to.equal(7);
+    metrics.close();
   });
 
   it('waits for who works out what changed of the user, so that a server that comes meanwhile is told of it', async () => {
