@@ -73,16 +73,16 @@ export function composeFederationOutbound(
     allows,
   });
   const receiptEdus = new ReceiptEdus({ rooms, receipts, clock, timers, logger, isLocal, wake });
-  const typingEdus = new TypingEdus({ rooms, typing, timers, isLocal, wake });
+  const typingEdus = new TypingEdus({ rooms, typing, timers, logger, isLocal, wake });
   const presenceEdus = config.presence.federate
     ? new PresenceEdus({ database, presence, stream, servers, timers, logger, isLocal, wake })
     : undefined;
   const edus = new EduSources([
     toDeviceOutbox,
     deviceListEdus,
-    receiptEdus,
-    typingEdus,
-    ...(presenceEdus === undefined ? [] : [presenceEdus]),
+    receiptEdus.edus,
+    typingEdus.edus,
+    ...(presenceEdus === undefined ? [] : [presenceEdus.edus]),
   ]);
   const federationOutbound = new FederationOutbound({
     serverName: config.serverName,
@@ -134,17 +134,18 @@ export function composeFederationOutbound(
     },
     async idle() {
       await deviceLists.idle();
-      await receiptEdus.idle();
+      await receiptEdus.edus.idle();
+      await typingEdus.edus.idle();
       await presenceEdus?.idle();
       await federationOutbound.idle();
     },
     async drain() {
-      await receiptEdus.idle();
+      await receiptEdus.edus.idle();
       await federationOutbound.drain();
     },
     async close() {
-      typingEdus.close();
-      await receiptEdus.close();
+      await typingEdus.close();
+      await receiptEdus.edus.close();
       await presenceEdus?.close();
       await deviceLists.close();
       await federationOutbound.close();

@@ -1,4 +1,3 @@
-import { Background } from '#src/kernel/background.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { isUserIdOf } from '#src/protocol/identifiers/identifiers.ts';
@@ -6,23 +5,17 @@ import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/jso
 import type { PresenceService } from '#src/services/ephemeral/presence/presence-service.ts';
 import type { PresenceContent } from '#src/services/ephemeral/presence/user-presence.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
-import {
-  type EduSource,
-  ephemeralEdus,
-  NO_EDUS,
-  type TakenEdus,
-} from '#src/services/federation/outbound/edu-source.ts';
+import type { Edu } from '#src/services/federation/outbound/edu-source.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { sharingUsers } from '#src/storage/federation/sharing.ts';
-import { NewestItems } from '#src/services/federation/outbound/newest-items.ts';
+import { GatheredEdus } from './gathered-edus.ts';
 import type { SharingServers } from './sharing-servers.ts';
 
 /** For so long changes are gathered. */
 const GATHER_MS = 1_000;
 /** Unchanged presence is sent again, since other servers let it expire after half an hour. */
 const AGAIN_MS = 25 * 60_000;
-const USERS_AT_ONCE = 200;
 const MAX_WAITING = 1_000;
 /** Users of one EDU. */
 const MAX_PUSHED = 100;
@@ -30,6 +23,10 @@ const MAX_PUSHED = 100;
 const MAX_RECEIVED = 1_000;
 const MAX_STATUS_LENGTH = 2_048;
 const STATES = ['online', 'unavailable', 'offline'] as const;
+
+interface Present {
+  readonly userId: string;
+}
 
 export interface PresenceEdusOptions {
   readonly database: Database;
@@ -43,22 +40,30 @@ export interface PresenceEdusOptions {
 }
 
 /** Sends and receives `m.presence`. Exists where the configuration enables it. Server-Server API, "Presence". */
-export class PresenceEdus implements EduSource {
+export class PresenceEdus {
   readonly #options: PresenceEdusOptions;
-  readonly #waiting = new NewestItems<{ readonly userId: string }>(MAX_WAITING);
-  readonly #gathered = new Set<string>();
-  readonly #telling: Background;
-  #timer: Timer | undefined;
+  /** What waits for other servers, by user. */
+  readonly edus: GatheredEdus<Present>;
   readonly #again: Timer;
 
   constructor(options: PresenceEdusOptions) {
     this.#options = options;
-    const { isLocal, logger, presence, stream, timers } = options;
-    this.#telling = new Background(
-      'federation presence',
-      () => this.#tell(),
-      (err) => logger.warn('the presence of users could not be told to other servers', { err }),
-    );
+    const { isLocal, logger, presence, servers, stream, timers, wake } = options;
+    this.edus = new GatheredEdus({
+      name: 'presence',
+      gatherMs: GATHER_MS,
+      most: MAX_WAITING,
+      mostWhileAway: 0,
+      mostTaken: MAX_PUSHED,
+      serversOf: async (items) => {
+        const serversOf = await servers.of(items.map(({ userId }) => userId));
+        return ({ userId }) => serversOf(userId);
+      },
+      write: (items) => ({ edus: this.#edusOf(items) }),
+      timers,
+      logger,
+      wake,
+    });
     presence.changed.subscribe(({ userId }) => {
       if (isLocal(userId)) this.#gather(userId);
     });
@@ -94,72 +99,33 @@ export class PresenceEdus implements EduSource {
     let told = 0;
     for (const { userId, membership, local } of room.members.values()) {
       if (!local || membership !== 'join' || !isLocal(userId) || presence.presenceOf(userId) === undefined) continue;
-      this.#waiting.put(serverName, userId, { userId });
+      this.edus.put(serverName, userId, { userId });
       if ((told += 1) >= MAX_PUSHED) break;
     }
     if (told > 0) wake(serverName);
   }
 
-  has(destination: string): boolean {
-    return this.#waiting.has(destination);
-  }
-
-  take(destination: string, limit: number): Promise<TakenEdus> {
-    const taken = limit === 0 ? undefined : this.#waiting.take(destination, MAX_PUSHED);
-    if (taken === undefined) return Promise.resolve(NO_EDUS);
-    const push = taken.items.flatMap(({ userId }) => {
-      const known = this.#options.presence.presenceOf(userId);
-      return known === undefined ? [] : [{ user_id: userId, ...known.content }];
-    });
-    if (push.length === 0) {
-      taken.delivered();
-      return Promise.resolve(NO_EDUS);
-    }
-    return Promise.resolve(ephemeralEdus([{ edu_type: 'm.presence', content: { push } }], () => taken.delivered()));
-  }
-
-  away(destination: string): void {
-    this.#waiting.forget(destination);
-  }
-
-  skip(destination: string): void {
-    this.#waiting.forget(destination);
-  }
-
-  forget(destination: string): void {
-    this.#waiting.forget(destination);
-  }
-
   /** Resolves when what was gathered waits for its servers. */
-  async idle(): Promise<void> {
-    if (this.#gathered.size > 0) this.#telling.wake();
-    await this.#telling.idle();
+  idle(): Promise<void> {
+    return this.edus.idle();
   }
 
   close(): Promise<void> {
-    this.#timer?.cancel();
     this.#again.cancel();
-    return this.#telling.close();
+    return this.edus.close();
   }
 
   #gather(userId: string): void {
-    this.#gathered.add(userId);
-    this.#timer ??= this.#options.timers.after(GATHER_MS, () => this.#telling.wake());
+    this.edus.gather(userId, { userId });
   }
 
-  async #tell(): Promise<void> {
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    while (this.#gathered.size > 0 && !this.#telling.isClosed) {
-      const userIds = [...this.#gathered].slice(0, USERS_AT_ONCE);
-      for (const userId of userIds) this.#gathered.delete(userId);
-      const serversOf = await this.#options.servers.of(userIds);
-      for (const userId of userIds)
-        for (const server of serversOf(userId)) {
-          this.#waiting.put(server, userId, { userId });
-          this.#options.wake(server);
-        }
-    }
+  /** Their presence as it is by now. */
+  #edusOf(items: readonly Present[]): readonly Edu[] {
+    const push = items.flatMap(({ userId }) => {
+      const known = this.#options.presence.presenceOf(userId);
+      return known === undefined ? [] : [{ user_id: userId, ...known.content }];
+    });
+    return push.length === 0 ? [] : [{ edu_type: 'm.presence', content: { push } }];
   }
 }
 

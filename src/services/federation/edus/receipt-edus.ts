@@ -1,22 +1,15 @@
-import { Background } from '#src/kernel/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import type { Timer, Timers } from '#src/kernel/timers.ts';
+import type { Timers } from '#src/kernel/timers.ts';
 import { isEventId, isUserIdOf } from '#src/protocol/identifiers/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
-import {
-  type Edu,
-  type EduSource,
-  ephemeralEdus,
-  NO_EDUS,
-  type TakenEdus,
-} from '#src/services/federation/outbound/edu-source.ts';
+import type { Edu } from '#src/services/federation/outbound/edu-source.ts';
 import { visitAllowedRooms } from '#src/services/federation/inbound/edu-acl.ts';
 import type { NewReceipt, ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
 import { MAIN_THREAD, type Receipt } from '#src/services/push/receipts/room-receipts.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
-import { NewestItems } from '#src/services/federation/outbound/newest-items.ts';
+import { GatheredEdus } from './gathered-edus.ts';
 
 /** For so long receipts are gathered: a user who reads message by message causes few EDUs. */
 const GATHER_MS = 150;
@@ -29,7 +22,7 @@ const STORED_AT_ONCE = 250;
 const MAX_THREAD_LENGTH = 255;
 
 interface Told {
-  readonly roomId: string;
+  readonly room: Room;
   readonly receipt: Receipt;
 }
 
@@ -44,22 +37,29 @@ export interface ReceiptEdusOptions {
 }
 
 /** Sends and receives `m.receipt`. Private receipts are not sent. Server-Server API, "Receipts". */
-export class ReceiptEdus implements EduSource {
+export class ReceiptEdus {
   readonly #options: ReceiptEdusOptions;
-  readonly #waiting = new NewestItems<Told>(MAX_WAITING);
-  /** What is being gathered, by room, user and thread. */
-  #gathered = new Map<string, { readonly room: Room; readonly receipt: Receipt }>();
-  #timer: Timer | undefined;
-  readonly #telling: Background;
+  /** What waits for other servers, by room, user and thread. */
+  readonly edus: GatheredEdus<Told>;
 
   constructor(options: ReceiptEdusOptions) {
     this.#options = options;
-    this.#telling = new Background(
-      'federation receipts',
-      () => Promise.resolve(this.#tell()),
-      (err) => options.logger.error('receipts could not be handed to other servers', { err }),
-    );
-    options.receipts.changed.subscribe(({ room, receipt }) => this.#changed(room, receipt));
+    this.edus = new GatheredEdus({
+      name: 'receipts',
+      gatherMs: GATHER_MS,
+      most: MAX_WAITING,
+      mostWhileAway: MAX_WAITING_WHILE_AWAY,
+      mostTaken: MAX_WAITING,
+      serversOf: () => Promise.resolve(({ room }) => room.remoteServers()),
+      write: edusOf,
+      timers: options.timers,
+      logger: options.logger,
+      wake: options.wake,
+    });
+    options.receipts.changed.subscribe(({ room, receipt }) => {
+      if (receipt.kind !== 'm.read' || !options.isLocal(receipt.userId) || room.remoteServers().length === 0) return;
+      this.edus.gather(`${room.nid} ${receipt.userId} ${receipt.thread ?? ''}`, { room, receipt });
+    });
   }
 
   /** Receives the `m.receipt` of a transaction: what is about joined users of the origin, in rooms whose ACLs do not deny the origin. */
@@ -76,61 +76,6 @@ export class ReceiptEdus implements EduSource {
         await receipts.receiveAll(received.slice(at, at + STORED_AT_ONCE));
     });
   }
-
-  has(destination: string): boolean {
-    return this.#waiting.has(destination);
-  }
-
-  take(destination: string, limit: number): Promise<TakenEdus> {
-    const taken = this.#waiting.take(destination, MAX_WAITING);
-    if (taken === undefined || limit === 0) return Promise.resolve(NO_EDUS);
-    const { edus, left } = edusOf(taken.items, limit);
-    return Promise.resolve(ephemeralEdus(edus, () => taken.delivered(left)));
-  }
-
-  away(destination: string): void {
-    this.#waiting.shrink(destination, MAX_WAITING_WHILE_AWAY);
-  }
-
-  skip(destination: string): void {
-    this.#waiting.forget(destination);
-  }
-
-  forget(destination: string): void {
-    this.#waiting.forget(destination);
-  }
-
-  /** Resolves when what was gathered waits for its servers. */
-  async idle(): Promise<void> {
-    if (this.#gathered.size > 0) this.#telling.wake();
-    await this.#telling.idle();
-  }
-
-  close(): Promise<void> {
-    this.#timer?.cancel();
-    return this.#telling.close();
-  }
-
-  #changed(room: Room, receipt: Receipt): void {
-    if (receipt.kind !== 'm.read' || !this.#options.isLocal(receipt.userId)) return;
-    if (room.remoteServers().length === 0) return;
-    this.#gathered.set(`${room.nid} ${receipt.userId} ${receipt.thread ?? ''}`, { room, receipt });
-    this.#timer ??= this.#options.timers.after(GATHER_MS, () => this.#telling.wake());
-  }
-
-  #tell(): void {
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    const gathered = this.#gathered;
-    this.#gathered = new Map();
-    const destinations = new Set<string>();
-    for (const [key, { room, receipt }] of gathered)
-      for (const server of room.remoteServers()) {
-        this.#waiting.put(server, key, { roomId: room.roomId, receipt });
-        destinations.add(server);
-      }
-    for (const destination of destinations) this.#options.wake(destination);
-  }
 }
 
 /**
@@ -146,7 +91,8 @@ const edusOf = (
   const contents: Record<string, { 'm.read': Record<string, JsonObject> }>[] = [];
   const left = new Set<Told>();
   for (const one of told) {
-    const { roomId, receipt } = one;
+    const { receipt, room } = one;
+    const { roomId } = room;
     const { eventId, thread, ts, userId } = receipt;
     let content = contents.find((other) => other[roomId]?.['m.read'][userId] === undefined);
     if (content === undefined && contents.length >= limit) left.add(one);

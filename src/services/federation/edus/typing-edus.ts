@@ -1,17 +1,13 @@
+import type { Logger } from '#src/kernel/logger.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { isUserIdOf } from '#src/protocol/identifiers/identifiers.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { visitAllowedRooms } from '#src/services/federation/inbound/edu-acl.ts';
 import type { TypingService } from '#src/services/ephemeral/typing/typing-service.ts';
-import {
-  type EduSource,
-  ephemeralEdus,
-  NO_EDUS,
-  type TakenEdus,
-} from '#src/services/federation/outbound/edu-source.ts';
+import type { Edu } from '#src/services/federation/outbound/edu-source.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
-import { NewestItems } from '#src/services/federation/outbound/newest-items.ts';
+import { GatheredEdus } from './gathered-edus.ts';
 
 /** Long typing is sent again, since other servers let it expire. */
 const AGAIN_MS = 25_000;
@@ -20,29 +16,44 @@ const BELIEVED_MS = 60_000;
 const MAX_WAITING = 200;
 
 interface Typing {
-  readonly room_id: string;
-  readonly user_id: string;
-  readonly typing: boolean;
+  readonly room: Room;
+  readonly userId: string;
+  readonly isTyping: boolean;
 }
 
 export interface TypingEdusOptions {
   readonly rooms: RoomRegistry;
   readonly typing: TypingService;
   readonly timers: Timers;
+  readonly logger: Logger;
   readonly isLocal: (userId: string) => boolean;
   readonly wake: (destination: string) => void;
 }
 
 /** Sends and receives `m.typing`. Server-Server API, "Typing Notifications". */
-export class TypingEdus implements EduSource {
+export class TypingEdus {
   readonly #options: TypingEdusOptions;
-  readonly #waiting = new NewestItems<Typing>(MAX_WAITING);
+  /** What waits for other servers, by room and user. */
+  readonly edus: GatheredEdus<Typing>;
   /** Rooms with other servers in which users of this one type. */
   readonly #typed = new Map<number, Set<string>>();
   #again: Timer | undefined;
 
   constructor(options: TypingEdusOptions) {
     this.#options = options;
+    this.edus = new GatheredEdus({
+      name: 'typing',
+      gatherMs: 0,
+      most: MAX_WAITING,
+      // Typing from a minute ago does not matter any more.
+      mostWhileAway: 0,
+      mostTaken: MAX_WAITING,
+      serversOf: () => Promise.resolve(({ room }) => room.remoteServers()),
+      write: edusOf,
+      timers: options.timers,
+      logger: options.logger,
+      wake: options.wake,
+    });
     options.typing.changed.subscribe(({ roomNid, userId, isTyping }) => this.#changed(roomNid, userId, isTyping));
   }
 
@@ -63,32 +74,9 @@ export class TypingEdus implements EduSource {
     });
   }
 
-  has(destination: string): boolean {
-    return this.#waiting.has(destination);
-  }
-
-  take(destination: string, limit: number): Promise<TakenEdus> {
-    const taken = this.#waiting.take(destination, limit);
-    if (taken === undefined) return Promise.resolve(NO_EDUS);
-    const edus = taken.items.map((typing) => ({ edu_type: 'm.typing', content: { ...typing } }));
-    return Promise.resolve(ephemeralEdus(edus, () => taken.delivered()));
-  }
-
-  /** Typing from a minute ago does not matter any more. */
-  away(destination: string): void {
-    this.#waiting.forget(destination);
-  }
-
-  skip(destination: string): void {
-    this.#waiting.forget(destination);
-  }
-
-  forget(destination: string): void {
-    this.#waiting.forget(destination);
-  }
-
-  close(): void {
+  close(): Promise<void> {
     this.#again?.cancel();
+    return this.edus.close();
   }
 
   #changed(roomNid: number, userId: string, isTyping: boolean): void {
@@ -113,10 +101,18 @@ export class TypingEdus implements EduSource {
     this.#again = undefined;
   }
 
-  #tell(room: Room, userId: string, typing: boolean): void {
-    for (const server of room.remoteServers()) {
-      this.#waiting.put(server, `${room.nid} ${userId}`, { room_id: room.roomId, user_id: userId, typing });
-      this.#options.wake(server);
-    }
+  #tell(room: Room, userId: string, isTyping: boolean): void {
+    this.edus.gather(`${room.nid} ${userId}`, { room, userId, isTyping });
   }
 }
+
+const edusOf = (
+  items: readonly Typing[],
+  limit: number,
+): { readonly edus: readonly Edu[]; readonly left: ReadonlySet<Typing> } => ({
+  edus: items.slice(0, limit).map(({ isTyping, room, userId }) => ({
+    edu_type: 'm.typing',
+    content: { room_id: room.roomId, user_id: userId, typing: isTyping },
+  })),
+  left: new Set(items.slice(limit)),
+});
