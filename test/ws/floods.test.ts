@@ -139,6 +139,36 @@ describe('WebSocket API: floods', function () {
     expect(first.closed).to.equal(false);
     expect(used()).to.be.within(80 * KiB, 100 * KiB);
   });
+  it('of frames that wait for their turn, or are worked on, count as bytes in flight with what they became', async () => {
+    const waiting: (() => void)[] = [];
+    const messages = (): Promise<never> => new Promise((_, reject) => waiting.push(() => reject(new Error('over'))));
+    await start({ adjust: ({ history }) => void (history.messages = messages) });
+    const account = await server.register();
+    const socket = await open(account.token);
+    const x = Array.from({ length: 8_000 }, () => []);
+    const request = JSON.stringify({ id: 1, method: 'messages', params: { room_id: '!r', dir: 'b', x } });
+    const weight = request.length + 8_000 * 48;
+    const values = JSON.stringify({ id: 2, method: 'nothing', params: Array.from({ length: 8_000 }, () => []) });
+    socket.write(frame(FIN | 0x1, request));
+    await until('it is worked on', () => waiting.length === 1);
+    expect(used()).to.be.at.least(weight);
+    const { admission } = server.api;
+    const turns: (() => void)[] = [];
+    const turn = admission.turn.bind(admission);
+    admission.turn = () => new Promise((resolve) => turns.push(resolve));
+    socket.write(frame(FIN | 0x1, values));
+    await until('another waits', () => turns.length === 1);
+    await until('it is counted', () => used() >= weight + values.length);
+    admission.turn = turn;
+    turns[0]?.();
+    await once(socket, 'data');
+    expect(used()).to.be.at.least(weight);
+    socket.destroy();
+    await until('the socket is gone', () => server.api.size === 0);
+    expect(used()).to.be.at.least(weight);
+    waiting[0]?.();
+    await until('nothing is left', () => used() === 0);
+  });
   it('of frames for a peer who does not read count as bytes in flight, the first one too', async () => {
     const chunk = [JSON.stringify({ body: 'x'.repeat(20 * KiB * KiB) })];
     const messages = async (): Promise<{ start: string; end: undefined; chunk: string[]; state: undefined }> => ({
