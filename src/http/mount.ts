@@ -36,7 +36,14 @@ import { Responder } from './middleware/responder.ts';
 import type { Texts } from './middleware/validation.ts';
 import { type Operation, routerOf } from './operation.ts';
 import { QuietKoa } from './quiet-koa.ts';
-import { type BodyReceiving, mostBytes, parseReceived, type ReceivedBody, receiveBody } from './received-body.ts';
+import {
+  type BodyReceiving,
+  holdParsed,
+  mostBytes,
+  parseReceived,
+  type ReceivedBody,
+  receiveBody,
+} from './received-body.ts';
 import type { RouteMatch, RouteResult } from './router.ts';
 
 /** The limit for requests of endpoints without a limit of their own that are not made by an account. */
@@ -326,6 +333,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     const asked = { params, query: values, requester: caller };
     try {
       received ??= await receiveBody(ctx.req, endpoint, reading);
+      holdParsed(held, work);
       const body = operation.checkBody(received.value);
       const info = new LazyRequestInfo(
         exchange.requestId,

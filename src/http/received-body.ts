@@ -1,12 +1,12 @@
 import type { IncomingMessage } from 'node:http';
-import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
+import { type BytesHeld, bytesOfJson } from '#src/kernel/bytes-in-flight.ts';
 import type { Deadlines } from '#src/kernel/deadlines.ts';
 import type { Eventually } from '#src/kernel/steps.ts';
 import type { Work } from '#src/kernel/work.ts';
 import { LARGE_JSON } from '#src/protocol/json/parse-in-pieces.ts';
 import type { HttpLimits } from './dependencies.ts';
 import type { Endpoint } from './endpoint.ts';
-import { readBody } from './middleware/body.ts';
+import { noRoom, readBody } from './middleware/body.ts';
 import { parseBody, parseLargeBody } from './middleware/json-body.ts';
 import { type BodyLimit, FormBody, RawBody, StreamBody } from './middleware/body-declaration.ts';
 import { bodyStream } from './middleware/body-stream.ts';
@@ -104,4 +104,13 @@ export const parseReceived = (
   if (bytes.length >= LARGE_JSON && eventBody === undefined)
     return parseLargeBody(bytes, maxValues, work).then((value) => ({ bytes, value }));
   return { bytes, value: parseBody(bytes, eventBody, maxValues, work) };
+};
+
+/**
+ * Counts what a body became as long as the request is worked on, where it holds many values.
+ *
+ * @throws MatrixError M_LIMIT_EXCEEDED with status 503 when there is no room for it
+ */
+export const holdParsed = (held: BytesHeld, { bytesIn, jsonValues }: Work): void => {
+  if (jsonValues > 0 && !held.hold('body', Math.max(held.bytes, bytesOfJson(bytesIn, jsonValues)))) throw noRoom();
 };

@@ -139,6 +139,27 @@ describe('bytes in flight', () => {
       gate.resolve();
       expect((await answer).status).to.equal(200);
     });
+    it('weigh what becomes of them, too: a value of JSON is more than a comma', async () => {
+      const ask = async (body: string, user: number): Promise<string> => {
+        await start({ total: 64 * MiB, user, address: 64 * MiB, connection: 64 * MiB });
+        const more = `Connection: close\r\nContent-Length: ${body.length}\r\n`;
+        const answer = await heard(open(head('POST', '/user', 'alice', more) + body));
+        await until('everything is given back', () => inFlight.used === 0);
+        await server.stop();
+        return answer.slice(0, 12);
+      };
+      for (const [count, share] of [
+        [20_000, MiB],
+        [1_000, 64 * 1024],
+      ] as const) {
+        const structure = `{"a":[${'[],'.repeat(count)}1]}`;
+        const text = `{"a":"${'x'.repeat(structure.length)}"}`;
+        expect(await ask(structure, share)).to.equal('HTTP/1.1 503');
+        expect(await ask(text, share)).to.equal('HTTP/1.1 200');
+        expect(await ask(structure, 2 * 48 * count + share)).to.equal('HTTP/1.1 200');
+      }
+      await start(LIMITS);
+    });
     it('of strangers are few: 413 beyond 16 KiB', async () => {
       await start(LIMITS);
       expect((await server.ask('POST', '/stranger', { body: { x: 'x'.repeat(16_000) } })).status).to.equal(200);

@@ -11,7 +11,7 @@ import { notInteger, refuseWrittenFloats } from '#src/protocol/json/written-floa
 const MAX_DEPTH = 256;
 
 /** Shorter JSON is not measured: it cannot hold many values. */
-const MEASURED_FROM = 16 * 1024;
+const MEASURED_FROM = 2 * 1024;
 
 const tooManyValues = (most: number): MatrixError =>
   new MatrixError('M_TOO_LARGE', `The body holds more than the ${most} values that a request may hold.`);
