@@ -362,6 +362,11 @@ const FIXED: readonly (readonly [string, string, string])[] = [
   ],
   ['time to authenticate a WebSocket', `${DEFAULT_WEBSOCKET_LIMITS.authTimeoutMs} ms`, 'closed with 4001'],
   [
+    'sessions of user-interactive authentication',
+    '64 MiB, 1 MiB of one user or network',
+    'the oldest of that user or network are forgotten: 401, and they begin anew',
+  ],
+  [
     'passwords of one network that wait to be hashed',
     '1000, fewer the more others wait; `tsudoi_password_hashes_waiting`',
     '429 `M_LIMIT_EXCEEDED`',

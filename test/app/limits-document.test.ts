@@ -13,6 +13,12 @@ interface Described {
 
 /** Constants of the sources that the page of limits tells: file, name, and what stands on the page for it. */
 const TOLD: readonly (readonly [file: string, constant: string, told: string])[] = [
+  [
+    'services/accounts/uia/uia-session-store.ts',
+    'MAX_BYTES = 64 * 1024 * 1024',
+    '64 MiB, 1 MiB of one user or network',
+  ],
+  ['services/accounts/uia/uia-session-store.ts', 'MAX_BYTES_OF_PARTY = 1024 * 1024', '64 MiB, 1 MiB of one user'],
   ['services/federation/inbound/inbound-transactions.ts', 'MAX_PDUS = 50', '50 events and 100 EDUs in 8 MiB'],
   ['services/federation/inbound/inbound-transactions.ts', 'MAX_EDUS = 100', '50 events and 100 EDUs in 8 MiB'],
   ['http/server-server/transactions.ts', 'MAX_BYTES = 8 * 1024 * 1024', '50 events and 100 EDUs in 8 MiB'],

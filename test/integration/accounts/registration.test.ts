@@ -544,6 +544,25 @@ describe('the first administrator', () => {
     }
   });
 
+  it('is made once, too, where an operator made one in the database whom the link has met', async () => {
+    const { database } = server.services;
+    const { userId } = await server.services.registration.registerByAdmin(
+      OPERATOR,
+      { username: 'boss', password: PASSWORD, admin: false },
+      { inhibitLogin: true },
+    );
+    const token = (await server.services.firstAdmin.token()) as string;
+    const isAdmin = (is: boolean): Promise<unknown> =>
+      database.query(sql('test_admin', 'update accounts set admin = $2 where user_id = $1'), [userId, is]);
+    const setup = async (): Promise<number> =>
+      (await server.request('POST', '/_tsudoi/setup', { token, username: 'usurper', password: PASSWORD })).status;
+    await isAdmin(true);
+    expect((await server.request('GET', `/_tsudoi/setup?token=${token}`)).status).to.equal(403);
+    await isAdmin(false);
+    expect(await setup()).to.equal(403);
+    expect(await server.services.firstAdmin.token()).to.equal(undefined);
+  });
+
   it('is not made with another token, nor before a token was given out', async () => {
     const attempt = (token: string) =>
       server.request('POST', '/_tsudoi/setup', { token, username: 'boss', password: PASSWORD });

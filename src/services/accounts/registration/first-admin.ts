@@ -38,9 +38,15 @@ export class FirstAdmin {
    * or the server stops.
    */
   async token(): Promise<string | undefined> {
-    if (this.#isOver || (await this.#users.adminExists())) return undefined;
+    if (await this.#isMade()) return undefined;
     this.#token ??= this.#random.string(32);
     return this.#token;
+  }
+
+  /** Whether there is an administrator, or was one since the server started: an operator may have made one in the database. */
+  async #isMade(): Promise<boolean> {
+    if (!this.#isOver && (await this.#users.adminExists())) this.#end();
+    return this.#isOver;
   }
 
   #end(): void {
@@ -53,7 +59,7 @@ export class FirstAdmin {
     const wanted = Buffer.from(this.#token ?? '');
     const given = Buffer.from(token);
     const matches = wanted.length > 0 && given.length === wanted.length && timingSafeEqual(given, wanted);
-    if (!matches || (await this.#users.adminExists())) {
+    if (!matches || (await this.#isMade())) {
       throw new MatrixError(
         'M_FORBIDDEN',
         'This link is not, or no longer, valid. The server shows a new one when it starts without an administrator.',

@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
+import { networkOf } from '#src/kernel/network.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { SerialByKey } from '#src/kernel/serial.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -259,6 +260,7 @@ export class UiaService {
       id: this.#random.string(24),
       request: this.#digestOf(asked),
       userId: asked.userId,
+      party: asked.userId ?? networkOf(asked.ip),
       operation: asked.operation,
       flows: asked.flows,
       completed: [],

@@ -1,6 +1,5 @@
-import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
+import { SharedBudget, Shares } from '#src/kernel/shared-budget.ts';
 
 /** A session of user-interactive authentication: which stages of it are completed, and for which request. */
 export interface UiaSession {
@@ -9,6 +8,8 @@ export interface UiaSession {
   readonly request: string;
   /** The user who must authenticate; undefined where there is none yet (registration). */
   readonly userId: string | undefined;
+  /** For whom it takes memory: the user, or the network from which it was begun. */
+  readonly party: string;
   /** The operation that it is for, and the ways to authenticate for that which the client was told. */
   readonly operation: string;
   readonly flows: readonly (readonly string[])[];
@@ -32,42 +33,93 @@ export interface UiaSessionStore {
 export interface MemoryUiaSessionsOptions {
   /** Milliseconds that a session lives after its last step; default 15 minutes. */
   readonly lifetimeMs?: number;
-  /** Sessions at once, the least recently used being forgotten first; default 50 000. */
-  readonly maxSessions?: number;
+  /** Bytes, roughly, of all sessions; default 64 MiB. */
+  readonly maxBytes?: number;
+  /** Bytes, roughly, of the sessions of one user or network; default 1 MiB. */
+  readonly maxBytesOfParty?: number;
 }
 
 interface Kept {
   readonly session: UiaSession;
+  readonly bytes: number;
   readonly expires: number;
 }
 
-/** Sessions in the memory of one process. */
+const MAX_BYTES = 64 * 1024 * 1024;
+const MAX_BYTES_OF_PARTY = 1024 * 1024;
+/** What a session takes beside its texts. */
+const OVERHEAD = 512;
+
+/**
+ * Sessions in the memory of one process. Users and networks have shares of it: one who begins many loses the oldest of their own, and nobody
+ * else's.
+ */
 export class MemoryUiaSessions implements UiaSessionStore {
   readonly #clock: Clock;
   readonly #lifetimeMs: number;
-  readonly #kept: LRUCache<string, Kept>;
+  readonly #budget: SharedBudget;
+  readonly #shares: Shares;
+  /** In the order in which they expire. */
+  readonly #kept = new Map<string, Kept>();
+  /** Ids by party, the oldest first. */
+  readonly #ofParties = new Map<string, Set<string>>();
 
   constructor(clock: Clock, options: MemoryUiaSessionsOptions = {}) {
     this.#clock = clock;
     this.#lifetimeMs = options.lifetimeMs ?? 15 * 60_000;
-    this.#kept = new LRUCache(atMost(options.maxSessions ?? 50_000));
+    this.#budget = new SharedBudget(options.maxBytes ?? MAX_BYTES);
+    this.#shares = new Shares(options.maxBytesOfParty ?? MAX_BYTES_OF_PARTY);
   }
 
   get(id: string): Promise<UiaSession | undefined> {
-    const kept = this.#kept.get(id);
-    if (kept === undefined) return Promise.resolve(undefined);
-    if (kept.expires > this.#clock.monotonic()) return Promise.resolve(kept.session);
-    this.#kept.delete(id);
-    return Promise.resolve(undefined);
+    this.#expire();
+    return Promise.resolve(this.#kept.get(id)?.session);
   }
 
   put(session: UiaSession): Promise<void> {
-    this.#kept.set(session.id, { session, expires: this.#clock.monotonic() + this.#lifetimeMs });
+    this.#expire();
+    const { id, party } = session;
+    this.#forget(id);
+    // Two bytes for each character.
+    const bytes = 2 * JSON.stringify(session).length + OVERHEAD;
+    while (!this.#budget.take(bytes, this.#shares.of(party))) {
+      const oldest = firstOf(this.#ofParties.get(party) ?? this.#kept.keys());
+      // It is larger than all that there is.
+      if (oldest === undefined) return Promise.resolve();
+      this.#forget(oldest);
+    }
+    this.#kept.set(id, { session, bytes, expires: this.#clock.monotonic() + this.#lifetimeMs });
+    const ofParty = this.#ofParties.get(party) ?? new Set();
+    this.#ofParties.set(party, ofParty.add(id));
     return Promise.resolve();
   }
 
   delete(id: string): Promise<void> {
-    this.#kept.delete(id);
+    this.#forget(id);
     return Promise.resolve();
   }
+
+  #expire(): void {
+    const now = this.#clock.monotonic();
+    for (const [id, { expires }] of this.#kept) {
+      if (expires > now) return;
+      this.#forget(id);
+    }
+  }
+
+  #forget(id: string): void {
+    const kept = this.#kept.get(id);
+    if (kept === undefined) return;
+    const { party } = kept.session;
+    this.#kept.delete(id);
+    this.#budget.give(kept.bytes, this.#shares.of(party));
+    const ofParty = this.#ofParties.get(party);
+    ofParty?.delete(id);
+    if (ofParty?.size === 0) this.#ofParties.delete(party);
+  }
 }
+
+const firstOf = (ids: Iterable<string>): string | undefined => {
+  for (const id of ids) return id;
+  return undefined;
+};

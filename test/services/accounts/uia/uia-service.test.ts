@@ -34,7 +34,7 @@ describe('UiaService', () => {
   let uia: UiaService;
   beforeEach(() => {
     clock = new ManualClock();
-    const store = new MemoryUiaSessions(clock, { lifetimeMs: 1000, maxSessions: 3 });
+    const store = new MemoryUiaSessions(clock, { lifetimeMs: 1000, maxBytes: 80 * 1024, maxBytesOfParty: 4 * 1024 });
     uia = new UiaService({ store, stages: [dummyStage, riddle, shut], random: systemRandom, clock });
   });
 
@@ -108,24 +108,51 @@ describe('UiaService', () => {
     }
   });
 
-  it('begins anew when the session has expired or was pushed out by others', async () => {
-    const begin = async (): Promise<string> => {
-      const { session } = (await challenge(request())).challenge;
-      await challenge(request({ auth: { type: 'test.riddle', session, answer: 'right' } }));
+  describe('sessions', () => {
+    const begin = async (of: Partial<UiaRequest> = {}): Promise<string> => {
+      const { session } = (await challenge(request(of))).challenge;
+      await challenge(request({ ...of, auth: { type: 'test.riddle', session, answer: 'right' } }));
       return session;
     };
-    const resumes = async (session: string): Promise<boolean> =>
-      (await challenge(request({ auth: { session } }))).challenge.completed?.length === 1;
+    const resumes = async (session: string, of: Partial<UiaRequest> = {}): Promise<boolean> =>
+      (await challenge(request({ ...of, auth: { session } }))).challenge.completed?.length === 1;
 
-    const expired = await begin();
-    await clock.advance(999);
-    expect(await resumes(expired)).to.equal(true);
-    await clock.advance(1);
-    expect(await resumes(expired)).to.equal(false);
+    it('expire, and then the client begins anew', async () => {
+      const expired = await begin();
+      await clock.advance(999);
+      expect(await resumes(expired)).to.equal(true);
+      await clock.advance(1);
+      expect(await resumes(expired)).to.equal(false);
+    });
 
-    const pushedOut = await begin();
-    for (let other = 0; other < 3; other += 1) await challenge(request());
-    expect(await resumes(pushedOut)).to.equal(false);
+    it('give way to newer ones of the same user or network, and to nobody else’s', async () => {
+      const stranger = { userId: undefined, ip: '192.0.2.1' };
+      const [mine, theirs] = [await begin(), await begin(stranger)];
+      for (let other = 0; other < 200; other += 1) {
+        await challenge(request({ userId: '@many:b' }));
+        await challenge(request({ userId: undefined, ip: '2001:db8::1' }));
+      }
+      expect([await resumes(mine), await resumes(theirs, stranger)]).to.deep.equal([true, true]);
+      for (let other = 0; other < 5; other += 1) await challenge(request());
+      expect([await resumes(mine), await resumes(theirs, stranger)]).to.deep.equal([false, true]);
+    });
+
+    it('weigh what is asked for in them: nobody keeps much by asking for much', async () => {
+      const long = 'x'.repeat(1_000);
+      const ask = async (n: number): Promise<string> => {
+        const gather = () => Promise.resolve(`${n} ${long}`);
+        const asked = { ...request(), gather, repeats: () => true };
+        const error: unknown = await uia
+          .performGathered(asked, () => Promise.resolve())
+          .catch((thrown: unknown) => thrown);
+        return (error as UiaChallenge).challenge.session;
+      };
+      const [first, second] = [await ask(1), await ask(2)];
+      const completed = async (session: string): Promise<unknown> =>
+        (await challenge(request({ auth: { type: 'test.riddle', session, answer: 'right' } }))).challenge.errcode;
+      expect(await completed(second)).to.equal(undefined);
+      expect(await completed(first)).to.equal('M_UNKNOWN');
+    });
   });
 
   const dummy = (session: string): UiaRequest =>
