@@ -44,11 +44,16 @@ export interface Operation {
 }
 
 const decode = (name: string, value: string): string => {
+  let decoded: string;
   try {
-    return decodeURIComponent(value);
+    decoded = decodeURIComponent(value);
   } catch {
     throw new MatrixError('M_INVALID_PARAM', `The path parameter ${name} is not valid percent-encoded UTF-8.`);
   }
+  // Schemas refuse it too, but an endpoint may declare none for its path.
+  if (decoded.includes('\0'))
+    throw new MatrixError('M_INVALID_PARAM', `The path parameter ${name} must not hold a NUL character.`);
+  return decoded;
 };
 
 const paramsValidator = (

@@ -3,7 +3,7 @@ import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import type { Database } from '#src/storage/database.ts';
 import { findDevice } from '#src/storage/accounts/devices.ts';
-import { isDeviceId } from '#src/services/accounts/sessions/device-names.ts';
+import { isDeviceId } from '#src/protocol/identifiers/device-names.ts';
 
 /** Groups of `rate_limits` that count failed attempts. */
 const OF_ACCOUNT_AND_ADDRESS = 'login';

@@ -1,5 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { checkDeviceName } from '#src/services/accounts/sessions/device-names.ts';
+import { checkDeviceName } from '#src/protocol/identifiers/device-names.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { SessionService } from '#src/services/accounts/sessions/session-service.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';

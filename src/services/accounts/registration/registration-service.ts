@@ -5,7 +5,7 @@ import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { checkDeviceId, checkDeviceName } from '#src/services/accounts/sessions/device-names.ts';
+import { checkDeviceId, checkDeviceName } from '#src/protocol/identifiers/device-names.ts';
 import type { ApplicationService } from '#src/services/accounts/appservices/application-service.ts';
 import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
 import type { NewSession, SessionService } from '#src/services/accounts/sessions/session-service.ts';

@@ -34,7 +34,7 @@ import { takeUserTurn } from '#src/storage/user-turn.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
 import { AccessTokens } from './access-token.ts';
-import { checkDeviceId, checkDeviceName } from './device-names.ts';
+import { checkDeviceId, checkDeviceName } from '#src/protocol/identifiers/device-names.ts';
 import type { AppserviceRequests } from './appservice-requests.ts';
 import type { Asserted, Requester } from './requester.ts';
 import type { SessionKey } from './session-key.ts';

@@ -1,7 +1,7 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import { checkDeviceId, checkDeviceName } from '#src/services/accounts/sessions/device-names.ts';
+import { checkDeviceId, checkDeviceName } from '#src/protocol/identifiers/device-names.ts';
 import type { SessionService } from '#src/services/accounts/sessions/session-service.ts';
 import type { Database } from '#src/storage/database.ts';
 import { insertDevice } from '#src/storage/accounts/devices.ts';

@@ -1,4 +1,4 @@
-import { isDeviceId } from '#src/services/accounts/sessions/device-names.ts';
+import { isDeviceId } from '#src/protocol/identifiers/device-names.ts';
 import { deviceless, type SendingClient } from '#src/services/accounts/sessions/requester.ts';
 import type { ShadowBanned } from '#src/services/accounts/moderation/shadow-bans.ts';
 import type { Clock } from '#src/kernel/clock.ts';
