@@ -4,7 +4,7 @@ import { arch, availableParallelism, cpus, platform, release, tmpdir, totalmem }
 import { join } from 'node:path';
 import { percentile } from './workload.ts';
 
-/** What the figures were measured on. */
+/** The machine of the measurement. */
 export interface Machine {
   readonly processor: string;
   readonly cores: number;

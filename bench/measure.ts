@@ -2,7 +2,7 @@ import { familyMs, machineMs, processMs } from './process-times.ts';
 import { profileDuring } from './profile.ts';
 import type { BenchServer } from './server.ts';
 
-/** What a phase cost per operation, apart from time. */
+/** Cost of a phase per operation, apart from time. */
 export interface Cost {
   readonly operations: number;
   readonly seconds: number;
@@ -12,11 +12,11 @@ export interface Cost {
   /** Milliseconds of processor time, user and system. Undefined where there is no /proc. */
   readonly serverCpuMs: number | undefined;
   readonly postgresCpuMs: number | undefined;
-  /** Of the load generator, to see what the machine was busy with. */
+  /** Processor time of the load generator. */
   readonly clientCpuMs: number;
   /** How late the server's event loop ran, 99th percentile of the phase, in milliseconds. */
   readonly loopDelayP99Ms: number | undefined;
-  /** Share of the machine's processor time that went to neither of the three: above a few hundredths the figures are noisy. */
+  /** Share of the machine's processor time used by other processes: above a few percent the figures are noisy. */
   readonly othersShare: number | undefined;
 }
 

@@ -50,7 +50,7 @@ export async function profileDuring<T>(port: number, file: string, phase: () => 
   }
 }
 
-/** Where the time went: by function without its callees, by package, and by our functions with all their callees. */
+/** Time by function (self), by package, and by functions of this project (total). */
 export function timeTable(profile: Profile, lines: number): string {
   const nodes = new Map(profile.nodes.map((node) => [node.id, node]));
   const parents = new Map<number, number>();
@@ -62,7 +62,7 @@ export function timeTable(profile: Profile, lines: number): string {
     const { callFrame } = nodes.get(id)!;
     const name = callFrame.functionName || '(anonymous)';
     if (callFrame.url !== '') return `${name} ${shortUrl(callFrame.url)}:${callFrame.lineNumber + 1}`;
-    // Something native says little without its caller.
+    // A native function is reported with its caller.
     const parent = parents.get(id);
     const caller = parent === undefined ? undefined : nodes.get(parent)?.callFrame;
     return caller === undefined || caller.functionName === '(root)'

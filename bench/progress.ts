@@ -1,4 +1,4 @@
-/** Says on standard error what goes on: one line that changes on a terminal, a line every few seconds elsewhere. */
+/** Reports progress on standard error: one changing line on a terminal, otherwise a line every few seconds. */
 export class Progress {
   readonly #terminal = process.stderr.isTTY;
   #prefix = '';
@@ -22,7 +22,7 @@ export class Progress {
     );
   }
 
-  /** Makes room for what is printed next. */
+  /** Clears the line before other output. */
   end(): void {
     if (this.#terminal) process.stderr.write('\r\u001B[K');
   }

@@ -8,12 +8,12 @@ import { verdictOf, type Figure, type Measurement, type Verdict, type Workload }
 export interface Outcome {
   readonly workload: Workload;
   readonly measurements: readonly Measurement[];
-  /** Why it did not come to its end. */
+  /** The error that ended it early. */
   readonly error?: string;
   readonly seconds: number;
 }
 
-/** What an earlier run measured. */
+/** Figures of an earlier run. */
 export interface Before {
   /** What it ran: the revision, and the day. */
   readonly title: string;
@@ -47,7 +47,7 @@ const HEADINGS = [
   'others',
 ] as const;
 const BEFORE_HEADINGS = ['before', 'change'] as const;
-/** By how much a figure may be worse than before until the report says so, in percent: runs of the same server differ by as much. */
+/** Percent by which a figure may be worse than the baseline without a mark: the variation between runs of one revision. */
 const SAME_PERCENT = 3;
 type Cells = readonly string[];
 
@@ -85,7 +85,7 @@ function costCells(cost: Cost | undefined): Cells {
   ];
 }
 
-/** What the figure was before, and by how much it changed since. */
+/** Baseline and change of a figure. */
 function changeCells(figure: Figure, value: number | undefined, before: number | undefined): Cells {
   if (before === undefined) return ['', ''];
   const was = withUnit(before, figure.unit);
@@ -100,7 +100,7 @@ function shown(verdict: Verdict): string {
   return verdict === 'below floor' ? 'BELOW FLOOR' : verdict;
 }
 
-/** Three digits that matter. */
+/** Three significant digits. */
 function short(value: number): string {
   if (!Number.isFinite(value)) return '-';
   const size = Math.abs(value);
@@ -131,7 +131,7 @@ export function textTable(outcome: Outcome): string {
   return [...rows.map(line), ...notes, ...error].join('\n');
 }
 
-/** How many figures miss their floor, or were not reached because their workload broke off. */
+/** Figures by verdict; `failed` counts those of workloads that ended early. */
 export function shortcomings(outcomes: readonly Outcome[]): {
   below: number;
   failed: number;
@@ -143,7 +143,7 @@ export function shortcomings(outcomes: readonly Outcome[]): {
     const values = new Map(measurements.map(({ figure, value }) => [figure.id, value]));
     for (const figure of workload.figures) {
       const value = values.get(figure.id);
-      // A short run leaves some out.
+      // A quick run omits some figures.
       if (value === undefined && error === undefined) continue;
       const verdict = value === undefined ? 'failed' : verdictOf(value, figure.goal);
       if (verdict === 'failed') failed += 1;

@@ -80,7 +80,7 @@ process.stdout.write(`\n${summary(outcomes)}\n${report}\n`);
 const { below, failed } = shortcomings(outcomes);
 process.exit(below + failed === 0 ? 0 : 1);
 
-/** Runs one workload on a server of its own. Does not reject: what goes wrong is part of the outcome. */
+/** Runs one workload on a server of its own. Does not reject: an error is part of the result. */
 async function perform(workload: Workload): Promise<Outcome> {
   const start = performance.now();
   const measurements: Measurement[] = [];
@@ -113,7 +113,7 @@ async function perform(workload: Workload): Promise<Outcome> {
         });
       },
     });
-    // When the time is up the server goes away, and the rest of the work fails unheard.
+    // After the time limit the server is stopped; errors of the remaining work are ignored.
     work.catch(() => undefined);
     await Promise.race([work, late]);
   } catch (error) {

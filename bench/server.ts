@@ -13,7 +13,7 @@ const HOME = fileURLToPath(new URL('../', import.meta.url));
 const TSUDOI = join(HOME, 'bin', 'tsudoi');
 const READY_MS = 60_000;
 const STOP_MS = 15_000;
-/** Enough for 20 000 sockets and what else is open. */
+/** Enough for 20 000 sockets and other files. */
 export const WANTED_FILES = 65_536;
 
 /** All clients of a bench come from one machine. */
@@ -52,7 +52,7 @@ export class BenchServer {
     this.dataDir = dataDir;
     this.inspectPort = inspectPort;
     this.#env = {
-      ...environmentWithoutOurs(),
+      ...environmentWithoutTsudoi(),
       TSUDOI_HTTP__PORT: String(port),
       TSUDOI_DATA_DIR: dataDir,
       TSUDOI_PASSWORD__COST: options.passwordCost ?? 'low',
@@ -96,7 +96,7 @@ export class BenchServer {
   /** Starts the process (again) and waits until it is ready. */
   async launch(): Promise<void> {
     const log = openSync(join(this.dataDir, 'server.log'), 'a');
-    // A shell raises the limit of open files for the server alone, where that is allowed, and becomes the server.
+    // A shell raises the limit of open files, if allowed, and then execs the server.
     const raise = `ulimit -n ${WANTED_FILES} 2>/dev/null || ulimit -n "$(ulimit -H -n)" 2>/dev/null; exec "$0" "$@"`;
     const env =
       this.inspectPort === undefined
@@ -142,7 +142,7 @@ export class BenchServer {
   }
 
   /**
-   * What held its event loop since `offset` of its log, as the log tells it, for how long and with how much processor time; and how long the
+   * Long turns of the event loop since `offset` of the log, with duration and processor time; and the new length of
    * log is now.
    */
   held(offset: number): { readonly turns: readonly string[]; readonly offset: number } {
@@ -247,14 +247,14 @@ export class BenchServer {
     };
   }
 
-  /** What its memory is made of, in words. */
+  /** Summary of its memory for the report. */
   async heap(): Promise<string> {
     const metrics = await this.metrics();
     const of = (name: string): string => `${Math.round((metrics.get(name) ?? Number.NaN) / 1024 ** 2)} MiB`;
     return `heap ${of('nodejs_heap_size_used_bytes')} used of ${of('nodejs_heap_size_total_bytes')}, ${of('nodejs_external_memory_bytes')} outside it`;
   }
 
-  /** Ends it and its database, whatever state they are in, and deletes its data. */
+  /** Kills the server and its database, and deletes its data. */
   async dispose(): Promise<void> {
     if (!alive.delete(this)) return;
     await this.#closeDatabase();
@@ -314,7 +314,7 @@ export function openFileLimit(pid: number): number {
   }
 }
 
-function environmentWithoutOurs(): Record<string, string> {
+function environmentWithoutTsudoi(): Record<string, string> {
   return Object.fromEntries(
     Object.entries(process.env).filter(
       (entry): entry is [string, string] => entry[1] !== undefined && !entry[0].startsWith('TSUDOI_'),

@@ -1,6 +1,6 @@
 /**
  * State resolution of a large fork: 5 000 members whose membership differs between two states, after 200 changes of power levels.
- * Prints milliseconds; exit code 1 if it takes more than 300 of processor time, which whatever else the machine does leaves alone.
+ * Prints milliseconds; exit code 1 above 300 ms of processor time, which does not depend on other load.
  * `node bench/state-resolution.ts [members]`
  */
 import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';

@@ -1,7 +1,7 @@
 import type { Cost, Meter } from './measure.ts';
 import type { BenchServer, BenchServerOptions } from './server.ts';
 
-/** What a figure should be. The floor blocks a release, the target is the aim. */
+/** Floor and target of a figure. A figure below its floor blocks a release. */
 export interface Goal {
   readonly better: 'lower' | 'higher';
   readonly floor: number;
@@ -15,7 +15,7 @@ export interface Figure {
   readonly title: string;
   /** 'ms', '/s', 'bytes', 'KiB', 'MiB' or '' for a count. */
   readonly unit: string;
-  /** Absent where the figure only informs. */
+  /** Absent for a figure that is only informative. */
   readonly goal?: Goal;
 }
 
@@ -36,13 +36,13 @@ export interface WorkloadContext {
   readonly pick: (full: number, quick: number) => number;
   /** Whether this part is to be run: where parts are named (`attacks.F08`), only those are. */
   readonly wants: (part: string) => boolean;
-  /** Says what goes on now. */
+  /** Reports progress. */
   readonly progress: (text: string) => void;
   /** @throws if the workload does not declare such a figure */
   readonly report: (id: string, value: number, cost?: Cost, note?: string) => void;
 }
 
-/** One scene: a server of its own, people in it, and what is measured there. */
+/** A scenario: a server of its own, users, and the figures that are measured. */
 export interface Workload {
   readonly id: string;
   readonly title: string;

@@ -13,10 +13,10 @@ export const USERS = 10;
 export const V3 = '/_matrix/client/v3';
 export const part = encodeURIComponent;
 
-/** The address of a reverse proxy that the server trusts: what comes from it speaks for whom it likes. */
+/** The address of a trusted reverse proxy: it may set any X-Forwarded-For. */
 export const PROXY = '127.0.1.1';
 
-/** Where attacks are prepared, before the limits hold. */
+/** Context for the preparation of an attack, without rate limits. */
 export interface Scene {
   readonly crowd: Crowd;
   /** Another server. */
@@ -31,11 +31,11 @@ export interface Scene {
   readonly rowsOf: (table: 'users') => Promise<number>;
   /** The path of the last link with which the first administrator is made. */
   readonly setupLink: () => string | undefined;
-  /** Users who do this and nothing else. */
+  /** The attacking users. */
   readonly users: readonly Person[];
-  /** Where they are, and nobody else. */
+  /** A room of the attacking users only. */
   readonly room: string;
-  /** One of many members, where they are too. */
+  /** A large room that they are members of. */
   readonly largeRoom: string;
 }
 
@@ -167,7 +167,7 @@ export class Battlefield {
     return answer;
   }
 
-  /** A WebSocket of a user, who has been let in. */
+  /** An authenticated WebSocket of a user. */
   webSocket(attacker: number): Promise<WebSocket> {
     const { host, port } = this.endpoint;
     const socket = new WebSocket(`ws://${host}:${port}${STREAM_PATH}`, [STREAM_SUBPROTOCOL], {
@@ -247,7 +247,7 @@ export class Battlefield {
   }
 }
 
-/** What is done while the time runs. */
+/** The action of an attack. */
 export type Act = (field: Battlefield) => Promise<unknown>;
 
 /** What an attack has to come to. Outcomes are those of `Battlefield.outcomes`. */

@@ -31,7 +31,7 @@ const noteBytesInFlight = async (field: Battlefield): Promise<void> => {
   if (held.reduce((sum, [, bytes]) => sum + Number(bytes), 0) > MUCH) field.note('in flight');
 };
 
-/** What lies in memory on its way in or out. */
+/** Attacks on bytes in flight. */
 export const bytesInFlight: readonly Attack[] = [
   attack(
     'F03',
@@ -184,7 +184,7 @@ export const bytesInFlight: readonly Attack[] = [
 /** Rules of push with as many conditions as a rule may have. */
 const RULES = 40;
 
-/** What one turn of the event loop could be kept busy with. */
+/** Attacks that block the event loop. */
 export const turnsOfTheLoop: readonly Attack[] = [
   attack(
     'F01',
@@ -206,27 +206,22 @@ export const turnsOfTheLoop: readonly Attack[] = [
         ]);
     },
   ),
-  attack(
-    'F05',
-    'users sync with filters of a great many fields',
-    { expects: ['200'] },
-    async ({ crowd, users, room }) => {
-      for (let index = 0; index < 150; index += 1)
-        await crowd.message(users[0]!, room, 'x'.repeat(500), `fields${index}`);
-      // As many as are taken.
-      const filter = {
-        room: { timeline: { limit: 150 } },
-        event_fields: Array.from({ length: 500 }, (_, i) => `content.f${i}`),
-      };
-      const stored = new Map<string, string>();
-      for (const { token, userId } of users) {
-        const path = `${V3}/user/${part(userId)}/filter`;
-        stored.set(userId, (await crowd.json<{ filter_id: string }>('POST', path, token, filter)).filter_id);
-      }
-      return (field) =>
-        field.everyone(({ userId }) => ['GET', `${V3}/sync?full_state=true&filter=${stored.get(userId)}`]);
-    },
-  ),
+  attack('F05', 'users sync with filters of many fields', { expects: ['200'] }, async ({ crowd, users, room }) => {
+    for (let index = 0; index < 150; index += 1)
+      await crowd.message(users[0]!, room, 'x'.repeat(500), `fields${index}`);
+    // As many as are taken.
+    const filter = {
+      room: { timeline: { limit: 150 } },
+      event_fields: Array.from({ length: 500 }, (_, i) => `content.f${i}`),
+    };
+    const stored = new Map<string, string>();
+    for (const { token, userId } of users) {
+      const path = `${V3}/user/${part(userId)}/filter`;
+      stored.set(userId, (await crowd.json<{ filter_id: string }>('POST', path, token, filter)).filter_id);
+    }
+    return (field) =>
+      field.everyone(({ userId }) => ['GET', `${V3}/sync?full_state=true&filter=${stored.get(userId)}`]);
+  }),
   attack(
     'F06',
     'users and strangers send JSON that is all structure',

@@ -16,7 +16,7 @@ const TOLD_APART = Object.fromEntries(
   ]),
 );
 
-/** What is cheap to ask for, asked for often. */
+/** Cheap requests at a high rate. */
 export const costs: readonly Attack[] = [
   attack(
     'F08',
@@ -109,7 +109,7 @@ export const costs: readonly Attack[] = [
   ),
   attack(
     'F14',
-    'users spell their token in a new way each time',
+    'users append different padding and suffixes to their token',
     { expects: ['401'], most: { '200': 0 } },
     ({ users }) =>
       (field) =>
@@ -255,7 +255,7 @@ export const costs: readonly Attack[] = [
   }),
 ];
 
-/** What PostgreSQL cannot take, and what happens where it is away. */
+/** Attacks with values that PostgreSQL cannot store, and on error handling. */
 export const textsAndOutages: readonly Attack[] = [
   attack(
     'F17',
@@ -341,7 +341,7 @@ export const textsAndOutages: readonly Attack[] = [
   ),
   attack(
     'outage.health',
-    'strangers ask how the server is',
+    'unauthenticated clients request /health',
     { expects: ['200'] },
     () => (field) => field.strangers(() => ['GET', '/health'], 2),
   ),

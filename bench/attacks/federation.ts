@@ -4,7 +4,7 @@ import { LOUD_SERVERS, PARTNER_NAME, SILENT_SERVERS } from '../load/partner-serv
 import { attack, type Attack, head, part, STRANGERS, USERS, V3 } from './battlefield.ts';
 
 const SEND = '/_matrix/federation/v1/send';
-/** So many transactions a server has on their way at once. */
+/** Concurrent transactions of one server. */
 const WIDTH = 10;
 const unknownEvent = (): string => `$${randomBytes(32).toString('base64url')}`;
 
@@ -14,7 +14,7 @@ const LARGE_ANSWER = Buffer.from(`{"a":[${'[],'.repeat(80_000)}"${'x'.repeat(3_5
 /** A transaction that is as large as one may be, and holds as many values. */
 const LARGE_TRANSACTION = `{"origin":"${PARTNER_NAME}","pdus":[],"edus":[],"a":[${'[],'.repeat(60_000)}"${'x'.repeat(7_900_000)}"]}`;
 
-/** What other servers do, and what users have this one ask them. */
+/** Attacks by other servers, and by requests to other servers that users cause. */
 export const federation: readonly Attack[] = [
   attack(
     'federation.names',
@@ -142,7 +142,7 @@ export const federation: readonly Attack[] = [
   ),
   attack(
     'federation.events',
-    'a server sends events that follow on what nobody has, and answers without end',
+    'a server sends events with unknown prev_events, and sends endless responses',
     { expects: ['200'] },
     async ({ partner, crowd, victim }) => {
       const room = await partner.join(await crowd.createRoom(victim));
@@ -165,7 +165,7 @@ export const federation: readonly Attack[] = [
   ),
   attack(
     'federation.slow',
-    'users ask servers that say nothing, or do not come to an end',
+    'users cause requests to servers that never respond, or send endless responses',
     { expects: ['502'] },
     ({ partner }) => {
       return async (field) => {

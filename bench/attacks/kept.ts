@@ -6,7 +6,7 @@ const LARGE = 'x'.repeat(900_000);
 /** Nearly as much as an event may have. */
 const LARGE_TEXT = 'x'.repeat(60_000);
 
-/** What users make the server keep. */
+/** Attacks on stored data. */
 export const kept: readonly Attack[] = [
   attack(
     'F02',
@@ -230,11 +230,11 @@ const threadsWhileAway = async (
   return roots.map((eventId) => ({ room, eventId }));
 };
 
-/** What takes long to find. */
+/** Attacks with expensive pages. */
 export const pages: readonly Attack[] = [
   attack(
     'F19',
-    'users who may see none of them ask for threads',
+    'users request /threads of a room whose threads they may not see',
     { expects: ['200'] },
     async ({ crowd, users, victim }) => {
       const room = await crowd.createRoom(victim, {

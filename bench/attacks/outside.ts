@@ -6,16 +6,16 @@ import { attack, type Attack, part, STRANGERS, USERS, V3 } from './battlefield.t
 import { requestText } from '../load/http.ts';
 
 const DELAYED = '/_matrix/client/unstable/org.matrix.msc4140/delayed_events';
-/** Who knows it makes administrators. */
+/** `registration.shared_secret`: allows creating administrators. */
 export const ADMINISTRATORS_SECRET = 'a secret of the bench';
 const SERVICE_TOKEN = 'the-service-of-the-bench';
 const PAGE = 'x'.repeat(60_000);
 
 /**
- * What the server of an operator is connected with, and does harm: an application service, a moderation tool and a push gateway. By turns it
- * says nothing, and comes to no end.
+ * Hostile services of the operator: an application service, a moderation tool and a push gateway. In turn they
+ * never respond, or send endless responses.
  */
-export class HarmfulNeighbour {
+export class HostileServices {
   readonly #server: Server;
   #asked = 0;
 
@@ -80,8 +80,8 @@ export class HarmfulNeighbour {
   }
 }
 
-/** What services, tools, gateways and administrators of the server's operator have to do with, or are mistaken for. */
-export const outside = (neighbour: HarmfulNeighbour): readonly Attack[] => [
+/** Attacks through application services, moderation tools, push gateways and administrators. */
+export const outside = (neighbour: HostileServices): readonly Attack[] => [
   attack(
     'appservices.events',
     'users write in a room of a service that takes no transaction',

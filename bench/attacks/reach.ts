@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import sharp from 'sharp';
 import { attack, type Attack, bearer, part, post, STRANGERS, USERS, V3 } from './battlefield.ts';
 
-/** Where the web is: an address of the loopback network that previews may be made of. */
+/** Loopback address of the web server for URL previews. */
 export const WEB = '127.0.0.2';
 
 const MEDIA = '/_matrix/client/v1/media';
@@ -12,7 +12,7 @@ const SLIDING = '/_matrix/client/unstable/org.matrix.simplified_msc3575/sync?tim
 const THREADS = '/_matrix/client/unstable/io.element.msc4306/rooms';
 const preview = (url: string): string => `${MEDIA}/preview_url?url=${encodeURIComponent(url)}`;
 
-/** A web of pages that do harm: of nothing but tags, without an end, and as slow as may be. */
+/** A web server with hostile pages: only tags, endless, or as slow as the limits allow. */
 const harmfulWeb = async (): Promise<string> => {
   const tags = '<div><meta property="og:title" content="x">'.repeat(20_000);
   const server = createServer((request, response) => {
@@ -36,12 +36,12 @@ const harmfulWeb = async (): Promise<string> => {
   await new Promise<void>((resolve) => {
     server.listen(0, WEB, resolve);
   });
-  // Nobody closes it: it ends with the process.
+  // Not closed: it ends with the process.
   server.unref();
   return `http://${WEB}:${(server.address() as AddressInfo).port}`;
 };
 
-/** What the server does outside on behalf of users, and with their files. */
+/** Attacks on outbound requests and on media. */
 export const reach: readonly Attack[] = [
   attack('media.uploads', 'users upload ever new files', { expects: ['200'] }, () => {
     const large = randomBytes(450_000).toString('hex');

@@ -8,11 +8,11 @@ const SEND = '/_matrix/federation/v1/send';
 const EXPORTS = '/_tsudoi/client/v1/exports';
 const LARGE = 'x'.repeat(60_000);
 const EVENTS_OF_TRANSACTION = 20;
-/** As many as all users together may join at once. */
+/** Joins that all attackers together may make at once. */
 const ROOMS = 150;
 const TRICKS: readonly Trick[] = ['never whole', 'never whole', 'never whole', 'endless ids', 'endless state'];
 
-/** What another server does with rooms that it shares with this one, and what users have made of all that there is of them. */
+/** Attacks by another server in shared rooms, and by exports of user data. */
 export const sharedRooms: readonly Attack[] = [
   attack(
     'federation.growth',

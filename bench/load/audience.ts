@@ -1,4 +1,4 @@
-/** People who wait for one message after the other, and when each of them had it. */
+/** Clients that wait for each message, and their delays. */
 export class Audience {
   readonly #size: number;
   #marker = Buffer.from('-');
@@ -14,7 +14,7 @@ export class Audience {
     this.#size = size;
   }
 
-  /** Something came for somebody; counts if it holds the message of this round. */
+  /** Called with received data; counts if it contains the marker of this round. */
   heard(listener: number, body: Buffer): void {
     if (this.#done === undefined || this.#got.has(listener) || !body.includes(this.#marker)) return;
     this.#got.add(listener);
@@ -22,7 +22,7 @@ export class Audience {
     if (this.#got.size === this.#size) this.#done();
   }
 
-  /** Somebody cannot listen any more: this round, or the next one, fails. */
+  /** Reports a lost client: this round, or the next one, fails. */
   lost(error: Error): void {
     this.#failure ??= error;
     this.#fail?.(error);

@@ -1,4 +1,4 @@
-/** Synthetic Japanese: words drawn as unevenly as people draw them, with landmarks whose share is known. */
+/** Generator of Japanese text with a Zipf-like word distribution, and place names of known frequency. */
 export class Chatter {
   #seed: number;
   readonly #words: readonly string[];

@@ -22,8 +22,8 @@ interface HostileRoom {
 }
 
 /**
- * Rooms of another server, any number of them, which it lets everybody join and tells wrongly: it leaves the members out and never tells them, or
- * comes to no end.
+ * Public rooms of a hostile server, any number of them: it omits the members and never sends them, or
+ * sends endless responses.
  */
 export class HostileRooms {
   static readonly #ofPartner = new WeakMap<PartnerServer, HostileRooms>();
@@ -106,7 +106,7 @@ export class HostileRooms {
       const ids = room.state.map(({ eventId }) => eventId);
       response.end(JSON.stringify({ pdu_ids: ids, auth_chain_ids: ids }));
     } else if (what === 'state' || what === 'state_ids') {
-      // It is asked again and again: a server that says nothing at all would be left alone.
+      // It must respond: a server that never responds would be backed off from.
       response.statusCode = 404;
       response.end('{"errcode":"M_NOT_FOUND","error":"There is no such event."}');
     } else response.end('{}');

@@ -29,7 +29,7 @@ interface Waiter {
 }
 
 /**
- * One keep-alive connection with one request at a time. Knows just enough of HTTP/1.1 to load a server: a general client costs more
+ * One keep-alive connection with one request at a time. Knows just enough of HTTP/1.1 to load a server: a general client uses more
  * processor time per request than the server does, and on two cores the load would measure itself.
  */
 export class HttpConnection {
@@ -89,7 +89,7 @@ export class HttpConnection {
       this.#socket = undefined;
       const waiter = this.#waiter;
       if (waiter?.reused === true && this.#status === 0 && this.#head === undefined) {
-        // It had been idle for too long and crossed with the server's closing it.
+        // The server closed the idle connection at the same moment.
         this.#waiter = { ...waiter, reused: false };
         this.#open().write(waiter.request);
         return;

@@ -22,11 +22,11 @@ const certificate = (name: string): string =>
 const NAME = 'p.test';
 const SERVER = 'localhost';
 const VERSIONS = ['10', '11', '12'];
-/** Sooner than the other server asks for: it shall never have nothing to do. */
+/** Shorter than `retry_after_ms`, so that the server is always busy. */
 const AGAIN_MS = 20;
 
 const SILENT = 'silent';
-/** Servers that take connections and say nothing. */
+/** Servers that accept connections and never respond. */
 export const SILENT_SERVERS = Array.from({ length: 200 }, (_, index) => `${SILENT}${index}.test`);
 /** Names of the partner itself: so many servers that answer as much as they like. */
 export const LOUD_SERVERS = Array.from({ length: 200 }, (_, index) => `loud${index}.servers.test`);
@@ -49,15 +49,15 @@ export interface PartnerRoom {
   last: IdentifiedPdu;
 }
 
-/** Another server that the bench plays: it publishes its key, joins rooms, and sends what one of its users says. */
+/** A simulated remote server: it publishes its key, joins rooms, and sends events of one user. */
 export class PartnerServer {
   readonly #signingKey = generateSigningKey((count) => systemRandom.bytes(count));
   readonly #server: Server;
   readonly #endpoint: Endpoint;
   #transactions = 0;
-  /** Whether its answers have no end, to whoever asks it for anything but its key. */
+  /** Whether its responses are endless, except for its key. */
   isHarmful = false;
-  /** What else it answers. @returns false for what it knows nothing about */
+  /** Further handlers. @returns false for an unknown request */
   answer: (method: string, url: URL, response: ServerResponse) => boolean = () => false;
 
   private constructor(endpoint: Endpoint) {
@@ -82,7 +82,7 @@ export class PartnerServer {
     return partner;
   }
 
-  /** What a server has to be configured with to know it. */
+  /** Environment variables for the server under test. */
   get environment(): Readonly<Record<string, string>> {
     const { port } = this.#server.address() as AddressInfo;
     return {
@@ -169,7 +169,7 @@ export class PartnerServer {
     return `${method} ${uri} HTTP/1.1\r\nHost: t\r\nAuthorization: ${authorization}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
   }
 
-  /** A message that follows on events that nobody has. */
+  /** A message with unknown prev_events. */
   sayAfter(room: PartnerRoom, body: string, prev: readonly string[]): Pdu {
     return this.build(room.version, room.roomId, {
       type: 'm.room.message',

@@ -16,7 +16,7 @@ export const SYNC_FILTER = {
   presence: { not_types: ['*'] },
 };
 
-/** A request failed with a status that a workload cannot go on with. */
+/** A response whose status ends the workload. */
 export class UnexpectedAnswer extends Error {
   constructor(what: string, answer: Answer) {
     super(`${what} answered ${answer.status}: ${answer.body.toString('utf8', 0, 300)}`);
@@ -24,7 +24,7 @@ export class UnexpectedAnswer extends Error {
   }
 }
 
-/** A few connections that everybody shares: for what prepares a workload, and for phases with a set number in flight. */
+/** A pool of connections for setup, and for phases with a fixed number of requests in flight. */
 export class Crowd {
   readonly #idle: HttpConnection[] = [];
   readonly #all: HttpConnection[] = [];
@@ -60,7 +60,7 @@ export class Crowd {
     return JSON.parse(answer.body.toString()) as T;
   }
 
-  /** A name that nobody in this crowd has. */
+  /** An unused user name. */
   name(): string {
     this.#names += 1;
     return `bench${this.#names}`;

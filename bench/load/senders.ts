@@ -16,7 +16,7 @@ export interface Sender {
 
 let run = 0;
 
-/** Everybody sends 60-character messages, one after the other on a connection of their own, until the time is up. */
+/** All senders send 60-character messages, one after the other, each on its own connection, until the time is up. */
 export async function sendFor(
   endpoint: Endpoint,
   senders: readonly Sender[],

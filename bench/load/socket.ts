@@ -19,7 +19,7 @@ export class StreamSocket {
     this.#socket = socket;
   }
 
-  /** Connects, says who it is, and waits for the first frame: from then on the server pushes. */
+  /** Connects, authenticates, and waits for the first frame. */
   static open(endpoint: Endpoint, person: Person, localAddress?: string): Promise<StreamSocket> {
     const socket = new WebSocket(`ws://${endpoint.host}:${endpoint.port}${STREAM_PATH}`, [STREAM_SUBPROTOCOL], {
       perMessageDeflate: false,

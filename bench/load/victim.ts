@@ -10,11 +10,11 @@ export interface Watch {
   readonly logsIn?: string | undefined;
 }
 
-/** What a victim noticed, in milliseconds. */
-export interface Suffering {
+/** Latencies of the bystander, in milliseconds. */
+export interface BystanderLatencies {
   /** How long each message took. */
   readonly sends: number[];
-  /** How long each question took whether the server lives. */
+  /** Latency of each /livez request. */
   readonly gaps: number[];
   /** How long it took until each login succeeded, from an address where the account is in use; what never did, took to the end. */
   readonly knownLogins: number[];
@@ -28,8 +28,8 @@ const LOGIN_PAUSE_MS = 1_200;
 const RETRY_MS = 500;
 
 /**
- * Somebody who sends ten messages a second, and asks twenty times a second whether the server lives: on a thread of their own, so that it
- * does not count how busy the attackers are. And somebody who logs in, where that is what an attack may make worse.
+ * A user who sends ten messages and twenty /livez requests a second, on a separate thread, so that the measurement
+ * does not include the attackers' load. And somebody who logs in, where that is what an attack may make worse.
  */
 const { endpoint, token, room } = workerData as { endpoint: Endpoint; token: string; room: string };
 const sending = new HttpConnection(endpoint);
@@ -79,5 +79,5 @@ parentPort?.on('message', async ({ milliseconds, logsIn }: Watch) => {
     logins(logsIn, milliseconds, () => undefined),
     logins(logsIn, milliseconds, newAddress),
   ]);
-  parentPort?.postMessage({ sends, gaps, knownLogins, newLogins } satisfies Suffering);
+  parentPort?.postMessage({ sends, gaps, knownLogins, newLogins } satisfies BystanderLatencies);
 });

@@ -10,7 +10,7 @@ import { ADMINISTRATORS_SECRET } from '../attacks/outside.ts';
 import { PartnerServer } from '../load/partner-server.ts';
 import { WEB } from '../attacks/reach.ts';
 import { Crowd, type Person } from '../load/people.ts';
-import type { Suffering, Watch } from '../load/victim.ts';
+import type { BystanderLatencies, Watch } from '../load/victim.ts';
 import { lower, percentile, type Figure, type Workload } from '../workload.ts';
 
 /** Below this another user's send must stay whatever the attack, and the event loop be free again, in milliseconds. */
@@ -24,7 +24,7 @@ const LONG_SECONDS = lower(1, 0.2);
  */
 const MEMORY = lower(1, 0.7);
 const MIB = 1024 ** 2;
-/** When all is over, memory has so long to come back, in milliseconds. */
+/** Time for memory to be released after all attacks, in milliseconds. */
 const COMES_BACK_MS = 40_000;
 const LARGE_ROOM = 1_500;
 /** A login that nobody attacks takes some 50 ms. From where the account is in use it has to go on, and from elsewhere soon. */
@@ -110,7 +110,7 @@ export const attacks: Workload = {
       TSUDOI_HTTP__TRUSTED_PROXIES: PROXY,
       // The web that previews are made of lies on the loopback network.
       TSUDOI_PREVIEWS__ALLOW_IP_RANGES: `${WEB}/32`,
-      // Nobody takes mail there: what waits is what there is.
+      // No mail server listens there.
       TSUDOI_EMAIL__SMTP_URL: 'smtp://127.0.0.3:2525',
       TSUDOI_EMAIL__STARTTLS: 'none',
       TSUDOI_EMAIL__FROM: 'noreply@localhost.test',
@@ -182,11 +182,11 @@ export const attacks: Workload = {
         workerData: { endpoint, token: sender.token, room: own },
       });
       /** What the victim notices, and the memory at its peak. */
-      const suffer = async (watch: Watch): Promise<Suffering & { readonly peak: number }> => {
+      const suffer = async (watch: Watch): Promise<BystanderLatencies & { readonly peak: number }> => {
         let peak = 0;
         const timer = setInterval(() => (peak = Math.max(peak, residentMiB(server.pid))), 100);
         victim?.postMessage(watch);
-        const [suffering] = (await once(victim!, 'message')) as [Suffering];
+        const [suffering] = (await once(victim!, 'message')) as [BystanderLatencies];
         clearInterval(timer);
         return { ...suffering, peak };
       };

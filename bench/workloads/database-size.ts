@@ -13,7 +13,7 @@ async function tableBytes(server: BenchServer): Promise<Map<string, number>> {
   return new Map(rows.map(({ name, bytes }) => [name, Number(bytes)]));
 }
 
-/** What a message leaves behind in the database. */
+/** Database bytes per message, by table. */
 export const databaseSize: Workload = {
   id: 'database-size',
   title: 'Database bytes per message',

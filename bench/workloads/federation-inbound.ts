@@ -7,7 +7,7 @@ const RATE = higher(1_500, 4_000);
 const IN_TRANSACTION = 50;
 const ROOMS = 50;
 
-/** Signed events that another server sends: from the request to their being in their rooms. */
+/** Signed events of another server, from the request until they are in their rooms. */
 export const federationInbound: Workload = {
   id: 'federation-inbound',
   title: 'Receiving events of another server',
@@ -67,6 +67,6 @@ export const federationInbound: Workload = {
   },
 };
 
-/** Events of the other server of which it is known what became of them. */
+/** Events of the other server that were accepted or refused. */
 const received = async (server: { readonly metrics: () => Promise<Map<string, number>> }): Promise<number> =>
   (await server.metrics()).get('tsudoi_federation_received_events_total') ?? 0;

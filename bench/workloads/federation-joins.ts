@@ -10,7 +10,7 @@ import { lower, type Workload } from '../workload.ts';
 const PARTNER = 'p.test';
 const SIZES = [5_000, 50_000] as const;
 
-/** The most memory that a process has had so far, in MiB. */
+/** Peak resident memory of a process, in MiB. */
 const peakOf = async (pid: number): Promise<number> => {
   const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? Number.NaN) / 1024;

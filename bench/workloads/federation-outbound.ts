@@ -68,7 +68,7 @@ const seat = async (server: BenchServer, roomId: string, names: readonly string[
   );
 };
 
-/** What rooms with other servers cost, and that those which are away keep nobody from their mail. */
+/** Cost of sending to other servers, and delivery while most of them are unreachable. */
 export const federationOutbound: Workload = {
   id: 'federation-outbound',
   title: `Sending to other servers: a room with ${SHARED_BY}, and ${LIVE + DEAD} of which ${DEAD} are away`,

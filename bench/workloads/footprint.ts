@@ -53,7 +53,7 @@ class Listener {
   }
 }
 
-/** What a server takes of a machine: after its start, at the end of a load, and while people are there and nothing happens. */
+/** Memory and processor time of a server: after start, under load, and idle with connected clients. */
 export const footprint: Workload = {
   id: 'footprint',
   title: 'Memory, start and rest',

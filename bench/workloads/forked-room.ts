@@ -89,7 +89,7 @@ export const forkedRoom: Workload = {
     { id: 'forked-room.rows', title: 'rows read for a state, at most', unit: '', goal: lower(8, 8) },
     { id: 'forked-room.rebuild', title: 'time to rebuild any state, p50', unit: 'ms' },
     { id: 'forked-room.rebuild-p99', title: 'time to rebuild any state, p99', unit: 'ms' },
-    { id: 'forked-room.receive', title: 'time to take in an event on a fork, p50', unit: 'ms' },
+    { id: 'forked-room.receive', title: 'time to accept an event on a fork, p50', unit: 'ms' },
     { id: 'forked-room.first-sync', title: 'first sync of the room, cold', unit: 'ms' },
   ],
   async run({ server, pick, progress, report }) {

@@ -141,7 +141,7 @@ export const media: Workload = {
     { id: 'media.download.1g', title: 'download of 1 GiB', unit: 'MiB/s' },
     {
       id: 'media.memory',
-      title: 'resident memory above idle while 1 GiB goes in and out, at most',
+      title: 'peak resident memory above idle during upload and download of 1 GiB',
       unit: 'MiB',
       goal: lower(150, 80),
     },
@@ -155,7 +155,7 @@ export const media: Workload = {
     { id: 'media.release', title: 'files that a purge frees, deleted with their bytes', unit: '/s' },
     {
       id: 'media.release.statements',
-      title: 'SQL statements for each of them, purge and deletion',
+      title: 'SQL statements per file freed by a purge',
       unit: '',
       goal: lower(1, 0.3),
     },

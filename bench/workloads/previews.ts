@@ -52,7 +52,7 @@ export const previews: Workload = {
     },
     {
       id: 'previews.kept.rate',
-      title: `pages that are kept, ${IN_FLIGHT} in flight`,
+      title: `cached pages, ${IN_FLIGHT} in flight`,
       unit: '/s',
       goal: higher(2_000, 5_000),
     },

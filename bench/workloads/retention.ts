@@ -16,13 +16,13 @@ export const retention: Workload = {
   server: { env: { TSUDOI_RETENTION__INTERVAL_MS: '500' } },
   figures: [
     { id: 'retention.p99.before', title: 'send, 4 senders, p99, before', unit: 'ms' },
-    { id: 'retention.p99', title: 'the same while old events are purged', unit: 'ms' },
+    { id: 'retention.p99', title: 'send, 4 senders, p99, during the purge', unit: 'ms' },
     { id: 'retention.ratio', title: 'p99 with the purge / without', unit: '', goal: lower(2, 1.5) },
-    { id: 'retention.seconds', title: 'time in which they went', unit: 's' },
-    { id: 'retention.returning', title: 'p99 while the space is given back / before', unit: '' },
+    { id: 'retention.seconds', title: 'duration of the purge', unit: 's' },
+    { id: 'retention.returning', title: 'send p99 during space reclamation / before', unit: '' },
     {
       id: 'retention.space',
-      title: 'bytes on disk for each event there is, afterwards / before',
+      title: 'bytes on disk per remaining event, after / before',
       unit: '',
       goal: lower(1.5, 1.25),
     },

@@ -15,9 +15,9 @@ export const roomDeletion: Workload = {
   server: { env: { TSUDOI_REGISTRATION__SHARED_SECRET: SECRET } },
   figures: [
     { id: 'room-deletion.p99.before', title: 'send, 4 senders, p99, before', unit: 'ms' },
-    { id: 'room-deletion.p99', title: 'the same while another room is deleted', unit: 'ms' },
+    { id: 'room-deletion.p99', title: 'send, 4 senders, p99, during the deletion of another room', unit: 'ms' },
     { id: 'room-deletion.ratio', title: 'p99 with the deletion / without', unit: '', goal: lower(2, 1.5) },
-    { id: 'room-deletion.seconds', title: 'time in which it went', unit: 's' },
+    { id: 'room-deletion.seconds', title: 'duration of the deletion', unit: 's' },
   ],
   async run({ server, meter, pick, progress, report }) {
     const crowd = new Crowd(server.endpoint, 8);

@@ -102,7 +102,7 @@ export const search: Workload = {
   title: 'Searching Japanese messages',
   limitSeconds: 600,
   figures: [
-    { id: 'search.index', title: 'messages taken into the search index', unit: '/s' },
+    { id: 'search.index', title: 'messages indexed for search', unit: '/s' },
     { id: 'search.index-size', title: 'index and its rows, per message', unit: 'bytes' },
     {
       id: 'search.room',

@@ -14,7 +14,7 @@ export const sendPushedRoom: Workload = {
   figures: [
     {
       id: 'send-pushed-room.ratio',
-      title: `time for a send, 64 in flight: ${MEMBERS} members with pushers to ${MEMBERS} without`,
+      title: `send time, 64 in flight: ${MEMBERS} members with pushers / without`,
       unit: '',
       goal: lower(1.15, 1.05),
     },

@@ -19,9 +19,19 @@ export const slidingSync: Workload = {
   limitSeconds: 300,
   figures: [
     { id: 'sliding-sync.warm', title: `first window of ${ROOMS} rooms, warm`, unit: 'ms', goal: lower(100, 40) },
-    { id: 'sliding-sync.cold', title: 'the same after a restart', unit: 'ms', goal: lower(400, 250) },
-    { id: 'sliding-sync.delta', title: 'server CPU of one message told', unit: 'ms', goal: lower(5, 2) },
-    { id: 'sliding-sync.statements', title: 'SQL statements of one message told', unit: '', goal: lower(0.05, 0.01) },
+    {
+      id: 'sliding-sync.cold',
+      title: `first window of ${ROOMS} rooms, after a restart`,
+      unit: 'ms',
+      goal: lower(400, 250),
+    },
+    { id: 'sliding-sync.delta', title: 'server CPU per message in sliding sync', unit: 'ms', goal: lower(5, 2) },
+    {
+      id: 'sliding-sync.statements',
+      title: 'SQL statements per message in sliding sync',
+      unit: '',
+      goal: lower(0.05, 0.01),
+    },
   ],
   async run({ server, meter, pick, progress, report }) {
     const crowd = new Crowd(server.endpoint, 32);
@@ -119,7 +129,7 @@ export const slidingFanout: Workload = {
     { id: 'sliding-fanout.p50', title: `fan-out to ${LISTENERS} sliding connections, p50`, unit: 'ms' },
     { id: 'sliding-fanout.p99', title: `fan-out to ${LISTENERS} sliding connections, p99`, unit: 'ms' },
     { id: 'sliding-fanout.sync', title: `fan-out to ${LISTENERS} long-polls of /sync, p99`, unit: 'ms' },
-    { id: 'sliding-fanout.ratio', title: 'p99 of the one to that of the other', unit: '', goal: lower(1.3, 1.1) },
+    { id: 'sliding-fanout.ratio', title: 'fan-out p99: sliding sync / long-polls', unit: '', goal: lower(1.3, 1.1) },
   ],
   async run({ server, meter, pick, progress, report }) {
     const crowd = new Crowd(server.endpoint, 32);

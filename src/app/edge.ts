@@ -105,7 +105,7 @@ function measureEdge(
   });
   metrics.valuesOf({
     name: 'tsudoi_tls_certificate_expiry_timestamp_seconds',
-    help: 'until when the certificate is good that is served, in seconds since the epoch; nothing where a proxy has it',
+    help: 'expiry of the TLS certificate, in seconds since the epoch; absent behind a TLS proxy',
     kind: 'gauge',
     read() {
       const tls = loaded();

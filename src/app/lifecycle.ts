@@ -56,7 +56,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   process.on('unhandledRejection', (err) => logger.error('a rejected promise was not handled', { err }));
   process.on('uncaughtException', (err) => {
     // Whatever threw was in the middle of something: what the database holds is right, what memory holds may not be.
-    logger.error('an error was not caught', { err });
+    logger.error('uncaught exception', { err });
     if (!stop.aborted) logger.info('stopping', { reason: 'uncaught error' });
     requests.fail();
   });
@@ -93,7 +93,8 @@ async function drain(application: Application, hurry: AbortSignal, logger: Logge
   const late = Symbol('late');
   try {
     const limit = systemTimers.sleep(DRAIN_MS, hurry).then(() => late);
-    if ((await Promise.race([application.drain(), limit])) === late) logger.warn('some requests were cut off');
+    if ((await Promise.race([application.drain(), limit])) === late)
+      logger.warn('running requests were aborted at shutdown');
   } catch (err) {
     logger.error('draining failed', { err });
   }

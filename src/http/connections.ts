@@ -46,11 +46,11 @@ export class Connections {
     this.#rateLimiter = deps.rateLimiter;
     this.#refused = deps.metrics.counter(
       'tsudoi_http_connections_refused_total',
-      'connections that were closed at once, or for what came on them',
+      'connections that the server closed, by reason',
       ['reason'],
     );
     deps.metrics.gaugeOf('tsudoi_http_connections', 'open connections, WebSockets included', () => this.#open);
-    deps.metrics.gaugeOf('tsudoi_http_connections_limit', 'how many there may be', () => this.#budget.total);
+    deps.metrics.gaugeOf('tsudoi_http_connections_limit', 'limit of tsudoi_http_connections', () => this.#budget.total);
   }
 
   /** Whether a new connection may stay. It is counted until it closes. */

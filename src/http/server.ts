@@ -142,7 +142,7 @@ export class HttpServer {
         resolve();
       });
     });
-    server.on('error', (err) => this.#logger.error('A listener failed', { err }));
+    server.on('error', (err) => this.#logger.error('a listening socket failed', { err }));
     this.#servers.push(server);
     const { address, family, port } = server.address() as AddressInfo;
     const scheme = options.tls === undefined ? 'http' : 'https';

@@ -78,14 +78,14 @@ export class JobQueues {
     this.#seconds = metrics.histogram('tsudoi_job_seconds', 'how long an attempt took', BUCKETS_SECONDS, ['kind']);
     metrics.valuesOf({
       name: 'tsudoi_queue_jobs',
-      help: 'jobs in the queues, by what they are waiting for; failed ones are not tried again',
+      help: 'jobs in the queues, by state; failed jobs are not retried',
       kind: 'gauge',
       labelNames: ['queue', 'state'],
       read: () => this.#states(),
     });
     metrics.valuesOf({
       name: 'tsudoi_queue_oldest_seconds',
-      help: 'for how long the job has waited that is next in a queue',
+      help: 'age of the oldest waiting job of a queue',
       kind: 'gauge',
       labelNames: ['queue'],
       read: () => this.#ages(),

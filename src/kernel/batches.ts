@@ -13,7 +13,7 @@ export interface BatchesOptions<T> {
 }
 
 /**
- * Gathers what one turn of the event loop brings, and does it together: one batch at a time, in the order in which it came. While a batch
+ * Collects the items of one turn of the event loop and processes them together: one batch at a time, in order. While a batch
  * is done, the next one fills.
  */
 export class Batches<T> {

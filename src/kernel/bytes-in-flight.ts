@@ -82,7 +82,7 @@ export class BytesHeld {
 }
 
 /**
- * The memory for what clients send and do not read, over all connections: one budget, of which no party gets so much that
+ * The memory for what clients send and do not read, over all connections: one budget, of which no client gets so much that
  * nothing is left for others. What is held only within one turn of the event loop, or is a few kilobytes, need not be counted.
  */
 export class BytesInFlight {
@@ -108,7 +108,7 @@ export class BytesInFlight {
       'bytes of bodies, answers and frames on their way',
       () => this.#budget.used,
     );
-    metrics.gaugeOf('tsudoi_bytes_in_flight_limit', 'how many there may be', () => this.#budget.total);
+    metrics.gaugeOf('tsudoi_bytes_in_flight_limit', 'limit of tsudoi_bytes_in_flight', () => this.#budget.total);
   }
 
   /** Bytes that are held. */

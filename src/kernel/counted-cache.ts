@@ -111,5 +111,5 @@ export const measureCaches = (metrics: Metrics): void => {
   values('counter', 'tsudoi_cache_misses_total', 'how often a cache did not have it', ({ misses }) => misses);
   values('gauge', 'tsudoi_cache_entries', 'entries of a cache', ({ size }) => size);
   values('gauge', 'tsudoi_cache_size', 'size of a cache, in the unit of its bound', ({ weight }) => weight, true);
-  values('gauge', 'tsudoi_cache_size_limit', 'how large it may become', ({ limit }) => limit, true);
+  values('gauge', 'tsudoi_cache_size_limit', 'limit of tsudoi_cache_size', ({ limit }) => limit, true);
 };

@@ -49,7 +49,12 @@ export class EventStream<Event extends Kinds> {
         listener(happened as OfKind<Event, Event['kind']>);
       } catch (err) {
         const fields = this.#fieldsOf(happened);
-        this.#logger.error('a listener failed', { stream: this.#name, kind: happened.kind, ...fields, err });
+        this.#logger.error('a listener of an event stream threw', {
+          stream: this.#name,
+          kind: happened.kind,
+          ...fields,
+          err,
+        });
       }
     }
   }

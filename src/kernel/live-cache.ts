@@ -20,7 +20,7 @@ export interface LiveCacheOptions<V extends object> {
 }
 
 /**
- * A cache of stored values that hears of commits while it reads. What is set, changed or forgotten is heard in the turn of its
+ * A cache of stored values that stays correct when commits happen during a read. Callers report each change in the turn of its
  * commit; what was read before that is neither kept nor returned without it, however late it arrives. Of concurrent callers for the same key
  * one reads.
  */

@@ -55,17 +55,17 @@ export class LoopWatch {
     this.#flood = new LogFlood(options.logger, options.timers, { most: 5 });
     this.#turns = options.metrics.counter(
       'tsudoi_event_loop_held_total',
-      'turns of the event loop that took long, by what took most of them',
+      'long turns of the event loop, by the operation with the largest share',
       ['operation'],
     );
     this.#seconds = options.metrics.counter(
       'tsudoi_event_loop_held_seconds_total',
-      'how long those turns took, by what took most of them',
+      'duration of the long turns of the event loop, by the operation with the largest share',
       ['operation'],
     );
     options.metrics.gaugeOf(
       'tsudoi_event_loop_delay_p99_seconds',
-      'by how much the event loop was late while something was done, 99th percentile since this was last asked for',
+      'event loop delay while busy, 99th percentile since the last scrape',
       () => this.#takeDelay(),
     );
     this.#timers = options.timers;

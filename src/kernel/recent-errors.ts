@@ -10,7 +10,7 @@ const MAX_STACK_LENGTH = 6_000;
 const MAX_READ_LENGTH = 10_000;
 const MAX_MEMBERS = 50;
 const DEEPEST = 3;
-/** Entries among which an equal one is looked for. */
+/** Newest entries that are compared to merge duplicates. */
 const LOOKED_THROUGH = 32;
 
 /** An error as it is shown. */

@@ -21,7 +21,7 @@ export interface ThreadedVerifierOptions {
   readonly heapMiB?: number;
 }
 
-/** So few are done sooner than a thread could be asked. */
+/** Batches up to this size are verified inline: a thread would take longer. */
 const INLINE = 4;
 /** Checks that are sent to a thread at once: 2 ms of work, so that several threads share what is more. */
 const CHUNK = 64;
@@ -31,7 +31,7 @@ const IDLE_MS = 60_000;
 interface Sent {
   /** Does the work on this thread, where theirs has failed. */
   readonly otherwise: () => Promise<boolean[]>;
-  /** Places of those whose signature has not the form of one. */
+  /** Indices of malformed signatures. */
   readonly malformed: ReadonlySet<number>;
   readonly resolve: (verdicts: boolean[] | Promise<boolean[]>) => void;
 }

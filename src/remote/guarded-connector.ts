@@ -34,7 +34,7 @@ export interface GuardedConnectorOptions {
 }
 
 /** Where to connect to. */
-export interface ConnectionWish {
+export interface ConnectOptions {
   /** A name to be looked up, or an IP address without brackets. */
   readonly hostname: string;
   readonly port: number;
@@ -80,7 +80,7 @@ export class GuardedConnector {
   };
 
   /** A connection with TLS, over which nothing has been sent. @throws Error of the guard, the resolver, the network, or for being late */
-  connect(wish: ConnectionWish): Promise<Socket> {
+  connect(wish: ConnectOptions): Promise<Socket> {
     return this.#within(wish, async (keep) => {
       const plain = await this.#open(wish, keep);
       const { hostname, port, tlsName } = wish;
@@ -114,11 +114,11 @@ export class GuardedConnector {
     for (const socket of this.#connecting) socket.destroy(new errors.ClientDestroyedError());
   }
 
-  #connectPlain(wish: ConnectionWish): Promise<Socket> {
+  #connectPlain(wish: ConnectOptions): Promise<Socket> {
     return this.#within(wish, (keep) => this.#open(wish, keep));
   }
 
-  async #open({ hostname, port }: ConnectionWish, keep: (socket: Socket) => void): Promise<Socket> {
+  async #open({ hostname, port }: ConnectOptions, keep: (socket: Socket) => void): Promise<Socket> {
     // An address needs no lookup.
     if (isIP(hostname) !== 0 && !this.#options.guard.allows(hostname)) throw new RefusedAddressError(hostname);
     const socket = connectSocket({
@@ -138,7 +138,7 @@ export class GuardedConnector {
 
   /** Makes a connection within a time limit, and destroys an unfinished one. */
   async #within(
-    { acceptMs = Infinity, hostname, port }: ConnectionWish,
+    { acceptMs = Infinity, hostname, port }: ConnectOptions,
     work: (keep: (socket: Socket) => void) => Promise<Socket>,
   ): Promise<Socket> {
     if (this.#isClosed) throw new errors.ClientDestroyedError();

@@ -115,7 +115,7 @@ export class Database {
     });
     const database = new Database(pool, options, sent);
     options.metrics.gaugeOf('tsudoi_sql_pool_connections', 'connections to PostgreSQL', () => pool.totalCount);
-    options.metrics.gaugeOf('tsudoi_sql_pool_limit', 'how many there may be', () => pool.options.max);
+    options.metrics.gaugeOf('tsudoi_sql_pool_limit', 'limit of tsudoi_sql_pool_connections', () => pool.options.max);
     options.metrics.gaugeOf('tsudoi_sql_pool_idle', 'connections to PostgreSQL that do nothing', () => pool.idleCount);
     options.metrics.gaugeOf(
       'tsudoi_sql_pool_waiting',
@@ -263,7 +263,7 @@ export class Database {
       try {
         callback();
       } catch (err) {
-        this.#logger.error('a listener failed after a commit', { err });
+        this.#logger.error('an after-commit listener threw', { err });
       }
     }
     return result;

@@ -211,13 +211,13 @@ export class EmbeddedPostgres {
   }
 
   #revive(reason: string): void {
-    this.#options.logger.error('the embedded database died and is started again', { reason });
+    this.#options.logger.error('the embedded database crashed and is restarted', { reason });
     this.#restart = (async () => {
       while (!this.#stopping) {
         try {
           await clearLeftovers(this.#cluster.folder, this.#binaries, this.#user, this.#timers, this.#options.logger);
           await this.#launch();
-          this.#options.logger.info('the embedded database is back');
+          this.#options.logger.info('the embedded database is running again');
           return;
         } catch (err) {
           this.#flood.write('error', 'start', 'the embedded database does not start', { err });

@@ -83,7 +83,7 @@ export const isDatabaseAway = (error: unknown): boolean => {
 };
 
 /** What a client is told of a query that failed by no mistake of this program; undefined where it may have been one. */
-export const toldOf = (error: unknown): MatrixError | undefined => {
+export const clientErrorOf = (error: unknown): MatrixError | undefined => {
   if (isUnavailable(error)) {
     return new MatrixError(
       'M_UNKNOWN',

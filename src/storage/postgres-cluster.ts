@@ -55,7 +55,7 @@ export async function prepareCluster(
   const place = new ClusterFolder(dataDir, user, random);
   let folder = await place.find();
   if (folder === undefined) {
-    logger.info('making the embedded database', { folder: place.path });
+    logger.info('initialising the embedded database', { folder: place.path });
     const password = random.string(32);
     await writePrivateFile(passwordFile, password);
     folder = await place.choose();
@@ -156,13 +156,15 @@ export async function clearLeftovers(
   const pid = await postmasterOf(folder);
   if (pid === undefined) return;
   if (await isPostmaster(pid, folder)) {
-    logger.warn('stopping a database that outlived its server', { pid });
+    logger.warn('stopping a leftover embedded database', { pid });
     const stop = (mode: string, seconds: number): Promise<void> =>
       runToEnd(binaries.pgCtl, ['stop', '-D', folder, '-m', mode, '-w', '-t', String(seconds)], user, folder);
     try {
       await stop('fast', 8);
     } catch {
-      await stop('immediate', 8).catch((err: unknown) => logger.warn('pg_ctl could not stop it', { err }));
+      await stop('immediate', 8).catch((err: unknown) =>
+        logger.warn('pg_ctl could not stop the embedded database', { err }),
+      );
     }
     for (let i = 0; i < 50 && (await isPostmaster(pid, folder)); i += 1) await timers.sleep(100);
     if (await isPostmaster(pid, folder)) throw new Error(`the PostgreSQL of ${folder} (process ${pid}) does not stop`);

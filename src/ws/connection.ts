@@ -11,7 +11,7 @@ import { type AdmissionDesk, admit, admitAgain } from './admission.ts';
 import { CLOSE_REASONS, type CloseName } from './close-codes.ts';
 import type { WebSocketDependencies, WebSocketLimits } from './dependencies.ts';
 import { errorFrame, parseFrame, type RequestFrame, type RequestId, resultFrame } from './frames.ts';
-import type { Beating } from './heartbeat.ts';
+import type { HasHeartbeat } from './heartbeat.ts';
 import type { Method } from './method.ts';
 import { closeNameOf, matrixErrorOf } from './failures.ts';
 import { runRequest } from './requests.ts';
@@ -52,7 +52,7 @@ const MEASURED_FROM = 16 * 1024;
 const CHUNK_BYTES = 64 * 1024;
 
 /** One socket: its client, the requests that run, and the stream of news. */
-export class Connection implements StreamSink, Beating {
+export class Connection implements StreamSink, HasHeartbeat {
   readonly #hub: ConnectionHub;
   readonly #socket: WebSocket;
   readonly #transport: Duplex;
@@ -437,7 +437,7 @@ export class Connection implements StreamSink, Beating {
     } catch (error) {
       const told = this.#asMatrixError(error, method?.name ?? 'unknown');
       this.#send(errorFrame(id, told));
-      if (IN_VAIN.has(told.errcode)) this.#refused(told);
+      if (REFUSALS_COUNTED.has(told.errcode)) this.#refused(told);
       return told.errcode;
     }
   }
@@ -496,7 +496,7 @@ interface EarlyFrame {
 
 const TEXT = { binary: false } as const;
 /** Refusals that a client could have spared itself. */
-const IN_VAIN: ReadonlySet<string> = new Set([
+const REFUSALS_COUNTED: ReadonlySet<string> = new Set([
   'M_LIMIT_EXCEEDED',
   'M_UNRECOGNIZED',
   'M_MISSING_PARAM',

@@ -3,13 +3,13 @@ import type { Timer, Timers } from '#src/kernel/timers.ts';
 const TICK_MS = 1_000;
 
 /** What the wheel turns. */
-export interface Beating {
+export interface HasHeartbeat {
   /** Called once per turn of the wheel. */
   beat(): void;
 }
 
 /** One timer for all sockets: each sits in one of the slots, of which one is called every second. */
-export class HeartbeatWheel<T extends Beating> {
+export class HeartbeatWheel<T extends HasHeartbeat> {
   readonly #slots: readonly Set<T>[];
   readonly #places = new Map<T, Set<T>>();
   readonly #onTick: () => void;

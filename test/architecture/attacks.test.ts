@@ -141,7 +141,7 @@ const SHOWN_BY: Readonly<Record<string, Readonly<Record<string, readonly string[
   F24: {
     'integration/rooms/what-was-before.test.ts': [
       'ends where the reader left the room, though they may see the event',
-      'is not told to whom it was hidden',
+      'is not shown to users from whom it was hidden',
     ],
   },
   F25: {
@@ -173,7 +173,7 @@ const SHOWN_BY: Readonly<Record<string, Readonly<Record<string, readonly string[
   },
   F32: {
     'kernel/fair-gate.test.ts': [
-      'lets parties take turns, so that whoever asks once does not wait for whoever asks often',
+      'lets clients take turns, so that one request does not wait behind many of another client',
       'prefers those who are known, without keeping the others out',
     ],
   },

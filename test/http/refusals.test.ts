@@ -97,7 +97,7 @@ describe('requests that are refused', () => {
     expect(asked).to.equal(before);
     expect(await ask(1, 'GET /_matrix/client/v3/own', 'Authorization: Bearer bob\r\n')).to.deep.equal([200]);
   });
-  it('by a limit of their own cost too: whoever does not heed it loses the connection', async () => {
+  it('count against a limit of their own, beyond which the connection is closed', async () => {
     const statuses = await ask(20, 'GET /_matrix/client/v3/own', 'Authorization: Bearer bob\r\n');
     expect(statuses).to.deep.equal([200, 200, 200, 429, 429, 429, 429, 429, 429]);
   });

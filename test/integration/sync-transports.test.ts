@@ -74,7 +74,7 @@ for (const [transport, follow] of [
         .map((event: Body) => event.content.body);
     const path = (tail: string): string => `/rooms/${encodeURIComponent(roomId)}${tail}`;
 
-    it('tells every message once and in order, also after following was taken up again', async () => {
+    it('sends every message once and in order, also after a reconnect', async () => {
       const seen: string[] = [];
       let since = '';
       const read = async (follower: Follower, count: number): Promise<void> => {

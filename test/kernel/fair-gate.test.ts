@@ -28,7 +28,7 @@ describe('a fair gate', () => {
     return { through, refused };
   };
 
-  it('lets parties take turns, so that whoever asks once does not wait for whoever asks often', async () => {
+  it('lets clients take turns, so that one request does not wait behind many of another client', async () => {
     const { through } = await order([of('a'), of('a'), of('a'), of('b'), of('b'), of('c')]);
     expect(through).to.deep.equal(['a0', 'b3', 'c5', 'a1', 'b4', 'a2']);
   });

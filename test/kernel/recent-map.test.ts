@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { RecentMap } from '#src/kernel/recent-map.ts';
 
 describe('a map of what came of late', () => {
-  it('never holds more than it may, tells nothing that is not so, and has the last half as many that were set or asked for', () => {
+  it('never exceeds its bound, returns no wrong value, and keeps at least the newest half of the bound', () => {
     const step = fc.record({ key: fc.nat(40), does: fc.constantFrom('set', 'set', 'get', 'delete') });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 300 }), fc.integer({ min: 2, max: 30 }), (steps, most) => {

@@ -12,7 +12,7 @@ describe('steps of work', () => {
     expect(perform(adding(1, 2))).to.equal(3);
   });
 
-  it('go on with what was waited for', async () => {
+  it('continue with the awaited value', async () => {
     expect(await perform(adding(1, Promise.resolve(2), 3, Promise.resolve(4)))).to.equal(10);
   });
 

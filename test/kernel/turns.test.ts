@@ -205,7 +205,7 @@ describe('turns of the event loop', () => {
     while (turns.waiting > 0) await loop.turn();
     expect(began).to.deep.equal(['first', 'other', 'quick', 'slow']);
   });
-  it('are refused to whoever has too many waiting already', async () => {
+  it('are refused to a client with too many waiting requests', async () => {
     turns = make({ maxWaiting: 10 });
     void ask('first', 10);
     const outcomes = Array.from({ length: 15 }, () =>

@@ -58,7 +58,7 @@ export class ChildServer {
       args.push('--config', file);
     }
     const env: Record<string, string> = {
-      ...environmentWithoutOurs(),
+      ...environmentWithoutTsudoi(),
       TSUDOI_HTTP__PORT: String(port),
       TSUDOI_DATA_DIR: dataDir,
       TSUDOI_PASSWORD__COST: 'low',
@@ -170,7 +170,7 @@ process.once('exit', () => {
 });
 
 /** Our environment without settings for a server: variables of the developer's shell must not affect tests. */
-export function environmentWithoutOurs(): Record<string, string> {
+export function environmentWithoutTsudoi(): Record<string, string> {
   return Object.fromEntries(
     Object.entries(process.env).filter(
       (entry): entry is [string, string] => entry[1] !== undefined && !entry[0].startsWith('TSUDOI_'),

@@ -3,7 +3,7 @@ import { systemRandom } from '#src/kernel/random.ts';
 import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
 import type {
   ComposedRequest,
-  FederationQuestion,
+  FederationRequestContent,
   FederationRequest,
 } from '#src/remote/federation/federation-client.ts';
 import { AUTHORITY_FILE } from './federation-fetch.ts';
@@ -166,7 +166,7 @@ export class Federation {
   #recordAnswersTo({ federationClient }: ServerServices): void {
     const request = federationClient.request.bind(federationClient);
     federationClient.request = async (wish) => {
-      let question: FederationQuestion | undefined = 'compose' in wish ? undefined : wish;
+      let question: FederationRequestContent | undefined = 'compose' in wish ? undefined : wish;
       const result = await request(
         'compose' in wish ? { ...wish, compose: async () => (question = await wish.compose()) } : wish,
       );
@@ -185,8 +185,9 @@ export class Federation {
 }
 
 /** What is asked, put together as if there were a connection. */
-export const questionOf = async (wish: FederationRequest | ComposedRequest): Promise<FederationQuestion | undefined> =>
-  'compose' in wish ? wish.compose() : wish;
+export const questionOf = async (
+  wish: FederationRequest | ComposedRequest,
+): Promise<FederationRequestContent | undefined> => ('compose' in wish ? wish.compose() : wish);
 
 /** Starts servers of these names that know each other; to be stopped. */
 export const startFederation = (names: readonly string[], options?: FederationOptions): Promise<Federation> =>

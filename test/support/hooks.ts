@@ -16,14 +16,14 @@ function everyResponseFollowsTheSpecification(root: Mocha.Suite): void {
 }
 
 /** Describes the unfinished work of a test that timed out, for the reporter. */
-function tellWhatIsWaitedFor(title: string): void {
+function printPendingWork(title: string): void {
   for (const server of runningServers) {
     console.log(`${title}: out of time\n${server.waitsFor()}`);
     server.doesInDatabase().then(console.log, console.log);
   }
 }
 
-process.on('test out of time' as never, tellWhatIsWaitedFor as never);
+process.on('test out of time' as never, printPendingWork as never);
 
 /** Runs around the whole test run: everything that tests started is stopped at its end, also when they failed. */
 export const mochaHooks: RootHookObject = {

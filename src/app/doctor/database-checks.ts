@@ -85,6 +85,6 @@ async function queues(database: Database, clock: Clock, isHere: boolean): Promis
       `${outbox} jobs wait since ${Math.round(age / 60_000)} minutes to be handed over: start the server, or look in its log for why they are not`,
     );
   if (failed > 0)
-    return note(`${failed} jobs were given up in the last week; the log tells of each why ("a job failed")`);
+    return note(`${failed} jobs were given up in the last week; the log has the error of each ("a job failed")`);
   return ok(outbox === 0 ? 'nothing waits' : `${outbox} jobs wait to be handed over`);
 }

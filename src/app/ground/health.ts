@@ -4,7 +4,7 @@ import type { Logger } from '#src/kernel/logger.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { type Database, sql } from '#src/storage/database.ts';
-import { isUnavailable, toldOf } from '#src/storage/failures.ts';
+import { isUnavailable, clientErrorOf } from '#src/storage/failures.ts';
 
 const PING = sql('ping', 'select 1');
 /** Allocates disk space, as much as a few messages do, and frees it. */
@@ -47,7 +47,7 @@ export class Health {
    * all failures in a while, and ends readiness until something can be written again.
    */
   readonly explain = (error: unknown): MatrixError | undefined => {
-    const told = toldOf(error);
+    const told = clientErrorOf(error);
     if (told?.status !== 503) return told;
     if (!this.#isSuspect) this.#known = undefined;
     this.#isSuspect = true;

@@ -43,7 +43,7 @@ export async function openPlatform(config: Config, logger: Logger, stop?: AbortS
       try {
         await closer();
       } catch (err) {
-        logger.error('something could not be closed', { err });
+        logger.error('a platform service could not be closed', { err });
       }
     }
   };
@@ -71,7 +71,8 @@ export async function openPlatform(config: Config, logger: Logger, stop?: AbortS
     closers.push(async () => {
       const late = Symbol('late');
       const limit = systemTimers.sleep(CLOSE_DATABASE_MS).then(() => late);
-      if ((await Promise.race([database.close(), limit])) === late) logger.warn('a transaction was cut off at the end');
+      if ((await Promise.race([database.close(), limit])) === late)
+        logger.warn('a database transaction was aborted at shutdown');
     });
     // While another node migrates, this one waits without a limit.
     await orAborted(database.migrate(), stop);

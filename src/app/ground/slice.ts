@@ -53,7 +53,7 @@ export class Composition<Services extends object> {
       try {
         await end();
       } catch (err) {
-        logger.error('a part of the server could not be closed', { part: name, err });
+        logger.error('a slice could not be closed', { part: name, err });
       }
     };
     await Promise.all(this.#slices.map((slice) => attempt(slice, async () => slice.drain?.())));

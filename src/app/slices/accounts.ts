@@ -92,7 +92,7 @@ export function composeAccounts(
     cost: PASSWORD_COSTS[cost],
     ...(below.argon2 === undefined ? {} : { argon2: below.argon2 }),
   });
-  metrics.gaugeOf('tsudoi_password_hashes_waiting', 'passwords that wait to be hashed', () => hasher.waiting);
+  metrics.gaugeOf('tsudoi_password_hashes_waiting', 'queued password hashes', () => hasher.waiting);
   const attempts = new LoginAttempts({ database, rateLimiter });
   const credentials = new Credentials({ ...shared, hasher, attempts });
   const sessions = new SessionService({

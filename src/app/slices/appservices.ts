@@ -64,7 +64,7 @@ export function composeAppservices(
   const userInterest = new UserInterest({ database, appservices, rooms, interest });
   const dropped = metrics.counter(
     'tsudoi_appservice_dropped_events_total',
-    'events that an application service was away for too long to be sent',
+    'events dropped because an application service was unreachable for too long',
     ['appservice'],
   );
   const log: AppserviceLog = new AppserviceLog({
@@ -75,7 +75,7 @@ export function composeAppservices(
     maxWaiting: maxWaitingEvents,
     dropped(id, events) {
       dropped.inc({ appservice: id }, events);
-      logger.error('an application service was away for too long, and is not sent the oldest events', {
+      logger.error('events for an unreachable application service were dropped', {
         appservice: id,
         events,
       });

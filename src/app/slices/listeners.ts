@@ -28,7 +28,7 @@ export function composeListeners(below: Platform & Outbound): Slice<Listeners> {
   const files = openFileLimit();
   const maxConnections = connectionLimit(config.http.maxConnections, files, config.database.poolSize);
   if (maxConnections < Math.min(config.http.maxConnections, FEW_CONNECTIONS)) {
-    logger.warn('the process may open so few files that there can be few connections: raise the limit (ulimit -n)', {
+    logger.warn('the limit of open files is too low for http.max_connections: raise it (ulimit -n)', {
       max_connections: maxConnections,
       configured: config.http.maxConnections,
       open_files: files,

@@ -64,7 +64,7 @@ export function composeMeasures(below: Below): Slice<Measures> {
   });
   metrics.valuesOf({
     name: 'tsudoi_outbox_oldest_seconds',
-    help: 'for how long the first of them has waited',
+    help: 'age of the oldest job in the outbox',
     kind: 'gauge',
     async read() {
       const { oldest } = (await factsNow()).outbox;
@@ -97,14 +97,14 @@ function measureAreas(below: Below & { readonly eventCounts: EventCounts }, metr
   });
   metrics.valuesOf({
     name: 'tsudoi_sync_responses_total',
-    help: 'syncs that were answered: first ones, with news, and empty ones',
+    help: 'sync responses: initial, with changes, and empty',
     kind: 'counter',
     labelNames: ['outcome'],
     read: () => syncEngine.counts.samples('outcome'),
   });
   metrics.gaugeOf('tsudoi_sync_waiting', 'syncs that wait for news', () => syncEngine.waiting);
   metrics.gaugeOf('tsudoi_sync_users', 'users who are syncing', () => syncUsers.count.syncing);
-  metrics.gaugeOf('tsudoi_sync_users_known', 'users whose syncs are in memory', () => syncUsers.count.known);
+  metrics.gaugeOf('tsudoi_sync_users_known', 'users with sync state in memory', () => syncUsers.count.known);
   metrics.valuesOf({
     name: 'tsudoi_media_kept_total',
     help: 'contents that were written, by whether they were new or there already',

@@ -9,7 +9,7 @@ import { MediaAccess } from '#src/services/media/media-access.ts';
 import { MediaCleaner } from '#src/services/media/media-cleaner.ts';
 import { MediaDelivery } from '#src/services/media/media-delivery.ts';
 import { MediaModeration } from '#src/services/media/media-moderation.ts';
-import { MediaReferences, TELLING_TEXT, TELLING_TYPES } from '#src/services/media/media-references.ts';
+import { MediaReferences, FOLLOWED_TEXT, FOLLOWED_TYPES } from '#src/services/media/media-references.ts';
 import { MediaSweeps } from '#src/services/media/media-sweeps.ts';
 import { MediaScanner } from '#src/services/media/media-scanner.ts';
 import { MediaService } from '#src/services/media/media-service.ts';
@@ -82,8 +82,8 @@ export function composeMedia(
   const mediaReferences = new MediaReferences({ database, clock, serverName });
   const { follower, close } = composeFollower(below, {
     name: 'media',
-    types: TELLING_TYPES,
-    containing: TELLING_TEXT,
+    types: FOLLOWED_TYPES,
+    containing: FOLLOWED_TEXT,
     take: (batch) => mediaReferences.take(batch),
   });
   const imageScaler = new ImageScaler();

@@ -60,6 +60,6 @@ export function composePreviews(below: Platform & ServerFiles & Outbound & Media
     maxImageBytes,
     lifetimeMs,
   });
-  metrics.gaugeOf('tsudoi_url_previews_waiting', 'pages that wait to be looked at', () => urlPreviews.waiting);
+  metrics.gaugeOf('tsudoi_url_previews_waiting', 'URL previews that wait for a slot', () => urlPreviews.waiting);
   return { name: 'previews', services: { urlPreviews } };
 }

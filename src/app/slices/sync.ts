@@ -5,7 +5,7 @@ import { PastStates } from '#src/services/sync/engine/past-states.ts';
 import { RejoinedRooms } from '#src/services/sync/engine/rejoined-rooms.ts';
 import { SyncPlanner } from '#src/services/sync/engine/plan.ts';
 import type { Section } from '#src/services/sync/engine/section.ts';
-import { CompanionCheck } from '#src/services/sync/engine/companion-check.ts';
+import { SharedRoomCheck } from '#src/services/sync/engine/shared-room-check.ts';
 import { SyncEngine } from '#src/services/sync/engine/sync-engine.ts';
 import { SyncFilters } from '#src/services/sync/engine/sync-filter.ts';
 import { SyncUsers } from '#src/services/sync/engine/sync-users.ts';
@@ -88,7 +88,7 @@ const sectionsOf = (
   states: PastStates,
   deltas: DeviceListDeltas,
   updates: ProfileUpdates,
-  companions: CompanionCheck,
+  companions: SharedRoomCheck,
 ): readonly Section[] => {
   const { clock, database, events, interner, loader, stream } = below;
   const encoder = new EventEncoder(clock, stream);
@@ -135,7 +135,7 @@ export function composeSync(
   const { defaultTimelineLimit: usual, maxTimelineLimit: greatest } = config.sync;
   const syncUsers = new SyncUsers({ database, interner, rooms, stream });
   const states = new PastStates(database, below.states);
-  const companions = new CompanionCheck({ database, interner, rooms });
+  const companions = new SharedRoomCheck({ database, interner, rooms });
   const deltas = new DeviceListDeltas({
     changes: below.deviceListChanges,
     rooms,

@@ -31,7 +31,7 @@ export function composeWatching({
   });
   metrics.valuesOf({
     name: 'tsudoi_log_lines_total',
-    help: 'lines of the log that tell of something wrong, by level',
+    help: 'log lines at level warn and error',
     kind: 'counter',
     labelNames: ['level'],
     read: () => recentErrors.tally.samples('level'),

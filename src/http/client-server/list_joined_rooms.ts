@@ -14,7 +14,7 @@ export const listJoinedRoomsEndpoints = [
     method: 'GET',
     path: '/_matrix/client/v3/joined_rooms',
     auth: 'accessToken',
-    guests: { refused: 'sync tells more' },
+    guests: { refused: 'sync returns the same rooms' },
     suspended: READS,
     rateLimit: 'default',
     response: Type.Object({ joined_rooms: Type.Array(Type.String()) }),

@@ -97,7 +97,7 @@ export const roomsEndpoints = [
     method: 'GET',
     path: '/_matrix/client/v3/rooms/{roomId}/joined_members',
     auth: 'accessToken',
-    guests: { refused: 'getMembersByRoom tells more' },
+    guests: { refused: 'getMembersByRoom returns more' },
     suspended: READS,
     rateLimit: 'default',
     params: roomParams,

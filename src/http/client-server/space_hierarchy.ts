@@ -16,7 +16,7 @@ export const spaceHierarchyEndpoints = [
     path: '/_matrix/client/v1/rooms/{roomId}/hierarchy',
     auth: 'accessToken',
     guests: {
-      allowed: 'it tells what is open to everybody who may join or read the rooms; clients preview spaces by it',
+      allowed: 'it shows only rooms that the user may join or read; clients use it to preview spaces',
     },
     suspended: READS,
     rateLimit: 'default',

@@ -53,7 +53,7 @@ const MAX_EVENT_BYTES = 65_536;
  *
  * @param events the body becomes the content of events: see `eventBody` in endpoint.ts
  * @param maxValues what it may hold, see `measureJson`
- * @param work is told how many values there are where they are many
+ * @param work charged for the number of JSON values, if it is large
  * @throws MatrixError M_NOT_JSON (invalid UTF-8 included), M_BAD_JSON, M_TOO_LARGE
  */
 export const parseBody = (bytes: Buffer, events: EventBody | undefined, maxValues: number, work?: Work): unknown => {

@@ -16,7 +16,7 @@ export interface RequestLogOptions {
   readonly level: 'debug' | 'info';
   /** Milliseconds from which on a request counts as slow. Endpoints that declare `longPoll` never do. */
   readonly slowMs: number;
-  /** Is told of each slow request. */
+  /** Called for each slow request. */
   readonly onSlow?: (request: SlowRequest) => void;
 }
 

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { Deletion, DeletionWish, RoomDeletions } from '#src/services/admin/rooms/room-deletion.ts';
+import type { Deletion, RoomDeletionParams, RoomDeletions } from '#src/services/admin/rooms/room-deletion.ts';
 import { actorOf } from '../actor.ts';
 import { roomParams } from '../client-server/parts/room-schemas.ts';
 import { endpoint } from '../endpoint.ts';
@@ -33,7 +33,7 @@ interface Services {
   readonly roomDeletions: RoomDeletions;
 }
 
-interface WishBody {
+interface DeletionBody {
   readonly new_room_user_id?: string;
   readonly room_name?: string;
   readonly message?: string;
@@ -45,7 +45,7 @@ interface WishBody {
 /** Empty members are left out. */
 const said = (text: string | undefined): string | undefined => (text === '' ? undefined : text);
 
-const wishOf = (wish: WishBody): DeletionWish => ({
+const deletionParamsOf = (wish: DeletionBody): RoomDeletionParams => ({
   newRoomUserId: wish.new_room_user_id,
   roomName: said(wish.room_name),
   message: said(wish.message),
@@ -79,7 +79,7 @@ export const roomDeletionEndpoints = [
     response: Type.Object(shutdown),
     errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_UNKNOWN', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
     handler: ({ roomDeletions }: Services, { requester, info, params: { roomId }, body: wish }) =>
-      roomDeletions.finish(actorOf(requester, info), roomId, wishOf(wish as WishBody), info.signal),
+      roomDeletions.finish(actorOf(requester, info), roomId, deletionParamsOf(wish as DeletionBody), info.signal),
   }),
   endpoint({
     operationId: 'adminDeleteRoom',
@@ -92,7 +92,7 @@ export const roomDeletionEndpoints = [
     response: Type.Object({ delete_id: Type.String() }),
     errcodes: ['M_INVALID_PARAM', 'M_UNKNOWN', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
     handler: async ({ roomDeletions }: Services, { requester, info, params: { roomId }, body: wish }) => ({
-      delete_id: await roomDeletions.start(actorOf(requester, info), roomId, wishOf(wish as WishBody)),
+      delete_id: await roomDeletions.start(actorOf(requester, info), roomId, deletionParamsOf(wish as DeletionBody)),
     }),
   }),
   endpoint({

@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox';
 import type { AccountFilter, ListedUser, UserListing, UserPage } from '#src/services/admin/users/user-listing.ts';
 import type { UserReads } from '#src/services/admin/users/user-reads.ts';
-import type { UserChanges, UserWish } from '#src/services/admin/users/user-changes.ts';
+import type { UserChanges, UserPatch } from '#src/services/admin/users/user-changes.ts';
 import { actorOf } from '../actor.ts';
 import { endpoint, keepsEmpty, Reply } from '../endpoint.ts';
 import { OF_ADMINISTRATORS } from './parts/access.ts';
@@ -118,7 +118,7 @@ const putBody = Type.Partial(
   }),
 );
 
-const wishOf = (body: Static<typeof putBody>): UserWish => ({
+const deletionParamsOf = (body: Static<typeof putBody>): UserPatch => ({
   password: body.password,
   logoutDevices: body.logout_devices,
   displayname: body.displayname,
@@ -202,7 +202,7 @@ export const userAdminEndpoints = [
       409: { description: 'An external id is that of another user (M_UNKNOWN).' },
     },
     async handler({ userChanges, userReads }: Services, { params: { user_id: userId }, body, requester, info }) {
-      const { isNew } = await userChanges.put(actorOf(requester, info), userId, wishOf(body));
+      const { isNew } = await userChanges.put(actorOf(requester, info), userId, deletionParamsOf(body));
       return new Reply({ status: isNew ? 201 : 200, body: userBody(await userReads.details(userId)) });
     },
   }),

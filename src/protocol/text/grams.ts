@@ -2,7 +2,7 @@ import { isUnspaced, runsOf } from './fold.ts';
 
 /**
  * What a folded text is found by: each pair of neighbours where words are not told apart by spaces, and beginnings of words
- * elsewhere. Everything else that a search means is decided on the text itself.
+ * in other scripts. All other matching is done on the text itself.
  */
 
 /** Lengths of the beginnings of words by which they are found, longest first. */

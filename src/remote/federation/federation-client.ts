@@ -19,10 +19,10 @@ import type { DestinationPools } from './destination-pools.ts';
 import { parsedObject, waitOf } from './federation-answer.ts';
 import {
   type ComposedRequest,
-  type FederationQuestion,
+  type FederationRequestContent,
   type FederationRequest,
   type FederationStream,
-  type FederationWish,
+  type FederationRequestOptions,
   queryOf,
 } from './federation-request.ts';
 import { type FederationFailure, federationFailure, type FederationResult } from './federation-result.ts';
@@ -38,7 +38,7 @@ export {
 } from './federation-result.ts';
 export type {
   ComposedRequest,
-  FederationQuestion,
+  FederationRequestContent,
   FederationRequest,
   FederationStream,
   FederationTimeouts,
@@ -226,8 +226,8 @@ export class FederationClient {
 
   /** Makes the request at a place to which a connection is open, and where that fails, at the others. */
   async #open(
-    wish: FederationWish,
-    question: FederationQuestion,
+    wish: FederationRequestOptions,
+    question: FederationRequestContent,
     deadline: RequestDeadline,
     reached: Reached,
   ): Promise<Opened | FederationFailure> {
@@ -272,8 +272,8 @@ export class FederationClient {
 
   async #openAt(
     place: DestinationPlace,
-    wish: FederationWish,
-    { body: text, content, path, query }: FederationQuestion,
+    wish: FederationRequestOptions,
+    { body: text, content, path, query }: FederationRequestContent,
     { signal, timeouts }: RequestDeadline,
   ): Promise<Opened | FederationFailure> {
     const { serverName, signingKey, userAgent } = this.#options;

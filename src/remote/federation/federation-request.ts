@@ -3,7 +3,7 @@ import type { OutboundTimeouts } from '../outbound-http.ts';
 import type { HeldAnswers } from './answer-bytes.ts';
 
 /** Where a request goes, and how long it is waited for. */
-export interface FederationWish {
+export interface FederationRequestOptions {
   /** Its server name. */
   readonly destination: string;
   readonly method: 'GET' | 'POST' | 'PUT';
@@ -22,7 +22,7 @@ export interface FederationWish {
 }
 
 /** The path, query and content of a request. */
-export interface FederationQuestion {
+export interface FederationRequestContent {
   /** Percent-encoded: `/_matrix/federation/v1/...`. */
   readonly path: string;
   readonly query?: Readonly<Record<string, string | readonly string[] | undefined>> | undefined;
@@ -31,12 +31,12 @@ export interface FederationQuestion {
   readonly body?: string | undefined;
 }
 
-export interface FederationRequest extends FederationWish, FederationQuestion {}
+export interface FederationRequest extends FederationRequestOptions, FederationRequestContent {}
 
 /** A request that is put together when there is a connection to make it over: one that cannot be made costs nothing of it. */
-export interface ComposedRequest extends FederationWish {
+export interface ComposedRequest extends FederationRequestOptions {
   /** Called once at most. Undefined: there is nothing to ask, and no request is made; the answer is `{}` then. */
-  readonly compose: () => Promise<FederationQuestion | undefined>;
+  readonly compose: () => Promise<FederationRequestContent | undefined>;
 }
 
 export interface FederationTimeouts extends OutboundTimeouts {
@@ -55,7 +55,7 @@ export interface FederationStream {
 }
 
 /** The query as it is signed and sent; lists as the same name several times. */
-export const queryOf = (query: FederationQuestion['query']): string => {
+export const queryOf = (query: FederationRequestContent['query']): string => {
   const parameters = new URLSearchParams();
   for (const [name, value] of Object.entries(query ?? {})) {
     if (typeof value === 'string') parameters.append(name, value);

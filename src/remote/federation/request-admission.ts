@@ -2,7 +2,7 @@ import { Gate } from '#src/kernel/gate.ts';
 import { aborted } from '#src/kernel/or-aborted.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { DestinationBackoff } from './destination-backoff.ts';
-import type { FederationTimeouts, FederationWish } from './federation-request.ts';
+import type { FederationTimeouts, FederationRequestOptions } from './federation-request.ts';
 import { type FederationFailure, federationFailure, type FederationResult } from './federation-result.ts';
 
 const CONNECT_MS = 10_000;
@@ -74,7 +74,7 @@ export class RequestAdmission<Reached extends object> {
   }
 
   /** Why a request is not begun. */
-  #refusal({ destination, isUrgent }: FederationWish): FederationFailure | undefined {
+  #refusal({ destination, isUrgent }: FederationRequestOptions): FederationFailure | undefined {
     const { backoff, serverName, verdictOn } = this.#options;
     const verdict = verdictOn(destination);
     if (verdict === 'disabled') return federationFailure('disabled', destination, 'This server does not federate.');
@@ -96,7 +96,7 @@ export class RequestAdmission<Reached extends object> {
    * @returns what `work` came to, or why it was refused or did not end
    */
   async run(
-    request: FederationWish,
+    request: FederationRequestOptions,
     work: (deadline: RequestDeadline, reached: Reached) => Promise<FederationResult>,
   ): Promise<FederationResult> {
     const refusal = this.#refusal(request);

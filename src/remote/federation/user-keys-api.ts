@@ -5,7 +5,7 @@ import { parseDeviceKeys, parseUploadedKeys } from '#src/protocol/keys/device-ke
 import type { OutboundTimeouts } from '../outbound-http.ts';
 import { isDeviceId } from './user-devices-api.ts';
 import type { FederationClient, FederationRequest } from './federation-client.ts';
-import type { FederationWish } from './federation-request.ts';
+import type { FederationRequestOptions } from './federation-request.ts';
 import type { FederationFailure } from './federation-result.ts';
 
 /** The keys of users as their server reports them. */
@@ -20,7 +20,7 @@ export interface RemoteUserKeys {
 export type RemoteClaimedKeys = Readonly<Record<string, Readonly<Record<string, Readonly<Record<string, JsonValue>>>>>>;
 
 /** What ends a question, and what its answer is counted by. */
-type QuestionBounds = Required<Pick<FederationWish, 'signal' | 'held'>>;
+type QuestionBounds = Required<Pick<FederationRequestOptions, 'signal' | 'held'>>;
 
 const BASE = '/_matrix/federation/v1/user/keys';
 /** Bytes of an answer for each user who is asked for, hundreds of devices, and for all of them. */

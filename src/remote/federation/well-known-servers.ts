@@ -144,7 +144,7 @@ export class WellKnownServers {
     const party = work?.party?.() ?? work?.name ?? '';
     const busy = failure('busy', 'this server looks for too many others already');
     if (this.#parties.waiting(party) >= this.#maxWaiting) return busy;
-    const tooMany = new TooManyWait();
+    const tooMany = new TooManyWaitingError();
     return this.#parties
       .run(party, () => this.#places.run<T | OutboundFailure>({ party, isPreferred: false }, ask, () => tooMany))
       .catch((error: unknown) => {
@@ -154,7 +154,7 @@ export class WellKnownServers {
   }
 }
 
-class TooManyWait extends Error {}
+class TooManyWaitingError extends Error {}
 
 const nameIn = (body: Buffer): WrittenName | undefined => {
   try {
@@ -169,11 +169,11 @@ const nameIn = (body: Buffer): WrittenName | undefined => {
 
 /** Milliseconds for which an answer may be used. RFC 9111, 4.2.1. */
 const lifetimeOf = ({ headers }: OutboundAnswer, now: number): number => {
-  const told = toldLifetime(headers['cache-control'], headers['expires'], now);
+  const told = cacheLifetime(headers['cache-control'], headers['expires'], now);
   return Math.min(MAX_MS, Math.max(MIN_MS, told ?? DEFAULT_MS));
 };
 
-const toldLifetime = (
+const cacheLifetime = (
   control: string | string[] | undefined,
   expires: string | string[] | undefined,
   now: number,

@@ -86,7 +86,10 @@ export class BatchCommit {
           throw error;
         }
         if (attempt >= RECONNECT_ATTEMPTS) throw error;
-        if (!lost) this.#logger.warn('the database went away during a commit; waiting for it', { err: error });
+        if (!lost)
+          this.#logger.warn('the database connection was lost during a commit; waiting for the database', {
+            err: error,
+          });
         lost = true;
         await this.#timers.sleep(RECONNECT_PAUSE_MS);
       }

@@ -243,7 +243,7 @@ export class Writer {
     try {
       this.published.emit();
     } catch (err) {
-      this.#logger.error('a listener to published writes failed', { err });
+      this.#logger.error('a listener of the writer threw', { err });
     }
     for (const operation of batch) operation.resolve();
   }

@@ -50,14 +50,14 @@ export interface ContentStoreOptions {
  */
 export class ContentStore {
   readonly #options: ContentStoreOptions;
-  /** A full disk is one line of the log, whoever uploads. */
+  /** Limits log lines for a full disk to one at a time. */
   readonly #flood: LogFlood;
   #sum: { readonly bytes: number; readonly until: number } | undefined;
-  /** The sum that is just being taken. */
+  /** The running computation of the sum. */
   #summing: Promise<void> | undefined;
   /** Bytes that were kept since the sum was taken. */
   #added = 0;
-  /** Bytes of contents that are just coming to be kept. */
+  /** Bytes reserved by running uploads. */
   #held = 0;
 
   /** Outcomes of received contents, and their bytes. */
@@ -182,8 +182,7 @@ export class ContentStore {
           const known = await lockLiveBlob(tx, stored.digest);
           if (known === undefined) takeSpace();
           const blob = known ?? (await completeBlob(tx, name, stored));
-          if (blob === undefined)
-            throw new MatrixError('M_UNKNOWN', 'This took so long that it was given up: send it again.', {}, 503);
+          if (blob === undefined) throw new MatrixError('M_UNKNOWN', 'The upload timed out: send it again.', {}, 503);
           return { result: await use(tx, blob), isNew: known === undefined };
         });
       } catch (error) {
@@ -204,7 +203,7 @@ export class ContentStore {
       await this.#storeOf(place).remove([name]);
       await deleteDoomedBlobs(database, [name]);
     } catch (err) {
-      logger.warn('an object that is not needed could not be deleted, and is later', { name, err });
+      logger.warn('an unused object could not be deleted; the cleaner retries it', { name, err });
     }
   }
 

@@ -30,7 +30,7 @@ export class MediaAccess {
     this.#background = new TimedBackground(
       'media accesses',
       () => this.#write(),
-      (err) => options.logger.warn('when media were asked for could not be noted', { err }),
+      (err) => options.logger.warn('access times of media could not be stored', { err }),
       options.timers,
     );
   }

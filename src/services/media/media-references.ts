@@ -24,8 +24,8 @@ const RELEASED_AT_ONCE = 1_000;
 const REDACTION = 'm.room.redaction';
 
 /** The events that change references to media: redactions, and those that contain the beginning of a URI. */
-export const TELLING_TYPES: readonly string[] = [REDACTION];
-export const TELLING_TEXT = MEDIA_SCHEME;
+export const FOLLOWED_TYPES: readonly string[] = [REDACTION];
+export const FOLLOWED_TEXT = MEDIA_SCHEME;
 
 /** Releases media of the sender that a redacted event referred to: without another reference they are deleted after a while. */
 export const mediaFollowUp: FollowUp = ({ redacted }) =>

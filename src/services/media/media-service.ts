@@ -53,7 +53,7 @@ export interface AvailableMedia extends MediaRecord {
 }
 
 /** Which media a request asks for, and how. */
-export interface MediaWish {
+export interface MediaParams {
   readonly serverName: string;
   readonly mediaId: string;
   /** The requester: a user, an address or a server. */
@@ -162,7 +162,7 @@ export class MediaService {
    * @throws MatrixError M_NOT_FOUND, M_NOT_YET_UPLOADED; M_UNKNOWN (503) when it cannot be scanned; for media of others what
    *   `RemoteMedia.fetch` throws
    */
-  async get({ serverName, mediaId, party, timeoutMs, allowRemote, signal }: MediaWish): Promise<AvailableMedia> {
+  async get({ serverName, mediaId, party, timeoutMs, allowRemote, signal }: MediaParams): Promise<AvailableMedia> {
     const wait = Math.min(Math.max(timeoutMs ?? DEFAULT_WAIT_MS, 0), MAX_WAIT_MS);
     const isRemote = serverName !== this.#options.serverName;
     if (isRemote && allowRemote && MEDIA_ID.test(mediaId) && (await this.#find(serverName, mediaId)) === undefined)

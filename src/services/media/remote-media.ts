@@ -34,7 +34,7 @@ export interface RemoteMediaOptions {
 }
 
 /** A request for a file of another server. */
-export interface RemoteWish {
+export interface RemoteMediaRequest {
   readonly serverName: string;
   readonly mediaId: string;
   /** In whose name it is fetched. */
@@ -72,7 +72,7 @@ export class RemoteMedia {
    * @throws MatrixError M_NOT_FOUND, M_NOT_YET_UPLOADED, M_TOO_LARGE (502), M_FORBIDDEN, M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT;
    *   M_LIMIT_EXCEEDED when too many are being fetched; M_UNKNOWN (503) when files cannot be written
    */
-  async fetch(wish: RemoteWish): Promise<void> {
+  async fetch(wish: RemoteMediaRequest): Promise<void> {
     const { serverName, mediaId, signal } = wish;
     if (!isServerName(serverName)) throw noSuchMedia();
     const key = `${serverName}/${mediaId}`;
@@ -87,7 +87,7 @@ export class RemoteMedia {
     throw errorOf(failed);
   }
 
-  async #fetchOnce(wish: RemoteWish): Promise<FederationFailure | undefined> {
+  async #fetchOnce(wish: RemoteMediaRequest): Promise<FederationFailure | undefined> {
     const { serverName, mediaId, party, waitMs } = wish;
     const release = this.#begin(serverName, party);
     try {
@@ -113,7 +113,7 @@ export class RemoteMedia {
       // Another process has fetched it meanwhile.
       if (violatesUnique(error, 'media_name')) return undefined;
       if (!(error instanceof RemoteFileFault)) throw error;
-      logger.info('a file of another server could not be fetched', {
+      logger.info('remote media could not be fetched', {
         origin,
         media_id: mediaId,
         reason: error.message,

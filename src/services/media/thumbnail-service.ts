@@ -24,7 +24,7 @@ const MAX_WAITING = 64;
 const REMEMBERED_REFUSALS = 10_000;
 
 /** What a client asks for. */
-export interface ThumbnailWish {
+export interface ThumbnailParams {
   readonly width: number;
   readonly height: number;
   readonly method: 'crop' | 'scale' | undefined;
@@ -64,7 +64,7 @@ export class ThumbnailService {
    * @throws MatrixError M_INVALID_PARAM for a size that is none; M_UNKNOWN for what is no image; M_TOO_LARGE for too large a one;
    *   M_LIMIT_EXCEEDED when too many wait
    */
-  async thumbnail(media: AvailableMedia, wish: ThumbnailWish, party: string): Promise<ServedContent> {
+  async thumbnail(media: AvailableMedia, wish: ThumbnailParams, party: string): Promise<ServedContent> {
     if (wish.width < 1 || wish.height < 1)
       throw new MatrixError('M_INVALID_PARAM', 'width and height must be positive.');
     const size = thumbnailSize(wish);
@@ -102,13 +102,13 @@ export class ThumbnailService {
     const { contentType } = scaled;
     const noted = async (tx: Tx, blob: BlobRecord): Promise<ServedContent> => {
       if (await insertThumbnail(tx, key, { blob: blob.name, contentType })) return { blob, contentType };
-      throw new Superfluous();
+      throw new AlreadyMadeError();
     };
     try {
       if ('isSmall' in scaled) return await database.write((tx) => noted(tx, media.blob));
       return await contents.keep(Readable.from([scaled.bytes]), noted);
     } catch (error) {
-      if (!(error instanceof Superfluous)) throw error;
+      if (!(error instanceof AlreadyMadeError)) throw error;
       const known = await findThumbnail(database, key);
       if (known === undefined) throw contentMissing();
       return known;
@@ -117,7 +117,7 @@ export class ThumbnailService {
 }
 
 /** Another process has made the same thumbnail, or its image is being deleted. */
-class Superfluous extends Error {}
+class AlreadyMadeError extends Error {}
 
 const busy = (): MatrixError =>
   limitExceeded('thumbnails', 2_000, 'Too many thumbnails are being made: try again shortly.');

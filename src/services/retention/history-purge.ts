@@ -16,7 +16,7 @@ import {
   scanBack,
 } from '#src/storage/retention/purges.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
-import { PurgeCriteria, type PurgeWish } from './purge-criteria.ts';
+import { PurgeCriteria, type PurgeParams } from './purge-criteria.ts';
 import { PurgePlan } from './purge-plan.ts';
 import type { RoomArchive } from './room-archive.ts';
 
@@ -70,7 +70,7 @@ export class HistoryPurge {
    * call with the same time stopped or was killed. A room whose state is partial has nothing that could go: its state is made of all that came since
    * the join, and of events that no other one names yet.
    */
-  purgeHistory(room: Room, wish: number | PurgeWish, signal: AbortSignal = NEVER): Promise<PurgeOutcome> {
+  purgeHistory(room: Room, wish: number | PurgeParams, signal: AbortSignal = NEVER): Promise<PurgeOutcome> {
     const { database } = this.#options;
     const criteria = new PurgeCriteria(database, typeof wish === 'number' ? { beforeTs: wish } : wish);
     return room.turns.rewritePast(() =>

@@ -4,12 +4,12 @@ import type { Database } from '#src/storage/database.ts';
 import { localUsersAmong, type PurgeScanRecord } from '#src/storage/retention/purges.ts';
 
 /** Which events of a room are to be purged. */
-export interface PurgeWish {
+export interface PurgeParams {
   /** Those that were sent before a time, in milliseconds since the epoch. */
   readonly beforeTs?: number | undefined;
   /** Those that stand before a place in the room's history. */
   readonly before?: TopologicalPosition | undefined;
-  /** Those of this server's users stay. */
+  /** Keep events of local users. */
   readonly keepsLocal?: boolean | undefined;
 }
 
@@ -17,12 +17,12 @@ export interface PurgeWish {
 export class PurgeCriteria {
   /** Of a purge by time alone how far it has come is remembered under the time; undefined for others. */
   readonly beforeTs: number | undefined;
-  readonly #wish: PurgeWish;
+  readonly #wish: PurgeParams;
   readonly #database: Database;
   /** By number, whether users are of this server. */
   readonly #local = new Map<number, boolean>();
 
-  constructor(database: Database, wish: PurgeWish) {
+  constructor(database: Database, wish: PurgeParams) {
     this.#database = database;
     this.#wish = wish;
     this.beforeTs = wish.before === undefined && wish.keepsLocal !== true ? wish.beforeTs : undefined;
@@ -37,7 +37,7 @@ export class PurgeCriteria {
     for (const sender of unknown) this.#local.set(sender, local.has(sender));
   }
 
-  /** Each event is judged by its own time, or by its own place. Outliers stand nowhere. */
+  /** Each event is judged by its own time, or by its own place. Outliers have no place in the history. */
   isOld(record: PurgeScanRecord): boolean {
     const { before, beforeTs, keepsLocal } = this.#wish;
     if (keepsLocal === true && this.#local.get(record.sender) !== false) return false;

@@ -21,7 +21,7 @@ export class Contacts {
       try {
         listener(serverName);
       } catch (err) {
-        this.#logger.error('something failed that follows from hearing of a server', { err, server: serverName });
+        this.#logger.error('a listener for contacts of other servers threw', { err, server: serverName });
       }
     }
   }

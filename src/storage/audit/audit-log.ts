@@ -20,7 +20,7 @@ export interface AuditRow extends NewAuditRow {
   readonly id: number;
 }
 
-/** What is wanted of the log; what is left out, or null, does not matter. */
+/** Filter of audit entries; members that are left out or null do not filter. */
 export interface AuditRowFilter {
   readonly actor?: string | null | undefined;
   /** Only what was done at the command line. */

@@ -31,7 +31,7 @@ export const setAside = async (
   await database.query(SET_ASIDE, [follower, event, room, tries, retryAt]);
 };
 
-/** Those whose time to be tried again has come, the longest due first. */
+/** Due events, oldest first. */
 export const dueEventsSetAside = (
   database: Database,
   follower: string,

@@ -132,7 +132,7 @@ export const forgetReferencesOf = async (tx: Tx, media: readonly number[], sende
   if (media.length > 0) await tx.query(OF_SENDER, [media, sender]);
 };
 
-/** From now on media stay only if something names them. */
+/** Marks media as released: they are deleted unless something references them. */
 export const releaseMedia = async (tx: Database | Tx, media: readonly number[], now: number): Promise<void> => {
   if (media.length > 0) await tx.query(RELEASE, [media, now]);
 };

@@ -35,7 +35,7 @@ export interface KnownPusher extends PusherRecord {
 }
 
 /** A pusher as a client sets it. */
-export type PusherWish = Omit<PusherRecord, 'id' | 'since' | 'told' | 'updatedTs'>;
+export type NewPusher = Omit<PusherRecord, 'id' | 'since' | 'told' | 'updatedTs'>;
 
 const COLUMNS = `id, user_id as "userId", device_id as "deviceId", app_id as "appId", pushkey, kind, app_display_name as "appDisplayName",
   device_display_name as "deviceDisplayName", profile_tag as "profileTag", lang, data, created_ts as "createdTs", updated_ts as "updatedTs",
@@ -106,7 +106,7 @@ export const pushersPage = (database: Database, after: number, limit: number): P
   database.query<PusherRecord>(PAGE, [after, limit]);
 
 /** Makes a pusher, or changes the one that the user has of this application and pushkey. @returns it as it is now */
-export const putPusher = async (tx: Tx, pusher: PusherWish): Promise<PusherRecord> => {
+export const putPusher = async (tx: Tx, pusher: NewPusher): Promise<PusherRecord> => {
   const [record] = await tx.query<PusherRecord>(UPSERT, [
     pusher.userId,
     pusher.deviceId,
@@ -126,7 +126,7 @@ export const putPusher = async (tx: Tx, pusher: PusherWish): Promise<PusherRecor
 };
 
 /** Stores the unread counts that pushers were sent. */
-export const saveTold = async (database: Database, told: ReadonlyMap<number, number>): Promise<void> => {
+export const saveSentCounts = async (database: Database, told: ReadonlyMap<number, number>): Promise<void> => {
   await database.query(TOLD, [[...told.keys()], [...told.values()]]);
 };
 

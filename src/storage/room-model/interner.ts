@@ -74,7 +74,7 @@ const unknownName = (family: Family, key: string | number): Error =>
 
 /**
  * Names with their integers: those that a caller asked the interner for. They are known here as long as the caller holds this, whatever
- * becomes of the interner's memory.
+ * is evicted from the interner.
  */
 export class Names {
   // Each message has an object of its own: maps are made when they are needed, and each direction from the other one.

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { Health } from '#src/app/ground/health.ts';
 import { sql } from '#src/storage/database.ts';
-import { isDatabaseAway, markConnectionError, toldOf } from '#src/storage/failures.ts';
+import { isDatabaseAway, markConnectionError, clientErrorOf } from '#src/storage/failures.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 import { type Line, recordingLogger } from '#test/support/recording-logger.ts';
@@ -78,8 +78,8 @@ describe('the health of the database', function () {
   it('says of a text that cannot be stored that it is the text, and nothing of other errors', async () => {
     let error: unknown;
     await clone.database.query(SELECT_TEXT, ['a\0b']).catch((caught: unknown) => (error = caught));
-    expect(toldOf(error)?.toBody()).to.include({ errcode: 'M_INVALID_PARAM' });
-    expect(toldOf(error)?.status).to.equal(400);
+    expect(clientErrorOf(error)?.toBody()).to.include({ errcode: 'M_INVALID_PARAM' });
+    expect(clientErrorOf(error)?.status).to.equal(400);
     expect(health.explain(new Error('a mistake'))).to.equal(undefined);
     expect(health.explain(failure('42P01'))).to.equal(undefined);
     expect(lines).to.deep.equal([]);

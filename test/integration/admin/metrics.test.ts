@@ -118,7 +118,7 @@ describe('the metrics', function () {
   });
   after(() => server?.stop());
 
-  it('are all told of in docs/metrics.md, and nothing else is', async () => {
+  it('are all listed in docs/metrics.md, with nothing else', async () => {
     const document = documentOf(described);
     if (process.env['TSUDOI_GENERATE'] !== undefined) await writeFile(`${DOCS}metrics.md`, document);
     expect(await readFile(`${DOCS}metrics.md`, 'utf8')).to.equal(document);

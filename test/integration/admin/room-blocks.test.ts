@@ -45,7 +45,7 @@ describe('a room that administrators block', function () {
       expect(await a.must(ADMIN, 'GET', path(roomId))).to.deep.equal({ block: false });
     }
   });
-  it('lets nobody in: no joins, knocks or invites, by whatever request, while those in it go on', async () => {
+  it('refuses all joins, knocks and invites, while members can still use the room', async () => {
     const roomId = await a.room('alice', {
       preset: 'public_chat',
       room_alias_name: 'blocked',

@@ -81,7 +81,7 @@ describe('what administrators do in rooms', function () {
     });
   });
 
-  describe('letting somebody in', () => {
+  describe('joining a user to a room', () => {
     const join = (room: string, userId: string, query = ''): Promise<Json> =>
       a.must(ADMIN, 'POST', `${V1}/join/${enc(room)}${query}`, { user_id: userId });
 

@@ -110,7 +110,7 @@ describe('application services: what passes in rooms, and devices', () => {
     assert.equal(typeof kinds[0]['m.read']['@alice:test'].ts, 'number');
   });
 
-  it('who is here is told of those who share a room with a user of its', async () => {
+  it('presence is sent for users who share a room with one of its users', async () => {
     await bridgedRoom();
     await server.must('alice', 'PUT', '/presence/@alice:test/status', { presence: 'unavailable', status_msg: 'lunch' });
     await server.must('nobody', 'PUT', '/presence/@nobody:test/status', { presence: 'online', status_msg: 'alone' });
@@ -182,7 +182,7 @@ describe('application services: what passes in rooms, and devices', () => {
     assert.deepEqual(mail.events[0].content, { n: 2 });
   });
 
-  it('whose devices changed is told of those who share a room with a user of its, and who came and left', async () => {
+  it('device list changes are sent for users who share a room with one of its users, including joins and leaves', async () => {
     const room = await bridgedRoom(encrypted);
     await uploadKeys('alice', 0, 'first');
     await uploadKeys('stranger', 0, 'first');

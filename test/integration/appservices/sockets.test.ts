@@ -184,7 +184,7 @@ describe('application services: transactions over a WebSocket', () => {
     assert.ok(pushed.includes('to the url'));
   });
 
-  it('it is asked whether it is heard, and told that what it asks else is not known', async () => {
+  it('answers its pings, and refuses unknown commands', async () => {
     const service = await connect();
     service.socket.send(JSON.stringify({ command: 'ping', id: 7, data: { timestamp: 1 } }));
     service.socket.send(JSON.stringify({ command: 'start_sync', id: 8, data: {} }));

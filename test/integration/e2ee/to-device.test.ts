@@ -133,7 +133,7 @@ describe('messages to devices', function () {
     expect(await stored(bob)).to.equal(0);
   });
 
-  it('that wait cost a device without any no statement, and one with some a bounded number', async () => {
+  it('cost no statement for an empty inbox, and a bounded number otherwise', async () => {
     let { next_batch: since } = await server.sync(bob);
     ({ next_batch: since } = await server.sync(bob, since));
     await send({ [bob.userId]: { [bob.deviceId]: { n: 0 } } });
@@ -203,7 +203,7 @@ describe('messages to devices', function () {
     expect(seen).to.deep.equal(Array.from({ length: seen.length }, (_, index) => n - seen.length + index));
   });
 
-  it('that are none are refused', async () => {
+  it('are refused when they are malformed', async () => {
     for (const messages of [7, [], { [bob.userId]: [] }, { [bob.userId]: { D: 'text' } }]) {
       const { status, body } = await server.ask(alice, 'PUT', `/sendToDevice/m.test/x${(txns += 1)}`, { messages });
       expect([status, body.errcode]).to.deep.equal([400, 'M_BAD_JSON']);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import pg from 'pg';
-import { ChildServer, environmentWithoutOurs } from '#test/support/child-server.ts';
+import { ChildServer, environmentWithoutTsudoi } from '#test/support/child-server.ts';
 import { freePort } from '#test/support/free-port.ts';
 import { emptyDatabase } from '#test/support/database.ts';
 import { recordedFetch } from '#test/support/http.ts';
@@ -20,7 +20,7 @@ interface Ended {
 
 function tsudoi(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ended> {
   return new Promise((resolve) => {
-    const options = { env: { ...environmentWithoutOurs(), ...env }, cwd: tmpdir(), timeout: 30_000 };
+    const options = { env: { ...environmentWithoutTsudoi(), ...env }, cwd: tmpdir(), timeout: 30_000 };
     execFile(join(HOME, 'bin', 'tsudoi'), args, options, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : (error.code ?? null), output: stdout + stderr });
     });
@@ -118,7 +118,7 @@ describe('a server process', function () {
       process.kill(postmaster, 'SIGKILL');
       await until('the database is back', async () => {
         const { status } = await recordedFetch(`${server.url}/readyz`);
-        return status === 200 && server.output.includes('the embedded database is back');
+        return status === 200 && server.output.includes('the embedded database is running again');
       });
       expect(server.pid).to.equal(pid);
     });
@@ -221,7 +221,7 @@ describe('a server process', function () {
     const folder = await mkdtemp(join(tmpdir(), 'tsudoi-test-npm-'));
     const port = await freePort();
     const child = spawn('npm', ['start'], {
-      env: { ...environmentWithoutOurs(), TSUDOI_DATA_DIR: folder, TSUDOI_HTTP__PORT: String(port) },
+      env: { ...environmentWithoutTsudoi(), TSUDOI_DATA_DIR: folder, TSUDOI_HTTP__PORT: String(port) },
       cwd: HOME,
       stdio: ['ignore', 'pipe', 'ignore'],
     });
@@ -246,7 +246,7 @@ describe('a server process', function () {
     const folder = await mkdtemp(join(tmpdir(), 'tsudoi-test-int-'));
     const port = await freePort();
     const child = spawn(join(HOME, 'bin', 'tsudoi'), ['start'], {
-      env: { ...environmentWithoutOurs(), TSUDOI_DATA_DIR: folder, TSUDOI_HTTP__PORT: String(port) },
+      env: { ...environmentWithoutTsudoi(), TSUDOI_DATA_DIR: folder, TSUDOI_HTTP__PORT: String(port) },
       cwd: HOME,
       stdio: ['ignore', 'pipe', 'inherit'],
       detached: true,

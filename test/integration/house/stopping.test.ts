@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { environmentWithoutOurs } from '#test/support/child-server.ts';
+import { environmentWithoutTsudoi } from '#test/support/child-server.ts';
 import { freePort } from '#test/support/free-port.ts';
 import { until } from '#test/support/until.ts';
 
@@ -60,7 +60,7 @@ describe('stopping', function () {
   async function start(): Promise<{ readonly exit: Promise<unknown>; signal(name: NodeJS.Signals): void }> {
     output = '';
     const started = spawn('npm', ['start'], {
-      env: { ...environmentWithoutOurs(), TSUDOI_DATA_DIR: folder, TSUDOI_HTTP__PORT: String(port) },
+      env: { ...environmentWithoutTsudoi(), TSUDOI_DATA_DIR: folder, TSUDOI_HTTP__PORT: String(port) },
       cwd: HOME,
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
@@ -127,7 +127,7 @@ describe('stopping', function () {
         signal('SIGINT');
         return isOver;
       });
-      expect(output).to.include('"msg":"some requests were cut off"').and.include('"msg":"stopped"');
+      expect(output).to.include('"msg":"running requests were aborted at shutdown"').and.include('"msg":"stopped"');
       expect(await left(), output).to.deep.equal([]);
     } finally {
       socket.destroy();

@@ -327,7 +327,7 @@ describe('the moderation tool of the operator', function () {
       expect((await refused).body.errcode).to.equal('M_UNKNOWN');
     });
 
-    it('is told of what stands in background, and not waited for', async () => {
+    it('is sent callbacks of `background` without waiting for a response', async () => {
       const roomId = await server.room('alice');
       const { promise, resolve } = Promise.withResolvers<undefined>();
       tool.answers.set('user_may_create_room_alias', () => promise.then(() => [400, {}] as const));

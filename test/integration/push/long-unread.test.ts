@@ -49,7 +49,7 @@ describe('what is unread for a user who was away for long', () => {
     expect(await unreadOf('dora', roomId)).to.deep.equal({ notification_count: MAX + 1, highlight_count: 2 });
   });
 
-  it('is exact where it is no more than that', async () => {
+  it('is exact below that number', async () => {
     const roomId = await server.room('alice', { preset: 'public_chat' });
     await server.join('bob', roomId);
     await chatter(roomId, 300);

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
 
-describe('what is told of the state of before', function () {
+describe('prev_content and replaced state', function () {
   this.timeout(60_000);
   let server: InProcessServer;
   let roomId: string;
@@ -70,7 +70,7 @@ describe('what is told of the state of before', function () {
       return unsigned.prev_content?.topic;
     };
 
-    it('is not told to whom it was hidden', async () => {
+    it('is not shown to users from whom it was hidden', async () => {
       await visible('joined');
       await server.join('bob', roomId);
       await leave('bob');

@@ -36,7 +36,7 @@ describe('folding texts for search', () => {
     );
   });
 
-  it('tells words from stretches without spaces', () => {
+  it('separates words from text without spaces', () => {
     const runs = runsOf(foldText('東京towerへ行く go!'));
     expect(runs.map((run) => [run.isUnspaced, run.characters.join('')])).to.deep.equal([
       [true, '東京'],

@@ -110,7 +110,7 @@ describe('a change that was noted', () => {
     expect(told).to.deep.equal([change]);
   });
 
-  it('is told a little later when the writer had too much to do, also when nothing else changes', async () => {
+  it('is published later when the writer was overloaded, also without a further change', async () => {
     await changes.start();
     const [alice, bob] = [note('@alice:test'), note('@bob:test')];
     writer.isBusy = true;

@@ -82,7 +82,7 @@ describe('purging the history of a room', function () {
     expect(again!.clientJson({ now: 0 }, true).includes('secret')).to.equal(!isGone);
   });
 
-  it('stops when it is told to, and resumes where it was', async () => {
+  it('stops at its signal, and resumes at its checkpoint', async () => {
     const room = await makeRoom(world.services);
     await world.say(room, 60);
     await world.age(room);

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import type { MediaDelivery } from '#src/services/media/media-delivery.ts';
-import type { AvailableMedia, MediaService, MediaWish } from '#src/services/media/media-service.ts';
+import type { AvailableMedia, MediaService, MediaParams } from '#src/services/media/media-service.ts';
 import type { ServedContent, ThumbnailService } from '#src/services/media/thumbnail-service.ts';
 import { Reply, type RequestInfo } from '../../endpoint.ts';
 
@@ -61,7 +61,11 @@ export interface Asking {
   readonly assertOpen?: (media: AvailableMedia) => void;
 }
 
-const wishOf = (serverName: string, mediaId: string, { allowRemote, info, party, timeoutMs }: Asking): MediaWish => ({
+const deletionParamsOf = (
+  serverName: string,
+  mediaId: string,
+  { allowRemote, info, party, timeoutMs }: Asking,
+): MediaParams => ({
   serverName,
   mediaId,
   party,
@@ -76,7 +80,7 @@ export const download = async (
   { serverName, mediaId, fileName }: Named,
   asking: Asking,
 ): Promise<Reply> => {
-  const found = await media.get(wishOf(serverName, mediaId, asking));
+  const found = await media.get(deletionParamsOf(serverName, mediaId, asking));
   asking.assertOpen?.(found);
   return deliver(mediaDelivery, found, fileName ?? found.filename ?? undefined, asking);
 };
@@ -93,7 +97,7 @@ export const thumbnail = async (
   },
   asking: Asking,
 ): Promise<Reply> => {
-  const found = await media.get(wishOf(serverName, mediaId, asking));
+  const found = await media.get(deletionParamsOf(serverName, mediaId, asking));
   asking.assertOpen?.(found);
   const { width, height, method, animated = false } = query;
   const made = await thumbnails.thumbnail(found, { width, height, method, animated }, asking.party);

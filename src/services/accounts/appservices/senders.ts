@@ -33,7 +33,7 @@ export class AppserviceSenders {
   async #ensure({ id, sender }: ApplicationService): Promise<void> {
     const account = await this.#users.account(sender);
     if (account?.deactivated === true)
-      this.#logger.warn('the sender of an application service is deactivated, so that the service can do little', {
+      this.#logger.warn('the sender of an application service is deactivated', {
         application_service: id,
         user: sender,
       });
@@ -42,7 +42,7 @@ export class AppserviceSenders {
     try {
       await this.#database.write((tx) => this.#users.create(tx, made));
     } catch (error) {
-      // Another process made it at the same moment.
+      // Created concurrently by another process.
       if (!(error instanceof MatrixError) || error.errcode !== 'M_USER_IN_USE') throw error;
     }
   }

@@ -64,7 +64,7 @@ export class DeviceActivity {
           sightings.slice(start, start + BATCH),
           (some) => writeSightings(database, some),
           isUnavailable,
-          (some, err) => logger.warn('when devices were last seen could not be written', { err, devices: some.length }),
+          (some, err) => logger.warn('last-seen times of devices could not be stored', { err, devices: some.length }),
         );
     });
     return this.#writing;

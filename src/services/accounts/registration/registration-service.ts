@@ -78,7 +78,7 @@ export interface RegistrationServiceDependencies {
   readonly appservices: Appservices;
 }
 
-export interface LoginWishes {
+export interface LoginParams {
   readonly deviceId?: string | undefined;
   readonly displayName?: string | undefined;
   readonly refreshable?: boolean | undefined;
@@ -87,7 +87,7 @@ export interface LoginWishes {
   readonly ip?: string | undefined;
 }
 
-export interface RegistrationRequest extends LoginWishes {
+export interface RegistrationRequest extends LoginParams {
   readonly username?: string | undefined;
   readonly password?: string | undefined;
   readonly auth: AuthData | undefined;
@@ -104,7 +104,7 @@ export interface Registration {
 }
 
 /** What the requests of a session asked for. */
-interface Wishes extends LoginWishes {
+interface Wishes extends LoginParams {
   readonly username?: string | undefined;
   /** Its hash, and by what it is known again. */
   readonly password?: { readonly hash: string; readonly mark: string } | undefined;
@@ -241,7 +241,7 @@ export class RegistrationService {
   async registerByAppservice(
     service: ApplicationService,
     username: string | undefined,
-    login: LoginWishes,
+    login: LoginParams,
   ): Promise<Registration> {
     const { appservices, database, serverName, users } = this.#deps;
     if (username === undefined)
@@ -294,7 +294,7 @@ export class RegistrationService {
       readonly userType?: string | null;
       readonly displayName?: string | undefined;
     },
-    login: LoginWishes,
+    login: LoginParams,
   ): Promise<Registration> {
     const { users, hasher, passwordPolicy, serverName, database } = this.#deps;
     const name = nameOfNewAccount(wanted.username, serverName);
@@ -401,12 +401,12 @@ export class RegistrationService {
     return nameOfNewAccount(random.string(GENERATED_LENGTH, LOWERCASE), serverName);
   }
 
-  async #make(tx: Tx, wanted: NewAccount, login: LoginWishes): Promise<Registration> {
+  async #make(tx: Tx, wanted: NewAccount, login: LoginParams): Promise<Registration> {
     const account = await this.#deps.users.create(tx, wanted);
     return this.#logIn(tx, account.userId, login);
   }
 
-  async #logIn(tx: Tx, userId: string, login: LoginWishes): Promise<Registration> {
+  async #logIn(tx: Tx, userId: string, login: LoginParams): Promise<Registration> {
     if (login.inhibitLogin === true) return { userId, session: undefined };
     const { deviceId, displayName, ip, refreshable } = login;
     return {

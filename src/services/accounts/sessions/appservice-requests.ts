@@ -25,7 +25,7 @@ export interface AppserviceRequestsDependencies {
   readonly accountsExpire: boolean;
 }
 
-/** Devices of which it is remembered whether they are there. */
+/** Devices whose existence is cached. */
 const REMEMBERED_DEVICES = 20_000;
 
 const cannotActAs = (): MatrixError =>

@@ -19,7 +19,7 @@ export interface DeactivationOptions {
   readonly membership: { leave(userId: string, roomId: string, reason: undefined, by: 'server'): Promise<void> };
   /** Removes a user's addresses, and the invites by address that they made. */
   readonly addresses: { release(userId: string): Promise<void> };
-  /** Has identity servers forget them. */
+  /** Unbinds them from identity servers. */
   readonly binds: { release(userId: string): Promise<void> };
   readonly delayedEvents: { cancelAll(userId: string): Promise<void> };
   readonly presence: { leave(userId: string): Promise<void> };
@@ -42,7 +42,7 @@ export class Deactivation {
     this.#options = options;
   }
 
-  /** @returns false when it was broken off because of the signal */
+  /** @returns false when interrupted by the signal */
   async finish(userId: string, signal: AbortSignal): Promise<boolean> {
     const { addresses, binds, caches, database, delayedEvents, interner, media, presence } = this.#options;
     const steps = [addresses, binds, { release: (id: string) => delayedEvents.cancelAll(id) }];

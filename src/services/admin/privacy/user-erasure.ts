@@ -17,7 +17,7 @@ import type { UserExports } from './user-exports.ts';
 import type { RedactionResult, UserEventRedactions } from './user-event-redactions.ts';
 
 /** What is deleted beyond what a deactivation with `erase` deletes. */
-export interface ErasureWishes {
+export interface ErasureOptions {
   /** Redact all that the user has said, as far as rooms allow it. */
   readonly redactsEvents: boolean;
   /** Redact the name and the picture that the user had in rooms. Done in any case with `redactsEvents`. */
@@ -89,7 +89,7 @@ export class UserErasure implements TaskKind<Params, ErasureResult> {
    *
    * @throws MatrixError M_NOT_FOUND; M_UNKNOWN (400) for users of other servers, oneself, and while it is being done already
    */
-  async start(actor: Actor, userId: string, wishes: ErasureWishes): Promise<string> {
+  async start(actor: Actor, userId: string, wishes: ErasureOptions): Promise<string> {
     const { database, localAccounts, tasks } = this.#options;
     const { deactivated, erased } = await localAccounts.account(userId);
     if (actor.userId === userId)

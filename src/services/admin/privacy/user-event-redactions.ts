@@ -12,7 +12,7 @@ import type { Database } from '#src/storage/database.ts';
 import { roomsWithMembership } from '#src/storage/rooms/sent-events.ts';
 
 /** Which events of a user are to be redacted. */
-export interface RedactionWishes {
+export interface RedactionFilter {
   /** Ids; all rooms that the user is in or banned from, when there are none. */
   readonly rooms: readonly string[];
   readonly reason?: string | undefined;
@@ -81,7 +81,7 @@ export class UserEventRedactions implements TaskKind<RedactionParams, RedactionR
    *
    * @throws MatrixError M_INVALID_PARAM for what is no user id; M_UNKNOWN (400) when it is being done for the user already
    */
-  async start(actor: Actor & { readonly userId: string }, userId: string, wishes: RedactionWishes): Promise<string> {
+  async start(actor: Actor & { readonly userId: string }, userId: string, wishes: RedactionFilter): Promise<string> {
     const { database, serverName, tasks } = this.#options;
     if (!isUserId(userId))
       throw new MatrixError('M_INVALID_PARAM', 'That is not a user id, such as @alice:example.org.');

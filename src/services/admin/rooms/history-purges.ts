@@ -14,7 +14,7 @@ import type { Database } from '#src/storage/database.ts';
 import { positionsById } from '#src/storage/room-model/event-reads.ts';
 
 /** Which part of a room's history is purged. */
-export interface HistoryPurgeWish {
+export interface HistoryPurgeParams {
   /** What comes before an event. */
   readonly eventId?: string | undefined;
   /** What was sent before a time, in milliseconds since the epoch. */
@@ -83,7 +83,7 @@ export class HistoryPurges {
    * @throws MatrixError M_NOT_FOUND when the room or the event is not here, or nothing is old; M_UNKNOWN (400) for an event of another room;
    *   M_BAD_JSON when it is not said what is old; M_UNKNOWN (503) while the room's state is partial
    */
-  async start(actor: Actor, roomId: string, wish: HistoryPurgeWish): Promise<string> {
+  async start(actor: Actor, roomId: string, wish: HistoryPurgeParams): Promise<string> {
     const { database, kind, rooms, tasks, wholeState } = this.#options;
     const room = await rooms.byId(roomId);
     if (room === undefined) throw new MatrixError('M_NOT_FOUND', 'Room not found.');
@@ -94,7 +94,7 @@ export class HistoryPurges {
     return database.write((tx) => tasks.start(tx, actor, kind, { resource: roomId, params, entry }));
   }
 
-  async #before(room: Room, { eventId, ts }: HistoryPurgeWish): Promise<Omit<Params, 'delete_local_events'>> {
+  async #before(room: Room, { eventId, ts }: HistoryPurgeParams): Promise<Omit<Params, 'delete_local_events'>> {
     const { database, eventByTime, loader } = this.#options;
     if (eventId !== undefined) {
       const [place] = await positionsById(database, [eventIdBytes(eventId)]);

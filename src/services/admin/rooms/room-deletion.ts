@@ -16,7 +16,7 @@ import {
 } from './room-shutdown.ts';
 
 /** How an administrator wants a room deleted. */
-export interface DeletionWish {
+export interface RoomDeletionParams {
   /** The user who creates the room that members are moved to; none are moved, when left out. */
   readonly newRoomUserId?: string | undefined;
   readonly roomName?: string | undefined;
@@ -95,7 +95,7 @@ export class RoomDeletions {
    * @returns under which id it is done
    * @throws MatrixError M_INVALID_PARAM, M_UNKNOWN (400) when it is being deleted already
    */
-  async start(actor: Actor, roomId: string, wish: DeletionWish): Promise<string> {
+  async start(actor: Actor, roomId: string, wish: RoomDeletionParams): Promise<string> {
     const { blocks, clock, database, isLocal, kind, tasks } = this.#options;
     assertRoomId(roomId);
     assertOwnUser(wish.newRoomUserId, isLocal);
@@ -126,7 +126,7 @@ export class RoomDeletions {
    *
    * @throws MatrixError M_NOT_FOUND for a room that is neither known nor to be blocked; M_UNKNOWN with what made it fail, and (503) when it is not waited for any more
    */
-  async finish(actor: Actor, roomId: string, wish: DeletionWish, signal: AbortSignal): Promise<ShutdownResult> {
+  async finish(actor: Actor, roomId: string, wish: RoomDeletionParams, signal: AbortSignal): Promise<ShutdownResult> {
     const { rooms, tasks } = this.#options;
     assertRoomId(roomId);
     const isKnown = (await rooms.heardOf(roomId)) !== undefined;

@@ -27,7 +27,7 @@ export interface RoomOperatorsOptions {
 }
 
 /** A forward extremity as administrators see it. */
-export interface ToldExtremity {
+export interface ListedExtremity {
   readonly event_id: string;
   /** Which state is the one after it. */
   readonly state_group: number;
@@ -129,7 +129,7 @@ export class RoomOperators {
   }
 
   /** The events of a room that nothing comes after. @throws MatrixError M_NOT_FOUND */
-  async extremities(roomIdOrAlias: string): Promise<readonly ToldExtremity[]> {
+  async extremities(roomIdOrAlias: string): Promise<readonly ListedExtremity[]> {
     const { database, loader } = this.#options;
     const room = await this.#room(roomIdOrAlias);
     const tail = await roomTail(database, room.nid);

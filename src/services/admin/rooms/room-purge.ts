@@ -50,7 +50,7 @@ export interface RoomPurgeOptions {
 
 /** Batches take a share of the time: the pause after each is so many times as long as the batch. */
 const PAUSE_PER_WORK = 2;
-/** Numbers of users that are looked through at once. */
+/** User numbers that are scanned in one statement. */
 const USERS_AT_ONCE = 20_000;
 const BEFORE_ALL = -Number.MAX_SAFE_INTEGER;
 
@@ -114,7 +114,7 @@ export class RoomPurge {
     room.empty();
     stream.publish({ kind: 'deleted', room, localUsers });
     for (const cache of caches) for (const userId of localUsers) cache.forget(userId);
-    // What was on its way to the database by then goes with the rest.
+    // Writes that were queued before are deleted with the rest.
     await writer.idle();
   }
 

@@ -11,8 +11,8 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 import { aliasesOfRoom, moveAliases } from '#src/storage/rooms/aliases.ts';
 import { roomsMadeSince } from '#src/storage/rooms/rooms-made.ts';
 
-/** How a room is to be shut. */
-export interface ShutdownWish {
+/** Parameters of a shutdown. */
+export interface ShutdownParams {
   readonly roomId: string;
   /** The user who creates the room that members are moved to; none are moved, when left out. */
   readonly newRoomUserId?: string | undefined;
@@ -20,7 +20,7 @@ export interface ShutdownWish {
   readonly message?: string | undefined;
 }
 
-/** What a shutdown has done so far, as administrators are told. */
+/** Progress of a shutdown, as the admin API shows it. */
 export type ShutdownResult = {
   readonly kicked_users: readonly string[];
   readonly failed_to_kick_users: readonly string[];
@@ -91,7 +91,7 @@ export class RoomShutdown {
    * @returns undefined when the signal came first
    */
   async shutDown(
-    wish: ShutdownWish,
+    wish: ShutdownParams,
     before: Partial<ShutdownProgress>,
     run: ShutdownRun,
   ): Promise<ShutdownProgress | undefined> {
@@ -123,7 +123,7 @@ export class RoomShutdown {
   }
 
   /** The room that members are moved to: created once, however often this is called. */
-  async #successor(wish: ShutdownWish, known: string | null, run: ShutdownRun): Promise<Room | undefined> {
+  async #successor(wish: ShutdownParams, known: string | null, run: ShutdownRun): Promise<Room | undefined> {
     const { newRoomUserId: userId, roomName } = wish;
     if (userId === undefined) return undefined;
     const made = (await this.#known(known)) ?? (await this.#made(userId, run));

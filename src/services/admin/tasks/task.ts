@@ -8,7 +8,7 @@ export { TASK_STATUSES, type TaskStatus } from '#src/storage/admin/admin-tasks.t
 /** A task as its kind sees it. */
 export interface Task<Params extends JsonObject = JsonObject, Result extends JsonObject = JsonObject> {
   readonly id: string;
-  /** What it is about: a room, a user ... Tasks of the same are done one after the other. */
+  /** Its subject: a room, a user ... Tasks of one resource run one after the other. */
   readonly resource: string | undefined;
   readonly params: Params;
   /** What it has noted so far; empty when it begins. */
@@ -40,7 +40,7 @@ export interface TaskContext<Result extends JsonObject> {
   readonly note: (tx: Tx | undefined, progress: Partial<Result>) => Promise<void>;
 }
 
-/** Something long that administrators ask for. It may be killed anywhere, and is then resumed: it looks at what is there, and at what it noted. */
+/** A kind of long-running task. It may be killed at any step and is resumed: it checks the current state and its stored progress. */
 export interface TaskKind<Params extends JsonObject = JsonObject, Result extends JsonObject = JsonObject> {
   /** `verb_noun`, as Synapse calls its own: `delete_room`. */
   readonly action: string;
@@ -50,7 +50,7 @@ export interface TaskKind<Params extends JsonObject = JsonObject, Result extends
    * Does it.
    *
    * @returns what is shown at the end, or `interrupted`
-   * @throws what makes it fail: administrators are told the message of a MatrixError
+   * @throws when it fails: administrators see the message of a MatrixError
    */
   run(task: Task<Params, Result>, context: TaskContext<Result>): Promise<Result | 'interrupted'>;
 }

@@ -21,7 +21,7 @@ import { assertNotSelf } from './user-administration.ts';
 export const ERASURE = { action: 'erase_user' } as const;
 
 /** What an account is to be. What is left out stays as it is. */
-export interface UserWish {
+export interface UserPatch {
   readonly password?: string | undefined;
   /** Whether all devices are logged out with a new password; they are, when left out. */
   readonly logoutDevices?: boolean | undefined;
@@ -76,7 +76,7 @@ export class UserChanges {
    *   M_TOO_LARGE; M_UNKNOWN (400) for users of other servers, for what cannot be together and for what administrators do not do to themselves,
    *   (409) for an external id that is another user's
    */
-  async put(actor: Actor, userId: string, wish: UserWish): Promise<{ readonly isNew: boolean }> {
+  async put(actor: Actor, userId: string, wish: UserPatch): Promise<{ readonly isNew: boolean }> {
     const { accounts, database, profiles, localAccounts } = this.#options;
     localAccounts.assertLocal(userId);
     assertPossible(actor, userId, wish);
@@ -101,7 +101,7 @@ export class UserChanges {
     tx: Tx,
     actor: Actor,
     userId: string,
-    wish: UserWish,
+    wish: UserPatch,
     secret: NewPassword | undefined,
     change: ChangeProfile,
   ): Promise<readonly ThirdPartyId[]> {
@@ -130,7 +130,7 @@ export class UserChanges {
     tx: Tx,
     actor: Actor,
     account: Account,
-    wish: UserWish,
+    wish: UserPatch,
     secret: NewPassword | undefined,
     change: ChangeProfile,
   ): Promise<readonly ThirdPartyId[]> {
@@ -175,7 +175,7 @@ export class UserChanges {
   }
 
   /** Sets addresses and ids at identity providers. @returns the addresses that are the user's no longer */
-  async #setIds(tx: Tx, userId: string, wish: UserWish, noted: Noted): Promise<readonly ThirdPartyId[]> {
+  async #setIds(tx: Tx, userId: string, wish: UserPatch, noted: Noted): Promise<readonly ThirdPartyId[]> {
     const { threepids: wanted, externalIds } = wish;
     let lost: readonly ThirdPartyId[] = [];
     if (wanted !== undefined) {
@@ -199,7 +199,7 @@ export class UserChanges {
 
   async #setProfile(
     tx: Tx,
-    { avatarUrl, displayname }: UserWish,
+    { avatarUrl, displayname }: UserPatch,
     before: { readonly displayname: string | undefined; readonly avatarUrl: string | undefined },
     change: ChangeProfile,
     noted: Noted,
@@ -225,7 +225,7 @@ export class UserChanges {
 }
 
 /** @throws MatrixError M_UNKNOWN (400) */
-const assertPossible = (actor: Actor, userId: string, wish: UserWish): void => {
+const assertPossible = (actor: Actor, userId: string, wish: UserPatch): void => {
   const { admin, deactivated, locked, userType } = wish;
   if (deactivated === true && locked === true)
     throw new MatrixError('M_UNKNOWN', 'An account cannot be both deactivated and locked.');
@@ -237,7 +237,7 @@ const assertPossible = (actor: Actor, userId: string, wish: UserWish): void => {
 };
 
 /** What of the account itself is another than is wished for. The end of an account is no such change. */
-const changesOf = (account: Account, { admin, deactivated, locked, userType }: UserWish): AccountChanges => ({
+const changesOf = (account: Account, { admin, deactivated, locked, userType }: UserPatch): AccountChanges => ({
   ...(admin === undefined || admin === account.admin ? {} : { admin }),
   ...(locked === undefined || locked === account.locked ? {} : { locked }),
   ...(userType === undefined || userType === account.userType ? {} : { userType }),

@@ -55,7 +55,7 @@ export class AppserviceEvents {
     try {
       return event.clientJson({ now, strippedState: await this.#strippedState(service, room, event) }, true);
     } catch (err) {
-      this.#options.logger.error('an event cannot be written for an application service, and is left out', {
+      this.#options.logger.error('an event could not be serialised for an application service and is skipped', {
         appservice: service.id,
         event_id: event.eventId,
         err,

@@ -40,9 +40,9 @@ export interface AppserviceLogOptions {
 export class AppserviceLog {
   readonly #options: AppserviceLogOptions;
   readonly #services = new Map<string, ServiceLog>();
-  /** Up to which events the logs have everything, by shard. */
+  /** Positions up to which all events were appended, by shard. */
   #logged: number[] = [];
-  /** It is not known what the last attempt wrote. */
+  /** The last write failed with an unknown result. */
   #isUnsure = false;
 
   constructor(options: AppserviceLogOptions) {

@@ -55,7 +55,7 @@ const CLOSE_MS = 3_000;
 /** A transaction that failed so often is no longer held in memory, and put together anew when it is tried again. */
 const HELD_FAILURES = 3;
 /** The pause for a service without a URL and an open WebSocket; opening one ends it. */
-const NOWHERE_MS = 3_600_000;
+const NO_ADDRESS_PAUSE_MS = 3_600_000;
 
 /** The state of a service's transactions. */
 export interface AppserviceState {
@@ -156,18 +156,18 @@ export class AppserviceTransactions {
     this.#waiting = metrics.gauge('tsudoi_appservice_waiting_events', 'events that wait for a service', label);
     this.#failing = metrics.gauge(
       'tsudoi_appservice_failures',
-      'how often in a row an application service could not be sent anything',
+      'consecutive failed transactions to an application service',
       label,
     );
     this.#lastSuccess = metrics.gauge(
       'tsudoi_appservice_last_success_seconds',
-      'when a transaction last arrived at an application service',
+      'time of the last delivered transaction, in seconds since the epoch',
       label,
     );
     this.#cleaning = new Background(
       'application services that are gone',
       () => this.#clean(),
-      (err) => logger.error('what waits for application services that are gone could not be deleted', { err }),
+      (err) => logger.error('logs of unregistered application services could not be deleted', { err }),
     );
     options.sockets.changed.subscribe(({ service }) => this.#socketChanged(service));
     appservices.changed.subscribe(({ changed, removed }) => {
@@ -461,10 +461,10 @@ export class AppserviceTransactions {
   async #send(id: string, { items: [held] }: Batch<Held>, signal: AbortSignal): Promise<Outcome> {
     const { appservices, logger, sender } = this.#options;
     const service = appservices.byId(id);
-    if (held === undefined || service === undefined) return { kind: 'later', afterMs: NOWHERE_MS };
+    if (held === undefined || service === undefined) return { kind: 'later', afterMs: NO_ADDRESS_PAUSE_MS };
     const sent = await sender.send(service, held, signal);
     if (signal.aborted && sent.kind !== 'arrived') return { kind: 'retry' };
-    if (sent.kind === 'nowhere') return { kind: 'later', afterMs: NOWHERE_MS };
+    if (sent.kind === 'nowhere') return { kind: 'later', afterMs: NO_ADDRESS_PAUSE_MS };
     this.#transactions.inc({ appservice: id, outcome: sent.kind });
     if (sent.kind === 'arrived') {
       this.#failures.delete(id);
@@ -478,7 +478,7 @@ export class AppserviceTransactions {
     const { failures } = this.#options.log.of(id).delivery;
     const fields = { appservice: id, transaction: held.id, reason: sent.reason, failures: failures + 1 };
     if (failures === 0) logger.warn('an application service did not take a transaction; trying again', fields);
-    else logger.debug('an application service did not take a transaction again', fields);
+    else logger.debug('a transaction to an application service failed again', fields);
     if (sent.kind === 'refused') {
       if (held.events <= 1) return { kind: 'refused' };
       // What is wrong with it is found by halves: others under other names.

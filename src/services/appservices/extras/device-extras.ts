@@ -80,7 +80,7 @@ export class DeviceExtras implements ExtraSource {
     this.#looking = new Background(
       'devices for application services',
       () => this.#look(),
-      (err) => logger.error('application services could not be told of devices', { err }),
+      (err) => logger.error('device list changes for application services could not be queued', { err }),
     );
     toDevice.arrived.subscribe((userIds) => {
       if (this.#hasListeners) for (const userId of userIds) this.#noteRecipient(userId);
@@ -104,15 +104,15 @@ export class DeviceExtras implements ExtraSource {
     });
   }
 
-  /** Finds what waits since the last process. @param toldOf up to where a service was told of changes of devices */
-  async start(toldOf: (service: string) => PositionVector | undefined): Promise<void> {
+  /** Finds what waits since the last process. @param clientErrorOf up to where a service was told of changes of devices */
+  async start(clientErrorOf: (service: string) => PositionVector | undefined): Promise<void> {
     const { appservices, changes, committed } = this.#options;
     const now = committed();
     this.#told = [...now];
     const listening = appservices.all().filter((service) => this.#listens(service));
     if (listening.length === 0) return;
     for (const service of listening) {
-      const told = toldOf(service.id);
+      const told = clientErrorOf(service.id);
       if (told === undefined) continue;
       const missed = await changes.between(told, now);
       for (let from = 0; from < missed.length; from += USERS_AT_ONCE)

@@ -62,7 +62,7 @@ export class EphemeralExtras implements ExtraSource {
     this.#telling = new TimedBackground(
       'ephemeral news for application services',
       () => this.#tell(),
-      (err) => options.logger.warn('application services could not be told what passes in rooms', { err }),
+      (err) => options.logger.warn('ephemeral data for application services could not be queued', { err }),
       options.timers,
     );
     const { presence, receipts, typing } = options;

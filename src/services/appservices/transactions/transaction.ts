@@ -13,7 +13,7 @@ export interface Extras {
   /** Members of the transaction's body. */
   readonly members: JsonObject;
   readonly messages: readonly CarriedMessage[];
-  /** More messages for devices wait: events that may be encrypted with what is in them wait as well. */
+  /** More to-device messages are pending: events wait for them, because they may carry the keys. */
   readonly holdsEventsBack: boolean;
   /** Whether it is worth a transaction without events. */
   readonly isNews: boolean;

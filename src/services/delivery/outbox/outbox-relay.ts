@@ -34,7 +34,7 @@ export class OutboxRelay {
       'outbox',
       () => this.#handOverAll(),
       (err) => {
-        options.logger.warn('jobs could not be handed over; they wait in the outbox', { err });
+        options.logger.warn('jobs could not be moved from the outbox to their queues; it is retried', { err });
         this.#relay.wakeAfter(RETRY_MS);
       },
       options.timers,

@@ -13,15 +13,15 @@ const PAGE = 500;
 /** How often in a row a batch may be refused before it is halved, and each half of it. */
 const REFUSALS = 3;
 /** After trouble of our own: the database, or the source. */
-const TROUBLE_MS = 2_000;
+const INTERNAL_ERROR_PAUSE_MS = 2_000;
 /** Longest pause of a group: one destination of it soon finds out that it is over, and none can delay the others for long. */
 const MAX_GROUP_PAUSE_MS = 60_000;
 const MAX_PAUSED_GROUPS = 10_000;
-/** Up to so much of a pause is added by chance, so that not all come back at once. */
+/** Random share that is added to a pause, so that destinations are not retried at the same moment. */
 const JITTER = 0.25;
 
 export interface DeliveryQueueOptions<Item> {
-  /** Names it in logs, metrics and where its progress is kept. */
+  /** Name in logs, metrics and the table of progress. */
   readonly name: string;
   readonly progress: DeliveryProgress;
   readonly source: DeliverySource<Item>;
@@ -49,17 +49,17 @@ export interface DeliveryQueueOptions<Item> {
   readonly gather?: { readonly ms: number; readonly timers: Pick<Timers, 'after'> };
 }
 
-/** What is next for a destination; a number: it is tried again then. */
+/** Next step for a destination; a number: the time of the next attempt. */
 type Next = 'more' | 'gather' | 'nothing' | number;
 
-/** A destination for which there is something to do. Of all others nothing is in memory. */
+/** A destination with pending items. Other destinations are not in memory. */
 interface Active {
   state: 'ready' | 'sending' | 'gathering' | 'waiting';
-  /** The group that it is ready in, or being sent to in. */
+  /** The group in whose line it waits, or is being sent to. */
   group: string;
-  /** It was put off with its group, and that is being noted: until then it is left alone. */
+  /** It is paused with its group, and the pause is being stored: it is not sent to until then. */
   isPutOff: boolean;
-  /** Something came for it while it was being sent to, or it was in contact with us. */
+  /** An item arrived during a send, or the destination contacted this server. */
   hasNews: boolean;
   /** What came must not wait until more is gathered. */
   isHurried: boolean;
@@ -70,29 +70,29 @@ interface Active {
 }
 
 /**
- * Delivers the items of a source to many destinations: in order to each, at least once, whatever happens to the process. Only how far each
- * has come is written. Destinations take turns, a batch each, some of them at once; one that cannot be reached is left alone for longer and
- * longer pauses, and what one refuses again and again is found by halving and given up, so that it does not block the rest. Groups of
- * destinations take turns as well, and none of them takes all that is done at once. When nothing gets through to a group, all of it is put
- * off together: nothing is read of those who wait, and one of them finds out whether it is over.
+ * Delivers the items of a source to many destinations: in order to each, at least once, also across kills. Only the progress of each
+ * is stored. Destinations take turns, one batch each, several concurrently. One that cannot be reached is retried after growing
+ * pauses. An item that is always refused is found by bisection and given up, so that it does not block the rest. Groups of
+ * destinations take turns as well, and no group uses all slots. When a group is unreachable, all its destinations are paused
+ * together: nothing is read for them, and one of them probes whether the group is back.
  */
 export class DeliveryQueue<Item> {
   readonly #options: DeliveryQueueOptions<Item>;
   readonly #active = new Map<string, Active>();
-  /** Those whose turn comes, in order, by group; the group whose turn comes is the first. */
+  /** Destinations ready to be sent to, in order, by group; the next group is first. */
   readonly #ready = new Map<string, Set<string>>();
   /** How many of each group are being sent to. */
   readonly #busy = new Map<string, number>();
-  /** Groups to which nothing gets through: how often in a row that was so, and until when they are left alone. */
+  /** Unreachable groups: failures in a row, and the end of the pause. */
   readonly #pausedGroups = new Map<string, { readonly failures: number; readonly until: number }>();
-  /** Those that a batch has just arrived at, with what ends their pause. */
+  /** Destinations that gather items after a delivered batch, with the timer. */
   readonly #gathering = new Map<string, Timer>();
   readonly #sending = new Ongoing();
   readonly #puttingOff = new Ongoing();
   readonly #stop = new AbortController();
   readonly #batches: Counter;
   readonly #givenUp: Counter;
-  /** One timer waits for all. */
+  /** One timer for all waiting destinations. */
   readonly #due: EarliestTimer;
   #isClosed = false;
 
@@ -108,7 +108,7 @@ export class DeliveryQueue<Item> {
     metrics.gaugeOf('tsudoi_delivery_destinations', help, () => this.#active.size, { queue: name });
   }
 
-  /** Resumes what the last process left, and with whatever came since. */
+  /** Resumes the deliveries of the previous process, and starts those for newer items. */
   async start(): Promise<void> {
     const { progress, source } = this.#options;
     await eachPage(
@@ -123,14 +123,14 @@ export class DeliveryQueue<Item> {
     );
   }
 
-  /** Says that something new may lie in the source for a destination. Costs next to nothing when that is known. */
+  /** Notes that the source may have new items for a destination. Cheap when the destination is active already. */
   wake(destination: string): void {
     const known = this.#active.get(destination);
     if (known === undefined) this.#begin(destination, undefined);
     else if (known.state === 'sending') known.hasNews = true;
   }
 
-  /** The same of what must not wait until more is gathered. */
+  /** Like `wake`, for an urgent item: it is sent without gathering. */
   hurry(destination: string): void {
     const known = this.#active.get(destination);
     if (known?.state === 'sending') known.isHurried = true;
@@ -142,7 +142,7 @@ export class DeliveryQueue<Item> {
     this.#gathered(destination);
   }
 
-  /** Says that a destination was heard of: if it could not be reached before, it can be now. */
+  /** Notes that a destination contacted this server: if it was unreachable, it is tried at once. */
   inContact(destination: string): void {
     const known = this.#active.get(destination);
     if (known === undefined) return;
@@ -152,7 +152,7 @@ export class DeliveryQueue<Item> {
     if (known.state === 'waiting') this.#letIn(destination, known);
   }
 
-  /** Says that a destination that was gone is back. It is sent what lies in the source after what it had. */
+  /** Reactivates a destination that was gone. Delivery resumes after its last delivered item. */
   async revive(destination: string): Promise<void> {
     const delivery = await this.#options.progress.read(destination);
     if (delivery?.isGone === true) await this.#options.progress.save({ ...delivery, isGone: false });
@@ -161,7 +161,7 @@ export class DeliveryQueue<Item> {
     this.wake(destination);
   }
 
-  /** Resolves when nothing is being sent, and nothing could be: what is left waits for its next try. Nothing is gathered any longer. */
+  /** Ends all gathering, and resolves when nothing is being sent and nothing is ready: the rest waits for its next attempt. */
   async idle(): Promise<void> {
     do {
       this.#gatherNoLonger();
@@ -171,7 +171,7 @@ export class DeliveryQueue<Item> {
     } while (this.#gathering.size > 0);
   }
 
-  /** Begins nothing new, and waits for what is being sent; breaks it off after so many milliseconds. */
+  /** Starts no new batch, and waits for running ones; aborts them after `graceMs`. */
   async close(graceMs: number): Promise<void> {
     this.#gatherNoLonger();
     this.#isClosed = true;
@@ -215,11 +215,11 @@ export class DeliveryQueue<Item> {
     this.#pump();
   }
 
-  /** Nothing gets through to a group: all of it waits, and each time twice as long. @returns until when */
+  /** Pauses an unreachable group, each time for twice as long. @returns the end of the pause */
   #pauseGroup(name: string): number {
     const known = this.#pausedGroups.get(name);
     const now = this.#options.clock.now();
-    // Others were sent to at the same moment.
+    // Another concurrent send has already paused the group.
     if (known !== undefined && known.until > now) return known.until;
     const failures = (known?.failures ?? 0) + 1;
     const at = now + Math.min(this.#pause(failures), MAX_GROUP_PAUSE_MS);
@@ -238,7 +238,7 @@ export class DeliveryQueue<Item> {
     return at;
   }
 
-  /** Has a destination wait for its group. Nothing is read or sent for it until then but, once, how far it has come. */
+  /** Pauses a destination with its group. Nothing is read or sent for it until then, except its progress, once. */
   #putOff(destination: string, active: Active, at: number): void {
     if (active.delivery?.retryAt !== undefined && active.delivery.retryAt !== null) {
       this.#wait(active, at);
@@ -248,7 +248,7 @@ export class DeliveryQueue<Item> {
     this.#puttingOff.add(undefined, this.#notePutOff(destination, active, at));
   }
 
-  /** What waits for it lies in the source, wherever this process ends. */
+  /** Stores the pause. Its items are in the source, so a kill loses none. */
   async #notePutOff(destination: string, active: Active, at: number): Promise<void> {
     const { clock, logger, name, progress } = this.#options;
     let until = at;
@@ -261,9 +261,9 @@ export class DeliveryQueue<Item> {
       }
       await this.#save(active, { ...known, retryAt: at });
     } catch (err) {
-      logger.error('it could not be noted that a destination waits', { queue: name, destination, err });
+      logger.error('the pause of a destination could not be stored', { queue: name, destination, err });
       active.delivery = undefined;
-      until = clock.now() + TROUBLE_MS;
+      until = clock.now() + INTERNAL_ERROR_PAUSE_MS;
     }
     active.isPutOff = false;
     if (this.#active.get(destination) !== active) return;
@@ -310,7 +310,7 @@ export class DeliveryQueue<Item> {
   #expect(at: number): void {
     if (this.#isClosed) return;
     const { clock, maxPauseMs } = this.#options;
-    // The clock may be set meanwhile.
+    // The system clock may be changed meanwhile.
     this.#due.within(Math.min(Math.max(at - clock.now(), 0), maxPauseMs));
   }
 
@@ -341,12 +341,12 @@ export class DeliveryQueue<Item> {
         else this.#busy.delete(group);
       });
       this.#sending.add(undefined, turn);
-      // What is not begun waits in the source, wherever this process ends.
+      // Items of batches that were not started are in the source, so a kill loses none.
       void turn.then(() => this.#pump());
     }
   }
 
-  /** Takes out who is next: the first of the next group of which more may be sent to. */
+  /** Removes and returns the next destination: the first of the next group below its limit. */
   #next(): string | undefined {
     for (const [group, ready] of this.#ready) {
       const [destination] = ready;
@@ -360,7 +360,7 @@ export class DeliveryQueue<Item> {
     return undefined;
   }
 
-  /** How many of a group are sent to at once at most: one, to find out whether anything gets through again. */
+  /** Concurrency limit of a group; 1 while it is paused, to probe whether it is back. */
   #maxOf(group: string, destination: string): number {
     return this.#pausedGroups.has(group) ? 1 : this.#groupOf(destination).most;
   }
@@ -379,14 +379,14 @@ export class DeliveryQueue<Item> {
       else this.#wait(active, next);
     } catch (err) {
       const { clock, logger, name } = this.#options;
-      logger.error('something could not be delivered for reasons of our own; trying again', {
+      logger.error('a delivery failed with an internal error; it is retried', {
         queue: name,
         destination,
         err,
       });
-      // Nobody knows what was written.
+      // It is unknown whether the progress was written.
       active.delivery = undefined;
-      this.#wait(active, clock.now() + TROUBLE_MS);
+      this.#wait(active, clock.now() + INTERNAL_ERROR_PAUSE_MS);
     }
   }
 
@@ -400,19 +400,19 @@ export class DeliveryQueue<Item> {
     const last = items.at(-1);
     if (first === undefined || last === undefined) {
       if (known.batchEnd === null) return 'nothing';
-      // What was in it is no more.
+      // The items of the batch were deleted.
       await this.#save(active, { ...known, ...AT_REST, position: known.batchEnd });
       return 'more';
     }
-    // What lies before the first item is nothing to this destination: it need not be looked at again.
+    // Nothing before the first item is for this destination: it need not be read again.
     const begun = { ...known, position: Math.max(known.position, first.position - 1), batchEnd: last.position };
     if (known.batchEnd !== last.position) await this.#save(active, begun);
     const outcome = await this.#send(destination, begun.position, items);
-    // Broken off by ourselves: the next process sends the same again.
+    // Aborted by this process: the next one sends the same batch again.
     if ((outcome.kind === 'retry' || outcome.kind === 'later') && this.#stop.signal.aborted) return 'nothing';
     this.#batches.inc({ queue: this.#options.name, outcome: outcome.kind });
     const isAway = outcome.kind === 'retry' && outcome.isOfGroup === true;
-    // What was sent before the group was found to be away says nothing of it any more.
+    // A result other than 'group unreachable' or 'not attempted' ends the pause of the group.
     if (!isAway && outcome.kind !== 'later') this.#pausedGroups.delete(active.group);
     return this.#settle(active, begun, items, outcome);
   }
@@ -424,7 +424,7 @@ export class DeliveryQueue<Item> {
       return await send(destination, { id, items: items.map(({ item }) => item) }, this.#stop.signal);
     } catch (err) {
       if (this.#stop.signal.aborted) return { kind: 'retry' };
-      logger.error('a batch cannot be sent', { queue: name, destination, batch: id, err });
+      logger.error('sending a batch threw; it counts as refused', { queue: name, destination, batch: id, err });
       return { kind: 'refused' };
     }
   }
@@ -457,7 +457,7 @@ export class DeliveryQueue<Item> {
         const half = items[Math.ceil(items.length / 2) - 1]?.position ?? sent.batchEnd;
         if (refusals >= REFUSALS && items.length === 1) {
           this.#givenUp.inc({ queue: name });
-          logger.error('a destination refuses an item again and again, and is not sent it', {
+          logger.error('an item was refused repeatedly by its destination and is given up', {
             queue: name,
             destination: sent.destination,
             position: sent.batchEnd,
@@ -486,10 +486,10 @@ export class DeliveryQueue<Item> {
   }
 }
 
-/** The group of all, where there is no other. */
+/** The group of all destinations, where `groupOf` is left out. */
 const EVERYBODY: DeliveryGroup = { name: '', most: Infinity };
 
-/** Of a destination of which nothing is known yet. */
+/** State of a new destination. */
 const UNTOUCHED = {
   group: '',
   hasNews: false,
@@ -500,7 +500,7 @@ const UNTOUCHED = {
   at: 0,
 } as const;
 
-/** What is so when nothing is under way to a destination. */
+/** Progress of a destination with no batch in flight. */
 const AT_REST = { batchEnd: null, failures: 0, refusals: 0, retryAt: null } as const;
 
 const fresh = (destination: string): Delivery => ({ destination, position: 0, ...AT_REST, isGone: false });

@@ -1,16 +1,16 @@
 import type { Delivery } from '#src/storage/delivery/deliveries.ts';
 
-/** Something to be delivered, and its place in the order of its destination. */
+/** An item to deliver, and its position in the order of its destination. */
 export interface Positioned<Item> {
   readonly position: number;
   readonly item: Item;
 }
 
-/** Where a queue reads what it delivers. It is stored there already, and not copied into the queue. Positions are greater than 0. */
+/** Source from which a queue reads its items. They are not copied into the queue. Positions are greater than 0. */
 export interface DeliverySource<Item> {
-  /** What comes after a position, in ascending order; with `upTo`, nothing beyond it. */
+  /** Items after a position, in ascending order, up to `upTo`. */
   next(destination: string, after: number, limit: number, upTo?: number): Promise<readonly Positioned<Item>[]>;
-  /** Destinations for which something may wait, in ascending order from after one; asked when the queue starts. Empty at the end. */
+  /** Destinations that may have pending items, in ascending order after `after`. Called when the queue starts. Empty at the end. */
   behind(after: string, limit: number): Promise<readonly string[]>;
 }
 
@@ -30,16 +30,16 @@ export type Outcome =
    * destination of its group.
    */
   | { readonly kind: 'retry'; readonly afterMs?: number; readonly isOfGroup?: boolean }
-  /** It was not tried at all, and is not to be before so many milliseconds. No failure of the destination's. */
+  /** Not attempted; retry after `afterMs`. Does not count as a failure of the destination. */
   | { readonly kind: 'later'; readonly afterMs: number }
   /** The destination answered, and does not accept this batch. */
   | { readonly kind: 'refused' }
-  /** The destination wants nothing any more. */
+  /** The destination no longer exists, or wants no more deliveries. */
   | { readonly kind: 'gone' };
 
 /** What is sent to a destination in one request. */
 export interface Batch<Item> {
-  /** Always the same for the same items: a batch that is sent again has the id of the first time, and holds the same. */
+  /** Stable: a batch that is sent again has the same id and the same items. */
   readonly id: string;
   readonly items: readonly Item[];
 }

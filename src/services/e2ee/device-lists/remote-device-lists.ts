@@ -209,7 +209,8 @@ export class RemoteDeviceLists {
       userId,
       this.#ask(userId, RESYNC_MS).then(
         () => undefined,
-        (err: unknown) => this.#options.logger.error('devices of a user could not be stored', { user_id: userId, err }),
+        (err: unknown) =>
+          this.#options.logger.error('the device list of a remote user could not be stored', { user_id: userId, err }),
       ),
     );
   }

@@ -9,13 +9,13 @@ export interface PresenceContent {
   readonly currently_active?: boolean;
 }
 
-/** Without a sync for this long, no client is there: somewhat longer than clients usually let a sync wait. */
+/** Milliseconds without a sync after which a device is offline: somewhat longer than usual sync timeouts. */
 const GONE_MS = 75_000;
 /** How long after the end of a sync the next one may begin. */
 const PAUSE_MS = 45_000;
 /** For how long something that a user did makes them currently active. */
 const ACTIVE_MS = 60_000;
-/** Within this time the same things need not be worked out again. */
+/** Milliseconds within which the result is reused. */
 const SAME_MS = 10_000;
 
 /** For how long a remote user's presence holds: their server sends it again after 25 minutes. */
@@ -125,7 +125,7 @@ export class UserPresence {
   set(presence: PresenceState, statusMsg: string | null | undefined, now: number): void {
     if (statusMsg !== undefined) this.#statusMsg = statusMsg === null || statusMsg === '' ? undefined : statusMsg;
     this.#devices.clear();
-    // A user who says so without syncing is believed until they count as idle.
+    // Presence set without a sync holds until the user counts as idle.
     this.#own = { state: presence, until: now + this.#idleMs + GONE_MS };
     this.#lastActive = now;
     this.timePasses(now);

@@ -51,7 +51,7 @@ const ASKING = 256;
 /** Events of one room that users of this server send at the same time, and that wait until it is their turn. */
 const SENDING_IN_ROOM = 8;
 const MAX_WAITING = 100;
-const COME_AGAIN_MS = 1_000;
+const RETRY_AFTER_MS = 1_000;
 
 /**
  * Asks the policy servers of rooms whether they recommend events, and knows by their signatures which ones they do. Server-Server API, "Policy
@@ -89,7 +89,7 @@ export class PolicyServers {
     const line = this.#lines.get(room) ?? new Gate(SENDING_IN_ROOM);
     this.#lines.set(room, line);
     if (line.waiting >= MAX_WAITING)
-      throw limitExceeded('policy server', COME_AGAIN_MS, 'Too many events of this room wait for its policy server.');
+      throw limitExceeded('policy server', RETRY_AFTER_MS, 'Too many events of this room wait for its policy server.');
     return line.run(work);
   }
 
@@ -233,7 +233,7 @@ const isRefusal = ({ kind, status = 500 }: FederationFailure): boolean =>
 const errorOf = (failure: FederationFailure): MatrixError => {
   const { errcode, error, retryAfterMs } = failure;
   if (errcode === 'M_LIMIT_EXCEEDED')
-    return new MatrixError(errcode, error, { retry_after_ms: retryAfterMs ?? COME_AGAIN_MS });
+    return new MatrixError(errcode, error, { retry_after_ms: retryAfterMs ?? RETRY_AFTER_MS });
   if (!isRefusal(failure)) return matrixErrorOf(failure);
   // Other errcodes are about the request of this server. A client would take them for its own.
   return errcode === undefined || errcode === 'M_FORBIDDEN'

@@ -32,11 +32,11 @@ export interface EventToPlan extends JudgedEvent {
   readonly names: Names;
   readonly prev: readonly StoredEvent[];
   readonly auth: readonly StoredEvent[];
-  /** Those of its prev_events that are not here, or not with what lies before them. */
+  /** Its prev_events that are missing, or stored without their history. */
   readonly missingPrev: readonly string[];
   /** What is remembered of it if it is accepted. */
   readonly flags: number;
-  /** Where it lies as an outlier, or as one that was refused. */
+  /** Position of its stored copy, as an outlier or rejected event. */
   readonly replaced: number | undefined;
 }
 
@@ -57,7 +57,7 @@ export class ReceivedPlanner {
     this.#options = options;
   }
 
-  /** Works out what the event does to the room. Everything that has to be read is read here. */
+  /** Computes the changes that the event makes to its room. All reads happen here. */
   async plan(turn: ReceivingTurn, judged: EventToPlan): Promise<ReceivedPlan> {
     const { incoming, names, prev, auth, before, verdict, missingPrev, target, awaitedRedaction, isHeldBack } = judged;
     const { room } = turn;

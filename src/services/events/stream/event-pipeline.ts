@@ -28,7 +28,7 @@ import type { RoomEventStream } from './room-event-stream.ts';
 export const BUILD_ATTEMPTS = 100;
 /** How often a policy server is asked to sign the same when the state of the room changes meanwhile. */
 const SIGNING_ATTEMPTS = 10;
-const COME_AGAIN_MS = 1_000;
+const RETRY_AFTER_MS = 1_000;
 
 export interface EventPipelineOptions {
   readonly loader: EventLoader;
@@ -141,7 +141,7 @@ export class EventPipeline {
       if (policy !== undefined && attempt >= SIGNING_ATTEMPTS)
         throw limitExceeded(
           'policy server',
-          COME_AGAIN_MS,
+          RETRY_AFTER_MS,
           'The state of the room changes faster than its policy server signs.',
         );
       const hasChecks = drafts.some(isUnchecked);

@@ -99,10 +99,7 @@ export class Backfill implements PastSource {
 
   constructor(options: BackfillOptions) {
     this.#options = options;
-    this.#filled = options.metrics.counter(
-      'tsudoi_federation_backfilled_events_total',
-      'Events of earlier that other servers were asked for.',
-    );
+    this.#filled = options.metrics.counter('tsudoi_federation_backfilled_events_total', 'Events received by backfill.');
     options.stream.on('appended', ({ room, events }) => {
       // The states before what comes next are as large as what is being fetched.
       if (room.partial === undefined && events.some(({ event }) => (event.flags & EVENT_FLAGS.afterGap) !== 0))
@@ -127,15 +124,15 @@ export class Backfill implements PastSource {
       const inTurn = (): Promise<boolean> =>
         this.#turns.run(room.nid, async () => !signal.aborted && (await this.#fill(room, range, true)));
       return this.#pages
-        .run(place, inTurn, () => new PagesWait())
+        .run(place, inTurn, () => new TooManyPagesError())
         .catch((error: unknown) => {
-          if (!(error instanceof PagesWait)) throw error;
+          if (!(error instanceof TooManyPagesError)) throw error;
           return false;
         });
     });
   }
 
-  /** What comes of it in the time that a user waits, or else `without`: then it goes on for those who come later, unless it minds the signal. */
+  /** The result within the user's waiting time, or else `fallback`; the work then continues in the background, unless it observes the signal. */
   async #inTime<T>(without: T, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const { promise: late, resolve } = Promise.withResolvers<T>();
     const isLate = new AbortController();
@@ -257,8 +254,7 @@ export class Backfill implements PastSource {
           if (room === undefined || this.#closing.signal.aborted) return;
           await this.#turns.run(room.nid, () => this.#fill(room, { from: 0, to: FURTHEST }, false));
         } catch (err) {
-          if (!this.#closing.signal.aborted)
-            logger.warn('the history of a room could not be fetched', { err, room: roomNid });
+          if (!this.#closing.signal.aborted) logger.warn('backfill of a room failed', { err, room: roomNid });
         }
       }),
     );
@@ -354,7 +350,7 @@ export class Backfill implements PastSource {
 }
 
 /** So many pages of a user wait for other servers that one more is answered with what is here. */
-class PagesWait extends Error {}
+class TooManyPagesError extends Error {}
 
 /** Until room version 2 ids of events name the servers that made them. */
 const serverIn = (eventId: string): readonly string[] => {

@@ -7,10 +7,10 @@ import {
   newestDeviceStreamId,
   nextDestinationDeviceLists,
   type PendingDeviceList,
-  type ToldDevice,
-  toldDestinationDeviceLists,
-  toldDevicesAfter,
-} from '#src/storage/federation/told-devices.ts';
+  type SentDevice,
+  markDeviceListsSent,
+  sentDevicesAfter,
+} from '#src/storage/federation/sent-devices.ts';
 import { type Keys, keysIn, type LocalDeviceKeys, nameOf } from './local-device-keys.ts';
 
 const USERS_AT_ONCE = 100;
@@ -55,11 +55,11 @@ export class DeviceListEdus implements EduSource {
   }
 
   async take(destination: string, limit: number, characters: number): Promise<TakenEdus> {
-    // Whatever comes while it is read adds it again.
+    // Items that arrive during this read add the destination again.
     if (!this.#waiting.delete(destination)) return NO_EDUS;
     try {
       const taken = await this.#read(destination, limit, characters);
-      // Until it is noted that these arrived, they wait.
+      // They stay pending until their delivery is stored.
       if (taken !== NO_EDUS) this.#waiting.add(destination);
       return taken;
     } catch (error) {
@@ -87,7 +87,7 @@ export class DeviceListEdus implements EduSource {
     characters: number,
   ): Promise<TakenEdus> {
     const { database } = this.#options;
-    const rows = await toldDevicesAfter(database, lists);
+    const rows = await sentDevicesAfter(database, lists);
     const keysOf = await this.#options.keys.of(lists.map(({ userId }) => userId));
     const edus: Edu[] = [];
     const identity: string[] = [];
@@ -106,7 +106,7 @@ export class DeviceListEdus implements EduSource {
       identity.push(`${userId} ${deviceId} ${streamId}`);
     }
     const delivered = (): Promise<void> =>
-      toldDestinationDeviceLists(
+      markDeviceListsSent(
         database,
         destination,
         Array.from(told, ([userId, upTo]) => ({ userId, upTo })),
@@ -120,10 +120,10 @@ export class DeviceListEdus implements EduSource {
     const [first] = await nextDestinationDeviceLists(database, destination, 1);
     if (first === undefined) return;
     const upTo = await newestDeviceStreamId(database, first.userId);
-    await toldDestinationDeviceLists(database, destination, [{ userId: first.userId, upTo }]);
+    await markDeviceListsSent(database, destination, [{ userId: first.userId, upTo }]);
   }
 
-  /** What is noted is a number for each user. */
+  /** Keeps everything: pending updates are one number per user. */
   away(): void {
     // Nothing is dropped.
   }
@@ -136,7 +136,7 @@ export class DeviceListEdus implements EduSource {
 
 const eduOf = (
   userId: string,
-  { deleted, deviceId, streamId }: ToldDevice,
+  { deleted, deviceId, streamId }: SentDevice,
   previous: number,
   { devices, master, selfSigning }: Keys,
 ): Edu => {

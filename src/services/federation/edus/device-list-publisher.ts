@@ -17,14 +17,14 @@ import { cursorsAt, followerCursors, saveFollowerCursors } from '#src/storage/ev
 import { isOfDatabase } from '#src/storage/failures.ts';
 import {
   addDestinationDeviceLists,
-  awaitFirstToldDevices,
-  lockToldDevices,
-  tellDevices,
-  type ToldDevice,
-  toldDevicesAfter,
-  toldDevicesOf,
-  usersWithUntoldDevices,
-} from '#src/storage/federation/told-devices.ts';
+  awaitFirstSentDevices,
+  lockSentDevices,
+  saveSentDevices,
+  type SentDevice,
+  sentDevicesAfter,
+  sentDevicesOf,
+  usersWithUnsentDevices,
+} from '#src/storage/federation/sent-devices.ts';
 import { CROSS_SIGNING, type DeviceListEdus } from './device-list-edus.ts';
 import { type Keys, keysIn, type LocalDeviceKeys } from './local-device-keys.ts';
 import type { SharingServers } from './sharing-servers.ts';
@@ -123,12 +123,12 @@ export class DeviceListPublisher {
     for (let from = 0; from < userIds.length; from += page) {
       const some = userIds.slice(from, from + page);
       // While no server shared a room with them nothing was noted of devices without keys.
-      const untold = await usersWithUntoldDevices(database, some, withoutKeys);
+      const untold = await usersWithUnsentDevices(database, some, withoutKeys);
       const serversOf = await servers.of(untold);
       for (const userId of untold) await this.#publish(userId, [...serversOf(userId)]);
       const added = await database.writeAgain(async (tx) => {
         // What is worked out for the first time just now is nothing yet, and was to be told to others.
-        await awaitFirstToldDevices(tx, some);
+        await awaitFirstSentDevices(tx, some);
         return addDestinationDeviceLists(tx, allowed, some, 0);
       });
       edus.wait(added);
@@ -249,7 +249,7 @@ export class DeviceListPublisher {
 
   /** The users with something that no server was told, and whether it is more than devices without keys. */
   async #changesOf(userIds: readonly string[]): Promise<ReadonlyMap<string, boolean>> {
-    const told = await toldDevicesAfter(
+    const told = await sentDevicesAfter(
       this.#options.database,
       userIds.map((userId) => ({ userId, after: 0 })),
     );
@@ -272,14 +272,14 @@ export class DeviceListPublisher {
   async #publish(userId: string, sharing: readonly string[]): Promise<void> {
     const { allows, database, servers } = this.#options;
     const destinations = await database.write(async (tx) => {
-      await lockToldDevices(tx, userId);
-      const before = await toldDevicesOf(tx, userId);
+      await lockSentDevices(tx, userId);
+      const before = await sentDevicesOf(tx, userId);
       const changes = changesOf(before, (await this.#options.keys.of([userId]))(userId));
       if (changes.length === 0) return [];
       // A server that came to share a room meanwhile was to be told of nothing.
       const now = before.length > 0 ? sharing : (await servers.of([userId]))(userId);
       const told = [...now].filter((server) => allows(server));
-      await tellDevices(tx, userId, changes, KEPT_DELETED);
+      await saveSentDevices(tx, userId, changes, KEPT_DELETED);
       const after = Math.max(
         0,
         ...before.flatMap(({ deviceId, streamId }) => (deviceId === CROSS_SIGNING ? [] : streamId)),
@@ -292,16 +292,16 @@ export class DeviceListPublisher {
 }
 
 /** Whether a change is one of something else than a device that has no keys. */
-const concernsKeys = ({ deleted, deviceId }: ToldDevice, { devices }: Keys): boolean => {
+const concernsKeys = ({ deleted, deviceId }: SentDevice, { devices }: Keys): boolean => {
   const device = devices.get(deviceId);
   return deleted || device === undefined || keysIn(device).keys !== undefined;
 };
 
 /** What differs from what was sent last, with stream ids that continue from there. */
-const changesOf = (before: readonly ToldDevice[], { devices, master, selfSigning }: Keys): ToldDevice[] => {
+const changesOf = (before: readonly SentDevice[], { devices, master, selfSigning }: Keys): SentDevice[] => {
   const known = new Map(before.map((device) => [device.deviceId, device]));
   let streamId = Math.max(0, ...before.map((device) => device.streamId));
-  const changes: ToldDevice[] = [];
+  const changes: SentDevice[] = [];
   const note = (deviceId: string, digest: Buffer, deleted: boolean): void => {
     const told = known.get(deviceId);
     if (told?.deleted === deleted && (deleted || told.digest.equals(digest))) return;

@@ -59,7 +59,7 @@ export class EduReception {
   }
 }
 
-/** The messages among what stands there. */
+/** The valid messages of an `m.direct_to_device`. */
 const messagesIn = (given: JsonObject): DeviceMessages =>
   Object.fromEntries(
     Object.entries(given).flatMap(([userId, devices]) => {

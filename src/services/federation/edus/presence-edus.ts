@@ -12,7 +12,7 @@ import { sharingUsers } from '#src/storage/federation/sharing.ts';
 import { GatheredEdus } from './gathered-edus.ts';
 import type { SharingServers } from './sharing-servers.ts';
 
-/** For so long changes are gathered. */
+/** Milliseconds for which changes are batched. (twins: receipt-edus.ts, ephemeral-extras.ts) */
 const GATHER_MS = 1_000;
 /** Unchanged presence is sent again, since other servers let it expire after half an hour. */
 const AGAIN_MS = 25 * 60_000;

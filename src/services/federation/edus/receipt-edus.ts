@@ -79,7 +79,7 @@ export class ReceiptEdus {
 }
 
 /**
- * As few EDUs as hold all receipts: each has one of a user in a room at most. So a receipt in a thread and one without a thread come in EDUs
+ * Splits receipts into as few EDUs as possible, each with at most one receipt per user and room. So a threaded and an unthreaded receipt are in EDUs
  * of their own, and neither hides the other. MSC4102.
  *
  * @returns what did not fit in as well

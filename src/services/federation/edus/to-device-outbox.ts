@@ -27,7 +27,7 @@ export interface ToDeviceOutboxOptions {
   readonly database: Database;
   readonly clock: Clock;
   readonly allows: (serverName: string) => boolean;
-  /** Something waits for a server. */
+  /** Called when messages are pending for a server. */
   readonly wake: (destination: string) => void;
 }
 
@@ -65,7 +65,7 @@ export class ToDeviceOutbox implements EduSource, RemoteDeviceMessages {
     });
   }
 
-  /** @param key of the sender's transaction: what is kept once for it is kept once however often it is tried */
+  /** @param key of the sender's transaction: repeated calls with the same key store the messages once */
   async send(sender: string, type: string, messages: DeviceMessages, key: string): Promise<void> {
     const rows: DestinationMessageRow[] = [];
     for (const [destination, users] of byServer(messages)) {

@@ -4,7 +4,7 @@ import type { Database } from '#src/storage/database.ts';
 import { latestStateResets } from '#src/storage/federation/state-resets.ts';
 
 /** A state reset as administrators see it. */
-export interface ToldStateReset {
+export interface ListedStateReset {
   readonly room_id: string;
   /** The event with which the fork came. */
   readonly event_id: string;
@@ -29,7 +29,7 @@ export class StateResets {
   }
 
   /** The latest, the newest first. */
-  async latest(): Promise<readonly ToldStateReset[]> {
+  async latest(): Promise<readonly ListedStateReset[]> {
     return (await latestStateResets(this.#database, MAX)).flatMap((record) => {
       const version = roomVersion(record.version);
       if (version === undefined) return [];

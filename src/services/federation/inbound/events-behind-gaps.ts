@@ -59,7 +59,7 @@ export class EventsBehindGaps {
     }
   }
 
-  /** An event has arrived. @returns whether one of them was missing it */
+  /** Notes an arrived event. @returns whether a waiting event was missing it */
   came(eventId: string): boolean {
     const places = this.#lacking.get(eventId);
     if (places === undefined) return false;

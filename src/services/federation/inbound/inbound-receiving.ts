@@ -74,7 +74,7 @@ export class InboundReceiving {
     );
     this.#seconds = metrics.histogram(
       'tsudoi_federation_gap_seconds',
-      'How long it took to ask other servers for what an event needed.',
+      'Time to fetch the missing events of a received event.',
       SECONDS,
     );
   }

@@ -12,7 +12,7 @@ const ALL_ROOMS = '';
 const GROWING = 0.05;
 /** Bytes that a member counts: a row of a table in memory. */
 const BYTES_OF_MEMBER = 100;
-/** Share of the bucket from which on events are accepted one by one: a batch of the largest ones would have to be paid off for hours. */
+/** Used share of the bucket from which on events are accepted one by one: a batch of large ones could exceed the limit by hours. */
 const TIGHT = 0.2;
 
 /**
@@ -65,7 +65,7 @@ export class InboundStateLimiter {
     }
     if (!this.#slowed.has(room.nid)) {
       this.#slowed.add(room.nid);
-      this.#logger.warn('the state of a room grows too fast by other servers: its events wait', {
+      this.#logger.warn('remote events make the state of a room grow too fast; its events wait', {
         room_id: room.roomId,
         state_bytes: room.stateBytes(),
         members: room.members.size,

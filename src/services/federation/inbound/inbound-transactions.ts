@@ -32,7 +32,7 @@ export interface Transaction {
   readonly edus: readonly unknown[];
 }
 
-/** The answer: by event id nothing, or an error. */
+/** The response: for each event id an empty object, or an error. */
 export interface TransactionAnswer {
   readonly pdus: Readonly<Record<string, { readonly error?: string }>>;
 }
@@ -66,9 +66,9 @@ const ANSWER_BYTES = 8 * 1024 * 1024;
 /** Characters of the error for one event. */
 const MAX_ERROR_LENGTH = 500;
 /** `retry_after_ms` for a server that has sent more than could be received. */
-const COME_AGAIN_MS = 2_000;
+const RETRY_AFTER_MS = 2_000;
 /** The error for events of a room whose queue is full since its state grows too fast. */
-const CLOGGED = 'Events of this room wait for long, and no more have a place.';
+const CLOGGED = 'The queue of events of this room is full: its state grows too fast.';
 
 /** An event of a room that this server is in, or an error. */
 type Judged =
@@ -157,7 +157,7 @@ export class InboundTransactions {
         [...good.values()].map(({ room }) => room.nid),
       )
     )
-      throw limitExceeded('federation_waiting_events', COME_AGAIN_MS);
+      throw limitExceeded('federation_waiting_events', RETRY_AFTER_MS);
     await this.#judging.run(origin, () => this.#handleEdus(origin, edus));
     const answer = JSON.stringify({ pdus: results } satisfies TransactionAnswer);
     const receivedTs = clock.now();

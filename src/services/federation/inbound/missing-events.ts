@@ -91,7 +91,7 @@ export class MissingEvents implements GapCloser {
     return [...found.values()];
   }
 
-  /** Those that lie between an event and what is here. A server that knows less of the room than this one tells of what comes before that as well. */
+  /** The events between an event and the stored history. A server that knows less of the room may also return older ones. */
   async #needed(
     room: Room,
     event: IdentifiedPdu,

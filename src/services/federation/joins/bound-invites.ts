@@ -10,7 +10,7 @@ import type { MembershipApi } from '#src/remote/federation/membership-api.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import type { ExchangedInvites } from './exchanged-invites.ts';
 
-/** An invitation that waited for its address to be bound. */
+/** A third-party invite whose address was bound. */
 export interface BoundInvite {
   readonly mxid: string;
   readonly roomId: string;
@@ -66,7 +66,7 @@ export class BoundInvites {
         await this.#exchange(invite);
       } catch (error) {
         if (!(error instanceof MatrixError)) throw error;
-        logger.info('an invitation by address came to nothing', {
+        logger.info('a third-party invite of another server could not be exchanged', {
           room_id: invite.roomId,
           inviter: invite.sender,
           reason: error.message,

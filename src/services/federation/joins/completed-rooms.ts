@@ -23,9 +23,9 @@ export interface Completion {
   readonly servers: readonly string[];
 }
 
-/** Events that are judged anew without a look at what else there is to do. */
+/** Events that are checked again in one turn of the event loop. */
 const AT_ONCE = 100;
-/** Times that events which came in the meantime are looked for: a server that sends ever new ones does not keep the rest from being done. */
+/** Most rounds for events that arrive meanwhile, so that a server which keeps sending cannot delay the rest forever. */
 const MAX_LATER_ROUNDS = 20;
 
 /**
@@ -51,7 +51,7 @@ export class CompletedRooms {
     );
   }
 
-  /** What comes in the meantime is judged anew too, some times: it may stand on what was refused and is accepted only now. */
+  /** Also checks events that arrive meanwhile, for some rounds: they may build on rejected events that are accepted now. */
   async #reconsider(room: Room, after: number): Promise<void> {
     const { database, loader, receiver } = this.#options;
     const came = room.lastPosition;

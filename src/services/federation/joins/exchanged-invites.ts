@@ -46,14 +46,14 @@ export class ExchangedInvites {
     const room = await rooms.byId(roomId);
     assertResident(room);
     assertAllowsServer(room, origin);
-    // The authorization rules ask for a signature only: what the inviter may do now is for us to say.
+    // The authorization rules check only the signature: this server checks that the inviter may still invite.
     const levels = room.powerLevels();
     if (room.headMembership(sender) !== 'join' || levels.userLevel(sender) < levels.invite)
       throw new MatrixError('M_FORBIDDEN', 'The inviter may not invite any more.');
     const { token } = invite['signed'];
     const shown =
       typeof token === 'string' ? room.stateText('m.room.third_party_invite', 'display_name', token) : undefined;
-    // It is the inviter who says it: of what another server wrote there is nothing in it but what the invited user is called.
+    // The invite is in the inviter's name: of the other server's content only the display name is used.
     const { avatar_url: avatarUrl, displayname } = content;
     const complete: JsonObject = {
       membership: 'invite',

@@ -58,14 +58,14 @@ export interface FederationMembershipOptions {
   readonly serverName: string;
   readonly timers: Timers;
   readonly logger: Logger;
-  /** What the answer of `send_join` may have at most. */
+  /** Limits of a `send_join` response. */
   readonly bounds: AnswerBounds;
   readonly answers: JoinAnswerReader;
   /** Counts the size of the states of rooms that users join. */
   readonly rateLimiter: Pick<RateLimiter, 'charge'>;
   /** Fetches what was left out of an answer. */
   readonly fullStates: FullStates;
-  /** Finds what lies between an event and what is here. */
+  /** Fetches missing events. */
   readonly gaps: GapCloser;
   /** Joins with a part of the state, so that users need not wait for the memberships of all. */
   readonly omitsMembers: boolean;
@@ -131,7 +131,7 @@ export class FederationMembership implements RemoteMembership {
     });
   }
 
-  /** Resolves when the join of a room that is under way is over, or takes too long; undefined when there is none. */
+  /** Resolves when the running join of a room ends, or takes too long; undefined when there is none. */
   coming(roomId: string): Promise<void> | undefined {
     const join = this.#coming.get(roomId);
     if (join === undefined) return undefined;
@@ -153,7 +153,7 @@ export class FederationMembership implements RemoteMembership {
         );
       } catch (error) {
         if (!(error instanceof MatrixError)) throw error;
-        this.#options.logger.info('no other server could be told of a rejected invite', {
+        this.#options.logger.info('the rejection of an invite could not be sent; a job retries it', {
           room_id: room.roomId,
           user_id: userId,
           err: error,
@@ -316,7 +316,7 @@ export class FederationMembership implements RemoteMembership {
       if (isOpen(room, userId)) await this.#options.outOfBand.store({ roomId, version, event, state: [] });
     } catch (error) {
       if (!(error instanceof RefusalError) && !(error instanceof BadAnswerError)) throw error;
-      this.#options.logger.info('another server could not be told that a user has left the room again', {
+      this.#options.logger.info('the leave after a failed import of a room could not be sent', {
         room_id: roomId,
         user_id: userId,
         server,
@@ -343,7 +343,7 @@ export class FederationMembership implements RemoteMembership {
       });
     } catch (error) {
       if (isRead || error instanceof BadAnswerError) throw error;
-      // What breaks off on its way, or is too long.
+      // A response that breaks off, or is too long.
       throw new BadAnswerError(error instanceof Error ? `${server}: ${error.message}` : `${server} broke off.`);
     }
   }
@@ -417,7 +417,7 @@ export class FederationMembership implements RemoteMembership {
     return event;
   }
 
-  /** Has the inviter's server turn an invite by address into one of the user. */
+  /** Asks the inviter's server to turn a third-party invite into an invite of the user. */
   async #exchange({ content, roomId, thirdPartySigned, userId }: RemoteEntry): Promise<void> {
     if (thirdPartySigned === undefined) return;
     const { sender, signed } = thirdPartySigned;

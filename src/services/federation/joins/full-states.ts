@@ -37,7 +37,7 @@ export interface FullStatesOptions {
 
 /** Rooms of which servers are asked at the same time. */
 const ASKED_AT_ONCE = 64;
-/** Other servers that are asked in one attempt, after the one that told the rest of the state. */
+/** Other servers that are asked in one attempt, after the server of the join. */
 const MAX_OTHERS = 4;
 const FIRST_PAUSE_MS = 5_000;
 const MAX_PAUSE_MS = 3_600_000;
@@ -60,7 +60,7 @@ export class FullStates {
   readonly #options: FullStatesOptions;
   readonly #tasks = new Map<number, Task>();
   readonly #asking = new Gate(ASKED_AT_ONCE);
-  /** Those of which it was logged that their whole state is not read. */
+  /** Rooms whose oversized state was logged. */
   readonly #tooLong = new WeakSet<PartialState>();
   #isClosing = false;
 
@@ -131,7 +131,10 @@ export class FullStates {
         .run(() => this.#attempt(room, signal))
         .catch((err: unknown) => {
           if (!signal.aborted)
-            logger.error('the state of a room could not be completed', { room_id: room.roomId, err });
+            logger.error('the full state of a partially joined room could not be fetched', {
+              room_id: room.roomId,
+              err,
+            });
         });
       await task.attempt;
       task.attempt = undefined;
@@ -156,17 +159,14 @@ export class FullStates {
         partial.failure = { server, error: error instanceof Error ? error.message : String(error) };
         if (error instanceof TooLongAnswerError && !this.#tooLong.has(partial)) {
           this.#tooLong.add(partial);
-          logger.error(
-            'the state of a room is larger than what is read of another server: federation.max_state_bytes',
-            {
-              room_id: room.roomId,
-              server,
-              err: error,
-            },
-          );
+          logger.error('the full state of a room exceeds federation.max_state_bytes', {
+            room_id: room.roomId,
+            server,
+            err: error,
+          });
           continue;
         }
-        logger.info('another server did not tell the state of a room', {
+        logger.info('another server did not return the full state of a room', {
           room_id: room.roomId,
           server,
           err: error,
@@ -175,7 +175,7 @@ export class FullStates {
     }
   }
 
-  /** The one that told the rest first: the others may have another idea of the room. */
+  /** The server of the join first: others may have a different state of the room. */
   #serversOf(room: Room, via: string): readonly string[] {
     const { policy, reader } = this.#options;
     const others = room.remoteServers().filter((server) => server !== via && room.allowsServer(server));
@@ -185,7 +185,7 @@ export class FullStates {
     );
   }
 
-  /** @returns whether the room is whole */
+  /** @returns whether the state is complete now (law: "full state" or "partial state", never "whole") */
   async #askOne(room: Room, join: StoredEvent, server: string, signal: AbortSignal): Promise<boolean> {
     const { completion, reader } = this.#options;
     const told = (await this.#askAfter(room, server, signal)) ?? {

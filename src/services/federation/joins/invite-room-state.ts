@@ -9,7 +9,7 @@ import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
-/** Whole events of what is told of a room that are verified. */
+/** Full PDUs in `invite_room_state` that are verified, at most. */
 const MAX_VERIFIED = 20;
 /** Events of stripped state that are kept, and bytes of all of them together. */
 const MAX_EVENTS = 100;
@@ -36,8 +36,8 @@ export const receivedRoomState = (
   return told;
 };
 
-/** What another server tells of a room with an invite or a knock. */
-export interface ToldRoom {
+/** `invite_room_state` or `knock_room_state` of another server. */
+export interface ReceivedRoomState {
   readonly version: RoomVersion;
   readonly roomId: string;
   readonly state: JsonValue | undefined;
@@ -46,14 +46,14 @@ export interface ToldRoom {
 }
 
 /**
- * Verifies what another server tells of a room. Whole events are shown as they are accepted, redacted where their content is another than was
- * signed. Stripped ones, which older servers send, say nothing that could be verified. Server-Server API, `invite_room_state`, `knock_room_state`.
+ * Verifies `invite_room_state` or `knock_room_state`. Full PDUs are shown redacted where their content hash
+ * does not match. Stripped events, which older servers send, cannot be verified. Server-Server API, `invite_room_state`, `knock_room_state`.
  *
  * @returns what is shown of it, and what is wrong with it as the end of a sentence
  */
 export const verifiedRoomState = async (
   verifier: Pick<EventVerifier, 'verify'>,
-  { roomId, showsDoubtful, state, version }: ToldRoom,
+  { roomId, showsDoubtful, state, version }: ReceivedRoomState,
 ): Promise<{ readonly shown: readonly JsonValue[]; readonly fault: string | undefined }> => {
   const told = Array.isArray(state) ? foremost(state) : [];
   const whole = told.filter((event) => event['signatures'] !== undefined).slice(0, MAX_VERIFIED);
@@ -101,7 +101,7 @@ const stripped = (one: JsonObject, version: RoomVersion): StrippedStateEvent | u
   return strippedState(Number.isSafeInteger(ts) ? { ...event, origin_server_ts: ts as number } : event, version);
 };
 
-/** Infinity for what cannot be written. */
+/** Size as JSON; Infinity for values that cannot be serialised. */
 const sizeOf = (event: StrippedStateEvent): number => {
   try {
     return Buffer.byteLength(canonicalJson(event, 'lenient'));

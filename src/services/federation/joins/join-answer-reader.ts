@@ -13,11 +13,11 @@ const BATCH = 250;
 const BATCH_BYTES = 1024 * 1024;
 /** Batches that are verified while more is read. */
 const AT_ONCE = 3;
-/** Bytes of an answer that may be useless (malformed, of another room, told twice), unless most of it is not. */
+/** Useless bytes (malformed, of another room, duplicate) that a response may have, unless most of it is valid. */
 const MAX_USELESS_BYTES = 8 * 1024 * 1024;
 /**
  * Bytes of an answer that may be useless or not verifiable, unless a part of it is good. Much of the state of an old room may be of servers that
- * are gone, and comes first where state is told in its order.
+ * are gone, and comes first in a state in chronological order.
  */
 const MAX_UNVERIFIED_BYTES = 64 * 1024 * 1024;
 const MAX_UNVERIFIED_SHARE = 0.9;
@@ -33,7 +33,7 @@ export interface AnsweredEvent {
 /** A state event of the answer. */
 export interface AnsweredState {
   readonly eventId: string;
-  /** Whose membership it is, and which one; undefined for other state. */
+  /** User and membership of a member event; undefined for other state. */
   readonly member: { readonly userId: string; readonly membership: Membership } | undefined;
 }
 
@@ -108,7 +108,7 @@ export class JoinAnswerReader {
       if (unverified.length === 0) return;
       while (underWay.size >= AT_ONCE) await Promise.race(underWay);
       const work = this.#verify(room, unverified, collected).finally(() => underWay.delete(work));
-      // It is waited for later; what becomes of it is not lost meanwhile.
+      // Awaited later; its rejection is handled there.
       work.catch(() => undefined);
       underWay.add(work);
     };

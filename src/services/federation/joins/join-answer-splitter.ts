@@ -29,7 +29,7 @@ export class BadAnswerError extends Error {
 /** The answer has more than this server reads, however good it is: a room may be as large as that. */
 export class TooLongAnswerError extends BadAnswerError {}
 
-/** Bytes of a body more than an answer may have: its reader says what is wrong with it. */
+/** Extra bytes that the HTTP client accepts beyond the limit, so that the reader reports the error. */
 export const MORE_BYTES = 1024 * 1024;
 
 /** By the name of a member. `GET /state` calls the state "pdus". */
@@ -108,7 +108,7 @@ export class JoinAnswerSplitter {
     return parts;
   }
 
-  /** Says that there is nothing more. @throws BadAnswerError when the answer was broken off */
+  /** Ends the input. @throws BadAnswerError when the response is incomplete */
   end(): void {
     if (!this.#isOver) throw new BadAnswerError('The answer was broken off.');
   }

@@ -105,7 +105,7 @@ export class JoinAnswers {
     }
   }
 
-  /** All events that these name as their auth events, directly or not, and those of them that others name. */
+  /** The auth chain of these events. */
   async #authChain(room: Room, from: readonly number[]): Promise<Set<number>> {
     const chain = new Set<number>();
     const seen = new Set(from);

@@ -24,7 +24,7 @@ export interface AnswerTopic {
 /** An answer of a server, as it arrives. */
 export interface ArrivingAnswer extends AnswerTopic {
   readonly body: AsyncIterator<Buffer>;
-  /** Called with its bytes when there were many for nothing. */
+  /** Called with the number of bytes when a large response was useless. */
   readonly onUseless?: ((bytes: number) => void) | undefined;
   /** Aborted when the answer is not wanted any more. */
   readonly signal?: AbortSignal | undefined;
@@ -39,11 +39,11 @@ interface Place {
 /** How far an answer has been read. */
 interface Progress {
   bytes: number;
-  /** Its body failed: it broke off, or its time was up. */
+  /** The body failed: the connection broke, or the timeout passed. */
   hasFailed: boolean;
   /** Milliseconds for which this server did not read it: it waited for a place or its turn, or what had come was used. */
   heldUpMs: number;
-  /** It ended for others that wait, and would have been fast enough without them. */
+  /** It was ended because others waited. */
   hasMadePlace: boolean;
   place: Place | undefined;
 }
@@ -60,7 +60,7 @@ const LARGE_BYTES = 4 * 1024 * 1024;
 const AT_ONCE = 4;
 /** Bytes that are read in one turn of the event loop. */
 const BYTES_AT_ONCE = 64 * 1024;
-/** So slow an answer may be on average, after a first time in which its server may read what it has to say. */
+/** Minimum average speed of a response, after a grace period for the server to prepare it. */
 const SLOWEST_BYTES_PER_SECOND = 32 * 1024;
 const FIRST_MS = 30_000;
 /** So slow an answer may be while others wait for its place: the largest one would hardly be here before its request times out. */
@@ -69,7 +69,7 @@ const FIRST_WANTED_MS = 15_000;
 /** Bytes of an answer from which on it matters that it was useless: the server is not asked for it for a while, longer each time. */
 const COSTLY_BYTES = 8 * 1024 * 1024;
 const FIRST_PAUSE_MS = 60_000;
-/** After an answer that was too long: a room does not become small in a minute. */
+/** First pause after a response that was too long: longer, because the room stays large. */
 const FIRST_TOO_LONG_PAUSE_MS = 3_600_000;
 const MAX_PAUSE_MS = 86_400_000;
 /** Rooms of which a server gave useless answers in this time, from which on it is asked for none. */
@@ -79,8 +79,8 @@ const MAX_SERVER_PAUSE_MS = 3_600_000;
 const REMEMBERED_PAUSES = 10_000;
 
 /**
- * Reads answers that may be as large as the state of a room without holding up anything else: they take turns on the event loop with those who
- * ask for much, a few are read at once, of each server one, and none for ever. A server that gave a large useless answer is not asked for it
+ * Reads large responses without blocking other work: they take turns on the event loop with
+ * other heavy requests, a few are read at once, one per server, each with a time limit. A server that gave a large useless response is not asked for it
  * again for a while; after several such rooms it is asked for none.
  */
 export class LargeAnswers {
@@ -177,7 +177,7 @@ export class LargeAnswers {
     }
   }
 
-  /** A useful answer makes up for earlier ones. */
+  /** A useful response clears the record of its server. */
   #forget(topic: AnswerTopic): void {
     this.#pauses.delete(keyOf(topic));
     this.#pauses.delete(topic.server);
@@ -187,7 +187,7 @@ export class LargeAnswers {
   #blame(topic: AnswerTopic, isTooLong: boolean): void {
     const { roomId, server } = topic;
     this.#pause(keyOf(topic), isTooLong ? FIRST_TOO_LONG_PAUSE_MS : FIRST_PAUSE_MS, MAX_PAUSE_MS);
-    // Whoever makes a room too large to be read does not choose the server through which it is joined.
+    // The server is not at fault for a room that is too large.
     if (isTooLong) return;
     const now = this.#options.clock.monotonic();
     const before = [...(this.#uselessRooms.get(server) ?? [])].filter(([, at]) => now - at < USELESS_ROOMS_MS);

@@ -47,7 +47,7 @@ export class MemberEvents {
     return built;
   }
 
-  /** A leave that no other server has heard of: it comes after the invite, and is authorised by what authorised that. */
+  /** A leave made by this server alone: its prev_event is the invite, its auth events are those of the invite. */
   leaveAfter(room: Room, userId: string, content: JsonObject, invite: StoredEvent): BuiltPdu {
     const reference = eventReference(room.version, invite.eventId, invite.pdu);
     return this.complete(

@@ -97,7 +97,7 @@ export class MembershipHandshakes {
   }
 
   /**
-   * Accepts what `send_join`, `send_leave` and `send_knock` bring.
+   * Accepts the event of `send_join`, `send_leave` or `send_knock`.
    *
    * @throws MatrixError M_NOT_FOUND, M_FORBIDDEN, M_BAD_JSON, M_INVALID_PARAM, M_UNABLE_TO_AUTHORISE_JOIN, M_UNABLE_TO_GRANT_JOIN
    */
@@ -117,7 +117,7 @@ export class MembershipHandshakes {
     const pdu = authorisedBy === undefined ? request.event : signed(room, request.event, signer);
     const [verified] = await verifier.verify(room.version, [pdu]);
     if (verified?.ok !== true) throw invalidMembership('The event', verified);
-    // An event whose content does not match its hash would be accepted in redacted form: not what its sender meant.
+    // An event with a wrong content hash would be accepted in redacted form, without its content: refuse it.
     if (!hasRightContentHash(room.version, pdu)) throw invalid('The content of the event is not what its hash says.');
     if (verified.event.eventId !== eventId) throw invalid(`The event's id is ${verified.event.eventId}.`);
     const reception = await receiver.receive(room, verified.event, origin, true);
@@ -127,7 +127,7 @@ export class MembershipHandshakes {
       case 'known': {
         const event = await this.#options.events.find(room, eventId);
         if (event === undefined) throw invalid('The event is known, and is none of this room.');
-        // That it is stored does not mean that it was allowed, nor that it is still current.
+        // A known event may be rejected, or no longer the current membership.
         if ((event.flags & HIDDEN_FLAGS) !== 0 || room.headMembership(userId) !== how)
           throw new MatrixError('M_FORBIDDEN', 'The room did not allow this event, or it does not hold any more.');
         return { room, event, isAuthorised: authorisedBy !== undefined };

@@ -58,7 +58,7 @@ export class OutOfBandMemberships {
   /**
    * Stores a membership and shows it to its user. The same event once more changes nothing.
    *
-   * @returns undefined when a user of this server is in the room by now: the room's history tells it then
+   * @returns undefined when this server has joined the room meanwhile: the event comes with its history
    */
   async store(membership: OutOfBandMembership): Promise<StoredEvent | undefined> {
     const room = await this.#room(membership);

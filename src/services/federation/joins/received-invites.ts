@@ -90,7 +90,7 @@ export class ReceivedInvites {
     await invitePermission.assertInvitable(target, event.pdu.sender);
     const told = await this.#roomState(version, invite);
     const signed = countersigned(version, { ...event.pdu }, signer);
-    // The invite to a room that this server is in arrives by a transaction as well.
+    // For a room that this server is in, the invite also arrives by `/send`.
     if (room?.isResident !== true) {
       const state = receivedRoomState(told, version);
       await outOfBand.store({ roomId, version, event: { eventId: event.eventId, pdu: signed as Pdu }, state });
@@ -102,7 +102,7 @@ export class ReceivedInvites {
    * Receives an event of a room that this server is not in: the end of an invite, or of a knock. Only the inviter's server may revoke an invite,
    * and only servers that the stripped state names may refuse a knock: which others are in the room is not known here.
    *
-   * @returns why it is of no use here; undefined when it was taken
+   * @returns why it is refused; undefined when it was accepted
    */
   async takeEvent(origin: string, roomId: string, pdu: JsonObject): Promise<string | undefined> {
     const { isLocal, outOfBand, rooms, verifier } = this.#options;
@@ -166,9 +166,9 @@ export class ReceivedInvites {
 
   /**
    * Checks `invite_room_state`: "SHOULD ... if the m.room.create event is missing", "events fail a signature check", "does not reside in
-   * the same room". Servers in the field send stripped events still, which say nothing that could be checked.
+   * the same room". Other servers still send stripped events, which cannot be verified.
    *
-   * @returns what of it the user is shown
+   * @returns the stripped state to show to the user
    * @throws MatrixError M_INVALID_PARAM in rooms whose id is the hash of their create event; in others it is logged only
    */
   async #roomState(version: RoomVersion, { origin, roomId, state }: ReceivedInvite): Promise<readonly JsonValue[]> {

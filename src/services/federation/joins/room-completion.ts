@@ -25,7 +25,7 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { JoinAnswer } from './join-answer-reader.ts';
 import { BadAnswerError } from './join-answer-splitter.ts';
 import type { MemberRowWriter } from './member-row-writer.ts';
-import type { RoomImport, ToldEntries } from './room-import.ts';
+import type { RoomImport, AnsweredEntries } from './room-import.ts';
 import { StateRebase } from './state-rebase.ts';
 
 const MEMBER = 'm.room.member';
@@ -96,8 +96,8 @@ export class RoomCompletion {
     });
   }
 
-  /** All members in the state, and users who were provisionally taken for members and are none. */
-  async #membersOf(room: Room, { join }: PartialState, entries: ToldEntries): Promise<readonly Member[]> {
+  /** All members in the full state, and provisional members who are not in it. */
+  async #membersOf(room: Room, { join }: PartialState, entries: AnsweredEntries): Promise<readonly Member[]> {
     const { events, imports } = this.#options;
     const names = await imports.namesOf(entries);
     const isTold = new Set(entries.map(({ member }) => member?.userId));
@@ -261,7 +261,7 @@ export class RoomCompletion {
       for (const { flags, nid, prev } of rows) {
         const isHidden = rejected.has(nid) || (flags & (EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed)) !== 0;
         if (!isHidden && !superseded.has(nid)) newest.push(nid);
-        // What comes after a hidden event comes after what that one came after.
+        // An event after a rejected one gets the prev_events of that one instead.
         if (!isHidden || superseded.has(nid)) for (const earlier of prev) superseded.add(earlier);
       }
       if (rows.length < AT_ONCE) break;

@@ -61,7 +61,7 @@ export interface RoomImportOptions {
   readonly maxStateBytes: number;
 }
 
-/** The state of the answer, by position. */
+/** The state of the response, by position. */
 interface ToldState {
   readonly changes: readonly StateChange[];
   readonly slots: ReadonlyMap<string, StateSlot>;
@@ -122,7 +122,7 @@ export class RoomImport {
     }
   }
 
-  /** Sets the room's version, creator and type: with an invite only, not all of them were known. */
+  /** Sets version, creator and type of the room: an invite may not have had all of them. */
   async #settleRoom(room: Room, version: RoomVersion, { events, state }: JoinAnswer): Promise<void> {
     const { database, interner } = this.#options;
     const create = events.get(state.get(CREATE)?.eventId ?? '');
@@ -131,7 +131,7 @@ export class RoomImport {
     for (const { eventId, member } of state.values())
       if (member === undefined) bytes += events.get(eventId)?.json.length ?? 0;
     if (bytes > this.#options.maxStateBytes)
-      // Other servers would tell the same.
+      // Other servers would give the same response.
       throw new MatrixError(
         'M_RESOURCE_LIMIT_EXCEEDED',
         `The state of the room has ${bytes} bytes beside memberships: more than this server can show its users.`,
@@ -147,10 +147,10 @@ export class RoomImport {
   }
 
   /** Positions of the accepted state of the answer: what its auth events do not allow is left out. */
-  async entriesOf(room: Room, joinId: string, { state }: Pick<JoinAnswer, 'state'>): Promise<ToldEntries> {
+  async entriesOf(room: Room, joinId: string, { state }: Pick<JoinAnswer, 'state'>): Promise<AnsweredEntries> {
     const told = new Map<string, AnsweredState>();
     for (const one of state.values()) if (one.eventId !== joinId) told.set(one.eventId, one);
-    const entries: ToldEntry[] = [];
+    const entries: AnsweredEntry[] = [];
     const ids = [...told.keys()];
     for (let at = 0; at < ids.length; at += NAMES_AT_ONCE) {
       const bytes = ids.slice(at, at + NAMES_AT_ONCE).map(eventIdBytes);
@@ -164,7 +164,7 @@ export class RoomImport {
 
   /**
    * Of memberships that were left out, those on which the join stands are what it names as such: its user's invite, or ban, and who authorised
-   * it. What is not told may be here from before.
+   * it. Omitted events may already be stored here.
    */
   async #withClaimed(
     room: Room,
@@ -192,7 +192,7 @@ export class RoomImport {
   }
 
   /** The names in some entries, and that of a user who joins. */
-  async namesOf(entries: ToldEntries, joining?: string): Promise<Names> {
+  async namesOf(entries: AnsweredEntries, joining?: string): Promise<Names> {
     const { interner } = this.#options;
     const users = joining === undefined ? [] : [joining];
     const stateKeys = users.map((stateKey) => ({ type: MEMBER, stateKey }));
@@ -219,7 +219,7 @@ export class RoomImport {
     }
   }
 
-  async #told(room: Room, entries: ToldEntries, names: Names): Promise<ToldState> {
+  async #told(room: Room, entries: AnsweredEntries, names: Names): Promise<ToldState> {
     const { events, loader } = this.#options;
     const slots = new Map<string, StateSlot>();
     const others = entries.filter(({ member }) => member === undefined);
@@ -341,7 +341,7 @@ export class RoomImport {
         jobs: events.jobsAfter(
           {
             room,
-            // It was so before: nothing follows from it now.
+            // Unchanged membership: no reactions.
             state: [],
             members: [change, ...changes].map(({ before: earlier, after: { local, membership, userId: whose } }) => {
               return { userId: whose, local, before: earlier?.membership, after: membership };
@@ -380,12 +380,12 @@ export class RoomImport {
 }
 
 /** The position of a state event of the answer, and the user whose membership it is. */
-export interface ToldEntry {
+export interface AnsweredEntry {
   readonly nid: number;
   readonly skey: number;
   readonly member: AnsweredState['member'];
 }
-export type ToldEntries = readonly ToldEntry[];
+export type AnsweredEntries = readonly AnsweredEntry[];
 
 /** Servers that an answer may name. */
 const MAX_SERVERS = 20_000;

@@ -3,7 +3,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { type FederationFailure, matrixErrorOf } from '#src/remote/federation/federation-client.ts';
 import { BadAnswerError } from './join-answer-splitter.ts';
 
-/** A server does not do what it is asked: the next one is, or the user is told. */
+/** A server refused a request: the next one is tried, or the user gets the error. */
 export class RefusalError extends Error {
   readonly failure: FederationFailure;
 
@@ -62,7 +62,7 @@ export const tryEach = async <T>(
     } catch (error) {
       const failure = error instanceof BadAnswerError ? badAnswer(server, error) : refusalOf(error);
       if (failure === undefined) throw error;
-      logger.info('another server did not help with a membership', {
+      logger.info('a membership request to another server failed', {
         server,
         kind: failure.kind,
         errcode: failure.errcode,

@@ -5,16 +5,16 @@ import type { RebasedDeltaRow } from '#src/storage/events/event-rows.ts';
 import type { StateRow } from '#src/storage/federation/partial-rooms.ts';
 
 /**
- * The memberships before a join, as they were told at last, and how they come into states that were written without them: what happened since
- * the join stands on top of them, and what was only believed is replaced.
+ * Rebases states of a partially joined room onto its full state: changes since
+ * the join stay on top, and provisional memberships are replaced.
  */
 export class StateRebase {
-  /** Position of the state before the join: what is written since lies behind it. */
+  /** Position of the state before the join: later states have greater positions. */
   readonly #from: number;
   readonly #told: EntryList;
   readonly #members: ReadonlyMap<number, number>;
   readonly #replaced: ReadonlyMap<number, number>;
-  /** State keys of what is no membership, and was told with the join. */
+  /** State keys (other than memberships) of the `send_join` response. */
   readonly #others: ReadonlySet<number>;
 
   /**
@@ -36,7 +36,7 @@ export class StateRebase {
     return found === 0 ? undefined : found;
   }
 
-  /** A state with what was told. */
+  /** The rebased chain of a state. */
   chain(state: StateChain): StateChain {
     return new StateChain(
       state.deltas.map((delta, index): Delta => {
@@ -46,7 +46,7 @@ export class StateRebase {
     );
   }
 
-  /** What becomes of a row; undefined where it stays as it is. */
+  /** The rebased row; undefined when it is unchanged. */
   row({ nid, chain, others, members }: StateRow): RebasedDeltaRow | undefined {
     const before = new EntryList(unpackEntries(nid, members));
     const othersBefore = new EntryList(unpackEntries(nid, others));
@@ -72,7 +72,7 @@ export class StateRebase {
     return isSame ? list : new EntryList({ keys: list.keys, events });
   }
 
-  /** What is not of the time since the join was believed, or told with it: what was told at last counts. */
+  /** Entries from before the join come from the full state. */
   #after(event: number, skey: number): number {
     let now = event;
     for (let next = this.#replaced.get(now); next !== undefined; next = this.#replaced.get(now)) now = next;

@@ -33,7 +33,7 @@ export class UnjoinedRooms {
     this.#options = options;
   }
 
-  /** The room, which is made where this server hears of it for the first time. */
+  /** The room; created when it is unknown. */
   ensure({ roomId, version, creator, roomType }: UnjoinedRoom): Promise<Room> {
     const { clock, database, interner, rooms } = this.#options;
     return this.#appearing.run(roomId, async () => {

@@ -6,7 +6,7 @@ const SHORT_PAUSES = 50;
 export const MAX_PAUSE_MS = 3_600 * SECOND;
 
 /**
- * Milliseconds until a server is tried again that failed so many times in a row: one second, twice as long each time up to 20 s, that for a
+ * Milliseconds before the next attempt after `failures` in a row: 1 s, doubled up to 20 s for a
  * quarter of an hour, and then twice as long each time again up to an hour. Up to a quarter of it is added by chance.
  */
 export const destinationPauseMs = (failures: number): number => {

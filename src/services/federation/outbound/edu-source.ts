@@ -6,7 +6,7 @@ export interface Edu {
   readonly content: JsonObject;
 }
 
-/** EDUs that are on their way in a transaction. */
+/** EDUs in flight in a transaction. */
 export interface TakenEdus {
   readonly edus: readonly Edu[];
   /** Identifies the EDUs among them that must arrive once: two transactions with the same identity are the same. */
@@ -47,7 +47,7 @@ export const NO_EDUS: TakenEdus = {
   delivered: () => Promise.resolve(),
 };
 
-/** EDUs of the moment, kept in memory alone: none of them has to arrive once, or before events. */
+/** Ephemeral EDUs, in memory only: they may be lost or repeated, and need not precede events. */
 export const ephemeralEdus = (edus: readonly Edu[], delivered: () => void): TakenEdus => ({
   edus,
   identity: [],

@@ -27,7 +27,7 @@ export interface EventAudienceOptions {
 }
 
 /** Memberships whose end is sent to the user's server, even if it is not in the room. */
-const HEARS_OF_END: ReadonlySet<string> = new Set(['join', 'invite', 'knock']);
+const MEMBERSHIPS_TO_END: ReadonlySet<string> = new Set(['join', 'invite', 'knock']);
 
 const NOBODY: ReadonlyMap<string, number> = new Map();
 
@@ -175,7 +175,7 @@ export class EventAudience {
       if (server === undefined || left.has(server) || room.hasServer(server)) continue;
       const { before, after } = member;
       if (after.membership !== 'leave' && after.membership !== 'ban') continue;
-      if (HEARS_OF_END.has(before?.membership ?? 'leave')) this.#end(room, server, event.nid, event.nid - 1);
+      if (MEMBERSHIPS_TO_END.has(before?.membership ?? 'leave')) this.#end(room, server, event.nid, event.nid - 1);
     }
   }
 

@@ -186,7 +186,7 @@ export class FederationOutbound {
     metrics.gaugeOf('tsudoi_federation_pending_rooms', 'rooms with events that a server is still to be sent', () => {
       return this.#pending.size;
     });
-    metrics.gaugeOf('tsudoi_federation_failing_servers', 'servers that could not be sent anything last', () => {
+    metrics.gaugeOf('tsudoi_federation_failing_servers', 'servers whose last transaction failed', () => {
       return this.#progress.failing;
     });
   }

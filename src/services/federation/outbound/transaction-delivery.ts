@@ -26,7 +26,7 @@ const TIMEOUTS_OF_FAILING = { acceptMs: 5_000, headersMs: 20_000, totalMs: 30_00
 /** A server that is tried once in a while gets more time. */
 const TIMEOUTS_OF_GONE = { ...TIMEOUTS_OF_FAILING, acceptMs: 10_000 };
 /** The pause after an error of this server itself, and while there is no room for one more transaction. */
-const TROUBLE_MS = 2_000;
+const INTERNAL_ERROR_PAUSE_MS = 2_000;
 const FULL_MS = 1_000;
 /** Answers name the events that were refused. */
 const MAX_ANSWER_BYTES = 262_144;
@@ -134,7 +134,7 @@ export class TransactionDelivery {
             if (transaction === 'none' || transaction === 'full') return undefined;
             composed = transaction;
           } catch (err) {
-            postponed = { afterMs: TROUBLE_MS };
+            postponed = { afterMs: INTERNAL_ERROR_PAUSE_MS };
             logger.error('a federation transaction could not be built; trying again', { destination, err });
             return undefined;
           }
@@ -161,7 +161,7 @@ export class TransactionDelivery {
       return { kind: 'done', hasMore: composed.isFull };
     }
     this.#proven.delete(destination);
-    if (attempt !== signal && attempt.aborted) return { kind: 'later', afterMs: TROUBLE_MS };
+    if (attempt !== signal && attempt.aborted) return { kind: 'later', afterMs: INTERNAL_ERROR_PAUSE_MS };
     return this.#outcomeOf(destination, sending.last, failures, result);
   }
 

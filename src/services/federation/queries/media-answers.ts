@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import type { MediaDelivery } from '#src/services/media/media-delivery.ts';
 import type { AvailableMedia, MediaService } from '#src/services/media/media-service.ts';
-import type { ServedContent, ThumbnailService, ThumbnailWish } from '#src/services/media/thumbnail-service.ts';
+import type { ServedContent, ThumbnailService, ThumbnailParams } from '#src/services/media/thumbnail-service.ts';
 import type { Random } from '#src/kernel/random.ts';
 
 export interface MediaAnswersOptions {
@@ -47,7 +47,7 @@ export class MediaAnswers {
   }
 
   /** @throws MatrixError as `download`; M_INVALID_PARAM, M_UNKNOWN for what is no image, M_TOO_LARGE, M_LIMIT_EXCEEDED */
-  async thumbnail(request: MediaRequest, wish: ThumbnailWish): Promise<MixedAnswer> {
+  async thumbnail(request: MediaRequest, wish: ThumbnailParams): Promise<MixedAnswer> {
     const made = await this.#options.thumbnails.thumbnail(await this.#find(request), wish, request.origin);
     return this.#mixed(made, 'thumbnail', request);
   }

@@ -1,7 +1,7 @@
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { keysIn, type LocalDeviceKeys, nameOf } from '#src/services/federation/edus/local-device-keys.ts';
 import type { Database } from '#src/storage/database.ts';
-import { newestDeviceStreamId } from '#src/storage/federation/told-devices.ts';
+import { newestDeviceStreamId } from '#src/storage/federation/sent-devices.ts';
 
 /** The devices of a user, as other servers ask for them. Server-Server API, `GET /user/devices/{userId}`. */
 export interface UserDevices {

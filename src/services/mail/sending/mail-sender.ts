@@ -45,7 +45,7 @@ export class MailSender {
 
   constructor(options: SenderOptions) {
     this.#options = options;
-    this.#count = options.metrics.counter('tsudoi_mails_total', 'mails, by what became of them', ['kind', 'outcome']);
+    this.#count = options.metrics.counter('tsudoi_mails_total', 'mails, by outcome', ['kind', 'outcome']);
   }
 
   /** Whether mail is sent at all. */

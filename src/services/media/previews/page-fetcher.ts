@@ -32,7 +32,7 @@ export interface PageFetcherOptions {
 }
 
 /** How much of a document is wanted. */
-export interface FetchWish {
+export interface FetchLimits {
   readonly accept: string;
   /** Bytes by the type that is said: without parameters, in small letters. */
   readonly maxBytes: (type: string) => number;
@@ -60,7 +60,7 @@ export class PageFetcher {
     this.#options = options;
   }
 
-  async fetch(url: URL, { accept, cuts, maxBytes }: FetchWish): Promise<Fetched | FetchRefusal> {
+  async fetch(url: URL, { accept, cuts, maxBytes }: FetchLimits): Promise<Fetched | FetchRefusal> {
     const { acceptLanguage, maxRedirects, outbound, timeoutMs, userAgent } = this.#options;
     if (!(await this.#mayAsk(url))) return 'denied';
     const timeouts: OutboundTimeouts = { headersMs: timeoutMs, bodyMs: timeoutMs, totalMs: timeoutMs };

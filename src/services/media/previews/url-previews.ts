@@ -168,7 +168,7 @@ export class UrlPreviews {
       } catch (error) {
         // A full disk does not prevent a preview without a picture.
         if (!(error instanceof MatrixError)) throw error;
-        logger.warn('the picture of a preview could not be kept', { reason: error.message });
+        logger.warn('the image of a URL preview could not be stored', { reason: error.message });
         return undefined;
       }
     }

@@ -50,7 +50,7 @@ export class SpamChecks {
     this.#failOpen = new Set(options.failOpen);
     this.#asked = metrics.counter(
       'tsudoi_policy_callbacks_total',
-      'Questions to the moderation tool of policy.callbacks, by what it said: allowed, refused, silent, or dropped before it was told.',
+      'Requests to the moderation tool of policy.callbacks, by outcome: allowed, refused, silent (no response) or dropped (not sent).',
       ['callback', 'outcome'],
     );
     this.#seconds = metrics.histogram(

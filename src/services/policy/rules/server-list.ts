@@ -1,6 +1,6 @@
 import { type Glob, globMatches, parseGlob } from '#src/protocol/matching/glob.ts';
 
-/** Which servers something is allowed for, by names with wildcards. */
+/** A list of server names with wildcards. */
 export class ServerList {
   readonly #allowed: readonly Glob[] | undefined;
   readonly #denied: readonly Glob[];

@@ -27,9 +27,9 @@ import { RoomNames } from './room-names.ts';
 
 /** The members of a room whose push rules have to be evaluated for every event. */
 interface Audience {
-  /** The room's `membersVersion` of which it is. */
+  /** The room's `membersVersion` that it was computed for. */
   readonly members: number;
-  /** The generation of push rules of which it is. */
+  /** The generation of push rules that it was computed for. */
   readonly generation: number;
   /** The cheapest rules first. */
   readonly personal: ReadonlyMap<string, UserRules>;
@@ -38,7 +38,7 @@ interface Audience {
 }
 
 /**
- * Steps that the rules of a room's members may take for one event. Each member has an equal share, and what one leaves of it is for those
+ * Steps that the rules of a room's members may take for one event. Each member has an equal share; unused steps go to members
  * whose rules cost more. For a member whose share does not suffice, the event has the class of the default rules.
  */
 export const MAX_STEPS = 2_000_000;
@@ -76,7 +76,7 @@ const textWithNames = (event: Pick<ClassifiedEvent, 'content'>): string | undefi
   return typeof body === 'string' && !saysWhomItMentions(event) ? body : undefined;
 };
 
-/** Id of the root of the thread that an event is said in. */
+/** Id of the root of an event's thread. */
 const threadRootOf = ({ content }: Pick<ClassifiedEvent, 'content'>): string | undefined => {
   const relation = relationOf(content);
   return relation?.relType === 'm.thread' ? relation.eventId : undefined;
@@ -150,7 +150,7 @@ export class NotificationRules implements NotificationClassifier {
     return this.#renew(room, audience, new Set([...members, ...users]));
   }
 
-  /** Looks at all members. */
+  /** Computes the audience from all members. */
   #gather(room: Room): Promise<void> | undefined {
     const made = this.#now(room);
     const members: string[] = [];
@@ -159,7 +159,7 @@ export class NotificationRules implements NotificationClassifier {
     return this.#ask(members, (rules) => this.#put(room, made, rules));
   }
 
-  /** Looks at members who have changed, or whose rules have. */
+  /** Updates the audience for members who changed, or whose rules changed. */
   #renew(room: Room, audience: Audience, changed: ReadonlySet<string>): Promise<void> | undefined {
     const made = this.#now(room);
     const members = [...changed].filter((userId) => {
@@ -178,7 +178,7 @@ export class NotificationRules implements NotificationClassifier {
     return { members: room.membersVersion, generation: this.#pushRules.generation };
   }
 
-  /** Hands the rules of users out, in this turn of the event loop when all are in memory. */
+  /** Calls back with the rules of users, synchronously when all are in memory. */
   #ask(
     userIds: readonly string[],
     use: (rules: readonly (readonly [string, UserRules])[]) => Promise<void> | undefined,
@@ -279,7 +279,7 @@ export class NotificationRules implements NotificationClassifier {
     return { ...forAll, exceptions };
   }
 
-  /** Whether a mentioned user is local and in the room, or invited by this very event. */
+  /** Whether a mentioned user is local and joined, or the target of this invite. */
   #isConcerned(room: Room, event: ClassifiedEvent, userId: string): boolean {
     if (!this.#isLocal(userId)) return false;
     return (event.type === 'm.room.member' && event.state_key === userId) || room.headMembership(userId) === 'join';

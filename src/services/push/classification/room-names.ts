@@ -14,7 +14,7 @@ const READ_AT_ONCE = 1_000;
 /** Of those, how many in one turn of the event loop. */
 const NAMES_AT_ONCE = 200;
 
-/** The names by which members of a room may be called in its messages: their display name there, and the user name. */
+/** Names that mention members of a room: display name in the room, and localpart. */
 export interface MemberNames {
   readonly index: NameIndex;
   /** By user id; users without one are left out. */
@@ -22,7 +22,7 @@ export interface MemberNames {
 }
 
 interface Known extends MemberNames {
-  /** The room's `membersVersion` of which they are. */
+  /** The room's `membersVersion` that they were read at. */
   version: number;
   readonly displayNames: Map<string, string>;
 }

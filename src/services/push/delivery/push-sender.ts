@@ -16,7 +16,7 @@ import type { EventLoader } from '#src/services/room-model/event/event-loader.ts
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { isUnavailable } from '#src/storage/failures.ts';
-import { saveTold } from '#src/storage/push/pushers.ts';
+import { saveSentCounts } from '#src/storage/push/pushers.ts';
 import type { GatewayHealth } from './gateway-health.ts';
 import type { PushItem } from './pending-pushes.ts';
 import { countsNotification, eventNotification } from './push-notification.ts';
@@ -55,7 +55,7 @@ export class PushSender {
 
   constructor(options: PushSenderOptions) {
     this.#options = options;
-    this.#sent = options.metrics.counter('tsudoi_pushes_total', 'notifications that push gateways were told of', [
+    this.#sent = options.metrics.counter('tsudoi_pushes_total', 'notifications sent to push gateways, by outcome', [
       'what',
       'outcome',
     ]);
@@ -66,9 +66,10 @@ export class PushSender {
       work: (told) =>
         writeAll(
           told,
-          (some) => saveTold(database, new Map(some.map(([destination, unread]) => [Number(destination), unread]))),
+          (some) =>
+            saveSentCounts(database, new Map(some.map(([destination, unread]) => [Number(destination), unread]))),
           isUnavailable,
-          (some, err) => logger.warn('counts sent to pushers could not be stored', { err, counts: some.length }),
+          (some, err) => logger.warn('unread counts sent to pushers could not be stored', { err, counts: some.length }),
         ),
     });
   }
@@ -103,7 +104,7 @@ export class PushSender {
     const { badges, registry } = this.#options;
     const unread = ref.wantsCounts ? await badges.of(ref.userId) : undefined;
     if (item.kind === 'counts') {
-      if (unread === undefined || unread === registry.toldOf(ref.destination)) return { kind: 'done' };
+      if (unread === undefined || unread === registry.clientErrorOf(ref.destination)) return { kind: 'done' };
       return this.#notify(ref, pusher, item.kind, countsNotification(pusher, unread), unread, signal);
     }
     const notification = await this.#ofEvent(pusher, item, unread);
@@ -173,7 +174,7 @@ export class PushSender {
 
   #keepTold(destination: string, unread: number): void {
     const { registry } = this.#options;
-    if (registry.toldOf(destination) === unread) return;
+    if (registry.clientErrorOf(destination) === unread) return;
     registry.setTold(destination, unread);
     this.#told.add([destination, unread]);
   }

@@ -10,15 +10,15 @@ const EXCEPTIONS = 200_000;
  * On what it depends whether an event is pushed to a member: that it is `unread`; that it is unread, for members who are notified of everything
  * (`unread-of-all`); or on their rules (`asked`).
  */
-export type ToldIf = (typeof TOLD_IF)[number];
-const TOLD_IF = ['unread', 'unread-of-all', 'asked'] as const;
+export type PushScope = (typeof PUSH_SCOPES)[number];
+const PUSH_SCOPES = ['unread', 'unread-of-all', 'asked'] as const;
 
 /** By that, the position up to which no event has to be pushed to a user, apart from exceptions. */
-export type SettledUpTo = Readonly<Record<ToldIf, number>>;
+export type SettledUpTo = Readonly<Record<PushScope, number>>;
 
 /** What applies to all recipients of an event. */
 export interface PushFacts {
-  readonly toldIf: ToldIf;
+  readonly toldIf: PushScope;
   /** Whether it certainly is in the main timeline. */
   readonly isInMain: boolean;
   /** Users whom it notifies otherwise than its class says, by their numbers. */
@@ -26,7 +26,7 @@ export interface PushFacts {
 }
 
 /** Pushes of a room, in order: first by what those depend on that are in the order of their events, too, and mean the same for everybody. */
-type RoomPushes = Readonly<Record<ToldIf | 'others', RecentPush[]>>;
+type RoomPushes = Readonly<Record<PushScope | 'others', RecentPush[]>>;
 
 /** A push that was appended to the log recently. */
 export interface RecentPush extends PushRecord, PushFacts {}
@@ -92,7 +92,7 @@ export class RecentPushes {
     const kinds = this.#byRoom.get(room);
     if (kinds === undefined) return [];
     return [
-      ...TOLD_IF.map((toldIf) => between(kinds[toldIf], after, upTo, settled?.[toldIf])),
+      ...PUSH_SCOPES.map((toldIf) => between(kinds[toldIf], after, upTo, settled?.[toldIf])),
       between(kinds.others, after, upTo),
     ];
   }

@@ -22,7 +22,7 @@ export interface PusherRef {
   readonly sinceTs: number;
   /** Scheme, host and port of its push gateway; empty for pushers without one. */
   readonly gateway: string;
-  /** Whether it wants to know how much is unread (MSC4076). */
+  /** Whether it is sent unread counts (MSC4076). */
   readonly wantsCounts: boolean;
 }
 
@@ -131,7 +131,7 @@ export class PusherRegistry {
   }
 
   /** The unread count that was last sent to a pusher. */
-  toldOf(destination: string): number {
+  clientErrorOf(destination: string): number {
     return this.#told.get(destination) ?? 0;
   }
 

@@ -13,7 +13,7 @@ import {
   type KnownPusher,
   pusherById,
   type PusherRecord,
-  type PusherWish,
+  type NewPusher,
   pushersOf,
   putPusher,
 } from '#src/storage/push/pushers.ts';
@@ -122,7 +122,7 @@ export class PusherService {
       throw invalid(`This server has no pushers of the kind ${kind.slice(0, 40)}: use ${names}.`);
     }
     await known.check(requester, checked);
-    const wish: PusherWish = {
+    const wish: NewPusher = {
       ...checked,
       kind,
       userId,

@@ -2,7 +2,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 
 /**
  * Marks receipts of users whose pushers have to be sent the new unread count. A mark is written in the commit of the receipt, and deleted
- * when it was processed: no two are the same.
+ * when it was processed. Marks are unique.
  */
 export class CountMarks {
   readonly #clock: Clock;

@@ -44,7 +44,7 @@ export class ReadMarkerService {
   /**
    * Sends a receipt, or moves the fully read marker (kind `m.fully_read`).
    *
-   * @param thread the request's `thread_id`, whatever it is
+   * @param thread the request's `thread_id`, not validated
    * @throws MatrixError M_INVALID_PARAM (kind, thread), M_FORBIDDEN (not joined), M_NOT_FOUND (event)
    */
   async send(userId: string, roomId: string, kind: string, eventId: string, thread: unknown): Promise<void> {
@@ -72,7 +72,7 @@ export class ReadMarkerService {
   }
 
   /**
-   * Moves the fully read marker and sends receipts in one go. All are checked before anything is written.
+   * Moves the fully read marker and sends receipts in one call. All are validated before any is written.
    *
    * @throws MatrixError M_FORBIDDEN (not joined), M_NOT_FOUND (an event is not in the room)
    */

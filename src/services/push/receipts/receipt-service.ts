@@ -64,7 +64,7 @@ export interface ReceiptServiceOptions {
 
 const MAX_THREADS = 1_000;
 const CACHE_BYTES = 96 * 1024 * 1024;
-/** About what a receipt takes. */
+/** Approximate bytes of a receipt in memory. */
 const RECEIPT_BYTES = 400;
 
 const kindOf = (code: number): ReceiptKind => (code === RECEIPT_KINDS['m.read.private'] ? 'm.read.private' : 'm.read');
@@ -79,7 +79,7 @@ export class ReceiptService {
   readonly #marks: Pick<CountMarks, 'next'> | undefined;
   readonly #maxThreads: number;
   readonly #rooms: LiveCache<RoomReceipts>;
-  /** Receipts on their way to the database, by room, user and slot. */
+  /** Queued receipts that are not committed yet, by room, user and slot. */
   readonly #pending = new Map<string, Receipt>();
   /** Of users in rooms: threads whose first receipts are on their way, and receipts that are deleted for these. */
   readonly #changing = new Map<string, ChangingThreads>();
@@ -152,7 +152,7 @@ export class ReceiptService {
     return new Map(Array.from(fresh, ([nid, receipts]) => [String(nid), receipts]));
   }
 
-  /** A user's latest read positions, as their receipts say. */
+  /** A user's latest read positions, from their receipts. */
   async readPositions(room: Pick<Room, 'nid'>, userId: string): Promise<ReadPositions> {
     return (await this.forRoom(room)).readPositions(userId);
   }

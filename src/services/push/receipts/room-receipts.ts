@@ -21,20 +21,20 @@ export interface ReadPositions {
   readonly main: number | undefined;
   /** By id of the thread's root. */
   readonly threads: ReadonlyMap<string, number>;
-  /** What comes up to here in any thread has been read. */
+  /** Position up to which all threads are read. */
   readonly threadsFloor: number;
 }
 
 const NOTHING_READ: ReadPositions = { unthreaded: undefined, main: undefined, threads: new Map(), threadsFloor: 0 };
 
-/** The thread of what is in no thread. Client-Server API, "Threaded read receipts". */
+/** `thread_id` of the main timeline. Client-Server API, "Threaded read receipts". */
 export const MAIN_THREAD = 'main';
 
 const LOG_LENGTH = 256;
 /** Receipts of others that a reader is told at once, beside what the log has. */
 const MAX_TOLD = 2_000;
 
-/** What a receipt replaces: the same user's of the same kind and thread. */
+/** Key of the receipt that a new one of the same user replaces: kind and thread. */
 export const slotOf = (receipt: Pick<Receipt, 'kind' | 'thread'>): string => `${receipt.kind} ${receipt.thread ?? ''}`;
 
 const isNewer = (receipt: Receipt, than: Receipt | undefined): boolean => than === undefined || receipt.pos > than.pos;
@@ -160,7 +160,7 @@ export class RoomReceipts {
     this.#floors.delete(userId);
   }
 
-  /** Adds a committed receipt; what is newer here stays. */
+  /** Adds a committed receipt, unless a newer one is present. */
   apply(receipt: Receipt): void {
     let slots = this.#byUser.get(receipt.userId);
     if (slots === undefined) this.#byUser.set(receipt.userId, (slots = new Map<string, Receipt>()));
@@ -172,14 +172,14 @@ export class RoomReceipts {
     this.#added++;
     this.#latest = Math.max(this.#latest, receipt.pos);
     this.#log.push(receipt);
-    // Cut in one go now and then: shifting one off the front every time would move all the others each time.
+    // Trimmed occasionally, many at once: removing one entry from the front would move all others each time.
     if (this.#log.length >= 2 * LOG_LENGTH) {
       this.#floor = this.#log[this.#log.length - LOG_LENGTH - 1]?.pos ?? this.#floor;
       this.#log.splice(0, this.#log.length - LOG_LENGTH);
     }
   }
 
-  /** To be called after loading from the database, which does not keep the order of earlier changes. */
+  /** Call after loading from the database, which does not store the order of changes. */
   loaded(): void {
     this.#log.length = 0;
     this.#floor = this.#latest;

@@ -11,11 +11,11 @@ const MAX_HOPS = 3;
 /** Finds events of a room by their ids. */
 type Finder = Pick<EventService, 'find'>;
 
-/** The id of the root of the thread that an event is in, be it by what it relates to; undefined for the main timeline. */
+/** Id of the root of an event's thread, directly or through its relations; undefined for the main timeline. */
 export const threadOf = async (events: Finder, room: Room, event: StoredEvent): Promise<string | undefined> =>
   (await relationsOf(events, room, event)).root;
 
-/** The thread that an event is in, and everything that it relates to on the way. */
+/** The thread of an event, and the related events on the way to its root. */
 const relationsOf = async (
   events: Finder,
   room: Room,
@@ -27,7 +27,7 @@ const relationsOf = async (
     const { relation }: StoredEvent = at;
     if (relation === undefined) break;
     path.add(relation.eventId);
-    // A thread whose root lies in another room is none.
+    // A thread needs its root in the same room.
     if (relation.relType === 'm.thread')
       return { root: (at.flags & EVENT_FLAGS.threaded) === 0 ? undefined : relation.eventId, path };
     at = await events.find(room, relation.eventId);
@@ -35,13 +35,13 @@ const relationsOf = async (
   return { root: undefined, path };
 };
 
-/** Finds out which events are roots of threads. */
+/** Knows which events are thread roots. */
 export interface Threads {
   hasReplies(room: Room, root: StoredEvent): Promise<boolean>;
 }
 
 /**
- * Checks that a receipt for `event` may name this thread: `main` for what is in no thread, else the thread's root, for what is in
+ * Checks that a receipt for `event` may name this thread: `main` for the main timeline, else the root of the event's thread; a root and its relations may name
  * the thread, the root itself and what relates to it. An event that nobody replied to in a thread is no thread.
  *
  * @throws MatrixError M_INVALID_PARAM

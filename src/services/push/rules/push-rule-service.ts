@@ -60,11 +60,11 @@ export interface PushRuleServiceOptions {
   readonly database: Database;
   readonly interner: Interner;
   readonly writer: Writer;
-  /** Whether messages without `m.mentions` are looked through for names. */
+  /** Whether messages without `m.mentions` are searched for names. */
   readonly legacyMentions?: boolean;
-  /** Whether all that is encrypted is pushed, unless its room is silenced (MSC4028). */
+  /** Whether all encrypted events are pushed, except in muted rooms (MSC4028). */
   readonly encryptedEvents?: boolean;
-  /** None, when left out. */
+  /** Default: none. */
   readonly quota?: PushRuleQuota;
   /** Bytes that rules may take in memory; default 64 MiB. Those of users who have changed nothing take next to none. */
   readonly cacheBytes?: number;
@@ -170,12 +170,12 @@ export class PushRuleService implements ServedType {
     return userIds.filter((userId) => rules.get(userId) !== DEFAULT_USER_RULES);
   }
 
-  /** A user's rules, ready to be asked. */
+  /** A user's rules, compiled. */
   async rulesOf(userId: string): Promise<UserRules> {
     return (await this.#known(userId)).rules;
   }
 
-  /** Rules, ready to be asked about an event, of a user who may have changed nothing. */
+  /** The compiled ruleset of a user; the shared default for users without changes. */
   compiled(userId: string, rules: UserRules): CompiledRuleset {
     if (rules !== DEFAULT_USER_RULES) return rules.compiled;
     let compiled = this.#compiledDefaults.get(userId);
@@ -184,7 +184,7 @@ export class PushRuleService implements ServedType {
     return compiled;
   }
 
-  /** The same with the rules that say what is pushed, and nothing of what is unread. */
+  /** Like `compiled`, with the rules that only decide about pushes and not about unread counts. */
   compiledForPushes(userId: string, rules: UserRules): CompiledRuleset {
     return rules === DEFAULT_USER_RULES ? compileRuleset(this.defaults.of(userId), true) : rules.compiledForPushes;
   }

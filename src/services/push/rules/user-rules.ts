@@ -40,20 +40,20 @@ export const classUnder = (
   return mode === 'followed' && notifiesFollowers ? 'notify' : 'none';
 };
 
-/** A user's push rules, made ready to be asked. */
+/** A user's push rules, compiled. */
 export interface UserRules {
-  /** Whether the rules have to be evaluated for every event, since the mode does not say it all. For mentioned users they are in any case. */
+  /** Whether the rules must be evaluated for every event, because the mode is not enough. For mentioned users they always are. */
   readonly isPersonal: boolean;
-  /** Whether rules of the user's own ask for the name that they have in the room. */
+  /** Whether custom rules match the user's display name in the room. */
   readonly needsDisplayName: boolean;
   modeIn(roomId: string): RoomMode;
-  /** Whether the rules ask which threads the user follows. */
+  /** Whether the rules depend on thread subscriptions. */
   readonly asksForThreads: boolean;
   /** The modes for threads of a room that the user follows, or does not follow. */
   threadModeIn(roomId: string, isFollowed: boolean): ThreadMode;
   /** The rules themselves; parsed when first asked for. */
   readonly compiled: CompiledRuleset;
-  /** The same with those that say what is pushed, and nothing of what is unread. */
+  /** Like `ruleset`, with the rules that only decide about pushes. */
   readonly compiledForPushes: CompiledRuleset;
 }
 
@@ -74,7 +74,7 @@ export const DEFAULT_USER_RULES: UserRules = {
 
 const notifies = (rule: PushRule | undefined): boolean => rule?.enabled === true && verdictOf(rule.actions).notify;
 
-/** The folded room id that an override does nothing but silence. */
+/** The folded id of the room that an override rule mutes and nothing else. */
 const roomMutedBy = (rule: PushRule): string | undefined => {
   const [condition, second] = rule.conditions ?? [];
   if (notifies(rule) || condition === undefined || second !== undefined) return undefined;
@@ -96,7 +96,7 @@ const sameActions = (rule: PushRule, original: PushRule | undefined): boolean =>
   return mine.notify === theirs.notify && mine.highlight === theirs.highlight;
 };
 
-/** Makes a user's rules ready. */
+/** Compiles a user's rules. */
 export const userRules = (ruleset: PushRuleset, userId: string, defaults: DefaultRules = DEFAULT_RULES): UserRules => {
   if (saysOnlyDefaults(ruleset, userId, defaults)) return DEFAULT_USER_RULES;
   let compiled: CompiledRuleset | undefined;
@@ -156,12 +156,12 @@ export const userRules = (ruleset: PushRuleset, userId: string, defaults: Defaul
     isPersonal = true;
 
   const quiet = ['.m.rule.message', '.m.rule.encrypted'].every((id) => !notifies(findRule(ruleset, 'underride', id)));
-  // Where the default underrides are all silent, no event of class "notify" is left: the mode says it all.
+  // Where the default underrides are all silent, no event of class "notify" is left: the mode is sufficient.
   const silent = ruleset.underride.every((rule) => !rule.default || !notifies(rule));
   for (const kind of PUSH_RULE_KINDS) {
     if (kind === 'underride' && silent) continue;
     for (const rule of ruleset[kind]) {
-      // Who is named by an event is asked in any case, and what is pushed says nothing of what is unread.
+      // Rules of mentioned users are always evaluated, and push-only rules do not affect unread counts.
       if (!rule.default || RULES_FOR_NAMED.has(rule.rule_id) || RULES_FOR_PUSHES.has(rule.rule_id)) continue;
       const there = findRule(original, kind, rule.rule_id);
       // Whether they are enabled is in the mode of threads.

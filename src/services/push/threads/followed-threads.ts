@@ -52,7 +52,7 @@ export class FollowedThreads {
     this.#users.forget(userId);
   }
 
-  /** What a user decided, if it is in memory. */
+  /** A user's subscriptions, if they are in memory. */
   peek(userId: string): UserThreads | undefined {
     return this.#users.peek(userId);
   }
@@ -77,7 +77,7 @@ export class FollowedThreads {
     return (await this.loadAll([userId])).get(userId) ?? new UserThreads([]);
   }
 
-  /** A client of the user knows what it is to follow threads: from now on the push rules on threads hold for them. */
+  /** Enables the push rules on threads for a user, once: one of their clients supports thread subscriptions. */
   async begin(userId: string): Promise<void> {
     if (this.peek(userId)?.hasBegun === true || (await this.load(userId)).hasBegun) return;
     await this.#changes.run(userId, async () => {
@@ -94,9 +94,9 @@ export class FollowedThreads {
   }
 
   /**
-   * Changes what a user decided about a thread, by what that is. Changes of one user wait for each other.
+   * Changes a thread subscription of a user. Changes of one user run one after the other.
    *
-   * @param change gets what was decided; undefined leaves it as it is
+   * @param change gets the current subscription; undefined leaves it unchanged
    * @throws MatrixError M_TOO_LARGE when the user follows as many threads as this server keeps, and what `change` throws
    */
   async decide(

@@ -11,7 +11,7 @@ export interface ThreadPage {
   readonly older: string | undefined;
 }
 
-/** Which decisions are wanted, by their positions; both ends are left out themselves. */
+/** Range of positions of the wanted subscriptions, both ends exclusive. */
 export interface ThreadSpan {
   readonly after: number;
   readonly before: number;
@@ -40,7 +40,7 @@ const within = <Value>(rooms: Map<string, Map<string, Value>>, roomId: string): 
   return threads;
 };
 
-/** The members of a JSON object that tells a page. */
+/** The JSON members of a page. */
 export const threadMembers = ({ subscribed, unsubscribed }: ThreadPage): Record<string, object> => {
   const told = <Value>(
     rooms: ReadonlyMap<string, ReadonlyMap<string, Value>>,
@@ -64,10 +64,10 @@ export const threadMembers = ({ subscribed, unsubscribed }: ThreadPage): Record<
 
 const TOKEN = /^h1_([0-9a-z]{1,10})$/;
 
-/** The token for what lies before a position in the list of a user's decisions. Opaque to clients. */
+/** Token for the subscriptions before a position. Opaque to clients. */
 const encodeThreadsToken = (before: number): string => `h1_${before.toString(36)}`;
 
-/** Reads such a token; undefined when it is none of ours. */
+/** Parses such a token; undefined when it is invalid. */
 export const decodeThreadsToken = (token: string): number | undefined => {
   const [, before] = TOKEN.exec(token) ?? [];
   return before === undefined ? undefined : Number.parseInt(before, 36);

@@ -27,7 +27,7 @@ export class ThreadSubscriptionService {
   }
 
   /**
-   * Whether a client decided by itself that the user follows a thread.
+   * Whether a client subscribed the user automatically.
    *
    * @throws MatrixError M_NOT_FOUND when the user does not follow it, or may not see where it begins
    */
@@ -64,7 +64,7 @@ export class ThreadSubscriptionService {
     });
   }
 
-  /** Leaves a thread; one that is not followed is left already. @throws MatrixError M_NOT_FOUND */
+  /** Unsubscribes from a thread; no error without a subscription. @throws MatrixError M_NOT_FOUND */
   async unsubscribe(userId: string, roomId: string, rootId: string): Promise<void> {
     const { room, root } = await this.#thread(userId, roomId, rootId);
     await this.#options.followed.decide(userId, threadOf(room, root), (before) =>
@@ -73,7 +73,7 @@ export class ThreadSubscriptionService {
   }
 
   /**
-   * Decisions of all rooms, the latest first.
+   * Thread subscriptions in all rooms, the latest first.
    *
    * @param query `from`: a token of this list, or of sliding sync; `to`: a `pos` of sliding sync, after which the list ends
    * @throws MatrixError M_INVALID_PARAM for a token that is none

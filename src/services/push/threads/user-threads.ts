@@ -8,9 +8,9 @@ export interface Thread {
   readonly rootNid: number;
 }
 
-/** What a user decided about a thread. MSC4306. */
+/** A thread subscription or its end. MSC4306. */
 export interface ThreadDecision extends Thread {
-  /** Whether a client decided so by itself; undefined: the thread is not followed any more. */
+  /** Whether the subscription is automatic; undefined: unsubscribed. */
   readonly automatic: boolean | undefined;
   /**
    * Position of the room at which it was decided: what comes later notifies who follows the thread, and a client that knows nothing later
@@ -21,7 +21,7 @@ export interface ThreadDecision extends Thread {
   readonly pos: number;
 }
 
-/** What a decision takes in memory, beside the root's id. */
+/** Bytes of a subscription in memory, without the id of the root. */
 const DECISION_BYTES = 150;
 
 const keyOf = (roomNid: number, root: string): string => `${roomNid} ${root}`;
@@ -40,7 +40,7 @@ export class UserThreads {
         if (room === 0) this.begin();
         continue;
       }
-      // One text for all threads of a room.
+      // One string for all threads of a room.
       const id = ids.get(room) ?? roomId;
       ids.set(room, id);
       this.decide({ roomNid: room, roomId: id, root, rootNid, automatic: automatic ?? undefined, at, pos });
@@ -90,7 +90,7 @@ export class UserThreads {
     return this.of(roomNid, root)?.automatic !== undefined;
   }
 
-  /** The thread that was left longest ago: what is kept of it matters least. */
+  /** The thread that was unsubscribed longest ago, the first to be dropped. */
   oldestLeft(): ThreadDecision | undefined {
     let oldest: ThreadDecision | undefined;
     for (const decision of this.#decisions.values())

@@ -11,7 +11,7 @@ import type { RoomUnread, UnreadState } from './unread-state.ts';
 import { UnreadStates, type UnreadStatesOptions } from './unread-states.ts';
 
 const NOTHING: RoomUnread = { notification: 0, highlight: 0, threads: new Map() };
-/** How often a state is read again when it became outdated while it was read. */
+/** Most retries when a state became outdated during its read. */
 const LOAD_ATTEMPTS = 5;
 
 type RoomIdentity = Pick<Room, 'nid' | 'roomId'>;

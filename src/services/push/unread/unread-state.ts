@@ -10,7 +10,7 @@ export interface RoomUnread extends UnreadCount {
   readonly threads: ReadonlyMap<string, UnreadCount>;
 }
 
-/** Of what is beside the lists. */
+/** Approximate bytes of the other members. */
 const STATE_BYTES = 150;
 const EXCEPTION_BYTES = 32;
 const THREAD_BYTES = 100;
@@ -116,7 +116,7 @@ export class UnreadState {
     if (this.#threads.size === 0) this.#threads = undefined;
   }
 
-  /** @param inThread what the user hears of a thread, by the id of its root */
+  /** @param inThread the user's notification mode for a thread, by the id of its root */
   count(upTo: number, main: NotifyRule, inThread: (root: string) => NotifyRule = () => main): RoomUnread {
     const { notification, highlight } = this.#main.count(upTo, main);
     if (this.#threads === undefined) return { notification, highlight, threads: NO_THREADS };

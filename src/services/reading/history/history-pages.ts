@@ -130,7 +130,7 @@ export class HistoryPages {
       if (isFilled || !isComplete || filled.isEnd) filled = await this.#read(request);
       if (!isFilled) break;
     }
-    // "If no further events are available": as long as some are missing here, they are elsewhere.
+    // "If no further events are available": events that are missing here exist on other servers.
     return filled.isEnd && (await this.#past.isOpen(room)) ? { ...filled, isEnd: false } : filled;
   }
 

@@ -2,7 +2,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 
 /** Fetches history that is not stored here from other servers. */
 export interface PastSource {
-  /** Whether something is missing before what is here of a room. */
+  /** Whether the stored history of a room has a gap. */
   isOpen(room: Room): Promise<boolean>;
   /**
    * Fetches what is missing before events of these depths, as far as that is possible in a time that a user waits.

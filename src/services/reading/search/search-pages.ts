@@ -44,7 +44,7 @@ const STEPS_AT_ONCE = 50_000;
  * The same for a page where nothing typed is long enough to be looked up, and every text is read: a rare character that was said long ago is
  * found within a few pages, or in the first one.
  */
-const MAX_LEAFED_THROUGH = 20_000;
+const MAX_SCANNED_TEXTS = 20_000;
 
 /** After every event. */
 export const NEWEST: SearchPlace = { ts: Number.MAX_SAFE_INTEGER, event: Number.MAX_SAFE_INTEGER };
@@ -133,7 +133,7 @@ export class SearchPages {
     let examined = 0;
     let walks = true;
     const isLookedUp = query.grams.length > 0;
-    const most = isLookedUp ? MAX_EXAMINED : MAX_LEAFED_THROUGH;
+    const most = isLookedUp ? MAX_EXAMINED : MAX_SCANNED_TEXTS;
     let perRoom = Math.max(LEAST_GLANCE, Math.ceil((isLookedUp ? GLANCE : 2 * MAX_READ) / rooms.length));
     let size = Math.min(limit + 5, MAX_READ);
     let total: (() => Promise<number>) | undefined;

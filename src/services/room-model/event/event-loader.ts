@@ -39,7 +39,7 @@ export class EventLoader {
     this.#cache.set(event.nid, event);
   }
 
-  /** Has the events in memory keep their texts alone. */
+  /** Releases the parsed forms of cached events. */
   shrink(): void {
     for (const event of this.#cache.values()) event.shrink();
   }

@@ -39,7 +39,7 @@ export interface StoredEventParts {
   readonly replaces: number | undefined;
   /** The room's state after the event was accepted, where the event is not all that changed it. */
   readonly currentState?: number | undefined;
-  /** The delayed event that it was, if it was one. */
+  /** Its delay id, if it was a delayed event. */
   readonly delayId?: string | undefined;
   /** The device that sent it, and the transaction id, as `sent-by.ts` writes them. */
   readonly sentBy?: string | undefined;
@@ -164,7 +164,7 @@ export class StoredEvent {
     return (this.flags & EVENT_FLAGS.threaded) === 0 ? undefined : this.relation?.eventId;
   }
 
-  /** Lets go of what is parsed and serialised from its text, twice as much as the text: it is made again for whom it is read. */
+  /** Releases the parsed and serialised forms, twice the size of the text; they are recomputed on use. (`letGo`/`release`) */
   shrink(): void {
     this.#pdu = undefined;
     this.#head = undefined;
@@ -213,7 +213,7 @@ export class StoredEvent {
     this.#currentState = currentState;
   }
 
-  /** It was soft-failed, and is valid by the room's state of now. */
+  /** It was soft-failed, and is allowed by the current state. */
   accept(): void {
     this.#flags &= ~EVENT_FLAGS.softFailed;
   }

@@ -224,9 +224,9 @@ export class RoomCreationService {
     for (let at = INVITES_AT_ONCE; at < local.length; at += INVITES_AT_ONCE)
       await this.#events.sendAll(room, local.slice(at, at + INVITES_AT_ONCE));
     // A server that does not answer, or refuses, does not prevent the room.
-    const abroadAtOnce = new Gate(ABROAD_AT_ONCE);
+    const abroadAtOnce = new Gate(REMOTE_INVITES_AT_ONCE);
     await Promise.all(
-      abroad.map(({ target, content }) => abroadAtOnce.run(() => this.#inviteAbroad(room, creator, target, content))),
+      abroad.map(({ target, content }) => abroadAtOnce.run(() => this.#inviteRemote(room, creator, target, content))),
     );
     for (const one of byAddress) {
       if (one.userId === undefined) await this.#thirdPartyInvites?.carryOut(actor, room, one);
@@ -245,12 +245,12 @@ export class RoomCreationService {
       throw new MatrixError('M_UNKNOWN', `No more than ${this.#maxInvites} users can be invited at once.`);
   }
 
-  async #inviteAbroad(room: Room, creator: string, target: string, content: JsonObject): Promise<void> {
+  async #inviteRemote(room: Room, creator: string, target: string, content: JsonObject): Promise<void> {
     try {
       await this.#remote.invite(room, creator, target, content);
     } catch (err) {
       if (!(err instanceof MatrixError)) throw err;
-      this.#logger.warn('a user of another server could not be invited to a new room', {
+      this.#logger.warn('the invite of a remote user to a new room failed', {
         room_id: room.roomId,
         user_id: target,
         err,
@@ -299,7 +299,7 @@ const ENCRYPTION = 'm.room.encryption';
 const MEGOLM = 'm.megolm.v1.aes-sha2';
 /** Invitations that are committed together. */
 /** Servers that are asked at the same time to sign invites of their users. */
-const ABROAD_AT_ONCE = 5;
+const REMOTE_INVITES_AT_ONCE = 5;
 const INVITES_AT_ONCE = 100;
 const TOMBSTONE = 'm.room.tombstone';
 

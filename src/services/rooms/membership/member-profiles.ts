@@ -96,7 +96,11 @@ export class MemberProfiles {
     } catch (err) {
       // A room that refuses it does not stop the others.
       if (!(err instanceof MatrixError) || err.status >= 500 || err.status === 429) throw err;
-      logger.warn('a changed profile could not be sent into a room', { user_id: userId, room_id: room.roomId, err });
+      logger.warn('the member event of a changed profile could not be sent', {
+        user_id: userId,
+        room_id: room.roomId,
+        err,
+      });
     }
   }
 }

@@ -206,7 +206,7 @@ export class MembershipService {
   }
 
   /**
-   * A requester who names a room by its id does not learn that it exists, unless it is open to them, or they were told of it: the aliases of this server are public, and
+   * A requester who names a room by its id does not learn that it exists, unless it is open to them or they could know it: the aliases of this server are public, and
    * the token of an invitation by mail is in the room's state.
    *
    * @throws MatrixError M_FORBIDDEN
@@ -344,7 +344,7 @@ export class MembershipService {
   }
 
   /**
-   * Stops remembering a room that was left: its history is closed to the user from now on.
+   * Forgets a left room: the user can no longer read its history.
    *
    * @throws MatrixError M_UNKNOWN while joined, invited or knocking: clients still show that
    */

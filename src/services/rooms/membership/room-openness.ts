@@ -5,7 +5,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import { isInOrInvited } from '#src/services/room-model/room/membership.ts';
 import type { RestrictedJoins } from './restricted-joins.ts';
 
-const isSomebodyInvited = (room: Room, serverName: string): boolean => {
+const hasInvitedUser = (room: Room, serverName: string): boolean => {
   for (const { userId, membership } of room.members.values())
     if (membership === 'invite' && domainOf(userId) === serverName) return true;
   return false;
@@ -91,6 +91,6 @@ export class RoomOpenness {
     if (rule === 'public' || (rule === 'knock' && knocking) || (rule === 'knock_restricted' && knockRestricted))
       return true;
     if (this.#restricted.applies(room) && (await this.#restricted.isServerEntitled(room, serverName))) return true;
-    return room.invitedCount > 0 && isSomebodyInvited(room, serverName);
+    return room.invitedCount > 0 && hasInvitedUser(room, serverName);
   }
 }

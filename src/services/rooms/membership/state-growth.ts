@@ -14,7 +14,7 @@ const PLAIN_MEMBERSHIP = 2_048;
 const NEW_NAME = 512;
 
 /** The user who adds to the state of a room. */
-export interface Adder {
+export interface StateSender {
   readonly userId: string;
   /** False for users who are exempt from rate limits. */
   readonly rateLimited?: boolean | undefined;
@@ -53,7 +53,7 @@ export class StateGrowth {
   }
 
   /** The state of a new room. @throws MatrixError M_LIMIT_EXCEEDED */
-  admitNew(adder: Adder, state: readonly { readonly content: JsonObject }[]): void {
+  admitNew(adder: StateSender, state: readonly { readonly content: JsonObject }[]): void {
     takeTokens(
       this.#rateLimiter,
       BUCKET,
@@ -68,7 +68,7 @@ export class StateGrowth {
    * @throws MatrixError M_LIMIT_EXCEEDED
    */
   async admitMemberships(
-    adder: Adder,
+    adder: StateSender,
     room: Room | undefined,
     changes: readonly { readonly target: string; readonly content: JsonObject }[],
   ): Promise<void> {
@@ -95,7 +95,7 @@ export class StateGrowth {
    * @returns says once more whether there is room for it, where others may have added something meanwhile
    * @throws MatrixError M_TOO_LARGE, M_LIMIT_EXCEEDED
    */
-  admit(adder: Adder, room: Room, { type, stateKey, content }: StateDraft): (room: Room) => void {
+  admit(adder: StateSender, room: Room, { type, stateKey, content }: StateDraft): (room: Room) => void {
     const length = lengthOf(content);
     const assertFits = (head: Room): number => {
       // All of it is in memory as long as the room has a local member.

@@ -13,7 +13,7 @@ const MAX_EVENT_LENGTH = 8_192;
 export const receivedRoomStateKey = (membership: 'invite' | 'knock'): string => `${membership}_room_state`;
 
 /** The stripped state that came with an invite or knock from another server; undefined for events of rooms that this server is in. */
-const toldBy = ({ content, unsigned }: Pdu): readonly StrippedStateEvent[] | undefined => {
+const strippedStateOf = ({ content, unsigned }: Pdu): readonly StrippedStateEvent[] | undefined => {
   const { membership } = content;
   if (membership !== 'invite' && membership !== 'knock') return undefined;
   const told = unsigned?.[receivedRoomStateKey(membership)];
@@ -32,7 +32,7 @@ export const strippedStateFor = async (
 ): Promise<StrippedStateEvent[]> => {
   const own = room.member(userId);
   const ownEvent = own === undefined ? undefined : await loader.one(room, own.event);
-  const told = ownEvent === undefined ? undefined : toldBy(ownEvent.pdu);
+  const told = ownEvent === undefined ? undefined : strippedStateOf(ownEvent.pdu);
   if (ownEvent !== undefined && told !== undefined) {
     const others = told.filter(({ type, state_key: key }) => type !== ownEvent.type || key !== ownEvent.stateKey);
     return [...others, strippedState(ownEvent.pdu, room.version)];

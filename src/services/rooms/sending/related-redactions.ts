@@ -22,7 +22,7 @@ const PAGE = 100;
 const MAX_RELATED = 1_000;
 
 /** What a redaction asks for beside itself. */
-export interface RedactionWish {
+export interface RelatedRedactionParams {
   /** What goes into the event. */
   readonly content: JsonObject;
   /** Relations of which the events that relate to the target are redacted as well; empty for none. */
@@ -30,7 +30,7 @@ export interface RedactionWish {
 }
 
 /** Takes out of the body of a redaction what is for the server alone. @throws MatrixError M_BAD_JSON */
-export const redactionWish = (body: JsonObject): RedactionWish => {
+export const relatedRedactionParams = (body: JsonObject): RelatedRedactionParams => {
   const [stable, unstable] = WISHES;
   const { [stable]: wished, [unstable]: wishedToday, ...content } = body;
   const list = wished ?? wishedToday ?? [];
@@ -48,7 +48,7 @@ export const relatedRedactionJobs = (
   room: Room,
   userId: string,
   target: string,
-  { content: { reason }, relTypes }: RedactionWish,
+  { content: { reason }, relTypes }: RelatedRedactionParams,
 ): readonly JobRequest[] =>
   relTypes.length === 0
     ? []

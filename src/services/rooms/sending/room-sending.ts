@@ -10,7 +10,7 @@ import { transactionKey } from '#src/services/events/building/transaction-ids.ts
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { assertContent } from './content-check.ts';
-import { redactionWish, relatedRedactionJobs } from './related-redactions.ts';
+import { relatedRedactionParams, relatedRedactionJobs } from './related-redactions.ts';
 import type { NewTypes } from './new-types.ts';
 import { guestRecheck } from '#src/services/rooms/membership/guest-rules.ts';
 import { deviceless, type SendingClient } from '#src/services/accounts/sessions/requester.ts';
@@ -160,7 +160,7 @@ export class RoomSending {
   }
 
   /**
-   * Sends a delayed event as if it had been sent just now: who may send it is decided now. That it was sent is written in the same commit.
+   * Sends a delayed event: authorization is checked at this moment. That it was sent is written in the same commit.
    *
    * @returns the event's id, and whether it was written at all: what is in the state already is not written again
    * @throws MatrixError what `message` and `state` throw
@@ -285,7 +285,7 @@ export class RoomSending {
     txn: Transaction | undefined,
     fate: ReturnType<typeof fateOf>,
   ): Promise<string> {
-    const wish = redactionWish(body);
+    const wish = relatedRedactionParams(body);
     // What relates to an event is not the sender's own.
     if (sender.isSuspended === true && wish.relTypes.length > 0) throw userSuspended();
     await this.#assertMayRedact(sender, room, eventId);
@@ -298,7 +298,7 @@ export class RoomSending {
     });
   }
 
-  /** What was sent just now its sender did; what was scheduled comes without them. */
+  /** Records activity of the sender, except for scheduled events. */
   #asAction({ userId, deviceId }: Sender, eventId: string): string {
     this.#actions.note(userId, deviceId);
     return eventId;

@@ -253,7 +253,7 @@ export class SpaceHierarchy {
     const { openness, serverName } = this.#options;
     const room = walk.rooms.get(ahead.roomId);
     if (room?.joinedServers().has(serverName) !== true) {
-      const seen = await this.#lookElsewhere(ahead, walk);
+      const seen = await this.#fetchRemote(ahead, walk);
       // What is known of a room that nobody here is in any more is better than nothing.
       if (seen !== undefined || room === undefined) return seen;
     }
@@ -261,7 +261,7 @@ export class SpaceHierarchy {
     return { summary: roomSummaryOf(room), children: childrenOf(room, walk.suggestedOnly) };
   }
 
-  async #lookElsewhere(ahead: Ahead, walk: Walk): Promise<Seen | undefined> {
+  async #fetchRemote(ahead: Ahead, walk: Walk): Promise<Seen | undefined> {
     const { openness } = this.#options;
     const { userId, suggestedOnly, known } = walk;
     if (ahead.isInaccessible === true) return undefined;

@@ -103,7 +103,11 @@ export class InviteRedemption {
       room === undefined ? 'there is no such room' : await this.#redeemIn(room, invite, invite.claimedBy);
     if (obstacle !== undefined) {
       const { roomId, inviter } = invite;
-      logger.info('an invitation by address came to nothing', { room_id: roomId, inviter, reason: obstacle });
+      logger.info('a third-party invite could not be redeemed and was dropped', {
+        room_id: roomId,
+        inviter,
+        reason: obstacle,
+      });
     }
     await deleteThirdPartyInvite(database, token);
   }

@@ -151,7 +151,7 @@ export class RoomUpgrade {
       await this.#finish(old, successor, userId);
     } catch (err) {
       // The room is upgraded, which is what its user asked for. The job does what is left.
-      this.#options.logger.warn('an upgrade is finished later', { room_id: old.roomId, err });
+      this.#options.logger.warn('a room upgrade was interrupted; a job completes it', { room_id: old.roomId, err });
     }
     return successor;
   }

@@ -91,7 +91,7 @@ export class StoredOutages {
       for (const { serverName } of lasting) this.#written.add(serverName);
     } catch (err) {
       // It is only remembered less: what is not written is found out again.
-      logger.warn('outages of servers could not be written', { err, servers: changes.length });
+      logger.warn('outages of other servers could not be stored', { err, servers: changes.length });
     }
   }
 }

@@ -5,7 +5,7 @@ import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import { changedSince } from '../engine/changed-rooms.ts';
-import type { CompanionCheck } from '../engine/companion-check.ts';
+import type { SharedRoomCheck } from '../engine/shared-room-check.ts';
 import { sharedUsers } from '../engine/shared-users.ts';
 import type { SyncUser } from '../engine/sync-user.ts';
 
@@ -19,7 +19,7 @@ export interface DeviceListDeltasOptions {
   readonly changes: DeviceListChanges;
   readonly rooms: RoomRegistry;
   readonly past: MembershipPast;
-  readonly companions: CompanionCheck;
+  readonly companions: SharedRoomCheck;
 }
 
 /**
@@ -52,7 +52,7 @@ export class DeviceListDeltas {
     return { changed: [...changed].toSorted(), left: withoutThose(left, sharing, came).toSorted() };
   }
 
-  /** Who came to share a room with a user after `since`, the user among them where they came to others, and who shares none any more. */
+  /** Users who share a room since `since` (including the user, for rooms that they joined), and users who no longer share one. */
   async companions(user: SyncUser, since: PositionVector): Promise<SharedUserChanges> {
     const { came, left } = await this.#cameAndLeft(user, since);
     const sharing = await this.#options.companions.among(user, left);
@@ -131,7 +131,7 @@ const withoutThose = (
   others: ReadonlySet<string>,
 ): readonly string[] => [...all].filter((userId) => !some.has(userId) && !others.has(userId));
 
-/** Those whom a user met by coming into a room. */
+/** Members of rooms that a user joined. */
 const addThoseMet = (came: Set<string>, room: Room, user: SyncUser): void => {
   let isAlone = true;
   for (const { userId, membership } of room.members.values()) {
@@ -143,7 +143,7 @@ const addThoseMet = (came: Set<string>, room: Room, user: SyncUser): void => {
   if (!isAlone) came.add(user.userId);
 };
 
-/** The members of a room who came or went after a position. Looks at all members only where the room's newest events do not tell. */
+/** Members who joined or left after a position. Reads all members only when the ring does not reach back far enough. */
 const membersChangedSince = (room: Room, since: PositionVector): Iterable<Member> => {
   const events = room.ring.between(since[room.shard] ?? 0, Infinity);
   const isChanged = (member: Member): boolean => !covers(since, member.since);

@@ -16,7 +16,7 @@ export class KeyChanges {
   /**
    * What happened between two answers of /sync.
    *
-   * @param to "a hint to check its caches are up to date": what came afterwards may be told too
+   * @param to "a hint to check its caches are up to date": later changes may be included
    * @throws MatrixError M_INVALID_PARAM when one of them is no token of /sync
    */
   async between(userId: string, from: string, to: string): Promise<DeviceListDelta> {

@@ -35,7 +35,7 @@ export class LargeSyncs {
     return this.#gate.run({ party: userId, isPreferred: false }, inTurn, tooMany);
   }
 
-  /** For a long one: yields the event loop to other requests, and waits until there is time again. */
+  /** Yields the event loop to other requests. */
   async pause(userId: string): Promise<void> {
     await setImmediate();
     await this.#enter(userId);

@@ -22,7 +22,7 @@ import type { RejoinedRooms } from './rejoined-rooms.ts';
 import { asUnread, isInMemory, type PlannedRoom, type RoomPlan } from './room-plan.ts';
 import type { SectionRequest } from './section.ts';
 
-/** Rooms that a plan keeps in memory until they are told. */
+/** Rooms that a plan keeps in memory until they are written. */
 const MAX_ROOMS_HELD = 1_000;
 
 export interface PlannerOptions {
@@ -34,7 +34,7 @@ export interface PlannerOptions {
   readonly rejoined: RejoinedRooms;
 }
 
-/** What a response will hold, fixed in one turn of the event loop: everything up to one position, whatever happens while it is read. */
+/** Content of a response, fixed in one turn of the event loop: everything up to one position. */
 export interface SyncPlan {
   readonly position: SyncPosition;
   readonly joined: readonly PlannedRoom[];
@@ -47,13 +47,13 @@ export interface SyncPlan {
 interface Stay {
   readonly room: Room;
   readonly member: Member;
-  /** Up to where they see it; undefined when they were not in it since the client's position. */
+  /** Position of the end of visibility; undefined when they were not joined since the client's position. */
   readonly until: number | undefined;
   /** The client knows them as joined. */
   readonly wasKnown: boolean;
 }
 
-/** Chooses the rooms of a response, and the stretch of each. */
+/** Chooses the rooms of a response, and the range of positions of each. */
 export class SyncPlanner {
   readonly #options: PlannerOptions;
 
@@ -65,7 +65,7 @@ export class SyncPlanner {
    * Runs in one turn of the event loop.
    *
    * @param changed rooms in which a section has news
-   * @param isMeant which rooms to include, by number; all when left out
+   * @param includes whether to include a room, by number; default all
    */
   plan(
     request: SectionRequest,
@@ -99,7 +99,7 @@ export class SyncPlanner {
           upTo: position.vector[stub.shard] ?? 0,
           onlyLeave: false,
         };
-        // Of very many rooms none is held until its turn comes.
+        // With very many rooms, each is loaded only when it is written.
         const room = joined.length < MAX_ROOMS_HELD ? this.#options.rooms.peek(nid) : undefined;
         joined.push(
           room === undefined ? { ...common, room: stub, end: undefined } : { ...common, room, end: room.stateChain },
@@ -136,7 +136,7 @@ export class SyncPlanner {
     const next = unread[loaded.looked];
     const looked = next === undefined ? planned.length : planned.indexOf(next);
     const read = planned.slice(0, looked);
-    // What came after the end of the response is not told, nor what comes while past states are read.
+    // Later events are not part of the response, nor events that arrive while past states are read.
     const chains = new Map([...loaded.rooms.values()].map((room) => [room.nid, room.stateChain]));
     const moved = read.filter(
       ({ end, room, section, upTo }) => end === undefined && (section === 'leave' || room.lastPosition > upTo),
@@ -193,7 +193,7 @@ export class SyncPlanner {
   ): Promise<RoomPlan[]> {
     const { loader, past, states } = this.#options;
     const loaded = rooms.filter((room) => {
-      // Only the room knows that it was forgotten just now. The leave is still told to who has not seen it.
+      // A forgotten room: only the room object knows yet. Clients that have not seen the leave still get it.
       const member = room.member(userId);
       const isForgotten = member?.forgotten === true && (isInitial || covers(since, member.since));
       return filter.room(room.roomId) && !isForgotten;
@@ -203,7 +203,7 @@ export class SyncPlanner {
       ? new Map()
       : await states.at(loaded.map((room) => ({ room: room.nid, upTo: afterOf(room) })));
     const stays: Stay[] = [];
-    // All at once: what each of them replaced comes along.
+    // Read together, with the events that they replaced.
     await loader.load(loaded.flatMap((room) => ({ room, nid: told.get(room.nid)?.event ?? 0 })));
     const places = loaded.flatMap((room) => {
       const member = told.get(room.nid);
@@ -213,7 +213,7 @@ export class SyncPlanner {
     for (const [index, { member, room }] of places.entries()) {
       const until = untils[index] ?? 0;
       const wasKnown = isInitial || (await this.#options.rejoined.isJoinedIn(room, userId, known.get(room.nid)));
-      // Of a room that was forgotten since, a user who knew it learns that they are not in it any more, and nothing else.
+      // A client that knew a room which was forgotten since gets only the leave.
       const isForgotten = room.member(userId)?.forgotten === true;
       if (until > 0 && !isForgotten && (wasKnown || until > afterOf(room)))
         stays.push({ room, member, until, wasKnown });

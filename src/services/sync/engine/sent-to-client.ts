@@ -1,11 +1,11 @@
 import { isSamePosition, type SyncPosition } from '#src/protocol/wire/position.ts';
 
-/** Answers of which it is not known yet whether they arrived. */
+/** Responses that are not acknowledged yet. */
 const MAX_ANSWERS = 4;
 
 /** An answer to one request of a client. */
 export interface Answer {
-  /** Where it ends, once it is complete: with this position the client says that it has it. */
+  /** Its end position, once complete: the client acknowledges it with this position. */
   end: SyncPosition | undefined;
 }
 
@@ -16,7 +16,7 @@ interface Pending<V> {
 
 /**
  * What one client was sent, by key: only what was in answers that the client acknowledged by coming with the positions at their ends. An
- * answer can get lost, and what is sent in place of it need not be the same. Bounded, the oldest being forgotten first; takes no room until
+ * response can get lost, and its replacement may differ. Bounded, the oldest are dropped first; allocates nothing until
  * there is something to remember.
  */
 export class SentToClient<V> {
@@ -63,7 +63,7 @@ export class SentToClient<V> {
     return false;
   }
 
-  /** Forgets what the client is to throw away. */
+  /** Forgets everything: the client starts anew. */
   delete(key: string): void {
     this.#sent.delete(key);
     for (const { sent } of this.#pending ?? []) sent.delete(key);

@@ -10,7 +10,7 @@ export interface SectionPart {
 
 /** Writes one response. It gets the rooms in any order, and everything else after them. */
 export interface SyncEncoder<Body> {
-  /** A room of which there is news, with the parts of all sections that have any, in the order of the sections. */
+  /** A room with changes, with the parts of all sections, in the order of the sections. */
   room(plan: RoomPlan, parts: readonly SectionPart[]): void;
   /** The parts outside of rooms. */
   general(parts: readonly SectionPart[]): void;

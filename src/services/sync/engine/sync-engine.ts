@@ -62,7 +62,7 @@ interface Stretch {
   readonly plan: SyncPlan;
 }
 
-/** No section at this place of the list was opened: it has no news. */
+/** Placeholder for a section that was not opened: it has no changes. */
 const QUIET = undefined;
 
 /**
@@ -74,7 +74,7 @@ const QUIET = undefined;
  */
 export class SyncEngine {
   readonly #options: SyncEngineOptions;
-  /** What was answered: to first requests, with news, and without because the time was over. */
+  /** Counter of responses: initial, with changes, and empty after the timeout. */
   readonly counts = new Tally('initial', 'news', 'empty');
   /** Requests that wait for news. */
   waiting = 0;
@@ -90,7 +90,7 @@ export class SyncEngine {
   }
 
   /**
-   * Answers at once when there is news, else waits for some until the timeout. Where all that it takes is in memory, the answer is no
+   * Responds at once when there are changes, else waits until the timeout. When everything is in memory, the result is not a
    * promise.
    */
   sync<Body>(request: SyncRequest, encoder: () => SyncEncoder<Body>): Eventually<SyncResult<Body>> {
@@ -120,7 +120,7 @@ export class SyncEngine {
           this.counts.add(isLarge ? 'initial' : result.isEmpty ? 'empty' : 'news');
           return result;
         }
-        // What came while we computed was not in the answer: no waiting then.
+        // Changes arrived during the computation: compute again without waiting.
         this.waiting += 1;
         try {
           yield wait.since(version);
@@ -147,7 +147,7 @@ export class SyncEngine {
     const views: (SectionView | undefined)[] = sections.map(() => QUIET);
     for (let reading = this.#open(views, common, since, known); reading !== undefined;) {
       yield reading;
-      // What woke while others read is asked as well.
+      // Open sections that woke meanwhile, too.
       reading = this.#open(views, common, since, known);
     }
     let behind: { readonly common: SectionRequest; readonly views: (SectionView | undefined)[] }[] | undefined;
@@ -160,7 +160,7 @@ export class SyncEngine {
         if (reading !== undefined) yield reading;
         (behind ??= []).push({ common: earlier, views: opened });
       }
-    // One turn of the event loop from here to the plan: everything that is told lies before this end.
+    // One turn of the event loop from here to the plan: the response contains nothing after this end.
     const end = this.#endNow();
     const stretches = this.#stretches({ common, views }, behind, since?.rooms, end);
     user.told(end);
@@ -189,7 +189,7 @@ export class SyncEngine {
     encoder.general(general);
     const next = withCursors(end, sections, general, rest);
     answer.end = next;
-    // Who was told a part of the rooms does not wait for the others, or to hear that there are none left.
+    // A response with a part of the rooms is followed at once by the next, even if no room is left.
     const isPart = rest !== undefined || since?.rooms !== undefined;
     return { body: encoder.end(next), next, isEmpty: isEmpty && !common.isInitial && !isPart };
   }
@@ -342,7 +342,7 @@ export class SyncEngine {
     for (let index = 0; index < sections.length; index++) {
       const section = sections[index];
       if (section === undefined || views[index] !== undefined || isMeant?.(section) === false) continue;
-      const isQuiet = section.isQuietUntilWoken === true && known !== undefined;
+      const isQuiet = section.opensOnlyWhenWoken === true && known !== undefined;
       if (isQuiet && !users.mayHaveNews(common.user, index, known)) continue;
       const behind = section.cursor === undefined ? undefined : since?.behind?.[section.cursor];
       const view = section.open(behind === undefined ? common : this.#behind(common, section, since, behind));
@@ -352,14 +352,14 @@ export class SyncEngine {
     return reading === undefined ? undefined : Promise.all(reading);
   }
 
-  /** The request for a section of which less was told than of the others. */
+  /** The request for a section that is behind the others. */
   #behind(
     common: SectionRequest,
-    { keepsRest }: Section,
+    { keepsRemainder }: Section,
     since: SyncPosition | undefined,
     behind: number,
   ): SectionRequest {
-    if (keepsRest === true)
+    if (keepsRemainder === true)
       return { ...common, rest: since?.ephemeral.run === this.#options.ephemeral.run ? behind : 0 };
     return { ...common, since: lowered(common.since, shardOfName(common.userId), behind) };
   }
@@ -368,7 +368,7 @@ export class SyncEngine {
 const NOTHING_CHANGED = (): boolean => false;
 const NO_ROOMS: ReadonlySet<number> = new Set();
 
-/** Rooms of which a section has something to tell. */
+/** Rooms with changes in a section. */
 const changedRooms = (views: readonly (SectionView | undefined)[], end: SyncPosition): ReadonlySet<number> => {
   let changed: Set<number> | undefined;
   for (const view of views) {
@@ -384,7 +384,7 @@ const nameOf = (sections: readonly Section[], index: number): string => (section
 const lowered = (vector: PositionVector, shard: number, position: number): PositionVector =>
   vector.with(shard, Math.min(vector[shard] ?? 0, position));
 
-/** The same request for rooms of which less was told. */
+/** The same request for rooms that are behind the others. */
 const earlierRequest = (request: SyncRequest, { fullState, since }: RoomsBehind): SyncRequest => {
   const isNew = since.every((position, shard) => position === ORIGIN[shard]);
   return {
@@ -394,7 +394,7 @@ const earlierRequest = (request: SyncRequest, { fullState, since }: RoomsBehind)
   };
 };
 
-/** What was told of less than the others, when an answer ends in a stretch after the room with this number. */
+/** Rooms that are behind the others when a response ends after the room with this number. */
 const behindAfter = (stretches: readonly Stretch[], index: number, after: number): readonly RoomsBehind[] => {
   const untold = stretches.slice(index).map(({ common, from }, place): RoomsBehind => ({
     after: place === 0 ? after : from,

@@ -18,7 +18,7 @@ export interface SyncFilter {
   readonly timelineLimit: number;
   /** Undefined: takes every event. */
   readonly timeline: EventPredicate | undefined;
-  /** `timeline` has to be told what relates to the events. */
+  /** `timeline` needs the relations of the events. */
   readonly needsRelations: boolean;
   readonly state: EventPredicate | undefined;
   readonly ephemeral: EventPredicate | undefined;

@@ -5,12 +5,12 @@ import { SentToClient } from './sent-to-client.ts';
 
 /** Member events that are remembered as sent to one device. */
 const SENT_MEMBERS = 5000;
-/** Answers of late whose positions are remembered, those to all devices together. */
+/** Recent responses whose positions are remembered, over all devices. */
 const ANSWERS = 8;
 
 /** Stands for all sections where the number of one is wanted. */
 export const EVERY_SECTION = -1;
-/** The same for none of those that have to be woken: messages came, of which rooms tell in any case. */
+/** Stands for no `opensOnlyWhenWoken` section: only messages came, which the room section always reads. */
 export const NO_SECTION = -2;
 
 /** A position that an answer led to, and the user's version when it was made. */
@@ -40,7 +40,7 @@ export class SyncUser {
     this.userId = userId;
   }
 
-  /** Changes whenever something happened that the user might be shown. */
+  /** Incremented with each change that may concern the user. */
   get version(): number {
     return this.#version;
   }
@@ -62,7 +62,7 @@ export class SyncUser {
 
   /** Remembers up to where an answer told. */
   told(position: SyncPosition): void {
-    // The first version of a position holds: whatever came since is news to a client that knows no more than that.
+    // The first version of a position counts: later changes are new to a client at that position.
     if (this.versionAt(position) !== undefined) return;
     if (this.#told.length === ANSWERS) this.#told.shift();
     this.#told.push({ position, version: this.#version });

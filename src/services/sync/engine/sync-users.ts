@@ -40,7 +40,7 @@ const changesWho = (events: Appended['events'], resolvedMembers: Appended['resol
   (resolvedMembers?.length ?? 0) > 0 ||
   events.some(({ event, member }) => member !== undefined || event.isState || event.currentState !== undefined);
 
-/** The users who sync. Commits mark them, and they are woken once for everything that a commit brought. */
+/** The users who sync. Commits mark them; each marked user is woken once per commit. */
 export class SyncUsers implements Waker {
   readonly #database: Database;
   readonly #interner: Interner;
@@ -72,7 +72,7 @@ export class SyncUsers implements Waker {
     });
   }
 
-  /** A room that is deleted is nobody's any more. */
+  /** Removes a deleted room from all users. */
   #onDeleted({ room, localUsers }: Deleted): void {
     for (const userId of localUsers) {
       this.#changed(userId, { room: room.nid, member: undefined });

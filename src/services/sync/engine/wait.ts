@@ -1,7 +1,7 @@
 import type { Timers } from '#src/kernel/timers.ts';
 import type { SyncUser } from './sync-user.ts';
 
-/** Waits for news of a user, until the timeout or the end of the request. */
+/** Waits for changes of a user, until the timeout or the end of the request. */
 export class SyncWait {
   readonly #user: SyncUser;
   readonly #signal: AbortSignal;

@@ -22,7 +22,7 @@ import { newestEvents, roomsOfUser } from '#src/storage/room-model/event-reads.t
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { isPending } from '#src/services/room-model/room/membership.ts';
 
-/** Events of one room in one answer; a client that was away for longer reads the rest with /messages. */
+/** Most events of one room in one response; a client reads older ones with /messages. */
 const MAX_EVENTS = 100;
 
 /** Rooms whose events are read together, and rooms with news of which no more are a small answer. */
@@ -115,7 +115,7 @@ export class EventStream {
     request.signal.addEventListener('abort', abort, { once: true });
     try {
       for (;;) {
-        // A reader who loses the right to look while waiting is told so.
+        // A reader who loses access while waiting gets M_FORBIDDEN.
         const rooms = await this.#rooms(reader, request.roomId);
         let news = false;
         const stop = this.#listen(reader.userId, rooms, () => {

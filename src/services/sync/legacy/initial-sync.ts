@@ -116,7 +116,7 @@ export class InitialSync {
         await setImmediate();
         if (membership === 'join') {
           left = this.#remaining(left, bytesOfState(room));
-          // Clients of old are told of all members at once: of a room whose members are not known yet they hear when they ask again.
+          // Old clients need all members at once: a room with partial state is left out until it is complete.
           if (room.partial !== undefined) continue;
           for (const member of room.members.values()) if (member.membership === 'join') companions.add(member.userId);
           const snapshot = await this.#snapshot(reader, room, limit, end, data);
@@ -179,7 +179,7 @@ export class InitialSync {
     const { history, roomState } = this.#options;
     const { roomId } = room;
     const most = Math.min(Math.max(limit ?? DEFAULT_LIMIT, 0), MAX_LIMIT);
-    // From the token on backwards: what comes while this is read is for the stream to tell.
+    // Events before the token: later ones come with the event stream.
     const page = await history.messages(roomId, reader, {
       dir: 'b',
       from: end,

@@ -4,7 +4,7 @@ import type { PositionVector } from '#src/protocol/wire/position.ts';
 import type { ProfileChanges } from '#src/services/user-data/profiles/profile-changes.ts';
 import type { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
 import type { DeviceListDelta } from '../device-lists/device-list-deltas.ts';
-import type { CompanionCheck } from '../engine/companion-check.ts';
+import type { SharedRoomCheck } from '../engine/shared-room-check.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import { sharedUsers } from '../engine/shared-users.ts';
 import type { SyncUser } from '../engine/sync-user.ts';
@@ -44,14 +44,14 @@ export interface ProfileAnswer {
 export class ProfileUpdates {
   readonly #profiles: Pick<ProfileService, 'profilesOf'>;
   readonly #changes: Pick<ProfileChanges, 'fewBetween'>;
-  readonly #companions: CompanionCheck;
+  readonly #companions: SharedRoomCheck;
   readonly #rooms: Pick<RoomRegistry, 'visit'>;
   readonly #serverName: string;
 
   constructor(
     profiles: Pick<ProfileService, 'profilesOf'>,
     changes: Pick<ProfileChanges, 'fewBetween'>,
-    companions: CompanionCheck,
+    companions: SharedRoomCheck,
     rooms: Pick<RoomRegistry, 'visit'>,
     serverName: string,
   ) {

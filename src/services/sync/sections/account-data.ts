@@ -30,7 +30,7 @@ const LIST = 'account_data';
 /** Account data, global and of rooms. Client-Server API, "Client Config". */
 export class AccountDataSection implements Section {
   readonly name = 'account_data';
-  readonly isQuietUntilWoken = true;
+  readonly opensOnlyWhenWoken = true;
   readonly #source: AccountDataSource;
 
   constructor(source: AccountDataSource) {

@@ -3,7 +3,7 @@ import { atMost } from '#src/kernel/at-most.ts';
 import type { DeviceKeyCounts, KeyCounts } from '#src/services/e2ee/device-keys/key-counts.ts';
 import type { Part, Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
 
-/** Different counts that are remembered as they are told. */
+/** Cached parts, one for each distinct count. */
 const KEPT_PARTS = 1_000;
 const NOTHING: SectionView = {};
 
@@ -21,9 +21,9 @@ export class DeviceKeysSection implements Section {
   readonly name = 'device_keys';
   readonly tellsOfRooms = false;
   readonly #counts: DeviceKeyCounts;
-  /** What devices were told last: only another count is news. */
+  /** The counts that each device was sent last: only a different count is a change. */
   readonly #told = new WeakMap<object, Map<string, KeyCounts>>();
-  /** What is told of counts: the same part for all devices with as many keys. */
+  /** Parts by count, shared by all devices with the same count. */
   readonly #parts = new CountedCache<string, Told>('device_key_parts', atMost(KEPT_PARTS));
   readonly #partOf = new WeakMap<KeyCounts, Told>();
 

@@ -7,7 +7,7 @@ import type { Section, SectionRequest, SectionView, Waker } from '../engine/sect
 export class DeviceListsSection implements Section {
   readonly name = 'device_lists';
   readonly tellsOfRooms = false;
-  readonly isQuietUntilWoken = true;
+  readonly opensOnlyWhenWoken = true;
   readonly #deltas: DeviceListDeltas;
   readonly #changed: Subscribable<DeviceListChange>;
 

@@ -13,7 +13,7 @@ interface SharedTimeline {
   readonly last: StoredEvent | undefined;
   readonly length: number;
   readonly relations: Relations | undefined;
-  /** The text says how old the events are, and for how much longer sticky ones stick. */
+  /** The text contains ages, and remaining sticky durations. */
   readonly writtenAt: number;
   readonly isSticky: boolean;
   readonly text: string;
@@ -33,7 +33,7 @@ export class EventEncoder {
 
   constructor(clock: Clock, stream: RoomEventStream) {
     this.#clock = clock;
-    // A redaction changes its event in place: what was written before must not be handed out any more.
+    // A redaction changes its event in place: cached texts of it are invalid.
     stream.on('appended', ({ room, events }) => {
       if (events.some(({ event }) => event.type === 'm.room.redaction')) this.#shared.delete(room);
     });
@@ -89,7 +89,7 @@ export class EventEncoder {
     const isSticky = sticky !== undefined && events.some((event) => sticky.ttl(event) !== undefined);
     const known = this.#shared.get(room);
     const isKnown = known?.first === first && known?.last === last && known?.length === events.length;
-    // What sticks does so to the millisecond.
+    // Sticky durations are exact to the millisecond, so this text is not reused.
     const holds = known !== undefined && (isSticky ? known.writtenAt === now : isFresh(known.writtenAt, now));
     if (isKnown && holds && known.relations === relations && known.isSticky === isSticky) return known.text;
     const text = events

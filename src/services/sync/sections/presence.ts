@@ -4,7 +4,7 @@ import { covers, type PositionVector } from '#src/protocol/wire/position.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import { changedSince } from '../engine/changed-rooms.ts';
-import type { CompanionCheck } from '../engine/companion-check.ts';
+import type { SharedRoomCheck } from '../engine/shared-room-check.ts';
 import type { Part, Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
 
 export interface PresenceSource {
@@ -19,12 +19,12 @@ export interface PresenceSource {
 export class PresenceSection implements Section {
   readonly name = 'presence';
   readonly tellsOfRooms = false;
-  readonly isQuietUntilWoken = true;
+  readonly opensOnlyWhenWoken = true;
   readonly #source: PresenceSource;
-  readonly #companions: CompanionCheck;
+  readonly #companions: SharedRoomCheck;
   readonly #rooms: Pick<RoomRegistry, 'visit'>;
 
-  constructor(source: PresenceSource, companions: CompanionCheck, rooms: Pick<RoomRegistry, 'visit'>) {
+  constructor(source: PresenceSource, companions: SharedRoomCheck, rooms: Pick<RoomRegistry, 'visit'>) {
     this.#source = source;
     this.#companions = companions;
     this.#rooms = rooms;
@@ -42,7 +42,7 @@ export class PresenceSection implements Section {
     const { user, since, sinceCount, isInitial } = request;
     const sharing = this.#companions.among(user, this.#source.changedSince(isInitial ? 0 : sinceCount));
     const subjects = new Set(isPromise(sharing) ? ((yield sharing) as ReadonlySet<string>) : sharing);
-    // Users who have just come together in a room learn of each other.
+    // Users who have just come to share a room get each other's presence.
     if (!isInitial) {
       const visiting = this.#rooms.visit(changedSince(user, since), (room) =>
         addThoseWhoMet(subjects, room, user.userId, since),

@@ -14,7 +14,7 @@ const USERS = 'org.matrix.msc4429.users';
 
 /** Users whose profiles a device is remembered to have been sent. */
 const MAX_SENT = 2_000;
-/** Rests kept for one device, so that an answer that got lost can be given again. */
+/** Remainders kept for one device, so that a lost response can be sent again. */
 const MAX_RESTS = 4;
 
 const NOTHING: SectionView = {};
@@ -76,7 +76,7 @@ export interface ProfilesSectionOptions {
   readonly updates: ProfileUpdates;
   readonly changed: Subscribable<{ readonly userId: string }>;
   readonly deltas: Pick<DeviceListDeltas, 'companions'>;
-  /** Says which users the reader sees. */
+  /** Returns the users that the reader sees. */
   readonly timelines: Pick<RoomEventsSection, 'seenIn'>;
   readonly rooms: Pick<RoomRegistry, 'visit'>;
 }
@@ -89,7 +89,7 @@ export class ProfilesSection implements Section {
   readonly name = 'profiles';
   readonly tellsOfRooms = false;
   readonly cursor = 'p';
-  readonly keepsRest = true;
+  readonly keepsRemainder = true;
   readonly #options: ProfilesSectionOptions;
   readonly #devices = new WeakMap<SyncUser, Map<string, SentProfiles>>();
   #rests = 0;

@@ -23,7 +23,7 @@ export interface ReceiptSource {
 /** Read receipts of rooms. Client-Server API, "Receipts". */
 export class ReceiptsSection implements Section {
   readonly name = 'receipts';
-  readonly isQuietUntilWoken = true;
+  readonly opensOnlyWhenWoken = true;
   readonly #source: ReceiptSource;
 
   constructor(source: ReceiptSource) {

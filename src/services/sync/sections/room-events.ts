@@ -58,7 +58,7 @@ export class RoomEventsSection implements Section {
     return this.#drafts.get(plan);
   }
 
-  /** The users whom a reader sees in a room's timeline and summary, once that was prepared; for clients that ask for profiles. */
+  /** The users in a room's timeline and summary, after `prepare`; for clients that request profiles. */
   seenIn(plan: RoomPlan, userId: string): Iterable<string> {
     const draft = this.#drafts.get(plan);
     return draft === undefined ? (this.#senders.get(plan) ?? []) : membersWanted(draft, userId);
@@ -74,7 +74,7 @@ export class RoomEventsSection implements Section {
     plans: readonly RoomPlan[],
     request: SectionRequest,
     budget: ByteBudget,
-  ): Promise<readonly TellingOfRoom[]> {
+  ): Promise<readonly RoomAndPart[]> {
     const { filter, userId } = request;
     const ignored = request.ignored();
     const drafts = await this.#timelines.read(plans, request, budget.bytes);
@@ -102,7 +102,7 @@ export class RoomEventsSection implements Section {
       }),
     );
     const relations = await this.#relations(drafts, request, ignored);
-    const parts: TellingOfRoom[] = [];
+    const parts: RoomAndPart[] = [];
     const loopYield = new LoopYield(CHARACTERS_AT_ONCE);
     for (const [index, draft] of drafts.entries()) {
       this.#drafts.set(draft.plan, draft);
@@ -150,7 +150,7 @@ export class RoomEventsSection implements Section {
       : visibility.asState(room, member.userId, state);
   }
 
-  /** Positions of the state events to be told, after filter and lazy loading. */
+  /** Positions of the state events to send, after filter and lazy-loading. */
   #stateEvents(
     draft: SectionDraft,
     changes: StateChanges | undefined,
@@ -160,8 +160,8 @@ export class RoomEventsSection implements Section {
     const { filter, user } = request;
     const { plan, window, events } = draft;
     if (changes === undefined || !filter.stateRoom(plan.room.roomId)) return [];
-    // Who reads state after the timeline's end takes none from the timeline: the leave has to be told there, too.
-    // Nor does it stand in a timeline where a resolution brought an older leave back.
+    // With `use_state_after` clients take no state from the timeline: the leave must be in the state, too.
+    // And it is not in the timeline when state resolution restored an older leave.
     if (plan.onlyLeave) {
       const isShown = request.stateAfter === undefined && events.length > 0;
       return isShown || plan.member.event === 0 ? [] : [plan.member.event];
@@ -174,7 +174,7 @@ export class RoomEventsSection implements Section {
       return !isRedundant || plan.isFull || filter.includeRedundantMembers;
     };
     const members = new Set<number>();
-    // Changes in a gap, or hidden from the timeline, are told, redundant or not.
+    // Changes in a gap, or hidden from the timeline, are always sent.
     if (!plan.isFull && (window.limited || window.hiddenState.length > 0 || request.stateAfter !== undefined))
       for (const nid of changes.members) members.add(nid);
     const wanted = membersWanted(draft, user.userId);
@@ -248,12 +248,12 @@ export class RoomEventsSection implements Section {
       members['summary'] = JSON.stringify(summary);
     }
     const isEmpty = !plan.isFull && !isCompleted(plan) && events.length === 0 && state.isEmpty && !window.limited;
-    // Whatever a filter hides, the client has to learn that the room was left; unless state resolution ended, without an event, a membership that was no join.
+    // The leave is sent even if the filter excludes it, unless state resolution ended, without an event, a membership that was no join.
     return { members, isNews: !isEmpty || (plan.section === 'leave' && !(plan.onlyLeave && member.event === 0)) };
   }
 }
 
-/** What is told of the state of a room, as JSON texts of events. */
+/** The state to send of a room, as JSON texts of events. */
 interface StateText {
   readonly json: string;
   readonly isEmpty: boolean;
@@ -261,7 +261,7 @@ interface StateText {
 }
 
 /** A room, and its part. */
-type TellingOfRoom = readonly [RoomPlan, Part];
+type RoomAndPart = readonly [RoomPlan, Part];
 
 /** How many bytes of events a response still has room for. */
 interface ByteBudget {
@@ -274,7 +274,7 @@ class RoomEventsView implements SectionView {
   readonly #common: SharedTimelines;
   readonly #senders: WeakMap<RoomPlan, readonly string[]>;
   readonly #budget: ByteBudget;
-  readonly #read: (plans: readonly RoomPlan[], budget: ByteBudget) => Promise<readonly TellingOfRoom[]>;
+  readonly #read: (plans: readonly RoomPlan[], budget: ByteBudget) => Promise<readonly RoomAndPart[]>;
   #parts: Map<RoomPlan, Part> | undefined;
 
   /**
@@ -286,7 +286,7 @@ class RoomEventsView implements SectionView {
     common: SharedTimelines,
     senders: WeakMap<RoomPlan, readonly string[]>,
     bytes: number,
-    read: (plans: readonly RoomPlan[], budget: ByteBudget) => Promise<readonly TellingOfRoom[]>,
+    read: (plans: readonly RoomPlan[], budget: ByteBudget) => Promise<readonly RoomAndPart[]>,
   ) {
     this.#request = request;
     this.#common = common;

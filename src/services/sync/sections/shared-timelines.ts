@@ -12,7 +12,7 @@ import type { SyncFilter } from '../engine/sync-filter.ts';
 import type { EventEncoder } from './event-encoder.ts';
 import { beginOfTimeline } from './timeline-window.ts';
 
-/** Stretches of a room that are remembered, so that readers who are a message apart do not evict each other's. */
+/** Cached ranges per room, so that readers at adjacent positions do not evict each other's. */
 const STRETCHES = 4;
 
 /** A stretch of a room's messages, in the text that all its readers get. */

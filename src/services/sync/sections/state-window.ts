@@ -66,7 +66,7 @@ const startState = ({ window, end, upToEnd }: StateRequest): number => {
 const isOnFork = (event: StoredEvent): boolean => event.currentState !== undefined;
 
 const compare = (request: StateRequest, begin: StateChain, to: StateChain): StateChanges => {
-  // What stands in the timeline is not told twice, unless the client ignores the timeline's state.
+  // State in the timeline is not repeated, unless the client ignores it there (`use_state_after`).
   const shown = new Set(request.upToEnd ? [] : request.window.events.map((event) => event.nid));
   const others: number[] = [];
   const members: number[] = [];
@@ -76,7 +76,7 @@ const compare = (request: StateRequest, begin: StateChain, to: StateChain): Stat
   return { base: to, others, members };
 };
 
-/** The common cases, without reading anything: nothing but the timeline happened, or all that happened is in the ring. */
+/** The common cases, from memory: no change outside the timeline, or all changes are in the ring. */
 const fromRing = (request: StateRequest): StateChanges | undefined => {
   const { room, after, upTo, end, window, upToEnd } = request;
   if (after === undefined) {

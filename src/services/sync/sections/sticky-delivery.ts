@@ -20,7 +20,7 @@ export interface StickyDraft {
   readonly events: readonly VisibleEvent[];
 }
 
-/** What sticks in a room of a response. */
+/** Sticky events of a room in a response. */
 export interface StickyDelivery {
   readonly view: StickyView;
   /** The timeline without events that become visible only after the response's end. */

@@ -29,7 +29,7 @@ export class StickySection implements Section {
         if (sticky === undefined || sticky.events.length === 0) return undefined;
         const events = this.#visibility
           .asMember(plan.room, plan.member, sticky.events)
-          // An event of an erased user does not say any more that it is sticky.
+          // Events of erased users are not sticky any more.
           .filter(({ event }) => event.stickyDuration !== undefined)
           .map((visible) => {
             const ttl = sticky.view.ttl(visible.event);

@@ -10,7 +10,7 @@ export interface StrippedStateSource {
 /** `invite_state` and `knock_state` of rooms. */
 export class StrippedStateSection implements Section {
   readonly name = 'stripped_state';
-  readonly isQuietUntilWoken = true;
+  readonly opensOnlyWhenWoken = true;
   readonly #source: StrippedStateSource;
 
   constructor(source: StrippedStateSource) {

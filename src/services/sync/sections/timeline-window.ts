@@ -37,11 +37,11 @@ export type TimelinePredicate = (event: StoredEvent, relations?: readonly Relati
 
 type PrepareEvents = (events: readonly { readonly room: Room; readonly event: StoredEvent }[]) => Promise<void>;
 
-/** How many events a filter may throw away before we call the timeline limited. */
+/** Events that a filter may reject before the timeline counts as limited. */
 const SEARCH_ROUNDS = 5;
 const SEARCH_CHUNK = 200;
 
-/** Cuts timelines out of rooms: from the ring where it reaches back far enough, else from the database, all rooms in one statement. */
+/** Reads timelines: from the ring where it reaches back far enough, else from the database, all rooms in one statement. */
 export class TimelineReader {
   readonly #database: Database;
   readonly #loader: EventLoader;
@@ -198,7 +198,7 @@ const cut = (
   accepts: TimelinePredicate | undefined,
   moreBeforeStretch: boolean,
 ): TimelineWindow => {
-  // What came before a gap does not join on to what came after it: the client has to ask for what lies between.
+  // Events before and after a gap are not contiguous: the client must request the events in between.
   const gap = stretch.findLastIndex(isAfterGap);
   const events = gap < 0 ? stretch : stretch.slice(gap);
   const moreBefore = moreBeforeStretch || gap >= 0;

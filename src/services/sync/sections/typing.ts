@@ -13,7 +13,7 @@ export interface TypingSource {
 /** `m.typing` of rooms. Client-Server API, "Typing Notifications". */
 export class TypingSection implements Section {
   readonly name = 'typing';
-  readonly isQuietUntilWoken = true;
+  readonly opensOnlyWhenWoken = true;
   readonly #source: TypingSource;
 
   constructor(source: TypingSource) {
@@ -44,7 +44,7 @@ export class TypingSection implements Section {
         if (section !== 'join' || !filter.ephemeralRoom(room.roomId)) return undefined;
         const unheard = ignored();
         const users = source.typingIn(room.nid).users.filter((one) => !unheard.has(one));
-        // A client that knows of no one is not told that no one types.
+        // A client without typing users is not sent an empty list.
         const isNews = isInitial ? users.length > 0 : hasNews(room.nid) && (users.length > 0 || sinceCount > 0);
         if (!isNews || filter.ephemeral?.({ type: 'm.typing', content: {} }) === false) return undefined;
         return {

@@ -38,7 +38,7 @@ const KEPT_PARTS = 1_000;
 export class UnreadSection implements Section {
   readonly name = 'unread';
   readonly #source: UnreadSource;
-  /** What is told of counts that are no news: the same part for all who have not read as much. */
+  /** Cached parts of unchanged counts, shared by all users with the same counts. */
   readonly #parts = new CountedCache<number, Part>('unread_parts', atMost(KEPT_PARTS));
 
   constructor(source: UnreadSource) {

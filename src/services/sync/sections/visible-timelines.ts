@@ -102,7 +102,7 @@ export class VisibleTimelines {
       return this.#options.visibility.asMember(room, member, window.events);
     const visible = await this.#options.visibility.visibleTo(room, userId, window.events);
     if (plan.section === 'join' || visible.some(({ event }) => event.nid === member.event)) return visible;
-    // One's own leave is always shown.
+    // The reader's own leave is always visible.
     const leave = window.events.find((event) => event.nid === member.event);
     return leave === undefined ? visible : [...visible, { event: leave, membership: member.membership }];
   }

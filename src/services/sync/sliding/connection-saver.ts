@@ -14,7 +14,7 @@ export interface ConnectionSaverOptions {
   readonly store: ConnectionStore;
   /** The connection of this name, if it is still in memory. */
   readonly find: (key: string) => Connection | undefined;
-  /** Told of connections that are saved, and have been quiet for a while. */
+  /** Called with connections that were saved and have been idle for a while. */
   readonly rest: (key: string) => void;
   readonly clock: Clock;
   readonly timers: Timers;
@@ -22,8 +22,8 @@ export interface ConnectionSaverOptions {
 }
 
 /**
- * Saves connections behind the requests, so that after a kill only those start anew that had news just before. A connection with constant
- * news is not saved: each answer is a new position, and the row would be stale at once.
+ * Saves connections in the background, so that after a kill only recently active ones start anew. A connection with constant
+ * changes is not saved: each response has a new position, and the row would be stale at once.
  */
 export class ConnectionSaver {
   readonly #options: ConnectionSaverOptions;
@@ -56,7 +56,7 @@ export class ConnectionSaver {
     return this.#background.idle();
   }
 
-  /** Begins nothing new. What is not saved is for the caller to save. */
+  /** Starts no more saves. The caller saves the rest. */
   async close(): Promise<void> {
     this.#timer?.cancel();
     await this.#background.close();

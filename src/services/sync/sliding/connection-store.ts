@@ -10,13 +10,13 @@ import {
   type SavedConnection,
 } from '#src/storage/sync/sliding-connections.ts';
 import { connectionName } from './connections.ts';
-import { Connection, type ConnectionState, type SentRoom, type ToldProfiles } from './connection.ts';
+import { Connection, type ConnectionState, type SentRoom, type KnownProfiles } from './connection.ts';
 
-/** Rooms of a connection that is kept over a restart. Larger ones begin again. */
+/** Most rooms of a saved connection. Larger ones start anew after a restart. */
 const MAX_ROOMS = 5_000;
 /** Connections that are kept over a restart. */
 const MAX_CONNECTIONS = 5_000;
-/** How long a process that comes back finds them. */
+/** Lifetime of saved connections. */
 const KEPT_MS = 86_400_000;
 
 /** Bytes of memory of a connection that is kept over a restart, without its last answer, and characters of JSON that are written at once. */
@@ -39,7 +39,7 @@ interface StoredState {
   /** What is wanted of rooms. */
   readonly wanted?: readonly string[];
   readonly keys?: string | undefined;
-  readonly profiles?: ToldProfiles | undefined;
+  readonly profiles?: KnownProfiles | undefined;
 }
 
 /** A connection as JSON. */
@@ -155,7 +155,7 @@ const storable = ({ vector, counts, keys, profiles, rooms }: ConnectionState): S
   return { vector, keys, profiles, counts: [...counts], rooms: stored, wanted: [...places.keys()] };
 };
 
-/** What was counted in memory begins anew with each process. */
+/** Resets ephemeral counts, which start anew in each process. */
 const restored = ({ vector, counts, keys, profiles, rooms, wanted = [] }: StoredState): ConnectionState => ({
   vector,
   keys,

@@ -27,14 +27,14 @@ export interface ConnectionState {
   readonly rooms: ReadonlyMap<number, SentRoom>;
   /** How many rooms each list had. */
   readonly counts: ReadonlyMap<string, number>;
-  /** The counts of the device's keys, as text; undefined when it was not told of them. */
+  /** The key counts that the device was sent, as JSON text; undefined: none. */
   readonly keys: string | undefined;
-  /** What it was told of profiles; undefined when it does not ask for them. */
-  readonly profiles: ToldProfiles | undefined;
+  /** The profiles that it was sent; undefined when it does not request them. */
+  readonly profiles: KnownProfiles | undefined;
 }
 
 /** The profiles that a client knows. */
-export interface ToldProfiles {
+export interface KnownProfiles {
   /** The fields that it asks for; undefined for all. */
   readonly fields: readonly string[] | undefined;
   /** Users whose whole profiles are still to be sent. */
@@ -48,10 +48,10 @@ export interface ConnectionChange {
   readonly rooms: ReadonlyMap<number, SentRoom>;
   readonly counts: ReadonlyMap<string, number>;
   readonly keys: string | undefined;
-  readonly profiles: ToldProfiles | undefined;
+  readonly profiles: KnownProfiles | undefined;
 }
 
-/** A room takes about so many bytes, and a member that was told of in it. */
+/** Approximate bytes of a room, and of a member sent in it. */
 const BYTES_OF_ROOM = 256;
 const BYTES_OF_MEMBER = 64;
 
@@ -112,13 +112,13 @@ export class Connection {
   #number = 0;
   /** The greatest number that a position was given. */
   #issued = 0;
-  /** How many answers without news were given at this position. */
+  /** Empty responses at this position. */
   #settled = 0;
   #vector: PositionVector | undefined;
   #count = 0;
   #counts: ReadonlyMap<string, number> = new Map();
   #keys: string | undefined;
-  #profiles: ToldProfiles | undefined;
+  #profiles: KnownProfiles | undefined;
   readonly #rooms: Map<number, SentRoom>;
   #last: LastAnswer | undefined;
   /** What the two positions take beside the last answer, once it is known. */
@@ -180,7 +180,7 @@ export class Connection {
   }
 
   /**
-   * Goes to the position that a request names.
+   * Moves to the position of a request.
    *
    * @param number undefined for the beginning
    * @returns whether there is such a position: what the client has, or what the last answer led to
@@ -196,7 +196,7 @@ export class Connection {
   }
 
   /**
-   * Notes that up to here there is nothing that the client has to be told: it knows more, and stays at its position.
+   * Advances the client's knowledge without a response: there was no change up to here, and its position stays.
    *
    * @returns how often that has been so at this position
    */

@@ -51,7 +51,7 @@ export class Connections {
     return this.#connections.peek(key);
   }
 
-  /** Gives back what is kept of a connection that has been quiet for a while, beside what its client knows. */
+  /** Drops the last response of an idle connection. */
   rest(key: string): void {
     const connection = this.#connections.peek(key);
     if (connection === undefined) return;

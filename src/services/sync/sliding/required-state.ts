@@ -1,5 +1,5 @@
 import { CountedCache } from '#src/kernel/counted-cache.ts';
-import type { RequiredState, RoomWish } from './sliding-request.ts';
+import type { RequiredState, RoomConfig } from './sliding-request.ts';
 
 const ANY = '*';
 /** "the user's own id" */
@@ -9,11 +9,11 @@ const MEMBER = 'm.room.member';
 type Pair = readonly [type: string, stateKey: string];
 
 /** What one list or subscription wants, as JSON. */
-type WishKey = readonly [include: readonly Pair[], exclude: readonly Pair[], lazyMembers: boolean];
+type ConfigKey = readonly [include: readonly Pair[], exclude: readonly Pair[], lazyMembers: boolean];
 
 const byPair = ([a, b]: Pair, [c, d]: Pair): number => (a === c ? (b < d ? -1 : b > d ? 1 : 0) : a < c ? -1 : 1);
 
-const keyOfWish = ({ include, exclude, lazyMembers }: RequiredState, userId: string): WishKey => {
+const configKeyOf = ({ include, exclude, lazyMembers }: RequiredState, userId: string): ConfigKey => {
   const named = (pairs: readonly Pair[]): Pair[] =>
     pairs.map(([type, key]): Pair => [type, key === ME ? userId : key]).toSorted(byPair);
   return [named(include), named(exclude), lazyMembers];
@@ -22,10 +22,10 @@ const keyOfWish = ({ include, exclude, lazyMembers }: RequiredState, userId: str
 /** Each wish is put in order once for one user, for however many rooms it is. */
 const texts = new WeakMap<RequiredState, { readonly userId: string; readonly text: string }>();
 
-const textOfWish = (wish: RequiredState, userId: string): string => {
+const configTextOf = (wish: RequiredState, userId: string): string => {
   const known = texts.get(wish);
   if (known?.userId === userId) return known.text;
-  const text = JSON.stringify(keyOfWish(wish, userId));
+  const text = JSON.stringify(configKeyOf(wish, userId));
   texts.set(wish, { userId, text });
   return text;
 };
@@ -75,12 +75,12 @@ class Pairs {
 }
 
 /** Which state one list or subscription wants, or several together of which none excludes anything. */
-class WishedState {
+class RequiredStateFilter {
   readonly lazyMembers: boolean;
   readonly include: Pairs;
   readonly exclude: Pairs;
 
-  constructor([include, exclude, lazyMembers]: WishKey) {
+  constructor([include, exclude, lazyMembers]: ConfigKey) {
     this.include = new Pairs(include);
     this.exclude = new Pairs(exclude);
     this.lazyMembers = lazyMembers;
@@ -106,18 +106,18 @@ class WishedState {
   }
 
   /** Whether another one's wish for members is met as well: its pairs are another question. */
-  isAsLazyAs(other: WishedState): boolean {
+  isAsLazyAs(other: RequiredStateFilter): boolean {
     return !other.lazyMembers || this.lazyMembers || this.includes(MEMBER, ANY);
   }
 
   /** Whether what another one includes by one pair is included here. */
-  includesPair(other: WishedState, type: string, stateKey: string): boolean {
-    // A wildcard of one that wants members lazily stands for less.
+  includesPair(other: RequiredStateFilter, type: string, stateKey: string): boolean {
+    // With lazy-loaded members a wildcard excludes them.
     return !(type === ANY && this.lazyMembers && !other.lazyMembers) && this.includes(type, stateKey);
   }
 
   /** Whether all that another one wants is among what this one wants. */
-  covers(other: WishedState): boolean {
+  covers(other: RequiredStateFilter): boolean {
     return (
       this.isAsLazyAs(other) &&
       this.exclude.every((type, stateKey) => other.exclude.has(type, stateKey)) &&
@@ -141,9 +141,9 @@ export class StateWanted {
   });
 
   /** Those that exclude nothing: with and without lazy members, all of each together. */
-  readonly #plain: readonly WishedState[];
+  readonly #plain: readonly RequiredStateFilter[];
   /** The others, by what they want as JSON. */
-  readonly #excluding: ReadonlyMap<string, WishedState>;
+  readonly #excluding: ReadonlyMap<string, RequiredStateFilter>;
   /** About how many bytes of memory it takes. */
   readonly size: number;
   /** How many pairs of names there are. */
@@ -156,16 +156,16 @@ export class StateWanted {
 
   private constructor(key: string) {
     this.key = key;
-    const wishes = JSON.parse(key) as WishKey[];
+    const wishes = JSON.parse(key) as ConfigKey[];
     this.pairs = wishes.reduce((sum, [include, exclude]) => sum + 1 + include.length + exclude.length, 1);
     this.size = 2 * key.length + BYTES_OF_PAIR * this.pairs;
-    const plain = new Map<boolean, WishedState>();
-    const excluding = new Map<string, WishedState>();
+    const plain = new Map<boolean, RequiredStateFilter>();
+    const excluding = new Map<string, RequiredStateFilter>();
     for (const wish of wishes) {
       const [include, exclude, lazyMembers] = wish;
       const known = plain.get(lazyMembers);
-      if (exclude.length > 0) excluding.set(JSON.stringify(wish), new WishedState(wish));
-      else if (known === undefined) plain.set(lazyMembers, new WishedState(wish));
+      if (exclude.length > 0) excluding.set(JSON.stringify(wish), new RequiredStateFilter(wish));
+      else if (known === undefined) plain.set(lazyMembers, new RequiredStateFilter(wish));
       else known.include.add(include);
     }
     this.#plain = [...plain.values()];
@@ -177,7 +177,7 @@ export class StateWanted {
   }
 
   static of(wishes: readonly RequiredState[], userId: string): StateWanted {
-    const keys = new Set(wishes.map((wish) => textOfWish(wish, userId)));
+    const keys = new Set(wishes.map((wish) => configTextOf(wish, userId)));
     return StateWanted.from(`[${[...keys].toSorted().join(',')}]`);
   }
 
@@ -211,26 +211,26 @@ export class StateWanted {
     return true;
   }
 
-  #includesAll(wish: WishedState): boolean {
+  #includesAll(wish: RequiredStateFilter): boolean {
     return (
       this.#plain.some((own) => own.isAsLazyAs(wish)) &&
       wish.include.every((type, stateKey) => this.#plain.some((own) => own.includesPair(wish, type, stateKey)))
     );
   }
 
-  #isAmongExcluding(wish: WishedState): boolean {
+  #isAmongExcluding(wish: RequiredStateFilter): boolean {
     return this.#excluding.size <= MAX_COMPARED && [...this.#excluding.values()].some((own) => own.covers(wish));
   }
 }
 
 /** How much of a room is wanted, all in all. */
-export interface CombinedWish {
+export interface CombinedRoomConfig {
   readonly timelineLimit: number;
   readonly state: StateWanted;
 }
 
 /** Combines several requests for a room: the longest timeline, and all the state. */
-export const combined = (wishes: readonly RoomWish[], userId: string): CombinedWish => ({
+export const combined = (wishes: readonly RoomConfig[], userId: string): CombinedRoomConfig => ({
   timelineLimit: Math.max(...wishes.map(({ timelineLimit }) => timelineLimit)),
   state: StateWanted.of(
     wishes.map(({ requiredState }) => requiredState),

@@ -16,7 +16,7 @@ export interface Stretch {
 export interface Resolved {
   /** Positions of state events from before the stretch that are the state again. */
   readonly restored: ReadonlySet<number>;
-  /** Positions of state events that were the state before the stretch, and in whose place there is nothing now. */
+  /** Positions of state events that were removed, with no replacement. */
   readonly removed: ReadonlySet<number>;
 }
 

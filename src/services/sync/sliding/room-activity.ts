@@ -2,7 +2,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { RoomStub } from '#src/services/room-model/room/room-stub.ts';
 
-/** What tells events apart that come within a millisecond. */
+/** Distinguishes events within one millisecond. */
 const LEAST = 1 / 1_024;
 
 /**

@@ -18,11 +18,11 @@ export interface StateEntry {
 export interface RoomAnswer {
   readonly listed: ListedRoom<Room>;
   readonly isInitial: boolean;
-  /** Null when it has none any more; undefined when it is what the client knows. */
+  /** Null when it was removed; undefined when it is unchanged. */
   readonly name: string | null | undefined;
   readonly avatar: string | null | undefined;
   readonly heroes: readonly Hero[] | undefined;
-  /** Undefined when it is none, and the client does not think so. */
+  /** Undefined when the room is not a direct chat and the client knows it. */
   readonly isDm: boolean | undefined;
   readonly requiredState: readonly string[];
   /** State that is there no more: the resolution of a fork took it away. */

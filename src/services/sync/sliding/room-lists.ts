@@ -10,7 +10,7 @@ import type { LoopYield } from '#src/kernel/loop-yield.ts';
 import type { SyncUser } from '../engine/sync-user.ts';
 import type { RoomActivity } from './room-activity.ts';
 import { StateWanted } from './required-state.ts';
-import type { ListFilters, ListWish, RoomWish } from './sliding-request.ts';
+import type { ListFilters, ListConfig, RoomConfig } from './sliding-request.ts';
 
 /** "Servers should bump rooms for these event types." MSC4186, `bump_stamp`. */
 const BUMPS: ReadonlySet<string> = new Set([
@@ -42,9 +42,9 @@ export interface ListedRoom<R extends RoomStub | Room = RoomStub> {
   readonly room: R;
   readonly member: Member;
   readonly facts: RoomFacts;
-  /** When something was last said in it: milliseconds since the epoch. */
+  /** Time of the last event of a bumping type, in milliseconds since the epoch. */
   readonly bumpStamp: number;
-  /** By which lists are sorted, the greatest first: when anything last happened. */
+  /** Sort key of lists, descending: time of the last activity. */
   readonly activity: number;
 }
 
@@ -192,8 +192,8 @@ export class ListContext {
     return this.#direct.has(room.roomId);
   }
 
-  /** The rooms of a list, the most recent first. @param loopYield is told how much was looked at */
-  async rooms(wish: ListWish, loopYield: LoopYield): Promise<readonly ListedRoom[]> {
+  /** The rooms of a list, the most recent first. @param loopYield called with the cost of the work done */
+  async rooms(wish: ListConfig, loopYield: LoopYield): Promise<readonly ListedRoom[]> {
     const tests = await this.#tests(wish.filters, loopYield);
     if (this.#partial.size > 0) tests.push((listed) => this.isReadyFor(wish, listed));
     if (tests.length === 0) return this.#rooms;
@@ -210,7 +210,7 @@ export class ListContext {
    * Whether it is known of a room what a list or subscription wants of it: a connection that wants members, and does not load them lazily, has a room
    * when it is known who is in it, as with `GET /sync`.
    */
-  isReadyFor({ requiredState }: RoomWish, listed: ListedRoom): boolean {
+  isReadyFor({ requiredState }: RoomConfig, listed: ListedRoom): boolean {
     const room = this.#partial.get(listed.room.nid);
     if (room?.partial === undefined) return true;
     const { namedMembers } = StateWanted.of([requiredState], this.#data.userId);
@@ -262,13 +262,13 @@ const MAX_OVERLAP = 4;
 const MIN_NAMES = 20_000;
 
 /** How many rooms the windows of a list name, those that several of them name as often. */
-const namesIn = (rooms: readonly ListedRoom[], ranges: ListWish['ranges']): number =>
+const namesIn = (rooms: readonly ListedRoom[], ranges: ListConfig['ranges']): number =>
   ranges === undefined
     ? rooms.length
     : ranges.reduce((sum, [first, last]) => sum + Math.max(0, Math.min(last + 1, rooms.length) - first), 0);
 
 /** The rooms within the windows of a list. */
-export const windowed = (rooms: readonly ListedRoom[], ranges: ListWish['ranges']): readonly ListedRoom[] => {
+export const windowed = (rooms: readonly ListedRoom[], ranges: ListConfig['ranges']): readonly ListedRoom[] => {
   if (ranges === undefined) return rooms;
   const found = new Set<ListedRoom>();
   for (const [first, last] of ranges) for (const listed of rooms.slice(first, last + 1)) found.add(listed);
@@ -289,7 +289,7 @@ export class WindowNames {
    * @param isWritten the answer holds the names
    * @throws MatrixError M_INVALID_PARAM when the windows name the same rooms over and over
    */
-  add(rooms: readonly ListedRoom[], ranges: ListWish['ranges'], isWritten: boolean): void {
+  add(rooms: readonly ListedRoom[], ranges: ListConfig['ranges'], isWritten: boolean): void {
     const names = namesIn(rooms, ranges);
     if (names > MAX_OVERLAP * rooms.length)
       throw new MatrixError('M_INVALID_PARAM', 'The ranges of a list must not overlap: each room is told once.');

@@ -119,7 +119,7 @@ export class RoomSpans {
       sent.isDm !== isDirect(room) ||
       !known.covers(sent.wanted, state);
     if (hasNews) return { wanted, isInitial, isExpanded, byCounts: false };
-    // Most rooms have nothing new, and are told of without being in memory.
+    // Most rooms have no changes, and need not be in memory.
     const upTo = Math.min(end[room.shard] ?? 0, room.lastPosition);
     const counts = this.#options.unread.peekCounted(userId, room, member.since, upTo);
     if (counts !== undefined && !areOthers(totals(counts), sent)) return undefined;
@@ -133,7 +133,7 @@ export class RoomSpans {
     end: PositionVector,
   ): Promise<Span[]> {
     const { left, states, unread } = this.#options;
-    // What came to a room while it was read is not told, nor what comes during the reading below.
+    // Events that arrive while rooms are read are not part of the response.
     const chains = new Map([...loaded.values()].map((room) => [room.nid, room.stateChain]));
     const moved = candidates.filter(
       ({ wanted: { listed } }) =>

@@ -46,7 +46,7 @@ export const stateToSend = async (
   }
   if (plan.section !== 'join') return { nids: [], lazy };
   const after = isInitial ? 0 : (sent?.vector[room.shard] ?? 0);
-  // What the client was told of, as long as it does not change.
+  // Sent before and unchanged.
   const told = isInitial || sent === undefined ? undefined : StateWanted.from(sent.wanted);
   const isTold = (type: string, stateKey: string): boolean =>
     told !== undefined && (told === state || told.has(type, stateKey));

@@ -17,9 +17,9 @@ import { receiptContent } from '#src/services/push/receipts/receipt-content.ts';
 import type { ProfileAnswer, ProfileUpdates } from '../profiles/profile-updates.ts';
 import type { ReceiptSource } from '../sections/receipts.ts';
 import type { TypingSource } from '../sections/typing.ts';
-import type { SentRoom, ToldProfiles } from './connection.ts';
+import type { SentRoom, KnownProfiles } from './connection.ts';
 import { CHARACTERS_OF_LOOK } from './room-lists.ts';
-import type { ExtensionWishes, RoomExtensionWish, SlidingRequest } from './sliding-request.ts';
+import type { ExtensionsConfig, RoomExtensionConfig, SlidingRequest } from './sliding-request.ts';
 
 /** The answers of extensions; JSON texts. */
 export interface ExtensionAnswers {
@@ -72,7 +72,7 @@ export interface ExtensionSpan {
   readonly upTo: PositionVector;
   /** The counts of the device's keys that the client was told, as text. */
   readonly keys: string | undefined;
-  readonly profiles: ToldProfiles | undefined;
+  readonly profiles: KnownProfiles | undefined;
 }
 
 /** The answers of extensions, and what the client knows afterwards. */
@@ -128,7 +128,7 @@ export class SlidingExtensions {
 
   /** The answers, and whether any of them is news. @param loopYield is told how much was looked at and written */
   async read(
-    wishes: ExtensionWishes,
+    wishes: ExtensionsConfig,
     request: Pick<SlidingRequest, 'userId' | 'deviceId'>,
     user: SyncUser,
     data: UserAccountData,
@@ -162,7 +162,7 @@ export class SlidingExtensions {
       const { keyCounts } = this.#sources;
       const counts = keyCounts.peek(userId, deviceId) ?? (await keyCounts.of(userId, deviceId));
       answers.e2ee = { deviceLists, counts };
-      // A client that runs out of keys has to hear of it, whatever else happens.
+      // A client that runs out of one-time keys must always be informed.
       keys = JSON.stringify([counts.oneTime, counts.unusedFallback]);
       if (keys !== span.keys) isNews = true;
       if (deviceLists !== undefined && deviceLists.changed.length + deviceLists.left.length > 0) isNews = true;
@@ -197,7 +197,7 @@ export class SlidingExtensions {
     if (wishes.profiles !== undefined) {
       const { name, fields } = wishes.profiles;
       const { profiles: told, since, upTo } = span;
-      // More fields are told once, also of members whom the client knows from rooms that are still to come.
+      // Newly requested fields are sent once, also for members of rooms that come with later responses.
       const known = wanted.filter(({ isDeferred, sent }) => !isDeferred || sent !== undefined);
       const inSight = await chosen(wishes.profiles, known, loopYield);
       const { users, due } = await this.#sources.profileUpdates.read({
@@ -295,14 +295,14 @@ export class SlidingExtensions {
 }
 
 /** Whether a client asks for fields of profiles that it was not told of before. */
-const isWider = (fields: readonly string[] | undefined, told: ToldProfiles | undefined): boolean =>
+const isWider = (fields: readonly string[] | undefined, told: KnownProfiles | undefined): boolean =>
   told === undefined ||
   (told.fields !== undefined &&
     (fields === undefined || fields.some((field) => told.fields?.includes(field) === false)));
 
 /** The rooms that an extension is to tell of. @param loopYield is told how much was looked at */
 const chosen = async (
-  { lists, rooms: named }: RoomExtensionWish,
+  { lists, rooms: named }: RoomExtensionConfig,
   rooms: readonly ExtensionRoom[],
   loopYield: LoopYield,
 ): Promise<readonly ExtensionRoom[]> => {
@@ -321,7 +321,7 @@ const chosen = async (
 };
 
 const accountDataOf = async (
-  wish: RoomExtensionWish,
+  wish: RoomExtensionConfig,
   userId: string,
   data: UserAccountData,
   rooms: readonly ExtensionRoom[],

@@ -26,7 +26,7 @@ export interface RequiredState {
 }
 
 /** How much of a room a client wants. */
-export interface RoomWish {
+export interface RoomConfig {
   readonly timelineLimit: number;
   readonly requiredState: RequiredState;
 }
@@ -43,25 +43,25 @@ export interface ListFilters {
   readonly nameLike?: string;
 }
 
-export interface ListWish extends RoomWish {
+export interface ListConfig extends RoomConfig {
   /** First and last index of each window; undefined for all rooms. */
   readonly ranges: readonly (readonly [first: number, last: number])[] | undefined;
   readonly filters: ListFilters;
 }
 
-/** An extension that may be told of some rooms only: those of lists by name, and rooms by id; `*` for all. */
-export interface RoomExtensionWish {
+/** An extension limited to rooms: lists by name, and rooms by id; `*` for all. */
+export interface RoomExtensionConfig {
   readonly lists: readonly string[];
   readonly rooms: readonly string[];
 }
 
-export interface ExtensionWishes {
+export interface ExtensionsConfig {
   readonly toDevice?: { readonly since: string | undefined; readonly limit: number };
   readonly e2ee?: true;
-  readonly accountData?: RoomExtensionWish;
-  readonly receipts?: RoomExtensionWish;
-  readonly typing?: RoomExtensionWish;
-  readonly profiles?: RoomExtensionWish & {
+  readonly accountData?: RoomExtensionConfig;
+  readonly receipts?: RoomExtensionConfig;
+  readonly typing?: RoomExtensionConfig;
+  readonly profiles?: RoomExtensionConfig & {
     /** The name under which it was asked for, and is answered. */
     readonly name: string;
     /** Names of fields; undefined for all. */
@@ -85,9 +85,9 @@ export interface SlidingRequest {
   /** Milliseconds to wait for news. */
   readonly timeout: number;
   readonly txnId: string | undefined;
-  readonly lists: ReadonlyMap<string, ListWish>;
-  readonly subscriptions: ReadonlyMap<string, RoomWish>;
-  readonly extensions: ExtensionWishes;
+  readonly lists: ReadonlyMap<string, ListConfig>;
+  readonly subscriptions: ReadonlyMap<string, RoomConfig>;
+  readonly extensions: ExtensionsConfig;
   /** Whether answers name the rooms of each window. */
   readonly namesRooms: boolean;
   /** The body as text: the same one at the same position gets the same answer. */
@@ -170,7 +170,7 @@ const requiredStateOf = (value: unknown, form: WireForm): RequiredState => {
   return { include: pairs.filter((pair) => !isLazy(pair)), exclude: [], lazyMembers: pairs.some(isLazy) };
 };
 
-const wishOf = (from: JsonObject, form: WireForm): RoomWish => {
+const deletionParamsOf = (from: JsonObject, form: WireForm): RoomConfig => {
   const limit = from['timeline_limit'] ?? 0;
   if (typeof limit !== 'number' || !Number.isSafeInteger(limit) || limit < 0)
     throw bad('timeline_limit must be an integer that is not negative.');
@@ -180,12 +180,12 @@ const wishOf = (from: JsonObject, form: WireForm): RoomWish => {
   };
 };
 
-const pairsOf = ({ requiredState: { exclude, include } }: RoomWish): number => include.length + exclude.length;
+const pairsOf = ({ requiredState: { exclude, include } }: RoomConfig): number => include.length + exclude.length;
 
 const isRange = (range: unknown): range is [number, number] =>
   Array.isArray(range) && range.length === 2 && range.every((end) => Number.isSafeInteger(end) && (end as number) >= 0);
 
-const rangesOf = (from: JsonObject, form: WireForm): ListWish['ranges'] => {
+const rangesOf = (from: JsonObject, form: WireForm): ListConfig['ranges'] => {
   if (form === 'v4') {
     const { range } = from;
     if (range === undefined || range === null) return undefined;
@@ -217,9 +217,9 @@ const filtersOf = (from: JsonObject, form: WireForm): ListFilters => {
   return Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined)) as ListFilters;
 };
 
-const ANY: RoomExtensionWish = { lists: ['*'], rooms: ['*'] };
+const ANY: RoomExtensionConfig = { lists: ['*'], rooms: ['*'] };
 
-const roomExtension = (extensions: JsonObject, name: string): RoomExtensionWish | undefined => {
+const roomExtension = (extensions: JsonObject, name: string): RoomExtensionConfig | undefined => {
   const wish = objectAt(extensions, name);
   if (flagAt(wish, 'enabled') !== true) return undefined;
   return { lists: textsAt(wish, 'lists') ?? ANY.lists, rooms: textsAt(wish, 'rooms') ?? ANY.rooms };
@@ -227,7 +227,7 @@ const roomExtension = (extensions: JsonObject, name: string): RoomExtensionWish 
 
 const MAX_TO_DEVICE = 100;
 
-const toDeviceOf = (extensions: JsonObject): ExtensionWishes['toDevice'] => {
+const toDeviceOf = (extensions: JsonObject): ExtensionsConfig['toDevice'] => {
   const wish = objectAt(extensions, 'to_device');
   if (flagAt(wish, 'enabled') !== true) return undefined;
   const { since } = wish;
@@ -249,14 +249,14 @@ const enabledName = (extensions: JsonObject, names: readonly string[]): string |
 
 const PROFILES = ['profiles', 'org.matrix.msc4262.profiles'] as const;
 
-const profilesOf = (extensions: JsonObject): ExtensionWishes['profiles'] => {
+const profilesOf = (extensions: JsonObject): ExtensionsConfig['profiles'] => {
   const name = enabledName(extensions, PROFILES);
   const wish = name === undefined ? undefined : roomExtension(extensions, name);
   if (name === undefined || wish === undefined) return undefined;
   return { ...wish, name, fields: textsAt(objectAt(extensions, name), 'fields') };
 };
 
-const threadSubscriptionsOf = (extensions: JsonObject): ExtensionWishes['threadSubscriptions'] => {
+const threadSubscriptionsOf = (extensions: JsonObject): ExtensionsConfig['threadSubscriptions'] => {
   const name = enabledName(extensions, THREAD_SUBSCRIPTIONS);
   if (name === undefined) return undefined;
   const limit = objectAt(extensions, name)['limit'] ?? MAX_THREADS;
@@ -286,16 +286,16 @@ export const parseSlidingBody = (
   if (namedLists.length > MAX_LISTS) throw tooMany(`A connection can have ${MAX_LISTS} lists at most.`);
   if (namedRooms.length > MAX_SUBSCRIPTIONS)
     throw tooMany(`A connection can subscribe to ${MAX_SUBSCRIPTIONS} rooms at most.`);
-  const lists = namedLists.map(([name, list]): [string, ListWish] => {
+  const lists = namedLists.map(([name, list]): [string, ListConfig] => {
     if (!isJsonObject(list)) throw bad('Each list must be an object.');
     if (form === 'v4' && !LIST_NAME.test(name))
       throw new MatrixError('M_INVALID_PARAM', 'The name of a list has 1 to 255 of the characters 0-9 A-Z a-z . _ ~ -');
     const filters = filtersOf(objectAt(list, 'filters'), form);
-    return [name, { ...wishOf(list, form), ranges: rangesOf(list, form), filters }];
+    return [name, { ...deletionParamsOf(list, form), ranges: rangesOf(list, form), filters }];
   });
-  const subscriptions = namedRooms.map(([roomId, wish]): [string, RoomWish] => {
+  const subscriptions = namedRooms.map(([roomId, wish]): [string, RoomConfig] => {
     if (!isJsonObject(wish)) throw bad('Each room subscription must be an object.');
-    return [roomId, wishOf(wish, form)];
+    return [roomId, deletionParamsOf(wish, form)];
   });
   const required = [...lists, ...subscriptions].reduce((sum, [, wish]) => sum + pairsOf(wish), 0);
   if (required > MAX_REQUIRED_IN_ALL)
@@ -318,6 +318,6 @@ export const parseSlidingBody = (
     namesRooms: form === 'msc3575',
     extensions: Object.fromEntries(
       Object.entries(wishes).filter(([, value]) => value !== undefined),
-    ) as ExtensionWishes,
+    ) as ExtensionsConfig,
   };
 };

@@ -70,7 +70,7 @@ export class SlidingRooms {
    * others stay as they are, and come with a later answer.
    *
    * @param before the position up to which the connection knows everything; undefined for nothing
-   * @param loopYield is told how many characters were written
+   * @param loopYield called with the number of characters written
    */
   async read(
     rooms: readonly WantedRoom[],

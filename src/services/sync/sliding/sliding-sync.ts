@@ -19,12 +19,12 @@ import { connectionKey, Connections } from './connections.ts';
 import { ConnectionSaver } from './connection-saver.ts';
 import type { ConnectionStore } from './connection-store.ts';
 import type { NotJoinedRooms } from './not-joined-rooms.ts';
-import { combined, type CombinedWish } from './required-state.ts';
+import { combined, type CombinedRoomConfig } from './required-state.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import { ListContext, type ListedRoom, type RoomListings, windowed, WindowNames } from './room-lists.ts';
 import type { ExtensionAnswers, ExtensionRoom, SlidingExtensions } from './sliding-extensions.ts';
-import type { RoomWish, SlidingRequest } from './sliding-request.ts';
+import type { RoomConfig, SlidingRequest } from './sliding-request.ts';
 import type { RoomAnswer } from './room-answer.ts';
 import type { WantedRoom } from './room-spans.ts';
 import type { SlidingRooms } from './sliding-rooms.ts';
@@ -69,11 +69,11 @@ export interface SlidingSyncOptions {
   readonly largeSyncs: LargeSyncs;
 }
 
-/** How much of an answer is written in one turn of the event loop. */
+/** Characters written in one turn of the event loop. */
 const CHARACTERS_AT_ONCE = 100_000;
 /** To note that a list wants a room takes as long as writing so many characters. */
 const CHARACTERS_OF_WISH = 20;
-/** Lists and subscriptions of usual clients, and then some. */
+/** Most lists and subscriptions of a request that is not "large". */
 const USUAL_WISHES = 20;
 
 const isLarge = ({ lists, subscriptions }: SlidingRequest): boolean => lists.size + subscriptions.size > USUAL_WISHES;
@@ -81,7 +81,7 @@ const isLarge = ({ lists, subscriptions }: SlidingRequest): boolean => lists.siz
 /** A room that some list or subscription wants, with everything that wants it. */
 interface Wishes {
   readonly listed: ListedRoom;
-  readonly wishes: RoomWish[];
+  readonly wishes: RoomConfig[];
   readonly lists: string[];
   isSubscribed: boolean;
 }
@@ -217,7 +217,7 @@ export class SlidingSync {
     const pos = decodeSlidingToken(request.pos);
     const known = this.#connections.get(request) ?? (await this.#options.store.restore(key));
     if (known === undefined || known.run !== pos?.run || !known.goTo(pos.number))
-      throw new MatrixError('M_UNKNOWN_POS', 'This position is not known any more: begin again without pos.');
+      throw new MatrixError('M_UNKNOWN_POS', 'Unknown position: start again without pos.');
     this.#connections.keep(request, known);
     return known;
   }
@@ -247,7 +247,7 @@ export class SlidingSync {
     );
     const context = await ListContext.of(data, listed, roomRegistry);
     const { lists, wanted } = await wishesOf(request, context, listed, outside.left, loopYield);
-    const combinedOf = await combinedWishes(wanted, userId, loopYield);
+    const combinedOf = await combineConfigs(wanted, userId, loopYield);
     // Everything that is told lies before this end, whatever comes while rooms are read: each is told as it was then.
     const end = { vector: writer.committed(), count: ephemeral.current };
     // Joins and leaves during the computation of lists come with the next answer.
@@ -318,7 +318,7 @@ const changeOf = ({ end, known: others, lists, quiet, rooms }: Computed): Connec
 const NOBODY: ReadonlyMap<string, number> = new Map();
 
 /** A room that was left is sent once more, up to the leave. */
-const LEFT: RoomWish = {
+const LEFT: RoomConfig = {
   timelineLimit: 20,
   requiredState: { include: [['m.room.member', '$ME']], exclude: [], lazyMembers: false },
 };
@@ -336,7 +336,7 @@ const wishesOf = async (
   loopYield: LoopYield,
 ): Promise<{ readonly lists: readonly ListAnswer[]; readonly wanted: readonly Wishes[] }> => {
   const wanted = new Map<number, Wishes>();
-  const want = (one: ListedRoom, wish: RoomWish): Wishes => {
+  const want = (one: ListedRoom, wish: RoomConfig): Wishes => {
     const known = wanted.get(one.room.nid) ?? { listed: one, wishes: [], lists: [], isSubscribed: false };
     known.wishes.push(wish);
     wanted.set(one.room.nid, known);
@@ -370,14 +370,14 @@ const wishesOf = async (
 };
 
 /** What is wanted of each room, all in all. */
-const combinedWishes = async (
+const combineConfigs = async (
   wanted: readonly Wishes[],
   userId: string,
   loopYield: LoopYield,
-): Promise<ReadonlyMap<Wishes, CombinedWish>> => {
-  const found = new Map<Wishes, CombinedWish>();
+): Promise<ReadonlyMap<Wishes, CombinedRoomConfig>> => {
+  const found = new Map<Wishes, CombinedRoomConfig>();
   // Most rooms are wanted by the same lists.
-  const known = new Map<string, CombinedWish>();
+  const known = new Map<string, CombinedRoomConfig>();
   for (const one of wanted) {
     const { isSubscribed, lists, wishes } = one;
     const key = isSubscribed || lists.length === 0 ? undefined : JSON.stringify(lists);

@@ -19,7 +19,7 @@ const LISTS: Readonly<Record<RoomPlan['section'], readonly string[]>> = {
 
 /** Bodies that are remembered: one message makes as many different ones as its readers have different unread counts and keys. */
 const REMEMBERED = 16;
-/** Rooms and characters of a body that is remembered; larger ones are catch-ups, which no other client gets. */
+/** Largest cached body, in rooms and characters; larger ones are catch-ups of a single client. */
 const MAX_ROOMS = 2;
 const MAX_LENGTH = 32 * 1024;
 
@@ -32,7 +32,7 @@ export class V3Sync {
     this.#engine = engine;
   }
 
-  /** Answers at once when there is news, else waits for some until the timeout. */
+  /** Responds at once when there are changes, else waits until the timeout. (twins: sync-engine.ts, sliding-sync.ts) */
   async sync(request: SyncRequest): Promise<SyncResult> {
     return this.answer(request);
   }

@@ -10,13 +10,13 @@ export const INVITE_PERMISSION = 'm.invite_permission_config';
 export const INVITE_FILTER = 'org.matrix.msc4155.invite_permission_config';
 
 /** The verdict on an invite: it is shown to the invitee, hidden from them, or refused. */
-export type InviteFate = 'shown' | 'hidden' | 'refused';
+export type InviteVerdict = 'shown' | 'hidden' | 'refused';
 
 /** Globs of one list that are evaluated. */
 const MAX_GLOBS = 1_000;
 
 /** The lists of MSC4155 in the order in which they are looked at: those of users before those of servers, and the milder before the stricter. */
-const LISTS: readonly (readonly [name: string, of: 'user' | 'server', fate: InviteFate])[] = [
+const LISTS: readonly (readonly [name: string, of: 'user' | 'server', fate: InviteVerdict])[] = [
   ['allowed_users', 'user', 'shown'],
   ['ignored_users', 'user', 'hidden'],
   ['blocked_users', 'user', 'refused'],
@@ -27,7 +27,7 @@ const LISTS: readonly (readonly [name: string, of: 'user' | 'server', fate: Invi
 
 interface List {
   readonly of: 'user' | 'server';
-  readonly fate: InviteFate;
+  readonly fate: InviteVerdict;
   readonly globs: readonly Glob[];
 }
 
@@ -42,7 +42,7 @@ export class InviteRules {
     this.#lists = lists;
   }
 
-  fateOf(inviter: string): InviteFate {
+  fateOf(inviter: string): InviteVerdict {
     if (this.refusesAll) return 'refused';
     if (this.#lists.length === 0) return 'shown';
     // "ignoring the port": a rule is about a host.

@@ -60,7 +60,7 @@ describe('servers that ask for the history of a room', function () {
     `/timestamp_to_event/${roomId}?ts=0&dir=f`,
   ];
 
-  it('are told what lies in a gap, oldest first, and nothing outside of it', async () => {
+  it('get the events of a gap, oldest first, and no others', async () => {
     await makeRoom();
     const [one, , , four] = (await says('1', '2', '3', '4')) as [string, string, string, string];
     const { body, status } = await missing([four], [one]);

@@ -41,7 +41,7 @@ describe('rooms that servers share', function () {
     expect(await members(b, 'bob', roomId)).to.have.property('@bob:b.test', 'join');
   });
 
-  it('are told to all other servers when somebody joins, leaves, is kicked, banned, and comes back by an invite', async () => {
+  it('send each join, leave, kick, ban and invite to all other servers', async () => {
     const roomId = await open();
     await joined(b, 'bob', roomId, 'a.test');
     await joined(c, 'carol', roomId, 'a.test');
@@ -70,7 +70,7 @@ describe('rooms that servers share', function () {
     expect(await members(b, 'bob', roomId)).to.have.property('@carol:c.test', 'leave');
   });
 
-  it('are what they are elsewhere when a server comes back to them, whatever it remembers', async () => {
+  it('have the state of the other servers after a server rejoins, regardless of its old state', async () => {
     const roomId = await open({ name: 'before' });
     await joined(b, 'bob', roomId, 'a.test');
     await federation.idle();

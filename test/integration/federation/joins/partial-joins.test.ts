@@ -196,7 +196,7 @@ describe('a room that is joined before its members are known', function () {
     expect(Object.keys(await members(room))).to.have.lengthOf(MEMBERS.length + 2);
   });
 
-  it('has those who ask for an event by its id wait no longer than until it comes', async () => {
+  it('answers a request for an event by id as soon as the event arrives', async () => {
     const room = await joined();
     const said = room.say('@m1:p.test', 'asked for early');
     p.on('GET', `/_matrix/federation/v1/event/${encodeURIComponent(said.eventId)}`, () => ({ status: 404, body: {} }));
@@ -231,7 +231,7 @@ describe('a room that is joined before its members are known', function () {
     expect(Object.keys(await members(room))).to.have.lengthOf(MEMBERS.length + 2);
   });
 
-  it('takes back what the members do not allow: messages and changes of state of a user who was banned before', async () => {
+  it('rejects events that the full state does not allow: messages and state of a user who was banned before', async () => {
     const room = new PartialRoom(p, MEMBERS, ['p.test']);
     const before = room.state.get('m.room.member\0@m3:p.test')!;
     const auth = room.authOf({ type: 'm.room.message', sender: '@m3:p.test', content: {} });
@@ -379,7 +379,7 @@ describe('a room that is joined before its members are known', function () {
     expect((await members(room))['@m1:p.test']).to.equal('join');
   });
 
-  it('forgets the devices of whoever turned out not to be there, since nobody tells of changes of theirs', async () => {
+  it('drops device lists of users who turn out not to be members', async () => {
     const room = new PartialRoom(p, [...MEMBERS, '@lone:p.test'], ['p.test']);
     const before = room.authOf({ type: 'm.room.message', sender: '@lone:p.test', content: {} });
     room.ban('@lone:p.test');
@@ -551,7 +551,7 @@ describe('a room that is joined before its members are known', function () {
       expect(Object.keys(await members(room))).to.have.members([room.creator, ...MEMBERS, '@alice:a.test']);
     });
 
-  it('lets no server in, and tells none who is in it, before that is known', async () => {
+  it('refuses make_join and state requests of other servers until its state is complete', async () => {
     const room = await joined();
     const path = encodeURIComponent(room.roomId);
     const user = encodeURIComponent('@new:q.test');
@@ -776,7 +776,7 @@ describe('a room that is joined before its members are known', function () {
     await federation.idle();
   });
 
-  it('takes nothing for its history that is on its way, though its server answers with it when history is asked for', async () => {
+  it('does not treat new events as history when a backfill response contains them', async () => {
     const room = await joined();
     const history = [...room.events.values()].slice(0, -1);
     await complete(room);
@@ -800,7 +800,7 @@ describe('a room that is joined before its members are known', function () {
     expect(results).to.deep.equal([{ user_id: '@findable:p.test', display_name: 'Name of @findable:p.test' }]);
   });
 
-  it('believes typing and receipts of servers that are said to be in it', async () => {
+  it('accepts typing and receipts of servers in servers_in_room', async () => {
     const room = await joined();
     const { next_batch: since } = await a.must('alice', 'GET', `/sync?filter=${LAZY}`);
     await p.transact('a.test', {
@@ -830,7 +830,7 @@ describe('a room that is joined before its members are known', function () {
     expect(lists.changed).to.include.members(MEMBERS);
   });
 
-  it('sends to servers of which it was not told when it joined what was said meanwhile', async () => {
+  it('sends the events since the join to servers that were not in servers_in_room', async () => {
     const room = new PartialRoom(p, MEMBERS, ['p.test']);
     Object.assign(room, {
       signedBy: (sender: string) =>

@@ -11,7 +11,7 @@ const NOTHING_TO_TELL = sql(
 );
 const DEVICES = /^\/_matrix\/federation\/v1\/user\/devices\//;
 
-describe('what other servers are told beside events', () => {
+describe('EDUs to other servers', () => {
   let federation: Federation;
   let a: InProcessServer;
   let b: InProcessServer;
@@ -396,7 +396,7 @@ describe('what other servers are told beside events', () => {
     expect(p.requests('PUT', SEND)).to.deep.equal([]);
   });
 
-  it('tells of a user behind hundreds of whom there is nothing to tell any more', async () => {
+  it('sends the update of a user behind hundreds with no pending changes', async () => {
     const [roomId] = (await withPartner(1)) as [string];
     await a.must('ida', 'POST', `/join/${roomId}`, {});
     await federation.idle();

@@ -213,7 +213,7 @@ describe('asking another server', () => {
     expect(waited).to.be.at.most(30);
   });
 
-  it('who is away is asked again at once when it is heard of, and sooner where somebody waits', async () => {
+  it('an unreachable server is tried at once after a contact, and sooner for urgent requests', async () => {
     const path = federation.path('a.test', 'away.servers.test');
     const partner = federation.partner('away.servers.test');
     path.cut();

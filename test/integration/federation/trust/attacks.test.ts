@@ -9,7 +9,7 @@ import { type Federation, startFederation } from '../../../support/federation.ts
 
 const ca = readFileSync(AUTHORITY_FILE);
 
-describe('whoever pretends to be another server', () => {
+describe('a client that pretends to be another server', () => {
   let federation: Federation;
 
   before(async () => {
@@ -66,7 +66,7 @@ describe('whoever pretends to be another server', () => {
     signRequest({ method: 'PUT', uri, origin: name, destination: 'a.test', content: content as never }, key)
       .authorization;
 
-  it('is told 401, whatever headers they send, and the real one is served', async () => {
+  it('gets 401 for every forged header, and the real server is served', async () => {
     const content = transaction();
     const good = signed(`${TXN}1`, content);
     expect((await raw(`${TXN}1`, [good], content)).status).to.equal(200);

@@ -396,7 +396,7 @@ describe('policy servers', function () {
       expect(asked(made.roomId).length).to.equal(before + 1);
     });
 
-    it('are acknowledged while the policy server takes its time, and other rooms go on', async () => {
+    it('are acknowledged while the policy server is slow, and other rooms are not delayed', async () => {
       const made = await policedRoom();
       const others: PartnerRoom[] = [];
       for (let i = 0; i < 5; i++) others.push(await policedRoom());

@@ -38,7 +38,7 @@ describe('when devices were last seen', () => {
     });
     expect(seen).to.deep.equal([1_000, 1_000, 1_000]);
     expect(lines.map(({ message, fields }) => [message, fields['devices']])).to.deep.equal([
-      ['when devices were last seen could not be written', 1],
+      ['last-seen times of devices could not be stored', 1],
     ]);
   });
 });

@@ -201,7 +201,7 @@ const DESTINATIONS = ['a', 'b', 'c', 'd', 'e', 'f'];
 describe('a queue of deliveries', function () {
   this.timeout(60_000);
 
-  it('brings everything to everybody in order, except what is always refused, whoever is away and whenever it is killed', async () => {
+  it('delivers every item to every destination in order, across outages and kills, except items that are always refused', async () => {
     const destination = fc.constantFrom(...DESTINATIONS);
     const step = fc.oneof(
       {
@@ -280,7 +280,7 @@ describe('a queue of deliveries', function () {
     expect(world.arrived.get('a')).to.deep.equal([1, 2, 3]);
   });
 
-  it('puts a group off together when nothing gets through to it: one of them finds out whether that is over, and nothing is read of the others', async () => {
+  it('pauses an unreachable group together, probes it with one destination, and reads nothing for the others', async () => {
     const MANY = 500;
     const names = Array.from({ length: MANY }, (_, i) => `away ${i}`);
     const world = new World(kept(), 20, (one) => ({ name: one.startsWith('away') ? 'away' : 'there', most: 16 }));
@@ -316,7 +316,7 @@ describe('a queue of deliveries', function () {
     for (const name of names) expect(world.arrived.get(name), name).to.deep.equal(world.wanted(name));
   });
 
-  it('gathers what comes soon after a batch that arrived, and sends at once what comes after a quiet time', async () => {
+  it('gathers items that follow a delivered batch, and sends an item at once after a quiet time', async () => {
     const GATHER_MS = 100;
     const world = new World(kept(), 20, undefined, GATHER_MS);
     const names = Array.from({ length: 50 }, (_, i) => `server ${i}`);
@@ -353,7 +353,7 @@ describe('a queue of deliveries', function () {
     expect(world.clock.pending).to.equal(0);
   });
 
-  it('does not gather before what must not wait, whether it comes while a batch is sent or after it', async () => {
+  it('sends urgent items without gathering, also those that arrive during a send', async () => {
     const world = new World(kept(), 20, undefined, 100);
     const turns = async (): Promise<void> => {
       for (let i = 0; i < 100; i++) await turn();
@@ -376,7 +376,7 @@ describe('a queue of deliveries', function () {
     expect(world.arrived.get('a')).to.deep.equal(world.wanted('a'));
   });
 
-  it('remembers over a restart for how long it leaves somebody alone', async () => {
+  it('keeps the pause of a destination over a restart', async () => {
     const world = new World();
     await world.start();
     world.moods.set('a', 'is away');
@@ -408,7 +408,7 @@ describe('a queue of deliveries', function () {
     expect(world.clock.pending).to.equal(0);
   });
 
-  it('gives up nothing but what is refused, and tells batches apart that hold different things', async () => {
+  it('gives up only refused items, and gives batches with different items different ids', async () => {
     const world = new World();
     await world.start();
     world.add('a', 2);
@@ -418,7 +418,7 @@ describe('a queue of deliveries', function () {
     expect(world.arrived.get('a')).to.deep.equal([1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
   });
 
-  it('ends what it began when it stops, and breaks off what takes too long, to be sent again as it was', async () => {
+  it('finishes running batches when it closes, and aborts slow ones, which are sent again unchanged', async () => {
     const database = await cloneDatabase();
     try {
       const clock = new ManualClock();
@@ -483,7 +483,7 @@ describe('a queue of deliveries', function () {
     }
   });
 
-  it('sends nothing more to who is gone, also after a restart, until they are back', async () => {
+  it('sends nothing to a destination that is gone, also after a restart, until it is revived', async () => {
     const progress = kept();
     const sent: number[][] = [];
     let outcome: Outcome = { kind: 'gone' };

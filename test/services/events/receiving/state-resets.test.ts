@@ -44,7 +44,7 @@ describe('a resolution of a fork', function () {
     return remote;
   };
 
-  it('that takes joins back without an event that says so is told, and kept for administrators', async () => {
+  it('that undoes joins without an event is logged and listed for administrators', async () => {
     const remote = await room();
     const base = [...remote.replay.extremities];
     await remote.accepted(membership(FRANK, FRANK, 'join'));
@@ -95,7 +95,7 @@ describe('a resolution of a fork', function () {
     expect(told).to.deep.include({ room_id: remote.room.roomId, event_id: banned, members: 0, power_levels: true });
   });
 
-  it('that follows a ban, a kick or somebody leaving is none of these', async () => {
+  it('after a ban, a kick or a leave is not reported', async () => {
     const remote = await room();
     const base = [...remote.replay.extremities];
     await remote.accepted({ ...membership(EVE, EVE, 'join', { displayname: 'E' }), prev: base });

@@ -340,7 +340,7 @@ describe('a follower of events', function () {
       expect(await aside()).to.deep.equal([{ tries: 2, at: clock.now() + 4_000 }]);
     });
 
-    it('tries six times, in longer and longer pauses, tells it, and tries once more at each start', async () => {
+    it('tries an event six times with growing pauses, logs it, and tries it again at each start', async () => {
       const room = await makeRoom(services);
       poison = new Set(['1']);
       const log: Line[] = [];
@@ -404,7 +404,7 @@ describe('a follower of events', function () {
       expect(await aside()).to.deep.equal([]);
     });
 
-    it('tells how far it is behind', async () => {
+    it('reports its lag', async () => {
       const room = await makeRoom(services);
       const follower = await followManually();
       await follower.idle();

@@ -41,7 +41,7 @@ describe('the stream of room events', () => {
     expect(heard).to.equal(1);
     expect(lines).to.deep.equal([
       {
-        message: 'a listener failed',
+        message: 'a listener of an event stream threw',
         stream: 'room events',
         kind: 'purged',
         room_id: room.roomId,

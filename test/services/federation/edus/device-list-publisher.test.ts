@@ -11,11 +11,11 @@ import {
 import { LocalDeviceKeys } from '#src/services/federation/edus/local-device-keys.ts';
 import {
   addDestinationDeviceLists,
-  lockToldDevices,
+  lockSentDevices,
   nextDestinationDeviceLists,
-  tellDevices,
-  toldDestinationDeviceLists,
-} from '#src/storage/federation/told-devices.ts';
+  saveSentDevices,
+  markDeviceListsSent,
+} from '#src/storage/federation/sent-devices.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import { sql } from '#src/storage/statement.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
@@ -34,7 +34,7 @@ const WAITING = sql(
 const VERSION = sql('test_told_version', 'select xmin::text, xmax::text from accounts where user_id = $1');
 const FORGOTTEN = sql('test_told_forgotten', 'truncate told_devices, destination_device_lists, event_followers');
 
-describe('what is noted for servers of devices that change', function () {
+describe('the pending device list updates of other servers', function () {
   this.timeout(60_000);
   let clone: TestDatabase;
   let database: Database;
@@ -48,7 +48,7 @@ describe('what is noted for servers of devices that change', function () {
   beforeEach(() => database.query(FORGOTTEN));
 
   const tells = (tx: Tx, streamId: number): Promise<void> =>
-    tellDevices(
+    saveSentDevices(
       tx,
       ALICE,
       [{ deviceId: `D${streamId}`, streamId, digest: Buffer.from([streamId]), deleted: false }],
@@ -59,7 +59,7 @@ describe('what is noted for servers of devices that change', function () {
   const waits = (): Promise<unknown> =>
     until('somebody waits for a lock', async () => (await database.query(WAITING)).length > 0 || undefined);
 
-  it('stays where a device changes while it is noted that the server was told of the others', async () => {
+  it('keep an update that arrives while earlier ones are marked as sent', async () => {
     await database.write(async (tx) => {
       await tells(tx, 1);
       await addDestinationDeviceLists(tx, ['p.test'], [ALICE], 0);
@@ -68,12 +68,12 @@ describe('what is noted for servers of devices that change', function () {
     await database.write(async (tx) => {
       await tells(tx, 2);
       await addDestinationDeviceLists(tx, ['p.test'], [ALICE], 1);
-      told = toldDestinationDeviceLists(database, 'p.test', [{ userId: ALICE, upTo: 1 }]);
+      told = markDeviceListsSent(database, 'p.test', [{ userId: ALICE, upTo: 1 }]);
       await waits();
     });
     await told;
     expect(await noted()).to.deep.equal([1]);
-    await toldDestinationDeviceLists(database, 'p.test', [{ userId: ALICE, upTo: 2 }]);
+    await markDeviceListsSent(database, 'p.test', [{ userId: ALICE, upTo: 2 }]);
     expect(await noted()).to.deep.equal([]);
   });
 
@@ -109,7 +109,7 @@ describe('what is noted for servers of devices that change', function () {
   const edus = (of: Database, servers: () => Promise<readonly string[]>): DeviceListPublisher =>
     new DeviceListPublisher(optionsOf(of, servers));
 
-  it('is noted for a server that comes to share a room while devices are told for the first time, wherever the process is killed', async () => {
+  it('include a server that joins during the first computation, wherever the process is killed', async () => {
     let kill = 0;
     for (let wasKilled = true; wasKilled; kill += 1) {
       await database.query(FORGOTTEN);
@@ -183,10 +183,10 @@ describe('what is noted for servers of devices that change', function () {
     metrics.close();
   });
 
-  it('waits for who works out what changed of the user, so that a server that comes meanwhile is told of it', async () => {
+  it('are added after a running computation, so that a newly joined server gets its result', async () => {
     let told: Promise<void> | undefined;
     await database.write(async (tx) => {
-      await lockToldDevices(tx, ALICE);
+      await lockSentDevices(tx, ALICE);
       told = edus(database, async () => []).tell([ALICE], ['p.test']);
       await waits();
       await tells(tx, 1);
@@ -195,27 +195,27 @@ describe('what is noted for servers of devices that change', function () {
     expect(await noted()).to.deep.equal([0]);
   });
 
-  it('waits for nobody, and locks no account, where others were told something of the user', async () => {
+  it('take no lock when devices of the user were sent before', async () => {
     const version = async (): Promise<unknown> => (await database.query(VERSION, [ALICE]))[0];
     await database.write((tx) => tells(tx, 1));
     const before = await version();
     await edus(database, async () => []).tell([ALICE], ['p.test']);
     expect(await version()).to.deep.equal(before);
     await database.write(async (tx) => {
-      await lockToldDevices(tx, ALICE);
+      await lockSentDevices(tx, ALICE);
       await edus(database, async () => []).tell([ALICE], ['q.test']);
     });
     expect(await noted()).to.deep.equal([0]);
   });
 
-  it('is noted for a server that comes, and is told of all there is, just before it is written down what changed', async () => {
+  it('include a server that is sent all devices just before a change is stored', async () => {
     await database.write((tx) => tells(tx, 1));
     let asked = 0;
     const publishing = edus(database, async () => {
       asked += 1;
       if (asked > 1) return ['p.test'];
       await edus(database, async () => []).tell([ALICE], ['p.test']);
-      await toldDestinationDeviceLists(database, 'p.test', [{ userId: ALICE, upTo: 1 }]);
+      await markDeviceListsSent(database, 'p.test', [{ userId: ALICE, upTo: 1 }]);
       return [];
     });
     await publishing.start();

@@ -32,9 +32,9 @@ const verifier: Parameters<typeof verifiedRoomState>[0] = {
     ),
 };
 
-describe('what another server tells of a room with an invite or a knock', () => {
+describe('invite_room_state of another server', () => {
   for (const before of [0, 25, 150])
-    it(`is believed and shown where m.room.create and the name come after ${before} other events`, async () => {
+    it(`is shown when m.room.create and the name come after ${before} other events`, async () => {
       const told = { version, roomId, state: [...others(before), name, create], showsDoubtful: false };
       const { fault, shown } = await verifiedRoomState(verifier, told);
       expect(fault).to.equal(undefined);

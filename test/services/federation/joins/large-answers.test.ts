@@ -12,7 +12,7 @@ const HOUR = 3_600_000;
 
 const topic = (server: string, roomId = '!room:p.test'): AnswerTopic => ({ server, roomId, request: 'send_join' });
 
-describe('answers with states of rooms', () => {
+describe('large responses with room states', () => {
   let clock: ManualClock;
   let answers: LargeAnswers;
   beforeEach(() => {
@@ -47,8 +47,8 @@ describe('answers with states of rooms', () => {
     return charged;
   };
 
-  describe('when a large one was useless', () => {
-    it('its server is not asked about that room for a minute, about others it is, and other servers are', async () => {
+  describe('after a large useless response', () => {
+    it('pauses its server for that room for a minute, but not for other rooms, nor other servers', async () => {
       expect(await fail(topic('p.test'))).to.equal(9 * MIB);
       expect(answers.isPaused(topic('p.test'))).to.equal(true);
       expect(answers.isPaused({ ...topic('p.test'), request: 'state' })).to.equal(false);
@@ -74,14 +74,14 @@ describe('answers with states of rooms', () => {
       }
       expect(lengths).to.deep.equal([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 1_440, 1_440]);
     });
-    it('and that was so in three rooms within an hour, its server is asked about none', async () => {
+    it('pauses its server for all rooms after three useless rooms within an hour', async () => {
       for (const room of ['!1:p.test', '!2:p.test', '!2:p.test']) await fail(topic('p.test', room));
       expect(answers.isPaused(topic('p.test', '!new:p.test'))).to.equal(false);
       await fail(topic('p.test', '!3:p.test'));
       expect(answers.isPaused(topic('p.test', '!new:p.test'))).to.equal(true);
       expect(answers.isPaused(topic('q.test', '!new:p.test'))).to.equal(false);
     });
-    it('and two rooms were long ago, or one was told well since, its server is asked about others', async () => {
+    it('counts neither useless rooms of more than an hour ago, nor rooms with a useful response since', async () => {
       for (const room of ['!1:p.test', '!2:p.test']) await fail(topic('p.test', room));
       clock.spend(HOUR);
       await fail(topic('p.test', '!3:p.test'));
@@ -91,7 +91,7 @@ describe('answers with states of rooms', () => {
       await fail(topic('p.test', '!6:p.test'));
       expect(answers.isPaused(topic('p.test', '!new:p.test'))).to.equal(false);
     });
-    it('only for its length, its user pays, and its server is asked about all other rooms, however often that was so', async () => {
+    it('charges the user, and does not pause the server for other rooms, if the response was only too long', async () => {
       for (let room = 0; room < 8; room += 1)
         expect(await fail(topic('p.test', `!${room}:p.test`), new TooLongAnswerError('too long'))).to.equal(9 * MIB);
       expect(answers.isPaused(topic('p.test', '!new:p.test'))).to.equal(false);
@@ -161,7 +161,7 @@ describe('answers with states of rooms', () => {
     it('are read to their end where nobody else waits', async () => {
       expect(await answers.read({ ...topic('slow0.test'), body: slow() }, drain)).to.equal(40 * MIB);
     });
-    it('make place for others who wait, and are not held against their servers', async () => {
+    it('give their slot to waiting responses, without a penalty for their servers', async () => {
       const held = Promise.withResolvers<void>();
       let reading = 0;
       let charged = 0;

@@ -113,7 +113,7 @@ describe('pushes in their grace period', () => {
     await scene.held.close();
   });
 
-  it('are never set aside for what is the matter with the database', async () => {
+  it('are never set aside because of database errors', async () => {
     const scene = new Scene();
     scene.trouble = new Error('no connection');
     scene.append(1, 10, false);
@@ -126,7 +126,7 @@ describe('pushes in their grace period', () => {
     await scene.held.close();
   });
 
-  it('are read from the log when they were not heard of', async () => {
+  it('are read from the push log when they are not in memory', async () => {
     const scene = new Scene();
     scene.begin();
     await scene.held.idle();

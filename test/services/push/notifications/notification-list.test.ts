@@ -39,7 +39,7 @@ describe('the list of notifications', () => {
     return found;
   };
 
-  it('is in the order in which the server got the events of a room, whatever time they say', async () => {
+  it('lists the events of a room in stream order, regardless of origin_server_ts', async () => {
     const room = await world.room(ALICE, [BOB, CAROL]);
     const times = [5000, 1000, 9_000_000_000_000, 0, 3000, 3000, 3000];
     for (const [index, ts] of times.entries()) await say(room, `${index}`, ts);

@@ -21,8 +21,8 @@ const own = (kind: PushRuleKind, rule: Partial<PushRule>) => (ruleset: PushRules
 const mute = own('override', { rule_id: ROOM, conditions: [{ kind: 'event_match', key: 'room_id', pattern: ROOM }] });
 const silence = (ruleId: string) => (ruleset: PushRuleset) => setRuleActions(ruleset, 'underride', ruleId, []);
 
-describe('the rules of a user, made ready', () => {
-  it('are the same object for everybody who says nothing of their own', () => {
+describe('compiled push rules of a user', () => {
+  it('are one shared object for all users without custom rules', () => {
     expect(userRules(DEFAULT_RULES.of(ALICE), ALICE)).to.equal(DEFAULT_USER_RULES);
     expect(userRules(changed(own('content', { pattern: 'x', enabled: false })), ALICE)).to.equal(DEFAULT_USER_RULES);
   });
@@ -54,7 +54,7 @@ describe('the rules of a user, made ready', () => {
     expect([groups.isPersonal, groups.modeIn(ROOM)]).to.deep.equal([true, 'mentions']);
   });
 
-  it('have to be asked about every event when they look into it', () => {
+  it('are evaluated for every event if they match on its content', () => {
     for (const change of [
       own('content', { pattern: 'x' }),
       own('sender', { rule_id: '@bob:test' }),

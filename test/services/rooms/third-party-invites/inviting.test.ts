@@ -97,7 +97,7 @@ describe('inviting by mail address, kept here', () => {
     expect((await memberEvent(roomId)).content.membership).to.equal('invite');
   });
 
-  it('redeems once: whoever has declined is not invited again, whatever is done twice', async () => {
+  it('redeems an invite once: a user who declined is not invited again by a repeated step', async () => {
     const roomId = await server.room('alice');
     const id = someone();
     await invite(roomId, id);
@@ -166,7 +166,7 @@ describe('inviting by mail address, kept here', () => {
       }));
     it('when the invitee is banned', () =>
       nothing((roomId) => server.must('alice', 'POST', `/rooms/${roomId}/ban`, { user_id: B })));
-    it('when somebody else has put their own in its place', () =>
+    it('when another user has replaced it', () =>
       nothing((roomId, token) =>
         server.setState('alice', roomId, TYPE, { display_name: 'x', public_key: 'AAAA' }, token),
       ));

@@ -15,7 +15,7 @@ import {
 const CAROL = `@carol:${SERVER}`;
 const DAVE = `@dave:${SERVER}`;
 
-describe('rooms that one comes to or goes from, in sync', () => {
+describe('rooms that a user joins or leaves, in sync', () => {
   let clone: TestDatabase;
   let world: SyncWorld;
   let room: Room;
@@ -71,7 +71,7 @@ describe('rooms that one comes to or goes from, in sync', () => {
     expect(texts(body)).not.to.include('hidden');
   };
 
-  it('tell who joins of the state that was set while they could not see it, whatever the timeline holds', async () => {
+  it('send a new member the state that was set while it was hidden from them', async () => {
     for (const limit of [0, 1, 2, 10, 100]) {
       room = await makeRoom(world);
       const since = await now();
@@ -140,7 +140,7 @@ describe('rooms that one comes to or goes from, in sync', () => {
   });
 
   describe('that were joined and left between two syncs', () => {
-    it('are told up to the leave, with the state at the beginning of what is told', async () => {
+    it('are sent up to the leave, with the state at the start of the timeline', async () => {
       const since = await now();
       await say('before');
       await bob('join');
@@ -154,7 +154,7 @@ describe('rooms that one comes to or goes from, in sync', () => {
       expect(folded(body)).to.include.keys('m.room.create ', 'm.room.join_rules ', `m.room.member ${ALICE}`);
     });
 
-    it('are told anew when they had been left before', async () => {
+    it('are sent as new when the user had left them before', async () => {
       await bob('join');
       await bob('leave');
       const since = await now();
@@ -170,7 +170,7 @@ describe('rooms that one comes to or goes from, in sync', () => {
     });
   });
 
-  it('are told as left, also where a filter hides the leave', async () => {
+  it('are in `leave`, even if the filter excludes the leave event', async () => {
     const since = await now();
     const filter = { timeline: { not_types: ['m.room.member'] }, state: { not_types: ['m.room.member'] } };
     await bob('join');
@@ -187,7 +187,7 @@ describe('rooms that one comes to or goes from, in sync', () => {
     const isTold = async (filter: object = {}): Promise<boolean> =>
       left(await sync(BOB, undefined, filter)) !== undefined;
 
-    it('are told when others put the user out of them, until they are forgotten', async () => {
+    it('are included after a kick, until they are forgotten', async () => {
       await bob('join');
       await say('there');
       await bob('leave', ALICE);
@@ -205,7 +205,7 @@ describe('rooms that one comes to or goes from, in sync', () => {
       expect(await isTold({ include_leave: true }), 'forgotten, asked for').to.equal(false);
     });
 
-    it('are not told when the user left by themselves', async () => {
+    it("are not included after the user's own leave", async () => {
       await bob('join');
       await bob('leave');
       expect(await isTold()).to.equal(false);

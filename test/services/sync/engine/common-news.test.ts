@@ -61,7 +61,7 @@ const withoutMoment = (body: string): object => ({
   next_batch: '',
 });
 
-describe('a message in a room of many', function () {
+describe('a message in a large room', function () {
   this.timeout(90_000);
   let clone: TestDatabase;
   let world: SyncWorld;
@@ -141,7 +141,7 @@ describe('a message in a room of many', function () {
     expect(asked).to.deep.equal(Object.keys(QUIET));
   });
 
-  it('tells one that is redacted as it is, to those who come later', async () => {
+  it('is sent in its redacted form to later readers', async () => {
     await everybodyReads();
     const event = await world.events.send(room, message(ALICE, 'a slip'));
     await read(reader(0));
@@ -170,7 +170,7 @@ describe('a message in a room of many', function () {
     lazily: fc.boolean(),
   });
 
-  it('and whatever comes with it are told as if every section had been asked', async () => {
+  it('gives the same response as if every section had been opened', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 8, maxLength: 20 }), async (steps) => {
         const place = await makeRoom(world);

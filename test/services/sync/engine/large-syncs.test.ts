@@ -35,7 +35,7 @@ describe('large syncs', () => {
     await syncs.run(userId, compute);
   };
 
-  it('that need not wait for anything begin in slices of turns of the event loop, however many users ask for them', async () => {
+  it('start in slices of the event loop, also when nothing has to be read', async () => {
     let done = 0;
     const all = Array.from({ length: 60 }, (_, index) =>
       begin(`user ${index}`, () => {
@@ -49,7 +49,7 @@ describe('large syncs', () => {
     expect(done).to.equal(60);
   });
 
-  it('go on in slices too, after each pause', async () => {
+  it('continue in slices after each pause', async () => {
     const all = Array.from({ length: 8 }, (_, index) =>
       begin(`user ${index}`, async () => {
         for (let piece = 0; piece < 10; piece += 1) {

@@ -109,7 +109,7 @@ describe('rooms of users who sync', function () {
     return JSON.parse(answer) as never;
   };
 
-  it('are not all held at once by a first sync, which tells of them all', async () => {
+  it('are not all in memory at once during an initial sync of all of them', async () => {
     await evictAll();
     let most = 0;
     let since: string | undefined;
@@ -246,7 +246,7 @@ describe('rooms of users who sync', function () {
       await world.events.send(room, membership(EVE, EVE, 'leave'));
       await world.events.send(room, membership(ALICE, DAVE, 'invite'));
     }
-    const toldOf = async (userId: string, section: 'leave' | 'invite'): Promise<string[]> => {
+    const clientErrorOf = async (userId: string, section: 'leave' | 'invite'): Promise<string[]> => {
       const told = new Set<string>();
       let since: string | undefined;
       for (let answers = 0; answers < ROOMS; answers += 1) {
@@ -263,8 +263,8 @@ describe('rooms of users who sync', function () {
     // As if no more had a place in memory.
     registry.loadSome = (nids, share) => loadSome(nids.slice(0, 5), share);
     try {
-      expect(await toldOf(EVE, 'leave')).to.deep.equal(roomIds.toSorted());
-      expect(await toldOf(DAVE, 'invite')).to.deep.equal(roomIds.toSorted());
+      expect(await clientErrorOf(EVE, 'leave')).to.deep.equal(roomIds.toSorted());
+      expect(await clientErrorOf(DAVE, 'invite')).to.deep.equal(roomIds.toSorted());
     } finally {
       registry.loadSome = loadSome;
     }
@@ -301,7 +301,7 @@ describe('rooms of users who sync', function () {
     pos = news.pos;
   });
 
-  it('with very many members are told whole to who does not load them lazily, and read a part at a time', async () => {
+  it('with many members are sent completely without lazy-loading, and read in parts', async () => {
     const MEMBERS = 2_600;
     const reader = `@reader:${SERVER}`;
     const names = Array.from({ length: MEMBERS }, (_, n) => `@member${n}:${SERVER}`);

@@ -189,7 +189,7 @@ describe('the sync engine', function () {
     );
   });
 
-  it('tells of a leave once, and of nothing afterwards', async () => {
+  it('sends a leave once, and nothing of the room afterwards', async () => {
     const room = await makeRoom(world);
     await world.events.send(room, membership(BOB, BOB, 'join'));
     const first = await body(BOB, undefined);
@@ -210,7 +210,7 @@ describe('the sync engine', function () {
     expect(all.rooms?.leave?.[room.roomId]?.timeline.events.at(-1)?.event_id).to.equal(leave.eventId);
   });
 
-  it('tells whoever left and came back what happened in the meantime, and nothing twice', async () => {
+  it('sends a user who rejoined the missed events, each once', async () => {
     const room = await makeRoom(world);
     const dave = user(43);
     await world.events.send(room, membership(dave, dave, 'join'));
@@ -230,7 +230,7 @@ describe('the sync engine', function () {
     expect(section.state?.events.map((event) => event.type)).to.include('m.room.create');
   });
 
-  it('tells lazy clients who the senders are, also when this process has only just begun', async () => {
+  it('sends member events of senders to lazy-loading clients, also after a restart', async () => {
     const room = await makeRoom(world);
     await world.events.send(room, message(ALICE, 'x'));
     world = await syncWorld(clone.database);
@@ -244,7 +244,7 @@ describe('the sync engine', function () {
     }
   });
 
-  it('tells a lazy client again who wrote in an answer that got lost, and no more once it has it', async () => {
+  it('sends member events of a lost response again to a lazy-loading client, until they are acknowledged', async () => {
     const room = await makeRoom(world);
     await world.events.send(room, membership(BOB, BOB, 'join'));
     // In a room without a name, those after whom it is called come as well.
@@ -270,7 +270,7 @@ describe('the sync engine', function () {
     expect([members(next), next.rooms?.join?.[room.roomId]?.timeline.events.length]).to.deep.equal([[], 1]);
   });
 
-  it('tells a lazy client that asks for the full state everything anew', async () => {
+  it('sends a lazy-loading client all member events again with full_state', async () => {
     const room = await makeRoom(world);
     const lazy = { state: { lazy_load_members: true }, timeline: { limit: 1 } };
     const { next_batch: since } = await body(ALICE, undefined, lazy);

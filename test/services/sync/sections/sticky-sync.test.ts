@@ -68,7 +68,7 @@ describe('sticky events in sync', () => {
     expect((await sync(BOB, second.next)).stuck).to.deep.equal([]);
   });
 
-  it('stand in the timeline alone where it has them, with the time that is left', async () => {
+  it('are only in the timeline if it contains them, with their remaining time', async () => {
     const { next } = await sync(BOB);
     const id = await stick('call');
     await say(1);
@@ -114,7 +114,7 @@ describe('sticky events in sync', () => {
     expect((await waiting).stuck).to.deep.equal([id]);
   });
 
-  it('are told to whoever begins or joins, as long as they have not expired', async () => {
+  it('are sent to initial syncs and new members until they expire', async () => {
     const short = await stick('short', 1);
     const long = await stick('long', 10);
     await say(12);
@@ -129,7 +129,7 @@ describe('sticky events in sync', () => {
     expect((await sync(BOB)).stuck).to.deep.equal([]);
   });
 
-  it('are told anew to whoever left and came back', async () => {
+  it('are sent again to a user who left and rejoined', async () => {
     const id = await stick('call');
     const { next } = await sync(BOB);
     await say(12);
@@ -143,7 +143,7 @@ describe('sticky events in sync', () => {
     expect((await sync(BOB, back.next)).stuck).to.deep.equal([]);
   });
 
-  it('are told whatever the history visibility, to those who are joined', async () => {
+  it('are sent to joined members regardless of history visibility', async () => {
     await world.events.send(room, {
       type: 'm.room.history_visibility',
       sender: ALICE,
@@ -187,7 +187,7 @@ describe('sticky events in sync', () => {
     expect(ttls(body!.msc4354_sticky!.events)).to.deep.equal([9 * MINUTE]);
   });
 
-  it('of ignored users are not told', async () => {
+  it('of ignored users are not sent', async () => {
     const { next } = await sync(BOB);
     await stick('call');
     await say(12);

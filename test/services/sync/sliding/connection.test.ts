@@ -14,7 +14,7 @@ describe('a connection of sliding sync', () => {
     expect(connection.size).to.equal(empty);
   });
 
-  it('weighs the members that its rooms were told with, and once what is wanted of the rooms of a list', () => {
+  it('counts bytes of sent members, and the required_state of a list once', () => {
     const connection = new Connection('run');
     const empty = connection.size;
     const wanted = 'w'.repeat(10_000);

@@ -102,7 +102,7 @@ describe('sliding sync over forks', function () {
   const everything = { include: [{}] };
   const lazily = { include: [{ type: 'm.room.topic' }], lazy_members: true };
 
-  it('tells state, names and members that a resolution brings back, and the client has no others', async () => {
+  it('sends state, names and members that state resolution restores, and only those', async () => {
     const remote = await room();
     await world.events.send(remote.room, topic(ALICE, 'as it was'));
     await world.events.send(remote.room, name(ALICE, 'as it was'));

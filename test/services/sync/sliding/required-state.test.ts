@@ -91,7 +91,7 @@ describe('what is wanted of the state of rooms', function () {
     expect(StateWanted.of(lists('c', []), ALICE).wishes, 'those that exclude nothing are one').to.equal(1);
   });
 
-  it('weighs at least what it takes in memory, however short the names are of which there are many', async () => {
+  it('counts at least its memory, also with many short names', async () => {
     await collectGarbage();
     const before = process.memoryUsage().heapUsed;
     const wanted = Array.from({ length: 60 }, (_, list) =>

@@ -12,7 +12,7 @@ export interface CompanionCheckOptions {
 }
 
 /** Tells who shares a room with a user: by the rooms that are in memory, and of the others by one statement. */
-export class CompanionCheck {
+export class SharedRoomCheck {
   readonly #options: CompanionCheckOptions;
 
   constructor(options: CompanionCheckOptions) {

@@ -3,7 +3,7 @@ import { sql } from '../statement.ts';
 import { lockAccount } from '../accounts/account-lock.ts';
 
 /** A device of a user of this server, as sent to other servers; without a device id, the user's cross-signing keys. */
-export interface ToldDevice {
+export interface SentDevice {
   readonly deviceId: string;
   readonly streamId: number;
   readonly digest: Buffer;
@@ -93,29 +93,29 @@ const FORGET = sql('destination_device_lists_forget', 'delete from destination_d
 const DESTINATIONS = sql('destination_device_lists_all', 'select distinct destination from destination_device_lists');
 
 /** Serializes the computation of changes of a user's devices. */
-export const lockToldDevices = lockAccount;
+export const lockSentDevices = lockAccount;
 
 /**
  * Waits for those who work out users' devices for the first time, and makes the next ones wait. Of users of whom others were told something
  * nobody is waited for, and no row is written.
  */
-export const awaitFirstToldDevices = async (tx: Tx, userIds: readonly string[]): Promise<void> => {
+export const awaitFirstSentDevices = async (tx: Tx, userIds: readonly string[]): Promise<void> => {
   await tx.query(AWAIT_LOCKS, [userIds]);
 };
 
-/** What other servers were told last of a user's devices, by stream id. */
-export const toldDevicesOf = (reader: Database | Tx, userId: string): Promise<ToldDevice[]> =>
-  reader.query<ToldDevice>(OF_USER, [userId]);
+/** The last device list update sent for each device of a user, by stream id. */
+export const sentDevicesOf = (reader: Database | Tx, userId: string): Promise<SentDevice[]> =>
+  reader.query<SentDevice>(OF_USER, [userId]);
 
 /** What came of users' devices after a stream id each, by user and stream id. */
-export const toldDevicesAfter = (
+export const sentDevicesAfter = (
   database: Database,
   lists: readonly PendingDeviceList[],
-): Promise<(ToldDevice & { readonly userId: string })[]> =>
+): Promise<(SentDevice & { readonly userId: string })[]> =>
   database.query(AFTER, [lists.map(({ userId }) => userId), lists.map(({ after }) => after)]);
 
 /** Those of these users who have a device of which no server was told. @param withoutKeys also those who have no keys at all */
-export const usersWithUntoldDevices = async (
+export const usersWithUnsentDevices = async (
   database: Database,
   userIds: readonly string[],
   withoutKeys: boolean,
@@ -123,10 +123,10 @@ export const usersWithUntoldDevices = async (
   (await database.query<{ userId: string }>(UNTOLD, [userIds, withoutKeys])).map(({ userId }) => userId);
 
 /** Notes what other servers are told from now on, and keeps the newest `keepDeleted` of deleted devices. */
-export const tellDevices = async (
+export const saveSentDevices = async (
   tx: Tx,
   userId: string,
-  devices: readonly ToldDevice[],
+  devices: readonly SentDevice[],
   keepDeleted: number,
 ): Promise<void> => {
   await tx.query(UPSERT, [
@@ -166,7 +166,7 @@ export const nextDestinationDeviceLists = (
 ): Promise<PendingDeviceList[]> => database.query<PendingDeviceList>(NEXT, [destination, limit]);
 
 /** Notes that a server was told of users up to a stream id each. */
-export const toldDestinationDeviceLists = async (
+export const markDeviceListsSent = async (
   database: Database,
   destination: string,
   told: readonly { readonly userId: string; readonly upTo: number }[],
