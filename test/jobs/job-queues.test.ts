@@ -21,7 +21,9 @@ const note = defineJob({
   backoffMs: 20,
 });
 const once1 = defineJob({ ...note, name: 'test.unique', uniqueBy: ({ n }) => String(n) });
-const definitions = [note, once1] as unknown as JobDefinition[];
+/** It is tried again long after a test is over. */
+const hopeless = defineJob({ ...note, name: 'test.hopeless', attempts: 100, backoffMs: 3_600_000 });
+const definitions = [note, once1, hopeless] as unknown as JobDefinition[];
 
 interface Backend {
   readonly store: () => QueueStore;
@@ -83,6 +85,23 @@ function promises(backend: Backend): void {
     await queues.add('test.note', { n: 1 }, 'failing-1');
     await until('it has failed', async () => ((await queues.counts('maintenance'))['failed'] ?? 0) >= 1);
     expect(tries).to.equal(3);
+  });
+
+  it('does the others of its queue though one fails every time, and tries that again after a pause', async () => {
+    const runs: number[] = [];
+    const queues = await open([
+      jobHandler(hopeless, async ({ n }) => {
+        runs.push(n);
+        throw new Error('never');
+      }),
+      jobHandler(note, async ({ n }) => void runs.push(n)),
+    ]);
+    await queues.add('test.hopeless', { n: 0 }, 'hopeless-0');
+    await until('it has failed', async () => ((await queues.counts('maintenance'))['delayed'] ?? 0) === 1);
+    for (const n of [1, 2, 3]) await queues.add('test.note', { n }, `beside-${n}`);
+    await queues.idle();
+    expect(runs).to.deep.equal([0, 1, 2, 3]);
+    expect((await queues.counts('maintenance'))['delayed']).to.equal(1);
   });
 
   it('takes jobs with the same key for one, but does it once more where it was begun: it may have come too early', async () => {
