@@ -16,8 +16,6 @@ const LAG_MS = 100;
 /** Shorter than a request may take: a clock that is moved further at once ends requests that are being answered. */
 const STRIDE_MS = 4_000;
 const STRIDES = 6;
-/** Kills at most; they are spread evenly over the steps. */
-const MAX_KILLS = 40;
 
 describe('a server that sends application services events and is killed between two steps', function () {
   this.timeout(240_000);
@@ -89,12 +87,14 @@ describe('a server that sends application services events and is killed between 
     const first = await server.begin();
     const undisturbed = await roomOf(first);
     first.mortal.killAt(Infinity);
-    for (const text of ['one', 'two', 'three']) await say(first, undisturbed, text);
+    const told: string[] = [];
+    for (const text of ['one', 'two', 'three']) told.push(await say(first, undisturbed, text));
     await first.pass(LAG_MS);
     const halfSteps = 2 * first.mortal.steps;
+    assert.deepEqual(arrivedIn(stub.take(), undisturbed.room.roomId), { ids: told, times: 3 });
     await first.end();
-    let checked = 0;
-    for (const kill of killPoints(halfSteps, MAX_KILLS)) {
+    let [answered, repeated] = [0, 0];
+    for (const kill of killPoints(halfSteps)) {
       const doomed = await server.begin();
       const there = await roomOf(doomed);
       stub.take();
@@ -110,13 +110,15 @@ describe('a server that sends application services events and is killed between 
       const asked = stub.take();
       const { ids, times } = arrivedIn(asked, there.room.roomId);
       assert.deepEqual(ids.slice(0, said.length), said);
-      // Again only where it did not come to remember that they had arrived.
-      assert.ok(times <= 2 * Math.max(ids.length, 3), `${times} times`);
+      if (times > ids.length) repeated += 1;
+      assert.ok(times <= 2 * ids.length, `${times} times`);
       assertSameContent(asked);
-      checked += 1;
+      if (said.length === 3) answered += 1;
       await next.end();
     }
-    assert.ok(checked > 10);
+    assert.ok(answered > 0, 'there are steps after the answers');
+    // Only where it did not come to remember that they had arrived: before and after it says so.
+    assert.ok(repeated <= 2, `${repeated} times`);
   });
 
   it('sends everything at least once and in order, whatever fails', async () => {

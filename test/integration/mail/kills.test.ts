@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { findDigests, findExpiring } from '#src/jobs/definitions.ts';
 import { OPERATOR } from '#src/services/audit/actor.ts';
 import { killPoints } from '#test/support/kill-points.ts';
 import { MailServer, type ReceivedMail } from '#test/support/mail-server.ts';
@@ -7,14 +8,12 @@ import { type Life, MortalServer } from '#test/support/mortal-server.ts';
 /** Something that leads to one mail. */
 interface Scenario {
   readonly title: string;
+  /** The jobs that send it. */
+  readonly jobs: readonly string[];
   /** Returns the address that is told. */
   readonly prepare: (life: Life) => Promise<string>;
   readonly act: (life: Life, address: string) => Promise<unknown>;
 }
-
-/** Kills of one scenario at most; they are spread evenly over its steps. */
-const MAX_KILLS = 30;
-const NEVER = new AbortController().signal;
 
 describe('a server that is killed while it sends mail', function () {
   this.timeout(180_000);
@@ -39,21 +38,23 @@ describe('a server that is killed while it sends mail', function () {
 
   const idsOf = (mails: readonly ReceivedMail[]): Set<unknown> => new Set(mails.map(({ parsed }) => parsed.messageId));
 
-  const promise = ({ act, prepare, title }: Scenario): void => {
+  const promise = ({ act, jobs, prepare, title }: Scenario): void => {
     it(`${title} is sent once, however the process ends, but for the one moment in which SMTP cannot say what was taken`, async () => {
       const first = await server.begin();
       const subject = await prepare(first);
       await first.doJobs();
       mail.take();
+      first.jobsDone.clear();
       first.mortal.killAt(Infinity);
       await act(first, subject);
       await first.pass(0);
       await first.doJobs();
       const halfSteps = 2 * first.mortal.steps;
       expect(mail.take()).to.have.length(1);
+      expect([...first.jobsDone]).to.include.members([...jobs]);
       await first.end();
       let [acknowledged, twice] = [0, 0];
-      for (const kill of killPoints(halfSteps, MAX_KILLS)) {
+      for (const kill of killPoints(halfSteps)) {
         const before = await server.begin();
         const doomed = await prepare(before);
         await before.doJobs();
@@ -82,6 +83,7 @@ describe('a server that is killed while it sends mail', function () {
 
   promise({
     title: 'the mail that validates an address',
+    jobs: ['mail.validation'],
     prepare: async () => `killed${(count += 1)}@mail.test`,
     act: ({ services }, email) =>
       services.addressValidation.request('register', {
@@ -94,6 +96,7 @@ describe('a server that is killed while it sends mail', function () {
 
   promise({
     title: 'the mail about missed messages',
+    jobs: ['mail.find_digests', 'mail.digest'],
     async prepare(life) {
       const [reader, writer] = [await server.user(life), await server.user(life)];
       const { accountThreepids, database, events, membership, pushers, roomCreation } = life.services;
@@ -116,7 +119,7 @@ describe('a server that is killed while it sends mail', function () {
       await events.send(room, { type: 'm.room.message', sender: writer.userId, content });
       return pushkey;
     },
-    act: ({ services }) => services.digests.look(NEVER),
+    act: ({ services }) => services.database.write((tx) => tx.enqueue(findDigests, {})),
   });
 
   /** Somebody with an address of their own. */
@@ -129,6 +132,7 @@ describe('a server that is killed while it sends mail', function () {
 
   promise({
     title: 'the mail about a login on a new device',
+    jobs: ['mail.login_notice'],
     prepare: async (life) => (await reachable(life)).address,
     act: ({ services }, address) =>
       services.login.login({
@@ -141,17 +145,19 @@ describe('a server that is killed while it sends mail', function () {
 
   promise({
     title: 'the mail about an account that is about to expire',
+    jobs: ['mail.find_expiring', 'mail.expiry_notice'],
     async prepare(life) {
       const { userId, address } = await reachable(life);
       const soon = { expiresTs: life.clock.now() + 86_400_000, mails: true };
       await life.services.accountValidity.setByAdmin(OPERATOR, userId, soon);
       return address;
     },
-    act: ({ services }) => services.expiryNotices.look(NEVER),
+    act: ({ services }) => services.database.write((tx) => tx.enqueue(findExpiring, {})),
   });
 
   promise({
     title: 'the mail about an invitation to a room',
+    jobs: ['third_party_invites.sent', 'mail.invitation'],
     prepare: async () => `invited${(count += 1)}@mail.test`,
     async act(life, address) {
       const inviter = await server.user(life);

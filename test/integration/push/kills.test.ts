@@ -10,8 +10,6 @@ const GRACE_MS = 1_000;
 /** Shorter than a request may take: a clock that is moved further at once ends requests that are being answered. */
 const STRIDE_MS = 4_000;
 const STRIDES = 6;
-/** Kills at most; they are spread evenly over the steps. */
-const MAX_KILLS = 60;
 
 interface Scene {
   readonly talker: Requester;
@@ -103,7 +101,7 @@ describe('a server that pushes and is killed between two steps', function () {
     await look(first, undisturbed, answer);
     await first.end();
     let answered = 0;
-    for (const kill of killPoints(halfSteps, MAX_KILLS)) {
+    for (const kill of killPoints(halfSteps)) {
       const doomed = await server.begin();
       const there = await prepare(doomed);
       doomed.mortal.killAt(kill);
@@ -124,7 +122,6 @@ describe('a server that pushes and is killed between two steps', function () {
 
   it('pushes what was sent, and again only where it did not come to remember that it was taken', async () => {
     let repeated = 0;
-    let looked = 0;
     await withKills(
       scene,
       async (life, there) => [await say(life, there, 'one'), await say(life, there, 'two')],
@@ -136,12 +133,10 @@ describe('a server that pushes and is killed between two steps', function () {
         expect([...new Set(ids)]).to.deep.equal(said);
         if (ids.length > 2) repeated += 1;
         expect(ids.length).to.be.at.most(3);
-        looked += 1;
       },
     );
-    expect(looked).to.be.above(10);
     // Of each of the two: before and after the statement that says that it was taken, and before the one that says so of the next.
-    expect(repeated).to.be.at.most(Math.ceil(looked / 4));
+    expect(repeated).to.be.at.most(6);
   });
 
   it('pushes everything that waited for a gateway which was away', async () => {

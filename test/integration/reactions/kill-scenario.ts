@@ -20,7 +20,6 @@ export interface KillScenario<Subject> {
 export const killedAnywhere = <Subject>(
   serverOf: () => MortalServer,
   { title, jobs, prepare, act, outcome, done, untouched }: KillScenario<Subject>,
-  maxKills?: number,
 ): void => {
   it(title, async () => {
     const server = serverOf();
@@ -36,7 +35,7 @@ export const killedAnywhere = <Subject>(
     expect([...first.jobsDone]).to.include.members([...jobs]);
     await first.end();
     let acknowledged = 0;
-    for (const kill of killPoints(halfSteps, maxKills)) {
+    for (const kill of killPoints(halfSteps)) {
       const before = await server.begin();
       const doomed = await prepare(before);
       await before.doJobs();
