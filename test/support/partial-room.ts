@@ -4,7 +4,32 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { referencedIds } from '#src/protocol/events/pdu.ts';
 import type { BuiltPdu } from '#src/protocol/events/build-pdu.ts';
 import { type JoinableDraft, JoinableRoom } from './joinable-room.ts';
+import type { InProcessServer } from './in-process-server.ts';
 import type { PartnerAnswer, RemotePartner } from './remote-partner.ts';
+
+/** Begins a request, and resolves when it is answered, or waits for the whole state of a room. One at a time. */
+export const whetherItWaits = async <Answered>(
+  { services: { wholeState } }: InProcessServer,
+  request: () => Promise<Answered>,
+): Promise<{ readonly waits: boolean; readonly answer: Promise<Answered> }> => {
+  const within = wholeState.within.bind(wholeState);
+  const begun = Promise.withResolvers<true>();
+  wholeState.within = (room, ms) => {
+    const known = within(room, ms);
+    let isKnown = false;
+    void known.then(() => (isKnown = true));
+    setImmediate(() => {
+      if (!isKnown) begun.resolve(true);
+    });
+    return known;
+  };
+  const answer = request();
+  try {
+    return { waits: await Promise.race([begun.promise, answer.then(() => false)]), answer };
+  } finally {
+    wholeState.within = within;
+  }
+};
 
 /** A room with many members that a scripted server tells without them at first, and with them when a test says so. */
 export class PartialRoom extends JoinableRoom {
@@ -98,9 +123,16 @@ export class PartialRoom extends JoinableRoom {
       const state = [...this.state.values()];
       this.#before.set(join.eventId, state);
       const { last } = this;
+      const replaced = [...this.events.values()].findLast(
+        ({ eventId: id, pdu }) =>
+          id !== last.eventId &&
+          pdu.type === last.pdu.type &&
+          pdu.state_key === last.pdu.state_key &&
+          last.pdu.state_key !== undefined,
+      );
       this.#before.set(
         last.eventId,
-        state.filter(({ eventId: id }) => id !== last.eventId),
+        state.flatMap((event) => (event.eventId === last.eventId ? (replaced ?? []) : event)),
       );
       this.take(join);
       const isPartial = query.get('omit_members') === 'true';

@@ -132,7 +132,8 @@ describe('a redaction that comes before what it redacts', function () {
         if (restart) await server.restart();
         expect((await event(roomId, said.eventId)).content.body).to.equal('still here');
         expect((await event(roomId, kept.eventId)).content).to.deep.equal({});
-        expect(await readBack(roomId)).not.to.include.members(hidden);
+        const shown = await readBack(roomId);
+        for (const id of hidden) expect(shown).not.to.include(id);
       }
       const { ids } = await shownSince(roomId, since);
       expect(ids).to.include.members([said.eventId, kept.eventId]);

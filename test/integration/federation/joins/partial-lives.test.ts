@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
+import type { Answer, InProcessServer, Json } from '#test/support/in-process-server.ts';
 import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
-import { PartialRoom } from '#test/support/partial-room.ts';
+import { PartialRoom, whetherItWaits } from '#test/support/partial-room.ts';
 import { until } from '#test/support/until.ts';
 
 const MEMBERS = ['@m1:p.test', '@m2:p.test'];
@@ -74,26 +74,29 @@ describe('the life of a room whose members are not known yet', function () {
     const v1 = `/_matrix/client/v1${at(room)}`;
     const admin = `/_synapse/admin/v1${at(room)}`;
     const id = encodeURIComponent(room.roomId);
-    const asks: (readonly [user: string, method: string, path: string, body?: Json])[] = [
-      ...[
-        'state',
-        'members',
-        'joined_members',
-        `context/${event}`,
-        `event/${event}`,
-        'initialSync',
-        'messages?dir=b',
-        'messages?dir=f',
-        `messages?dir=b&from=${end}`,
-        `members?at=${since}`,
-        'members?membership=ban',
-        'state/m.room.member/@m1:p.test',
-        'state/m.room.member/@nobody:q.test',
-      ].map((path) => ['alice', 'GET', `${at(room)}/${path}`] as const),
-      ...[
+    const state = `${at(room)}/state`;
+    /** Whether it waits for the members, and how it is answered. */
+    type Asked = readonly [
+      outcome: 'now' | 'later' | 'now refused' | 'later refused',
+      user: string,
+      method: string,
+      path: string,
+      body?: Json,
+    ];
+    const reads = (outcome: Asked[0], user: string, paths: readonly string[]): Asked[] =>
+      paths.map((path) => [outcome, user, 'GET', path]);
+    const of = (paths: readonly string[]): string[] => paths.map((path) => `${at(room)}/${path}`);
+    const asks: readonly Asked[] = [
+      ...reads('later', 'alice', [
+        ...of(['state', 'members', 'joined_members', `context/${event}`, 'initialSync']),
+        ...of(['messages?dir=b', `messages?dir=b&from=${end}`, `members?at=${since}`, 'members?membership=ban']),
+        `${v1}/timestamp_to_event?ts=1&dir=f`,
+      ]),
+      ...reads('later refused', 'alice', [`${state}/m.room.member/@nobody:q.test`]),
+      ...reads('now', 'alice', [
+        ...of([`event/${event}`, 'messages?dir=f', 'state/m.room.member/@m1:p.test']),
         `${v1}/threads`,
         `${v1}/relations/${event}`,
-        `${v1}/timestamp_to_event?ts=1&dir=f`,
         `${v1}/hierarchy`,
         `/_matrix/client/v1/room_summary/${id}`,
         '/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms?user_id=%40m1%3Ap.test',
@@ -102,31 +105,44 @@ describe('the life of a room whose members are not known yet', function () {
         '/initialSync',
         '/notifications',
         `/keys/changes?from=${since}&to=${since}`,
-      ].map((path) => ['alice', 'GET', path] as const),
+      ]),
       [
+        'later',
         'alice',
         'POST',
         '/search',
         { search_categories: { room_events: { search_term: 'hello', event_context: { include_profile: true } } } },
       ],
-      ['alice', 'POST', '/user_directory/search', { search_term: 'm1' }],
-      ['alice', 'POST', `${at(room)}/receipt/m.read/${event}`, {}],
-      ['alice', 'PUT', `${at(room)}/state/m.room.topic`, { topic: 'x' }],
-      ['alice', 'PUT', `${at(room)}/state/m.room.member/@m1:p.test`, { membership: 'ban' }],
-      ['alice', 'POST', `${at(room)}/invite`, { user_id: '@bob:a.test' }],
-      ['alice', 'POST', `${at(room)}/report`, { reason: 'x' }],
-      ['carol', 'POST', `/knock/${id}`, {}],
-      ['dave', 'GET', `${at(room)}/messages?dir=b`],
-      ...['', '/members', '/state', '/forward_extremities', `/context/${event}`, `/messages?dir=b&from=${end}`].map(
-        (path) => ['admin-a', 'GET', admin + path] as const,
+      ['now', 'alice', 'POST', '/user_directory/search', { search_term: 'm1' }],
+      ['now', 'alice', 'POST', `${at(room)}/receipt/m.read/${event}`, {}],
+      ['now', 'alice', 'PUT', `${state}/m.room.topic`, { topic: 'x' }],
+      ['now', 'alice', 'PUT', `${state}/m.room.member/@m1:p.test`, { membership: 'ban' }],
+      ['later', 'alice', 'POST', `${at(room)}/invite`, { user_id: '@bob:a.test' }],
+      ['now', 'alice', 'POST', `${at(room)}/report`, { reason: 'x' }],
+      ['later refused', 'carol', 'POST', `/knock/${id}`, {}],
+      ...reads('now refused', 'dave', [`${at(room)}/messages?dir=b`]),
+      ...reads('later', 'admin-a', [`${admin}/state`]),
+      ...reads(
+        'now',
+        'admin-a',
+        ['', '/members', '/forward_extremities', `/context/${event}`, `/messages?dir=b&from=${end}`].map(
+          (path) => admin + path,
+        ),
       ),
     ];
-    const answers = asks.map(async ([user, method, path, body]) => {
-      const { status } = await a.ask(user, method, path, body);
-      return [path, status] as const;
-    });
+    const begun: { readonly ask: Asked; readonly waits: boolean; readonly answer: Promise<Answer> }[] = [];
+    for (const ask of asks) {
+      const [, user, method, path, body] = ask;
+      begun.push({ ask, ...(await whetherItWaits(a, () => a.ask(user, method, path, body))) });
+    }
     await complete(room);
-    expect((await Promise.all(answers)).filter(([, status]) => status >= 500)).to.deep.equal([]);
+    const outcomes: (readonly unknown[])[] = [];
+    for (const { answer, ask, waits } of begun) {
+      const { status } = await answer;
+      const how = [200, 403, 404].includes(status) ? (status === 200 ? '' : ' refused') : ` ${status}`;
+      outcomes.push([`${waits ? 'later' : 'now'}${how}`, ...ask.slice(1)]);
+    }
+    expect(outcomes).to.deep.equal(asks);
   });
 
   it('is no room of two for push rules because only one of the others has said something yet', async () => {
