@@ -16,6 +16,16 @@ const step = fc.record({
   what: fc.constantFrom('join', 'leave', 'knock', 'forget', 'invite', 'kick', 'ban', 'unban', 'name', 'rule'),
 });
 
+const IN_ORDER = ['invite', 'join', 'name', 'kick', 'ban', 'unban', 'knock', 'leave', 'forget'];
+/** A name is set by a join. */
+const KINDS: Readonly<Record<string, string>> = { name: 'join' };
+
+/** What a request did that led to a member event. */
+const kindOf = ({ content: { membership }, sender, state_key: target }: Json, before: Json): string => {
+  if (sender === target || membership !== 'leave') return membership as string;
+  return before?.content.membership === 'ban' ? 'unban' : 'kick';
+};
+
 describe('changes of membership at the same time', function () {
   this.timeout(120_000);
   let server: ChildServer;
@@ -34,6 +44,8 @@ describe('changes of membership at the same time', function () {
 
   it('are made one after the other, and everything that is read tells the same of them', async () => {
     let count = 0;
+    /** How many changes of each kind there were, in all rooms. */
+    const changes = new Map<string, number>();
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 30 }), async (steps) => {
         const wish = { initial_state: [{ type: 'm.room.join_rules', content: { join_rule: 'knock' } }] };
@@ -44,7 +56,8 @@ describe('changes of membership at the same time', function () {
         const since = new Map<string, string>();
         for (const name of NAMES) since.set(name, (await get(name, '/sync?timeout=0')).next_batch);
         const room = `/rooms/${encodeURIComponent(roomId)}`;
-        const run = async ({ who, what }: { who: string; what: string }): Promise<void> => {
+        const accepted = new Map<string, number>();
+        const run = async ({ who, what }: { who: string; what: string }): Promise<number> => {
           count += 1;
           const isByAlice = ['invite', 'kick', 'ban', 'unban', 'rule'].includes(what);
           const [method, path, body] =
@@ -60,7 +73,12 @@ describe('changes of membership at the same time', function () {
             body,
           });
           expect(status, `${what} ${JSON.stringify(answer)}`).to.be.oneOf([200, 400, 403, 404]);
+          const kind = `${KINDS[what] ?? what} ${userId(who)}`;
+          if (status === 200) accepted.set(kind, (accepted.get(kind) ?? 0) + 1);
+          return status;
         };
+        // Alone, each of them is accepted where it is in its place.
+        for (const what of IN_ORDER) expect(await run({ who: 'bob', what }), what).to.equal(200);
         await Promise.all(steps.map(run));
 
         const { chunk } = await get('alice', `${room}/members`);
@@ -84,7 +102,17 @@ describe('changes of membership at the same time', function () {
           expect(event.unsigned.replaces_state).to.equal(before?.event_id);
           expect(event.unsigned.prev_content).to.deep.equal(before?.content);
           last.set(event.state_key, event);
+          if (event.state_key === userId('alice')) continue;
+          const kind = kindOf(event, before);
+          changes.set(kind, (changes.get(kind) ?? 0) + 1);
+          // There is a request for each of them.
+          const left = (accepted.get(`${kind} ${event.state_key}`) ?? 0) - 1;
+          expect(left, `${kind} ${event.state_key}`).to.be.at.least(0);
+          accepted.set(`${kind} ${event.state_key}`, left);
         }
+        // And a change for each of the requests that cannot be accepted without one.
+        for (const kind of ['kick', 'unban'])
+          for (const name of NAMES) expect(accepted.get(`${kind} ${userId(name)}`) ?? 0, kind).to.equal(0);
         expect([...last].map(([user, event]) => [user, event.content.membership])).to.have.deep.members([...members]);
         const summary = await get('alice', `/_matrix/client/v1/room_summary/${encodeURIComponent(roomId)}`);
         expect(summary.num_joined_members).to.equal(joined.length);
@@ -102,5 +130,6 @@ describe('changes of membership at the same time', function () {
       }),
       { numRuns: 15, endOnFailure: true },
     );
+    expect([...changes.keys()]).to.have.members(['ban', 'invite', 'join', 'kick', 'knock', 'leave', 'unban']);
   });
 });
