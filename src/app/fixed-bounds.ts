@@ -97,7 +97,7 @@ export const FIXED_OF_OTHERS: readonly (readonly [what: string, most: string, an
   ],
   [
     'pages of history that are read at once, and for which other servers are asked at once',
-    '4, 16; users take turns, and 500 and 50 of one may wait; a page waits 10 s for others, and asks one more every 3 s',
+    '4, 16, of these 4 for one user; users take turns, and 500 and 50 of one may wait; a page waits 10 s for others, and asks one more every 3 s',
     '429 `M_LIMIT_EXCEEDED`; the page shows what is here',
   ],
   [

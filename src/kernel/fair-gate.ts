@@ -1,3 +1,4 @@
+import { GateByKey } from './gate.ts';
 import { type Place, RankedLine } from './line.ts';
 
 export interface FairGateOptions {
@@ -5,21 +6,29 @@ export interface FairGateOptions {
   readonly concurrency: number;
   /** How many of one party may wait in each of the two lines; of all together fewer than twice as many, each less the more there are. */
   readonly maxWaiting: number;
+  /** How many of one party pass at once, where the work waits for others for long; when left out, one party may have all places. */
+  readonly concurrencyOfOne?: number;
 }
 
 /** Limits concurrency. Further callers wait in line, where parties take turns: a party with many calls delays only itself. */
 export class FairGate {
   readonly #line: RankedLine<() => void>;
+  readonly #maxWaiting: number;
+  readonly #parties: GateByKey<string> | undefined;
   #free: number;
+  /** Calls that came, and have not begun. */
+  #waiting = 0;
 
-  constructor({ concurrency, maxWaiting }: FairGateOptions) {
+  constructor({ concurrency, concurrencyOfOne, maxWaiting }: FairGateOptions) {
     this.#free = concurrency;
+    this.#maxWaiting = maxWaiting;
+    this.#parties = concurrencyOfOne === undefined ? undefined : new GateByKey(concurrencyOfOne);
     this.#line = new RankedLine(maxWaiting, 2);
   }
 
   /** How many wait. */
   get waiting(): number {
-    return this.#line.size;
+    return this.#waiting;
   }
 
   /**
@@ -27,7 +36,26 @@ export class FairGate {
    *
    * @param onFull makes the error to throw when too many wait already
    */
-  async run<T>({ party, isPreferred }: Place, work: () => Promise<T>, onFull: () => Error): Promise<T> {
+  async run<T>(place: Place, work: () => Promise<T>, onFull: () => Error): Promise<T> {
+    const parties = this.#parties;
+    let waits = true;
+    const begin = (): Promise<T> => {
+      this.#waiting -= 1;
+      waits = false;
+      return work();
+    };
+    if (parties !== undefined && parties.waiting(place.party) >= this.#maxWaiting) throw onFull();
+    this.#waiting += 1;
+    try {
+      return await (parties === undefined
+        ? this.#pass(place, begin, onFull)
+        : parties.run(place.party, () => this.#pass(place, begin, onFull)));
+    } finally {
+      if (waits) this.#waiting -= 1;
+    }
+  }
+
+  async #pass<T>({ party, isPreferred }: Place, work: () => Promise<T>, onFull: () => Error): Promise<T> {
     if (this.#free > 0) this.#free -= 1;
     else {
       await new Promise<void>((resolve, reject) => {

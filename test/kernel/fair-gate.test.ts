@@ -32,6 +32,30 @@ describe('a fair gate', () => {
     const { through } = await order([of('a'), of('a'), of('a'), of('b'), of('b'), of('c')]);
     expect(through).to.deep.equal(['a0', 'b3', 'c5', 'a1', 'b4', 'a2']);
   });
+  it('leaves places to others where one client may have a part of them, however long its calls take', async () => {
+    const gate = new FairGate({ concurrency: 4, concurrencyOfOne: 2, maxWaiting: 3 });
+    const opened = Promise.withResolvers<void>();
+    const begun: string[] = [];
+    const call = (party: string): Promise<string> =>
+      gate.run(
+        of(party),
+        async () => {
+          begun.push(party);
+          await opened.promise;
+          return party;
+        },
+        full,
+      );
+    const outcomes = Promise.allSettled([...'aaaaaaabb'].map(call));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(begun).to.deep.equal(['a', 'a', 'b', 'b']);
+    expect(gate.waiting).to.equal(3);
+    opened.resolve();
+    const refused = (await outcomes).filter(({ status }) => status === 'rejected');
+    expect(refused).to.have.length(2);
+    expect(begun).to.have.length(7);
+    expect(gate.waiting).to.equal(0);
+  });
   it('prefers those who are known, without keeping the others out', async () => {
     const known = Array.from({ length: 8 }, (_, index) => of(`k${index}`, true));
     const { through } = await order([of('x'), of('y'), ...known]);

@@ -3,7 +3,6 @@ import { CountedCache } from '#src/kernel/counted-cache.ts';
 import { timeOfHttpDate } from '#src/kernel/dates.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { FairGate } from '#src/kernel/fair-gate.ts';
-import { GateByKey } from '#src/kernel/gate.ts';
 import { OnceByKey } from '#src/kernel/once.ts';
 import { currentWork } from '#src/kernel/work.ts';
 import { parseServerName, type ServerName } from '#src/protocol/identifiers/server-name.ts';
@@ -64,14 +63,15 @@ export class WellKnownServers {
   readonly #options: WellKnownServersOptions;
   readonly #known = new CountedCache<string, Known>('well_known_servers', atMost(MAX_HOSTS));
   readonly #asking = new OnceByKey<string, Known>();
-  readonly #parties = new GateByKey<string>(PER_PARTY);
   readonly #places: FairGate;
-  readonly #maxWaiting: number;
 
   constructor(options: WellKnownServersOptions) {
     this.#options = options;
-    this.#maxWaiting = options.maxWaiting ?? MAX_WAITING;
-    this.#places = new FairGate({ concurrency: options.concurrency ?? CONCURRENCY, maxWaiting: this.#maxWaiting });
+    this.#places = new FairGate({
+      concurrency: options.concurrency ?? CONCURRENCY,
+      concurrencyOfOne: PER_PARTY,
+      maxWaiting: options.maxWaiting ?? MAX_WAITING,
+    });
   }
 
   /** The server name to which a host delegates; undefined when it does not delegate, or that cannot be found out. */
@@ -143,10 +143,9 @@ export class WellKnownServers {
     const work = currentWork();
     const party = work?.party?.() ?? work?.name ?? '';
     const busy = failure('busy', 'this server looks for too many others already');
-    if (this.#parties.waiting(party) >= this.#maxWaiting) return busy;
     const tooMany = new TooManyWaitingError();
-    return this.#parties
-      .run(party, () => this.#places.run<T | OutboundFailure>({ party, isPreferred: false }, ask, () => tooMany))
+    return this.#places
+      .run<T | OutboundFailure>({ party, isPreferred: false }, ask, () => tooMany)
       .catch((error: unknown) => {
         if (error !== tooMany) throw error;
         return busy;

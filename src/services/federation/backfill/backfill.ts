@@ -65,6 +65,8 @@ const PATIENCE_MS = 20_000;
 const PAGE_MS = 10_000;
 /** Pages for which others are asked at once: the answers are in memory. Users take turns; so many of one may wait. */
 const PAGES_AT_ONCE = 16;
+/** Of those, for one user: other servers may be silent until the page's time is over. */
+const PAGES_OF_ONE = 4;
 const MAX_WAITING = 50;
 /** How long after a join or a gap a room is filled behind the requests: who reads at once has it fetched at once, and what comes late may close the gap. */
 const BEHIND_MS = 60_000;
@@ -87,7 +89,11 @@ export class Backfill implements PastSource {
   readonly #options: BackfillOptions;
   readonly #turns = new SerialByKey<number>();
   readonly #background = new Gate(BACKGROUND);
-  readonly #pages = new FairGate({ concurrency: PAGES_AT_ONCE, maxWaiting: MAX_WAITING });
+  readonly #pages = new FairGate({
+    concurrency: PAGES_AT_ONCE,
+    concurrencyOfOne: PAGES_OF_ONE,
+    maxWaiting: MAX_WAITING,
+  });
   readonly #running = new Ongoing();
   /** Rooms that will be backfilled in the background. */
   readonly #waiting = new Map<number, Timer>();

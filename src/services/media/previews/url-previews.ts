@@ -42,6 +42,8 @@ interface Kept {
 
 /** Requests of one user that may wait for their turn. */
 const MAX_WAITING = 50;
+/** The part of the pages looked at at once that one user may have: a page may be silent until its time is over. */
+const PART_OF_ONE = 1 / 4;
 const PAGE = 'text/html,application/xhtml+xml;q=0.9,image/*;q=0.5,*/*;q=0.1';
 /** A response without a type may be a page. */
 const PAGES = /^(text\/html|application\/xhtml\+xml|)$/;
@@ -61,7 +63,11 @@ export class UrlPreviews {
 
   constructor(options: UrlPreviewsOptions) {
     this.#options = options;
-    this.#gate = new FairGate({ concurrency: options.concurrency, maxWaiting: MAX_WAITING });
+    this.#gate = new FairGate({
+      concurrency: options.concurrency,
+      concurrencyOfOne: Math.ceil(options.concurrency * PART_OF_ONE),
+      maxWaiting: MAX_WAITING,
+    });
     this.#kept = new CountedCache('url_previews', { maxSize: options.cacheBytes, sizeCalculation: sizeOf });
   }
 
