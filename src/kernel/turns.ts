@@ -29,6 +29,8 @@ const MAX_REST_MS = 20;
 const RANKS_MS = [3, 30, 150];
 /** How much of what a party took is forgotten in each millisecond. */
 const FORGOTTEN_PER_MS = 0.05;
+/** No more than this is remembered of it: six seconds later it is forgotten, however long the party took much. */
+const MAX_TAKEN_MS = 300;
 /** Parties of which it is remembered what they took. */
 const MAX_PARTIES = 10_000;
 
@@ -78,6 +80,9 @@ export class Turns {
   /** When a party with few requests was served last. */
   #servedOthers = -SHARED_MS;
   #isDraining = false;
+  /** The rest that those who asked for much take at the moment, an object of its own; undefined when there is none. */
+  #rest: object | undefined;
+  #restUntil = 0;
 
   constructor(options: TurnsOptions) {
     this.#clock = options.clock;
@@ -145,7 +150,7 @@ export class Turns {
     this.#running = undefined;
     const took = now - since;
     // Most take far less, and nothing is noted of them.
-    if (took >= 1) this.#taken.set(party, { ms: this.#takenBy(party, now) + took, at: now });
+    if (took >= 1) this.#taken.set(party, { ms: Math.min(this.#takenBy(party, now) + took, MAX_TAKEN_MS), at: now });
   }
 
   #takenBy(party: string, now: number): number {
@@ -169,13 +174,32 @@ export class Turns {
       } else if (!this.#isDraining) {
         this.#isDraining = true;
         this.#drain();
+      } else if (this.#rest !== undefined && place < 2 * LAST_RANK) {
+        // Only those rest who asked for much.
+        this.#rest = undefined;
+        this.#drain();
       }
     });
   }
 
   /** Lets those in who fit into a slice of the next turn of the loop. */
   #drain(): void {
-    this.#onNextTurn(() => this.#letIn(this.#clock.monotonic(), !this.#hasLight));
+    this.#onNextTurn(() => {
+      const now = this.#clock.monotonic();
+      if (this.#hasLight || now >= this.#restUntil) this.#letIn(now, !this.#hasLight);
+      else this.#takeRest(this.#restUntil - now);
+    });
+  }
+
+  #takeRest(ms: number): void {
+    const rest = {};
+    this.#rest = rest;
+    this.#onceRested(() => {
+      if (this.#rest !== rest) return;
+      this.#rest = undefined;
+      this.#restUntil = 0;
+      this.#drain();
+    }, ms);
   }
 
   /** Lets one in, and the next one only when it is known how long that took: nothing of before says how long what comes now takes. */
@@ -193,8 +217,11 @@ export class Turns {
         const isShared = isOfHeavy && now - this.#servedOthers < SHARED_MS;
         if (took < (isShared ? SHARED_SLICE_MS : this.#sliceMs) && this.#hasLight !== isOfHeavy)
           this.#letIn(began, isOfHeavy);
-        else if (isShared) this.#onceRested(() => this.#drain(), Math.min(2 * took, MAX_REST_MS));
-        else this.#drain();
+        else {
+          if (isShared) this.#restUntil = now + Math.min(2 * took, MAX_REST_MS);
+          if (isShared && !this.#hasLight) this.#takeRest(this.#restUntil - now);
+          else this.#drain();
+        }
       }
     });
   }
