@@ -288,18 +288,13 @@ const FIXED: readonly (readonly [string, string, string])[] = [
     'the others come with the next ones',
   ],
   [
-    'user-interactive authentications that are begun',
-    '50000, each for `sessions.uia_timeout_ms`',
-    'the oldest is forgotten: the client begins again',
-  ],
-  [
     'memory for what lists and rooms of sliding sync want of state',
     '64 MiB',
     'what was used longest ago is forgotten, and rooms are told anew',
   ],
   [
     'changes of devices, and of profiles, in the span of a token that are looked at one by one',
-    '5000',
+    '20000',
     'all who share a room count as changed',
   ],
   ['events that relate to a redacted one and are redacted with it', '1000, the newest', 'the others stay'],

@@ -51,6 +51,8 @@ const OF_ADDRESS = 'address';
 /** The limit for large bodies in the name of a server that is not proved, by network; and from how much more than strangers may send a body is large. */
 const UNPROVED_BYTES = 'unproved_bytes';
 const UNPROVED_PART = 4;
+/** Statuses of a request whose signature was looked at, and did not prove the sender. */
+const JUDGED: ReadonlySet<number> = new Set([401, 403]);
 const NO_QUERY: Texts = {};
 /** Request ids that are taken over from a trusted proxy. */
 const REQUEST_ID = /^[\w.:-]{1,64}$/;
@@ -230,9 +232,20 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       },
     };
     const authenticate = endpoint.auth === 'appservice' ? deps.authenticateAppservice : deps.authenticateServer;
-    const caller = await authenticate?.(request);
+    const back = (): void => {
+      if (unproved > 0) admission.refund(UNPROVED_BYTES, exchange.network, unproved);
+      unproved = 0;
+    };
+    let caller: Origin | AppserviceIdentity | undefined;
+    try {
+      caller = await authenticate?.(request);
+    } catch (error) {
+      // Only a signature that was judged, and is not good, costs: not what ended before.
+      if (!(error instanceof MatrixError) || !JUDGED.has(error.status)) back();
+      throw error;
+    }
     if (caller !== undefined && 'serverName' in caller) exchange.origin = caller;
-    if (unproved > 0) admission.refund(UNPROVED_BYTES, exchange.network, unproved);
+    back();
     received ??= await receiveBody(ctx.req, endpoint, reading);
     const isLarge = received.bytes.length >= LARGE_JSON;
     return { caller, received: isLarge ? await parseReceived(received.bytes, endpoint, reading) : received };

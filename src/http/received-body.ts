@@ -34,6 +34,9 @@ export interface BodyReceiving {
 /** Where an endpoint takes larger bodies than usual, they may hold more values: one for each of so many bytes. */
 const BYTES_PER_VALUE = 64;
 
+/** What a body became is not counted up to this: as many requests as may wait for long with it do no harm. */
+const SMALL = 32 * 1024;
+
 const EMPTY = Buffer.alloc(0);
 const NOTHING: ReceivedBody = { bytes: EMPTY, value: undefined };
 
@@ -112,5 +115,6 @@ export const parseReceived = (
  * @throws MatrixError M_LIMIT_EXCEEDED with status 503 when there is no room for it
  */
 export const holdParsed = (held: BytesHeld, { bytesIn, jsonValues }: Work): void => {
-  if (jsonValues > 0 && !held.hold('body', Math.max(held.bytes, bytesOfJson(bytesIn, jsonValues)))) throw noRoom();
+  const bytes = bytesOfJson(bytesIn, jsonValues);
+  if (bytes > SMALL && !held.hold('body', Math.max(held.bytes, bytes))) throw noRoom();
 };

@@ -96,6 +96,7 @@ export class HttpServer {
   readonly #servers: (Server | TlsServer)[] = [];
   readonly #upgradeHooks = new Map<string, UpgradeHook>();
   readonly #upgraded = new Set<Duplex>();
+  readonly #sockets = new Set<Socket>();
   #handler: RequestListener | undefined;
   #drained: Promise<void> | undefined;
 
@@ -176,6 +177,8 @@ export class HttpServer {
       server.keepAliveTimeout = 1;
       server.closeIdleConnections();
     }
+    // Clients open connections ahead. Node takes one for busy until its first request, or the timeout of that.
+    for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
     const deadline = this.#timers.after(graceMs, () => {
       if (this.#upgraded.size > 0)
         this.#logger.warn('WebSockets are closed at the end of the drain', { count: this.#upgraded.size });
@@ -217,8 +220,13 @@ export class HttpServer {
     const listeners = server.listeners('connection') as ((socket: Socket) => void)[];
     server.removeAllListeners('connection');
     server.on('connection', (socket: Socket) => {
-      if (this.#connections.admit(socket)) for (const listener of listeners) listener.call(server, socket);
-      else socket.resetAndDestroy();
+      if (!this.#connections.admit(socket)) {
+        socket.resetAndDestroy();
+        return;
+      }
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+      for (const listener of listeners) listener.call(server, socket);
     });
   }
 

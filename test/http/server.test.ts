@@ -82,6 +82,15 @@ describe('HttpServer', () => {
       server = await new TestServer({}, false, clock).start(ENDPOINTS, {});
     });
 
+    it('does not wait for connections that were opened ahead and never used', async () => {
+      const unused = connect(server.port, '127.0.0.1');
+      await once(unused, 'connect');
+      await server.ask('GET', '/poll');
+      const closed = closing(unused.on('error', () => undefined));
+      // Only the clock could end this otherwise, and it stands still.
+      await server.server.drain(5_000);
+      await closed;
+    });
     it('answers long-polls at once and closes their connections', async () => {
       const polls = [1, 2, 3].map(() =>
         server.ask('GET', '/poll?wait=true', { headers: { connection: 'keep-alive' } }),

@@ -37,6 +37,8 @@ const DEVICES_OF_USERS = sql(
   'select user_id as "userId", device_id as "deviceId" from devices where user_id = any($1::text[])',
 );
 // Of the newest one all is kept, however large it is.
+/** More bytes than one message may have. */
+const MAX_MESSAGE_BYTES = 256 * 1024;
 const surplusIn = (inboxes: string, limit = ''): string => `surplus as (
      select ctid from (
        select t.ctid, row_number() over w as messages, sum(octet_length(t.content)) over w as bytes
@@ -50,8 +52,12 @@ const DELETED = `deleted as (
 // Who never comes to fetch them must not fill the disk: the oldest go.
 const TRIM = sql(
   'to_device_trim',
-  `with full_inboxes as (
+  // Bytes are read of those only that have enough messages to hold too many: counting needs the index alone.
+  `with candidates as (
      select user_id, device_id from to_device group by user_id, device_id
+     having count(*) > least($1::int, $2::bigint / ${MAX_MESSAGE_BYTES})
+   ), full_inboxes as (
+     select user_id, device_id from candidates join to_device using (user_id, device_id) group by user_id, device_id
      having count(*) > $1::int or sum(octet_length(content)) > $2::bigint
    ), ${surplusIn('full_inboxes', 'limit $3')}, ${DELETED}`,
 );

@@ -113,7 +113,9 @@ export class SpaceHierarchy {
   /** By user, question and place: what a token alone does not say. */
   readonly #kept = new CountedCache<string, Progress>('space_walks', {
     maxSize: KEPT_BYTES,
-    sizeCalculation: ({ stack, visited }) => (1 + stack.length + visited.size) * ROOM_BYTES,
+    sizeCalculation: ({ stack, visited }) =>
+      (1 + stack.length + visited.size) * ROOM_BYTES +
+      stack.reduce((sum, { told }) => sum + (told === undefined ? 0 : 2 * JSON.stringify(told).length), 0),
   });
   readonly #passing = new FairGate({ concurrency: PASSING_AT_ONCE, maxWaiting: MAX_WAITING });
 

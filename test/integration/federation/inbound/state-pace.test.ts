@@ -88,7 +88,7 @@ describe('state that other servers add to a room', function () {
     await passing('all is accepted', async () => (await newest(room)) === 'after all of it');
     expect(await grown(room)).to.equal(events.length);
     await passing('the room is not slowed any more', async () => (await slowed()) === 0);
-    expect(server.lines.filter(({ message }) => message.includes('grows too fast'))).to.have.length(1);
+    expect(server.lines.filter(({ message }) => message.includes('grow too fast'))).to.have.length(1);
   });
 
   it('counts however it comes: with what an event lacks that follows on it, and what takes the place of something as what it has more', async () => {
