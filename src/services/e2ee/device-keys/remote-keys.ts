@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache';
+import { atMost } from '#src/kernel/at-most.ts';
 import { Gate } from '#src/kernel/gate.ts';
 import { orAborted } from '#src/kernel/or-aborted.ts';
 import type { Timers } from '#src/kernel/timers.ts';
@@ -16,8 +18,12 @@ import type { RemoteClaimedKeys, RemoteUserKeys, UserKeysApi } from '#src/remote
 
 /** Other servers that one request may have asked. */
 const MAX_SERVERS = 500;
-/** Servers that one request asks at once. */
+/** Servers that one request asks at once, beside those that are slow. */
 const SERVERS_AT_ONCE = 16;
+/** A server that takes longer is slow: the next one is asked beside it. */
+const SLOW_MS = 2_000;
+/** Servers of which it is remembered that they were slow the last time. */
+const MAX_SLOW = 10_000;
 /** Bytes of answers that one request may hold together, with what the values in them weigh. */
 const MAX_ANSWERS_BYTES = 16 * 1024 * 1024;
 export const DEFAULT_TIMEOUT_MS = 10_000;
@@ -37,16 +43,36 @@ export const publicKeyOf = ({ keys }: JsonObject): string | undefined => {
 const tooLate = (server: string, timeoutMs: number): MatrixError =>
   new MatrixError('M_CONNECTION_TIMEOUT', `${server} did not answer within ${timeoutMs} ms.`);
 
-/** The keys of other servers' users that one request asks for: of some servers at once, all within one time limit. */
+/** Servers that were slow the last time. */
+type SlowServers = LRUCache<string, true>;
+
+interface KeyQuestionsOptions {
+  readonly api: UserKeysApi;
+  readonly timers: Timers;
+  readonly slow: SlowServers;
+  readonly timeoutMs: number;
+  /** Counts the answers. */
+  readonly held: HeldAnswers;
+  /** Aborted when the time is over. */
+  readonly deadline: AbortSignal;
+}
+
+/** The keys of other servers' users that one request asks for: of some servers at once, all within one time limit. Servers that are slow do not hold up the others. */
 export class KeyQuestions {
   readonly #api: UserKeysApi;
+  readonly #timers: Timers;
+  readonly #slow: SlowServers;
   readonly #timeoutMs: number;
   readonly #held: HeldAnswers;
   readonly #deadline: AbortSignal;
   readonly #gate = new Gate(SERVERS_AT_ONCE);
+  /** The same for servers that were slow the last time. */
+  readonly #gateOfSlow = new Gate(SERVERS_AT_ONCE);
 
-  constructor(api: UserKeysApi, timeoutMs: number, held: HeldAnswers, deadline: AbortSignal) {
+  constructor({ api, deadline, held, slow, timeoutMs, timers }: KeyQuestionsOptions) {
     this.#api = api;
+    this.#timers = timers;
+    this.#slow = slow;
     this.#timeoutMs = timeoutMs;
     this.#held = held;
     this.#deadline = deadline;
@@ -107,14 +133,30 @@ export class KeyQuestions {
   }
 
   /** Asks when it is the server's turn, and gives up when the time is over. @throws MatrixError */
-  #ask<A extends { readonly ok: true }>(server: string, ask: () => Promise<A | FederationFailure>): Promise<A> {
-    return this.#gate.run(async () => {
+  async #ask<A extends { readonly ok: true }>(server: string, ask: () => Promise<A | FederationFailure>): Promise<A> {
+    const gate = this.#slow.has(server) ? this.#gateOfSlow : this.#gate;
+    const { asking } = await gate.run(async () => {
       if (this.#deadline.aborted) throw tooLate(server, this.#timeoutMs);
-      const answer = await ask();
-      if (answer.ok) return answer;
-      if (!this.#deadline.aborted) throw matrixErrorOf(answer);
-      throw tooLate(server, this.#timeoutMs);
+      const begun = ask();
+      await this.#whileQuick(server, begun);
+      return { asking: begun };
     });
+    const answer = await asking;
+    if (answer.ok) return answer;
+    if (!this.#deadline.aborted) throw matrixErrorOf(answer);
+    throw tooLate(server, this.#timeoutMs);
+  }
+
+  /** Waits for a server, but not for one that is slow: what bounds the memory for answers is `held`. */
+  async #whileQuick(server: string, asking: Promise<unknown>): Promise<void> {
+    const late = Promise.withResolvers<boolean>();
+    const timer = this.#timers.after(SLOW_MS, () => late.resolve(true));
+    try {
+      if (await Promise.race([asking.then(() => false), late.promise])) this.#slow.set(server, true);
+      else if (!this.#deadline.aborted) this.#slow.delete(server);
+    } finally {
+      timer.cancel();
+    }
   }
 }
 
@@ -127,6 +169,7 @@ export interface RemoteKeysOptions {
 /** Queries and claims keys of users of other servers. Server-Server API, "End-to-End Encryption". */
 export class RemoteKeys {
   readonly #options: RemoteKeysOptions;
+  readonly #slow: SlowServers = new LRUCache<string, true>(atMost(MAX_SLOW));
 
   constructor(options: RemoteKeysOptions) {
     this.#options = options;
@@ -143,7 +186,8 @@ export class RemoteKeys {
     const timer = timers.after(timeoutMs, () => deadline.abort());
     const held = client.hold(MAX_ANSWERS_BYTES);
     try {
-      return await work(new KeyQuestions(api, timeoutMs, held, deadline.signal));
+      const slow = this.#slow;
+      return await work(new KeyQuestions({ api, timers, slow, timeoutMs, held, deadline: deadline.signal }));
     } finally {
       timer.cancel();
       held.release();

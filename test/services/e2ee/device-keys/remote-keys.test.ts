@@ -1,0 +1,65 @@
+import { expect } from 'chai';
+import { noMetrics } from '#src/kernel/metrics.ts';
+import { AnswerBytes } from '#src/remote/federation/answer-bytes.ts';
+import type { FederationRequest, FederationResult } from '#src/remote/federation/federation-client.ts';
+import { UserKeysApi } from '#src/remote/federation/user-keys-api.ts';
+import { type KeyQuestions, RemoteKeys } from '#src/services/e2ee/device-keys/remote-keys.ts';
+import { ManualClock } from '../../../support/manual-clock.ts';
+
+const TIMEOUT_MS = 10_000;
+const silentOnes = (count: number): string[] => Array.from({ length: count }, (_, index) => `silent${index}.test`);
+
+/** Other servers: those whose names begin with `silent` never answer. */
+class Servers {
+  readonly asked: string[] = [];
+  readonly clock = new ManualClock();
+  readonly #answers = new AnswerBytes(noMetrics);
+  readonly keys = new RemoteKeys({
+    api: new UserKeysApi({ request: (request) => this.#request(request as FederationRequest) }),
+    client: { hold: (most) => this.#answers.open(most) },
+    timers: this.clock,
+  });
+
+  #request({ destination, signal }: FederationRequest): Promise<FederationResult> {
+    this.asked.push(destination);
+    if (!destination.startsWith('silent')) return Promise.resolve({ ok: true, body: {} });
+    return new Promise((resolve) => {
+      signal?.addEventListener('abort', () =>
+        resolve({ ok: false, kind: 'unreachable', destination, error: 'The request was given up.' }),
+      );
+    });
+  }
+
+  /** Asks servers, in this order, and says how each question ended, while so much time passes. */
+  async outcomes(names: readonly string[], ms: number): Promise<string[]> {
+    const asking = this.keys.ask(TIMEOUT_MS, (questions) =>
+      Promise.all(names.map((name) => this.#outcome(questions, name))),
+    );
+    await this.clock.runDueUntil(this.clock.advance(ms));
+    return asking;
+  }
+
+  #outcome(questions: KeyQuestions, name: string): Promise<string> {
+    return questions.query(name, { [`@x:${name}`]: [] }).then(
+      () => 'answered',
+      ({ errcode }: { errcode: string }) => errcode,
+    );
+  }
+}
+
+describe("questions for keys of other servers' users", () => {
+  it('come to a server that answers, though seventeen that are silent stand before it', async () => {
+    const outcomes = await new Servers().outcomes([...silentOnes(17), 'quick.test'], TIMEOUT_MS);
+    expect(outcomes.at(-1)).to.equal('answered');
+    expect(new Set(outcomes.slice(0, -1))).to.deep.equal(new Set(['M_CONNECTION_TIMEOUT']));
+  });
+
+  it('do not wait again for servers that were silent the last time', async () => {
+    const servers = new Servers();
+    await servers.outcomes(silentOnes(40), TIMEOUT_MS);
+    servers.asked.length = 0;
+    const asking = servers.outcomes([...silentOnes(40), 'quick.test'], TIMEOUT_MS);
+    expect(servers.asked).to.include('quick.test').and.to.have.lengthOf(17);
+    expect((await asking).at(-1)).to.equal('answered');
+  });
+});
