@@ -12,7 +12,8 @@ export const SMALL_ANSWER = 16 * 1024;
 interface Waiting {
   readonly held: HeldAnswers;
   readonly bytes: number;
-  readonly enter: () => void;
+  /** Ends the waiting. */
+  readonly end: (isLetIn: boolean) => void;
 }
 
 /** The memory for answers of other servers: one budget, of which no party for which they are asked gets so much that nothing is left for others. */
@@ -62,7 +63,7 @@ export class AnswerBytes {
   /** Used by `HeldAnswers` alone. @returns whether there was room before it was given up */
   wait(held: HeldAnswers, bytes: number, signal: AbortSignal): Promise<boolean> {
     const { promise, resolve } = Promise.withResolvers<boolean>();
-    const waiting: Waiting = { held, bytes, enter: () => resolve(true) };
+    const waiting: Waiting = { held, bytes, end: resolve };
     this.#waiting.add(waiting);
     // Who was let in at the same time has taken the bytes.
     void aborted(signal).then(() => {
@@ -71,13 +72,22 @@ export class AnswerBytes {
     return promise;
   }
 
+  /** Used by `HeldAnswers` alone: nothing that waits for these is let in any more. */
+  leave(held: HeldAnswers): void {
+    for (const waiting of this.#waiting) {
+      if (waiting.held !== held) continue;
+      this.#waiting.delete(waiting);
+      waiting.end(false);
+    }
+  }
+
   /** Used by `HeldAnswers` alone: those who wait and find room now get it, in the order in which they came. */
   give(bytes: number, share: Share): void {
     this.#budget.give(bytes, share);
     for (const waiting of this.#waiting) {
       if (!waiting.held.takeNow(waiting.bytes)) continue;
       this.#waiting.delete(waiting);
-      waiting.enter();
+      waiting.end(true);
     }
   }
 }
@@ -90,6 +100,7 @@ export class HeldAnswers {
   readonly #party: string;
   #bytes = 0;
   #share: Share | undefined;
+  #isReleased = false;
 
   constructor(of: AnswerBytes, party: string, most: number) {
     this.#of = of;
@@ -105,15 +116,17 @@ export class HeldAnswers {
    * Takes more bytes, as soon as there is room for them.
    *
    * @param signal ends the waiting
-   * @returns false when there is none: it would be more than they, or those of a party, may be together, or it was given up
+   * @returns false when there is none: it would be more than they, or those of a party, may be together, or it was given up, or they were released
    */
   async take(bytes: number, signal: AbortSignal): Promise<boolean> {
+    if (signal.aborted || this.#isReleased) return false;
     if (this.#bytes + bytes > Math.min(this.most, MAX_ANSWER_BYTES_OF_PARTY)) return false;
     return this.takeNow(bytes) || this.#of.wait(this, bytes, signal);
   }
 
-  /** @returns false when there is no room at the moment */
+  /** @returns false when there is no room at the moment, or they were released */
   takeNow(bytes: number): boolean {
+    if (this.#isReleased) return false;
     const share = this.#share ?? this.#of.shareOf(this.#party);
     if (this.#bytes + bytes > this.most || !this.#of.take(bytes, share)) return false;
     this.#share = share;
@@ -121,7 +134,7 @@ export class HeldAnswers {
     return true;
   }
 
-  /** Gives bytes back. */
+  /** Gives bytes back, unless they were released. */
   give(bytes: number): void {
     const share = this.#share;
     if (share === undefined || bytes === 0) return;
@@ -130,8 +143,13 @@ export class HeldAnswers {
     this.#of.give(bytes, share);
   }
 
-  /** Gives everything back; may be called again. */
+  /**
+   * Gives everything back, and takes nothing any more: an answer may still be read when the one who asked for it is done, and nobody would give
+   * back what it takes. May be called again.
+   */
   release(): void {
+    this.#isReleased = true;
+    this.#of.leave(this);
     this.give(this.#bytes);
   }
 }

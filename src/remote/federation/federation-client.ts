@@ -360,13 +360,19 @@ export class FederationClient {
       const parsed = await parsedObject(bytes, most, async (values) => {
         if (held !== undefined && !(await weigh(bytes.length + BYTES_OF_VALUE * values))) throw new NoRoomError();
       });
-      isHeld = held !== undefined;
+      // Nobody gets an answer that comes too late.
+      isHeld = held !== undefined && !signal.aborted;
       return { body: parsed };
     } catch (error) {
       if (error instanceof TooManyPiecesError)
         return federationFailure('bad_answer', destination, `${destination} answered in too many pieces.`);
-      if (error instanceof NoRoomError)
-        return federationFailure('too_large', destination, `There is no memory for the answer of ${destination}.`);
+      // What was given up found no room because of that, and without others beside it, an answer is one for which there never is any.
+      if (error instanceof NoRoomError && !signal.aborted)
+        return federationFailure(
+          held === undefined ? 'too_large' : 'busy',
+          destination,
+          `There is no memory for the answer of ${destination}.`,
+        );
       return this.#failureOf(error, destination, signal);
     } finally {
       if (!isHeld) room.give(taken);

@@ -12,6 +12,8 @@ export type FederationFailureKind =
   | 'unreachable'
   | 'timeout'
   | 'too_large'
+  /** It has answered, but this server has no memory for the answer at the moment. */
+  | 'busy'
   /** It answers with what no server should. */
   | 'bad_answer'
   /** It answers with an error. */

@@ -67,4 +67,34 @@ describe('the memory for answers of other servers', () => {
     const whole = heldBy(answers, '@v:a.test');
     expect(await whole.take(MAX_ANSWER_BYTES_OF_PARTY + 1, never)).to.equal(false);
   });
+  it('gives nothing to those who are done, or are given up, already', async () => {
+    const answers = new AnswerBytes(noMetrics);
+    const done = heldBy(answers, '@u:a.test');
+    expect(await done.take(MiB, never)).to.equal(true);
+    done.release();
+    expect(await done.take(MiB, never)).to.equal(false);
+    expect(done.takeNow(MiB)).to.equal(false);
+    const late = heldBy(answers, '@u:a.test');
+    expect(await late.take(MiB, AbortSignal.abort())).to.equal(false);
+    expect(answers.used).to.equal(0);
+  });
+  it('gives nothing to those who are done while they wait', async () => {
+    const answers = new AnswerBytes(noMetrics);
+    const [first, second] = [heldBy(answers, '@u:a.test'), heldBy(answers, '@u:a.test')];
+    expect(first.takeNow(MAX_ANSWER_BYTES_OF_PARTY)).to.equal(true);
+    const waiting = second.take(MiB, never);
+    second.release();
+    expect(await stateOf(waiting)).to.equal(false);
+    first.release();
+    expect(answers.used).to.equal(0);
+  });
+  it('takes nothing back twice', async () => {
+    const answers = new AnswerBytes(noMetrics);
+    const [first, second] = [heldBy(answers, '@u:a.test'), heldBy(answers, '@u:a.test')];
+    expect([first.takeNow(2 * MiB), second.takeNow(MiB)]).to.deep.equal([true, true]);
+    first.release();
+    first.takeNow(MiB);
+    first.give(2 * MiB);
+    expect([first.bytes, answers.used]).to.deep.equal([0, MiB]);
+  });
 });

@@ -153,7 +153,7 @@ export class TransactionDelivery {
     }
     if (postponed !== undefined) return { kind: 'later', ...postponed };
     // The content of an answer does not matter: the transaction arrived, and a refused event would be refused again.
-    if (result.ok || result.kind === 'too_large') {
+    if (result.ok || result.kind === 'too_large' || result.kind === 'busy') {
       this.#held.delete(destination);
       this.#proven.set(destination, true);
       if (composed === undefined) return { kind: 'done' };

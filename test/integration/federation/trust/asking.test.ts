@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { expect } from 'chai';
 import { matrixErrorOf } from '#src/remote/federation/federation-client.ts';
+import { MAX_ANSWER_BYTES_OF_PARTY } from '#src/remote/federation/answer-bytes.ts';
 import { type Federation, startFederation } from '../../../support/federation.ts';
 import { until } from '../../../support/until.ts';
 
@@ -79,6 +80,53 @@ describe('asking another server', () => {
     expect(await outcome('p.test')).to.equal('bad_answer');
     partner.on('GET', PATH, ({ response }) => void response.writeHead(302, { location: 'https://p.test/' }).end());
     expect(await outcome('p.test')).to.equal('refused');
+  });
+
+  it('holds nothing of an answer whose reading goes on when the one who asked is done', async () => {
+    const partner = federation.partner('p.test');
+    partner.on('GET', PATH, () => ({ body: `{"a":[${'12345,'.repeat(60_000)}1]}` }));
+    const held = client().hold(16 * 1024 * 1024);
+    const giving = new AbortController();
+    const take = held.take.bind(held);
+    const read = Promise.withResolvers<boolean>();
+    held.take = async (bytes, signal) => {
+      // What its values weigh, after all of it has come.
+      if (bytes < 1_000_000) return take(bytes, signal);
+      giving.abort();
+      held.release();
+      const isTaken = await take(bytes, signal);
+      read.resolve(isTaken);
+      return isTaken;
+    };
+    expect(await outcome('p.test', { held, signal: giving.signal })).to.equal('unreachable');
+    expect(await read.promise).to.equal(false);
+    await federation.idle();
+    expect(await federation.server('a.test').metrics.render()).to.match(/^tsudoi_federation_answer_bytes 0$/m);
+  });
+
+  it('finds that this server is busy, and not that an answer is too large, where there is no memory for it', async () => {
+    const partner = federation.partner('p.test');
+    partner.on('GET', PATH, () => ({ body: { a: 'x'.repeat(300_000) } }));
+    const held = client().hold(100_000);
+    expect(await outcome('p.test', { held })).to.equal('busy');
+    held.release();
+    expect(await outcome('p.test')).to.have.property('a');
+    // Nor where it waits for memory until its time is over, or nobody wants it any more.
+    const [all, none] = [client().hold(Infinity), client().hold(1_000_000)];
+    expect(all.takeNow(MAX_ANSWER_BYTES_OF_PARTY)).to.equal(true);
+    const waiting = async (): Promise<boolean> =>
+      /^tsudoi_federation_answers_waiting 1$/m.test(await federation.server('a.test').metrics.render());
+    const late = outcome('p.test', { held: none, timeouts: { totalMs: 7_000 } });
+    await until('the waiting for memory', waiting);
+    await federation.clock.advance(7_000);
+    expect(await late).to.equal('timeout');
+    const giving = new AbortController();
+    const givenUp = outcome('p.test', { held: none, signal: giving.signal });
+    await until('the waiting for memory', waiting);
+    giving.abort();
+    expect(await givenUp).to.equal('unreachable');
+    all.release();
+    expect(none.bytes).to.equal(0);
   });
 
   it('goes to nobody who cannot prove the name, who is denied, or who is this server itself', async () => {
