@@ -168,7 +168,7 @@ export class Federation {
     federationClient.request = async (wish) => {
       let question: FederationRequestContent | undefined = 'compose' in wish ? undefined : wish;
       const result = await request(
-        'compose' in wish ? { ...wish, compose: async () => (question = await wish.compose()) } : wish,
+        'compose' in wish ? { ...wish, compose: async (signal) => (question = await wish.compose(signal)) } : wish,
       );
       const status = result.ok ? 200 : result.status;
       if (this.#servers.has(wish.destination) && status !== undefined && question !== undefined)
@@ -187,7 +187,8 @@ export class Federation {
 /** What is asked, put together as if there were a connection. */
 export const questionOf = async (
   wish: FederationRequest | ComposedRequest,
-): Promise<FederationRequestContent | undefined> => ('compose' in wish ? wish.compose() : wish);
+): Promise<FederationRequestContent | undefined> =>
+  'compose' in wish ? wish.compose(wish.signal ?? new AbortController().signal) : wish;
 
 /** Starts servers of these names that know each other; to be stopped. */
 export const startFederation = (names: readonly string[], options?: FederationOptions): Promise<Federation> =>

@@ -180,7 +180,7 @@ export class FederationClient {
     deadline: RequestDeadline,
     reached: Reached,
   ): Promise<FederationResult> {
-    const question = 'compose' in request ? await request.compose() : request;
+    const question = 'compose' in request ? await request.compose(deadline.signal) : request;
     if (question === undefined) return { ok: true, body: {} };
     const answer = await this.#open(request, question, deadline, reached);
     if ('ok' in answer) return answer;

@@ -35,8 +35,12 @@ export interface FederationRequest extends FederationRequestOptions, FederationR
 
 /** A request that is put together when there is a connection to make it over: one that cannot be made costs nothing of it. */
 export interface ComposedRequest extends FederationRequestOptions {
-  /** Called once at most. Undefined: there is nothing to ask, and no request is made; the answer is `{}` then. */
-  readonly compose: () => Promise<FederationRequestContent | undefined>;
+  /**
+   * Called once at most. Undefined: there is nothing to ask, and no request is made; the answer is `{}` then.
+   *
+   * @param signal aborted when the request is given up, which does not wait for what is still put together
+   */
+  readonly compose: (signal: AbortSignal) => Promise<FederationRequestContent | undefined>;
 }
 
 export interface FederationTimeouts extends OutboundTimeouts {

@@ -50,6 +50,8 @@ export interface WantedTransaction {
   readonly latestOnly: boolean;
   /** The last attempt, if it did not arrive. */
   readonly last: SentTransaction | undefined;
+  /** Aborted when nobody waits for it any more. */
+  readonly signal: AbortSignal;
 }
 
 /** What was taken of what waits for a server. */
@@ -91,13 +93,14 @@ export class TransactionComposer {
   /**
    * Puts together what a server is sent next. What comes back holds its bytes until `release`.
    *
-   * @returns `none` when nothing waits for it, `full` when there is no room for its body
+   * @returns `none` when nothing waits for it, or nobody for the transaction, `full` when there is no room for its body
    * @throws what made it fail; the next attempts may find out what it was, and give that up
    */
   async compose(wanted: WantedTransaction): Promise<OutboundTransaction | 'none' | 'full'> {
     await this.#turn();
     return this.#gate.run(async () => {
-      const { destination } = wanted;
+      const { destination, signal } = wanted;
+      if (signal.aborted) return 'none';
       const bytes = Math.min(BYTES_OF_CHARACTER * MAX_CHARACTERS, this.#budget.free(this.#shares.of(destination)));
       if (bytes < LEAST_BYTES || !this.#budget.take(bytes, this.#shares.of(destination))) return 'full';
       let composed: OutboundTransaction | undefined;
@@ -106,7 +109,7 @@ export class TransactionComposer {
       } finally {
         this.#budget.give(bytes, this.#shares.of(destination));
       }
-      if (composed === undefined) return 'none';
+      if (composed === undefined || signal.aborted) return 'none';
       return this.#budget.take(bytesOf(composed), this.#shares.of(destination)) ? composed : 'full';
     });
   }

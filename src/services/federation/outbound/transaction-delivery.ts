@@ -119,6 +119,8 @@ export class TransactionDelivery {
     const attempt = failures > 0 ? this.#trying.signal : firstAttempt;
     if (failures >= LONG_FAILURES) this.#returning.add(destination);
     let composed: OutboundTransaction | undefined;
+    /** The request may end, with its time limit, while a transaction is still put together for it. */
+    let isOver = false;
     /** Why nothing was sent. */
     let postponed: { readonly afterMs: number } | undefined;
     let result: FederationResult;
@@ -126,12 +128,21 @@ export class TransactionDelivery {
       result = await client.request({
         destination,
         method: 'PUT',
-        compose: async () => {
+        compose: async (givenUp) => {
           try {
             const latestOnly = this.#returning.has(destination);
-            const transaction = await composer.compose({ destination, latestOnly, last: sending.last });
+            const transaction = await composer.compose({
+              destination,
+              latestOnly,
+              last: sending.last,
+              signal: givenUp,
+            });
             if (transaction === 'full') postponed = { afterMs: FULL_MS };
             if (transaction === 'none' || transaction === 'full') return undefined;
+            if (isOver) {
+              composer.release(destination, transaction);
+              return undefined;
+            }
             composed = transaction;
           } catch (err) {
             postponed = { afterMs: INTERNAL_ERROR_PAUSE_MS };
@@ -149,6 +160,7 @@ export class TransactionDelivery {
         isUrgent: true,
       });
     } finally {
+      isOver = true;
       if (composed !== undefined) composer.release(destination, composed);
     }
     if (postponed !== undefined) return { kind: 'later', ...postponed };

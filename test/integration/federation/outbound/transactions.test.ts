@@ -5,6 +5,7 @@ import { type Federation, questionOf, type RemotePartner, startFederation } from
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
 import { remoteMember } from '#test/support/remote-members.ts';
 import { until } from '#test/support/until.ts';
+import { whileReading } from '#test/support/while-reading.ts';
 
 const SEND = /^\/_matrix\/federation\/v1\/send\//;
 const PUBLIC = { preset: 'public_chat' };
@@ -49,6 +50,31 @@ describe('transactions for other servers', function () {
     }
     await a.idle();
   };
+
+  it('hold nothing when their time is over before they are put together, and arrive with the next try', async () => {
+    await shared();
+    await a.idle();
+    const toDevices = (): Json[] =>
+      transactions().flatMap(({ edus = [] }) => edus.filter((edu: Json) => edu.edu_type === 'm.direct_to_device'));
+    let heldThen = 0;
+    let isLate = false;
+    whileReading(
+      a.services.database,
+      async () => {
+        heldThen = await metric('tsudoi_federation_outbound_bytes');
+        // More than a request may take.
+        await federation.clock.advance(100_000);
+        isLate = true;
+      },
+      'destination_to_device_next',
+    );
+    await a.must('alice', 'PUT', '/sendToDevice/m.test/late', { messages: { '@user:p.test': { D: { n: 1 } } } });
+    await until('the end of its time', () => isLate);
+    await someTries();
+    expect(heldThen).to.be.above(0);
+    expect(await metric('tsudoi_federation_outbound_bytes')).to.equal(0);
+    expect(toDevices()).to.have.lengthOf(1);
+  });
 
   it('take 64 MiB at most while they are under way, leave room for small ones, and nothing when they have failed', async () => {
     const silent = Array.from({ length: 60 }, (_, index) => `silent${index}.servers.test`);
