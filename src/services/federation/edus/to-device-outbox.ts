@@ -37,8 +37,9 @@ export interface ToDeviceOutboxOptions {
  */
 export class ToDeviceOutbox implements EduSource, RemoteDeviceMessages {
   readonly #options: ToDeviceOutboxOptions;
-  /** Servers for which something may be kept. */
-  readonly #waiting = new Set<string>();
+  /** Servers for which something may be kept, each with a number that is new when more has come. */
+  readonly #waiting = new Map<string, number>();
+  #comings = 0;
   readonly #keeping: AnsweredBatches<readonly DestinationMessageRow[], undefined>;
   readonly #deleting: AnsweredBatches<readonly number[], undefined>;
 
@@ -79,14 +80,14 @@ export class ToDeviceOutbox implements EduSource, RemoteDeviceMessages {
     if (rows.length === 0) return;
     await this.#keeping.ask(rows);
     for (const destination of new Set(rows.map((row) => row.destination))) {
-      this.#waiting.add(destination);
+      this.#note(destination);
       this.#options.wake(destination);
     }
   }
 
   async kept(): Promise<readonly string[]> {
     const destinations = await destinationsOfMessages(this.#options.database);
-    for (const destination of destinations) this.#waiting.add(destination);
+    for (const destination of destinations) this.#note(destination);
     return destinations;
   }
 
@@ -95,12 +96,10 @@ export class ToDeviceOutbox implements EduSource, RemoteDeviceMessages {
   }
 
   async take(destination: string, limit: number, characters: number): Promise<TakenEdus> {
-    // Whatever comes while it is read adds it again.
-    if (!this.#waiting.delete(destination)) return NO_EDUS;
-    const rows = await nextDestinationMessages(this.#options.database, destination, limit + 1).catch((err: unknown) => {
-      this.#waiting.add(destination);
-      throw err;
-    });
+    const coming = this.#waiting.get(destination);
+    if (coming === undefined) return NO_EDUS;
+    // They wait while they are read, too: the attempt may be over before that, and the next one begun.
+    const rows = await nextDestinationMessages(this.#options.database, destination, limit + 1);
     const taken: typeof rows = [];
     let left = Math.min(CHARACTERS_OF_TRANSACTION, characters);
     for (const row of rows) {
@@ -108,9 +107,11 @@ export class ToDeviceOutbox implements EduSource, RemoteDeviceMessages {
       if (taken.length >= limit || (taken.length > 0 && left < 0)) break;
       taken.push(row);
     }
-    if (taken.length === 0) return NO_EDUS;
+    if (taken.length === 0) {
+      if (this.#waiting.get(destination) === coming) this.#waiting.delete(destination);
+      return NO_EDUS;
+    }
     // Until these are deleted, they wait.
-    this.#waiting.add(destination);
     const hasMore = taken.length < rows.length;
     const ids = taken.map(({ id }) => id);
     return {
@@ -129,6 +130,10 @@ export class ToDeviceOutbox implements EduSource, RemoteDeviceMessages {
   /** Nothing is dropped: the events that they decrypt wait as well. */
   away(): void {
     // Nothing is dropped.
+  }
+
+  #note(destination: string): void {
+    this.#waiting.set(destination, (this.#comings += 1));
   }
 
   async forget(destination: string): Promise<void> {

@@ -57,19 +57,19 @@ describe('transactions for other servers', function () {
     const toDevices = (): Json[] =>
       transactions().flatMap(({ edus = [] }) => edus.filter((edu: Json) => edu.edu_type === 'm.direct_to_device'));
     let heldThen = 0;
-    let isLate = false;
+    let isOver = false;
     whileReading(
       a.services.database,
       async () => {
         heldThen = await metric('tsudoi_federation_outbound_bytes');
-        // More than a request may take.
+        // More than a request may take, and the pause before the next one.
         await federation.clock.advance(100_000);
-        isLate = true;
+        isOver = true;
       },
       'destination_to_device_next',
     );
     await a.must('alice', 'PUT', '/sendToDevice/m.test/late', { messages: { '@user:p.test': { D: { n: 1 } } } });
-    await until('the end of its time', () => isLate);
+    await until('the end of the reading', () => isOver);
     await someTries();
     expect(heldThen).to.be.above(0);
     expect(await metric('tsudoi_federation_outbound_bytes')).to.equal(0);
