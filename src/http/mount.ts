@@ -225,8 +225,9 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
       authorizations: ctx.req.headersDistinct['authorization'] ?? [],
       network: exchange.network,
       async body(isFamiliar) {
-        unproved = isFamiliar ? 0 : largeBytes(ctx.req, endpoint);
-        if (unproved > 0) admission.take(UNPROVED_BYTES, exchange.network, unproved);
+        const large = isFamiliar ? 0 : largeBytes(ctx.req, endpoint);
+        if (large > 0) admission.take(UNPROVED_BYTES, exchange.network, large);
+        unproved = large;
         received = await receiveBody(ctx.req, endpoint, reading);
         return { bytes: received.bytes, json: received.bytes.length === 0 ? undefined : received.value };
       },

@@ -1,4 +1,4 @@
-import { doing, timeForMore, Work } from './work.ts';
+import { currentWork, doing, timeForMore, Work } from './work.ts';
 import { writeAll } from './write-all.ts';
 
 export interface BatchesOptions<T> {
@@ -105,13 +105,12 @@ export class AnsweredBatches<T, R> {
     });
   }
 
-  async ask(item: T): Promise<R> {
-    const answer = await new Promise<R>((resolve, reject) => {
+  ask(item: T): Promise<R> {
+    const asked = new Promise<R>((resolve, reject) => {
       this.#batches.add({ item, resolve, reject });
     });
+    if (currentWork()?.resume === undefined) return asked;
     // All of a batch resume at once.
-    const turn = timeForMore();
-    if (turn !== undefined) await turn;
-    return answer;
+    return asked.then((answer) => timeForMore()?.then(() => answer) ?? answer);
   }
 }

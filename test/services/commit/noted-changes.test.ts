@@ -88,12 +88,12 @@ describe('a change that was noted', () => {
       Array.from({ length: count }, (_, n) => ({ userId: `@u${n}:test`, field: 'm.tz', pos: n }));
     const before = Array.from({ length: 16 }, () => 0);
     const now = writer.committed();
-    stored = rowsOf(5_000);
-    expect(await changes.fewBetween(before, now)).to.have.lengthOf(5_000);
     stored = rowsOf(20_000);
+    expect(await changes.fewBetween(before, now)).to.have.lengthOf(20_000);
+    stored = rowsOf(40_000);
     expect(await changes.fewBetween(before, now)).to.equal(undefined);
-    expect(asked).to.deep.equal([5_001, 5_001]);
-    expect(await changes.between(before, now)).to.have.lengthOf(20_000);
+    expect(asked).to.deep.equal([20_001, 20_001]);
+    expect(await changes.between(before, now)).to.have.lengthOf(40_000);
   });
 
   it('is told after the commit', async () => {

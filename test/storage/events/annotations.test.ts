@@ -36,7 +36,7 @@ describe('annotations from before there was a column for what they say', functio
     const migration = new found!.class(undefined as never, undefined as never);
     await migration.up();
     const update = (migration.getQueries() as string[]).find((query) => query.startsWith('update'));
-    await database.query(sql('test_migrate', update!));
+    await database.query(sql('test_migrate_annotations', update!));
     const again = await database.query<{ nid: number; annotation: number }>(ALL);
     expect(again.length).to.equal(12 - 2);
     expect(written).to.deep.include.members(again);

@@ -91,6 +91,7 @@ describe('the statement that writes a batch of events', function () {
           'new_sticky_events',
           'revived',
           'delivered',
+          'new_events_set_aside',
           'new_awaited_redactions',
           'new_partial_rooms',
           'rewritten',
