@@ -7,7 +7,6 @@ import type { Histogram, Metrics } from '#src/kernel/metrics.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { currentWork } from '#src/kernel/work.ts';
-import { writeAll } from '#src/kernel/write-all.ts';
 import { limiterFields } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { ORIGIN, type PositionVector, positionOf, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';
@@ -237,7 +236,12 @@ export class Writer {
 
   async #write(batch: readonly Operation[]): Promise<void> {
     const started = this.#clock.monotonic();
-    await this.#writeAll(batch);
+    const live = this.#liveOf(batch);
+    try {
+      if (live.length > 0) this.#publish(live, await this.#commit.commit(live, this.#epochs));
+    } catch (error) {
+      await this.#writeParts(live, error);
+    }
     this.#batchSeconds.observe((this.#clock.monotonic() - started) / 1000);
     this.#batchEvents.observe(batch.length);
     try {
@@ -248,36 +252,37 @@ export class Writer {
     for (const operation of batch) operation.resolve();
   }
 
-  /** Writes a batch in one commit. Where the database refuses it, the operation that it does not take is found, and the others are written. */
-  #writeAll(batch: readonly Operation[]): Promise<void> {
-    const dropped = new Set<Operation>();
-    const isLive = (operation: Operation): boolean => {
-      if (dropped.has(operation)) return false;
-      if (!operation.isStale()) return true;
-      dropped.add(operation);
-      operation.reject(new BuiltOnFailedWriteError());
-      return false;
-    };
-    return writeAll(
-      batch,
-      async (some) => {
-        const live = some.filter(isLive);
+  /** Finds the operation that the database does not take, in halves of what was refused: the others are written. */
+  async #writeParts(refused: readonly Operation[], reason: unknown, isPart = false): Promise<void> {
+    // Each of them would be refused, and those that are built anew on the others.
+    const isHopeless = reason instanceof StaleEpochError || isUnavailable(reason);
+    if (refused.length === 1 || isHopeless) {
+      if (isPart && !isHopeless)
+        this.#flood.write('warn', 'refused', 'The database refused a write; the others of its batch are written', {
+          err: reason,
+        });
+      this.#refuse(refused, reason);
+      return;
+    }
+    const middle = refused.length >> 1;
+    for (const half of [refused.slice(0, middle), refused.slice(middle)]) {
+      const live = this.#liveOf(half);
+      try {
         if (live.length > 0) this.#publish(live, await this.#commit.commit(live, this.#epochs));
-      },
-      // Each of them would be refused, and those that are built anew on the others.
-      (error) => error instanceof StaleEpochError || isUnavailable(error),
-      (some, error) => {
-        if (batch.length > 1 && some.length === 1)
-          this.#flood.write('warn', 'refused', 'The database refused a write; the others of its batch are written', {
-            err: error,
-            operations: batch.length,
-          });
-        this.#refuse(
-          some.filter((operation) => !dropped.has(operation)),
-          error,
-        );
-      },
-    );
+      } catch (error) {
+        await this.#writeParts(live, error, true);
+      }
+    }
+  }
+
+  #liveOf(batch: readonly Operation[]): Operation[] {
+    return batch.filter((operation) => !this.#dropIfStale(operation));
+  }
+
+  #dropIfStale(operation: Operation): boolean {
+    if (!operation.isStale()) return false;
+    operation.reject(new BuiltOnFailedWriteError());
+    return true;
   }
 
   #loseOwnership(): void {

@@ -69,8 +69,10 @@ describe('pushes in their grace period', () => {
     expect(scene.held.waiting).to.be.within(500, 512);
     await scene.clock.advance(MINUTE_MS);
     expect(scene.told).to.deep.equal(places(1, 2_000));
+    await scene.held.idle();
     scene.append(2_001, 2_400, true, 65_536);
-    expect(scene.held.waiting, 'what was handed on takes no place').to.equal(400);
+    // The first of them may be under way already.
+    expect(scene.held.waiting, 'what was handed on takes no place').to.be.within(399, 400);
     await scene.clock.advance(MINUTE_MS);
     expect(scene.told).to.deep.equal(places(1, 2_400));
     await scene.held.close();
