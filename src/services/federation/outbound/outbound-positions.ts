@@ -1,10 +1,8 @@
 import { Background } from '#src/kernel/background.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import type { Metrics } from '#src/kernel/metrics.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { ORIGIN, type PositionVector, shardOfName, SHARDS } from '#src/protocol/wire/position.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
-import { measureFollowerLag, positionsBehind } from '#src/services/events/stream/follower-metrics.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
 import {
@@ -34,7 +32,6 @@ export interface OutboundPositionsOptions {
   readonly audience: EventAudience;
   readonly timers: Timers;
   readonly logger: Logger;
-  readonly metrics: Metrics;
 }
 
 /**
@@ -51,7 +48,7 @@ export class OutboundPositions {
 
   constructor(options: OutboundPositionsOptions) {
     this.#options = options;
-    const { audience, logger, metrics } = options;
+    const { logger } = options;
     this.#keeping = new Background(
       'federation positions',
       () => this.#keep(),
@@ -60,7 +57,6 @@ export class OutboundPositions {
         this.noteSoon();
       },
     );
-    measureFollowerLag(metrics, NAME, () => positionsBehind(audience.heard, this.#keptUpTo));
   }
 
   /** Reads what the last process stored, works out the rest, and listens. The writer owns its shards. */

@@ -183,18 +183,4 @@ describe('transactions for other servers', function () {
     expect(arrived()).to.include('waits');
     expect(await metric('tsudoi_follower_given_up_total', '{follower="federation_edus"}')).to.equal(before);
   });
-
-  it('say in a metric how many positions they are behind', async () => {
-    const roomId = await shared();
-    await a.idle();
-    await federation.clock.advance(61_000);
-    await a.idle();
-    expect(await metric('tsudoi_follower_lag', '{follower="federation"}')).to.equal(0);
-    await a.say('alice', roomId, 'one');
-    expect(await metric('tsudoi_follower_lag', '{follower="federation"}')).to.be.above(0);
-    await a.idle();
-    await federation.clock.advance(61_000);
-    await a.idle();
-    expect(await metric('tsudoi_follower_lag', '{follower="federation"}')).to.equal(0);
-  });
 });
