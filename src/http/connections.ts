@@ -37,7 +37,7 @@ export class Connections {
   readonly #rateLimiter: RateLimiter | undefined;
   readonly #refused: Counter;
   readonly #pipelined = new WeakMap<Socket, number>();
-  #open = 0;
+  readonly #open = new Set<Socket>();
 
   constructor(limits: ConnectionLimits, deps: ConnectionDependencies) {
     this.#budget = new SharedBudget(limits.maxConnections, PART_OF_ONE);
@@ -49,13 +49,13 @@ export class Connections {
       'connections that the server closed, by reason',
       ['reason'],
     );
-    deps.metrics.gaugeOf('tsudoi_http_connections', 'open connections, WebSockets included', () => this.#open);
+    deps.metrics.gaugeOf('tsudoi_http_connections', 'open connections, WebSockets included', () => this.#open.size);
     deps.metrics.gaugeOf('tsudoi_http_connections_limit', 'limit of tsudoi_http_connections', () => this.#budget.total);
   }
 
   /** Whether a new connection may stay. It is counted until it closes. */
   admit(socket: Socket): boolean {
-    if (this.#open >= this.#budget.total) return this.#refuse('total');
+    if (this.#open.size >= this.#budget.total) return this.#refuse('total');
     const address = this.#addresses.of(socket.remoteAddress, undefined);
     if (this.#addresses.isTrusted(address)) {
       this.#count(socket, () => {});
@@ -84,6 +84,11 @@ export class Connections {
     return true;
   }
 
+  /** Closes those on which nothing has come yet. */
+  closeUnused(): void {
+    for (const socket of this.#open) if (socket.bytesRead === 0) socket.destroy();
+  }
+
   /** Charges the network of a connection that is closed because of what was sent on it. */
   abused(socket: Socket, reason: 'pieces' | 'pipelining'): void {
     const address = this.#addresses.of(socket.remoteAddress, undefined);
@@ -92,9 +97,9 @@ export class Connections {
   }
 
   #count(socket: Socket, onClose: () => void): void {
-    this.#open += 1;
+    this.#open.add(socket);
     socket.once('close', () => {
-      this.#open -= 1;
+      this.#open.delete(socket);
       onClose();
     });
   }

@@ -96,7 +96,6 @@ export class HttpServer {
   readonly #servers: (Server | TlsServer)[] = [];
   readonly #upgradeHooks = new Map<string, UpgradeHook>();
   readonly #upgraded = new Set<Duplex>();
-  readonly #sockets = new Set<Socket>();
   #handler: RequestListener | undefined;
   #drained: Promise<void> | undefined;
 
@@ -178,7 +177,7 @@ export class HttpServer {
       server.closeIdleConnections();
     }
     // Clients open connections ahead. Node takes one for busy until its first request, or the timeout of that.
-    for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
+    this.#connections.closeUnused();
     const deadline = this.#timers.after(graceMs, () => {
       if (this.#upgraded.size > 0)
         this.#logger.warn('WebSockets are closed at the end of the drain', { count: this.#upgraded.size });
@@ -224,8 +223,6 @@ export class HttpServer {
         socket.resetAndDestroy();
         return;
       }
-      this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
       for (const listener of listeners) listener.call(server, socket);
     });
   }

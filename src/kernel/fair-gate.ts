@@ -16,8 +16,6 @@ export class FairGate {
   readonly #maxWaiting: number;
   readonly #parties: GateByKey<string> | undefined;
   #free: number;
-  /** Calls that came, and have not begun. */
-  #waiting = 0;
 
   constructor({ concurrency, concurrencyOfOne, maxWaiting }: FairGateOptions) {
     this.#free = concurrency;
@@ -28,7 +26,7 @@ export class FairGate {
 
   /** How many wait. */
   get waiting(): number {
-    return this.#waiting;
+    return this.#line.size + (this.#parties?.waitingOfAll ?? 0);
   }
 
   /**
@@ -38,21 +36,9 @@ export class FairGate {
    */
   async run<T>(place: Place, work: () => Promise<T>, onFull: () => Error): Promise<T> {
     const parties = this.#parties;
-    let waits = true;
-    const begin = (): Promise<T> => {
-      this.#waiting -= 1;
-      waits = false;
-      return work();
-    };
-    if (parties !== undefined && parties.waiting(place.party) >= this.#maxWaiting) throw onFull();
-    this.#waiting += 1;
-    try {
-      return await (parties === undefined
-        ? this.#pass(place, begin, onFull)
-        : parties.run(place.party, () => this.#pass(place, begin, onFull)));
-    } finally {
-      if (waits) this.#waiting -= 1;
-    }
+    if (parties === undefined) return this.#pass(place, work, onFull);
+    if (parties.waiting(place.party) >= this.#maxWaiting) throw onFull();
+    return parties.run(place.party, () => this.#pass(place, work, onFull));
   }
 
   async #pass<T>({ party, isPreferred }: Place, work: () => Promise<T>, onFull: () => Error): Promise<T> {

@@ -40,6 +40,13 @@ export class GateByKey<K> {
     this.#limit = limit;
   }
 
+  /** How many wait, whatever key they have. */
+  get waitingOfAll(): number {
+    let sum = 0;
+    for (const { gate } of this.#gates.values()) sum += gate.waiting;
+    return sum;
+  }
+
   /** How many that have a key wait. */
   waiting(key: K): number {
     return this.#gates.get(key)?.gate.waiting ?? 0;
