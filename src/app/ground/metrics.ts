@@ -15,18 +15,28 @@ const NEVER_MS = 2 ** 31 - 1;
 /** Milliseconds to wait for values that have to be queried. */
 const READ_MS = 3_000;
 
+/**
+ * The metrics of the process, which are measured once however many servers run in it: the library's observer of garbage collections is
+ * never disconnected, and would keep whatever else is in the registry that it writes to.
+ */
+let processRegistry: Registry | undefined;
+
+const metricsOfProcess = (): Registry => {
+  if (processRegistry !== undefined) return processRegistry;
+  const register = new Registry();
+  // `LoopWatch` measures the delay of the event loop. The library's own measurement would wake the process a hundred times a second.
+  collectDefaultMetrics({ register, eventLoopMonitoringPrecision: NEVER_MS });
+  for (const { name } of register.getMetricsAsArray())
+    if (name.startsWith('nodejs_eventloop_lag')) register.removeSingleMetric(name);
+  return (processRegistry = register);
+};
+
 /** Metrics for Prometheus: ours (`tsudoi_...`), and the process's. */
 export class PrometheusMetrics implements Metrics {
   readonly #registry = new Registry();
+  readonly #ofProcess = metricsOfProcess();
   /** The functions that query the values of gauges, by name and labels. */
   readonly #reads = new Map<string, Map<string, () => void>>();
-
-  constructor() {
-    // `LoopWatch` measures the delay of the event loop. The library's own measurement would wake the process a hundred times a second.
-    collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: NEVER_MS });
-    for (const { name } of this.#registry.getMetricsAsArray())
-      if (name.startsWith('nodejs_eventloop_lag')) this.#registry.removeSingleMetric(name);
-  }
 
   /** Media type of `render()`'s text. */
   get contentType(): string {
@@ -34,8 +44,9 @@ export class PrometheusMetrics implements Metrics {
   }
 
   /** All metrics in Prometheus' text format. */
-  render(): Promise<string> {
-    return this.#registry.metrics();
+  async render(): Promise<string> {
+    const [ofProcess, own] = await Promise.all([this.#ofProcess.metrics(), this.#registry.metrics()]);
+    return `${ofProcess}\n${own}`;
   }
 
   counter(name: string, help: string, labelNames: readonly string[] = []): CounterPort {
@@ -79,7 +90,7 @@ export class PrometheusMetrics implements Metrics {
   /** Derives a metric from others: their values under another name and with other labels; values with the same labels are added up. */
   alias(alias: Alias): void {
     this.#once(alias.name, () => {
-      const made = new AliasValues(alias, (name) => this.#registry.getSingleMetric(name) as Read | undefined);
+      const made = new AliasValues(alias, (name) => this.#metric(name) as Read | undefined);
       this.#registry.registerMetric(made as unknown as Metric);
       return made;
     });
@@ -87,7 +98,7 @@ export class PrometheusMetrics implements Metrics {
 
   /** Names, kinds, labels and descriptions of everything that is measured. */
   async described(): Promise<readonly MetricDescription[]> {
-    const metrics = this.#registry.getMetricsAsArray();
+    const metrics = [...this.#ofProcess.getMetricsAsArray(), ...this.#registry.getMetricsAsArray()];
     return metrics.map((metric) => {
       const { help, labelNames = [], name, type } = metric as unknown as Described;
       return { name, kind: typeof type === 'string' ? type : kindOf(metric), help, labelNames: [...labelNames] };
@@ -101,7 +112,11 @@ export class PrometheusMetrics implements Metrics {
 
   /** Two parts may declare the same metric; they count into one. */
   #once<M>(name: string, make: () => M): M {
-    return (this.#registry.getSingleMetric(name) as M | undefined) ?? make();
+    return (this.#metric(name) as M | undefined) ?? make();
+  }
+
+  #metric(name: string): Metric | undefined {
+    return this.#registry.getSingleMetric(name) ?? this.#ofProcess.getSingleMetric(name);
   }
 }
 

@@ -59,7 +59,9 @@ export class UserArchive {
     zip.on('error', fail);
     // It may fail before it is read: the reader gets the error then.
     out.on('error', () => undefined);
-    signal.addEventListener('abort', () => fail(new Error('the archive was given up')), { once: true });
+    const giveUp = (): void => fail(new Error('the archive was given up'));
+    signal.addEventListener('abort', giveUp, { once: true });
+    out.once('close', () => signal.removeEventListener('abort', giveUp));
     const json = (name: string, value: unknown): void =>
       zip.addBuffer(Buffer.from(`${JSON.stringify(value, undefined, 2)}\n`), name);
     const stream = (name: string, open: () => Promise<Readable>): void =>

@@ -100,7 +100,8 @@ export class AdminTasks {
     const stop = this.ended.subscribe((ended) => {
       if (ended === id) resolve();
     });
-    signal.addEventListener('abort', () => resolve(), { once: true });
+    const abort = (): void => resolve();
+    signal.addEventListener('abort', abort, { once: true });
     try {
       // It may have ended before this caller listened.
       const task = await this.get(id);
@@ -108,6 +109,7 @@ export class AdminTasks {
       await isOver;
       return signal.aborted ? undefined : await this.get(id);
     } finally {
+      signal.removeEventListener('abort', abort);
       stop();
     }
   }
