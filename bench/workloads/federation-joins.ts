@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { systemRandom } from '#src/kernel/random.ts';
-import { AUTHORITY_FILE } from '#test/support/federation-fetch.ts';
-import { JoinableRoom } from '#test/support/joinable-room.ts';
+import { AUTHORITY_FILE } from '#test/support/federation/federation-fetch.ts';
+import { JoinableRoom } from '#test/support/federation/joinable-room.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
-import { RemotePartner } from '#test/support/remote-partner.ts';
+import { RemotePartner } from '#test/support/federation/remote-partner.ts';
 import { Crowd } from '../load/people.ts';
 import { lower, type Workload } from '../workload.ts';
 

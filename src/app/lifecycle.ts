@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { systemClock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import { orAborted } from '#src/kernel/or-aborted.ts';
+import { orAborted } from '#src/kernel/concurrency/or-aborted.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import type { Config } from './config/config.ts';
 import { rememberingLogger } from './ground/remembering-logger.ts';

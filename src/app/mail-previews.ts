@@ -1,4 +1,4 @@
-import { LANGUAGES, type Language } from '#src/kernel/language.ts';
+import { LANGUAGES, type Language } from '#src/kernel/text/language.ts';
 import { digestContent } from '#src/services/mail/digests/digest-content.ts';
 import type { MailContent } from '#src/services/mail/templates/content.ts';
 import { mailTexts } from '#src/services/mail/templates/languages.ts';

@@ -6,7 +6,7 @@ import { silentLogger } from '#src/kernel/logger.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { sql } from '#src/storage/statement.ts';
 import { Database } from '#src/storage/database.ts';
-import { locateBinaries, postgresUser } from '#src/storage/postgres-binaries.ts';
+import { locateBinaries, postgresUser } from '#src/storage/postgres/postgres-binaries.ts';
 
 /**
  * Checks whether the mail server can be used: connects, and logs in.

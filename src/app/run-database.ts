@@ -1,6 +1,6 @@
 import { silentLogger } from '#src/kernel/logger.ts';
 import { DataDirectoryLock } from '#src/storage/data-directory-lock.ts';
-import { EmbeddedPostgres } from '#src/storage/embedded-postgres.ts';
+import { EmbeddedPostgres } from '#src/storage/postgres/embedded-postgres.ts';
 import type { Config } from './config/config.ts';
 
 /**

@@ -1,4 +1,4 @@
-import { Lazy } from '#src/kernel/lazy.ts';
+import { Lazy } from '#src/kernel/caches/lazy.ts';
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import type { Timers } from '#src/kernel/timers.ts';

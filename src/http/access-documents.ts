@@ -1,4 +1,4 @@
-import { type AccessRule, isAllowed } from '#src/services/accounts/sessions/access-rules.ts';
+import { type AccessRule, isAllowed } from '#src/services/accounts/admission/access-rules.ts';
 import type { Endpoint } from './endpoint.ts';
 import { type Api, apiOf } from './operation.ts';
 

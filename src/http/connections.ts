@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import type { Counter, Metrics } from '#src/kernel/metrics.ts';
 import { networkOf } from '#src/kernel/network.ts';
-import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
-import { SharedBudget, Shares } from '#src/kernel/shared-budget.ts';
+import type { RateLimiter } from '#src/kernel/limits/rate-limiter.ts';
+import { SharedBudget, Shares } from '#src/kernel/limits/shared-budget.ts';
 import type { ClientAddress } from './middleware/client-address.ts';
 
 /** Tokens of the limit `connection` that a network pays for a connection that had to be closed because of what was sent on it. */

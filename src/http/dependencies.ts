@@ -1,11 +1,11 @@
-import type { BytesInFlight } from '#src/kernel/bytes-in-flight.ts';
+import type { BytesInFlight } from '#src/kernel/limits/bytes-in-flight.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
 import type { Random } from '#src/kernel/random.ts';
-import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import type { RateLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import type { Timers } from '#src/kernel/timers.ts';
-import type { Turns } from '#src/kernel/turns.ts';
+import type { Turns } from '#src/kernel/event-loop/turns.ts';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Authenticators } from './middleware/authentication.ts';

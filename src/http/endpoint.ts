@@ -1,6 +1,6 @@
 import type { Static, TObject, TSchema } from 'typebox';
 import type { Errcode } from '#src/protocol/errors/matrix-error.ts';
-import type { AccessRule, AccessRules } from '#src/services/accounts/sessions/access-rules.ts';
+import type { AccessRule, AccessRules } from '#src/services/accounts/admission/access-rules.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { AppserviceIdentity, EndpointAuth, Origin } from './middleware/authentication.ts';
 import type { EventBody } from './middleware/json-body.ts';

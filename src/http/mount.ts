@@ -3,18 +3,18 @@ import { parse as parseQuery } from 'node:querystring';
 import type Koa from 'koa';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
-import { assertMayCall } from '#src/services/accounts/sessions/access-rules.ts';
+import { assertMayCall } from '#src/services/accounts/admission/access-rules.ts';
 import { limitExceeded, limiterOf } from '#src/protocol/errors/limit-exceeded.ts';
-import { limitedRequests } from '#src/services/accounts/sessions/admission.ts';
-import { BytesInFlight, type BytesHeld, DEFAULT_BYTES_IN_FLIGHT } from '#src/kernel/bytes-in-flight.ts';
+import { limitedRequests } from '#src/services/accounts/admission/admission.ts';
+import { BytesInFlight, type BytesHeld, DEFAULT_BYTES_IN_FLIGHT } from '#src/kernel/limits/bytes-in-flight.ts';
 import { Deadlines } from '#src/kernel/deadlines.ts';
 import { networkOf } from '#src/kernel/network.ts';
-import { doing, trail, Work } from '#src/kernel/work.ts';
+import { doing, trail, Work } from '#src/kernel/event-loop/work.ts';
 import { LARGE_JSON } from '#src/protocol/json/parse-in-pieces.ts';
 import { ABUSE } from './connections.ts';
 import { DEFAULT_HTTP_LIMITS, DEFAULT_REQUEST_LOG, type HttpDependencies } from './dependencies.ts';
 import { type Endpoint, Reply, StreamBody } from './endpoint.ts';
-import { Admission, ArrivalRefused } from '#src/services/accounts/sessions/admission.ts';
+import { Admission, ArrivalRefused } from '#src/services/accounts/admission/admission.ts';
 import { internalError } from '#src/protocol/errors/internal-error.ts';
 import {
   type AppserviceIdentity,

@@ -1,7 +1,7 @@
 import { ERRCODE_STATUS, type Errcode } from '#src/protocol/errors/matrix-error.ts';
 import type { TObject, TSchema } from 'typebox';
-import { isAllowed } from '#src/services/accounts/sessions/access-rules.ts';
-import { plainSchema } from '#src/kernel/plain-schema.ts';
+import { isAllowed } from '#src/services/accounts/admission/access-rules.ts';
+import { plainSchema } from '#src/kernel/schemas/plain-schema.ts';
 import { type Endpoint, FormBody, RawBody, StreamBody } from './endpoint.ts';
 import { type Api, apiOf, pathsOf } from './operation.ts';
 

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http';
-import { type BytesHeld, bytesOfJson } from '#src/kernel/bytes-in-flight.ts';
+import { type BytesHeld, bytesOfJson } from '#src/kernel/limits/bytes-in-flight.ts';
 import type { Deadlines } from '#src/kernel/deadlines.ts';
-import type { Eventually } from '#src/kernel/steps.ts';
-import type { Work } from '#src/kernel/work.ts';
+import type { Eventually } from '#src/kernel/concurrency/steps.ts';
+import type { Work } from '#src/kernel/event-loop/work.ts';
 import { LARGE_JSON } from '#src/protocol/json/parse-in-pieces.ts';
 import type { HttpLimits } from './dependencies.ts';
 import type { Endpoint } from './endpoint.ts';

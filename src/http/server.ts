@@ -4,10 +4,10 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
-import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import type { RateLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { type ConnectionLimits, Connections } from './connections.ts';
-import { areTooManyPieces } from '#src/kernel/pieces.ts';
+import { areTooManyPieces } from '#src/kernel/limits/pieces.ts';
 import { ClientAddress } from './middleware/client-address.ts';
 import { stopParsing } from './middleware/stop-parsing.ts';
 

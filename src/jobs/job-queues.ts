@@ -2,12 +2,12 @@ import type * as BullMq from 'bullmq';
 import type { Job, JobsOptions, PgPool, Queue, Worker, WorkerOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { systemClock } from '#src/kernel/clock.ts';
-import { LogFlood } from '#src/kernel/log-flood.ts';
+import { LogFlood } from '#src/kernel/logging/log-flood.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { type Counter, type Histogram, type Metrics, noMetrics, type Sample } from '#src/kernel/metrics.ts';
-import { doing, Work } from '#src/kernel/work.ts';
+import { doing, Work } from '#src/kernel/event-loop/work.ts';
 import { Signal } from '#src/kernel/signal.ts';
-import { schemaCheck } from '#src/kernel/schema-check.ts';
+import { schemaCheck } from '#src/kernel/schemas/schema-check.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { type JobDefinition, type JobHandler, type QueueName, QUEUES } from './job-definition.ts';
 

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
 import type { OutboundAnswer, OutboundFailure, OutboundHttp, OutboundTimeouts } from './outbound-http.ts';
 
 /** What requests need to know of an application service. */

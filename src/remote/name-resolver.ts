@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { Clock } from '#src/kernel/clock.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
+import { OnceByKey } from '#src/kernel/caches/once.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { type Hosts, hostsIn, searchRulesIn } from './resolver-files.ts';
 

@@ -1,5 +1,5 @@
-import { Lazy } from '#src/kernel/lazy.ts';
-import { Gate } from '#src/kernel/gate.ts';
+import { Lazy } from '#src/kernel/caches/lazy.ts';
+import { Gate } from '#src/kernel/limits/gate.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { AddressGuard } from './address-guard.ts';
 import { firstHop, type Hop, nextHop, redirectOf } from './hops.ts';

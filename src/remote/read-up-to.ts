@@ -1,5 +1,5 @@
-import { freeBuffer } from '#src/kernel/free-buffer.ts';
-import { areTooManyPieces } from '#src/kernel/pieces.ts';
+import { freeBuffer } from '#src/kernel/limits/free-buffer.ts';
+import { areTooManyPieces } from '#src/kernel/limits/pieces.ts';
 import type { Dispatcher } from 'undici';
 
 /** Initial size of the buffer for a body that comes in several pieces. */

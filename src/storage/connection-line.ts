@@ -1,6 +1,6 @@
-import { RankedLine } from '#src/kernel/line.ts';
+import { RankedLine } from '#src/kernel/limits/line.ts';
 import { systemTimers, type Timers } from '#src/kernel/timers.ts';
-import { currentWork } from '#src/kernel/work.ts';
+import { currentWork } from '#src/kernel/event-loop/work.ts';
 
 /** Writes that many requests wait for: they go before the requests of a single user. */
 const FIRST: ReadonlySet<string> = new Set(['writer']);

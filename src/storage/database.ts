@@ -1,4 +1,4 @@
-import { Lazy } from '#src/kernel/lazy.ts';
+import { Lazy } from '#src/kernel/caches/lazy.ts';
 import type { PgPool } from 'bullmq';
 import pg from 'pg';
 import type { Clock } from '#src/kernel/clock.ts';
@@ -8,7 +8,7 @@ import type { Counter, Histogram, Metrics } from '#src/kernel/metrics.ts';
 import { Signal, type Subscribable } from '#src/kernel/signal.ts';
 import { ConnectionLine } from './connection-line.ts';
 import { LargeWrites } from './large-writes.ts';
-import { databaseAnswered } from '#src/kernel/work.ts';
+import { databaseAnswered } from '#src/kernel/event-loop/work.ts';
 import { columnTypes, countingClient, MarkingClient } from './counting-client.ts';
 import { isDatabaseAway, isDeadlock, isOfDatabase } from './failures.ts';
 import { migrationNames } from './migrator.ts';

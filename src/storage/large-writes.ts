@@ -1,5 +1,5 @@
 import { systemTimers, type Timers } from '#src/kernel/timers.ts';
-import { currentWork, type Work } from '#src/kernel/work.ts';
+import { currentWork, type Work } from '#src/kernel/event-loop/work.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { ConnectionLine } from './connection-line.ts';

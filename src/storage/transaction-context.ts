@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import type { Clock } from '#src/kernel/clock.ts';
-import { countAnswer } from '#src/kernel/work.ts';
+import { countAnswer } from '#src/kernel/event-loop/work.ts';
 import type { Entities, Orm } from './orm.ts';
 import { sql, type Statement } from './statement.ts';
 import type { JobKind, SqlRow, Tx } from './transaction.ts';

@@ -1,5 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import type { Admission } from '#src/services/accounts/sessions/admission.ts';
+import type { Admission } from '#src/services/accounts/admission/admission.ts';
 import type { Asserted, Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { WebSocketServices } from './services.ts';
 import type { Method } from './method.ts';

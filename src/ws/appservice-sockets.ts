@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type RawData, WebSocket, WebSocketServer } from 'ws';
-import type { BytesHeld, BytesInFlight } from '#src/kernel/bytes-in-flight.ts';
+import type { BytesHeld, BytesInFlight } from '#src/kernel/limits/bytes-in-flight.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';

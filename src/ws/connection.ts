@@ -1,11 +1,11 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
-import { type BytesHeld, type BytesInFlight, bytesOfJson } from '#src/kernel/bytes-in-flight.ts';
+import { type BytesHeld, type BytesInFlight, bytesOfJson } from '#src/kernel/limits/bytes-in-flight.ts';
 import { networkOf } from '#src/kernel/network.ts';
-import { currentWork, doing, Work } from '#src/kernel/work.ts';
+import { currentWork, doing, Work } from '#src/kernel/event-loop/work.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { measureJson } from '#src/protocol/json/json-measure.ts';
-import { type Admission, endsConnection } from '#src/services/accounts/sessions/admission.ts';
+import { type Admission, endsConnection } from '#src/services/accounts/admission/admission.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { type AdmissionDesk, admit, admitAgain } from './admission.ts';
 import { CLOSE_REASONS, type CloseName } from './close-codes.ts';

@@ -1,7 +1,7 @@
 import type { Static, TObject, TSchema } from 'typebox';
 import type { Errcode } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { AccessRules } from '#src/services/accounts/sessions/access-rules.ts';
+import type { AccessRules } from '#src/services/accounts/admission/access-rules.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { RawResult } from './frames.ts';
 import type { Presence, WebSocketServices } from './services.ts';

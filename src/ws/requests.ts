@@ -3,7 +3,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { assertJsonObject, isJsonObject } from '#src/protocol/json/json-value.ts';
 import { refuseWrittenFloats } from '#src/protocol/json/written-floats.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
-import { assertMayCall } from '#src/services/accounts/sessions/access-rules.ts';
+import { assertMayCall } from '#src/services/accounts/admission/access-rules.ts';
 import type { WebSocketLimits } from './dependencies.ts';
 import type { RequestFrame } from './frames.ts';
 import type { Method, StreamSettings } from './method.ts';

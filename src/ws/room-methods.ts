@@ -1,5 +1,5 @@
 import Type from 'typebox';
-import { OTHERS_SEE } from '#src/services/accounts/sessions/access-rules.ts';
+import { OTHERS_SEE } from '#src/services/accounts/admission/access-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { RawResult } from './frames.ts';
 import { type Method, method } from './method.ts';

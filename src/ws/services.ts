@@ -1,7 +1,7 @@
-import type { Eventually } from '#src/kernel/steps.ts';
+import type { Eventually } from '#src/kernel/concurrency/steps.ts';
 import type { Filter } from '#src/protocol/filters/filter.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { TokenReader } from '#src/services/accounts/sessions/admission.ts';
+import type { TokenReader } from '#src/services/accounts/admission/admission.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { SyncRequest, SyncResult } from '#src/services/sync/engine/sync-request.ts';

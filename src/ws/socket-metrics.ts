@@ -1,6 +1,6 @@
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { limiterOf } from '#src/protocol/errors/limit-exceeded.ts';
-import { limitedRequests } from '#src/services/accounts/sessions/admission.ts';
+import { limitedRequests } from '#src/services/accounts/admission/admission.ts';
 import type { Counter, Histogram, Labels, Metrics } from '#src/kernel/metrics.ts';
 
 const BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];

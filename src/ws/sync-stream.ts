@@ -1,5 +1,5 @@
-import { doing, Work } from '#src/kernel/work.ts';
-import { isPromise } from '#src/kernel/steps.ts';
+import { doing, Work } from '#src/kernel/event-loop/work.ts';
+import { isPromise } from '#src/kernel/concurrency/steps.ts';
 import type { Filter } from '#src/protocol/filters/filter.ts';
 import type { SyncPosition } from '#src/protocol/wire/position.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';

@@ -1,5 +1,5 @@
 import Type from 'typebox';
-import { KEEPS_OWN, OTHERS_SEE } from '#src/services/accounts/sessions/access-rules.ts';
+import { KEEPS_OWN, OTHERS_SEE } from '#src/services/accounts/admission/access-rules.ts';
 import { type Method, method } from './method.ts';
 import { FilterParam, filterText, PresenceParam } from './stream-params.ts';
 

@@ -1,6 +1,6 @@
 import type { TSchema } from 'typebox';
-import { schemaCheck } from '#src/kernel/schema-check.ts';
-import { isOfNul } from '#src/kernel/storable-schema.ts';
+import { schemaCheck } from '#src/kernel/schemas/schema-check.ts';
+import { isOfNul } from '#src/kernel/schemas/storable-schema.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 
 const EXPECTED: Readonly<Record<string, (params: Record<string, unknown>) => string>> = {

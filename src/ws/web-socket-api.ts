@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type RawData, WebSocket, WebSocketServer } from 'ws';
-import { BytesInFlight, DEFAULT_BYTES_IN_FLIGHT } from '#src/kernel/bytes-in-flight.ts';
+import { BytesInFlight, DEFAULT_BYTES_IN_FLIGHT } from '#src/kernel/limits/bytes-in-flight.ts';
 import { networkOf } from '#src/kernel/network.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { Admission } from '#src/services/accounts/sessions/admission.ts';
+import { Admission } from '#src/services/accounts/admission/admission.ts';
 import { admit } from './admission.ts';
 import { Connection, type ConnectionHub, type Peer } from './connection.ts';
 import { DEFAULT_WEBSOCKET_LIMITS, type WebSocketDependencies, type WebSocketLimits } from './dependencies.ts';

@@ -33,7 +33,7 @@ const TOLD: readonly (readonly [file: string, constant: string, told: string])[]
   ['services/federation/inbound/missing-events.ts', 'MAX_IN_GAP = 150', '150 events in all'],
   ['services/federation/history/history-answers.ts', 'MAX_MISSING = 20', '100 events, 20 events; 4 MiB'],
   [
-    'services/federation/joins/received-invites.ts',
+    'services/federation/invites/received-invites.ts',
     'MAX_WAITING = 1_000',
     'invites of other servers that wait for one user | 1000',
   ],

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import { loadConfig } from '#src/app/config/load.ts';
 import { probeMail } from '#src/app/probes.ts';
-import { LOOPBACK_CA_FILE } from '#test/support/identity-server.ts';
-import { MailServer } from '#test/support/mail-server.ts';
+import { LOOPBACK_CA_FILE } from '#test/support/stand-ins/identity-server.ts';
+import { MailServer } from '#test/support/stand-ins/mail-server.ts';
 
 describe('the probe of the server that takes our mail', function () {
   this.timeout(60_000);

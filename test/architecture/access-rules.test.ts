@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { ENDPOINTS } from '#src/app/endpoints.ts';
-import { type AccessRule, isAllowed } from '#src/services/accounts/sessions/access-rules.ts';
+import { type AccessRule, isAllowed } from '#src/services/accounts/admission/access-rules.ts';
 import { METHODS } from '#src/ws/methods.ts';
 
 /** Client-Server API, "Guest Access", by operation. */

@@ -172,7 +172,7 @@ const SHOWN_BY: Readonly<Record<string, Readonly<Record<string, readonly string[
     ],
   },
   F32: {
-    'kernel/fair-gate.test.ts': [
+    'kernel/limits/fair-gate.test.ts': [
       'lets clients take turns, so that one request does not wait behind many of another client',
       'prefers those who are known, without keeping the others out',
     ],
@@ -191,7 +191,7 @@ const SHOWN_BY: Readonly<Record<string, Readonly<Record<string, readonly string[
     ],
   },
   F35: {
-    'storage/embedded-postgres.test.ts': [
+    'storage/postgres/embedded-postgres.test.ts': [
       'gives the server a role that owns its database and can do nothing to the machine',
     ],
   },

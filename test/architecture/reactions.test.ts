@@ -23,8 +23,8 @@ const PUBLISHERS: Readonly<Record<string, readonly string[]>> = {
   appended: [
     'events/receiving/received-plan.ts',
     'events/stream/event-pipeline.ts',
-    'federation/joins/out-of-band-memberships.ts',
-    'federation/joins/room-import.ts',
+    'federation/join-answers/room-import.ts',
+    'federation/out-of-band/out-of-band-memberships.ts',
   ],
   stored: [
     'events/receiving/backfill-receiver.ts',
@@ -38,7 +38,7 @@ const PUBLISHERS: Readonly<Record<string, readonly string[]>> = {
   ],
   revealed: ['events/receiving/late-redactions.ts', 'events/receiving/sticky-review.ts'],
   purged: ['retention/history-purge.ts'],
-  completed: ['federation/joins/room-completion.ts'],
+  completed: ['federation/partial-state/room-completion.ts'],
   deleted: ['admin/rooms/room-purge.ts'],
   registered: ['accounts/users/user-service.ts'],
   changed: ['accounts/users/user-service.ts'],

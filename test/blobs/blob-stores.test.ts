@@ -10,7 +10,7 @@ import { FileBlobStore } from '#src/blobs/file-blob-store.ts';
 import { S3BlobStore } from '#src/blobs/s3-blob-store.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { filesIn } from '#test/support/media.ts';
-import { S3_BUCKET, S3_CREDENTIALS, S3Server } from '#test/support/s3-server.ts';
+import { S3_BUCKET, S3_CREDENTIALS, S3Server } from '#test/support/stand-ins/s3-server.ts';
 
 const PART = 5 * 1024 * 1024;
 

@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import { BlobStoreError } from '#src/blobs/blob-store.ts';
 import { S3BlobStore, type S3BlobStoreOptions } from '#src/blobs/s3-blob-store.ts';
 import { systemTimers, type Timers } from '#src/kernel/timers.ts';
-import { OddServer, S3_BUCKET, S3_CREDENTIALS, S3Server } from '#test/support/s3-server.ts';
+import { OddServer, S3_BUCKET, S3_CREDENTIALS, S3Server } from '#test/support/stand-ins/s3-server.ts';
 import { until } from '#test/support/until.ts';
 
 const NAME = 'object0001';

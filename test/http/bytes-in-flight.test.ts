@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { expect } from 'chai';
 import { Type } from 'typebox';
 import { type Endpoint, endpoint, Reply } from '#src/http/endpoint.ts';
-import { BytesInFlight, type BytesInFlightLimits } from '#src/kernel/bytes-in-flight.ts';
+import { BytesInFlight, type BytesInFlightLimits } from '#src/kernel/limits/bytes-in-flight.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 import { until } from '#test/support/until.ts';

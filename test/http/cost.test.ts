@@ -1,11 +1,11 @@
 import { expect } from 'chai';
 import { Type } from 'typebox';
 import { type Endpoint, endpoint, Reply } from '#src/http/endpoint.ts';
-import { BytesInFlight, DEFAULT_BYTES_IN_FLIGHT } from '#src/kernel/bytes-in-flight.ts';
+import { BytesInFlight, DEFAULT_BYTES_IN_FLIGHT } from '#src/kernel/limits/bytes-in-flight.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
-import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
-import { Turns } from '#src/kernel/turns.ts';
-import { databaseAnswered } from '#src/kernel/work.ts';
+import { TokenBucketLimiter } from '#src/kernel/limits/rate-limiter.ts';
+import { Turns } from '#src/kernel/event-loop/turns.ts';
+import { databaseAnswered } from '#src/kernel/event-loop/work.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 import { until } from '#test/support/until.ts';
 import { TestServer } from './serve.ts';

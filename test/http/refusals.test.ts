@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import { expect } from 'chai';
 import { Type } from 'typebox';
 import { type Endpoint, endpoint } from '#src/http/endpoint.ts';
-import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
+import { TokenBucketLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 import { TestServer } from './serve.ts';
 

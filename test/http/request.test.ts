@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { Type } from 'typebox';
 import { type Endpoint, endpoint } from '#src/http/endpoint.ts';
-import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
+import { TokenBucketLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 import { until } from '#test/support/until.ts';
 import { TestServer } from './serve.ts';

@@ -4,7 +4,7 @@ import { systemClock } from '#src/kernel/clock.ts';
 import type { Labels, Metrics } from '#src/kernel/metrics.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { systemRandom } from '#src/kernel/random.ts';
-import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
+import { TokenBucketLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import { systemTimers, type Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';

@@ -7,7 +7,7 @@ import type { ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
 import { AddressGuard } from '#src/remote/address-guard.ts';
 import { type IdentityAccess, IdentityService } from '#src/remote/identity-service.ts';
 import { OutboundHttp } from '#src/remote/outbound-http.ts';
-import { IdentityServer, LOOPBACK_CA_FILE } from '#test/support/identity-server.ts';
+import { IdentityServer, LOOPBACK_CA_FILE } from '#test/support/stand-ins/identity-server.ts';
 import { names } from './outbound.ts';
 
 const BOB: ThirdPartyId = { medium: 'email', address: 'bob@mail.test' };

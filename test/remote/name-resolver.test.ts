@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { NameResolver, type NameResolverOptions } from '#src/remote/name-resolver.ts';
-import { DnsServer } from '#test/support/dns-server.ts';
+import { DnsServer } from '#test/support/stand-ins/dns-server.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 import { until } from '#test/support/until.ts';
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { doing, Work } from '#src/kernel/work.ts';
+import { doing, Work } from '#src/kernel/event-loop/work.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 import { ConnectionLine } from '#src/storage/connection-line.ts';
 

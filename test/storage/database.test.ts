@@ -6,7 +6,7 @@ import { Database, sql } from '#src/storage/database.ts';
 import { cloneDatabase, cutConnections, type TestDatabase } from '#test/support/database.ts';
 import { type Line, recordingLogger } from '#test/support/recording-logger.ts';
 import { until } from '#test/support/until.ts';
-import { SeveringProxy } from '#test/support/severing-proxy.ts';
+import { SeveringProxy } from '#test/support/stand-ins/severing-proxy.ts';
 
 const NUMBERS = sql(
   'test_numbers',

@@ -10,8 +10,8 @@ import { noMetrics } from '#src/kernel/metrics.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { Database, type DatabaseOptions } from '#src/storage/database.ts';
 import { DataDirectoryLock } from '#src/storage/data-directory-lock.ts';
-import { EmbeddedPostgres } from '#src/storage/embedded-postgres.ts';
-import { SERVER_ROLE } from '#src/storage/server-role.ts';
+import { EmbeddedPostgres } from '#src/storage/postgres/embedded-postgres.ts';
+import { SERVER_ROLE } from '#src/storage/postgres/server-role.ts';
 
 const PREFIX = 'tsudoi-test-pg-';
 const TEMPLATE = 'template_migrated';

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { ALICE, BOB, type EventServices, membership, message, SERVER, topic } from './event-services.ts';
-import { CAROL, DAVE, EVE, type RemoteDraft, type RemoteRoom } from './remote-room.ts';
+import { CAROL, DAVE, EVE, type RemoteDraft, type RemoteRoom } from '#test/support/federation/remote-room.ts';
 
 const PEOPLE = [ALICE, BOB, CAROL, DAVE, EVE];
 

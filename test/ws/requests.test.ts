@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { expect } from 'chai';
 import { DEFAULT_WEBSOCKET_LIMITS } from '#src/ws/dependencies.ts';
 import { CLOSE_REASONS } from '#src/ws/close-codes.ts';
-import { isAllowed } from '#src/services/accounts/sessions/access-rules.ts';
+import { isAllowed } from '#src/services/accounts/admission/access-rules.ts';
 import { METHODS } from '#src/ws/methods.ts';
 import { type Account, StreamServer } from './stream-server.ts';
 

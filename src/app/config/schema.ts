@@ -1,5 +1,5 @@
 import Type, { type Static, type TSchema, type TUnsafe } from 'typebox';
-import { LANGUAGES } from '#src/kernel/language.ts';
+import { LANGUAGES } from '#src/kernel/text/language.ts';
 import { ROOM_VERSIONS } from '#src/protocol/room-versions/room-versions.ts';
 import { CALLBACKS } from '#src/services/policy/callbacks/callback.ts';
 import { YOUNG_ACTIONS } from '#src/services/policy/rules/young-accounts.ts';

@@ -1,5 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import { LogFlood } from '#src/kernel/log-flood.ts';
+import { LogFlood } from '#src/kernel/logging/log-flood.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';

@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';
 import { systemTimers, type Timer, type Timers } from '#src/kernel/timers.ts';
-import { trail } from '#src/kernel/work.ts';
+import { trail } from '#src/kernel/event-loop/work.ts';
 
 const LOOK_EVERY_MS = 2_000;
 /** Successive checks with little to do, before memory is preferred. */

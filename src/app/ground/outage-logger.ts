@@ -1,4 +1,4 @@
-import { LogFlood } from '#src/kernel/log-flood.ts';
+import { LogFlood } from '#src/kernel/logging/log-flood.ts';
 import type { LogFields, Logger } from '#src/kernel/logger.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { isDatabaseAway } from '#src/storage/failures.ts';

@@ -1,12 +1,12 @@
 import { systemClock, type Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import { orAborted } from '#src/kernel/or-aborted.ts';
+import { orAborted } from '#src/kernel/concurrency/or-aborted.ts';
 import { systemRandom, type Random } from '#src/kernel/random.ts';
 import { systemTimers, type Timers } from '#src/kernel/timers.ts';
 import { DataDirectoryLock } from '#src/storage/data-directory-lock.ts';
 import { Database } from '#src/storage/database.ts';
 import { closeDataDirectory } from '#src/storage/private-files.ts';
-import { EmbeddedPostgres } from '#src/storage/embedded-postgres.ts';
+import { EmbeddedPostgres } from '#src/storage/postgres/embedded-postgres.ts';
 import type { Config } from '../config/config.ts';
 import { PrometheusMetrics } from './metrics.ts';
 

@@ -1,6 +1,6 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import { RecentErrors, RememberingLogger } from '#src/kernel/recent-errors.ts';
+import { RecentErrors, RememberingLogger } from '#src/kernel/logging/recent-errors.ts';
 import type { Config } from '../config/config.ts';
 
 /** A logger that keeps warnings and errors in memory, for administrators; the same logger where it does so already. */

@@ -21,7 +21,7 @@ import { AppserviceRequests } from '#src/services/accounts/sessions/appservice-r
 import { AccountService } from '#src/services/accounts/sessions/account-service.ts';
 import { LoginService } from '#src/services/accounts/sessions/login-service.ts';
 import { LoginTokens } from '#src/services/accounts/sessions/login-tokens.ts';
-import { OwnRateLimits } from '#src/services/accounts/sessions/own-rate-limits.ts';
+import { OwnRateLimits } from '#src/services/accounts/admission/own-rate-limits.ts';
 import { SessionPolls } from '#src/services/accounts/sessions/session-polls.ts';
 import { SessionService } from '#src/services/accounts/sessions/session-service.ts';
 import { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';

@@ -4,7 +4,7 @@ import { EduReception } from '#src/services/federation/edus/edu-reception.ts';
 import { LocalDeviceKeys } from '#src/services/federation/edus/local-device-keys.ts';
 import { PresenceEdus } from '#src/services/federation/edus/presence-edus.ts';
 import { ReceiptEdus } from '#src/services/federation/edus/receipt-edus.ts';
-import { CompletedRooms } from '#src/services/federation/joins/completed-rooms.ts';
+import { CompletedRooms } from '#src/services/federation/partial-state/completed-rooms.ts';
 import { SharingServers } from '#src/services/federation/edus/sharing-servers.ts';
 import { TypingEdus } from '#src/services/federation/edus/typing-edus.ts';
 import { EduSources } from '#src/services/federation/outbound/edu-sources.ts';

@@ -1,10 +1,10 @@
 import type { HttpLimits } from '#src/http/dependencies.ts';
 import { HttpServer } from '#src/http/server.ts';
-import { BytesInFlight } from '#src/kernel/bytes-in-flight.ts';
+import { BytesInFlight } from '#src/kernel/limits/bytes-in-flight.ts';
 import { systemClock } from '#src/kernel/clock.ts';
-import { LoopWatch } from '#src/kernel/loop-watch.ts';
+import { LoopWatch } from '#src/kernel/event-loop/loop-watch.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
-import { Turns } from '#src/kernel/turns.ts';
+import { Turns } from '#src/kernel/event-loop/turns.ts';
 import { connectionLimit, openFileLimit } from '../ground/open-files.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';

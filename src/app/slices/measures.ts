@@ -1,5 +1,5 @@
 import type { Metrics, Sample } from '#src/kernel/metrics.ts';
-import { TimedCache } from '#src/kernel/timed-cache.ts';
+import { TimedCache } from '#src/kernel/caches/timed-cache.ts';
 import { ServerSummary } from '#src/services/admin/server/server-summary.ts';
 import { EventCounts } from '#src/services/events/stream/event-counts.ts';
 import { databaseBytes, outboxState } from '#src/storage/admin/server-facts.ts';

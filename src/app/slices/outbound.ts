@@ -1,4 +1,4 @@
-import { TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
+import { TokenBucketLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import { AddressGuard } from '#src/remote/address-guard.ts';
 import { ApplicationServicesApi } from '#src/remote/application-services.ts';
 import { NameResolver } from '#src/remote/name-resolver.ts';

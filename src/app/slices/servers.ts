@@ -1,5 +1,5 @@
-import type { SignatureVerifier } from '#src/kernel/signature-verifier.ts';
-import { ThreadedVerifier } from '#src/kernel/threaded-verifier.ts';
+import type { SignatureVerifier } from '#src/kernel/verification/signature-verifier.ts';
+import { ThreadedVerifier } from '#src/kernel/verification/threaded-verifier.ts';
 import { AddressGuard } from '#src/remote/address-guard.ts';
 import { DestinationBackoff } from '#src/remote/federation/destination-backoff.ts';
 import { FederationClient } from '#src/remote/federation/federation-client.ts';

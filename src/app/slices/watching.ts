@@ -1,7 +1,7 @@
 import type { SlowRequest } from '#src/http/middleware/request-log.ts';
-import { RecentEntries } from '#src/kernel/recent-entries.ts';
-import type { RecentErrors } from '#src/kernel/recent-errors.ts';
-import { measureCaches } from '#src/kernel/counted-cache.ts';
+import { RecentEntries } from '#src/kernel/caches/recent-entries.ts';
+import type { RecentErrors } from '#src/kernel/logging/recent-errors.ts';
+import { measureCaches } from '#src/kernel/caches/counted-cache.ts';
 import type { Platform } from '../ground/platform.ts';
 import { rememberingLogger } from '../ground/remembering-logger.ts';
 import type { ServerFiles } from '../ground/server-files.ts';

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { ADMINISTERS, READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { ADMINISTERS, READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { UserAdministration } from '#src/services/admin/users/user-administration.ts';
 import type { AccountModeration } from '#src/services/accounts/moderation/account-moderation.ts';
 import { actorOf } from '../actor.ts';

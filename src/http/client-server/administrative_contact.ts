@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { ACCOUNT_MANAGEMENT, KEEPS_OWN, READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { ACCOUNT_MANAGEMENT, KEEPS_OWN, READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
 import type { AddressValidation } from '#src/services/accounts/validation/address-validation.ts';
 import type { OwnAddresses } from '#src/services/accounts/contact/own-addresses.ts';

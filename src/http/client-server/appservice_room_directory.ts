@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { OTHERS_SEE } from '#src/services/accounts/sessions/access-rules.ts';
+import { OTHERS_SEE } from '#src/services/accounts/admission/access-rules.ts';
 import type { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty } from './parts/room-schemas.ts';

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { endpoint, type RequestInfo } from '../endpoint.ts';
 import {

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { DehydratedDevices } from '#src/services/e2ee/dehydration/dehydrated-devices.ts';
 import { endpoint, type Reply } from '../endpoint.ts';

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { DelayedEventList, DelayedEventPage } from '#src/services/rooms/delayed-events/delayed-event-list.ts';
 import { DELAYED_ACTIONS, type DelayedEventService } from '#src/services/rooms/delayed-events/delayed-event-service.ts';

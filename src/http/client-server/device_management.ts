@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { Device, DeviceService } from '#src/services/accounts/devices/device-service.ts';
 import { endpoint, Reply } from '../endpoint.ts';
 import { asAuth, authData, challenge, empty } from './parts/auth-schemas.ts';

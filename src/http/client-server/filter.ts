@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { KEEPS_OWN, READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { KEEPS_OWN, READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { FilterService } from '#src/services/user-data/filters/filter-service.ts';
 import { endpoint, Reply } from '../endpoint.ts';

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import type { AccessRule } from '#src/services/accounts/sessions/access-rules.ts';
+import type { AccessRule } from '#src/services/accounts/admission/access-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import { endpoint } from '../endpoint.ts';

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { DeviceKeyService } from '#src/services/e2ee/device-keys/device-key-service.ts';
 import type { KeyClaims } from '#src/services/e2ee/device-keys/key-claims.ts';
 import type { KeyQuery } from '#src/services/e2ee/device-keys/key-query.ts';

@@ -1,5 +1,5 @@
 import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
-import { OTHERS_SEE } from '#src/services/accounts/sessions/access-rules.ts';
+import { OTHERS_SEE } from '#src/services/accounts/admission/access-rules.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty, roomParams, targetBody } from './parts/room-schemas.ts';
 

@@ -1,5 +1,5 @@
 import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
-import { KEEPS_OWN } from '#src/services/accounts/sessions/access-rules.ts';
+import { KEEPS_OWN } from '#src/services/accounts/admission/access-rules.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty, reasonBody, roomParams } from './parts/room-schemas.ts';
 

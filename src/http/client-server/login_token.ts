@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { ACCOUNT_MANAGEMENT } from '#src/services/accounts/sessions/access-rules.ts';
+import { ACCOUNT_MANAGEMENT } from '#src/services/accounts/admission/access-rules.ts';
 import type { LoginTokens } from '#src/services/accounts/sessions/login-tokens.ts';
 import { endpoint } from '../endpoint.ts';
 import { asAuth, authData, challenge } from './parts/auth-schemas.ts';

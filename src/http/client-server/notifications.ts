@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { NotificationList } from '#src/services/push/notifications/notification-list.ts';
 import { endpoint } from '../endpoint.ts';
 import { clientEvent, jsonList, jsonReply } from './parts/room-schemas.ts';

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { Type } from 'typebox';
-import { READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { InitialSync } from '#src/services/sync/legacy/initial-sync.ts';
 import type { EventLookup } from '#src/services/reading/history/event-lookup.ts';
 import { endpoint, Reply } from '../endpoint.ts';

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { ACCOUNT_MANAGEMENT } from '#src/services/accounts/sessions/access-rules.ts';
+import { ACCOUNT_MANAGEMENT } from '#src/services/accounts/admission/access-rules.ts';
 import type { AccountService } from '#src/services/accounts/sessions/account-service.ts';
 import type { AddressValidation } from '#src/services/accounts/validation/address-validation.ts';
 import { endpoint } from '../endpoint.ts';

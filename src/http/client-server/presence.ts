@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { OTHERS_SEE, READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { OTHERS_SEE, READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { PresenceService } from '#src/services/ephemeral/presence/presence-service.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty } from './parts/auth-schemas.ts';

@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { DelayedEventService } from '#src/services/rooms/delayed-events/delayed-event-service.ts';
 import type { RoomSending } from '#src/services/rooms/sending/room-sending.ts';
-import { OTHERS_SEE } from '#src/services/accounts/sessions/access-rules.ts';
+import { OTHERS_SEE } from '#src/services/accounts/admission/access-rules.ts';
 import type { UserRedactions } from '#src/services/rooms/redactions/user-redactions.ts';
 import { endpoint } from '../endpoint.ts';
 import { delayIdAnswer, delayIdOf, delayOf, delayParameters } from './parts/delayed-parameters.ts';

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { EventByTime } from '#src/services/reading/history/event-by-time.ts';
 import { endpoint } from '../endpoint.ts';
 import { roomParams } from './parts/room-schemas.ts';

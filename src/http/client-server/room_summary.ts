@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { RoomSummaries } from '#src/services/rooms/directory/room-summaries.ts';
 import { endpoint } from '../endpoint.ts';
 import { roomSummary } from './parts/room-schemas.ts';

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { OTHERS_SEE } from '#src/services/accounts/sessions/access-rules.ts';
+import { OTHERS_SEE } from '#src/services/accounts/admission/access-rules.ts';
 import type { RoomUpgrade } from '#src/services/rooms/upgrade/room-upgrade.ts';
 import { endpoint } from '../endpoint.ts';
 import { roomParams } from './parts/room-schemas.ts';

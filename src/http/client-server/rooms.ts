@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { History } from '#src/services/reading/history/history.ts';
 import type { RoomState } from '#src/services/reading/state/room-state.ts';
 import { endpoint, Reply } from '../endpoint.ts';

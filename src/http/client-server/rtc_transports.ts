@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import { endpoint } from '../endpoint.ts';
 
 /** A transport for the media of calls. MSC4143: `type`, and the members of that type. */

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { SearchContext } from '#src/services/reading/search/search-context.ts';
 import type { SearchAnswer, SearchGroup, SearchService } from '#src/services/reading/search/search-service.ts';
 import { endpoint, type Reply } from '../endpoint.ts';

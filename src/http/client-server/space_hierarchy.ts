@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { SpaceHierarchy } from '#src/services/rooms/spaces/space-hierarchy.ts';
 import { endpoint } from '../endpoint.ts';
 import { anyObject, roomParams, roomSummary } from './parts/room-schemas.ts';

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { KEEPS_OWN, READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { KEEPS_OWN, READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomUserData } from '#src/services/rooms/user-data/room-user-data.ts';
 import { endpoint } from '../endpoint.ts';

@@ -1,5 +1,5 @@
 import { type TArray, type TObject, Type } from 'typebox';
-import { READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { ThirdPartyLookups } from '#src/services/appservices/lookups/third-party-lookups.ts';
 import { endpoint } from '../endpoint.ts';

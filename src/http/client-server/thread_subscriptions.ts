@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { KEEPS_OWN, READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { KEEPS_OWN, READS } from '#src/services/accounts/admission/access-rules.ts';
 import { threadMembers } from '#src/services/push/threads/thread-page.ts';
 import type { ThreadSubscriptionService } from '#src/services/push/threads/thread-subscription-service.ts';
 import { endpoint } from '../endpoint.ts';

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { UserDirectory } from '#src/services/reading/user-directory/user-directory.ts';
 import { endpoint } from '../endpoint.ts';
 

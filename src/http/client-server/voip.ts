@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { TurnCredentials } from '#src/services/user-data/voip/turn-credentials.ts';
 import { endpoint } from '../endpoint.ts';
 

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { TokenReader } from '#src/services/accounts/sessions/admission.ts';
+import type { TokenReader } from '#src/services/accounts/admission/admission.ts';
 import type { Asserted, Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Texts } from './validation.ts';
 

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { type Readable, Transform } from 'node:stream';
 import { type BodyReading, noRoom, tooLarge, tooSlow } from './body.ts';
-import type { Work } from '#src/kernel/work.ts';
+import type { Work } from '#src/kernel/event-loop/work.ts';
 import { watchClient } from './client-gone.ts';
 import { SLOWEST_BYTES_PER_SECOND } from './outgoing.ts';
 

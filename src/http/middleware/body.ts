@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http';
-import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
+import type { BytesHeld } from '#src/kernel/limits/bytes-in-flight.ts';
 import type { Deadlines } from '#src/kernel/deadlines.ts';
 import { limiterFields } from '#src/protocol/errors/limit-exceeded.ts';
-import { freeBuffer } from '#src/kernel/free-buffer.ts';
-import { areTooManyPieces } from '#src/kernel/pieces.ts';
+import { freeBuffer } from '#src/kernel/limits/free-buffer.ts';
+import { areTooManyPieces } from '#src/kernel/limits/pieces.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { ClientGone, watchClient } from './client-gone.ts';
 

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { setImmediate } from 'node:timers/promises';
-import { LoopYield } from '#src/kernel/loop-yield.ts';
-import type { Work } from '#src/kernel/work.ts';
+import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
+import type { Work } from '#src/kernel/event-loop/work.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { measureJson } from '#src/protocol/json/json-measure.ts';
 import { indexJson, parseInPieces, PIECES_AT_ONCE } from '#src/protocol/json/parse-in-pieces.ts';

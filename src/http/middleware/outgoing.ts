@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
+import type { BytesHeld } from '#src/kernel/limits/bytes-in-flight.ts';
 import type { Deadlines } from '#src/kernel/deadlines.ts';
 
 /** Answers up to this size are written at once, and counted only if the client does not take them at once. */

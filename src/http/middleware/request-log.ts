@@ -1,10 +1,10 @@
 import type { Context } from 'koa';
 import type { Clock } from '#src/kernel/clock.ts';
-import { LogFlood } from '#src/kernel/log-flood.ts';
+import { LogFlood } from '#src/kernel/logging/log-flood.ts';
 import type { LogFields, Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
 import type { Timers } from '#src/kernel/timers.ts';
-import type { Work } from '#src/kernel/work.ts';
+import type { Work } from '#src/kernel/event-loop/work.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Origin } from './authentication.ts';
 

@@ -1,10 +1,10 @@
 import type { ServerResponse } from 'node:http';
-import type { BytesHeld } from '#src/kernel/bytes-in-flight.ts';
-import type { Work } from '#src/kernel/work.ts';
+import type { BytesHeld } from '#src/kernel/limits/bytes-in-flight.ts';
+import type { Work } from '#src/kernel/event-loop/work.ts';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { AnswerHead } from './answer-head.ts';
 import { Reply } from './reply.ts';
-import { endsConnection } from '#src/services/accounts/sessions/admission.ts';
+import { endsConnection } from '#src/services/accounts/admission/admission.ts';
 import { noRoom } from './body.ts';
 import { chooseEncoding, compress, COMPRESSOR_BYTES, compressor } from './compression.ts';
 import { type Leaving, SMALL_ANSWER, writeBody } from './outgoing.ts';

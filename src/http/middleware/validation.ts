@@ -1,7 +1,7 @@
 import type { ErrorObject } from 'ajv';
 import { type TObject, type TSchema, type TString, type TUnsafe, Type } from 'typebox';
-import { schemaCheck } from '#src/kernel/schema-check.ts';
-import { isOfNul } from '#src/kernel/storable-schema.ts';
+import { schemaCheck } from '#src/kernel/schemas/schema-check.ts';
+import { isOfNul } from '#src/kernel/schemas/storable-schema.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 
 /** `/a/0/b~1c` as `a[0].b/c`. */

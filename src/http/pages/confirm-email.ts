@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { markup } from '#src/kernel/html.ts';
+import { markup } from '#src/kernel/text/html.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { AddressValidation } from '#src/services/accounts/validation/address-validation.ts';
 import { CONFIRM_PATH } from '#src/services/mail/validation/validation-mails.ts';

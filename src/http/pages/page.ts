@@ -1,10 +1,10 @@
-import { escapeHtml } from '#src/kernel/html.ts';
-import { acceptedLanguage, type Language } from '#src/kernel/language.ts';
-import { cspHash } from '#src/kernel/csp-hash.ts';
+import { escapeHtml } from '#src/kernel/text/html.ts';
+import { acceptedLanguage, type Language } from '#src/kernel/text/language.ts';
+import { cspHash } from '#src/kernel/text/csp-hash.ts';
 import { Reply } from '../middleware/reply.ts';
 
-export { escapeHtml } from '#src/kernel/html.ts';
-export type { Language } from '#src/kernel/language.ts';
+export { escapeHtml } from '#src/kernel/text/html.ts';
+export type { Language } from '#src/kernel/text/language.ts';
 
 /** A sentence in each language. */
 export type Translated = Readonly<Record<Language, string>>;

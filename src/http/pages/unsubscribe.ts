@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { markup } from '#src/kernel/html.ts';
+import { markup } from '#src/kernel/text/html.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { type DigestService, UNSUBSCRIBE_PATH } from '#src/services/mail/digests/digest-service.ts';
 import { endpoint, FormBody, type Reply } from '../endpoint.ts';

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
-import type { ReceivedInvites } from '#src/services/federation/joins/received-invites.ts';
+import type { ReceivedInvites } from '#src/services/federation/invites/received-invites.ts';
 import { endpoint } from '../endpoint.ts';
 import { pdu, roomAndEvent } from './parts/membership-schemas.ts';
 

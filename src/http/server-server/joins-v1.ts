@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { JoinAnswers } from '#src/services/federation/joins/join-answers.ts';
-import type { MembershipHandshakes } from '#src/services/federation/joins/membership-handshakes.ts';
+import type { JoinAnswers } from '#src/services/federation/handshakes/join-answers.ts';
+import type { MembershipHandshakes } from '#src/services/federation/handshakes/membership-handshakes.ts';
 import { endpoint, Reply } from '../endpoint.ts';
 import { pdu, roomAndEvent, roomAndUser, templateAnswer, versionsQuery } from './parts/membership-schemas.ts';
 

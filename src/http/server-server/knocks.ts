@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { MembershipHandshakes } from '#src/services/federation/joins/membership-handshakes.ts';
-import { sentRoomState } from '#src/services/federation/joins/invite-room-state.ts';
+import type { MembershipHandshakes } from '#src/services/federation/handshakes/membership-handshakes.ts';
+import { sentRoomState } from '#src/services/federation/invites/invite-room-state.ts';
 import { endpoint } from '../endpoint.ts';
 import { pdu, roomAndEvent, roomAndUser, templateAnswer, versionsQuery } from './parts/membership-schemas.ts';
 

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { MembershipHandshakes } from '#src/services/federation/joins/membership-handshakes.ts';
+import type { MembershipHandshakes } from '#src/services/federation/handshakes/membership-handshakes.ts';
 import { endpoint } from '../endpoint.ts';
 import { pdu, roomAndEvent } from './parts/membership-schemas.ts';
 

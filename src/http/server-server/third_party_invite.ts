@@ -1,8 +1,8 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { networkOf } from '#src/kernel/network.ts';
-import type { BoundInvites } from '#src/services/federation/joins/bound-invites.ts';
-import type { ExchangedInvites } from '#src/services/federation/joins/exchanged-invites.ts';
+import type { BoundInvites } from '#src/services/federation/invites/bound-invites.ts';
+import type { ExchangedInvites } from '#src/services/federation/invites/exchanged-invites.ts';
 import type { ServerPolicy } from '#src/services/servers/server-policy.ts';
 import { endpoint } from '../endpoint.ts';
 import { pdu } from './parts/membership-schemas.ts';

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { UserAdministration } from '#src/services/admin/users/user-administration.ts';
 import { actorOf } from '../actor.ts';
 import { endpoint } from '../endpoint.ts';

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
-import { escapeHtml } from '#src/kernel/html.ts';
-import { cspHash } from '#src/kernel/csp-hash.ts';
+import { escapeHtml } from '#src/kernel/text/html.ts';
+import { cspHash } from '#src/kernel/text/csp-hash.ts';
 import { endpoint, Reply } from '../endpoint.ts';
 
 interface Services {

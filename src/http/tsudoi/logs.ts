@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
-import type { RecentEntries } from '#src/kernel/recent-entries.ts';
-import type { RecentErrors, ShownError } from '#src/kernel/recent-errors.ts';
+import type { RecentEntries } from '#src/kernel/caches/recent-entries.ts';
+import type { RecentErrors, ShownError } from '#src/kernel/logging/recent-errors.ts';
 import { endpoint } from '../endpoint.ts';
 import { OF_ADMINISTRATORS } from '../synapse-admin/parts/access.ts';
 import type { SlowRequest } from '../middleware/request-log.ts';

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { FirstAdmin } from '#src/services/accounts/registration/first-admin.ts';
-import { cspHash } from '#src/kernel/csp-hash.ts';
+import { cspHash } from '#src/kernel/text/csp-hash.ts';
 import { endpoint, Reply } from '../endpoint.ts';
 
 /** The path of the link with which the first administrator is created: `SETUP_PATH?token=...` */

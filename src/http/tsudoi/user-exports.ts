@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { UserExports, UserExport } from '#src/services/admin/privacy/user-exports.ts';
-import { KEEPS_OWN, READS } from '#src/services/accounts/sessions/access-rules.ts';
+import { KEEPS_OWN, READS } from '#src/services/accounts/admission/access-rules.ts';
 import { actorOf } from '../actor.ts';
 import { empty } from '../client-server/parts/room-schemas.ts';
 import { endpoint, Reply } from '../endpoint.ts';

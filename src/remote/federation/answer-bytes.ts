@@ -1,7 +1,7 @@
 import type { Metrics } from '#src/kernel/metrics.ts';
-import { aborted } from '#src/kernel/or-aborted.ts';
-import { type Share, SharedBudget, Shares } from '#src/kernel/shared-budget.ts';
-import { currentWork } from '#src/kernel/work.ts';
+import { aborted } from '#src/kernel/concurrency/or-aborted.ts';
+import { type Share, SharedBudget, Shares } from '#src/kernel/limits/shared-budget.ts';
+import { currentWork } from '#src/kernel/event-loop/work.ts';
 
 /** Bytes of answers of other servers that are in memory at once, and how many of them may be for one user or server. */
 export const MAX_ANSWER_BYTES = 64 * 1024 * 1024;

@@ -1,5 +1,5 @@
-import { CountedCache } from '#src/kernel/counted-cache.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
+import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
+import { OnceByKey } from '#src/kernel/caches/once.ts';
 import type { Socket } from 'node:net';
 import { type Dispatcher, Pool } from 'undici';
 import { GuardedConnector, handOver, type GuardedConnectorOptions } from '../guarded-connector.ts';

@@ -1,9 +1,9 @@
-import { Lazy } from '#src/kernel/lazy.ts';
+import { Lazy } from '#src/kernel/caches/lazy.ts';
 import type { Readable } from 'node:stream';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Histogram, Metrics } from '#src/kernel/metrics.ts';
-import { aborted } from '#src/kernel/or-aborted.ts';
+import { aborted } from '#src/kernel/concurrency/or-aborted.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { signRequest } from '#src/protocol/signing/request-signature.ts';

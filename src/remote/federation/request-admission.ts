@@ -1,5 +1,5 @@
-import { Gate } from '#src/kernel/gate.ts';
-import { aborted } from '#src/kernel/or-aborted.ts';
+import { Gate } from '#src/kernel/limits/gate.ts';
+import { aborted } from '#src/kernel/concurrency/or-aborted.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { DestinationBackoff } from './destination-backoff.ts';
 import type { FederationTimeouts, FederationRequestOptions } from './federation-request.ts';

@@ -1,7 +1,7 @@
-import { atMost } from '#src/kernel/at-most.ts';
-import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
+import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
+import { OnceByKey } from '#src/kernel/caches/once.ts';
 import type { Random } from '#src/kernel/random.ts';
 
 /** The host and port of a service. */

@@ -1,10 +1,10 @@
-import { atMost } from '#src/kernel/at-most.ts';
-import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
+import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import { timeOfHttpDate } from '#src/kernel/dates.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { FairGate } from '#src/kernel/fair-gate.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
-import { currentWork } from '#src/kernel/work.ts';
+import { FairGate } from '#src/kernel/limits/fair-gate.ts';
+import { OnceByKey } from '#src/kernel/caches/once.ts';
+import { currentWork } from '#src/kernel/event-loop/work.ts';
 import { parseServerName, type ServerName } from '#src/protocol/identifiers/server-name.ts';
 import type { Resolve } from '../name-resolver.ts';
 import type { OutboundAnswer, OutboundFailure, OutboundHttp } from '../outbound-http.ts';

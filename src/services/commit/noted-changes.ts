@@ -1,7 +1,7 @@
-import { Ongoing } from '#src/kernel/background.ts';
+import { Ongoing } from '#src/kernel/concurrency/background.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { Signal } from '#src/kernel/signal.ts';
-import { TimedBackground } from '#src/kernel/timed-background.ts';
+import { TimedBackground } from '#src/kernel/concurrency/timed-background.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { type PositionVector, SHARDS, shardOfName, shardOfPosition } from '#src/protocol/wire/position.ts';
 import type { WriteRequest } from './operation.ts';

@@ -1,12 +1,12 @@
-import { Batches } from '#src/kernel/batches.ts';
+import { Batches } from '#src/kernel/concurrency/batches.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { FairGate } from '#src/kernel/fair-gate.ts';
-import { LogFlood } from '#src/kernel/log-flood.ts';
+import { FairGate } from '#src/kernel/limits/fair-gate.ts';
+import { LogFlood } from '#src/kernel/logging/log-flood.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Histogram, Metrics } from '#src/kernel/metrics.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
-import { currentWork } from '#src/kernel/work.ts';
+import { currentWork } from '#src/kernel/event-loop/work.ts';
 import { limiterFields } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { ORIGIN, type PositionVector, positionOf, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';

@@ -1,8 +1,8 @@
-import { Tally } from '#src/kernel/tally.ts';
+import { Tally } from '#src/kernel/logging/tally.ts';
 import type { Readable } from 'node:stream';
 import { type BlobStore, BlobStoreError, type ByteRange, type LinkHeaders } from '#src/blobs/blob-store.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { LogFlood } from '#src/kernel/log-flood.ts';
+import { LogFlood } from '#src/kernel/logging/log-flood.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Random } from '#src/kernel/random.ts';
 import type { Timers } from '#src/kernel/timers.ts';

@@ -1,6 +1,6 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import { TimedBackground } from '#src/kernel/timed-background.ts';
+import { TimedBackground } from '#src/kernel/concurrency/timed-background.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type MediaRecord, noteAccess } from '#src/storage/media/media.ts';

@@ -1,7 +1,7 @@
 import { releaseMedia } from '#src/jobs/definitions.ts';
 import { requestJob } from '#src/jobs/job-definition.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { LoopYield } from '#src/kernel/loop-yield.ts';
+import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import { MEDIA_SCHEME, mediaNamedIn, mediaUrisIn, ofServer } from '#src/protocol/media/media-uris.ts';
 import { redactionTarget } from '#src/protocol/events/pdu.ts';
 import type { FollowUp } from '#src/services/events/building/follow-ups.ts';

@@ -1,6 +1,6 @@
-import { Gate } from '#src/kernel/gate.ts';
+import { Gate } from '#src/kernel/limits/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
+import { OnceByKey } from '#src/kernel/caches/once.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Clamd } from '#src/remote/clamd.ts';
 import type { Database } from '#src/storage/database.ts';

@@ -2,7 +2,7 @@ import { formatMxcUri } from '#src/protocol/identifiers/identifiers.ts';
 import type { Readable } from 'node:stream';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
-import { SharedBudget, Shares } from '#src/kernel/shared-budget.ts';
+import { SharedBudget, Shares } from '#src/kernel/limits/shared-budget.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';

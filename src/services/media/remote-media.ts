@@ -1,11 +1,11 @@
-import { Tally } from '#src/kernel/tally.ts';
+import { Tally } from '#src/kernel/logging/tally.ts';
 import { Readable } from 'node:stream';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
-import { orAborted } from '#src/kernel/or-aborted.ts';
-import { SharedBudget, Shares } from '#src/kernel/shared-budget.ts';
-import { TimedCache } from '#src/kernel/timed-cache.ts';
+import { OnceByKey } from '#src/kernel/caches/once.ts';
+import { orAborted } from '#src/kernel/concurrency/or-aborted.ts';
+import { SharedBudget, Shares } from '#src/kernel/limits/shared-budget.ts';
+import { TimedCache } from '#src/kernel/caches/timed-cache.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isServerName } from '#src/protocol/identifiers/server-name.ts';

@@ -1,10 +1,10 @@
-import { Tally } from '#src/kernel/tally.ts';
+import { Tally } from '#src/kernel/logging/tally.ts';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
-import { FairGate } from '#src/kernel/fair-gate.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
+import { FairGate } from '#src/kernel/limits/fair-gate.ts';
+import { OnceByKey } from '#src/kernel/caches/once.ts';
 import { thumbnailSize } from '#src/protocol/media/thumbnail-size.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';

@@ -1,4 +1,4 @@
-import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import type { Database } from '../database.ts';
 import { sql, type Statement } from '../statement.ts';
 

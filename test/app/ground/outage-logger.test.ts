@@ -9,7 +9,7 @@ import { Database, sql } from '#src/storage/database.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 import { type Line, recordingLogger } from '#test/support/recording-logger.ts';
-import { SeveringProxy } from '#test/support/severing-proxy.ts';
+import { SeveringProxy } from '#test/support/stand-ins/severing-proxy.ts';
 
 const SELECT_ONE = sql('test_outage_select', 'select 1 as one');
 const errorOf = (doing: Promise<unknown>): Promise<unknown> =>

@@ -1,6 +1,6 @@
 import type { ServerServices } from '#src/app/composition.ts';
 import { systemRandom } from '#src/kernel/random.ts';
-import type { RateLimit } from '#src/kernel/rate-limiter.ts';
+import type { RateLimit } from '#src/kernel/limits/rate-limiter.ts';
 import type { Argon2 } from '#src/services/accounts/credentials/password-hasher.ts';
 import { RegistrationTokens } from '#src/services/accounts/registration/registration-tokens.ts';
 import type { ManualClock } from '#test/support/manual-clock.ts';

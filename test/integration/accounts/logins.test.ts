@@ -3,7 +3,7 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { expect } from 'chai';
 import * as argon2 from '@node-rs/argon2';
 import * as jose from 'jose';
-import type { RateLimit } from '#src/kernel/rate-limiter.ts';
+import type { RateLimit } from '#src/kernel/limits/rate-limiter.ts';
 import { sql } from '#src/storage/database.ts';
 import { type ConfigChanges, InProcessServer, type Json } from '#test/support/in-process-server.ts';
 

@@ -1,11 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import type { Page } from 'playwright-core';
-import { CaptchaServer } from '#test/support/captcha-server.ts';
+import { CaptchaServer } from '#test/support/stand-ins/captcha-server.ts';
 import { chromiumProgram, type OpenPage, TestBrowser } from '#test/support/chromium.ts';
-import { LOOPBACK_CA_FILE } from '#test/support/identity-server.ts';
+import { LOOPBACK_CA_FILE } from '#test/support/stand-ins/identity-server.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
-import { linkOf } from '#test/support/mail-server.ts';
+import { linkOf } from '#test/support/stand-ins/mail-server.ts';
 import { MailWorld } from '#test/integration/mail/mail-world.ts';
 
 const LOGIN = '/_matrix/static/client/login/';

@@ -1,7 +1,7 @@
 import { OPERATOR } from '#src/services/audit/actor.ts';
 import * as argon2 from '@node-rs/argon2';
 import { expect } from 'chai';
-import type { RateLimit } from '#src/kernel/rate-limiter.ts';
+import type { RateLimit } from '#src/kernel/limits/rate-limiter.ts';
 import type { SessionEnded } from '#src/services/accounts/stream/account-stream.ts';
 import { type Argon2, PasswordHasher } from '#src/services/accounts/credentials/password-hasher.ts';
 import { sql } from '#src/storage/database.ts';

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import type { Page } from 'playwright-core';
 import { chromiumProgram, type OpenPage, TestBrowser } from '#test/support/chromium.ts';
 import type { Json } from '#test/support/in-process-server.ts';
-import { linkOf } from '#test/support/mail-server.ts';
+import { linkOf } from '#test/support/stand-ins/mail-server.ts';
 import { MailWorld, PASSWORD } from '#test/integration/mail/mail-world.ts';
 
 const NEW_PASSWORD = 'another horse, another battery';

@@ -1,7 +1,7 @@
 import { runInNewContext } from 'node:vm';
 import { expect } from 'chai';
-import { CaptchaServer } from '#test/support/captcha-server.ts';
-import { LOOPBACK_CA_FILE } from '#test/support/identity-server.ts';
+import { CaptchaServer } from '#test/support/stand-ins/captcha-server.ts';
+import { LOOPBACK_CA_FILE } from '#test/support/stand-ins/identity-server.ts';
 import { OPERATOR } from '#src/services/audit/actor.ts';
 import { type ConfigChanges, InProcessServer, type Json } from '#test/support/in-process-server.ts';
 import { listAcceptedTerms } from '#src/storage/accounts/accepted-terms.ts';

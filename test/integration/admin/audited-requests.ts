@@ -1,4 +1,4 @@
-import { registrationOf } from '#test/support/application-service.ts';
+import { registrationOf } from '#test/support/stand-ins/application-service.ts';
 import type { InProcessServer } from '#test/support/in-process-server.ts';
 import { uploadMedia } from '#test/support/media.ts';
 

@@ -2,9 +2,9 @@ import { expect } from 'chai';
 import { purgeRoom } from '#src/jobs/definitions.ts';
 import { sql } from '#src/storage/statement.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
-import { type Federation, startFederation } from '#test/support/federation.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
-import { JoinableRoom } from '#test/support/joinable-room.ts';
+import { JoinableRoom } from '#test/support/federation/joinable-room.ts';
 
 const V1 = '/_synapse/admin/v1';
 const UPDATES = `${V1}/background_updates`;

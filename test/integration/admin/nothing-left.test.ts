@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
-import { type Federation, startFederation } from '#test/support/federation.ts';
-import { PartnerRoom } from '#test/support/partner-room.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
+import { PartnerRoom } from '#test/support/federation/partner-room.ts';
 
 const enc = encodeURIComponent;
 const ADMIN = 'admin-a';

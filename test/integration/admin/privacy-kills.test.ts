@@ -6,8 +6,8 @@ import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { sql } from '#src/storage/statement.ts';
-import { killPoints } from '#test/support/kill-points.ts';
-import { type Life, MortalServer } from '#test/support/mortal-server.ts';
+import { killPoints } from '#test/support/mortal/kill-points.ts';
+import { type Life, MortalServer } from '#test/support/mortal/mortal-server.ts';
 
 /** Kills of one task; they are spread evenly over its steps. */
 const MAX_KILLS = 12;

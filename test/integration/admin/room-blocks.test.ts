@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
-import { type Federation, startFederation } from '#test/support/federation.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 
 const ADMIN = 'admin-a';
 const UNKNOWN = '!never-heard-of:elsewhere.test';

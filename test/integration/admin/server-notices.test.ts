@@ -3,8 +3,8 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { OPERATOR } from '#src/services/audit/actor.ts';
 import { sql } from '#src/storage/statement.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
-import { killPoints } from '#test/support/kill-points.ts';
-import { MortalServer } from '#test/support/mortal-server.ts';
+import { killPoints } from '#test/support/mortal/kill-points.ts';
+import { MortalServer } from '#test/support/mortal/mortal-server.ts';
 
 const SEND = '/_synapse/admin/v1/send_server_notice';
 const NOTICES = '@notices:test';

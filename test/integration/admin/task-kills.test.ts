@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import { SWEEP_START } from '#src/services/media/media-sweeps.ts';
 import type { Actor } from '#src/services/audit/actor.ts';
 import { sql } from '#src/storage/statement.ts';
-import { type Life, MortalServer } from '#test/support/mortal-server.ts';
+import { type Life, MortalServer } from '#test/support/mortal/mortal-server.ts';
 
 const ADMIN: Actor = { userId: '@admin:localhost', via: 'http' };
 const QUARANTINED = sql(

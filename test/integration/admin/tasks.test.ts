@@ -1,14 +1,14 @@
 import { expect } from 'chai';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { TaskKind, TaskRecord } from '#src/services/admin/tasks/task.ts';
-import { orAborted } from '#src/kernel/or-aborted.ts';
+import { orAborted } from '#src/kernel/concurrency/or-aborted.ts';
 import { OPERATOR, type Actor } from '#src/services/audit/actor.ts';
 import { beginTask, endTask, insertTask, lockTask, type TaskRow } from '#src/storage/admin/admin-tasks.ts';
 import type { Tx } from '#src/storage/database.ts';
 import { sql } from '#src/storage/statement.ts';
 import { InProcessServer } from '#test/support/in-process-server.ts';
 import { until } from '#test/support/until.ts';
-import { MortalServer } from '#test/support/mortal-server.ts';
+import { MortalServer } from '#test/support/mortal/mortal-server.ts';
 
 const ADMIN: Actor = { userId: '@admin-root:test', via: 'http' };
 type CountParams = { readonly to: number };

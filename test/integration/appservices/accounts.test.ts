@@ -1,6 +1,6 @@
 import { OPERATOR } from '#src/services/audit/actor.ts';
 import { expect } from 'chai';
-import { registrationOf } from '#test/support/application-service.ts';
+import { registrationOf } from '#test/support/stand-ins/application-service.ts';
 import { crossSigningKeyOf, keyOf } from '#test/integration/e2ee/encryption-server.ts';
 import { InProcessServer } from '#test/support/in-process-server.ts';
 

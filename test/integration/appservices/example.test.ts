@@ -3,7 +3,7 @@ import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { systemTimers } from '#src/kernel/timers.ts';
-import { registrationOf } from '#test/support/application-service.ts';
+import { registrationOf } from '#test/support/stand-ins/application-service.ts';
 import { BridgeProcess } from '#test/support/bridges/bridge-process.ts';
 import { freePort } from '#test/support/free-port.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { registrationOf, StubAppservice } from '#test/support/application-service.ts';
-import { type Federation, startFederation } from '#test/support/federation.ts';
+import { registrationOf, StubAppservice } from '#test/support/stand-ins/application-service.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
 
 describe('application services: rooms of other servers', function () {

@@ -1,7 +1,7 @@
 import { OPERATOR } from '#src/services/audit/actor.ts';
 import { expect } from 'chai';
 import { WEBSOCKET_PATH } from '#src/ws/web-socket-api.ts';
-import { registrationOf } from '#test/support/application-service.ts';
+import { registrationOf } from '#test/support/stand-ins/application-service.ts';
 import { InProcessServer } from '#test/support/in-process-server.ts';
 import { Refused, StreamClient } from '#test/ws/stream-client.ts';
 

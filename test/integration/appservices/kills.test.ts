@@ -6,10 +6,10 @@ import fc from 'fast-check';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { type AskedOfAppservice, registrationOf, StubAppservice } from '#test/support/application-service.ts';
+import { type AskedOfAppservice, registrationOf, StubAppservice } from '#test/support/stand-ins/application-service.ts';
 import type { Json } from '#test/support/in-process-server.ts';
-import { killPoints } from '#test/support/kill-points.ts';
-import { type Life, MortalServer } from '#test/support/mortal-server.ts';
+import { killPoints } from '#test/support/mortal/kill-points.ts';
+import { type Life, MortalServer } from '#test/support/mortal/mortal-server.ts';
 
 /** Longer than the follower takes. */
 const LAG_MS = 100;

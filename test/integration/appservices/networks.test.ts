@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { registrationOf, StubAppservice } from '#test/support/application-service.ts';
+import { registrationOf, StubAppservice } from '#test/support/stand-ins/application-service.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
 
 const IRC = {

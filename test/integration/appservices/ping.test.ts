@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { registrationOf, StubAppservice } from '#test/support/application-service.ts';
+import { registrationOf, StubAppservice } from '#test/support/stand-ins/application-service.ts';
 import { freePort } from '#test/support/free-port.ts';
 import { InProcessServer } from '#test/support/in-process-server.ts';
 

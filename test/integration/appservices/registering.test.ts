@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { registrationOf } from '#test/support/application-service.ts';
+import { registrationOf } from '#test/support/stand-ins/application-service.ts';
 import { query } from '#test/support/database.ts';
 import { InProcessServer } from '#test/support/in-process-server.ts';
 

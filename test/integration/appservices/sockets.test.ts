@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
-import { registrationOf, StubAppservice } from '#test/support/application-service.ts';
+import { registrationOf, StubAppservice } from '#test/support/stand-ins/application-service.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
 import { until } from '#test/support/until.ts';
 

@@ -2,8 +2,8 @@ import { OPERATOR } from '#src/services/audit/actor.ts';
 import { expect } from 'chai';
 import { ENDPOINTS } from '#src/app/endpoints.ts';
 import type { Endpoint } from '#src/http/endpoint.ts';
-import { isAllowed } from '#src/services/accounts/sessions/access-rules.ts';
-import { registrationOf } from '#test/support/application-service.ts';
+import { isAllowed } from '#src/services/accounts/admission/access-rules.ts';
+import { registrationOf } from '#test/support/stand-ins/application-service.ts';
 import { InProcessServer } from '#test/support/in-process-server.ts';
 
 /** It has users of its own. */

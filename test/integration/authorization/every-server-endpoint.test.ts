@@ -1,12 +1,12 @@
 import { expect } from 'chai';
 import { ENDPOINTS } from '#src/app/endpoints.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import { federationFetch } from '#test/support/federation-fetch.ts';
-import { type Federation, startFederation } from '#test/support/federation.ts';
+import { federationFetch } from '#test/support/federation/federation-fetch.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 import type { Answer } from '#test/support/http.ts';
 import type { InProcessServer } from '#test/support/in-process-server.ts';
-import { PartnerRoom } from '#test/support/partner-room.ts';
-import type { RemotePartner } from '#test/support/remote-partner.ts';
+import { PartnerRoom } from '#test/support/federation/partner-room.ts';
+import type { RemotePartner } from '#test/support/federation/remote-partner.ts';
 
 const V1 = '/_matrix/federation/v1';
 const V2 = '/_matrix/federation/v2';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { ENDPOINTS } from '#src/app/endpoints.ts';
-import { isAllowed } from '#src/services/accounts/sessions/access-rules.ts';
+import { isAllowed } from '#src/services/accounts/admission/access-rules.ts';
 import { type Answer, InProcessServer, type Json } from '#test/support/in-process-server.ts';
 import { until } from '#test/support/until.ts';
 import { Refused, StreamClient } from '#test/ws/stream-client.ts';

@@ -1,5 +1,5 @@
 import type { ChildServer } from '#test/support/child-server.ts';
-import { registrationOf } from '#test/support/application-service.ts';
+import { registrationOf } from '#test/support/stand-ins/application-service.ts';
 import { ask, must } from '#test/support/http.ts';
 import type { Json } from '#test/support/in-process-server.ts';
 

@@ -5,7 +5,7 @@ import { InteractiveAuth } from 'matrix-js-sdk/lib/interactive-auth.js';
 import { recordedFetch } from '#test/support/http.ts';
 import { silent } from '#test/support/sdk-client.ts';
 import { InProcessServer } from '#test/support/in-process-server.ts';
-import { WebServer } from '#test/support/web-server.ts';
+import { WebServer } from '#test/support/stand-ins/web-server.ts';
 
 const PASSWORD = 'a long password';
 const SECRET = 'a secret that two servers share';

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { NotificationCountType, Preset } from 'matrix-js-sdk';
 import { ChildServer } from '#test/support/child-server.ts';
-import { PushGateway } from '#test/support/push-gateway.ts';
+import { PushGateway } from '#test/support/stand-ins/push-gateway.ts';
 import { SdkClient } from '#test/support/sdk-client.ts';
 import { until } from '#test/support/until.ts';
 

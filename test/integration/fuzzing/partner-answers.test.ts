@@ -1,11 +1,11 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { isWellFormedJson, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
-import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
+import { type Federation, type RemotePartner, startFederation } from '#test/support/federation/federation.ts';
 import type { Answer } from '#test/support/http.ts';
 import type { InProcessServer } from '#test/support/in-process-server.ts';
-import { JoinableRoom } from '#test/support/joinable-room.ts';
-import type { PartnerAnswer, PartnerRequest } from '#test/support/remote-partner.ts';
+import { JoinableRoom } from '#test/support/federation/joinable-room.ts';
+import type { PartnerAnswer, PartnerRequest } from '#test/support/federation/remote-partner.ts';
 import { type Change, changed, changes, json } from '#test/support/strange-json.ts';
 
 /** Answers to each question. More by TSUDOI_FUZZ_RUNS, others by TSUDOI_FUZZ_SEED. */

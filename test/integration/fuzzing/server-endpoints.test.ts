@@ -4,10 +4,10 @@ import { ENDPOINTS } from '#src/app/endpoints.ts';
 import type { Endpoint } from '#src/http/endpoint.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
-import { type Federation, startFederation } from '#test/support/federation.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 import type { Answer } from '#test/support/http.ts';
 import type { InProcessServer } from '#test/support/in-process-server.ts';
-import { PartnerRoom } from '#test/support/partner-room.ts';
+import { PartnerRoom } from '#test/support/federation/partner-room.ts';
 import { type KnownThings, type RandomRequest, requestsOf } from '#test/support/random-requests.ts';
 
 /** Requests to each endpoint. More by TSUDOI_FUZZ_RUNS, others by TSUDOI_FUZZ_SEED. */

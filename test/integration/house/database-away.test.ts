@@ -1,12 +1,12 @@
 import { expect } from 'chai';
 import { systemTimers } from '#src/kernel/timers.ts';
-import { type Federation, startFederation } from '#test/support/federation.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 import { type Answer, ask } from '#test/support/http.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
-import { PartnerRoom } from '#test/support/partner-room.ts';
-import { PushGateway } from '#test/support/push-gateway.ts';
-import type { RemotePartner } from '#test/support/remote-partner.ts';
-import { SeveringProxy } from '#test/support/severing-proxy.ts';
+import { PartnerRoom } from '#test/support/federation/partner-room.ts';
+import { PushGateway } from '#test/support/stand-ins/push-gateway.ts';
+import type { RemotePartner } from '#test/support/federation/remote-partner.ts';
+import { SeveringProxy } from '#test/support/stand-ins/severing-proxy.ts';
 import { pause, until } from '#test/support/until.ts';
 
 const PAT = '@pat:p.test';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { Answer } from '#test/support/in-process-server.ts';
-import { linkOf, linksOf } from '#test/support/mail-server.ts';
+import { linkOf, linksOf } from '#test/support/stand-ins/mail-server.ts';
 import { MailWorld, PASSWORD } from './mail-world.ts';
 
 const CONFIRM = '/_tsudoi/email/confirm';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { requestAuthorization } from '#src/protocol/signing/request-signature.ts';
-import { IdentityServer, LOOPBACK_CA_FILE } from '#test/support/identity-server.ts';
+import { IdentityServer, LOOPBACK_CA_FILE } from '#test/support/stand-ins/identity-server.ts';
 import { InProcessServer, SERVER, SIGNING_KEY } from '#test/support/in-process-server.ts';
 
 describe('addresses that are bound with an identity server', function () {

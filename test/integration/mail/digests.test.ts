@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { sql } from '#src/storage/database.ts';
-import { linkOf } from '#test/support/mail-server.ts';
+import { linkOf } from '#test/support/stand-ins/mail-server.ts';
 import { MailWorld, PASSWORD } from './mail-world.ts';
 
 const MINUTE = 60_000;

@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { findDigests, findExpiring } from '#src/jobs/definitions.ts';
 import { OPERATOR } from '#src/services/audit/actor.ts';
-import { killPoints } from '#test/support/kill-points.ts';
-import { MailServer, type ReceivedMail } from '#test/support/mail-server.ts';
-import { type Life, MortalServer } from '#test/support/mortal-server.ts';
+import { killPoints } from '#test/support/mortal/kill-points.ts';
+import { MailServer, type ReceivedMail } from '#test/support/stand-ins/mail-server.ts';
+import { type Life, MortalServer } from '#test/support/mortal/mortal-server.ts';
 
 /** Something that leads to one mail. */
 interface Scenario {

@@ -5,7 +5,7 @@ import {
   type InProcessServerOptions,
   type Json,
 } from '#test/support/in-process-server.ts';
-import { linkOf, MailServer, type ReceivedMail } from '#test/support/mail-server.ts';
+import { linkOf, MailServer, type ReceivedMail } from '#test/support/stand-ins/mail-server.ts';
 
 export const PASSWORD = 'correct horse battery';
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { linkOf } from '#test/support/mail-server.ts';
+import { linkOf } from '#test/support/stand-ins/mail-server.ts';
 import { MailWorld, PASSWORD } from './mail-world.ts';
 
 describe('mail to people who are invited by their address', function () {

@@ -5,7 +5,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { OpenMedia } from '#src/services/media/open-media.ts';
 import { InProcessServer } from '#test/support/in-process-server.ts';
 import { downloadMedia, fetchMedia, uploadMedia } from '#test/support/media.ts';
-import { S3_BUCKET, S3_CREDENTIALS, S3Server } from '#test/support/s3-server.ts';
+import { S3_BUCKET, S3_CREDENTIALS, S3Server } from '#test/support/stand-ins/s3-server.ts';
 
 const HOUR_MS = 3_600_000;
 

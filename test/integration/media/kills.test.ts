@@ -6,7 +6,7 @@ import sharp from 'sharp';
 import { type Database, sql } from '#src/storage/database.ts';
 import type { ManualClock } from '#test/support/manual-clock.ts';
 import { ADMIN, filesIn } from '#test/support/media.ts';
-import { type Life, MortalServer } from '#test/support/mortal-server.ts';
+import { type Life, MortalServer } from '#test/support/mortal/mortal-server.ts';
 
 const DAY_MS = 86_400_000;
 const NEVER = new AbortController().signal;

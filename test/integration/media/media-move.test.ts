@@ -14,7 +14,7 @@ import { beginBlob, completeBlob } from '#src/storage/media/blobs.ts';
 import { cloneDatabase } from '#test/support/database.ts';
 import { InProcessServer } from '#test/support/in-process-server.ts';
 import { downloadMedia, filesIn, uploadMedia } from '#test/support/media.ts';
-import { S3_BUCKET, S3_CREDENTIALS, S3Server } from '#test/support/s3-server.ts';
+import { S3_BUCKET, S3_CREDENTIALS, S3Server } from '#test/support/stand-ins/s3-server.ts';
 
 const NEVER = new AbortController().signal;
 

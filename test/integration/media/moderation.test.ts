@@ -7,7 +7,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { beginBlob, completeBlob } from '#src/storage/media/blobs.ts';
 import { findMedia, insertMedia } from '#src/storage/media/media.ts';
 import { InProcessServer } from '#test/support/in-process-server.ts';
-import { EICAR, FakeClamd } from '#test/support/clamd.ts';
+import { EICAR, FakeClamd } from '#test/support/stand-ins/clamd.ts';
 import { ADMIN, downloadMedia, fetchMedia, filesIn, uploadMedia } from '#test/support/media.ts';
 
 const DAY_MS = 86_400_000;

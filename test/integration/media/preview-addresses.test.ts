@@ -5,7 +5,7 @@ import { PageFetcher } from '#src/services/media/previews/page-fetcher.ts';
 import { UrlRules } from '#src/services/media/previews/url-rules.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
-import { WebServer } from '#test/support/web-server.ts';
+import { WebServer } from '#test/support/stand-ins/web-server.ts';
 
 /** Where the web is; 127.0.0.1 is this server's own network. */
 const WEB = '127.0.0.2';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { InProcessServer } from '#test/support/in-process-server.ts';
 import { ADMIN, downloadMedia, fetchMedia, filesIn, uploadMedia } from '#test/support/media.ts';
-import { S3_BUCKET, S3_CREDENTIALS, S3Server } from '#test/support/s3-server.ts';
+import { S3_BUCKET, S3_CREDENTIALS, S3Server } from '#test/support/stand-ins/s3-server.ts';
 
 const NEVER = new AbortController().signal;
 

@@ -1,10 +1,10 @@
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import sharp from 'sharp';
-import type { RateLimit } from '#src/kernel/rate-limiter.ts';
+import type { RateLimit } from '#src/kernel/limits/rate-limiter.ts';
 import { type ConfigChanges, InProcessServer, type Json } from '#test/support/in-process-server.ts';
 import { until } from '#test/support/until.ts';
-import { WebServer } from '#test/support/web-server.ts';
+import { WebServer } from '#test/support/stand-ins/web-server.ts';
 
 const HOUR = 3_600_000;
 const PATHS = [

@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { CALLBACKS } from '#src/services/policy/callbacks/callback.ts';
-import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
+import { type Federation, type RemotePartner, startFederation } from '#test/support/federation/federation.ts';
 import { type Answer, InProcessServer, type Json } from '#test/support/in-process-server.ts';
-import { ModerationTool } from '#test/support/moderation-tool.ts';
-import { PartnerRoom } from '#test/support/partner-room.ts';
+import { ModerationTool } from '#test/support/stand-ins/moderation-tool.ts';
+import { PartnerRoom } from '#test/support/federation/partner-room.ts';
 import { until } from '#test/support/until.ts';
 
 const refusal = ({ body, status }: Answer): Json => [status, body.errcode, body.error];

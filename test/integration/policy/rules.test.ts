@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { Config } from '#src/app/config/config.ts';
-import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
+import { type Federation, type RemotePartner, startFederation } from '#test/support/federation/federation.ts';
 import { type Answer, type ConfigChanges, InProcessServer, type Json } from '#test/support/in-process-server.ts';
 import { until } from '#test/support/until.ts';
 

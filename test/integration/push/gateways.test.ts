@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { PushGateway } from '#test/support/push-gateway.ts';
+import { PushGateway } from '#test/support/stand-ins/push-gateway.ts';
 import { until } from '#test/support/until.ts';
 import { GRACE_MS, PushServer } from './push-server.ts';
 

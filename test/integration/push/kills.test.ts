@@ -2,9 +2,9 @@ import { expect } from 'chai';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { killPoints } from '#test/support/kill-points.ts';
-import { type Life, MortalServer } from '#test/support/mortal-server.ts';
-import { PushGateway } from '#test/support/push-gateway.ts';
+import { killPoints } from '#test/support/mortal/kill-points.ts';
+import { type Life, MortalServer } from '#test/support/mortal/mortal-server.ts';
+import { PushGateway } from '#test/support/stand-ins/push-gateway.ts';
 
 const GRACE_MS = 1_000;
 /** Shorter than a request may take: a clock that is moved further at once ends requests that are being answered. */

@@ -1,5 +1,5 @@
 import { InProcessServer, type ConfigChanges, type InProcessServerOptions } from '#test/support/in-process-server.ts';
-import { PushGateway } from '#test/support/push-gateway.ts';
+import { PushGateway } from '#test/support/stand-ins/push-gateway.ts';
 
 /** For how long events may be read before they are pushed. */
 export const GRACE_MS = 1_000;

@@ -14,13 +14,13 @@ import { DirectoryEntries } from '#src/services/reading/user-directory/directory
 import { RoomOverviews } from '#src/services/rooms/directory/room-overviews.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { sql } from '#src/storage/statement.ts';
-import { registrationOf, StubAppservice } from '#test/support/application-service.ts';
+import { registrationOf, StubAppservice } from '#test/support/stand-ins/application-service.ts';
 import { makeRoom, membership, message } from '#test/support/event-services.ts';
 import type { Json } from '#test/support/in-process-server.ts';
-import { killPoints } from '#test/support/kill-points.ts';
-import { type Life, MortalServer } from '#test/support/mortal-server.ts';
-import { PushGateway } from '#test/support/push-gateway.ts';
-import { RemoteRoom } from '#test/support/remote-room.ts';
+import { killPoints } from '#test/support/mortal/kill-points.ts';
+import { type Life, MortalServer } from '#test/support/mortal/mortal-server.ts';
+import { PushGateway } from '#test/support/stand-ins/push-gateway.ts';
+import { RemoteRoom } from '#test/support/federation/remote-room.ts';
 
 /** What each follower does with events, by its name. */
 const TAKERS: Readonly<Record<string, { take: (events: readonly FollowedEvent[]) => Promise<void> }>> = {

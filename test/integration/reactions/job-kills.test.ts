@@ -17,8 +17,8 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import { sql } from '#src/storage/database.ts';
 import { addUnjoinedRoom } from '#src/storage/federation/unjoined-rooms.ts';
 import { makeRoom, membership, message } from '#test/support/event-services.ts';
-import { type Life, MortalServer } from '#test/support/mortal-server.ts';
-import { CAROL, RemoteRoom } from '#test/support/remote-room.ts';
+import { type Life, MortalServer } from '#test/support/mortal/mortal-server.ts';
+import { CAROL, RemoteRoom } from '#test/support/federation/remote-room.ts';
 import { type KillScenario, killedAnywhere } from './kill-scenario.ts';
 
 const HOUR = 3_600_000;

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { killPoints } from '#test/support/kill-points.ts';
-import type { Life, MortalServer } from '#test/support/mortal-server.ts';
+import { killPoints } from '#test/support/mortal/kill-points.ts';
+import type { Life, MortalServer } from '#test/support/mortal/mortal-server.ts';
 
 /** Something that is done, and what must happen because of it. */
 export interface KillScenario<Subject> {

@@ -4,7 +4,7 @@ import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
-import { type Life, MortalServer } from '#test/support/mortal-server.ts';
+import { type Life, MortalServer } from '#test/support/mortal/mortal-server.ts';
 import { type KillScenario, killedAnywhere } from './kill-scenario.ts';
 
 describe('a server that is killed between two steps', function () {

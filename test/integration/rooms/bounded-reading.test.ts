@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { sql } from '#src/storage/statement.ts';
-import { doing, Work } from '#src/kernel/work.ts';
+import { doing, Work } from '#src/kernel/event-loop/work.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
 
 describe('reading what is mostly for others', function () {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { startFederation, type Federation } from '#test/support/federation.ts';
+import { startFederation, type Federation } from '#test/support/federation/federation.ts';
 import { type Answer, InProcessServer, type Json } from '#test/support/in-process-server.ts';
-import { PartnerRoom } from '#test/support/partner-room.ts';
+import { PartnerRoom } from '#test/support/federation/partner-room.ts';
 
 const path = (roomId: string, userId: string, limit?: number): string =>
   `/unstable/org.matrix.msc4194/rooms/${roomId}/redact/user/${encodeURIComponent(userId)}${limit === undefined ? '' : `?limit=${limit}`}`;

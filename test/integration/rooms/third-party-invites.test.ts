@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import nacl from 'tweetnacl';
 import { ChildServer } from '#test/support/child-server.ts';
 import { type Answer, ask, must } from '#test/support/http.ts';
-import { IdentityServer, LOOPBACK_CA_FILE } from '#test/support/identity-server.ts';
+import { IdentityServer, LOOPBACK_CA_FILE } from '#test/support/stand-ins/identity-server.ts';
 import { SdkClient } from '#test/support/sdk-client.ts';
 import { until } from '#test/support/until.ts';
 

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { signingKeyFromSeed } from '#src/protocol/signing/signing-key.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
-import { remoteEvent, remoteMember } from '#test/support/remote-members.ts';
+import { remoteEvent, remoteMember } from '#test/support/federation/remote-members.ts';
 
 describe('a timeline after a fork that was long when it came', () => {
   const key = signingKeyFromSeed('a_1', new Uint8Array(32).fill(7));

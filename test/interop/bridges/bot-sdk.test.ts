@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { registrationOf } from '#test/support/application-service.ts';
+import { registrationOf } from '#test/support/stand-ins/application-service.ts';
 import { BOT_SDK, INSTALLATION_MS, modulesWithBotSdk } from '#test/support/bridges/bot-sdk.ts';
 import { BridgeProcess } from '#test/support/bridges/bridge-process.ts';
 import { ChildServer } from '#test/support/child-server.ts';

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { LOOPBACK_CERTIFICATE, LOOPBACK_KEY } from '#test/support/certificates.ts';
 import { ChildServer } from '#test/support/child-server.ts';
 import { freePort } from '#test/support/free-port.ts';
-import { IdentityServer } from '#test/support/identity-server.ts';
-import { NetworkPath } from '#test/support/network-path.ts';
+import { IdentityServer } from '#test/support/stand-ins/identity-server.ts';
+import { NetworkPath } from '#test/support/stand-ins/network-path.ts';
 import { SHARED_SECRET, SynapseServer } from '#test/support/synapse/synapse-server.ts';
 import { Account, type Json } from './account.ts';
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { noMetrics } from '#src/kernel/metrics.ts';
-import { doing, Work } from '#src/kernel/work.ts';
+import { doing, Work } from '#src/kernel/event-loop/work.ts';
 import {
   AnswerBytes,
   type HeldAnswers,

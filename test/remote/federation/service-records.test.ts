@@ -3,7 +3,7 @@ import { systemRandom } from '#src/kernel/random.ts';
 import { ServerDiscovery } from '#src/remote/federation/server-discovery.ts';
 import { ServiceRecords } from '#src/remote/federation/service-records.ts';
 import { NameResolver } from '#src/remote/name-resolver.ts';
-import { DnsServer, type DnsRecord } from '#test/support/dns-server.ts';
+import { DnsServer, type DnsRecord } from '#test/support/stand-ins/dns-server.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 
 const MINUTE = 60_000;

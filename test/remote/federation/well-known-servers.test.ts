@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { doing, Work } from '#src/kernel/work.ts';
+import { doing, Work } from '#src/kernel/event-loop/work.ts';
 import { WellKnownServers } from '#src/remote/federation/well-known-servers.ts';
 import { failure, type OutboundFailure } from '#src/remote/outbound-result.ts';
 import { ManualClock } from '../../support/manual-clock.ts';

@@ -3,8 +3,8 @@ import { createServer, type AddressInfo, type Server } from 'node:net';
 import { expect } from 'chai';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { type OutgoingMail, SmtpClient, type SmtpOptions, type SmtpOutcome } from '#src/remote/smtp/smtp-client.ts';
-import { LOOPBACK_CA_FILE } from '#test/support/identity-server.ts';
-import { MailServer, type MailServerOptions } from '#test/support/mail-server.ts';
+import { LOOPBACK_CA_FILE } from '#test/support/stand-ins/identity-server.ts';
+import { MailServer, type MailServerOptions } from '#test/support/stand-ins/mail-server.ts';
 
 const CA = readFileSync(LOOPBACK_CA_FILE, 'utf8');
 

@@ -14,7 +14,7 @@ import type { EventRow } from '#src/storage/events/event-rows.ts';
 import { StaleEpochError } from '#src/storage/commit/guarded-batch.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { type Line, recordingLogger } from '#test/support/recording-logger.ts';
-import { SeveringProxy } from '#test/support/severing-proxy.ts';
+import { SeveringProxy } from '#test/support/stand-ins/severing-proxy.ts';
 import { until } from '#test/support/until.ts';
 
 const ROOM = 1;

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { packChain } from '#src/protocol/wire/packed-state.ts';
 import { sql } from '#src/storage/database.ts';
 import { ALICE, BOB, eventServices, makeRoom, membership, message, topic } from '#test/support/event-services.ts';
-import { CAROL, DAVE } from '#test/support/remote-room.ts';
+import { CAROL, DAVE } from '#test/support/federation/remote-room.ts';
 import { PurgeWorld } from './purge-world.ts';
 
 const DELTAS = sql('test_deltas', 'select nid from state_delta where room = $1');

@@ -17,7 +17,7 @@ import {
   membership,
   message,
 } from '#test/support/event-services.ts';
-import { CAROL, DAVE, RemoteRoom } from '#test/support/remote-room.ts';
+import { CAROL, DAVE, RemoteRoom } from '#test/support/federation/remote-room.ts';
 
 const HOUR = 3_600_000;
 const EVENTS = sql('test_purge_events', 'select nid, flags, state from events where room = $1 order by nid');

@@ -7,7 +7,7 @@ import { RoomArchive } from '#src/services/retention/room-archive.ts';
 import { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
 import type { ArchivedRecord } from '#src/storage/retention/purges.ts';
 import { ALICE, BOB, eventServices, makeRoom, membership, message, topic } from '#test/support/event-services.ts';
-import { DAVE } from '#test/support/remote-room.ts';
+import { DAVE } from '#test/support/federation/remote-room.ts';
 import { PurgeWorld } from './purge-world.ts';
 
 let position = 0;

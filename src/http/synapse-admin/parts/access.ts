@@ -1,4 +1,4 @@
-import { ADMINISTERS } from '#src/services/accounts/sessions/access-rules.ts';
+import { ADMINISTERS } from '#src/services/accounts/admission/access-rules.ts';
 
 /** Who may call the routes of administrators. */
 export const OF_ADMINISTRATORS = {

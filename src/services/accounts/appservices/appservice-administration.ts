@@ -1,5 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import { SerialByKey } from '#src/kernel/serial.ts';
+import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonValue } from '#src/protocol/json/json-value.ts';
 import type { Actor } from '#src/services/audit/actor.ts';

@@ -1,5 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import { TimedCache } from '#src/kernel/timed-cache.ts';
+import { TimedCache } from '#src/kernel/caches/timed-cache.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { ApplicationServicesApi } from '#src/remote/application-services.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';

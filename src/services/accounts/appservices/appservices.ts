@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import { SerialByKey } from '#src/kernel/serial.ts';
+import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import { Signal, type Subscribable } from '#src/kernel/signal.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { listAppservices } from '#src/storage/accounts/appservices.ts';

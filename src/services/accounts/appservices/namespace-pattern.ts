@@ -1,4 +1,4 @@
-import { Lazy } from '#src/kernel/lazy.ts';
+import { Lazy } from '#src/kernel/caches/lazy.ts';
 import type { RE2JS } from 're2js';
 
 /** A regular expression of a namespace: which values belong to it. */

@@ -1,4 +1,4 @@
-import type { Place } from '#src/kernel/line.ts';
+import type { Place } from '#src/kernel/limits/line.ts';
 import { networkOf } from '#src/kernel/network.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Database } from '#src/storage/database.ts';

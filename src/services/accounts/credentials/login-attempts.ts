@@ -1,4 +1,4 @@
-import type { RateLimiter, RateVerdict } from '#src/kernel/rate-limiter.ts';
+import type { RateLimiter, RateVerdict } from '#src/kernel/limits/rate-limiter.ts';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import type { Database } from '#src/storage/database.ts';

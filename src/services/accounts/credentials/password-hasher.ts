@@ -1,8 +1,8 @@
 import { availableParallelism } from 'node:os';
 import * as argon2 from '@node-rs/argon2';
-import { FairGate } from '#src/kernel/fair-gate.ts';
-import { currentWork } from '#src/kernel/work.ts';
-import type { Place } from '#src/kernel/line.ts';
+import { FairGate } from '#src/kernel/limits/fair-gate.ts';
+import { currentWork } from '#src/kernel/event-loop/work.ts';
+import type { Place } from '#src/kernel/limits/line.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 

@@ -1,7 +1,7 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
-import { writeAll } from '#src/kernel/write-all.ts';
+import { writeAll } from '#src/kernel/concurrency/write-all.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type DeviceSighting, writeSightings } from '#src/storage/accounts/devices.ts';
 import { isUnavailable } from '#src/storage/failures.ts';

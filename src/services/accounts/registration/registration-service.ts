@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import type { Clock } from '#src/kernel/clock.ts';
 import { networkOf } from '#src/kernel/network.ts';
-import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import type { RateLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';

@@ -1,5 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import { LiveCache } from '#src/kernel/live-cache.ts';
+import { LiveCache } from '#src/kernel/caches/live-cache.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { ApplicationService } from '#src/services/accounts/appservices/application-service.ts';
 import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
@@ -7,7 +7,7 @@ import type { AccountStream } from '#src/services/accounts/stream/account-stream
 import type { Account, UserService } from '#src/services/accounts/users/user-service.ts';
 import type { Database } from '#src/storage/database.ts';
 import { findDevice } from '#src/storage/accounts/devices.ts';
-import type { Asserted, Requester } from './requester.ts';
+import type { Asserted, Requester } from '#src/services/accounts/sessions/requester.ts';
 import {
   accountExpired,
   notRegistered,

@@ -1,6 +1,6 @@
-import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import type { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
 import type { Requester } from './requester.ts';
 
 /** A verified token, and its requester as long as nothing changes. */

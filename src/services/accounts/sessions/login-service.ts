@@ -1,5 +1,5 @@
 import { networkOf } from '#src/kernel/network.ts';
-import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import type { RateLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { type LoginAttempts, OF_ADDRESS } from '#src/services/accounts/credentials/login-attempts.ts';

@@ -35,7 +35,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
 import { AccessTokens } from './access-token.ts';
 import { checkDeviceId, checkDeviceName } from '#src/protocol/identifiers/device-names.ts';
-import type { AppserviceRequests } from './appservice-requests.ts';
+import type { AppserviceRequests } from '#src/services/accounts/sessions/appservice-requests.ts';
 import type { Asserted, Requester } from './requester.ts';
 import type { SessionKey } from './session-key.ts';
 import type { NewSession, RefreshedTokens, SessionRequest } from './session-types.ts';

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
+import { OnceByKey } from '#src/kernel/caches/once.ts';
 import type { Database } from '#src/storage/database.ts';
 import { confirmGeneration, findAdminSession, findSession } from '#src/storage/accounts/sessions.ts';
 import type { AccessTokenClaims, AccessTokens } from './access-token.ts';

@@ -1,10 +1,10 @@
 import { createHmac } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { networkOf } from '#src/kernel/network.ts';
 import type { Random } from '#src/kernel/random.ts';
-import { SerialByKey } from '#src/kernel/serial.ts';
+import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { type AuthData, type Stage, StageFailed } from './stages.ts';
 import type { UiaSession, UiaSessionStore } from './uia-session-store.ts';

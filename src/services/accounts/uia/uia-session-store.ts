@@ -1,5 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import { SharedBudget, Shares } from '#src/kernel/shared-budget.ts';
+import { SharedBudget, Shares } from '#src/kernel/limits/shared-budget.ts';
 
 /** A session of user-interactive authentication: which stages of it are completed, and for which request. */
 export interface UiaSession {

@@ -1,6 +1,6 @@
 import { listUser } from '#src/jobs/definitions.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { LiveCache } from '#src/kernel/live-cache.ts';
+import { LiveCache } from '#src/kernel/caches/live-cache.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { sendValidation } from '#src/jobs/definitions.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { acceptedLanguage, type Language } from '#src/kernel/language.ts';
+import { acceptedLanguage, type Language } from '#src/kernel/text/language.ts';
 import { networkOf } from '#src/kernel/network.ts';
 import type { Random } from '#src/kernel/random.ts';
-import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import type { RateLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';

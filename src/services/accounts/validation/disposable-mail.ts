@@ -1,4 +1,4 @@
-import { Lazy } from '#src/kernel/lazy.ts';
+import { Lazy } from '#src/kernel/caches/lazy.ts';
 import { domainToASCII } from 'node:url';
 
 /** The package makes a new set of a hundred thousand names each time it is asked. */

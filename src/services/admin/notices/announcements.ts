@@ -1,4 +1,4 @@
-import type { Language } from '#src/kernel/language.ts';
+import type { Language } from '#src/kernel/text/language.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';

@@ -1,6 +1,6 @@
-import { Lazy } from '#src/kernel/lazy.ts';
-import { type Language, languageOf } from '#src/kernel/language.ts';
-import { SerialByKey } from '#src/kernel/serial.ts';
+import { Lazy } from '#src/kernel/caches/lazy.ts';
+import { type Language, languageOf } from '#src/kernel/text/language.ts';
+import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';

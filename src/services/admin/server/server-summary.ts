@@ -4,7 +4,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 import type { JobQueues } from '#src/jobs/job-queues.ts';
 import { countTotals, databaseBytes, outboxState, type Totals } from '#src/storage/admin/server-facts.ts';
 import type { Database } from '#src/storage/database.ts';
-import type { RecentErrors } from '#src/kernel/recent-errors.ts';
+import type { RecentErrors } from '#src/kernel/logging/recent-errors.ts';
 
 /** Milliseconds for which counts are cached. */
 const REMEMBERED_MS = 60_000;

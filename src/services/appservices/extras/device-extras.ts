@@ -1,4 +1,4 @@
-import { Background } from '#src/kernel/background.ts';
+import { Background } from '#src/kernel/concurrency/background.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { type PositionVector, shardOfPosition } from '#src/protocol/wire/position.ts';

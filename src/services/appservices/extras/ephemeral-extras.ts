@@ -1,5 +1,5 @@
 import type { Logger } from '#src/kernel/logger.ts';
-import { TimedBackground } from '#src/kernel/timed-background.ts';
+import { TimedBackground } from '#src/kernel/concurrency/timed-background.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
 import type { ApplicationService } from '#src/services/accounts/appservices/application-service.ts';

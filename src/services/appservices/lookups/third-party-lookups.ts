@@ -1,5 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import { TimedCache } from '#src/kernel/timed-cache.ts';
+import { TimedCache } from '#src/kernel/caches/timed-cache.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isRoomAlias, isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';

@@ -1,5 +1,5 @@
 import type { Logger } from '#src/kernel/logger.ts';
-import { TimedBackground } from '#src/kernel/timed-background.ts';
+import { TimedBackground } from '#src/kernel/concurrency/timed-background.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import type { JobQueues } from '#src/jobs/job-queues.ts';
 import type { Database } from '#src/storage/database.ts';

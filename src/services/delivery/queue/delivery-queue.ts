@@ -1,11 +1,11 @@
-import { Ongoing } from '#src/kernel/background.ts';
+import { Ongoing } from '#src/kernel/concurrency/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { EarliestTimer } from '#src/kernel/earliest-timer.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Metrics } from '#src/kernel/metrics.ts';
 import type { Random } from '#src/kernel/random.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
-import { doing, Work } from '#src/kernel/work.ts';
+import { doing, Work } from '#src/kernel/event-loop/work.ts';
 import type { Delivery } from '#src/storage/delivery/deliveries.ts';
 import type { DeliveryGroup, DeliveryProgress, DeliverySource, Outcome, Positioned, Send } from './ports.ts';
 

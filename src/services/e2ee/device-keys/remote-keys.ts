@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
-import { Gate } from '#src/kernel/gate.ts';
-import { orAborted } from '#src/kernel/or-aborted.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
+import { Gate } from '#src/kernel/limits/gate.ts';
+import { orAborted } from '#src/kernel/concurrency/or-aborted.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';

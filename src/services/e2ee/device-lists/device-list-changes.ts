@@ -1,7 +1,7 @@
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Subscribable } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
-import { TurnCollector } from '#src/kernel/turn-collector.ts';
+import { TurnCollector } from '#src/kernel/concurrency/turn-collector.ts';
 import type { PositionVector } from '#src/protocol/wire/position.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import { NotedChanges, type Positioned } from '#src/services/commit/noted-changes.ts';

@@ -1,6 +1,6 @@
-import { Ongoing } from '#src/kernel/background.ts';
+import { Ongoing } from '#src/kernel/concurrency/background.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
+import { OnceByKey } from '#src/kernel/caches/once.ts';
 import { isUserIdOf } from '#src/protocol/identifiers/identifiers.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';

@@ -1,5 +1,5 @@
-import { LoopYield } from '#src/kernel/loop-yield.ts';
-import { currentWork, doing } from '#src/kernel/work.ts';
+import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
+import { currentWork, doing } from '#src/kernel/event-loop/work.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Database, Tx } from '#src/storage/database.ts';

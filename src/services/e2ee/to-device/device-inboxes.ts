@@ -1,4 +1,4 @@
-import { LiveCache } from '#src/kernel/live-cache.ts';
+import { LiveCache } from '#src/kernel/caches/live-cache.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { Database } from '#src/storage/database.ts';
 import {

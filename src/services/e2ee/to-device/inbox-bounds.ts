@@ -1,4 +1,4 @@
-import { RecentMap } from '#src/kernel/recent-map.ts';
+import { RecentMap } from '#src/kernel/caches/recent-map.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type InboxLimits, type ToDeviceRow, trimInboxes } from '#src/storage/e2ee/to-device.ts';
 

@@ -1,6 +1,6 @@
-import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import { NOBODY_SHADOW_BANNED, type ShadowBanned } from '#src/services/accounts/moderation/shadow-bans.ts';
-import { atMost } from '#src/kernel/at-most.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';

@@ -1,4 +1,4 @@
-import { type Eventually, isPromise, perform, type Steps } from '#src/kernel/steps.ts';
+import { type Eventually, isPromise, perform, type Steps } from '#src/kernel/concurrency/steps.ts';
 import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { assertKeysFit } from '#src/protocol/events/build-pdu.ts';

@@ -1,6 +1,6 @@
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Random } from '#src/kernel/random.ts';
-import type { Eventually } from '#src/kernel/steps.ts';
+import type { Eventually } from '#src/kernel/concurrency/steps.ts';
 import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
 import { checkAuth } from '#src/protocol/auth/check-auth.ts';
 import type { PowerLevels } from '#src/protocol/auth/power-levels.ts';

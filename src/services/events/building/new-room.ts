@@ -1,6 +1,6 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
+import { OnceByKey } from '#src/kernel/caches/once.ts';
 import { createdRoomId } from '#src/protocol/events/pdu.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';

@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto';
-import { AnsweredBatches } from '#src/kernel/batches.ts';
+import { AnsweredBatches } from '#src/kernel/concurrency/batches.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { Lazy } from '#src/kernel/lazy.ts';
-import { RecentMap } from '#src/kernel/recent-map.ts';
+import { Lazy } from '#src/kernel/caches/lazy.ts';
+import { RecentMap } from '#src/kernel/caches/recent-map.ts';
 import type { Database } from '#src/storage/database.ts';
 import { eventsOfTxns, hasTxns } from '#src/storage/room-model/event-reads.ts';
 import type { Transaction } from './event-draft.ts';

@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { Gate } from '#src/kernel/gate.ts';
-import type { SignatureVerifier } from '#src/kernel/signature-verifier.ts';
+import { Gate } from '#src/kernel/limits/gate.ts';
+import type { SignatureVerifier } from '#src/kernel/verification/signature-verifier.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { alsoSigned, type BuiltPdu } from '#src/protocol/events/build-pdu.ts';

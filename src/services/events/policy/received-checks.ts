@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
-import { Gate } from '#src/kernel/gate.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
+import { Gate } from '#src/kernel/limits/gate.ts';
 import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
 import type { SpamChecks } from '#src/services/policy/callbacks/spam-checks.ts';
 import { shownEvent } from '#src/services/policy/gate/policy-gate.ts';

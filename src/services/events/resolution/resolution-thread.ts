@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { SerialByKey } from '#src/kernel/serial.ts';
+import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import type { FromWorker, ResolutionTask, TaskEvent, ToWorker } from './resolution-messages.ts';
 
 /** Events that are read and handed over at once: the event loop is free in between. */

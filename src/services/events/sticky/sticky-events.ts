@@ -1,8 +1,8 @@
 import { reviewStickyEvents } from '#src/jobs/definitions.ts';
 import { requestJob } from '#src/jobs/job-definition.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { Lazy } from '#src/kernel/lazy.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
+import { Lazy } from '#src/kernel/caches/lazy.ts';
+import { OnceByKey } from '#src/kernel/caches/once.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MAX_STICKY_MS } from '#src/protocol/events/sticky.ts';
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';

@@ -1,7 +1,7 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import { RecentMap } from '#src/kernel/recent-map.ts';
-import { isPromise } from '#src/kernel/steps.ts';
-import { timeForMore } from '#src/kernel/work.ts';
+import { RecentMap } from '#src/kernel/caches/recent-map.ts';
+import { isPromise } from '#src/kernel/concurrency/steps.ts';
+import { timeForMore } from '#src/kernel/event-loop/work.ts';
 import { settleArrivals } from '#src/jobs/definitions.ts';
 import { type JobRequest, requestJob } from '#src/jobs/job-definition.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { shareDevices } from '#src/jobs/definitions.ts';
 import { requestJob } from '#src/jobs/job-definition.ts';
-import { Background } from '#src/kernel/background.ts';
+import { Background } from '#src/kernel/concurrency/background.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Metrics } from '#src/kernel/metrics.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';

@@ -1,6 +1,6 @@
-import { Background } from '#src/kernel/background.ts';
+import { Background } from '#src/kernel/concurrency/background.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import { LoopYield } from '#src/kernel/loop-yield.ts';
+import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import {
   type Edu,

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { AnsweredBatches } from '#src/kernel/batches.ts';
+import { AnsweredBatches } from '#src/kernel/concurrency/batches.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';

@@ -1,7 +1,7 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Timers } from '#src/kernel/timers.ts';
-import { doing, Work } from '#src/kernel/work.ts';
+import { doing, Work } from '#src/kernel/event-loop/work.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { nextEvents } from '#src/storage/federation/inbound.ts';

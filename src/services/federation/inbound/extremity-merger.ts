@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import { Ongoing } from '#src/kernel/background.ts';
-import { atMost } from '#src/kernel/at-most.ts';
+import { Ongoing } from '#src/kernel/concurrency/background.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';

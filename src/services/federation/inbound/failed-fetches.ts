@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 
 const REMEMBERED = 10_000;

@@ -1,5 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import { Gate } from '#src/kernel/gate.ts';
+import { Gate } from '#src/kernel/limits/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Histogram, Metrics } from '#src/kernel/metrics.ts';
 import type { Timers } from '#src/kernel/timers.ts';

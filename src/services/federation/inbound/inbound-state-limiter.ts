@@ -1,6 +1,6 @@
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
-import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import type { RateLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
 /** The group of `rate_limits`. */

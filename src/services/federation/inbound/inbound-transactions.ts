@@ -1,9 +1,9 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import { CountedCache } from '#src/kernel/counted-cache.ts';
-import { GateByKey } from '#src/kernel/gate.ts';
+import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
+import { GateByKey } from '#src/kernel/limits/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Metrics } from '#src/kernel/metrics.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
+import { OnceByKey } from '#src/kernel/caches/once.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { eventId } from '#src/protocol/events/event-hashes.ts';

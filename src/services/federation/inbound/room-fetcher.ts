@@ -1,5 +1,5 @@
 import type { FailedFetches } from './failed-fetches.ts';
-import { Gate } from '#src/kernel/gate.ts';
+import { Gate } from '#src/kernel/limits/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';

@@ -1,7 +1,7 @@
 import type { Logger } from '#src/kernel/logger.ts';
-import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import type { RateLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import type { Timers } from '#src/kernel/timers.ts';
-import { SerialByKey } from '#src/kernel/serial.ts';
+import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import { sendLeave } from '#src/jobs/definitions.ts';
 import { requestJob } from '#src/jobs/job-definition.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -25,20 +25,24 @@ import type { RemoteEntry, RemoteMembership } from '#src/services/rooms/membersh
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
 import type { ServerPolicy } from '#src/services/servers/server-policy.ts';
 import type { GapCloser } from '#src/services/federation/inbound/inbound-receiving.ts';
-import { candidatesFor } from './join-candidates.ts';
-import type { FullStates } from './full-states.ts';
-import type { JoinAnswer, JoinAnswerReader } from './join-answer-reader.ts';
-import { type AnswerBounds, BadAnswerError, MORE_BYTES } from './join-answer-splitter.ts';
-import type { OutOfBandMemberships } from './out-of-band-memberships.ts';
-import type { UnjoinedRooms } from './unjoined-rooms.ts';
-import type { RoomImport } from './room-import.ts';
+import { candidatesFor } from '#src/services/federation/handshakes/join-candidates.ts';
+import type { FullStates } from '#src/services/federation/partial-state/full-states.ts';
+import type { JoinAnswer, JoinAnswerReader } from '#src/services/federation/join-answers/join-answer-reader.ts';
+import {
+  type AnswerBounds,
+  BadAnswerError,
+  MORE_BYTES,
+} from '#src/services/federation/join-answers/join-answer-splitter.ts';
+import type { OutOfBandMemberships } from '#src/services/federation/out-of-band/out-of-band-memberships.ts';
+import type { UnjoinedRooms } from '#src/services/federation/out-of-band/unjoined-rooms.ts';
+import type { RoomImport } from '#src/services/federation/join-answers/room-import.ts';
 import { GUEST_ACCESS, guestsMayJoin } from '#src/protocol/content/guest-access.ts';
 import { guestAccessForbidden } from '#src/services/rooms/membership/guest-rules.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
-import { memberEvent, type MemberEvents } from './member-events.ts';
-import type { SentInvites } from './sent-invites.ts';
+import { memberEvent, type MemberEvents } from '#src/services/federation/join-answers/member-events.ts';
+import type { SentInvites } from '#src/services/federation/invites/sent-invites.ts';
 import { RefusalError, tryEach } from './server-attempts.ts';
-import { receivedRoomState, verifiedRoomState } from './invite-room-state.ts';
+import { receivedRoomState, verifiedRoomState } from '#src/services/federation/invites/invite-room-state.ts';
 
 const MEMBER = 'm.room.member';
 

@@ -1,7 +1,7 @@
 import type { Logger } from '#src/kernel/logger.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { type FederationFailure, matrixErrorOf } from '#src/remote/federation/federation-client.ts';
-import { BadAnswerError } from './join-answer-splitter.ts';
+import { BadAnswerError } from '#src/services/federation/join-answers/join-answer-splitter.ts';
 
 /** A server refused a request: the next one is tried, or the user gets the error. */
 export class RefusalError extends Error {

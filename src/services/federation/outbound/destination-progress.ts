@@ -1,4 +1,4 @@
-import { AnsweredBatches } from '#src/kernel/batches.ts';
+import { AnsweredBatches } from '#src/kernel/concurrency/batches.ts';
 import type { DeliveryProgress } from '#src/services/delivery/queue/ports.ts';
 import type { Deliveries, Delivery } from '#src/storage/delivery/deliveries.ts';
 import { isUnavailable } from '#src/storage/failures.ts';

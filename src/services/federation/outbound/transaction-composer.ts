@@ -1,10 +1,10 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '#src/kernel/clock.ts';
-import { Gate } from '#src/kernel/gate.ts';
+import { Gate } from '#src/kernel/limits/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Metrics } from '#src/kernel/metrics.ts';
 import type { Random } from '#src/kernel/random.ts';
-import { SharedBudget, Shares } from '#src/kernel/shared-budget.ts';
+import { SharedBudget, Shares } from '#src/kernel/limits/shared-budget.ts';
 import { countGivenUp } from '#src/services/events/stream/follower-metrics.ts';
 import { isOfDatabase } from '#src/storage/failures.ts';
 import { NO_EDUS, type TakenEdus } from './edu-source.ts';

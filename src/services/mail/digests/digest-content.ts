@@ -1,4 +1,4 @@
-import type { Language } from '#src/kernel/language.ts';
+import type { Language } from '#src/kernel/text/language.ts';
 import { shownLine, shownName } from '#src/services/mail/templates/shown-text.ts';
 import type { Block, MailContent, ShownMessage } from '#src/services/mail/templates/content.ts';
 import { mailTexts } from '#src/services/mail/templates/languages.ts';

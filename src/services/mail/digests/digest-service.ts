@@ -1,6 +1,6 @@
 import { sendDigest } from '#src/jobs/definitions.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { languageOf } from '#src/kernel/language.ts';
+import { languageOf } from '#src/kernel/text/language.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { thirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';

@@ -1,4 +1,4 @@
-import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import type { RateLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import type { MailSender } from '#src/services/mail/sending/mail-sender.ts';
 import type { UserLanguages } from '#src/services/mail/sending/user-languages.ts';
 import { mailTexts } from '#src/services/mail/templates/languages.ts';

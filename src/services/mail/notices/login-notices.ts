@@ -1,4 +1,4 @@
-import { acceptedLanguage } from '#src/kernel/language.ts';
+import { acceptedLanguage } from '#src/kernel/text/language.ts';
 import type { MailSender } from '#src/services/mail/sending/mail-sender.ts';
 import type { UserLanguages } from '#src/services/mail/sending/user-languages.ts';
 import { mailTexts } from '#src/services/mail/templates/languages.ts';

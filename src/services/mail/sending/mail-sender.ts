@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Clock } from '#src/kernel/clock.ts';
-import type { Language } from '#src/kernel/language.ts';
+import type { Language } from '#src/kernel/text/language.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Metrics } from '#src/kernel/metrics.ts';
 import type { MailAddress, SmtpClient } from '#src/remote/smtp/smtp-client.ts';

@@ -1,4 +1,4 @@
-import { type Language, languageOf } from '#src/kernel/language.ts';
+import { type Language, languageOf } from '#src/kernel/text/language.ts';
 import type { AccountDataService } from '#src/services/user-data/account-data/account-data-service.ts';
 
 /** Account data in which users choose the language of the server's messages: `{"language": "ja"}`. */

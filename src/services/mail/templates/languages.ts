@@ -1,4 +1,4 @@
-import type { Language } from '#src/kernel/language.ts';
+import type { Language } from '#src/kernel/text/language.ts';
 import { en } from './en.ts';
 import { ja } from './ja.ts';
 import type { MailTexts } from './mail-texts.ts';

@@ -1,5 +1,5 @@
-import { Html, markup } from '#src/kernel/html.ts';
-import type { Language } from '#src/kernel/language.ts';
+import { Html, markup } from '#src/kernel/text/html.ts';
+import type { Language } from '#src/kernel/text/language.ts';
 import type { Block, MailContent, ShownMessage } from './content.ts';
 
 /** What surrounds the content of every mail. */

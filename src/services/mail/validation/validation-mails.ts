@@ -1,4 +1,4 @@
-import { languageOf } from '#src/kernel/language.ts';
+import { languageOf } from '#src/kernel/text/language.ts';
 import type { AddressValidation } from '#src/services/accounts/validation/address-validation.ts';
 import type { MailSender } from '#src/services/mail/sending/mail-sender.ts';
 import type { MailContent } from '#src/services/mail/templates/content.ts';

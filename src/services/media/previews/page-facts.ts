@@ -1,5 +1,5 @@
 import type { Parser } from 'htmlparser2';
-import { LoopYield } from '#src/kernel/loop-yield.ts';
+import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 
 /** The facts that a preview needs from a page. */
 export interface PageFacts {

@@ -2,7 +2,7 @@ import { formatMxcUri } from '#src/protocol/identifiers/identifiers.ts';
 import { Readable } from 'node:stream';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
-import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import type { RateLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import type { ContentStore } from '#src/services/media/content-store.ts';
 import type { ImageScaler } from '#src/services/media/image-scaler.ts';
 import { insertMedia, LOCAL } from '#src/storage/media/media.ts';

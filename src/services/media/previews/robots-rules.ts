@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import type { Robot } from 'robots-parser';
-import { atMost } from '#src/kernel/at-most.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
+import { OnceByKey } from '#src/kernel/caches/once.ts';
 import type { OutboundHttp } from '#src/remote/outbound-http.ts';
 import type { UrlRules } from './url-rules.ts';
 

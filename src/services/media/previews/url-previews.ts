@@ -1,9 +1,9 @@
-import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import type { LRUCache } from 'lru-cache';
 import type { Clock } from '#src/kernel/clock.ts';
-import { FairGate } from '#src/kernel/fair-gate.ts';
+import { FairGate } from '#src/kernel/limits/fair-gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
+import { OnceByKey } from '#src/kernel/caches/once.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { charsetOf } from './page-charset.ts';

@@ -1,4 +1,4 @@
-import { Ongoing } from '#src/kernel/background.ts';
+import { Ongoing } from '#src/kernel/concurrency/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Histogram, Metrics } from '#src/kernel/metrics.ts';

@@ -1,5 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import { type RateLimit, TokenBucketLimiter } from '#src/kernel/rate-limiter.ts';
+import { type RateLimit, TokenBucketLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { PolicyRefusal } from '#src/services/policy/callbacks/policy-refusal.ts';
 

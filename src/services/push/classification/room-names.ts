@@ -1,7 +1,7 @@
 import { NameIndex } from '#src/protocol/push/name-index.ts';
 import { localpartOf } from '#src/protocol/identifiers/server-name.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
-import { LoopYield } from '#src/kernel/loop-yield.ts';
+import { OnceByKey } from '#src/kernel/caches/once.ts';
+import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';

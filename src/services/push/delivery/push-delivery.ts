@@ -1,5 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import { LoopYield } from '#src/kernel/loop-yield.ts';
+import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
 import type { Random } from '#src/kernel/random.ts';

@@ -1,4 +1,4 @@
-import { SerialByKey } from '#src/kernel/serial.ts';
+import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import { followerCursors, saveFollowerCursors } from '#src/storage/events/event-followers.ts';
 import type { Database } from '#src/storage/database.ts';
 import { appendPushes, newestPush, type NewPush, type PushRecord, pushesAfter } from '#src/storage/push/pushes.ts';

@@ -1,4 +1,4 @@
-import { AnsweredBatches } from '#src/kernel/batches.ts';
+import { AnsweredBatches } from '#src/kernel/concurrency/batches.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { DeliveryProgress } from '#src/services/delivery/queue/ports.ts';
 import type { PusherRegistry } from '#src/services/push/pushers/pusher-registry.ts';

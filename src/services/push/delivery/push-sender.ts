@@ -1,7 +1,7 @@
-import { Batches } from '#src/kernel/batches.ts';
+import { Batches } from '#src/kernel/concurrency/batches.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Metrics } from '#src/kernel/metrics.ts';
-import { writeAll } from '#src/kernel/write-all.ts';
+import { writeAll } from '#src/kernel/concurrency/write-all.ts';
 import { StepBudget } from '#src/protocol/matching/step-budget.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { GatewayAnswer } from '#src/remote/push-gateway.ts';

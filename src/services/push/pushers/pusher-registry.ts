@@ -1,5 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import { RecentChanges } from '#src/kernel/recent-changes.ts';
+import { RecentChanges } from '#src/kernel/caches/recent-changes.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Database } from '#src/storage/database.ts';

@@ -1,4 +1,4 @@
-import { LiveCache } from '#src/kernel/live-cache.ts';
+import { LiveCache } from '#src/kernel/caches/live-cache.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';

@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
-import { LiveCache } from '#src/kernel/live-cache.ts';
-import { atMost } from '#src/kernel/at-most.ts';
-import { RecentChanges } from '#src/kernel/recent-changes.ts';
-import { SerialByKey } from '#src/kernel/serial.ts';
+import { LiveCache } from '#src/kernel/caches/live-cache.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
+import { RecentChanges } from '#src/kernel/caches/recent-changes.ts';
+import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';

@@ -1,5 +1,5 @@
-import { LiveCache } from '#src/kernel/live-cache.ts';
-import { SerialByKey } from '#src/kernel/serial.ts';
+import { LiveCache } from '#src/kernel/caches/live-cache.ts';
+import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { SUBSCRIBED_THREAD_RULE_ID, UNSUBSCRIBED_THREAD_RULE_ID } from '#src/protocol/push/default-rules.ts';

@@ -1,6 +1,6 @@
-import { CountedCache } from '#src/kernel/counted-cache.ts';
-import { atMost } from '#src/kernel/at-most.ts';
-import { SerialByKey } from '#src/kernel/serial.ts';
+import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
+import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { membershipOfCode } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';

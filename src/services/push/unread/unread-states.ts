@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
-import { LiveCache } from '#src/kernel/live-cache.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
+import { LiveCache } from '#src/kernel/caches/live-cache.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';

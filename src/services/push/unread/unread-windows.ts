@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
-import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
+import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import { firstIndex } from '#src/kernel/first-index.ts';
 import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';

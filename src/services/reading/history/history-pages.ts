@@ -1,4 +1,4 @@
-import { FairGate } from '#src/kernel/fair-gate.ts';
+import { FairGate } from '#src/kernel/limits/fair-gate.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { EventPredicate, Relation } from '#src/protocol/filters/event-predicate.ts';

@@ -1,7 +1,7 @@
 import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { LRUCache } from 'lru-cache';
-import { LoopYield } from '#src/kernel/loop-yield.ts';
-import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
+import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import { redactionTarget } from '#src/protocol/events/pdu.ts';
 import type { Appended, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';

@@ -1,4 +1,4 @@
-import { SerialByKey } from '#src/kernel/serial.ts';
+import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { EventDraft, Transaction } from '#src/services/events/building/event-draft.ts';
 import { annotationOf } from '#src/services/room-model/event/annotation.ts';

@@ -1,5 +1,5 @@
 import { isIgnored, numbersOf } from '#src/services/user-data/account-data/ignored-users.ts';
-import { FairGate } from '#src/kernel/fair-gate.ts';
+import { FairGate } from '#src/kernel/limits/fair-gate.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { decodeRoomToken, encodeRoomToken } from '#src/protocol/wire/position.ts';

@@ -1,4 +1,4 @@
-import { LoopYield } from '#src/kernel/loop-yield.ts';
+import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import { redactionTarget } from '#src/protocol/events/pdu.ts';
 import { foldText } from '#src/protocol/text/fold.ts';
 import { gramHashesOf } from '#src/protocol/text/grams.ts';

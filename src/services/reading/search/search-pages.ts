@@ -1,4 +1,4 @@
-import { LoopYield } from '#src/kernel/loop-yield.ts';
+import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import type { Pdu } from '#src/protocol/events/pdu.ts';
 import type { EventPredicate, Relation } from '#src/protocol/filters/event-predicate.ts';
 import { StepBudget } from '#src/protocol/matching/step-budget.ts';

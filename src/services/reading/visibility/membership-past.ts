@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventRoom, StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { type Member, type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';

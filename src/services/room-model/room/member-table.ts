@@ -1,5 +1,5 @@
 import { JoinedServers } from './joined-servers.ts';
-import { RecentChanges } from '#src/kernel/recent-changes.ts';
+import { RecentChanges } from '#src/kernel/caches/recent-changes.ts';
 import type { Member } from './membership.ts';
 
 /** Changes that are remembered, for caches of many members. */

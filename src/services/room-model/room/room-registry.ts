@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
-import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import { isRoomId } from '#src/protocol/identifiers/identifiers.ts';
-import { atMost } from '#src/kernel/at-most.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
+import { OnceByKey } from '#src/kernel/caches/once.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';

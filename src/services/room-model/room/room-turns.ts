@@ -1,4 +1,4 @@
-import { SerialByKey } from '#src/kernel/serial.ts';
+import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 
 /** Locks of a room: exclusive callers take turns, and so do those that rewrite its past. */

@@ -1,4 +1,4 @@
-import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import type { LRUCache } from 'lru-cache';
 import { unpackEntries } from '#src/protocol/wire/packed-state.ts';
 import type { Database } from '#src/storage/database.ts';

@@ -1,5 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import { TimedCache } from '#src/kernel/timed-cache.ts';
+import { TimedCache } from '#src/kernel/caches/timed-cache.ts';
 import { matrixErrorOf } from '#src/remote/federation/federation-client.ts';
 import type { QueriesApi, RemoteAlias } from '#src/remote/federation/queries-api.ts';
 

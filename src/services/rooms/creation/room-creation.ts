@@ -1,4 +1,4 @@
-import { Gate } from '#src/kernel/gate.ts';
+import { Gate } from '#src/kernel/limits/gate.ts';
 import type { ShadowBanned } from '#src/services/accounts/moderation/shadow-bans.ts';
 import { privilegedCreatorsOf } from '#src/protocol/auth/create.ts';
 import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';

@@ -1,4 +1,4 @@
-import { AnsweredBatches } from '#src/kernel/batches.ts';
+import { AnsweredBatches } from '#src/kernel/concurrency/batches.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type DelayRestart, restartDelayedEvents } from '#src/storage/rooms/delayed-events.ts';
 import { isUnavailable } from '#src/storage/failures.ts';

@@ -1,4 +1,4 @@
-import { SerialByKey } from '#src/kernel/serial.ts';
+import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 
 /** A lock for each delayed event: one request at a time works on it. */
 export class DelayedEventLocks {

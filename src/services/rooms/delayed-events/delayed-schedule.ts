@@ -1,8 +1,8 @@
-import { Background, Ongoing } from '#src/kernel/background.ts';
+import { Background, Ongoing } from '#src/kernel/concurrency/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { EarliestTimer } from '#src/kernel/earliest-timer.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import { SerialByKey } from '#src/kernel/serial.ts';
+import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Database } from '#src/storage/database.ts';

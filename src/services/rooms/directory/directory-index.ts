@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { Lazy } from '#src/kernel/lazy.ts';
+import { Lazy } from '#src/kernel/caches/lazy.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import { foldText } from '#src/protocol/text/fold.ts';
 import type { Appended, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { TimedCache } from '#src/kernel/timed-cache.ts';
+import { TimedCache } from '#src/kernel/caches/timed-cache.ts';
 import { domainOf, isServerName } from '#src/protocol/identifiers/server-name.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { RemoteSpace, SpacesApi } from '#src/remote/federation/spaces-api.ts';

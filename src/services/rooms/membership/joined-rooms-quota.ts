@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
+import { OnceByKey } from '#src/kernel/caches/once.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Database } from '#src/storage/database.ts';
 import { countJoinedRooms } from '#src/storage/room-model/joined-rooms.ts';

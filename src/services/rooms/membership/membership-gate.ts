@@ -1,12 +1,12 @@
 import type { AppserviceCaller } from '#src/services/accounts/sessions/requester.ts';
-import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import type { RateLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { contentFault } from '#src/protocol/content/content-rules.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import { guestsForbidden, userSuspended } from '#src/services/accounts/sessions/access-rules.ts';
-import { takeTokens } from '#src/services/accounts/sessions/rate-limits.ts';
+import { guestsForbidden, userSuspended } from '#src/services/accounts/admission/access-rules.ts';
+import { takeTokens } from '#src/services/accounts/admission/rate-limits.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';

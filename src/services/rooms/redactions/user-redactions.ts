@@ -1,4 +1,4 @@
-import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import type { RateLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import { redactionHarm } from '#src/protocol/auth/redactions.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { redact } from '#src/protocol/events/redaction.ts';

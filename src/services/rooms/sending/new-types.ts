@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
-import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
+import type { RateLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import { takeTokens } from '#src/services/accounts/sessions/rate-limits.ts';
+import { takeTokens } from '#src/services/accounts/admission/rate-limits.ts';
 import { relationOf } from '#src/services/room-model/event/stored-event.ts';
 import type { Actor } from '#src/services/rooms/membership/membership-gate.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';

@@ -18,7 +18,7 @@ import type { Actor, MembershipGate } from '#src/services/rooms/membership/membe
 import type { RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';
 import type { RoomOpenness } from '#src/services/rooms/membership/room-openness.ts';
 import type { StateGrowth } from '#src/services/rooms/membership/state-growth.ts';
-import { guestsForbidden, userSuspended } from '#src/services/accounts/sessions/access-rules.ts';
+import { guestsForbidden, userSuspended } from '#src/services/accounts/admission/access-rules.ts';
 import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { UserActions } from '#src/services/accounts/users/user-actions.ts';
 import type { RelationRules } from '#src/services/reading/relations/relation-rules.ts';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { CountedCache } from '#src/kernel/counted-cache.ts';
-import { FairGate } from '#src/kernel/fair-gate.ts';
-import { LoopYield } from '#src/kernel/loop-yield.ts';
+import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
+import { FairGate } from '#src/kernel/limits/fair-gate.ts';
+import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';

@@ -1,7 +1,7 @@
 import type { ShadowBanned } from '#src/services/accounts/moderation/shadow-bans.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
-import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import type { RateLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { obfuscatedAddress, thirdPartyId, type ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
@@ -9,7 +9,7 @@ import type { EventService } from '#src/services/events/stream/event-service.ts'
 import type { Actor } from '#src/services/rooms/membership/membership-gate.ts';
 import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import type { ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
-import { takeTokens } from '#src/services/accounts/sessions/rate-limits.ts';
+import { takeTokens } from '#src/services/accounts/admission/rate-limits.ts';
 import { notInRoom } from '#src/services/reading/access/room-access.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';

@@ -2,10 +2,10 @@ import { pretendedDigest, type ShadowBanned } from '#src/services/accounts/moder
 import { LRUCache } from 'lru-cache';
 import { finishUpgrade } from '#src/jobs/definitions.ts';
 import { requestJob } from '#src/jobs/job-definition.ts';
-import { atMost } from '#src/kernel/at-most.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
-import { SerialByKey } from '#src/kernel/serial.ts';
+import { OnceByKey } from '#src/kernel/caches/once.ts';
+import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import { privilegedCreatorsOf } from '#src/protocol/auth/create.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';

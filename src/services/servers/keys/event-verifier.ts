@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import type { SignatureCheck, SignatureVerifier } from '#src/kernel/signature-verifier.ts';
+import type { SignatureCheck, SignatureVerifier } from '#src/kernel/verification/signature-verifier.ts';
 import { requiredSignatures } from '#src/protocol/auth/required-signatures.ts';
 import { eventIdOf, hasRightContentHash, signedEventText } from '#src/protocol/events/event-hashes.ts';
 import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';

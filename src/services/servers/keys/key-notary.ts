@@ -1,5 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
+import type { RateLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { fitsBytes } from '#src/protocol/identifiers/byte-length.ts';
 import { isServerName } from '#src/protocol/identifiers/server-name.ts';

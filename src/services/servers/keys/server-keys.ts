@@ -1,10 +1,10 @@
 import { LRUCache } from 'lru-cache';
-import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { Gate } from '#src/kernel/gate.ts';
+import { Gate } from '#src/kernel/limits/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Metrics } from '#src/kernel/metrics.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
+import { OnceByKey } from '#src/kernel/caches/once.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import { signaturesOf, verifyJson } from '#src/protocol/signing/json-signatures.ts';

@@ -1,10 +1,10 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import { FairGate } from '#src/kernel/fair-gate.ts';
-import type { RateLimiter } from '#src/kernel/rate-limiter.ts';
-import type { LargeTextCheck } from '#src/kernel/signature-verifier.ts';
-import type { ThreadedVerifier } from '#src/kernel/threaded-verifier.ts';
+import { FairGate } from '#src/kernel/limits/fair-gate.ts';
+import type { RateLimiter } from '#src/kernel/limits/rate-limiter.ts';
+import type { LargeTextCheck } from '#src/kernel/verification/signature-verifier.ts';
+import type { ThreadedVerifier } from '#src/kernel/verification/threaded-verifier.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isServerName } from '#src/protocol/identifiers/server-name.ts';

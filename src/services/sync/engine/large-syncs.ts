@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
-import { FairGate } from '#src/kernel/fair-gate.ts';
-import { LAST_RANK, type Turns } from '#src/kernel/turns.ts';
+import { FairGate } from '#src/kernel/limits/fair-gate.ts';
+import { LAST_RANK, type Turns } from '#src/kernel/event-loop/turns.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 
 /**

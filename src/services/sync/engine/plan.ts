@@ -1,4 +1,4 @@
-import type { Eventually } from '#src/kernel/steps.ts';
+import type { Eventually } from '#src/kernel/concurrency/steps.ts';
 import { IGNORED_USER_LIST } from '#src/services/user-data/account-data/ignored-users.ts';
 import {
   INVITE_FILTER,

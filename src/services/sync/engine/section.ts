@@ -1,4 +1,4 @@
-import type { Eventually } from '#src/kernel/steps.ts';
+import type { Eventually } from '#src/kernel/concurrency/steps.ts';
 import type { PositionVector, SyncPosition } from '#src/protocol/wire/position.ts';
 import type { RoomPlan } from './room-plan.ts';
 import type { Answer } from './sent-to-client.ts';

@@ -1,4 +1,4 @@
-import type { Eventually } from '#src/kernel/steps.ts';
+import type { Eventually } from '#src/kernel/concurrency/steps.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
 import { joinedToAny } from '#src/storage/room-model/joined-rooms.ts';

@@ -1,4 +1,4 @@
-import { TurnCollector } from '#src/kernel/turn-collector.ts';
+import { TurnCollector } from '#src/kernel/concurrency/turn-collector.ts';
 import type { Appended, Deleted, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { type Member, membershipOfCode } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';

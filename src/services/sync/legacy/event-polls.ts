@@ -1,4 +1,4 @@
-import { guestsForbidden } from '#src/services/accounts/sessions/access-rules.ts';
+import { guestsForbidden } from '#src/services/accounts/admission/access-rules.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { SessionPolls } from '#src/services/accounts/sessions/session-polls.ts';
 import type { EventStream, StreamChunk, StreamRequest } from './event-stream.ts';

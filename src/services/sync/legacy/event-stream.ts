@@ -1,4 +1,4 @@
-import { LoopYield } from '#src/kernel/loop-yield.ts';
+import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { decodeSyncToken, encodeSyncToken, type PositionVector } from '#src/protocol/wire/position.ts';

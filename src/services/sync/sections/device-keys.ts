@@ -1,5 +1,5 @@
-import { CountedCache } from '#src/kernel/counted-cache.ts';
-import { atMost } from '#src/kernel/at-most.ts';
+import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
 import type { DeviceKeyCounts, KeyCounts } from '#src/services/e2ee/device-keys/key-counts.ts';
 import type { Part, Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
 

@@ -1,5 +1,5 @@
 import type { Subscribable } from '#src/kernel/signal.ts';
-import { isPromise, perform, type Steps } from '#src/kernel/steps.ts';
+import { isPromise, perform, type Steps } from '#src/kernel/concurrency/steps.ts';
 import { covers, type PositionVector } from '#src/protocol/wire/position.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';

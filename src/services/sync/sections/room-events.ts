@@ -1,6 +1,6 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import type { Eventually } from '#src/kernel/steps.ts';
-import { LoopYield } from '#src/kernel/loop-yield.ts';
+import type { Eventually } from '#src/kernel/concurrency/steps.ts';
+import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';

@@ -1,5 +1,5 @@
 import type { Subscribable } from '#src/kernel/signal.ts';
-import type { Eventually } from '#src/kernel/steps.ts';
+import type { Eventually } from '#src/kernel/concurrency/steps.ts';
 import { type PositionVector, shardOfName } from '#src/protocol/wire/position.ts';
 import type { DeviceInboxes } from '#src/services/e2ee/to-device/device-inboxes.ts';
 import type { Part, Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';

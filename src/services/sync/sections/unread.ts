@@ -1,5 +1,5 @@
-import { CountedCache } from '#src/kernel/counted-cache.ts';
-import { atMost } from '#src/kernel/at-most.ts';
+import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
 import { IGNORED_USER_LIST } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Part, Section, SectionRequest, SectionView } from '../engine/section.ts';

@@ -1,6 +1,6 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import { LoopYield } from '#src/kernel/loop-yield.ts';
-import { writeAll } from '#src/kernel/write-all.ts';
+import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
+import { writeAll } from '#src/kernel/concurrency/write-all.ts';
 import type { Database } from '#src/storage/database.ts';
 import { isUnavailable } from '#src/storage/failures.ts';
 import {

@@ -1,4 +1,4 @@
-import { bytesOfText } from '#src/kernel/text-bytes.ts';
+import { bytesOfText } from '#src/kernel/text/text-bytes.ts';
 import type { PositionVector } from '#src/protocol/wire/position.ts';
 import type { DueProfile } from '../profiles/profile-updates.ts';
 

@@ -1,4 +1,4 @@
-import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import type { RequiredState, RoomConfig } from './sliding-request.ts';
 
 const ANY = '*';

@@ -6,7 +6,7 @@ import type { UserAccountData } from '#src/services/user-data/account-data/user-
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Clock } from '#src/kernel/clock.ts';
-import type { LoopYield } from '#src/kernel/loop-yield.ts';
+import type { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import type { SyncUser } from '../engine/sync-user.ts';
 import type { RoomActivity } from './room-activity.ts';
 import { StateWanted } from './required-state.ts';

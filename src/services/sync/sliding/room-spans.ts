@@ -1,4 +1,4 @@
-import type { LoopYield } from '#src/kernel/loop-yield.ts';
+import type { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import type { PositionVector } from '#src/protocol/wire/position.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';

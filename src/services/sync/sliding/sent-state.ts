@@ -1,4 +1,4 @@
-import type { LoopYield } from '#src/kernel/loop-yield.ts';
+import type { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { SectionDraft } from '../sections/visible-timelines.ts';
 import { StateWanted } from './required-state.ts';

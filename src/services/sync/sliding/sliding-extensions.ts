@@ -1,4 +1,4 @@
-import type { LoopYield } from '#src/kernel/loop-yield.ts';
+import type { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { covers, type PositionVector, shardOfName } from '#src/protocol/wire/position.ts';
 import type { DeviceKeyCounts, KeyCounts } from '#src/services/e2ee/device-keys/key-counts.ts';

@@ -1,5 +1,5 @@
 import type { PositionVector } from '#src/protocol/wire/position.ts';
-import type { LoopYield } from '#src/kernel/loop-yield.ts';
+import type { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import { NO_FILTER } from '#src/protocol/filters/parse-filter.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';

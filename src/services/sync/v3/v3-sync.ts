@@ -1,5 +1,5 @@
 import { isSameList } from '#src/kernel/same-list.ts';
-import type { Eventually } from '#src/kernel/steps.ts';
+import type { Eventually } from '#src/kernel/concurrency/steps.ts';
 import { encodeSyncToken, type SyncPosition } from '#src/protocol/wire/position.ts';
 import type { RoomPlan } from '../engine/room-plan.ts';
 import type { SectionPart, SyncEncoder } from '../engine/sync-encoder.ts';

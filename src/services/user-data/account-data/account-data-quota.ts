@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import { atMost } from '#src/kernel/at-most.ts';
-import { OnceByKey } from '#src/kernel/once.ts';
+import { atMost } from '#src/kernel/caches/at-most.ts';
+import { OnceByKey } from '#src/kernel/caches/once.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { fitsBytes } from '#src/protocol/identifiers/byte-length.ts';
 import type { Database } from '#src/storage/database.ts';

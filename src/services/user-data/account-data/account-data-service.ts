@@ -1,5 +1,5 @@
-import { LiveCache } from '#src/kernel/live-cache.ts';
-import { SerialByKey } from '#src/kernel/serial.ts';
+import { LiveCache } from '#src/kernel/caches/live-cache.ts';
+import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import { Signal, type Subscribable } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { fitsBytes } from '#src/protocol/identifiers/byte-length.ts';

@@ -1,4 +1,4 @@
-import { bytesOfText } from '#src/kernel/text-bytes.ts';
+import { bytesOfText } from '#src/kernel/text/text-bytes.ts';
 import type { AccountDataRecord } from '#src/storage/user-data/account-data.ts';
 import { putTagsIn, TAG_TYPE } from './tag-content.ts';
 

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { CountedCache } from '#src/kernel/counted-cache.ts';
+import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Filter } from '#src/protocol/filters/filter.ts';
 import { NO_FILTER, parseFilter } from '#src/protocol/filters/parse-filter.ts';

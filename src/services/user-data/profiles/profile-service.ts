@@ -1,7 +1,7 @@
 import type { ProfileChanges } from './profile-changes.ts';
-import { LiveCache } from '#src/kernel/live-cache.ts';
+import { LiveCache } from '#src/kernel/caches/live-cache.ts';
 import { carryProfile, listUser } from '#src/jobs/definitions.ts';
-import { SerialByKey } from '#src/kernel/serial.ts';
+import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { mediaNamedIn } from '#src/protocol/media/media-uris.ts';

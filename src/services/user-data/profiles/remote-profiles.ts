@@ -1,5 +1,5 @@
 import type { Clock } from '#src/kernel/clock.ts';
-import { TimedCache } from '#src/kernel/timed-cache.ts';
+import { TimedCache } from '#src/kernel/caches/timed-cache.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { matrixErrorOf } from '#src/remote/federation/federation-client.ts';

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { type Federation, startFederation } from '#test/support/federation.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
 import { until } from '#test/support/until.ts';
 

@@ -2,10 +2,10 @@ import { expect } from 'chai';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
 import { sql, type Statement } from '#src/storage/statement.ts';
-import { type Federation, startFederation } from '#test/support/federation.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 import type { InProcessServer } from '#test/support/in-process-server.ts';
 import { until } from '#test/support/until.ts';
-import { PartnerRoom } from '#test/support/partner-room.ts';
+import { PartnerRoom } from '#test/support/federation/partner-room.ts';
 
 const PAT = '@pat:p.test';
 /** Forward extremities that a server makes; TEST_FLOOD says how many for long runs. */

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
-import { type Federation, startFederation } from '#test/support/federation.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
-import { PartnerRoom } from '#test/support/partner-room.ts';
-import type { RemotePartner } from '#test/support/remote-partner.ts';
+import { PartnerRoom } from '#test/support/federation/partner-room.ts';
+import type { RemotePartner } from '#test/support/federation/remote-partner.ts';
 
 const PAT = '@pat:p.test';
 

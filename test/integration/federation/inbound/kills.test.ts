@@ -4,11 +4,11 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { sql } from '#src/storage/statement.ts';
-import { killPoints } from '#test/support/kill-points.ts';
+import { killPoints } from '#test/support/mortal/kill-points.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
-import { type Life, MortalServer } from '#test/support/mortal-server.ts';
-import { PartnerRoom, type RoomHost } from '#test/support/partner-room.ts';
-import { RemotePartner } from '#test/support/remote-partner.ts';
+import { type Life, MortalServer } from '#test/support/mortal/mortal-server.ts';
+import { PartnerRoom, type RoomHost } from '#test/support/federation/partner-room.ts';
+import { RemotePartner } from '#test/support/federation/remote-partner.ts';
 
 const PAT = '@pat:p.test';
 /** Kills at most in each history; they are spread evenly over the steps. */

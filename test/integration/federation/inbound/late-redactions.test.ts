@@ -1,8 +1,8 @@
 import { expect } from 'chai';
-import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
+import { type Federation, type RemotePartner, startFederation } from '#test/support/federation/federation.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
-import { PartnerRoom } from '#test/support/partner-room.ts';
-import { signsWith } from '#test/support/remote-room.ts';
+import { PartnerRoom } from '#test/support/federation/partner-room.ts';
+import { signsWith } from '#test/support/federation/remote-room.ts';
 
 const PAT = '@pat:p.test';
 const SAM = '@sam:q.test';

@@ -1,11 +1,11 @@
 import { expect } from 'chai';
 import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
 import { sql } from '#src/storage/statement.ts';
-import { type Federation, startFederation } from '#test/support/federation.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
-import { PartnerRoom } from '#test/support/partner-room.ts';
-import type { RemotePartner } from '#test/support/remote-partner.ts';
-import { RemoteRoom, signsWith } from '#test/support/remote-room.ts';
+import { PartnerRoom } from '#test/support/federation/partner-room.ts';
+import type { RemotePartner } from '#test/support/federation/remote-partner.ts';
+import { RemoteRoom, signsWith } from '#test/support/federation/remote-room.ts';
 import { until } from '#test/support/until.ts';
 
 const PAT = '@pat:p.test';

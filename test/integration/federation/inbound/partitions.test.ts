@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
-import { type Federation, startFederation } from '#test/support/federation.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 import type { Answer, InProcessServer, Json } from '#test/support/in-process-server.ts';
-import { eventsOf, roomByIds } from '#test/support/second-server.ts';
+import { eventsOf, roomByIds } from '#test/support/federation/second-server.ts';
 
 /** Longer runs by hand: FEDERATION_RUNS=200 FEDERATION_MINUTES=60, and FEDERATION_SEED with FEDERATION_PATH for one that failed. */
 // oxlint-disable-next-line no-process-env -- how long it runs is for whoever runs it

@@ -1,11 +1,11 @@
 import { expect } from 'chai';
 import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
-import { type Federation, startFederation } from '#test/support/federation.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 import type { InProcessServer } from '#test/support/in-process-server.ts';
-import { JoinableRoom } from '#test/support/joinable-room.ts';
-import { PartialRoom } from '#test/support/partial-room.ts';
-import { PartnerRoom } from '#test/support/partner-room.ts';
-import type { RemotePartner } from '#test/support/remote-partner.ts';
+import { JoinableRoom } from '#test/support/federation/joinable-room.ts';
+import { PartialRoom } from '#test/support/federation/partial-room.ts';
+import { PartnerRoom } from '#test/support/federation/partner-room.ts';
+import type { RemotePartner } from '#test/support/federation/remote-partner.ts';
 import { until } from '#test/support/until.ts';
 
 const PAT = '@pat:p.test';

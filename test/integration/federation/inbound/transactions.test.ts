@@ -3,10 +3,10 @@ import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
 import { stageTransaction } from '#src/storage/federation/inbound.ts';
 import { expect } from 'chai';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import { type Federation, startFederation } from '#test/support/federation.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 import type { InProcessServer } from '#test/support/in-process-server.ts';
-import { PartnerRoom } from '#test/support/partner-room.ts';
-import type { RemotePartner } from '#test/support/remote-partner.ts';
+import { PartnerRoom } from '#test/support/federation/partner-room.ts';
+import type { RemotePartner } from '#test/support/federation/remote-partner.ts';
 
 const PAT = '@pat:p.test';
 const QUINN = '@quinn:q.test';

@@ -9,10 +9,10 @@ import { buildPdu, type BuiltPdu } from '#src/protocol/events/build-pdu.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import { systemRandom } from '#src/kernel/random.ts';
 import type { Answer, InProcessServer, Json } from '#test/support/in-process-server.ts';
-import { UnjoinedRoomCleaner } from '#src/services/federation/joins/unjoined-room-cleaner.ts';
+import { UnjoinedRoomCleaner } from '#src/services/federation/out-of-band/unjoined-room-cleaner.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
-import { PushGateway } from '#test/support/push-gateway.ts';
-import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
+import { PushGateway } from '#test/support/stand-ins/push-gateway.ts';
+import { type Federation, type RemotePartner, startFederation } from '#test/support/federation/federation.ts';
 
 const FEDERATION = '/_matrix/federation';
 const MALLORY = '@mallory:p.test';

@@ -5,10 +5,10 @@ import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
 import { eventId } from '#src/protocol/events/event-hashes.ts';
 import { until } from '#test/support/until.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
-import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
-import { PartialRoom } from '#test/support/partial-room.ts';
+import { type Federation, type RemotePartner, startFederation } from '#test/support/federation/federation.ts';
+import { PartialRoom } from '#test/support/federation/partial-room.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { JoinableRoom } from '#test/support/joinable-room.ts';
+import { JoinableRoom } from '#test/support/federation/joinable-room.ts';
 
 const MIB = 1024 ** 2;
 const HOUR = 3_600_000;

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
-import { type Federation, startFederation } from '#test/support/federation.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 
 /** Rooms that have to be joined each way. */
 const VERSIONS = ['1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11', '12'];

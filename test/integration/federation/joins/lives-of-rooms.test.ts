@@ -3,8 +3,8 @@ import { systemRandom } from '#src/kernel/random.ts';
 import { signJson } from '#src/protocol/signing/json-signatures.ts';
 import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
-import { type Federation, startFederation } from '#test/support/federation.ts';
-import { JoinableRoom } from '#test/support/joinable-room.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
+import { JoinableRoom } from '#test/support/federation/joinable-room.ts';
 
 describe('rooms that servers share', function () {
   this.timeout(60_000);

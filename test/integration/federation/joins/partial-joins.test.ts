@@ -2,11 +2,11 @@ import { expect } from 'chai';
 import type { BuiltPdu } from '#src/protocol/events/build-pdu.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Answer, InProcessServer, Json } from '#test/support/in-process-server.ts';
-import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
+import { type Federation, type RemotePartner, startFederation } from '#test/support/federation/federation.ts';
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
 import { loadMigrations } from '#src/storage/migrator.ts';
 import { sql } from '#src/storage/statement.ts';
-import { PartialRoom, whetherItWaits } from '#test/support/partial-room.ts';
+import { PartialRoom, whetherItWaits } from '#test/support/federation/partial-room.ts';
 import { until } from '#test/support/until.ts';
 
 const MEMBERS = ['@m1:p.test', '@m2:p.test', '@m3:p.test'];

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Answer, InProcessServer, Json } from '#test/support/in-process-server.ts';
-import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
-import { PartialRoom, whetherItWaits } from '#test/support/partial-room.ts';
+import { type Federation, type RemotePartner, startFederation } from '#test/support/federation/federation.ts';
+import { PartialRoom, whetherItWaits } from '#test/support/federation/partial-room.ts';
 import { until } from '#test/support/until.ts';
 
 const MEMBERS = ['@m1:p.test', '@m2:p.test'];

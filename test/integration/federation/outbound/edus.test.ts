@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import { sql } from '#src/storage/database.ts';
 import type { InProcessServer, Json } from '../../../support/in-process-server.ts';
-import { type Federation, type RemotePartner, startFederation } from '../../../support/federation.ts';
-import { remoteMember } from '../../../support/remote-members.ts';
+import { type Federation, type RemotePartner, startFederation } from '#test/support/federation/federation.ts';
+import { remoteMember } from '#test/support/federation/remote-members.ts';
 
 const SEND = /^\/_matrix\/federation\/v1\/send\//;
 const NOTHING_TO_TELL = sql(

@@ -1,8 +1,13 @@
 import { expect } from 'chai';
 import type { FederationResult } from '#src/remote/federation/federation-client.ts';
 import { type InProcessServer } from '../../../support/in-process-server.ts';
-import { type Federation, questionOf, type RemotePartner, startFederation } from '../../../support/federation.ts';
-import { remoteMember } from '../../../support/remote-members.ts';
+import {
+  type Federation,
+  questionOf,
+  type RemotePartner,
+  startFederation,
+} from '#test/support/federation/federation.ts';
+import { remoteMember } from '#test/support/federation/remote-members.ts';
 import { until } from '../../../support/until.ts';
 
 const CONCURRENCY = 10;

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { DnsServer } from '#test/support/dns-server.ts';
-import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
+import { DnsServer } from '#test/support/stand-ins/dns-server.ts';
+import { type Federation, type RemotePartner, startFederation } from '#test/support/federation/federation.ts';
 import type { InProcessServer } from '#test/support/in-process-server.ts';
 import { uploadMedia } from '#test/support/media.ts';
 

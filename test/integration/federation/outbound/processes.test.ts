@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { ChildServer } from '#test/support/child-server.ts';
 import { freePort } from '#test/support/free-port.ts';
 import { ask, must } from '#test/support/http.ts';
-import { AUTHORITY_FILE } from '#test/support/federation-fetch.ts';
+import { AUTHORITY_FILE } from '#test/support/federation/federation-fetch.ts';
 import { until } from '#test/support/until.ts';
 
 /** How often each of the servers is killed. Longer runs by hand: FEDERATION_ROUNDS=20. */

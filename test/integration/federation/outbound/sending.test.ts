@@ -1,7 +1,12 @@
 import { expect } from 'chai';
 import type { InProcessServer, Json } from '../../../support/in-process-server.ts';
-import { type Federation, questionOf, type RemotePartner, startFederation } from '../../../support/federation.ts';
-import { receiveRemote, remoteMember } from '../../../support/remote-members.ts';
+import {
+  type Federation,
+  questionOf,
+  type RemotePartner,
+  startFederation,
+} from '#test/support/federation/federation.ts';
+import { receiveRemote, remoteMember } from '#test/support/federation/remote-members.ts';
 
 const SEND = /^\/_matrix\/federation\/v1\/send\//;
 const PUBLIC = { preset: 'public_chat' };

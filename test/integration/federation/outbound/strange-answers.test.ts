@@ -5,8 +5,8 @@ import {
   type PartnerRoute,
   type RemotePartner,
   startFederation,
-} from '../../../support/federation.ts';
-import { remoteMember } from '../../../support/remote-members.ts';
+} from '#test/support/federation/federation.ts';
+import { remoteMember } from '#test/support/federation/remote-members.ts';
 import { until } from '../../../support/until.ts';
 
 const SEND = /^\/_matrix\/federation\/v1\/send\//;

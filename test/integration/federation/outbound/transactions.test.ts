@@ -1,9 +1,14 @@
 import { expect } from 'chai';
 import type { FederationResult } from '#src/remote/federation/federation-client.ts';
 import { sql } from '#src/storage/statement.ts';
-import { type Federation, questionOf, type RemotePartner, startFederation } from '#test/support/federation.ts';
+import {
+  type Federation,
+  questionOf,
+  type RemotePartner,
+  startFederation,
+} from '#test/support/federation/federation.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
-import { remoteMember } from '#test/support/remote-members.ts';
+import { remoteMember } from '#test/support/federation/remote-members.ts';
 import { until } from '#test/support/until.ts';
 import { whileReading } from '#test/support/while-reading.ts';
 

@@ -2,8 +2,8 @@ import { expect } from 'chai';
 import { systemRandom } from '#src/kernel/random.ts';
 import { signJson } from '#src/protocol/signing/json-signatures.ts';
 import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
-import { federationFetch } from '#test/support/federation-fetch.ts';
-import { type Federation, startFederation } from '#test/support/federation.ts';
+import { federationFetch } from '#test/support/federation/federation-fetch.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 import type { Answer } from '#test/support/http.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
 

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { type Federation, startFederation } from '../../../support/federation.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 import type { InProcessServer, Json } from '../../../support/in-process-server.ts';
-import type { RemotePartner } from '../../../support/remote-partner.ts';
+import type { RemotePartner } from '#test/support/federation/remote-partner.ts';
 import { generateSigningKey, type SigningKey } from '#src/protocol/signing/signing-key.ts';
 import { signJson } from '#src/protocol/signing/json-signatures.ts';
 import { systemRandom } from '#src/kernel/random.ts';

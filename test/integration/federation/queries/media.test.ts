@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import sharp from 'sharp';
-import { type Federation, startFederation } from '../../../support/federation.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 import type { InProcessServer } from '../../../support/in-process-server.ts';
-import type { PartnerAnswer, PartnerRequest, RemotePartner } from '../../../support/remote-partner.ts';
+import type { PartnerAnswer, PartnerRequest, RemotePartner } from '#test/support/federation/remote-partner.ts';
 import { type Fetched, fetchMedia, uploadMedia } from '../../../support/media.ts';
 
 const DOWNLOAD = '/_matrix/federation/v1/media/download/*';

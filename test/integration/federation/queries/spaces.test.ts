@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { type Federation, startFederation } from '../../../support/federation.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 import type { InProcessServer, Json } from '../../../support/in-process-server.ts';
-import type { RemotePartner } from '../../../support/remote-partner.ts';
+import type { RemotePartner } from '#test/support/federation/remote-partner.ts';
 
 const HIERARCHY = '/_matrix/federation/v1/hierarchy/';
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { type Federation, startFederation } from '#test/support/federation.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 import type { InProcessServer } from '#test/support/in-process-server.ts';
 
 describe('the upgrade of a room on another server', function () {

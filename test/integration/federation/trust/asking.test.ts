@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events';
 import { expect } from 'chai';
 import { matrixErrorOf } from '#src/remote/federation/federation-client.ts';
 import { MAX_ANSWER_BYTES_OF_PARTY } from '#src/remote/federation/answer-bytes.ts';
-import { type Federation, startFederation } from '../../../support/federation.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 import { until } from '../../../support/until.ts';
 
 const PATH = '/_matrix/federation/v1/thing';

@@ -4,8 +4,8 @@ import { expect } from 'chai';
 import { systemRandom } from '#src/kernel/random.ts';
 import { signRequest } from '#src/protocol/signing/request-signature.ts';
 import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
-import { AUTHORITY_FILE, federationFetch } from '../../../support/federation-fetch.ts';
-import { type Federation, startFederation } from '../../../support/federation.ts';
+import { AUTHORITY_FILE, federationFetch } from '#test/support/federation/federation-fetch.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 
 const ca = readFileSync(AUTHORITY_FILE);
 

@@ -3,8 +3,8 @@ import { systemRandom } from '#src/kernel/random.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { signJson } from '#src/protocol/signing/json-signatures.ts';
 import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
-import { federationFetch } from '../../../support/federation-fetch.ts';
-import { type Federation, startFederation } from '../../../support/federation.ts';
+import { federationFetch } from '#test/support/federation/federation-fetch.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 import type { Answer } from '../../../support/in-process-server.ts';
 import { until } from '../../../support/until.ts';
 

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
+import { type Federation, type RemotePartner, startFederation } from '#test/support/federation/federation.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
-import { PartnerRoom } from '#test/support/partner-room.ts';
+import { PartnerRoom } from '#test/support/federation/partner-room.ts';
 
 const PAT = '@pat:p.test';
 const HOUR = 3_600_000;

@@ -5,7 +5,7 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import { signText } from '#src/protocol/signing/json-signatures.ts';
 import { generateSigningKey, type SigningKey } from '#src/protocol/signing/signing-key.ts';
-import { type Federation, startFederation } from '../../../support/federation.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 
 const DAY = 24 * 3_600_000;
 

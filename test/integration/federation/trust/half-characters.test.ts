@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { isWellFormedJson, type JsonObject } from '#src/protocol/json/json-value.ts';
-import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
+import { type Federation, type RemotePartner, startFederation } from '#test/support/federation/federation.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
-import { JoinableRoom } from '#test/support/joinable-room.ts';
-import { PartnerRoom } from '#test/support/partner-room.ts';
+import { JoinableRoom } from '#test/support/federation/joinable-room.ts';
+import { PartnerRoom } from '#test/support/federation/partner-room.ts';
 
 const PAT = '@pat:p.test';
 const HALF = 'half \ud800';

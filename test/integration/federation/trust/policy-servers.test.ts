@@ -6,10 +6,10 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import { signText, verifyText, withSignature } from '#src/protocol/signing/json-signatures.ts';
 import { generateSigningKey } from '#src/protocol/signing/signing-key.ts';
-import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
+import { type Federation, type RemotePartner, startFederation } from '#test/support/federation/federation.ts';
 import type { InProcessServer, Json } from '#test/support/in-process-server.ts';
-import { PartnerRoom } from '#test/support/partner-room.ts';
-import type { PartnerAnswer, PartnerRequest } from '#test/support/remote-partner.ts';
+import { PartnerRoom } from '#test/support/federation/partner-room.ts';
+import type { PartnerAnswer, PartnerRequest } from '#test/support/federation/remote-partner.ts';
 import { until } from '#test/support/until.ts';
 
 const PAT = '@pat:p.test';

@@ -4,7 +4,7 @@ import { systemRandom } from '#src/kernel/random.ts';
 import { LARGE_JSON } from '#src/protocol/json/parse-in-pieces.ts';
 import { generateSigningKey, type SigningKey } from '#src/protocol/signing/signing-key.ts';
 import { type RequestToSign, signRequest } from '#src/protocol/signing/request-signature.ts';
-import { type Federation, startFederation } from '../../../support/federation.ts';
+import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 
 const PATH = '/_matrix/federation/v1/anything';
 

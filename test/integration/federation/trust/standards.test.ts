@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
+import { type Federation, type RemotePartner, startFederation } from '#test/support/federation/federation.ts';
 import type { Answer, InProcessServer } from '#test/support/in-process-server.ts';
-import { federationFetch } from '#test/support/federation-fetch.ts';
-import { PartnerRoom } from '#test/support/partner-room.ts';
+import { federationFetch } from '#test/support/federation/federation-fetch.ts';
+import { PartnerRoom } from '#test/support/federation/partner-room.ts';
 
 const PAT = '@pat:p.test';
 const V1 = '/_matrix/federation/v1';

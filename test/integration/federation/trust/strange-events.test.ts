@@ -7,10 +7,10 @@ import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
-import { type Federation, type RemotePartner, startFederation } from '#test/support/federation.ts';
+import { type Federation, type RemotePartner, startFederation } from '#test/support/federation/federation.ts';
 import type { Answer } from '#test/support/http.ts';
 import type { InProcessServer } from '#test/support/in-process-server.ts';
-import { PartnerRoom } from '#test/support/partner-room.ts';
+import { PartnerRoom } from '#test/support/federation/partner-room.ts';
 import { json } from '#test/support/strange-json.ts';
 
 const PAT = '@pat:p.test';

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { Appservices, type RegistrationsChanged } from '#src/services/accounts/appservices/appservices.ts';
 import type { Database } from '#src/storage/database.ts';
-import { registrationOf } from '#test/support/application-service.ts';
+import { registrationOf } from '#test/support/stand-ins/application-service.ts';
 import { type Line, recordingLogger } from '#test/support/recording-logger.ts';
 
 /** What bridges of the mautrix family write. */

@@ -2,7 +2,7 @@ import * as argon2 from '@node-rs/argon2';
 import * as oracle from 'argon2';
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { doing, Work } from '#src/kernel/work.ts';
+import { doing, Work } from '#src/kernel/event-loop/work.ts';
 import {
   type Argon2,
   type Argon2Cost,

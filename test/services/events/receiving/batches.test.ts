@@ -16,8 +16,8 @@ import {
   topic,
 } from '#test/support/event-services.ts';
 import { forkStep, perform } from '#test/support/random-forks.ts';
-import { CAROL, DAVE, EVE, RemoteRoom } from '#test/support/remote-room.ts';
-import { emptyRoom, eventsOf, joinAt, type KnownEvent, roomByIds } from '#test/support/second-server.ts';
+import { CAROL, DAVE, EVE, RemoteRoom } from '#test/support/federation/remote-room.ts';
+import { emptyRoom, eventsOf, joinAt, type KnownEvent, roomByIds } from '#test/support/federation/second-server.ts';
 
 const VERDICTS = EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed;
 const VERSIONS = ['1', '6', '11', '12'];

@@ -14,7 +14,7 @@ import {
   message,
   topic,
 } from '#test/support/event-services.ts';
-import { CAROL, DAVE, EVE, RemoteRoom, type RemoteDraft } from '#test/support/remote-room.ts';
+import { CAROL, DAVE, EVE, RemoteRoom, type RemoteDraft } from '#test/support/federation/remote-room.ts';
 
 const VERSIONS = ['1', '2', '6', '10', '11', '12'];
 

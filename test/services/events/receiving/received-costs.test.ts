@@ -12,7 +12,7 @@ import {
   message,
   SERVER,
 } from '#test/support/event-services.ts';
-import { CAROL, RemoteRoom } from '#test/support/remote-room.ts';
+import { CAROL, RemoteRoom } from '#test/support/federation/remote-room.ts';
 
 /** Counts the entries of states that are copied while something is done; the copies are made all the same. */
 async function copiedEntries(work: () => Promise<void>): Promise<number> {

@@ -9,7 +9,7 @@ import {
   membership,
   message,
 } from '#test/support/event-services.ts';
-import { CAROL, RemoteRoom } from '#test/support/remote-room.ts';
+import { CAROL, RemoteRoom } from '#test/support/federation/remote-room.ts';
 
 describe('the server ACL of a room', () => {
   let clone: TestDatabase;

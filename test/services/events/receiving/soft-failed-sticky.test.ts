@@ -6,7 +6,7 @@ import { reviewStickyEventsHandler } from '#src/workers/review-sticky-events.ts'
 import { doJobs } from '#test/support/jobs.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ALICE, BOB, makeRoom, membership, message, topic } from '#test/support/event-services.ts';
-import { CAROL, type RemoteDraft, RemoteRoom } from '#test/support/remote-room.ts';
+import { CAROL, type RemoteDraft, RemoteRoom } from '#test/support/federation/remote-room.ts';
 import {
   type ClientEvent,
   type SyncBody,

@@ -10,7 +10,7 @@ import {
   message,
 } from '#test/support/event-services.ts';
 import { levels } from '#test/support/random-forks.ts';
-import { CAROL, DAVE, EVE, RemoteRoom } from '#test/support/remote-room.ts';
+import { CAROL, DAVE, EVE, RemoteRoom } from '#test/support/federation/remote-room.ts';
 
 const FRANK = '@frank:b.example';
 

@@ -19,7 +19,7 @@ import {
 import type { Database, Tx } from '#src/storage/database.ts';
 import { sql } from '#src/storage/statement.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
-import { MortalDatabase } from '#test/support/mortal-database.ts';
+import { MortalDatabase } from '#test/support/mortal/mortal-database.ts';
 import { until } from '#test/support/until.ts';
 
 const ALICE = '@alice:a.test';

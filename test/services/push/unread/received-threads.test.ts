@@ -3,7 +3,7 @@ import { parseFilter } from '#src/protocol/filters/parse-filter.ts';
 import { threadOf } from '#src/services/push/receipts/threads.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ALICE, makeRoom, membership, message } from '#test/support/event-services.ts';
-import { CAROL, RemoteRoom } from '#test/support/remote-room.ts';
+import { CAROL, RemoteRoom } from '#test/support/federation/remote-room.ts';
 import { syncRequest, type SyncWorld, syncWorld } from '#test/services/sync/engine/sync-world.ts';
 
 describe('unread replies in threads that other servers send', function () {

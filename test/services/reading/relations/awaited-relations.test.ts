@@ -17,7 +17,7 @@ import {
   membership,
   message,
 } from '#test/support/event-services.ts';
-import { CAROL, DAVE, RemoteRoom } from '#test/support/remote-room.ts';
+import { CAROL, DAVE, RemoteRoom } from '#test/support/federation/remote-room.ts';
 
 const AWAITED = sql('test_awaited', 'select room, child from awaited_relations order by room, child');
 

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ALICE, BOB, makeRoom, membership, message, topic } from '#test/support/event-services.ts';
 import { forkStep, levels, perform } from '#test/support/random-forks.ts';
-import { CAROL, DAVE, EVE, RemoteRoom } from '#test/support/remote-room.ts';
+import { CAROL, DAVE, EVE, RemoteRoom } from '#test/support/federation/remote-room.ts';
 import { ModelClient } from './model-client.ts';
 import {
   type ClientEvent,

@@ -12,8 +12,8 @@ import {
   message,
   topic,
 } from '#test/support/event-services.ts';
-import { CAROL, DAVE, RemoteRoom } from '#test/support/remote-room.ts';
-import { eventsOf, joinAt } from '#test/support/second-server.ts';
+import { CAROL, DAVE, RemoteRoom } from '#test/support/federation/remote-room.ts';
+import { eventsOf, joinAt } from '#test/support/federation/second-server.ts';
 import {
   type ClientEvent,
   type RoomBody,

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import { noMetrics } from '#src/kernel/metrics.ts';
-import { Turns } from '#src/kernel/turns.ts';
+import { Turns } from '#src/kernel/event-loop/turns.ts';
 import { LargeSyncs } from '#src/services/sync/engine/large-syncs.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 

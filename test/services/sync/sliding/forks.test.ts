@@ -7,7 +7,7 @@ import { type SyncWorld, syncWorld } from '#test/services/sync/engine/sync-world
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ALICE, BOB, makeRoom, membership, topic } from '#test/support/event-services.ts';
 import { forkStep, levels, perform } from '#test/support/random-forks.ts';
-import { CAROL, DAVE, EVE, type RemoteDraft, RemoteRoom } from '#test/support/remote-room.ts';
+import { CAROL, DAVE, EVE, type RemoteDraft, RemoteRoom } from '#test/support/federation/remote-room.ts';
 
 interface StateText {
   readonly type: string;
