@@ -2,7 +2,7 @@ import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
 import { createdRoomId } from '#src/protocol/events/pdu.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
-import { checkCreate } from './create.ts';
+import { checkCreate, federates } from './create.ts';
 import { checkMembership, membershipOf } from './membership-rules.ts';
 import { checkPowerLevels } from './power-level-rules.ts';
 import { parsePowerLevels } from './power-levels.ts';
@@ -40,7 +40,7 @@ export function checkAuth(
   }
   // "If the content of the m.room.create event in the room state has the property m.federate set to false, and the sender domain
   // of the event does not match the sender domain of the create event, reject." Since v1.
-  if (create.pdu.content['m.federate'] === false && domainOf(sender) !== domainOf(create.pdu.sender)) {
+  if (!federates(create.pdu) && domainOf(sender) !== domainOf(create.pdu.sender)) {
     return reject('the room does not federate');
   }
   // "If type is m.room.aliases: If event has no state_key, reject. If sender's domain doesn't match state_key, reject.

@@ -27,6 +27,9 @@ export function privilegedCreatorsOf(
   return new Set([create.sender, ...others]);
 }
 
+/** Whether users of other servers may be in a room, by its `m.room.create`. Client-Server API, `m.federate`. */
+export const federates = (create: Pick<Pdu, 'content'> | undefined): boolean => create?.content['m.federate'] !== false;
+
 /** The rules "If type is m.room.create". */
 export function checkCreate(version: RoomVersion, { pdu }: IdentifiedPdu): AuthVerdict {
   // "If it has any prev_events, reject." Since v1.

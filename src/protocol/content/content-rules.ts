@@ -4,6 +4,7 @@ import { fitsBytes } from '#src/protocol/identifiers/byte-length.ts';
 import { isRoomId, isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import { successorIn } from './tombstone.ts';
 
 /** What a client wants to send. */
 export interface ClientEvent {
@@ -196,7 +197,7 @@ const harm = (type: string, content: JsonObject, place: ContentPlace): string | 
         ? undefined
         : `These rules would shut ${serverName} itself out of the room, for good.`;
     case 'm.room.tombstone':
-      return room !== undefined && content['replacement_room'] === room
+      return room !== undefined && successorIn(content) === room
         ? 'replacement_room must be another room than this one.'
         : undefined;
     case 'm.room.retention':

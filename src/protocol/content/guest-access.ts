@@ -1,4 +1,2 @@
-export const GUEST_ACCESS = 'm.room.guest_access';
-
 /** Whether this `guest_access` lets guests into a room. Client-Server API, `m.room.guest_access`. */
 export const guestsMayJoin = (guestAccess: unknown): boolean => guestAccess === 'can_join';

@@ -13,6 +13,10 @@ export function parseHistoryVisibility(content: Readonly<Record<string, unknown>
     : DEFAULT_HISTORY_VISIBILITY;
 }
 
+/** Whether members who join later see events from before they joined. */
+export const isShared = (visibility: HistoryVisibility): boolean =>
+  visibility === 'shared' || visibility === 'world_readable';
+
 export interface VisibilityQuestion {
   /** In the room's state before the event. */
   readonly visibility: HistoryVisibility;
@@ -64,7 +68,7 @@ export interface ServerVisibilityQuestion {
  * server ACL allows it) is for the caller to settle first.
  */
 export function mayServerSee({ visibilities, memberships }: ServerVisibilityQuestion): boolean {
-  if (visibilities.includes('world_readable') || visibilities.includes('shared')) return true;
+  if (visibilities.some(isShared)) return true;
   const invitedSuffices = visibilities.includes('invited');
   for (const membership of memberships) {
     if (membership === 'join' || (invitedSuffices && membership === 'invite')) return true;

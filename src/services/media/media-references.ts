@@ -4,6 +4,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import { MEDIA_SCHEME, mediaNamedIn, mediaUrisIn, ofServer } from '#src/protocol/media/media-uris.ts';
 import { redactionTarget } from '#src/protocol/events/pdu.ts';
+import { REDACTION } from '#src/protocol/events/event-types.ts';
 import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
 import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
@@ -20,8 +21,6 @@ import {
 const MAX_NAMES = 1_000;
 const CHARACTERS_AT_ONCE = 100_000;
 const RELEASED_AT_ONCE = 1_000;
-
-const REDACTION = 'm.room.redaction';
 
 /** The events that change references to media: redactions, and those that contain the beginning of a URI. */
 export const FOLLOWED_TYPES: readonly string[] = [REDACTION];

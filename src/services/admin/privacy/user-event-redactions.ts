@@ -1,6 +1,7 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
+import { MEMBER } from '#src/protocol/events/event-types.ts';
 import type { AdminTasks } from '#src/services/admin/tasks/admin-tasks.ts';
 import type { Task, TaskContext, TaskKind, TaskRecord } from '#src/services/admin/tasks/task.ts';
 import type { Actor } from '#src/services/audit/actor.ts';
@@ -65,7 +66,6 @@ const MAX_ROOMS = 100_000;
 const MAX_FAILURES = 1_000;
 /** Memberships of rooms whose events are looked at when none are named. */
 const THERE = [membershipCode('join'), membershipCode('ban')];
-const MEMBER = 'm.room.member';
 
 /** Redacts what a user has sent, in some rooms or all of them: a task. The room's rules hold: what cannot be redacted is said in its result. */
 export class UserEventRedactions implements TaskKind<RedactionParams, RedactionResult> {

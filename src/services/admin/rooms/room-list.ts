@@ -3,6 +3,8 @@ import type { PartialState } from '#src/services/room-model/room/partial-state.t
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { overviewOf } from '#src/services/rooms/directory/room-overviews.ts';
+import { successorIn } from '#src/protocol/content/tombstone.ts';
+import { TOMBSTONE } from '#src/protocol/events/event-types.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Database } from '#src/storage/database.ts';
 import { countLocalDevices } from '#src/storage/rooms/room-devices.ts';
@@ -99,7 +101,7 @@ export class RoomList {
   async details(roomId: string): Promise<RoomDetails> {
     const { database } = this.#options;
     const room = await this.room(roomId);
-    const tombstone = room.stateEvent('m.room.tombstone');
+    const tombstone = room.stateEvent(TOMBSTONE);
     return {
       ...overviewOf(room),
       roomId,
@@ -112,7 +114,7 @@ export class RoomList {
       localDevices: await countLocalDevices(database, room.nid),
       isForgotten: ![...room.members.values()].some(({ forgotten, local }) => local && !forgotten),
       isTombstoned: tombstone !== undefined,
-      replacement: room.stateText('m.room.tombstone', 'replacement_room') ?? null,
+      replacement: successorIn(tombstone?.content) ?? null,
       partial: room.partial === undefined ? null : { via: room.partial.via, failure: room.partial.failure },
     };
   }

@@ -1,6 +1,7 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import { POWER_LEVELS } from '#src/protocol/events/event-types.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import type { Actor } from '#src/services/audit/actor.ts';
 import type { AuditEntry, AuditLog } from '#src/services/audit/audit-log.ts';
@@ -36,7 +37,6 @@ export interface ListedExtremity {
   readonly received_ts: number;
 }
 
-const POWER_LEVELS = 'm.room.power_levels';
 const USUAL_LEVEL = 100;
 
 /**

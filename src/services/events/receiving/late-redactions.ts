@@ -1,6 +1,7 @@
 import { redactionApplies } from '#src/protocol/auth/redactions.ts';
 import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { type IdentifiedPdu, redactionTarget } from '#src/protocol/events/pdu.ts';
+import { REDACTION } from '#src/protocol/events/event-types.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import { prepareRedaction } from '#src/services/events/building/redacting.ts';
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
@@ -20,7 +21,6 @@ export interface LateRedactionsOptions {
   readonly stream: Pick<RoomEventStream, 'publish' | 'lateRows'>;
 }
 
-const REDACTION = 'm.room.redaction';
 /** Those that wait are soft-failed. */
 const NEVER_SHOWN = EVENT_FLAGS.rejected | EVENT_FLAGS.outlier;
 

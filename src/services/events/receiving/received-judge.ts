@@ -1,6 +1,7 @@
 import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { type IdentifiedPdu, redactionTarget } from '#src/protocol/events/pdu.ts';
+import { MEMBER } from '#src/protocol/events/event-types.ts';
 import type { ReceivedChecks } from '#src/services/events/policy/received-checks.ts';
 import { identified } from '#src/services/events/resolution/state-merger.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
@@ -12,8 +13,6 @@ import { type StateBefore, withEntries } from './received-state.ts';
 import { foreignAuth, judgeReceived, type Verdict } from './received-verdict.ts';
 import type { ReceivingTurn } from './receiving-turn.ts';
 import { heldBackRedaction } from './redaction-verdict.ts';
-
-const MEMBER = 'm.room.member';
 
 export interface ReceivedJudgeOptions {
   readonly interner: Interner;

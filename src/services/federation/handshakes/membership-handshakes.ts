@@ -6,6 +6,7 @@ import { hasRightContentHash } from '#src/protocol/events/event-hashes.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
+import { MEMBER } from '#src/protocol/events/event-types.ts';
 import type { EventReceiver } from '#src/services/events/receiving/event-receiver.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -18,8 +19,6 @@ import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts
 import { assertAllowsServer } from '#src/services/room-model/room/compiled-acl.ts';
 import { assertResident } from './room-refusals.ts';
 import { invalidMembership } from './invalid-membership.ts';
-
-const MEMBER = 'm.room.member';
 
 /** A user who asks for a membership, and the room versions of their server. */
 export interface MakeRequest {

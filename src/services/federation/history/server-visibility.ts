@@ -4,6 +4,7 @@ import {
   mayServerSee,
   parseHistoryVisibility,
 } from '#src/protocol/visibility/history-visibility.ts';
+import { HISTORY_VISIBILITY, MEMBER } from '#src/protocol/events/event-types.ts';
 import type { ErasedSenders } from '#src/services/reading/visibility/erased-senders.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -20,8 +21,6 @@ export interface ServerVisibilityOptions {
   readonly erased: ErasedSenders;
 }
 
-const VISIBILITY = 'm.room.history_visibility';
-const MEMBER = 'm.room.member';
 /** Users of a server whose memberships are looked at: those who are joined now come first. */
 const MAX_USERS = 500;
 
@@ -47,8 +46,8 @@ export class ServerVisibility {
   /** Positions of those events that the server may not see. */
   async #hidden(room: Room, serverName: string, events: readonly StoredEvent[]): Promise<ReadonlySet<number>> {
     const { erased, interner, loader, states } = this.#options;
-    const names = await interner.find({ stateKeys: [{ type: VISIBILITY, stateKey: '' }] });
-    const visibilityKey = names.peekStateKey(VISIBILITY, '');
+    const names = await interner.find({ stateKeys: [{ type: HISTORY_VISIBILITY, stateKey: '' }] });
+    const visibilityKey = names.peekStateKey(HISTORY_VISIBILITY, '');
     const chains = await states.load(events.flatMap(({ state, stateAfter }) => [state, stateAfter]));
     const entryOf = (chain: StateChain | undefined): number | undefined =>
       visibilityKey === undefined ? undefined : chain?.get(visibilityKey);

@@ -9,6 +9,7 @@ import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
+import { MEMBER } from '#src/protocol/events/event-types.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import { type Member, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
@@ -26,7 +27,6 @@ import { candidatesFor } from '#src/services/federation/handshakes/join-candidat
 import { receivedRoomState, verifiedRoomState } from './invite-room-state.ts';
 import { invalidMembership } from '#src/services/federation/handshakes/invalid-membership.ts';
 
-const MEMBER = 'm.room.member';
 /** Pending invites to remote rooms of one user: further ones are refused. */
 const MAX_WAITING = 1_000;
 

@@ -5,12 +5,11 @@ import { eventReference } from '#src/protocol/events/event-hashes.ts';
 import { checkPduFormat } from '#src/protocol/events/pdu-format.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import { MEMBER } from '#src/protocol/events/event-types.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { BadAnswerError } from './join-answer-splitter.ts';
-
-const MEMBER = 'm.room.member';
 
 /** Builds and signs the member events of local users for rooms of other servers. */
 export class MemberEvents {

@@ -11,6 +11,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { isServerName } from '#src/protocol/identifiers/server-name.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
+import { MEMBER } from '#src/protocol/events/event-types.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { EventReceiver } from '#src/services/events/receiving/event-receiver.ts';
 import { checkAgainst } from '#src/services/events/resolution/state-check.ts';
@@ -44,7 +45,6 @@ const OUTLIERS_AT_ONCE = 500;
 const NAMES_AT_ONCE = 5_000;
 
 const CREATE = stateMapKey('m.room.create', '');
-const MEMBER = 'm.room.member';
 
 export interface RoomImportOptions {
   readonly database: Database;

@@ -36,15 +36,14 @@ import {
 import type { OutOfBandMemberships } from '#src/services/federation/out-of-band/out-of-band-memberships.ts';
 import type { UnjoinedRooms } from '#src/services/federation/out-of-band/unjoined-rooms.ts';
 import type { RoomImport } from '#src/services/federation/join-answers/room-import.ts';
-import { GUEST_ACCESS, guestsMayJoin } from '#src/protocol/content/guest-access.ts';
+import { guestsMayJoin } from '#src/protocol/content/guest-access.ts';
 import { guestAccessForbidden } from '#src/services/rooms/membership/guest-rules.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
+import { GUEST_ACCESS, MEMBER } from '#src/protocol/events/event-types.ts';
 import { memberEvent, type MemberEvents } from '#src/services/federation/join-answers/member-events.ts';
 import type { SentInvites } from '#src/services/federation/invites/sent-invites.ts';
 import { RefusalError, tryEach } from './server-attempts.ts';
 import { receivedRoomState, verifiedRoomState } from '#src/services/federation/invites/invite-room-state.ts';
-
-const MEMBER = 'm.room.member';
 
 export interface FederationMembershipOptions {
   readonly api: MembershipApi;

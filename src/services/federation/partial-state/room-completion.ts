@@ -5,6 +5,7 @@ import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { type IdentifiedPdu, referencedIds } from '#src/protocol/events/pdu.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
+import { MEMBER } from '#src/protocol/events/event-types.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import { checkAgainst } from '#src/services/events/resolution/state-check.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
@@ -28,7 +29,6 @@ import type { MemberRowWriter } from '#src/services/federation/join-answers/memb
 import type { RoomImport, AnsweredEntries } from '#src/services/federation/join-answers/room-import.ts';
 import { StateRebase } from './state-rebase.ts';
 
-const MEMBER = 'm.room.member';
 /** Events that are judged again, and rows of states that are looked at, without a pause. */
 const AT_ONCE = 200;
 /** Servers that are sent devices because they turned out to be in a room; others get them with the next change. */

@@ -1,4 +1,5 @@
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
+import { MEMBER } from '#src/protocol/events/event-types.ts';
 import { MENTION_KINDS, type MentionKind } from '#src/services/events/building/notification-class.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import { threadOf } from '#src/services/push/receipts/threads.ts';
@@ -11,7 +12,6 @@ import { rootOfRecord } from './root-of-record.ts';
 import type { UnreadState } from './unread-state.ts';
 import type { UnreadWindows, WindowEvent } from './unread-windows.ts';
 
-const MEMBER = 'm.room.member';
 /** Most rooms whose events are read for all users, a statement each. Those of further rooms are read together, for one user. */
 const MAX_SHARED_READS = 8;
 

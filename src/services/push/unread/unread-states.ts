@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/caches/at-most.ts';
 import { LiveCache } from '#src/kernel/caches/live-cache.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
+import { MEMBER } from '#src/protocol/events/event-types.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { ReceiptService } from '#src/services/push/receipts/receipt-service.ts';
@@ -13,8 +14,6 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 import { asKind, type FreshState, mayCount, type Range, readerOf, UnreadReader } from './unread-reader.ts';
 import { UnreadState } from './unread-state.ts';
 import { UnreadWindows } from './unread-windows.ts';
-
-const MEMBER = 'm.room.member';
 
 /** The list may have been read again since. */
 const isSameSet = (one: ReadonlySet<string>, other: ReadonlySet<string>): boolean =>

@@ -3,6 +3,7 @@ import { atMost } from '#src/kernel/caches/at-most.ts';
 import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import { firstIndex } from '#src/kernel/first-index.ts';
 import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
+import { MEMBER } from '#src/protocol/events/event-types.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -11,7 +12,6 @@ import { MAX_EVENTS, unreadWindow } from '#src/storage/push/unread.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { rootOfRecord } from './root-of-record.ts';
 
-const MEMBER = 'm.room.member';
 /** Rooms with a window in memory: 300 kB each at most. */
 const MAX_ROOMS = 32;
 /** Rooms that are remembered as having many unread events. */

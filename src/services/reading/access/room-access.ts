@@ -1,4 +1,6 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { HISTORY_VISIBILITY } from '#src/protocol/events/event-types.ts';
+import { parseHistoryVisibility } from '#src/protocol/visibility/history-visibility.ts';
 import type { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { MembershipPast } from '#src/services/reading/visibility/membership-past.ts';
@@ -82,4 +84,4 @@ export class RoomAccess {
 }
 
 export const isWorldReadable = (room: Room): boolean =>
-  room.stateText('m.room.history_visibility', 'history_visibility') === 'world_readable';
+  parseHistoryVisibility(room.stateEvent(HISTORY_VISIBILITY)?.content) === 'world_readable';

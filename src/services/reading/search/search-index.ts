@@ -2,6 +2,7 @@ import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import { redactionTarget } from '#src/protocol/events/pdu.ts';
 import { foldText } from '#src/protocol/text/fold.ts';
 import { gramHashesOf } from '#src/protocol/text/grams.ts';
+import { ENCRYPTION, REDACTION } from '#src/protocol/events/event-types.ts';
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
 import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -16,9 +17,6 @@ import { searchableText, TYPE_OF_KEY } from './searchable-text.ts';
 
 /** In one turn of the event loop. */
 const CHARACTERS_AT_ONCE = 20_000;
-
-const ENCRYPTION = 'm.room.encryption';
-const REDACTION = 'm.room.redaction';
 
 /** The types of events that change what can be found. */
 export const INDEXED_TYPES = [...Object.values(TYPE_OF_KEY), REDACTION, ENCRYPTION];

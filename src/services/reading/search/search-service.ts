@@ -3,6 +3,7 @@ import { compileEventFilter, needsRelations } from '#src/protocol/filters/event-
 import type { RoomEventFilter } from '#src/protocol/filters/filter.ts';
 import { NO_ROOM_EVENT_FILTER, parseRoomEventFilter } from '#src/protocol/filters/parse-filter.ts';
 import { parseSearchQuery } from '#src/protocol/text/search-query.ts';
+import { MESSAGE } from '#src/protocol/events/event-types.ts';
 import type { EventFollower } from '#src/services/events/stream/event-follower.ts';
 import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
@@ -23,7 +24,6 @@ import type { SearchScopes } from './search-scope.ts';
 import { decodeSearchToken, encodeSearchToken, type SearchPosition } from './search-token.ts';
 import { SEARCH_KEYS, type SearchKey, TYPE_OF_KEY } from './searchable-text.ts';
 
-const MESSAGE = 'm.room.message';
 const DEFAULT_LIMIT = 10;
 const MAX_LIMIT = 500;
 /** Events on a page, those around the results included: with many around each there are fewer results to a page. */

@@ -3,6 +3,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { decodeRoomToken, decodeSyncToken } from '#src/protocol/wire/position.ts';
+import { MEMBER } from '#src/protocol/events/event-types.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { StateChain } from '#src/services/room-model/state/state-chain.ts';
@@ -16,8 +17,6 @@ import { eventText } from '#src/services/reading/client-events/client-events.ts'
 import type { EventVisibility, VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
 import type { WholeState } from '#src/services/room-model/room/whole-state.ts';
 import type { RoomAccess, RoomView } from '#src/services/reading/access/room-access.ts';
-
-const MEMBER = 'm.room.member';
 
 /** A state may have tens of thousands of events, or megabytes: so much of it is written in one turn of the event loop, some milliseconds. */
 const CHARACTERS_IN_A_TURN = 1024 * 1024;

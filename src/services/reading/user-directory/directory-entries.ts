@@ -3,6 +3,7 @@ import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { foldText } from '#src/protocol/text/fold.ts';
 import { directoryGrams, foldUserId } from '#src/protocol/text/name-grams.ts';
+import { MEMBER } from '#src/protocol/events/event-types.ts';
 import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
 import type { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
@@ -24,7 +25,6 @@ import {
 
 const CHECKED_AT_ONCE = 500;
 
-const MEMBER = 'm.room.member';
 /** Members of a room who are listed when this server joins it. */
 const MAX_LISTED = 20_000;
 /** Characters of a name. */

@@ -1,8 +1,10 @@
 import {
   type HistoryVisibility,
+  isShared,
   mayUserSee,
   parseHistoryVisibility,
 } from '#src/protocol/visibility/history-visibility.ts';
+import { HISTORY_VISIBILITY, MEMBER } from '#src/protocol/events/event-types.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { type Member, type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
@@ -14,8 +16,6 @@ import type { StickySource, StickyView } from '#src/services/events/sticky/stick
 import { type ErasedSenders, NOBODY_ERASED } from './erased-senders.ts';
 import { MembershipPast } from './membership-past.ts';
 
-const VISIBILITY = 'm.room.history_visibility';
-const MEMBER = 'm.room.member';
 /** Events of which the states are asked for at once, and states, or events with their texts, that are read at once. */
 const OUTLINES_AT_ONCE = 1_000;
 const TEXTS_AT_ONCE = 128;
@@ -250,7 +250,8 @@ export class EventVisibility {
   async #seenByState(room: Room, userId: string, open: readonly EventOutline[]): Promise<readonly number[]> {
     const seen: number[] = [];
     // What changes the membership or the visibility itself is judged by what it says.
-    const decides = ({ isState, type }: EventOutline): boolean => isState && (type === MEMBER || type === VISIBILITY);
+    const decides = ({ isState, type }: EventOutline): boolean =>
+      isState && (type === MEMBER || type === HISTORY_VISIBILITY);
     const changes = open.filter(decides);
     const others = changes.length === 0 ? open : open.filter((event) => !decides(event));
     for (let at = 0; at < changes.length; at += TEXTS_AT_ONCE) {
@@ -309,7 +310,9 @@ export class EventVisibility {
       const sees = mayUserSee({
         ...standing,
         visibilityAfter:
-          event.type === VISIBILITY && event.stateKey === '' ? parseHistoryVisibility(event.content) : undefined,
+          event.type === HISTORY_VISIBILITY && event.stateKey === ''
+            ? parseHistoryVisibility(event.content)
+            : undefined,
         membershipAfter,
       });
       // A user sees their own leave: without it their client would not learn of it.
@@ -328,11 +331,11 @@ export class EventVisibility {
     const joinedUntil = member === undefined ? 0 : await this.#past.joinedUntil(room, member);
     const names = await this.#interner.find({
       stateKeys: [
-        { type: VISIBILITY, stateKey: '' },
+        { type: HISTORY_VISIBILITY, stateKey: '' },
         { type: MEMBER, stateKey: userId },
       ],
     });
-    const visibilityKey = names.peekStateKey(VISIBILITY, '');
+    const visibilityKey = names.peekStateKey(HISTORY_VISIBILITY, '');
     const memberKey = member === undefined ? undefined : names.peekStateKey(MEMBER, userId);
     const chains = await this.#chainsAt(
       room,
@@ -399,8 +402,7 @@ const isOwnMember = (event: StoredEvent, userId: string): boolean => event.type 
 
 /** Whether every event of the room can be seen by every member of now: its visibility was set once at most, and lets them. */
 const alwaysShared = (room: Room): boolean => {
-  const event = room.stateEvent(VISIBILITY);
+  const event = room.stateEvent(HISTORY_VISIBILITY);
   if (event?.replaces !== undefined) return false;
-  const visibility: HistoryVisibility = parseHistoryVisibility(event?.content);
-  return visibility === 'shared' || visibility === 'world_readable';
+  return isShared(parseHistoryVisibility(event?.content));
 };

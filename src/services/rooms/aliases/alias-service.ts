@@ -3,6 +3,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { parseRoomAlias } from '#src/protocol/identifiers/identifiers.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { CANONICAL_ALIAS } from '#src/protocol/events/event-types.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { isWorldReadable, notInRoom, type RoomAccess } from '#src/services/reading/access/room-access.ts';
@@ -24,7 +25,6 @@ import {
 } from '#src/storage/rooms/aliases.ts';
 import { takeUserTurn } from '#src/storage/user-turn.ts';
 
-const CANONICAL = 'm.room.canonical_alias';
 /** Servers that an answer names for a room. */
 const MAX_SERVERS = 20;
 
@@ -207,18 +207,18 @@ export class AliasService {
     const record = domainOf(alias) === this.#serverName ? await aliasByName(this.#database, alias) : undefined;
     if (record === undefined) throw new MatrixError('M_NOT_FOUND', `There is no alias ${alias} on this server.`);
     const room = await this.#rooms.byNid(record.room);
-    const isOperator = room?.isJoined(userId) === true && room.powerLevels().maySend(userId, CANONICAL, true);
+    const isOperator = room?.isJoined(userId) === true && room.powerLevels().maySend(userId, CANONICAL_ALIAS, true);
     const isOwn = record.creator === userId || (owner !== undefined && owner === appservice?.service);
     if (!isOwn && !isOperator && !requester.isAdmin) {
       throw new MatrixError('M_FORBIDDEN', 'Only who made an alias, and operators of its room, may delete it.');
     }
     await deleteAlias(this.#database, alias, record.room);
     if (room === undefined || !isOperator) return;
-    const before = room.stateEvent(CANONICAL)?.content;
+    const before = room.stateEvent(CANONICAL_ALIAS)?.content;
     const content = before === undefined ? undefined : withoutAlias(before, alias);
     if (content === undefined) return;
     try {
-      await this.#events.send(room, { type: CANONICAL, sender: userId, stateKey: '', content });
+      await this.#events.send(room, { type: CANONICAL_ALIAS, sender: userId, stateKey: '', content });
     } catch (error) {
       // "delete the alias and return a successful response even if the user does not have permission": they had it a moment ago.
       if (!(error instanceof MatrixError) || error.errcode !== 'M_FORBIDDEN') throw error;
@@ -249,7 +249,9 @@ export class AliasService {
    */
   async checkCanonical(room: Room, content: JsonObject): Promise<void> {
     const before = new Set(
-      room.stateEvent(CANONICAL) === undefined ? [] : aliasesIn(room.stateEvent(CANONICAL)?.content ?? {}, false),
+      room.stateEvent(CANONICAL_ALIAS) === undefined
+        ? []
+        : aliasesIn(room.stateEvent(CANONICAL_ALIAS)?.content ?? {}, false),
     );
     for (const alias of aliasesIn(content, true)) {
       if (before.has(alias)) continue;

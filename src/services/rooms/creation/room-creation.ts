@@ -9,6 +9,7 @@ import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
+import { ENCRYPTION, MEMBER, TOMBSTONE } from '#src/protocol/events/event-types.ts';
 import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
@@ -294,14 +295,11 @@ const configOf = (request: RoomRequest): JsonObject =>
     }).filter(([, value]) => value !== undefined),
   ) as JsonObject;
 
-const MEMBER = 'm.room.member';
-const ENCRYPTION = 'm.room.encryption';
 const MEGOLM = 'm.megolm.v1.aes-sha2';
 /** Invitations that are committed together. */
 /** Servers that are asked at the same time to sign invites of their users. */
 const REMOTE_INVITES_AT_ONCE = 5;
 const INVITES_AT_ONCE = 100;
-const TOMBSTONE = 'm.room.tombstone';
 
 const bad = (message: string): MatrixError => new MatrixError('M_BAD_JSON', message);
 

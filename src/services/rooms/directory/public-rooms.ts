@@ -13,7 +13,8 @@ import type { ApplicationService } from '#src/services/accounts/appservices/appl
 import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
 import { instanceIdOf } from '#src/services/accounts/appservices/networks.ts';
 import { setListed, setListedInNetwork } from '#src/storage/rooms/directory.ts';
-import { GUEST_ACCESS, guestsMayJoin } from '#src/protocol/content/guest-access.ts';
+import { guestsMayJoin } from '#src/protocol/content/guest-access.ts';
+import { GUEST_ACCESS } from '#src/protocol/events/event-types.ts';
 import { DirectoryIndex } from './directory-index.ts';
 import type { RemotePublicRooms } from './remote-public-rooms.ts';
 

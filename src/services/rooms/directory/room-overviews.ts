@@ -1,3 +1,5 @@
+import { federates } from '#src/protocol/auth/create.ts';
+import { CREATE } from '#src/protocol/events/event-types.ts';
 import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -35,7 +37,7 @@ export const overviewOf = (room: Room): RoomOverviewRow => ({
   joined: room.joinedCount,
   joinedLocal: room.joinedLocalCount,
   encryption: textOf(room, 'm.room.encryption', 'algorithm'),
-  federatable: room.stateEvent('m.room.create')?.content['m.federate'] !== false,
+  federatable: federates(room.stateEvent(CREATE)),
   joinRules: textOf(room, 'm.room.join_rules', 'join_rule'),
   guestAccess: textOf(room, 'm.room.guest_access', 'guest_access'),
   historyVisibility: textOf(room, 'm.room.history_visibility', 'history_visibility'),

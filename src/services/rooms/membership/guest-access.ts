@@ -6,7 +6,8 @@ import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
 import { guestsAmong } from '#src/storage/accounts/guests.ts';
-import { GUEST_ACCESS, guestsMayJoin } from '#src/protocol/content/guest-access.ts';
+import { guestsMayJoin } from '#src/protocol/content/guest-access.ts';
+import { GUEST_ACCESS } from '#src/protocol/events/event-types.ts';
 import { letsGuestsIn } from './guest-rules.ts';
 import type { MembershipService } from './membership-service.ts';
 

@@ -1,6 +1,7 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { GUEST_ACCESS, guestsMayJoin } from '#src/protocol/content/guest-access.ts';
+import { guestsMayJoin } from '#src/protocol/content/guest-access.ts';
+import { GUEST_ACCESS } from '#src/protocol/events/event-types.ts';
 
 /** Whether guests may be in a room. */
 export const letsGuestsIn = (room: Room): boolean => guestsMayJoin(room.stateText(GUEST_ACCESS, 'guest_access'));

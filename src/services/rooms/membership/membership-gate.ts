@@ -5,6 +5,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { contentFault } from '#src/protocol/content/content-rules.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { MEMBER } from '#src/protocol/events/event-types.ts';
 import { guestsForbidden, userSuspended } from '#src/services/accounts/admission/access-rules.ts';
 import { takeTokens } from '#src/services/accounts/admission/rate-limits.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -18,7 +19,6 @@ import type { NoticeInvites } from './notice-invites.ts';
 import type { RestrictedJoins } from './restricted-joins.ts';
 import type { StateGrowth } from './state-growth.ts';
 
-const MEMBER = 'm.room.member';
 /** The group of `rate_limits` that counts what a user's joins bring here from other servers. */
 export const JOINED_STATE_BYTES = 'joined_state_bytes';
 

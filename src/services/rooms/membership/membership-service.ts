@@ -3,6 +3,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isRoomId, isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { StrippedStateEvent } from '#src/protocol/events/stripped-state.ts';
+import { MEMBER } from '#src/protocol/events/event-types.ts';
 import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
@@ -25,8 +26,6 @@ import type { WholeState } from '#src/services/room-model/room/whole-state.ts';
 import type { RemoteMembership } from './remote-membership.ts';
 import type { RoomOpenness } from './room-openness.ts';
 import { strippedStateFor } from './stripped-room.ts';
-
-const MEMBER = 'm.room.member';
 
 export interface JoinRequest {
   readonly roomIdOrAlias: string;

@@ -1,13 +1,13 @@
 import type { RateLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { MEMBER } from '#src/protocol/events/event-types.ts';
 import { takeTokens } from '#src/services/accounts/admission/rate-limits.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
 /** The group of `rate_limits`. */
 const BUCKET = 'state_bytes';
-const MEMBER = 'm.room.member';
 /** Characters of a member event that are not counted: enough for a name, an avatar and a reason. */
 const PLAIN_MEMBERSHIP = 2_048;
 /** Characters that a new member event of a user who has not joined counts as. */

@@ -1,11 +1,11 @@
 import { STRIPPED_STATE_TYPES, strippedState, type StrippedStateEvent } from '#src/protocol/events/stripped-state.ts';
 import { isJsonObject } from '#src/protocol/json/json-value.ts';
 import type { Pdu } from '#src/protocol/events/pdu.ts';
+import { CREATE } from '#src/protocol/events/event-types.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
-const CREATE = 'm.room.create';
 /** Characters of an event of stripped state. Other servers can send any number of invites, so each has to be small. */
 const MAX_EVENT_LENGTH = 8_192;
 

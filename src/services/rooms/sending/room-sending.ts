@@ -4,6 +4,7 @@ import { pretendedDigest, type ShadowBanned } from '#src/services/accounts/moder
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { ContentPlace } from '#src/protocol/content/content-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
+import { MEMBER } from '#src/protocol/events/event-types.ts';
 import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
 import type { EventDraft, Transaction } from '#src/services/events/building/event-draft.ts';
 import { transactionKey } from '#src/services/events/building/transaction-ids.ts';
@@ -25,8 +26,6 @@ import type { RelationRules } from '#src/services/reading/relations/relation-rul
 import type { Reader } from '#src/services/reading/client-events/client-events.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { notInRoom, type RoomAccess } from '#src/services/reading/access/room-access.ts';
-
-const MEMBER = 'm.room.member';
 
 /** The user who sends. A suspended user may redact their own events, and send nothing else. Client-Server API, "Account suspension". */
 export type Sender = Reader & Actor & SendingClient;

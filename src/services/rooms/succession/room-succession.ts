@@ -1,5 +1,7 @@
 import { copyRoomRules, moveToSuccessor } from '#src/jobs/definitions.ts';
 import { type JobRequest, requestJob } from '#src/jobs/job-definition.ts';
+import { successorIn } from '#src/protocol/content/tombstone.ts';
+import { TOMBSTONE } from '#src/protocol/events/event-types.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -21,9 +23,8 @@ export interface RoomPushRules {
 export const successionFollowUp: FollowUp = ({ room, state, members }) => {
   const jobs: JobRequest[] = [];
   for (const { content, stateKey, type } of state) {
-    const successor = content['replacement_room'];
-    if (type === 'm.room.tombstone' && stateKey === '' && typeof successor === 'string')
-      jobs.push(requestJob(copyRoomRules, { room: room.nid, successor }));
+    const successor = type === TOMBSTONE && stateKey === '' ? successorIn(content) : undefined;
+    if (successor !== undefined) jobs.push(requestJob(copyRoomRules, { room: room.nid, successor }));
   }
   for (const { after, before, local, userId } of members) {
     if (!local || after !== 'join' || before === 'join' || predecessorOf(room) === undefined) continue;

@@ -8,6 +8,7 @@ import { requestJob } from '#src/jobs/job-definition.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { THIRD_PARTY_INVITE } from '#src/protocol/events/event-types.ts';
 import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
 import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
@@ -26,8 +27,6 @@ import {
   type ThirdPartyInviteRecord,
 } from '#src/storage/rooms/third-party-invites.ts';
 import { type InviteKeys, publicKeysOf } from './invite-keys.ts';
-
-export const THIRD_PARTY_INVITE = 'm.room.third_party_invite';
 
 /** Milliseconds in which the event of an invitation is sent, or never will be. */
 const SENDING_MS = 60_000;

@@ -23,7 +23,8 @@ import {
   waitingThirdPartyInvites,
 } from '#src/storage/rooms/third-party-invites.ts';
 import { type InviteKeys, publicKeysOf } from './invite-keys.ts';
-import { type InviteRedemption, THIRD_PARTY_INVITE } from './invite-redemption.ts';
+import type { InviteRedemption } from './invite-redemption.ts';
+import { THIRD_PARTY_INVITE } from '#src/protocol/events/event-types.ts';
 
 const TOKEN_LENGTH = 40;
 const BUCKET = 'third_party_invite';

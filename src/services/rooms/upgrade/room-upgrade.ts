@@ -13,6 +13,8 @@ import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
+import { successorIn } from '#src/protocol/content/tombstone.ts';
+import { CANONICAL_ALIAS, POWER_LEVELS, TOMBSTONE } from '#src/protocol/events/event-types.ts';
 import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
 import type { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
@@ -26,9 +28,6 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import { fits, levelsBeforeLock, lockedLevels, upgradedJoinRules, upgradedLevels } from './upgraded-state.ts';
 
-const TOMBSTONE = 'm.room.tombstone';
-const CANONICAL_ALIAS = 'm.room.canonical_alias';
-const POWER_LEVELS = 'm.room.power_levels';
 /** Bans that are built in one turn of the event loop, which other requests wait for. */
 const BANS_AT_ONCE = 100;
 
@@ -166,7 +165,7 @@ export class RoomUpgrade {
     // It waits for the upgrade itself where that is still running.
     await this.#turns.run(old.roomId, async () => {
       if (this.#finished.delete(keyOf(old, successorId))) return;
-      if (old.stateText(TOMBSTONE, 'replacement_room') !== successorId) return;
+      if (successorIn(old.stateEvent(TOMBSTONE)?.content) !== successorId) return;
       const successor = await this.#options.rooms.byId(successorId);
       if (successor === undefined) await this.#takeTombstoneBack(old, userId);
       else await this.#finish(old, successor, userId);

@@ -2,12 +2,11 @@ import { privilegedCreatorsOf } from '#src/protocol/auth/create.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
+import { POWER_LEVELS, TOMBSTONE } from '#src/protocol/events/event-types.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
-const TOMBSTONE = 'm.room.tombstone';
-const POWER_LEVELS = 'm.room.power_levels';
 /** Members of `m.room.power_levels` that are levels themselves, and those that map names to levels. */
 const LEVELS = ['ban', 'events_default', 'invite', 'kick', 'redact', 'state_default', 'users_default'];
 const MAPS = ['events', 'users', 'notifications'];

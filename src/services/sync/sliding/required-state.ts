@@ -1,10 +1,10 @@
+import { MEMBER } from '#src/protocol/events/event-types.ts';
 import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import type { RequiredState, RoomConfig } from './sliding-request.ts';
 
 const ANY = '*';
 /** "the user's own id" */
 const ME = '$ME';
-const MEMBER = 'm.room.member';
 
 type Pair = readonly [type: string, stateKey: string];
 
