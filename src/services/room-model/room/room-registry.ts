@@ -3,51 +3,20 @@ import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import { isRoomId } from '#src/protocol/identifiers/identifiers.ts';
 import { atMost } from '#src/kernel/caches/at-most.ts';
 import { OnceByKey } from '#src/kernel/caches/once.ts';
-import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
-import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
-import type { EventRoom, StoredEvent } from '#src/services/room-model/event/stored-event.ts';
-import type { EntryList } from '#src/services/room-model/state/entry-list.ts';
-import { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Database } from '#src/storage/database.ts';
-import {
-  type EventRecord,
-  membersOfRooms,
-  newestEvents,
-  type RoomRecord,
-  type RoomStubRecord,
-  roomsByNid,
-} from '#src/storage/room-model/event-reads.ts';
-import type { Interner, Names } from '#src/storage/room-model/interner.ts';
+import { type RoomStubRecord, roomsByNid } from '#src/storage/room-model/event-reads.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
 import { roomNumbersById } from '#src/storage/room-model/room-ids.ts';
-import type { StateSlot } from './current-state.ts';
-import { EventRing } from './event-ring.ts';
-import { type Member, membershipOfCode } from './membership.ts';
-import type { PartialState } from './partial-state.ts';
-import { type RoomStanding, RoomStub } from './room-stub.ts';
-import { Room } from './room.ts';
+import { RoomLoader, ROOMS_READ_AT_ONCE } from './room-loader.ts';
+import { type RoomStub, stubOf } from './room-stub.ts';
+import type { Room } from './room.ts';
 
-/** How many events a room that is read from the database gets into its ring: fewer when many rooms are read for a first sync. */
-const RING_LOAD: RingLoad = { events: 24, bytes: 1_048_576 };
-const RING_OF_MANY: RingLoad = { events: 11, bytes: 65_536 };
-const MANY_ROOMS = 20;
-/** Very many rooms are read in parts, a few parts at once: while some are made into objects, the database reads the next ones. */
-const ROOMS_OF_PART = 400;
-const PARTS_AT_ONCE = 3;
-const MOST_PARTS = 5;
-/** A member takes about so many bytes of memory. */
-const BYTES_OF_MEMBER = 200;
 const REMEMBERED_IDS = 100_000;
 const REMEMBERED_MISSES = 10_000;
 const NO_NUMBERS: ReadonlyMap<string, number> = new Map();
-
-/** Of how many of the newest events, and bytes of them, a ring is made. */
-interface RingLoad {
-  readonly events: number;
-  readonly bytes: number;
-}
 
 /**
  * The rooms in memory. A room that was not used for long is evicted, but as long as any caller holds it, every caller gets the same
@@ -55,9 +24,7 @@ interface RingLoad {
  */
 export class RoomRegistry {
   readonly #database: Database;
-  readonly #interner: Interner;
-  readonly #events: EventLoader;
-  readonly #states: StateStore;
+  readonly #loader: RoomLoader;
   readonly #alive = new Map<number, WeakRef<Room>>();
   readonly #recent: CountedCache<number, Room>;
   readonly #stubs = new Map<number, WeakRef<RoomStub>>();
@@ -81,9 +48,7 @@ export class RoomRegistry {
     cacheBytes = 256 * 1024 * 1024,
   ) {
     this.#database = database;
-    this.#interner = interner;
-    this.#events = events;
-    this.#states = states;
+    this.#loader = new RoomLoader(database, interner, events, states, this);
     this.#recent = new CountedCache('rooms', { maxSize: cacheBytes, sizeCalculation: (room) => room.size });
   }
 
@@ -151,19 +116,24 @@ export class RoomRegistry {
     return this.#alive.get(nid)?.deref();
   }
 
+  /** The stub of a room of which something is in memory. */
+  peekStub(nid: number): RoomStub | undefined {
+    return this.#stubs.get(nid)?.deref();
+  }
+
   /** The stubs of rooms; one statement for those of which nothing is in memory. What does not exist is left out. */
   async stubs(nids: readonly number[]): Promise<Map<number, RoomStub>> {
     const found = new Map<number, RoomStub>();
     const missing: number[] = [];
     for (const nid of nids) {
-      const stub = this.#stubs.get(nid)?.deref();
+      const stub = this.peekStub(nid);
       if (stub === undefined) missing.push(nid);
       else found.set(nid, stub);
     }
     if (missing.length === 0) return found;
-    const read = await this.stubsRead(async (stubOf) => {
+    const read = await this.stubsRead(async (stubOfRecord) => {
       const records = await roomsByNid(this.#database, missing);
-      return records.flatMap((record) => stubOf(record) ?? []);
+      return records.flatMap((record) => stubOfRecord(record) ?? []);
     });
     for (const stub of read) found.set(stub.nid, stub);
     return found;
@@ -179,10 +149,10 @@ export class RoomRegistry {
     this.#newStubs.add(newer);
     try {
       return await read((record) => {
-        const known = newer.get(record.nid) ?? this.#stubs.get(record.nid)?.deref();
+        const known = newer.get(record.nid) ?? this.peekStub(record.nid);
         const version = roomVersion(record.version);
         if (known !== undefined || version === undefined) return known;
-        const stub = new RoomStub(identityOf(record, version), standingOf(record, version));
+        const stub = stubOf(record, version);
         this.#keepStub(stub);
         return stub;
       });
@@ -192,7 +162,7 @@ export class RoomRegistry {
   }
 
   #keepStub(stub: RoomStub): void {
-    if (this.#stubs.get(stub.nid)?.deref() === stub) return;
+    if (this.peekStub(stub.nid) === stub) return;
     this.#stubs.set(stub.nid, new WeakRef(stub));
     this.#collected.register(stub, stub.nid);
     for (const newer of this.#newStubs) newer.set(stub.nid, stub);
@@ -211,7 +181,7 @@ export class RoomRegistry {
     const own = new Set<number>();
     await this.#loading.runAll(missing, async (some) => {
       for (const nid of some) own.add(nid);
-      await this.#readSome(some, found, Infinity);
+      await this.#loader.read(some, found, Infinity);
     });
     const again: number[] = [];
     for (const nid of missing) {
@@ -247,9 +217,9 @@ export class RoomRegistry {
         rooms.set(nid, room);
         continue;
       }
-      bytes += this.#stubs.get(nid)?.deref()?.weight ?? 0;
+      bytes += this.peekStub(nid)?.weight ?? 0;
       if (missing.length > 0 && bytes > maxBytes) break;
-      if (missing.push(nid) === MOST_PARTS * ROOMS_OF_PART) {
+      if (missing.push(nid) === ROOMS_READ_AT_ONCE) {
         looked += 1;
         break;
       }
@@ -259,7 +229,7 @@ export class RoomRegistry {
     const left = new Set<number>();
     await this.#loading.runAll(missing, async (some) => {
       for (const nid of some) own.add(nid);
-      for (const nid of await this.#readSome(some, rooms, maxBytes)) left.add(nid);
+      for (const nid of await this.#loader.read(some, rooms, maxBytes)) left.add(nid);
     });
     for (const nid of missing) {
       if (rooms.has(nid) || left.has(nid) || own.has(nid)) continue;
@@ -291,7 +261,7 @@ export class RoomRegistry {
   /** These rooms in their order, as many bytes at a time as `loadSome` reads. What does not exist is left out. */
   async *parts(nids: readonly number[]): AsyncGenerator<readonly Room[]> {
     for (let at = 0; at < nids.length;) {
-      const { looked, rooms } = await this.loadSome(nids.slice(at, at + MOST_PARTS * ROOMS_OF_PART));
+      const { looked, rooms } = await this.loadSome(nids.slice(at, at + ROOMS_READ_AT_ONCE));
       yield nids.slice(at, at + looked).flatMap((nid) => rooms.get(nid) ?? []);
       at += looked;
     }
@@ -331,205 +301,4 @@ export class RoomRegistry {
     this.#stubs.delete(room.nid);
     this.#recent.delete(room.nid);
   }
-
-  /** Reads very many rooms in parts. @returns those that were left out, because there are so many bytes of the others */
-  async #readSome(nids: readonly number[], found: Map<number, Room>, maxBytes: number): Promise<ReadonlySet<number>> {
-    const ring = nids.length > MANY_ROOMS ? RING_OF_MANY : RING_LOAD;
-    const parts = Math.ceil(nids.length / ROOMS_OF_PART);
-    const left = new Set<number>();
-    let next = 0;
-    const readParts = async (): Promise<void> => {
-      while (next < nids.length) {
-        const part = nids.slice(next, next + ROOMS_OF_PART);
-        next += ROOMS_OF_PART;
-        for (const nid of await this.#read(part, ring, found, maxBytes / parts)) left.add(nid);
-      }
-    };
-    await Promise.all(Array.from({ length: Math.min(parts, PARTS_AT_ONCE) }, readParts));
-    return left;
-  }
-
-  /** @returns the rooms that were not read, because those before them have so many bytes already */
-  async #read(
-    nids: readonly number[],
-    ringLoad: RingLoad,
-    found: Map<number, Room>,
-    maxBytes: number,
-  ): Promise<ReadonlySet<number>> {
-    const places = new Map(nids.map((nid, index) => [nid, index]));
-    const all = (await roomsByNid(this.#database, nids))
-      .filter((record) => roomVersion(record.version) !== undefined)
-      .toSorted((a, b) => (places.get(a.nid) ?? 0) - (places.get(b.nid) ?? 0));
-    const identities = new Map<number, EventRoom>();
-    for (const { nid, room_id: roomId, version: id } of all) {
-      const version = roomVersion(id);
-      if (version !== undefined) identities.set(nid, { nid, roomId, version });
-    }
-    const identityOf = (nid: number): EventRoom | undefined => identities.get(nid);
-    const [chains, newest] = await Promise.all([
-      this.#states.load(all.map((record) => record.state)),
-      newestEvents(
-        this.#database,
-        all.map((record) => ({ room: record.nid, after: 0, upTo: record.last_pos })),
-        ringLoad.events,
-        ringLoad.bytes,
-      ),
-    ]);
-    // First: what is among the newest events is not read once more as state.
-    const ringEvents = Map.groupBy(await this.#events.adopt(newest, identityOf), (event) => event.room.nid);
-    const cut = cutRooms(newest, ringLoad);
-    // Each costs a copy.
-    const others = new Map(Array.from(chains, ([nid, chain]) => [nid, chain.others()]));
-    const fitting = firstOf(all, (record) => sizeOfState(chains.get(record.state)), maxBytes);
-    // So that they are not read again before there is room for them.
-    for (const { nid, state } of all.slice(fitting.length)) {
-      const stub = this.#stubs.get(nid)?.deref();
-      if (stub !== undefined) stub.weight ||= sizeOfState(chains.get(state));
-    }
-    const wanted = fitting.map((record) => {
-      const room = identities.get(record.nid);
-      if (room === undefined) return [];
-      return [...(others.get(record.state)?.events ?? []), ...record.extremities].map((nid) => ({ room, nid }));
-    });
-    const [members, { events, complete }] = await Promise.all([
-      membersOfRooms(
-        this.#database,
-        fitting.map(({ nid }) => nid),
-      ),
-      maxBytes === Infinity
-        ? this.#events.load(wanted.flat()).then((events) => ({ events, complete: wanted.length }))
-        : this.#events.loadSome(wanted, maxBytes),
-    ]);
-    const records = fitting.slice(0, complete);
-    const names = await this.#interner.named({
-      users: members.map((member) => member.user_nid),
-      stateKeys: records.flatMap((record) => [...(others.get(record.state)?.keys ?? [])]),
-    });
-    const membersByRoom = Map.groupBy(members, (member) => member.room);
-    for (const record of records) {
-      const identity = identities.get(record.nid);
-      if (identity === undefined) continue;
-      const present = this.peek(record.nid);
-      if (present !== undefined) {
-        found.set(present.nid, present);
-        continue;
-      }
-      const room = this.#assemble(record, identity, {
-        chain: chains.get(record.state) ?? StateChain.EMPTY,
-        others: others.get(record.state) ?? StateChain.EMPTY.others(),
-        event: (nid) => events.get(nid),
-        names,
-        ring: ringOf((ringEvents.get(record.nid) ?? []).toReversed(), cut.has(record.nid)),
-        members: (membersByRoom.get(record.nid) ?? []).map((row): Member => ({
-          userId: names.userName(row.user_nid),
-          user: row.user_nid,
-          membership: membershipOfCode(row.membership),
-          event: row.event,
-          since: row.since,
-          local: row.local,
-          forgotten: row.forgotten,
-        })),
-      });
-      this.add(room);
-      found.set(room.nid, room);
-    }
-    return new Set(all.slice(complete).map(({ nid }) => nid));
-  }
-
-  #assemble(
-    record: RoomRecord,
-    identity: EventRoom,
-    parts: {
-      readonly chain: StateChain;
-      /** Its entries but memberships. */
-      readonly others: EntryList;
-      readonly names: Names;
-      readonly event: (nid: number) => ReturnType<EventLoader['peek']>;
-      readonly ring: EventRing;
-      readonly members: readonly Member[];
-    },
-  ): Room {
-    const state = new Map<string, StateSlot>();
-    for (const [skey, nid] of parts.others) {
-      const event = parts.event(nid);
-      if (event === undefined) throw new Error(`state event ${nid} of room ${record.room_id} is not in the database`);
-      const { type, stateKey } = parts.names.stateKeyNames(skey);
-      state.set(stateMapKey(type, stateKey), { skey, event });
-    }
-    const extremities = record.extremities.map((nid) => parts.event(nid)).filter((event) => event !== undefined);
-    return new Room({
-      ...identity,
-      ...standingOf(record, identity.version),
-      stub: this.#stubs.get(record.nid)?.deref(),
-      shard: record.shard,
-      roomType: record.room_type ?? undefined,
-      isPublic: record.is_public,
-      head: { extremities, chain: parts.chain },
-      depth: record.depth,
-      state,
-      members: new Map(parts.members.map((member) => [member.userId, member])),
-      ring: parts.ring,
-    });
-  }
 }
-
-const identityOf = (
-  { nid, room_id: roomId, shard }: RoomStubRecord,
-  version: RoomVersion,
-): EventRoom & Pick<Room, 'shard'> => ({
-  nid,
-  roomId,
-  shard,
-  version,
-});
-
-const standingOf = (record: RoomStubRecord, version: RoomVersion): RoomStanding => ({
-  version,
-  lastPosition: record.last_pos,
-  partial: partialOf(record),
-  fullSince: record.full_pos ?? 0,
-});
-
-const partialOf = ({
-  partial_state: state,
-  join_pos: join,
-  via,
-  servers,
-  before,
-}: RoomStubRecord): PartialState | undefined =>
-  state === null || join === null || via === null
-    ? undefined
-    : { state, join, via, servers: textsIn(servers), before: textsIn(before) };
-
-const textsIn = (json: string | null): ReadonlySet<string> => new Set(JSON.parse(json ?? '[]') as readonly string[]);
-
-/** @param isCut whether there may be more events before these than were read */
-const ringOf = (events: StoredEvent[], isCut: boolean): EventRing =>
-  new EventRing(events, isCut ? (events[0]?.nid ?? 1) - 1 : 0);
-
-/** UTF-8 has three bytes at most for each unit of a string. */
-const MAX_BYTES_OF_UNIT = 3;
-
-/** The rooms of which as many events were read as were asked for, or as many bytes. */
-const cutRooms = (newest: readonly EventRecord[], wanted: RingLoad): ReadonlySet<number> => {
-  const cut = new Set<number>();
-  for (const [room, records] of Map.groupBy(newest, (record) => record.room)) {
-    // To count the bytes of thousands of short texts takes longer than to read them.
-    const units = records.reduce((sum, { json }) => sum + json.length, 0);
-    const mayHaveAll = units * MAX_BYTES_OF_UNIT >= wanted.bytes;
-    const hasAll = mayHaveAll && records.reduce((sum, { json }) => sum + Buffer.byteLength(json), 0) >= wanted.bytes;
-    if (records.length >= wanted.events || hasAll) cut.add(room);
-  }
-  return cut;
-};
-
-/** How many bytes a room takes at least with such a state. */
-const sizeOfState = (chain = StateChain.EMPTY): number =>
-  BYTES_OF_MEMBER * chain.deltas.reduce((sum, { others, members }) => sum + others.size + members.size, 0);
-
-/** The first ones that have so many bytes together, and one in any case. */
-const firstOf = <T>(all: readonly T[], sizeOf: (one: T) => number, maxBytes: number): readonly T[] => {
-  let bytes = 0;
-  const end = all.findIndex((one, index) => (bytes += sizeOf(one)) > maxBytes && index > 0);
-  return end < 0 ? all : all.slice(0, end);
-};

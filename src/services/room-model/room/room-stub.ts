@@ -1,5 +1,6 @@
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import type { EventRoom } from '#src/services/room-model/event/stored-event.ts';
+import type { RoomStubRecord } from '#src/storage/room-model/event-reads.ts';
 import type { PartialState } from './partial-state.ts';
 
 /** What a stub says of its room. */
@@ -49,3 +50,27 @@ export class RoomStub implements EventRoom, RoomStanding {
     this.fullSince = fullSince;
   }
 }
+
+/** The stub of a room as its row says. */
+export const stubOf = (record: RoomStubRecord, version: RoomVersion): RoomStub =>
+  new RoomStub({ nid: record.nid, roomId: record.room_id, shard: record.shard }, standingOf(record, version));
+
+export const standingOf = (record: RoomStubRecord, version: RoomVersion): RoomStanding => ({
+  version,
+  lastPosition: record.last_pos,
+  partial: partialOf(record),
+  fullSince: record.full_pos ?? 0,
+});
+
+const partialOf = ({
+  partial_state: state,
+  join_pos: join,
+  via,
+  servers,
+  before,
+}: RoomStubRecord): PartialState | undefined =>
+  state === null || join === null || via === null
+    ? undefined
+    : { state, join, via, servers: textsIn(servers), before: textsIn(before) };
+
+const textsIn = (json: string | null): ReadonlySet<string> => new Set(JSON.parse(json ?? '[]') as readonly string[]);
