@@ -4,8 +4,7 @@ import type Koa from 'koa';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import { assertMayCall } from '#src/services/accounts/admission/access-rules.ts';
-import { limitExceeded, limiterOf } from '#src/protocol/errors/limit-exceeded.ts';
-import { limitedRequests } from '#src/services/accounts/admission/admission.ts';
+import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { BytesInFlight, type BytesHeld, DEFAULT_BYTES_IN_FLIGHT } from '#src/kernel/limits/bytes-in-flight.ts';
 import { Deadlines } from '#src/kernel/deadlines.ts';
 import { networkOf } from '#src/kernel/network.ts';
@@ -15,6 +14,7 @@ import { ABUSE } from './connections.ts';
 import { DEFAULT_HTTP_LIMITS, DEFAULT_REQUEST_LOG, type HttpDependencies } from './dependencies.ts';
 import { type Endpoint, Reply, StreamBody } from './endpoint.ts';
 import { Admission, ArrivalRefused } from '#src/services/accounts/admission/admission.ts';
+import { RefusalCounter } from '#src/services/accounts/admission/refusal-counter.ts';
 import { internalError } from '#src/protocol/errors/internal-error.ts';
 import {
   type AppserviceIdentity,
@@ -142,7 +142,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
   const record = requestRecorder(deps, { ...DEFAULT_REQUEST_LOG, ...deps.requestLog });
   let count = 0;
   let running = 0;
-  const limited = limitedRequests(deps.metrics);
+  const refusals = new RefusalCounter(deps.metrics, 'http');
   deps.metrics.gaugeOf(
     'tsudoi_http_requests_running',
     'requests that are being answered, waiting syncs included',
@@ -371,8 +371,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
   /** The answer to what was thrown. What is not a MatrixError is a bug: it is logged, and the client learns nothing about it. */
   const failure = (error: unknown, exchange: Exchange): MatrixError => {
     if (error instanceof MatrixError) {
-      const limiter = limiterOf(error);
-      if (typeof limiter === 'string') limited.inc({ api: 'http', limiter });
+      refusals.count(error);
       return error;
     }
     const explained = deps.explain?.(error);

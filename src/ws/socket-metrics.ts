@@ -1,6 +1,5 @@
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { limiterOf } from '#src/protocol/errors/limit-exceeded.ts';
-import { limitedRequests } from '#src/services/accounts/admission/admission.ts';
+import { RefusalCounter } from '#src/services/accounts/admission/refusal-counter.ts';
 import type { Counter, Histogram, Labels, Metrics } from '#src/kernel/metrics.ts';
 
 const BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -14,7 +13,7 @@ export class SocketMetrics {
   readonly #pauses: Counter;
   readonly #dropped: Counter;
   readonly #seconds: Histogram;
-  readonly #limited: Counter;
+  readonly #refusals: RefusalCounter;
 
   /**
    * @param open how many sockets are open
@@ -27,7 +26,7 @@ export class SocketMetrics {
     this.#pushes = metrics.counter('tsudoi_websocket_pushes_total', 'sync frames pushed');
     this.#pauses = metrics.counter('tsudoi_websocket_pauses_total', 'pushes put off because the reader was slow');
     this.#dropped = metrics.counter('tsudoi_websocket_dropped_total', 'sockets closed by the server', ['reason']);
-    this.#limited = limitedRequests(metrics);
+    this.#refusals = new RefusalCounter(metrics, 'websocket');
     this.#seconds = metrics.histogram(
       'tsudoi_websocket_request_seconds',
       'time from a request to its answer',
@@ -51,10 +50,9 @@ export class SocketMetrics {
   dropped(reason: string): void {
     this.#dropped.inc({ reason });
   }
-  /** Counts what a limit refused. */
+  /** Counts what a limit or a quota refused. */
   refused(error: MatrixError): void {
-    const limiter = limiterOf(error);
-    if (typeof limiter === 'string') this.#limited.inc({ api: 'websocket', limiter });
+    this.#refusals.count(error);
   }
   served(method: string, errcode: string, ms: number): void {
     this.#seconds.observe(ms / 1000, { method, errcode });

@@ -7,6 +7,7 @@ import type { Logger } from '#src/kernel/logger.ts';
 import type { Random } from '#src/kernel/random.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { quotaFull } from '#src/protocol/errors/quota-full.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import { violatesUnique } from '#src/storage/failures.ts';
 import {
@@ -245,7 +246,7 @@ export class ContentStore {
   }
 }
 
-const full = (): MatrixError => new MatrixError('M_TOO_LARGE', 'This server has no space left for files.');
+const full = (): MatrixError => quotaFull('media.max_total_bytes', 'This server has no space left for files.');
 
 /** The error for media whose row is there and whose bytes are not. */
 export const contentMissing = (): MatrixError =>

@@ -7,6 +7,7 @@ import { Signal } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { type Quota, quotaFull } from '#src/protocol/errors/quota-full.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
@@ -236,11 +237,13 @@ export class MediaService {
       const release = this.#begin(userId);
       try {
         const used = await usageOfUser(database, userId);
-        if (used.bytes >= (maxUserBytes ?? Infinity) || used.files >= (maxUserFiles ?? Infinity)) throw usedUp();
+        if (used.files >= (maxUserFiles ?? Infinity)) throw usedUp('media.max_user_files');
+        if (used.bytes >= (maxUserBytes ?? Infinity)) throw usedUp('media.max_user_bytes');
         await contents.keep(
           content,
           async (tx, { name: blob, size }) => {
-            if (!(await useSpace(tx, userId, size, most))) throw usedUp();
+            if (!(await useSpace(tx, userId, size, most)))
+              throw usedUp(maxUserBytes === null ? 'media.max_user_files' : 'media.max_user_bytes');
             await use(tx, { blob, size, ...described });
           },
           ({ digest, size }) => policy.mayKeepFile(userId, fileInfo(this.#uriOf(mediaId), digest, size, described)),
@@ -283,5 +286,5 @@ const fileInfo = (
 const overwriting = (): MatrixError =>
   new MatrixError('M_CANNOT_OVERWRITE_MEDIA', 'This media has its content already, which never changes.');
 
-const usedUp = (): MatrixError =>
-  new MatrixError('M_FORBIDDEN', 'Your space for files on this server is used up, or does not suffice for this one.');
+const usedUp = (quota: Quota): MatrixError =>
+  quotaFull(quota, 'Your space for files on this server is used up, or does not suffice for this one.');

@@ -128,6 +128,21 @@ describe('what is kept for one user', function () {
     await socket.end();
   });
 
+  it('is named where it is full, to the client and in the metrics', async () => {
+    const counted = async (): Promise<number> => {
+      const text = await server.app.services.metrics.render();
+      return Number(/^tsudoi_quota_refused_total\{quota="quotas\.account_data\.pieces"\} (\d+)$/m.exec(text)?.[1] ?? 0);
+    };
+    const alice = await server.register();
+    const put = (n: number): ReturnType<StreamServer['ask']> =>
+      server.ask(alice, 'PUT', `/user/${alice.userId}/account_data/org.example.named${n}`, { n });
+    for (let n = 0; n < MAX; n++) expect((await put(n)).status).to.equal(200);
+    const before = await counted();
+    const answer = await put(MAX);
+    expect([answer.status, answer.body['org.tsudoi.quota']]).to.deep.equal([413, 'quotas.account_data.pieces']);
+    expect((await counted()) - before).to.equal(1);
+  });
+
   describe('is no more when it is asked for at once', () => {
     const AT_ONCE = 12;
 

@@ -1,4 +1,3 @@
-import type { Counter, Metrics } from '#src/kernel/metrics.ts';
 import type { RateLimiter, RateVerdict } from '#src/kernel/limits/rate-limiter.ts';
 import { LAST_RANK, type Turns } from '#src/kernel/event-loop/turns.ts';
 import type { Work } from '#src/kernel/event-loop/work.ts';
@@ -45,10 +44,6 @@ export interface TokenReader {
   /** Whether this is a token that was good a moment ago, so that looking at it costs nothing. */
   knows?(token: string): boolean;
 }
-
-/** Counts what a limit refused, by the limit's name and the API. */
-export const limitedRequests = (metrics: Metrics): Counter =>
-  metrics.counter('tsudoi_limited_requests_total', 'requests that were refused because of a limit', ['api', 'limiter']);
 
 /** Admission control: authenticates each request and applies the rate limits of its sender, over HTTP and WebSockets alike. */
 export class Admission {

@@ -1,4 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { quotaFull } from '#src/protocol/errors/quota-full.ts';
 import { thirdPartyId, type ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
 import type { IdentityAccess, IdentityService, IdentitySigner } from '#src/remote/identity-service.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
@@ -74,7 +75,7 @@ export class OwnAddresses {
     const { database, identity, most } = this.#options;
     this.#assertTrusted(access.server);
     if ((await bindsOf(database, userId)).length >= most)
-      throw new MatrixError('M_TOO_LARGE', `This server binds at most ${most} addresses of an account.`);
+      throw quotaFull('quotas.threepids', `This server binds at most ${most} addresses of an account.`);
     const id = await identity.bind(access, { ...credentials, userId });
     await noteBind(database, userId, id, access.server);
   }

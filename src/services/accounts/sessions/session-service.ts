@@ -31,7 +31,7 @@ import {
   replaceSession,
 } from '#src/storage/accounts/sessions.ts';
 import { takeUserTurn } from '#src/storage/user-turn.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { quotaFull } from '#src/protocol/errors/quota-full.ts';
 import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
 import { AccessTokens } from './access-token.ts';
 import { checkDeviceId, checkDeviceName } from '#src/protocol/identifiers/device-names.ts';
@@ -213,8 +213,8 @@ export class SessionService {
     if (maxDevices === undefined) return;
     await takeUserTurn(tx, userId);
     if ((await countDevices(tx, userId)) > maxDevices)
-      throw new MatrixError(
-        'M_TOO_LARGE',
+      throw quotaFull(
+        'quotas.devices',
         `A user has at most ${maxDevices} devices on this server. Log some of them out, or name the one to log in again.`,
       );
   }

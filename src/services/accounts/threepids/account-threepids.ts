@@ -1,6 +1,7 @@
 import { redeemThirdPartyInvite } from '#src/jobs/definitions.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { quotaFull } from '#src/protocol/errors/quota-full.ts';
 import { thirdPartyId, type ThirdPartyId } from '#src/protocol/identifiers/third-party-id.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
@@ -109,7 +110,7 @@ export class AccountThreepids {
     await takeUserTurn(tx, userId);
     await insertAccountThreepid(tx, { ...id, userId, validatedTs: validatedTs ?? now, addedTs: now });
     if ((await countAccountThreepids(tx, userId)) > this.#options.most)
-      throw new MatrixError('M_TOO_LARGE', `An account has at most ${this.#options.most} addresses on this server.`);
+      throw quotaFull('quotas.threepids', `An account has at most ${this.#options.most} addresses on this server.`);
     for (const token of await claimThirdPartyInvites(tx, id, userId))
       await tx.enqueue(redeemThirdPartyInvite, { token });
   }

@@ -1,4 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { quotaFull } from '#src/protocol/errors/quota-full.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { parseDeviceKeys, parseUploadedKeys, type UploadedKey } from '#src/protocol/keys/device-keys.ts';
@@ -136,7 +137,10 @@ export class DeviceKeyService {
       });
       const held = (await countKeys(tx, userId, deviceId)).reduce((sum, { count }) => sum + count, 0);
       if (held + fresh.length > maxOneTimeKeys)
-        throw new MatrixError('M_TOO_LARGE', `A device can have ${maxOneTimeKeys} unclaimed one-time keys at most.`);
+        throw quotaFull(
+          'e2ee.max_one_time_keys',
+          `A device can have ${maxOneTimeKeys} unclaimed one-time keys at most.`,
+        );
       await forgetClaimedKeys(tx, userId, deviceId, fresh);
       await insertOneTimeKeys(tx, userId, deviceId, fresh);
     }

@@ -1,6 +1,7 @@
 import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import { currentWork, doing } from '#src/kernel/event-loop/work.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { quotaFull } from '#src/protocol/errors/quota-full.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import {
@@ -155,8 +156,8 @@ export class KeyBackupService {
       const { bytes, etag, otherBytes, otherSessions, sessions: count } = stored;
       const all = bytes + otherBytes + (count + otherSessions) * SESSION_OVERHEAD;
       if (all > this.#options.maxBytes && bytes > backup.bytes)
-        throw new MatrixError(
-          'M_TOO_LARGE',
+        throw quotaFull(
+          'e2ee.max_backup_bytes',
           'The versions of your backup are full: they cannot take any more keys. Delete those that you do not need.',
         );
       return { etag: String(etag), count };

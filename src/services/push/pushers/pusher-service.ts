@@ -1,6 +1,7 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { quotaFull } from '#src/protocol/errors/quota-full.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { isGatewayUrl } from '#src/remote/push-gateway.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
@@ -135,7 +136,7 @@ export class PusherService {
       const pusher = await putPusher(tx, wish);
       await takeUserTurn(tx, userId);
       if ((await countPushers(tx, userId)) > this.#most)
-        throw new MatrixError('M_TOO_LARGE', `A user has at most ${this.#most} pushers on this server.`);
+        throw quotaFull('quotas.pushers', `A user has at most ${this.#most} pushers on this server.`);
       tx.afterCommit(() => {
         this.#registry.put(pusher);
         this.wasSet.emit(pusher);

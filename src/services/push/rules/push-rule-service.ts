@@ -5,6 +5,7 @@ import { RecentChanges } from '#src/kernel/caches/recent-changes.ts';
 import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { quotaFull } from '#src/protocol/errors/quota-full.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { type DefaultRules, defaultRulesFor } from '#src/protocol/push/default-rules.ts';
 import { compileRuleset, type CompiledRuleset } from '#src/protocol/push/evaluator.ts';
@@ -286,9 +287,9 @@ export class PushRuleService implements ServedType {
   #assertFits(before: KeptRules, after: KeptRules): void {
     const { pieces, bytes } = this.#quota;
     if (after.bytes > bytes && after.bytes > before.bytes)
-      throw new MatrixError('M_TOO_LARGE', `A user has at most ${bytes} bytes of push rules on this server.`);
+      throw quotaFull('quotas.push_rules.bytes', `A user has at most ${bytes} bytes of push rules on this server.`);
     if (after.rows.size > pieces && after.rows.size > before.rows.size)
-      throw new MatrixError('M_TOO_LARGE', `A user has at most ${pieces} push rules on this server.`);
+      throw quotaFull('quotas.push_rules.pieces', `A user has at most ${pieces} push rules on this server.`);
   }
 
   async #write(userId: string, { after, written, removed }: KeptRulesChange): Promise<void> {

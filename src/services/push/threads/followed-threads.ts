@@ -1,7 +1,7 @@
 import { LiveCache } from '#src/kernel/caches/live-cache.ts';
 import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import { Signal } from '#src/kernel/signal.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { quotaFull } from '#src/protocol/errors/quota-full.ts';
 import { SUBSCRIBED_THREAD_RULE_ID, UNSUBSCRIBED_THREAD_RULE_ID } from '#src/protocol/push/default-rules.ts';
 import { shardOfName } from '#src/protocol/wire/position.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
@@ -123,7 +123,10 @@ export class FollowedThreads {
   #oldestLeft(threads: UserThreads): ThreadDecision {
     const oldest = threads.oldestLeft();
     if (oldest === undefined)
-      throw new MatrixError('M_TOO_LARGE', `A user follows at most ${this.#options.most} threads on this server.`);
+      throw quotaFull(
+        'quotas.thread_subscriptions',
+        `A user follows at most ${this.#options.most} threads on this server.`,
+      );
     return oldest;
   }
 

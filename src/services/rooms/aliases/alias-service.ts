@@ -1,5 +1,6 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { quotaFull } from '#src/protocol/errors/quota-full.ts';
 import { parseRoomAlias } from '#src/protocol/identifiers/identifiers.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
@@ -155,8 +156,8 @@ export class AliasService {
 
   async #assertMayMakeMore(reader: Database | Tx, userId: string): Promise<void> {
     if (this.#maxPerUser !== Infinity && (await countAliasesOf(reader, userId)) >= this.#maxPerUser)
-      throw new MatrixError(
-        'M_TOO_LARGE',
+      throw quotaFull(
+        'quotas.aliases',
         `A user makes at most ${this.#maxPerUser} aliases on this server. Delete some of them.`,
       );
   }
@@ -182,7 +183,7 @@ export class AliasService {
     });
     if (outcome === 'taken') throw new MatrixError('M_UNKNOWN', `The alias ${alias} is taken.`, {}, 409);
     if (outcome === 'too many')
-      throw new MatrixError('M_TOO_LARGE', `A room has ${this.#maxPerRoom} aliases at most: delete one first.`);
+      throw quotaFull('room.max_aliases', `A room has ${this.#maxPerRoom} aliases at most: delete one first.`);
   }
 
   /** Whether an alias has the form of one of this server's. */

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/caches/at-most.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { OnceByKey } from '#src/kernel/caches/once.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { quotaFull } from '#src/protocol/errors/quota-full.ts';
 import type { Database } from '#src/storage/database.ts';
 import { countJoinedRooms } from '#src/storage/room-model/joined-rooms.ts';
 
@@ -38,8 +38,8 @@ export class JoinedRoomsQuota {
     const isSpent = known !== undefined && known.rooms <= 0 && known.countedTs + JOIN_MS <= this.#clock.now();
     const left = known === undefined || isSpent ? await this.#counting.run(userId, () => this.#count(userId)) : known;
     if (left.rooms <= 0) {
-      throw new MatrixError(
-        'M_TOO_LARGE',
+      throw quotaFull(
+        'quotas.joined_rooms',
         `A user is in at most ${this.#most} rooms at once on this server. Leave some of them first.`,
       );
     }

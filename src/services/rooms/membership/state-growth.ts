@@ -1,5 +1,5 @@
 import type { RateLimiter } from '#src/kernel/limits/rate-limiter.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { quotaFull } from '#src/protocol/errors/quota-full.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { MEMBER } from '#src/protocol/events/event-types.ts';
 import { takeTokens } from '#src/services/accounts/admission/rate-limits.ts';
@@ -104,10 +104,10 @@ export class StateGrowth {
       if (before !== undefined && growth <= 0) return 0;
       const { bytes, entries } = head.headStateSize();
       if (before === undefined && entries >= this.#maxEntries)
-        throw new MatrixError('M_TOO_LARGE', `The state of a room has ${this.#maxEntries} entries at most.`);
+        throw quotaFull('room.max_state_events', `The state of a room has ${this.#maxEntries} entries at most.`);
       if (bytes + growth > this.#maxBytes)
-        throw new MatrixError(
-          'M_TOO_LARGE',
+        throw quotaFull(
+          'room.max_state_bytes',
           `The events of a room's state have ${this.#maxBytes} bytes at most. Make some of them shorter.`,
         );
       return growth;

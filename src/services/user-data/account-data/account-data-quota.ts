@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/caches/at-most.ts';
 import { OnceByKey } from '#src/kernel/caches/once.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { quotaFull } from '#src/protocol/errors/quota-full.ts';
 import { fitsBytes } from '#src/protocol/identifiers/byte-length.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
@@ -49,14 +50,14 @@ export class AccountDataQuota {
     const usage = this.#usage.get(userId) ?? (await this.#counting.run(userId, () => this.#count(userId)));
     const { pieces, bytes } = this.#options;
     if (difference.bytes > 0 && usage.bytes + difference.bytes > bytes) {
-      throw new MatrixError(
-        'M_TOO_LARGE',
+      throw quotaFull(
+        'quotas.account_data.bytes',
         `With this you would have more account data than this server keeps for one user (${bytes} bytes). Make some of it shorter.`,
       );
     }
     if (difference.pieces > 0 && usage.pieces + difference.pieces > pieces) {
-      throw new MatrixError(
-        'M_TOO_LARGE',
+      throw quotaFull(
+        'quotas.account_data.pieces',
         `With this you would have more pieces of account data and tags than this server keeps for one user (${pieces}).`,
       );
     }
@@ -94,6 +95,6 @@ export class AccountDataQuota {
     }
     const { tagsPerRoom } = this.#options;
     if (after.size > before.size && after.size > tagsPerRoom)
-      throw new MatrixError('M_TOO_LARGE', `A room has at most ${tagsPerRoom} tags.`);
+      throw quotaFull('quotas.tags_per_room', `A room has at most ${tagsPerRoom} tags.`);
   }
 }

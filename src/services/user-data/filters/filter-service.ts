@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { quotaFull } from '#src/protocol/errors/quota-full.ts';
 import type { Filter } from '#src/protocol/filters/filter.ts';
 import { NO_FILTER, parseFilter } from '#src/protocol/filters/parse-filter.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
@@ -76,8 +77,8 @@ export class FilterService {
       return storeFilter(tx, user, digest, json, this.#quota);
     });
     if (nid === 'full') {
-      throw new MatrixError(
-        'M_TOO_LARGE',
+      throw quotaFull(
+        'quotas.filters',
         `You have as many filters as this server keeps for one user (${this.#quota.pieces}, or ${this.#quota.bytes} bytes).`,
       );
     }

@@ -6,6 +6,7 @@ import { Signal } from '#src/kernel/signal.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { mediaNamedIn } from '#src/protocol/media/media-uris.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { quotaFull } from '#src/protocol/errors/quota-full.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
@@ -242,7 +243,7 @@ export class ProfileService {
         const wanted = value === undefined ? others : { ...others, [key]: value };
         if (value !== undefined) assertProfileSize(wanted);
         if (old === undefined && Object.keys(wanted).length > this.#maxFields)
-          throw new MatrixError('M_TOO_LARGE', `A profile has at most ${this.#maxFields} fields on this server.`);
+          throw quotaFull('quotas.profile_fields', `A profile has at most ${this.#maxFields} fields on this server.`);
         if (value === undefined) await removeProfileField(tx, userId, key);
         else await setProfileField(tx, userId, key, JSON.stringify(value));
         // An image that the user uploaded, and is shown by no longer, goes if nothing else names it.
