@@ -20,6 +20,7 @@ import type { Accounts } from './slices/accounts.ts';
 import type { AppserviceDelivery } from './slices/appservices.ts';
 import type { AppserviceRegistry } from './slices/appservice-registry.ts';
 import type { Listeners } from './slices/listeners.ts';
+import type { Media } from './slices/media.ts';
 import type { Outbound } from './slices/outbound.ts';
 import type { Servers } from './slices/servers.ts';
 import type { Sync } from './slices/sync.ts';
@@ -37,6 +38,7 @@ type Below = Platform &
   Pick<Users, 'accountStream'> &
   Pick<Accounts, 'activity' | 'firstAdmin' | 'sessions'> &
   Pick<Sync, 'sync' | 'syncUsers'> &
+  Pick<Media, 'contents'> &
   Watching &
   Omit<EndpointServices, keyof ServerInfo>;
 

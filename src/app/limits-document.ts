@@ -429,7 +429,7 @@ export const limitsDocument = (): string => {
     '(`processor_ms`: where that is far less, the machine was busy with something else), and counted in',
     '`tsudoi_event_loop_held_total{operation}` and `tsudoi_event_loop_held_seconds_total{operation}`.',
     'Where the database cannot be reached, or not written to, requests are answered 503 `M_UNKNOWN` with `Retry-After`; `/health` and',
-    '`/readyz` say so.',
+    '`/readyz` say so. Where only files cannot be stored, uploads are answered so, and `/health` says `Degraded: media` with 200.',
     '',
     ...BOUNDS.map((bounds) => section(schema, bounds)),
     '## Fixed bounds',

@@ -7,6 +7,7 @@ import type { EndpointServices } from './endpoints.ts';
 import type { Health } from './ground/health.ts';
 import type { Platform } from './ground/platform.ts';
 import type { ServerFiles } from './ground/server-files.ts';
+import type { Media } from './slices/media.ts';
 import type { Outbound } from './slices/outbound.ts';
 
 /** MSC4143: for clients that do not know the endpoint. */
@@ -17,6 +18,7 @@ export type ServerInfo = Pick<
   EndpointServices,
   | 'capabilities'
   | 'changePasswordPage'
+  | 'degradedParts'
   | 'isReady'
   | 'mayReadMetrics'
   | 'metrics'
@@ -33,11 +35,11 @@ export type ServerInfo = Pick<
 >;
 
 export function serverInfo(
-  below: Platform & ServerFiles & Outbound,
+  below: Platform & ServerFiles & Outbound & Pick<Media, 'contents'>,
   drainSignal: AbortSignal,
   health: Health,
 ): ServerInfo {
-  const { config, metrics, publicAddress, version } = below;
+  const { config, contents, metrics, publicAddress, version } = below;
   const { enabled, allowIpRanges } = config.metrics;
   return {
     serverName: config.serverName,
@@ -79,6 +81,7 @@ export function serverInfo(
       return { contacts: supportContacts, more: supportKeys, ...(supportPage === null ? {} : { supportPage }) };
     },
     isReady: async () => !drainSignal.aborted && (await health.isReady()),
+    degradedParts: () => (contents.condition.failure() === undefined ? [] : ['media']),
     metrics: oncePerTurn(() => metrics.render()),
     mayReadMetrics: addressFilter(enabled ? allowIpRanges : []),
   };

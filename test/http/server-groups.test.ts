@@ -13,6 +13,7 @@ import { TestServer } from './serve.ts';
 describe('what the server says of itself', () => {
   const server = new TestServer({}, true);
   let isReady = true;
+  let degraded: string[] = [];
   let wellKnownServer: Record<string, unknown> | undefined;
   let support: SupportInformation | undefined;
   let mayReadMetrics = true;
@@ -46,6 +47,7 @@ describe('what the server says of itself', () => {
         wellKnownServer: () => wellKnownServer,
         support: () => support,
         isReady: async () => isReady,
+        degradedParts: () => degraded,
         metrics: async () => 'tsudoi_up 1\n',
         mayReadMetrics: () => mayReadMetrics,
         serverName: 'test<script>',
@@ -119,11 +121,20 @@ describe('what the server says of itself', () => {
     });
   });
 
-  it('answers OK as text to health checks, and 503 while it is not ready, but lives', async () => {
+  it('answers OK as text to health checks, names what cannot be used to those who ask for more than readiness, and 503 while it is not ready, but lives', async () => {
     for (const path of ['/health', '/livez', '/readyz']) {
       const answer = await server.ask('GET', path);
       expect([answer.status, answer.text]).to.deep.equal([200, 'OK']);
       expect(answer.headers['content-type']).to.contain('text/plain');
+    }
+    degraded = ['media'];
+    for (const [path, said] of [
+      ['/health', 'Degraded: media'],
+      ['/readyz', 'OK'],
+      ['/livez', 'OK'],
+    ] as const) {
+      const answer = await server.ask('GET', path);
+      expect([answer.status, answer.text]).to.deep.equal([200, said]);
     }
     isReady = false;
     for (const path of ['/health', '/readyz']) {

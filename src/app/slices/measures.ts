@@ -118,6 +118,9 @@ function measureAreas(below: Below & { readonly eventCounts: EventCounts }, metr
     kind: 'counter',
     read: () => one(contents.keptBytes),
   });
+  metrics.gaugeOf('tsudoi_media_store_up', '1 while files can be stored, as far as is known, else 0', () =>
+    contents.condition.failure() === undefined ? 1 : 0,
+  );
   metrics.valuesOf({
     name: 'tsudoi_media_answers_total',
     help: 'downloads and thumbnails that were handed out, by how',

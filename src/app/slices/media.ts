@@ -142,9 +142,11 @@ export function composeMedia(
     async idle() {
       await follower.idle();
       await access.idle();
+      await contents.condition.idle();
     },
     async close() {
       await access.close();
+      await contents.condition.close();
       await close();
       await Promise.all(Object.values(stores).map((one) => one.close()));
     },

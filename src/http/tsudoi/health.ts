@@ -5,11 +5,15 @@ import { endpoint, Reply } from '../endpoint.ts';
 interface Services {
   /** Whether the server can serve: database reachable, not draining. Must answer quickly. */
   readonly isReady: () => Promise<boolean>;
+  /** What does not work while the server serves everything else: files that cannot be stored. Answers from memory. */
+  readonly degradedParts: () => readonly string[];
   /** All metrics in Prometheus' text format. */
   readonly metrics: () => Promise<string>;
   /** Whether this address may read the metrics. */
   readonly mayReadMetrics: (ip: string) => boolean;
 }
+
+type Probed = Pick<Services, 'isReady' | 'degradedParts'>;
 
 const responseType = 'text/plain; charset=utf-8';
 const text = (content: string): Reply => new Reply({ content, contentType: responseType });
@@ -22,7 +26,8 @@ const probe = (
   operationId: string,
   path: string,
   summary: string,
-  isWell: (services: Pick<Services, 'isReady'>) => Promise<boolean>,
+  isWell: (services: Probed) => Promise<boolean>,
+  degradedParts: (services: Probed) => readonly string[] = () => [],
 ) =>
   endpoint({
     operationId,
@@ -34,12 +39,23 @@ const probe = (
     response: Type.String(),
     responseType,
     errcodes: [],
-    handler: async (services: Pick<Services, 'isReady'>) => ((await isWell(services)) ? text('OK') : notReady()),
+    async handler(services: Probed) {
+      if (!(await isWell(services))) return notReady();
+      const degraded = degradedParts(services);
+      return text(degraded.length === 0 ? 'OK' : `Degraded: ${degraded.join(', ')}`);
+    },
   });
 
 /** Endpoints for load balancers, orchestrators and monitoring. */
 export const healthEndpoints = [
-  probe('getHealth', '/health', 'OK while the server can serve, 503 otherwise.', ({ isReady }) => isReady()),
+  // A disk for files that is full is no reason to take a server, or all of them, away from those who send messages: 200, and a word that says so.
+  probe(
+    'getHealth',
+    '/health',
+    'OK while the server can serve, or what of it cannot be used; 503 where that is everything.',
+    ({ isReady }) => isReady(),
+    ({ degradedParts }) => degradedParts(),
+  ),
   probe('getReadiness', '/readyz', 'OK while the server can serve, 503 otherwise.', ({ isReady }) => isReady()),
   probe('getLiveness', '/livez', 'OK while the process runs.', () => Promise.resolve(true)),
   endpoint({

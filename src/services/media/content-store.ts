@@ -1,5 +1,5 @@
 import { Tally } from '#src/kernel/logging/tally.ts';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { type BlobStore, BlobStoreError, type ByteRange, type LinkHeaders } from '#src/blobs/blob-store.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { LogFlood } from '#src/kernel/logging/log-flood.ts';
@@ -22,6 +22,7 @@ import {
   doomUnfinishedBlobs,
   lockLiveBlob,
 } from '#src/storage/media/blobs.ts';
+import { StoreCondition } from './store-condition.ts';
 
 const NAME_LENGTH = 40;
 const NAME_ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789';
@@ -30,6 +31,8 @@ const UNFINISHED_MS = 86_400_000;
 /** Milliseconds for which the sum of all bytes is cached; what was written since is added. */
 const SUM_LIFETIME_MS = 300_000;
 const REMOVED_AT_ONCE = 500;
+/** Bytes that are written to see whether a store that failed works again. */
+const TRIAL_BYTES = 65_536;
 
 export interface ContentStoreOptions {
   readonly database: Database;
@@ -61,6 +64,8 @@ export class ContentStore {
   /** Bytes reserved by running uploads. */
   #held = 0;
 
+  /** Whether contents can be stored. */
+  readonly condition: StoreCondition;
   /** Outcomes of received contents, and their bytes. */
   readonly counts = new Tally('new', 'known', 'failed');
   keptBytes = 0;
@@ -68,6 +73,7 @@ export class ContentStore {
   constructor(options: ContentStoreOptions) {
     this.#options = options;
     this.#flood = new LogFlood(options.logger, options.timers, { most: 1 });
+    this.condition = new StoreCondition(options.clock, () => this.#tryStore());
   }
 
   /**
@@ -97,6 +103,7 @@ export class ContentStore {
     }
     try {
       const stored = await this.#storeOf(place).put(name, content);
+      this.condition.works();
       await admit?.(stored);
       // Not in the transaction: it would need a second connection, and wait for others that do so.
       await this.#sumUp();
@@ -114,7 +121,7 @@ export class ContentStore {
     } catch (error) {
       this.counts.add('failed');
       await this.#discard(name);
-      throw this.#told(error);
+      throw this.#told(error, place);
     } finally {
       this.#held -= held;
     }
@@ -125,7 +132,7 @@ export class ContentStore {
     try {
       return await this.#storeOf(place).open(name, range);
     } catch (error) {
-      throw this.#told(error);
+      throw this.#told(error, place);
     }
   }
 
@@ -198,13 +205,29 @@ export class ContentStore {
    * have made it used. What cannot be deleted now is found by `clean`.
    */
   async #discard(name: string): Promise<void> {
-    const { database, logger, place } = this.#options;
+    const { database, place } = this.#options;
     try {
       if (!(await doomIncompleteBlob(database, name))) return;
       await this.#storeOf(place).remove([name]);
       await deleteDoomedBlobs(database, [name]);
     } catch (err) {
-      logger.warn('an unused object could not be deleted; the cleaner retries it', { name, err });
+      const message = 'an unused object could not be deleted; the cleaner retries it';
+      this.#flood.write('warn', 'unused object', message, { name, err });
+    }
+  }
+
+  /** Writes an object, and deletes it. */
+  async #tryStore(): Promise<void> {
+    const { clock, database, place, random } = this.#options;
+    const name = random.string(NAME_LENGTH, NAME_ALPHABET);
+    await beginBlob(database, name, place, clock.now());
+    try {
+      await this.#storeOf(place).put(name, Readable.from([Buffer.alloc(TRIAL_BYTES)]));
+      this.condition.works();
+    } catch (error) {
+      this.#told(error, place);
+    } finally {
+      await this.#discard(name);
     }
   }
 
@@ -235,8 +258,10 @@ export class ContentStore {
     return store;
   }
 
-  #told(error: unknown): unknown {
+  /** What a client is told of a failure, which the log and the condition of the store hear of. */
+  #told(error: unknown, place: BlobPlace): unknown {
     if (!(error instanceof BlobStoreError)) return error;
+    if (place === this.#options.place) this.condition.fails(error.kind);
     this.#flood.write('error', error.kind, 'the store of media fails', { kind: error.kind, err: error });
     const message =
       error.kind === 'full'

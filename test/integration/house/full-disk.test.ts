@@ -179,6 +179,10 @@ describe('a server whose disk for files is full, and not that of its database', 
   const type = { 'Content-Type': 'application/octet-stream' };
   const upload = (size = 100_000): Promise<Answer> =>
     ask(server.url, 'POST', '/_matrix/media/v3/upload', { token, raw: bytes(size), headers: type });
+  const probed = async (path: string): Promise<[number, string]> => {
+    const response = await fetch(server.url + path);
+    return [response.status, await response.text()];
+  };
   const EXPORTS = '/_tsudoi/client/v1/exports';
   const exported = async (): Promise<{ readonly status: string; readonly error?: string; readonly id: string }> => {
     const { export_id: id } = await must(server.url, 'POST', EXPORTS, { token, body: {} });
@@ -193,7 +197,7 @@ describe('a server whose disk for files is full, and not that of its database', 
       .filter((entry) => entry.isFile() && entry.name !== 'filler')
       .map(({ name }) => name);
 
-  it('answers uploads 503 with Retry-After, in one line of the log, keeps no parts of them, and sends messages as always', async () => {
+  it('answers uploads 503 with Retry-After, in one line of the log, says so to who asks for its health, keeps no parts of them, and sends messages as always', async () => {
     const kept = await upload();
     expect(kept.status).to.equal(200);
     const { content_uri: pending } = await must(server.url, 'POST', '/_matrix/media/v1/create', { token });
@@ -213,10 +217,13 @@ describe('a server whose disk for files is full, and not that of its database', 
     expect(troubles(server.output.slice(from))).to.have.length(1);
     const message = { msgtype: 'm.text', body: 'as always' };
     await must(server.url, 'PUT', `/rooms/${room}/send/m.room.message/t`, { token, body: message });
+    expect(await probed('/health')).to.deep.equal([200, 'Degraded: media']);
+    expect(await probed('/readyz')).to.deep.equal([200, 'OK']);
     const download = `/_matrix/client/v1/media/download/${kept.body.content_uri.slice('mxc://'.length)}`;
     expect((await ask(server.url, 'GET', download, { token })).status).to.equal(200);
     disk?.free();
     expect((await upload()).status).to.equal(200);
+    expect(await probed('/health')).to.deep.equal([200, 'OK']);
     // What was announced can still be brought.
     expect((await ask(server.url, 'PUT', path, { token, raw: bytes(100_000), headers: type })).status).to.equal(200);
   });

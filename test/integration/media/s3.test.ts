@@ -97,6 +97,13 @@ describe('a server whose media lie in a bucket', function () {
       for (const secret of ['KEYID', 'SECRET']) expect(JSON.stringify(broken.lines)).not.to.include(secret);
       expect((await usageOfUser(broken.services.database, '@alice:test')).files).to.equal(0);
       await broken.say('alice', await broken.room('alice'), 'messages do not need files');
+      for (const [path, said] of [
+        ['/health', 'Degraded: media'],
+        ['/readyz', 'OK'],
+      ] as const) {
+        const answer = await fetch(`${broken.url}${path}`);
+        expect([answer.status, await answer.text()]).to.deep.equal([200, said]);
+      }
     } finally {
       await broken.stop();
     }
