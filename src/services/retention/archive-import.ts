@@ -12,7 +12,8 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import type { Database } from '#src/storage/database.ts';
 import { violatesUnique } from '#src/storage/failures.ts';
 import { floorStateOf, restoreEvents, statesThatAreThere } from '#src/storage/retention/archive-writes.ts';
-import type { Interner, Names } from '#src/storage/room-model/interner.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { Names } from '#src/storage/room-model/names.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { ArchivedEvent } from './room-archive.ts';
 

@@ -1,6 +1,7 @@
 import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import type { Database } from '../database.ts';
 import { sql, type Statement } from '../statement.ts';
+import { FAMILIES, type Family, Names, stateKeyOf, type StateKeyNames, stateKeyText } from './names.ts';
 
 const SELECT_STRINGS = sql('intern_strings_select', 'select s as name, nid from strings where s = any($1::text[])');
 const INSERT_STRINGS = sql(
@@ -39,12 +40,6 @@ const SELECT_USERS_BY_NID = sql(
   'select user_id as name, nid from users where nid = any($1::int[])',
 );
 
-/** A state key with its event type, as one integer stands for both. */
-export interface StateKeyNames {
-  readonly type: string;
-  readonly stateKey: string;
-}
-
 /** Names whose integers are wanted. */
 export interface WantedNames {
   /** Event types and relation types. */
@@ -58,104 +53,6 @@ export interface WantedIntegers {
   readonly types?: Iterable<number>;
   readonly stateKeys?: Iterable<number>;
   readonly users?: Iterable<number>;
-}
-
-const FAMILIES = ['types', 'stateKeys', 'users'] as const;
-type Family = (typeof FAMILIES)[number];
-
-const textOf = ({ type, stateKey }: StateKeyNames): string => `${type}\0${stateKey}`;
-const stateKeyOf = (text: string): StateKeyNames => {
-  const cut = text.indexOf('\0');
-  return { type: text.slice(0, cut), stateKey: text.slice(cut + 1) };
-};
-
-const unknownName = (family: Family, key: string | number): Error =>
-  new Error(`${JSON.stringify(key)} is not among the ${family} that were asked for`);
-
-/**
- * Names with their integers: those that a caller asked the interner for. They are known here as long as the caller holds this, whatever
- * is evicted from the interner.
- */
-export class Names {
-  // Each message has an object of its own: maps are made when they are needed, and each direction from the other one.
-  readonly #nids: Record<Family, Map<string, number> | undefined> = {
-    types: undefined,
-    stateKeys: undefined,
-    users: undefined,
-  };
-  readonly #texts: Record<Family, Map<number, string> | undefined> = {
-    types: undefined,
-    stateKeys: undefined,
-    users: undefined,
-  };
-
-  add(family: Family, text: string, nid: number): void {
-    this.#nidsOf(family).set(text, nid);
-    this.#texts[family]?.set(nid, text);
-  }
-
-  /** The same where the integer is known and the text will be asked for. */
-  addText(family: Family, text: string, nid: number): void {
-    this.#textsOf(family).set(nid, text);
-    this.#nids[family]?.set(text, nid);
-  }
-
-  #nidsOf(family: Family): Map<string, number> {
-    return (this.#nids[family] ??= new Map(Array.from(this.#texts[family] ?? [], ([nid, text]) => [text, nid])));
-  }
-
-  #textsOf(family: Family): Map<number, string> {
-    return (this.#texts[family] ??= new Map(Array.from(this.#nids[family] ?? [], ([text, nid]) => [nid, text])));
-  }
-
-  /** Adds the names of another one. @returns this */
-  with(others: Names): this {
-    for (const family of FAMILIES) for (const [text, nid] of others.#nidsOf(family)) this.add(family, text, nid);
-    return this;
-  }
-
-  #nid(family: Family, text: string): number {
-    const nid = this.#nidsOf(family).get(text);
-    if (nid === undefined) throw unknownName(family, text);
-    return nid;
-  }
-
-  #text(family: Family, nid: number): string {
-    const text = this.#textsOf(family).get(nid);
-    if (text === undefined) throw unknownName(family, nid);
-    return text;
-  }
-
-  /** Undefined for names that do not exist or were not asked for, where the other methods throw. */
-  peekType(type: string): number | undefined {
-    return this.#nidsOf('types').get(type);
-  }
-  type(type: string): number {
-    return this.#nid('types', type);
-  }
-  typeName(nid: number): string {
-    return this.#text('types', nid);
-  }
-
-  peekStateKey(type: string, stateKey: string): number | undefined {
-    return this.#nidsOf('stateKeys').get(textOf({ type, stateKey }));
-  }
-  stateKey(type: string, stateKey: string): number {
-    return this.#nid('stateKeys', textOf({ type, stateKey }));
-  }
-  stateKeyNames(nid: number): StateKeyNames {
-    return stateKeyOf(this.#text('stateKeys', nid));
-  }
-
-  peekUser(userId: string): number | undefined {
-    return this.#nidsOf('users').get(userId);
-  }
-  user(userId: string): number {
-    return this.#nid('users', userId);
-  }
-  userName(nid: number): string {
-    return this.#text('users', nid);
-  }
 }
 
 /** Both directions of one kind of names, the most recently used ones. */
@@ -266,7 +163,7 @@ export class Interner {
       return this.#database.query<NameRow>(family === 'users' ? SELECT_USERS_BY_NID : SELECT_STRINGS_BY_NID, [nids]);
     type Row = { readonly type: string; readonly state_key: string; readonly nid: number };
     const rows = await this.#database.query<Row>(SELECT_STATE_KEYS_BY_NID, [nids]);
-    return rows.map(({ type, state_key: stateKey, nid }) => ({ name: textOf({ type, stateKey }), nid }));
+    return rows.map(({ type, state_key: stateKey, nid }) => ({ name: stateKeyText({ type, stateKey }), nid }));
   }
 
   /** The integers of names, if all of them are in memory. One-time iterables are not tried. */
@@ -299,7 +196,7 @@ export class Interner {
   ): boolean {
     for (const type of types) if (!this.#recallOne(names, 'types', type)) return false;
     for (const user of users) if (!this.#recallOne(names, 'users', user)) return false;
-    for (const key of stateKeys) if (!this.#recallOne(names, 'stateKeys', textOf(key))) return false;
+    for (const key of stateKeys) if (!this.#recallOne(names, 'stateKeys', stateKeyText(key))) return false;
     return true;
   }
 
@@ -354,7 +251,7 @@ export class Interner {
   }
 
   async #resolveStateKeys(names: Names, pairs: Iterable<StateKeyNames>, isWriting: boolean): Promise<void> {
-    let missing = this.#recall(names, 'stateKeys', [...pairs].map(textOf)).map(stateKeyOf);
+    let missing = this.#recall(names, 'stateKeys', [...pairs].map(stateKeyText)).map(stateKeyOf);
     if (missing.length === 0) return;
     const types = await this.#resolve({ types: missing.map(({ type }) => type) }, isWriting);
     type Row = { readonly type: number; readonly state_key: string; readonly nid: number };
@@ -362,11 +259,11 @@ export class Interner {
       const found = new Set<string>();
       const values = [missing.map(({ type }) => types.type(type)), missing.map(({ stateKey }) => stateKey)];
       for (const row of await this.#database.query<Row>(statement, values)) {
-        const text = textOf({ type: types.typeName(row.type), stateKey: row.state_key });
+        const text = stateKeyText({ type: types.typeName(row.type), stateKey: row.state_key });
         this.#remember(names, 'stateKeys', text, row.nid);
         found.add(text);
       }
-      missing = missing.filter((pair) => !found.has(textOf(pair)));
+      missing = missing.filter((pair) => !found.has(stateKeyText(pair)));
     };
     if (!isWriting) {
       missing = missing.filter(({ type, stateKey }) => types.peekType(type) !== undefined && !stateKey.includes('\0'));
@@ -393,7 +290,7 @@ export class Interner {
     return this.#tables.types.nid(type);
   }
   peekStateKey(type: string, stateKey: string): number | undefined {
-    return this.#tables.stateKeys.nid(textOf({ type, stateKey }));
+    return this.#tables.stateKeys.nid(stateKeyText({ type, stateKey }));
   }
   peekUser(userId: string): number | undefined {
     return this.#tables.users.nid(userId);

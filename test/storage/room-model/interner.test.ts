@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { Interner, type Names, type StateKeyNames } from '#src/storage/room-model/interner.ts';
+import { Interner } from '#src/storage/room-model/interner.ts';
+import type { Names, StateKeyNames } from '#src/storage/room-model/names.ts';
 import { sql } from '#src/storage/statement.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 

@@ -7,7 +7,8 @@ import type { StateEntries, StateMerger } from '#src/services/events/resolution/
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { Database } from '#src/storage/database.ts';
-import type { Interner, Names } from '#src/storage/room-model/interner.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { Names } from '#src/storage/room-model/names.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';

@@ -9,7 +9,7 @@ import type { StateChain, StateChange } from '#src/services/room-model/state/sta
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { EventWrite, StateDeltaRow } from '#src/storage/events/event-rows.ts';
-import type { Names } from '#src/storage/room-model/interner.ts';
+import type { Names } from '#src/storage/room-model/names.ts';
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
 import { deltaRowOf } from '#src/services/room-model/state/delta-row.ts';
 import { eventRow, relationLink } from '#src/services/room-model/event/event-row.ts';

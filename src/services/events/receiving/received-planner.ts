@@ -13,7 +13,8 @@ import { MAX_EXTREMITIES } from '#src/services/room-model/room/building-head.ts'
 import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StateChange } from '#src/services/room-model/state/state-chain.ts';
-import type { Interner, Names } from '#src/storage/room-model/interner.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { Names } from '#src/storage/room-model/names.ts';
 import type { LateRedactions } from './late-redactions.ts';
 import type { JudgedEvent } from './received-judge.ts';
 import type { ReceivedPlan } from './received-plan.ts';

@@ -4,7 +4,8 @@ import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { identified } from './state-merger.ts';
-import { type Interner, Names } from '#src/storage/room-model/interner.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import { Names } from '#src/storage/room-model/names.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 

@@ -1,6 +1,6 @@
 import type { Pdu } from '#src/protocol/events/pdu.ts';
 import type { EventRow } from '#src/storage/events/event-rows.ts';
-import type { Names } from '#src/storage/room-model/interner.ts';
+import type { Names } from '#src/storage/room-model/names.ts';
 import { annotationOf } from './annotation.ts';
 import { eventIdBytes } from './event-ids.ts';
 import { relationOf, type StoredEventParts } from './stored-event.ts';

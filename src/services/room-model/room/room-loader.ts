@@ -13,7 +13,8 @@ import {
   type RoomRecord,
   roomsByNid,
 } from '#src/storage/room-model/event-reads.ts';
-import type { Interner, Names } from '#src/storage/room-model/interner.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
+import type { Names } from '#src/storage/room-model/names.ts';
 import type { StateSlot } from './current-state.ts';
 import { EventRing } from './event-ring.ts';
 import { type Member, membershipOfCode } from './membership.ts';
