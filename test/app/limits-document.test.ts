@@ -44,7 +44,7 @@ const TOLD: readonly (readonly [file: string, constant: string, told: string])[]
   ['services/federation/inbound/inbound-receiving.ts', 'ROOMS_AT_ONCE = 4', 'turn of another | 4, 100'],
   ['services/federation/inbound/inbound-queue.ts', 'BATCH = 100', 'turn of another | 4, 100'],
   ['app/ground/outage-logger.ts', 'WINDOW_MS = 60_000', 'of each kind in a minute'],
-  ['services/servers/keys/server-keys.ts', 'MAX_SERVERS = 40_000', '40000 servers, 64 keys of each'],
+  ['services/servers/keys/known-server-keys.ts', 'MAX_SERVERS = 40_000', '40000 servers, 64 keys of each'],
   ['services/servers/keys/key-notary.ts', 'MAX_SERVERS = 200', 'as a notary | 200, 50'],
   ['services/servers/requests/request-authenticator.ts', 'MAX_SIGNATURES = 8', 'that are looked at | 8'],
   ['services/e2ee/device-keys/key-query.ts', 'USERS_AT_ONCE = 500', 'answered at once | 500, 2'],

@@ -1,28 +1,16 @@
 import { LRUCache } from 'lru-cache';
-import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { Gate } from '#src/kernel/limits/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Metrics } from '#src/kernel/metrics.ts';
 import { OnceByKey } from '#src/kernel/caches/once.ts';
-import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import { signaturesOf, verifyJson } from '#src/protocol/signing/json-signatures.ts';
-import {
-  isVerifyKeyId,
-  MAX_VALIDITY_MS,
-  type PublishedKey,
-  readPublishedKeys,
-} from '#src/protocol/signing/server-keys.ts';
+import { isVerifyKeyId, MAX_VALIDITY_MS } from '#src/protocol/signing/server-keys.ts';
 import type { VerifyKey } from '#src/protocol/signing/signing-key.ts';
 import type { FederationClient, FederationResult } from '#src/remote/federation/federation-client.ts';
 import type { Database } from '#src/storage/database.ts';
-import {
-  readServerKeyAnswers,
-  readServerKeys,
-  saveServerKeys,
-  type ServerKeyRow,
-} from '#src/storage/servers/server-key-rows.ts';
+import { goodKey, isHalfOver, type KnownServer, KnownServerKeys, NO_KEYS } from './known-server-keys.ts';
 import type { OwnKeys } from './own-keys.ts';
 
 /** A key that is wanted to verify a signature. */
@@ -46,19 +34,6 @@ export interface ServerKeysOptions {
   readonly metrics: Metrics;
 }
 
-/** What is known of a server's keys. */
-interface KnownServer {
-  readonly keys: ReadonlyMap<string, KnownKey>;
-  /** When it was last asked and answered, in milliseconds since the epoch; 0: never. */
-  readonly fetchedAt: number;
-}
-
-type KnownKey = PublishedKey & { readonly fetchedAt: number };
-
-/** Servers and keys in memory. */
-const MAX_SERVERS = 40_000;
-/** Keys that are kept of one server. */
-const MAX_KEYS_PER_SERVER = 64;
 /** An answer that is longer is not even read. */
 const MAX_ANSWER_BYTES = 65_536;
 /** Servers that are asked at the same time, and that wait to be. */
@@ -71,7 +46,6 @@ const FIRST_FAILURE_PAUSE_MS = 30_000;
 const MAX_FAILURE_PAUSE_MS = 3_600_000;
 const MAX_FAILURES = 20_000;
 const TIMEOUTS = { headersMs: 10_000, bodyMs: 5_000, totalMs: 20_000 };
-const NOBODY: KnownServer = { keys: new Map(), fetchedAt: 0 };
 
 /**
  * Keys of other servers: in memory, in the database, from the servers themselves, and from notaries. Requests for the same keys wait
@@ -79,25 +53,18 @@ const NOBODY: KnownServer = { keys: new Map(), fetchedAt: 0 };
  */
 export class ServerKeys {
   readonly #options: ServerKeysOptions;
-  readonly #known = new CountedCache<string, KnownServer>(
-    'server_keys',
-    {
-      maxSize: MAX_SERVERS,
-      sizeCalculation: ({ keys }) => 1 + keys.size,
-    },
-    'parts',
-  );
+  readonly #known: KnownServerKeys;
   readonly #failures = new LRUCache<string, { readonly count: number; readonly until: number }>({
     maxSize: MAX_FAILURES,
     sizeCalculation: () => 1,
   });
-  readonly #readings = new OnceByKey<string, KnownServer>();
   readonly #fetches = new OnceByKey<string, KnownServer>();
   readonly #gate = new Gate(AT_ONCE);
   readonly #outcomes: Counter;
 
   constructor(options: ServerKeysOptions) {
     this.#options = options;
+    this.#known = new KnownServerKeys(options);
     this.#outcomes = options.metrics.counter(
       'tsudoi_server_key_fetches_total',
       'Requests for keys of other servers, by how they end.',
@@ -121,12 +88,11 @@ export class ServerKeys {
   ): Promise<(VerifyKey | undefined)[]> {
     const share = new Gate(atOnce);
     const byServer = Map.groupBy(wanted, ({ serverName }) => serverName);
-    const servers = new Map<string, KnownServer>();
-    await this.#load([...byServer.keys()], servers);
+    const servers = await this.#known.load([...byServer.keys()]);
     await Promise.all(
       [...byServer].map(async ([serverName, keys]) => {
         if (serverName === this.#options.own.serverName) return;
-        const known = servers.get(serverName) ?? NOBODY;
+        const known = servers.get(serverName) ?? NO_KEYS;
         const missing = keys.filter((key) => isVerifyKeyId(key.keyId) && goodKey(known, key) === undefined);
         if (missing.length > 0)
           servers.set(serverName, await share.run(() => this.#fetchFor(serverName, known, missing, notaries)));
@@ -136,15 +102,14 @@ export class ServerKeys {
     return wanted.map((key) =>
       key.serverName === this.#options.own.serverName
         ? this.#options.own.verifyKey(key.keyId, key.validAt)
-        : goodKey(servers.get(key.serverName) ?? NOBODY, key),
+        : goodKey(servers.get(key.serverName) ?? NO_KEYS, key),
     );
   }
 
   /** Whether one of the keys is known, without asking another server. */
   async isOneKnown(wanted: readonly WantedKey[]): Promise<boolean> {
-    const servers = new Map<string, KnownServer>();
-    await this.#load([...new Set(wanted.map(({ serverName }) => serverName))], servers);
-    return wanted.some((key) => goodKey(servers.get(key.serverName) ?? NOBODY, key) !== undefined);
+    const servers = await this.#known.load([...new Set(wanted.map(({ serverName }) => serverName))]);
+    return wanted.some((key) => goodKey(servers.get(key.serverName) ?? NO_KEYS, key) !== undefined);
   }
 
   /**
@@ -160,10 +125,7 @@ export class ServerKeys {
     validAt: number,
     mayAsk: () => boolean,
   ): Promise<JsonObject[]> {
-    const { database } = this.#options;
-    const servers = new Map<string, KnownServer>();
-    await this.#load([serverName], servers);
-    const known = servers.get(serverName) ?? NOBODY;
+    const known = (await this.#known.load([serverName])).get(serverName) ?? NO_KEYS;
     const current = [...known.keys.values()].filter(({ isOld }) => !isOld);
     const isEnough =
       wanted.size === 0
@@ -172,40 +134,9 @@ export class ServerKeys {
             const key = known.keys.get(keyId);
             return key !== undefined && (key.isOld || key.validUntil >= until);
           });
-    if ((!isEnough || this.#isHalfOver(known)) && this.#mayFetch(serverName, known) && mayAsk())
+    if ((!isEnough || isHalfOver(known, this.#options.clock.now())) && this.#mayFetch(serverName, known) && mayAsk())
       await this.#fetch(serverName, known);
-    const rows = await readServerKeyAnswers(database, [serverName]);
-    const told = rows.filter(({ keyId }) => wanted.size === 0 || wanted.has(keyId));
-    return [...new Set(told.map(({ answer }) => answer))].map((answer) => JSON.parse(answer) as JsonObject);
-  }
-
-  async #load(serverNames: readonly string[], into: Map<string, KnownServer>): Promise<void> {
-    const missing: string[] = [];
-    for (const serverName of serverNames) {
-      const known = this.#known.get(serverName);
-      if (known !== undefined) into.set(serverName, known);
-      else missing.push(serverName);
-    }
-    if (missing.length === 0) return;
-    if (missing.length === 1 && missing[0] !== undefined) {
-      const [name] = missing;
-      into.set(name, await this.#readings.run(name, async () => (await this.#read([name])).get(name) ?? NOBODY));
-      return;
-    }
-    for (const [name, known] of await this.#read(missing)) into.set(name, known);
-  }
-
-  async #read(serverNames: readonly string[]): Promise<ReadonlyMap<string, KnownServer>> {
-    const rows = await readServerKeys(this.#options.database, serverNames);
-    const byServer = Map.groupBy(rows, ({ serverName }) => serverName);
-    const found = new Map<string, KnownServer>();
-    for (const [name, own] of byServer) {
-      // What was fetched meanwhile is newer.
-      const known = this.#known.peek(name) ?? knownOf(own);
-      this.#known.set(name, known);
-      found.set(name, known);
-    }
-    return found;
+    return this.#known.answersOf(serverName, wanted);
   }
 
   /** Asks for keys that are not known, or were not valid at the time, if it is worth asking. */
@@ -258,7 +189,7 @@ export class ServerKeys {
       maxBodyBytes: MAX_ANSWER_BYTES,
       timeouts: TIMEOUTS,
     });
-    const taken = answer.ok ? await this.#take(serverName, answer.body) : answer.error;
+    const taken = answer.ok ? await this.#known.take(serverName, answer.body) : answer.error;
     if (typeof taken !== 'string') {
       this.#failures.delete(serverName);
       this.#outcomes.inc({ outcome: 'ok' });
@@ -281,39 +212,6 @@ export class ServerKeys {
   /** The server has shown that it is there: it may be asked again. */
   heardOf(serverName: string): void {
     this.#failures.delete(serverName);
-  }
-
-  /** Stores the keys of an answer. @returns why it is refused, or all that is known now */
-  async #take(serverName: string, answer: JsonObject, isFromNotary = false): Promise<KnownServer | string> {
-    const { clock, database } = this.#options;
-    const now = clock.now();
-    const published = readPublishedKeys(answer, serverName, now);
-    if (!published.ok) return published.reason;
-    const text = canonicalJson(answer, 'lenient');
-    const before = (this.#known.peek(serverName) ?? (await this.#read([serverName])).get(serverName) ?? NOBODY).keys;
-    const keys = new Map(before);
-    const fresh = published.keys.filter((key) => {
-      const known = before.get(key.keyId);
-      return isBetter(known, key, now) && !(isFromNotary && known !== undefined && !isSameKey(known, key));
-    });
-    for (const key of fresh) keys.set(key.keyId, { ...key, fetchedAt: now });
-    const best = [...keys.values()].sort((a, b) => b.validUntil - a.validUntil).slice(0, MAX_KEYS_PER_SERVER);
-    const known: KnownServer = { keys: new Map(best.map((key) => [key.keyId, key])), fetchedAt: now };
-    if (fresh.length > 0) {
-      await saveServerKeys(
-        database,
-        serverName,
-        fresh.map(({ isOld, keyId, validUntil, verifyKey }) => ({
-          keyId,
-          key: Buffer.from(verifyKey.bytes),
-          validUntil,
-          isOld,
-        })),
-        { answer: text, fetchedAt: now, most: MAX_KEYS_PER_SERVER },
-      );
-    }
-    this.#known.set(serverName, known);
-    return known;
   }
 
   /** Asks notaries, one after the other, for keys that a server did not tell. */
@@ -360,7 +258,7 @@ export class ServerKeys {
     for (const answer of told.slice(0, MAX_ANSWERS)) {
       if (!isJsonObject(answer) || answer['server_name'] !== serverName) continue;
       const taken = (await this.#isSignedBy(notary, answer))
-        ? await this.#take(serverName, answer, true)
+        ? await this.#known.take(serverName, answer, true)
         : 'it is not signed by the notary';
       this.#outcomes.inc({ outcome: typeof taken === 'string' ? 'notary_bad_answer' : 'notary_ok' });
       if (typeof taken === 'string')
@@ -385,42 +283,8 @@ export class ServerKeys {
   /** Keys in use are renewed before they expire, in the background. */
   #refreshEarly(serverName: string, known: KnownServer): void {
     // Keys that could not be renewed are asked for when they are needed.
-    if (this.#isHalfOver(known)) void this.#fetch(serverName, known).catch(() => undefined);
-  }
-
-  /** "Intermediate notary servers should cache a response for half of its lifetime to avoid serving a stale response." */
-  #isHalfOver({ fetchedAt, keys }: KnownServer): boolean {
-    const now = this.#options.clock.now();
-    const ends = [...keys.values()].filter(({ isOld }) => !isOld).map(({ validUntil }) => validUntil);
-    return ends.length > 0 && now > fetchedAt + (Math.min(...ends) - fetchedAt) / 2;
+    if (isHalfOver(known, this.#options.clock.now())) void this.#fetch(serverName, known).catch(() => undefined);
   }
 }
 
 const MAX_ANSWERS = 8;
-
-const goodKey = ({ keys }: KnownServer, { keyId, validAt }: WantedKey): VerifyKey | undefined => {
-  const key = keys.get(keyId);
-  return key !== undefined && key.validUntil >= validAt ? key.verifyKey : undefined;
-};
-
-/** Whether an answer about a key replaces an earlier one: a better one is kept. */
-const isBetter = (before: KnownKey | undefined, key: PublishedKey, now: number): boolean =>
-  before === undefined ||
-  // A key that was retired stays so: it would be good for less time than was said, if for more.
-  key.validUntil >= before.validUntil ||
-  (key.isOld && !before.isOld) ||
-  before.validUntil < now;
-
-/** Only the server itself can replace a key by another one. */
-const isSameKey = (a: PublishedKey, b: PublishedKey): boolean =>
-  Buffer.compare(a.verifyKey.bytes, b.verifyKey.bytes) === 0;
-
-const knownOf = (rows: readonly ServerKeyRow[]): KnownServer => ({
-  keys: new Map(
-    rows.map(({ fetchedAt, isOld, key, keyId, validUntil }) => [
-      keyId,
-      { keyId, verifyKey: { bytes: Uint8Array.from(key) }, validUntil, isOld, fetchedAt },
-    ]),
-  ),
-  fetchedAt: Math.max(...rows.map(({ fetchedAt }) => fetchedAt)),
-});
