@@ -4,23 +4,17 @@ import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Metrics } from '#src/kernel/metrics.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
-import { covers, ORIGIN, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';
+import { covers, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { Database } from '#src/storage/database.ts';
-import {
-  eventsAfter,
-  type FollowerCursor,
-  followerCursors,
-  roomsBehind,
-  noteFollowerCursors,
-  saveFollowerCursors,
-} from '#src/storage/events/event-followers.ts';
+import { eventsAfter, type FollowerCursor, roomsBehind } from '#src/storage/events/event-followers.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { EventsSetAside } from './events-set-aside.ts';
 import type { FollowedEvent } from './followed-event.ts';
+import { FollowerCursors } from './follower-cursors.ts';
 import { measureFollowerLag, positionsBehind } from './follower-metrics.ts';
 import type { RoomEventStream } from './room-event-stream.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -73,15 +67,11 @@ export interface EventFollowerOptions {
 export class EventFollower {
   readonly #options: EventFollowerOptions;
   readonly #aside: EventsSetAside;
+  readonly #cursors: FollowerCursors;
   readonly #types: ReadonlySet<string> | undefined;
   readonly #lagMs: number;
   readonly #batchSize: number;
   readonly #queueLimit: number;
-  #cursors: FollowerCursor[] = [];
-  /** By shard, what the database was told last. */
-  readonly #noted = new Map<number, FollowerCursor>();
-  /** Whether the database may be behind the cursors: it crashed, and what was derived and not on disk yet is gone with them. */
-  #isUnsure = false;
   #queue: FollowedEvent[] = [];
   /** Position of the newest event heard of, in each shard. */
   #heard: number[] = [];
@@ -103,6 +93,7 @@ export class EventFollower {
   constructor(options: EventFollowerOptions) {
     this.#options = options;
     this.#aside = new EventsSetAside(options);
+    this.#cursors = new FollowerCursors(options.database, options.name);
     options.stream.follow(options.name, (room, event) => this.#wants(room, event));
     this.#types = options.types === undefined ? undefined : new Set(options.types);
     this.#lagMs = options.lagMs ?? 200;
@@ -119,23 +110,15 @@ export class EventFollower {
   /** How many events are committed and not processed; while it reads them back, how many positions it is behind. */
   get lag(): number {
     if (!this.#isCatchingUp && !this.#isBehind) return this.#queued - this.#taken;
-    if (this.#cursors.length === 0) return 0;
-    return positionsBehind(
-      this.#options.writer.committed(),
-      this.#cursors.map(({ pos }) => pos),
-    );
+    const { positions } = this.#cursors;
+    return positions.length === 0 ? 0 : positionsBehind(this.#options.writer.committed(), positions);
   }
 
   /** Begins where the last process ended. To be called once the writer owns its shards. */
   async start(): Promise<void> {
-    const { database, name, startsNow, stream, writer } = this.#options;
-    const known = new Map((await followerCursors(database, name)).map((cursor) => [cursor.shard, cursor]));
-    const isNew = known.size === 0 && startsNow === true;
-    const first = isNew ? writer.committed() : ORIGIN;
-    this.#cursors = first.map((pos, shard) => known.get(shard) ?? { shard, pos, goal: null, room: null });
-    if (isNew) await saveFollowerCursors(database, name, this.#cursors);
-    for (const cursor of isNew ? this.#cursors : known.values()) this.#noted.set(cursor.shard, cursor);
-    this.#heard = this.#cursors.map((cursor) => cursor.pos);
+    const { database, startsNow, stream, writer } = this.#options;
+    await this.#cursors.start(() => (startsNow === true ? writer.committed() : undefined));
+    this.#heard = this.#cursors.positions;
     await this.#aside.start();
     const stopAppended = stream.on('appended', ({ room, events }) => {
       for (const { event } of events) this.#hear(room, event);
@@ -144,7 +127,7 @@ export class EventFollower {
     const stopRevealed = stream.on('revealed', () => this.#hearLate());
     const stopRestored = stream.on('restored', () => this.#hearLate());
     const stopLost = database.connectionLost.subscribe(() => {
-      this.#isUnsure = true;
+      this.#cursors.doubt();
       this.#wakeSoon();
     });
     this.#stop = () => {
@@ -186,7 +169,7 @@ export class EventFollower {
   }
 
   get #hasWork(): boolean {
-    return this.#isBehind || this.#isUnsure || this.#queue.length > 0 || this.#aside.retryAt === 0;
+    return this.#isBehind || this.#cursors.isUnsure || this.#queue.length > 0 || this.#aside.retryAt === 0;
   }
 
   /** Resolves when everything that was committed before the call is processed. */
@@ -206,7 +189,7 @@ export class EventFollower {
     this.#retryTimer?.cancel();
     this.#isClosed = true;
     await this.#background.close();
-    if (this.#cursors.length === 0) return;
+    if (this.#cursors.positions.length === 0) return;
     try {
       if (this.#isBehind) return;
       await this.#drain();
@@ -282,7 +265,7 @@ export class EventFollower {
 
   async #work(): Promise<void> {
     try {
-      if (this.#isUnsure) await this.#goBack();
+      if (this.#cursors.isUnsure && (await this.#cursors.goBack())) this.#isBehind = true;
       while (this.#isBehind && !this.#isClosed) await this.#catchUp();
       this.#tellWaiting();
       if (!this.#isBehind) await this.#drain();
@@ -292,51 +275,24 @@ export class EventFollower {
     } catch (err) {
       // Whatever was taken out of the queue is read again.
       this.#isBehind = true;
-      this.#isUnsure = true;
+      this.#cursors.doubt();
       const { logger, name, timers } = this.#options;
       logger.error('events could not be processed; trying again', { follower: name, err });
       if (!this.#isClosed) await timers.sleep(RETRY_MS);
     }
-    if (this.#isBehind || this.#isUnsure) this.#background.wake();
+    if (this.#isBehind || this.#cursors.isUnsure) this.#background.wake();
     this.#wakeToRetry();
-  }
-
-  /** Takes the cursors that the database has where they are behind: what was derived from the events after them is derived again. */
-  async #goBack(): Promise<void> {
-    // Before it is read: what is lost meanwhile is looked at once more.
-    this.#isUnsure = false;
-    const { database, name } = this.#options;
-    const stored = new Map((await followerCursors(database, name)).map((cursor) => [cursor.shard, cursor]));
-    this.#cursors = this.#cursors.map((cursor) => {
-      const { shard, pos, room } = cursor;
-      const row = stored.get(shard);
-      if (row === undefined) this.#noted.delete(shard);
-      else this.#noted.set(shard, row);
-      const there = row ?? { shard, pos: ORIGIN[shard] ?? 0, goal: null, room: null };
-      if (there.pos > pos || (there.pos === pos && (there.room ?? 0) >= (room ?? 0))) return cursor;
-      this.#isBehind = true;
-      return there;
-    });
-  }
-
-  async #note(cursors: readonly FollowerCursor[]): Promise<void> {
-    const { database, name } = this.#options;
-    // What was just taken may be gone, though the cursor before it is there.
-    if (this.#isUnsure) throw new Error('connections to the database were lost while events were processed');
-    if (!(await noteFollowerCursors(database, name, cursors, this.#noted)))
-      throw new Error('the database has forgotten how far a follower had come');
-    for (const cursor of cursors) this.#noted.set(cursor.shard, cursor);
   }
 
   async #drain(): Promise<void> {
     while (this.#queue.length > 0) {
       const batch = this.#queue.splice(0, this.#batchSize);
-      const reached = this.#queue.length === 0 ? [...this.#heard] : this.#cursors.map((cursor) => cursor.pos);
+      const reached = this.#queue.length === 0 ? [...this.#heard] : this.#cursors.positions;
       for (const { event } of batch) {
         const shard = shardOfPosition(event.nid);
         reached[shard] = Math.max(reached[shard] ?? 0, event.nid);
       }
-      const vector = this.#cursors.map((cursor) => cursor.pos);
+      const vector = this.#cursors.positions;
       try {
         await this.#aside.takeIn(batch.filter(({ event }) => !covers(vector, event.nid)));
       } finally {
@@ -348,19 +304,9 @@ export class EventFollower {
     }
   }
 
-  /** Remembers that everything up to these positions is processed. */
   async #reach(positions: readonly number[]): Promise<void> {
     this.#isUnsaved = false;
-    const before = this.#cursors;
-    const reached = before.map(({ shard, pos }) => ({
-      shard,
-      pos: Math.max(pos, positions[shard] ?? 0),
-      goal: null,
-      room: null,
-    }));
-    const moved = reached.filter(({ shard, pos }) => pos !== before[shard]?.pos || before[shard].goal !== null);
-    if (moved.length > 0) await this.#note(moved);
-    this.#cursors = reached;
+    await this.#cursors.reach(positions);
   }
 
   /** Reads from the database what was committed while nobody listened, or more than fits into the queue. */
@@ -376,7 +322,7 @@ export class EventFollower {
   }
 
   async #catchUpShard(shard: number, goal: number): Promise<void> {
-    for (let cursor = this.#cursors[shard]; cursor !== undefined && cursor.pos < goal; cursor = this.#cursors[shard]) {
+    for (let cursor = this.#cursors.of(shard); cursor !== undefined && cursor.pos < goal;) {
       const upTo = cursor.goal ?? goal;
       const after = cursor.room ?? 0;
       const rooms = await roomsBehind(this.#options.database, {
@@ -394,8 +340,8 @@ export class EventFollower {
         last === undefined || rooms.length < ROOMS_AT_ONCE
           ? { shard, pos: upTo, goal: null, room: null }
           : { shard, pos: cursor.pos, goal: upTo, room: last };
-      await this.#note([reached]);
-      this.#cursors[shard] = reached;
+      await this.#cursors.move(reached);
+      cursor = reached;
     }
   }
 
