@@ -1,4 +1,5 @@
 import { type AccessRule, isAllowed } from '#src/services/accounts/admission/access-rules.ts';
+import { MEMBER_CHANGES } from '#src/services/rooms/membership/member-changes.ts';
 import type { Endpoint } from './endpoint.ts';
 import { type Api, apiOf } from './operation.ts';
 
@@ -32,17 +33,20 @@ const byPath = (endpoints: readonly Endpoint[]): Endpoint[] => {
 
 const mark = (rule: AccessRule | undefined): string => (rule === undefined ? '' : isAllowed(rule) ? 'yes' : 'no');
 
+const changesOf = (changes: Endpoint['memberEvents'] = []): string =>
+  changes.length === MEMBER_CHANGES.length ? 'any' : changes.join(', ');
+
 /** A table of every endpoint, and who may call it (`docs/endpoints.md`). */
 const endpointsDocument = (endpoints: readonly Endpoint[]): string => {
   const sections = HEADINGS.flatMap(([api, heading]) => {
     const own = byPath(endpoints.filter((endpoint) => apiOf(endpoint) === api));
     if (own.length === 0) return [];
     const rows = own.map(
-      ({ operationId, method, path, auth, guests, suspended, rateLimit }) =>
-        `| \`${operationId}\` | \`${method} ${path}\` | ${CALLERS[auth]} | ${mark(guests)} | ${mark(suspended)} | ${rateLimit} |`,
+      ({ operationId, method, path, auth, guests, suspended, rateLimit, memberEvents }) =>
+        `| \`${operationId}\` | \`${method} ${path}\` | ${CALLERS[auth]} | ${mark(guests)} | ${mark(suspended)} | ${rateLimit} | ${changesOf(memberEvents)} |`,
     );
     return [
-      `\n## ${heading}\n\n| Operation | Path | Who | Guests | Suspended | Limit |\n|---|---|---|---|---|---|\n${rows.join('\n')}\n`,
+      `\n## ${heading}\n\n| Operation | Path | Who | Guests | Suspended | Limit | Memberships |\n|---|---|---|---|---|---|---|\n${rows.join('\n')}\n`,
     ];
   });
   return `${GENERATED}
@@ -51,7 +55,8 @@ const endpointsDocument = (endpoints: readonly Endpoint[]): string => {
 
 What is served, and who may call it. Aliases, parameters and answers are in \`spec/\`. "Guests" and "Suspended" say whether accounts of that kind
 may call it, where accounts do; why is in [guests.md](guests.md) and [suspension.md](suspension.md). "Limit" is the group of
-\`rate_limits\` that it takes from.
+\`rate_limits\` that it takes from, "Memberships" what it changes of them: a test tries each change as every kind of user, and no other operation makes
+member events.
 ${sections.join('')}`;
 };
 

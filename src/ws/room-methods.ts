@@ -1,5 +1,6 @@
 import Type from 'typebox';
 import { OTHERS_SEE } from '#src/services/accounts/admission/access-rules.ts';
+import { MEMBER_CHANGES } from '#src/services/rooms/membership/member-changes.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { RawResult } from './frames.ts';
 import { type Method, method } from './method.ts';
@@ -59,6 +60,7 @@ export const roomMethods: readonly Method[] = [
     summary: 'Sets an entry of the room state.',
     sameAs: 'setRoomStateWithKey',
     rateLimit: 'message',
+    memberEvents: MEMBER_CHANGES,
     guests: 'allowed',
     suspended: OTHERS_SEE,
     params: Type.Object({
@@ -101,6 +103,7 @@ export const roomMethods: readonly Method[] = [
     summary: 'Joins a room.',
     sameAs: 'joinRoom',
     rateLimit: 'join',
+    memberEvents: ['join', 'invite'],
     guests: { allowed: 'the same as joinRoomById; clients join by this path, also where they have the id of the room' },
     suspended: 'refused',
     params: Type.Object({
@@ -129,6 +132,7 @@ export const roomMethods: readonly Method[] = [
     summary: 'Leaves a room, rejects an invite or takes back a knock.',
     sameAs: 'leaveRoom',
     rateLimit: 'default',
+    memberEvents: ['leave'],
     guests: 'allowed',
     suspended: 'allowed',
     params: Type.Object({ room_id: RoomId, reason: Reason }),
@@ -146,6 +150,7 @@ export const roomMethods: readonly Method[] = [
     summary: 'Invites a user.',
     sameAs: 'inviteUser',
     rateLimit: 'invite',
+    memberEvents: ['invite'],
     guests: 'refused',
     suspended: 'refused',
     params: Type.Object({ room_id: RoomId, user_id: Type.String({ minLength: 1 }), reason: Reason }),

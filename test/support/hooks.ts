@@ -1,6 +1,7 @@
 import Mocha, { type Context, type RootHookObject } from 'mocha';
 import { disposeChildServers } from './child-server.ts';
 import { stopTestPostgres } from './database.ts';
+import { memberEventRecorder, recordMemberEvents } from './member-event-recorder.ts';
 import { runningServers } from './in-process-server.ts';
 import { recorder } from './schema-recorder.ts';
 
@@ -11,6 +12,17 @@ function everyResponseFollowsTheSpecification(root: Mocha.Suite): void {
     new Mocha.Test("every response follows the specification's schema", function (this: Context) {
       if (!recorder.available || recorder.checked === 0) this.skip();
       recorder.assertNoViolations();
+    }),
+  );
+}
+
+/** Another one: it checks the member events that all the others made. */
+function everyMemberEventIsDeclared(root: Mocha.Suite): void {
+  const suite = Mocha.Suite.create(root, 'a member event');
+  suite.addTest(
+    new Mocha.Test('is made by no endpoint, method or job that does not declare it', function (this: Context) {
+      if (memberEventRecorder.recorded === 0) this.skip();
+      memberEventRecorder.assertAllDeclared();
     }),
   );
 }
@@ -29,6 +41,8 @@ process.on('test out of time' as never, printPendingWork as never);
 export const mochaHooks: RootHookObject = {
   beforeAll(this: Context) {
     everyResponseFollowsTheSpecification(this.test!.parent!);
+    everyMemberEventIsDeclared(this.test!.parent!);
+    recordMemberEvents();
   },
   async afterAll(this: Context) {
     this.timeout(60_000);

@@ -19,6 +19,7 @@ export const accountDeactivationEndpoints = [
     guests: 'refused',
     suspended: 'allowed',
     rateLimit: 'default',
+    memberEvents: ['leave'],
     body: Type.Object({
       auth: Type.Optional(authData),
       id_server: Type.Optional(Type.String()),

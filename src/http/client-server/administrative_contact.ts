@@ -98,6 +98,7 @@ export const administrativeContactEndpoints = [
     suspended: 'allowed',
     appservices: ACCOUNT_MANAGEMENT,
     rateLimit: 'default',
+    memberEvents: ['invite'],
     body: Type.Object({ auth: Type.Optional(authData), client_secret: Type.String(), sid: Type.String() }),
     response: empty,
     errcodes: ['M_THREEPID_AUTH_FAILED', 'M_THREEPID_IN_USE', 'M_TOO_LARGE', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],

@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { InitialStateEvent, RoomCreationService } from '#src/services/rooms/creation/room-creation.ts';
+import { MEMBER_CHANGES } from '#src/services/rooms/membership/member-changes.ts';
 import { endpoint } from '../endpoint.ts';
 import { anyObject, roomIdAnswer } from './parts/room-schemas.ts';
 import {
@@ -42,6 +43,7 @@ export const createRoomEndpoints = [
     guests: 'refused',
     suspended: { refused: 'it is joining, inviting and sending in one' },
     rateLimit: 'create_room',
+    memberEvents: MEMBER_CHANGES,
     body,
     bodyOptional: true,
     eventBody: 'several',

@@ -33,6 +33,7 @@ export const invitingEndpoints = [
     guests: 'refused',
     suspended: 'refused',
     rateLimit: 'invite',
+    memberEvents: ['invite'],
     params: roomParams,
     body,
     response: empty,

@@ -23,6 +23,8 @@ const join = (operationId: string, path: string, roomParam: 'roomId' | 'roomIdOr
     guests,
     suspended: 'refused',
     rateLimit: 'join',
+    // The invite is that of `third_party_signed`, in the name of who made it.
+    memberEvents: ['join', 'invite'],
     params: Type.Object({ [roomParam]: Type.String() }),
     query: Type.Object({ via: servers, server_name: servers }),
     body,

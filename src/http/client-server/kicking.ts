@@ -17,6 +17,7 @@ export const kickingEndpoints = [
     guests: 'refused',
     suspended: OTHERS_SEE,
     rateLimit: 'message',
+    memberEvents: ['kick'],
     params: roomParams,
     body: targetBody,
     response: empty,

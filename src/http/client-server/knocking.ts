@@ -19,6 +19,7 @@ export const knockingEndpoints = [
     guests: 'refused',
     suspended: 'refused',
     rateLimit: 'join',
+    memberEvents: ['knock'],
     params: Type.Object({ roomIdOrAlias: Type.String() }),
     query: Type.Object({ via: servers, server_name: servers }),
     body: reasonBody,

@@ -17,6 +17,7 @@ export const leavingEndpoints = [
     guests: 'allowed',
     suspended: 'allowed',
     rateLimit: 'default',
+    memberEvents: ['leave'],
     params: roomParams,
     body: reasonBody,
     bodyOptional: true,

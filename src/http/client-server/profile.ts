@@ -64,6 +64,7 @@ export const profileEndpoints = [
     guests: 'allowed',
     suspended: 'refused',
     rateLimit: 'default',
+    memberEvents: ['profile'],
     params: fieldParams,
     body: fields,
     response: empty,
@@ -94,6 +95,7 @@ export const profileEndpoints = [
     guests: 'allowed',
     suspended: 'refused',
     rateLimit: 'default',
+    memberEvents: ['profile'],
     params: fieldParams,
     response: empty,
     errcodes: [

@@ -29,6 +29,7 @@ export const registrationEndpoints = [
     path: '/_matrix/client/v3/register',
     auth: 'none',
     rateLimit: 'registration',
+    memberEvents: ['invite'],
     query: Type.Object({ kind: Type.Optional(Type.Union([Type.Literal('user'), Type.Literal('guest')])) }),
     body: Type.Object({
       type: Type.Optional(Type.String({ description: 'What application services say of themselves.' })),

@@ -18,6 +18,7 @@ export const roomUpgradesEndpoints = [
     guests: 'refused',
     suspended: OTHERS_SEE,
     rateLimit: 'create_room',
+    memberEvents: ['join', 'ban'],
     params: roomParams,
     body: Type.Object({
       new_version: Type.String(),

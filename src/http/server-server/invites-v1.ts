@@ -18,6 +18,7 @@ export const invitesV1Endpoints = [
     path: '/_matrix/federation/v1/invite/{roomId}/{eventId}',
     auth: 'server',
     rateLimit: 'federation',
+    memberEvents: ['invite'],
     params: roomAndEvent,
     body: pdu,
     response: Type.Array(Type.Unknown()),

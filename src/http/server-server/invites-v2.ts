@@ -17,6 +17,7 @@ export const invitesV2Endpoints = [
     path: '/_matrix/federation/v2/invite/{roomId}/{eventId}',
     auth: 'server',
     rateLimit: 'federation',
+    memberEvents: ['invite'],
     params: roomAndEvent,
     body: Type.Object({
       room_version: Type.String(),

@@ -40,6 +40,7 @@ export const joinsV1Endpoints = [
     path: '/_matrix/federation/v1/send_join/{roomId}/{eventId}',
     auth: 'server',
     rateLimit: 'federation',
+    memberEvents: ['join'],
     params: roomAndEvent,
     body: pdu,
     response: Type.Array(Type.Unknown()),

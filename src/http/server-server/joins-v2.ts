@@ -19,6 +19,7 @@ export const joinsV2Endpoints = [
     path: '/_matrix/federation/v2/send_join/{roomId}/{eventId}',
     auth: 'server',
     rateLimit: 'federation',
+    memberEvents: ['join'],
     params: roomAndEvent,
     query: Type.Object({ omit_members: Type.Optional(Type.Boolean()) }),
     body: pdu,

@@ -32,6 +32,7 @@ export const knocksEndpoints = [
     path: '/_matrix/federation/v1/send_knock/{roomId}/{eventId}',
     auth: 'server',
     rateLimit: 'federation',
+    memberEvents: ['knock'],
     params: roomAndEvent,
     body: pdu,
     response: Type.Object({ knock_room_state: Type.Array(pdu) }),

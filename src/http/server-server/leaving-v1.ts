@@ -30,6 +30,7 @@ export const leavingV1Endpoints = [
     path: '/_matrix/federation/v1/send_leave/{roomId}/{eventId}',
     auth: 'server',
     rateLimit: 'federation',
+    memberEvents: ['leave'],
     params: roomAndEvent,
     body: pdu,
     response: Type.Array(Type.Unknown()),

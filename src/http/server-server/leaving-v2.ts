@@ -17,6 +17,7 @@ export const leavingV2Endpoints = [
     path: '/_matrix/federation/v2/send_leave/{roomId}/{eventId}',
     auth: 'server',
     rateLimit: 'federation',
+    memberEvents: ['leave'],
     params: roomAndEvent,
     body: pdu,
     response: Type.Object({}),

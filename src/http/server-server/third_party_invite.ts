@@ -38,6 +38,7 @@ const onBind = (operationId: string, method: 'PUT' | 'POST') =>
     path: '/_matrix/federation/v1/3pid/onbind',
     auth: 'none',
     rateLimit: 'federation',
+    memberEvents: ['invite'],
     body: Type.Object({
       medium: Type.String(),
       address: Type.String(),
@@ -67,6 +68,7 @@ export const thirdPartyInviteEndpoints = [
     path: '/_matrix/federation/v1/exchange_third_party_invite/{roomId}',
     auth: 'server',
     rateLimit: 'federation',
+    memberEvents: ['invite'],
     params: Type.Object({ roomId: Type.String() }),
     body: pdu,
     response: Type.Object({}),

@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import type { InboundTransactions } from '#src/services/federation/inbound/inbound-transactions.ts';
+import { MEMBER_CHANGES } from '#src/services/rooms/membership/member-changes.ts';
 import { endpoint, Reply } from '../endpoint.ts';
 
 interface Services {
@@ -18,6 +19,7 @@ export const transactionsEndpoints = [
     path: '/_matrix/federation/v1/send/{txnId}',
     auth: 'server',
     rateLimit: 'federation',
+    memberEvents: MEMBER_CHANGES,
     maxBodyBytes: MAX_BYTES,
     params: Type.Object({ txnId: Type.String({ maxLength: 255 }) }),
     body: Type.Object({

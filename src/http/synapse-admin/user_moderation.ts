@@ -38,6 +38,7 @@ export const userModerationEndpoints = [
     method: 'POST',
     path: '/_synapse/admin/v1/deactivate/{user_id}',
     ...access,
+    memberEvents: ['leave'],
     body: Type.Object({ erase: Type.Optional(Type.Boolean()) }),
     bodyOptional: true,
     response: Type.Object({

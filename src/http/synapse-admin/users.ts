@@ -184,6 +184,7 @@ export const userAdminEndpoints = [
     method: 'PUT',
     path: '/_synapse/admin/v2/users/{user_id}',
     ...OF_ADMINISTRATORS,
+    memberEvents: ['invite', 'leave', 'profile'],
     params: userParams,
     body: putBody,
     response: userSchema,

@@ -17,6 +17,7 @@ export const announcementEndpoints = [
     method: 'POST',
     path: '/_tsudoi/admin/v1/announcements',
     ...OF_ADMINISTRATORS,
+    memberEvents: ['join', 'invite', 'profile'],
     body: Type.Object({
       /** Of m.room.message. */
       content: anyObject,

@@ -18,6 +18,7 @@ export const userErasureEndpoints = [
     method: 'POST',
     path: '/_tsudoi/admin/v1/users/{user_id}/erase',
     ...OF_ADMINISTRATORS,
+    memberEvents: ['leave'],
     params: userParams,
     body: Type.Object({ redact_events: flag, redact_profile: flag, delete_media: flag }),
     bodyOptional: true,
