@@ -18,6 +18,8 @@ export class ManualClock implements Clock, Timers {
   readonly #due = new Set<Due>();
   /** Called when a timer is started that is due at once. */
   readonly #watching = new Set<() => void>();
+  /** Have those who sleep listen to their signals no longer. */
+  readonly #sleepers = new Set<() => void>();
 
   /** @param now milliseconds since the epoch at which time stands; default 2026-01-01T00:00:00Z */
   constructor(now: number = Date.UTC(2026, 0, 1)) {
@@ -47,15 +49,17 @@ export class ManualClock implements Clock, Timers {
         resolve();
         return;
       }
-      const timer = this.after(ms, resolve);
-      signal?.addEventListener(
-        'abort',
-        () => {
-          timer.cancel();
-          resolve();
-        },
-        { once: true },
-      );
+      const done = (): void => {
+        timer.cancel();
+        this.#sleepers.delete(stop);
+        signal?.removeEventListener('abort', done);
+        resolve();
+      };
+      // A signal that is made of others lives as long as somebody listens to it.
+      const stop = (): void => signal?.removeEventListener('abort', done);
+      const timer = this.after(ms, done);
+      this.#sleepers.add(stop);
+      signal?.addEventListener('abort', done, { once: true });
     });
   }
 
@@ -98,6 +102,12 @@ export class ManualClock implements Clock, Timers {
     }
     this.#now = Math.max(this.#now, target);
     await settle();
+  }
+
+  /** Forgets all timers: nothing falls due any more. */
+  stop(): void {
+    for (const stop of this.#sleepers) stop();
+    for (const held of [this.#due, this.#watching, this.#sleepers]) held.clear();
   }
 
   /** Waits for `work`, and runs meanwhile what it starts and is due without any time passing: pauses of no length. */

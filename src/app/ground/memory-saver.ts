@@ -23,7 +23,7 @@ export interface MemorySaverOptions {
   /** Which share of the time since it was last asked the event loop was busy, from 0 to 1. */
   readonly busy: () => number;
   /** Calls back once, when work begins. */
-  readonly onActivity: (callback: () => void) => void;
+  readonly onActivity: (callback: () => void) => Timer;
   /** Lets go of what can be made again. */
   readonly release: () => void;
   /** Has the runtime prefer memory to speed from now on, or not any more. */
@@ -51,7 +51,8 @@ export class MemorySaver {
   /** Milliseconds of work since memory was last given back, all of it. */
   #done = WORTH_MS;
   #soon: Timer | undefined;
-  #isClosed = false;
+  /** Waits for work. */
+  #watching: Timer | undefined;
 
   constructor(options: MemorySaverOptions) {
     this.#options = options;
@@ -61,16 +62,17 @@ export class MemorySaver {
 
   /** Stops checking. */
   close(): void {
-    this.#isClosed = true;
     this.#timer.cancel();
+    this.#watching?.cancel();
     this.#soon?.cancel();
   }
 
   /** Waits for work without waking up in vain. */
   #watch(): void {
     const { busy, onActivity, timers } = this.#options;
-    onActivity(() => {
-      if (this.#isClosed || !this.#isSaving) return;
+    this.#watching?.cancel();
+    this.#watching = onActivity(() => {
+      if (!this.#isSaving) return;
       // Work before this does not count.
       busy();
       this.#soon = timers.after(SOON_MS, () => {

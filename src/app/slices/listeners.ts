@@ -17,6 +17,7 @@ const HTTP_DRAIN_MS = 4_000;
 /** What all requests pass through: listeners, admission, limits, authentication. */
 export interface Listeners {
   readonly http: HttpServer;
+  readonly loopWatch: LoopWatch;
   readonly bytesInFlight: BytesInFlight;
   readonly turns: Turns;
   readonly httpLimits: HttpLimits;
@@ -42,11 +43,20 @@ export function composeListeners(below: Platform & Outbound): Slice<Listeners> {
     trustedProxies: config.http.trustedProxies,
     limits: { maxConnections, maxConnectionsPerAddress: config.http.maxConnectionsPerAddress },
   });
-  let loopWatch: LoopWatch | undefined;
+  const loopWatch = new LoopWatch({
+    // The event loop uses the machine's clock, whatever clock the services use.
+    clock: systemClock,
+    timers: systemTimers,
+    logger,
+    metrics,
+    processorMs,
+    tellFromMs: config.log.heldLoopMs,
+  });
   return {
     name: 'listeners',
     services: {
       http,
+      loopWatch,
       bytesInFlight: new BytesInFlight(
         { total, user: perUser, address: perAddress, connection: perConnection },
         metrics,
@@ -63,18 +73,14 @@ export function composeListeners(below: Platform & Outbound): Slice<Listeners> {
         compressFromBytes: config.http.compressFromBytes,
       },
     },
-    start() {
-      // The event loop uses the machine's clock, whatever clock the services use.
-      const real = { clock: systemClock, timers: systemTimers };
-      const processorMs = (): number => {
-        const { system, user } = process.threadCpuUsage();
-        return (user + system) / 1000;
-      };
-      loopWatch = new LoopWatch({ ...real, logger, metrics, processorMs, tellFromMs: config.log.heldLoopMs });
-    },
+    start: () => loopWatch.start(),
     drain: () => http.drain(HTTP_DRAIN_MS),
-    close() {
-      loopWatch?.close();
-    },
+    close: () => loopWatch.close(),
   };
 }
+
+/** Milliseconds of processor time that this thread has taken so far. */
+const processorMs = (): number => {
+  const { system, user } = process.threadCpuUsage();
+  return (user + system) / 1000;
+};

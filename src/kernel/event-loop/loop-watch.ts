@@ -42,8 +42,8 @@ export class LoopWatch {
   readonly #trail: Trail;
   /** How late it looked, since that was last asked for. */
   readonly #delays = createHistogram();
-  #timer: Timer | undefined;
-  #isClosed = false;
+  /** What has it look next: a beat, or the next thing that runs. */
+  #next: Timer | undefined;
   #due = 0;
   /** Processor time when it looked last. */
   #taken = 0;
@@ -70,20 +70,21 @@ export class LoopWatch {
     );
     this.#timers = options.timers;
     this.#trail = options.trail ?? trail;
+  }
+
+  start(): void {
     this.#look();
   }
 
   /** Stops looking. */
   close(): void {
-    this.#isClosed = true;
-    this.#timer?.cancel();
+    this.#next?.cancel();
   }
 
   #look(): void {
-    if (this.#isClosed) return;
     this.#due = this.#clock.monotonic() + BEAT_MS;
     this.#taken = this.#processorMs();
-    this.#timer = this.#timers.every(BEAT_MS, () => this.#beat());
+    this.#next = this.#timers.every(BEAT_MS, () => this.#beat());
   }
 
   #beat(): void {
@@ -95,8 +96,8 @@ export class LoopWatch {
     this.#due = now + BEAT_MS;
     this.#taken = taken;
     if (now - this.#trail.latest < REST_AFTER_MS) return;
-    this.#timer?.cancel();
-    this.#trail.rest(() => this.#look());
+    this.#next?.cancel();
+    this.#next = this.#trail.rest(() => this.#look());
   }
 
   #takeDelay(): number {

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Timer } from '#src/kernel/timers.ts';
 
 /** Milliseconds of a core that things take, roughly; what they are measured by is cheap to count. */
 const PER_STATEMENT = 0.1;
@@ -77,7 +78,7 @@ export class Trail {
   readonly #works: (Work | undefined)[] = Array.from({ length: LENGTH }, () => undefined);
   #at = 0;
   /** Those that rest until something runs. */
-  #resting: (() => void)[] = [];
+  readonly #resting = new Set<() => void>();
 
   /** Notes that something runs from now on. @param work what it is a part of */
   mark(name: string, now = performance.now(), work?: Work): void {
@@ -85,9 +86,9 @@ export class Trail {
     this.#names[this.#at] = name;
     this.#times[this.#at] = now;
     this.#works[this.#at] = work;
-    if (this.#resting.length === 0) return;
-    const woken = this.#resting;
-    this.#resting = [];
+    if (this.#resting.size === 0) return;
+    const woken = [...this.#resting];
+    this.#resting.clear();
     for (const wake of woken) wake();
   }
 
@@ -96,9 +97,15 @@ export class Trail {
     return this.#times[this.#at] as number;
   }
 
-  /** Calls `wake` once, when the next thing runs. */
-  rest(wake: () => void): void {
-    this.#resting.push(wake);
+  /** How many rest until something runs. */
+  get resting(): number {
+    return this.#resting.size;
+  }
+
+  /** Calls `wake` once, when the next thing runs, unless that is cancelled. */
+  rest(wake: () => void): Timer {
+    this.#resting.add(wake);
+    return { cancel: () => this.#resting.delete(wake) };
   }
 
   /** What ran longest without a break between two times, in monotonic milliseconds; undefined where nothing is known. */

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { expect } from 'chai';
 import { MemorySaver } from '#src/app/ground/memory-saver.ts';
+import { Trail } from '#src/kernel/event-loop/work.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 
 describe('memory while there is little to do', () => {
@@ -14,7 +15,7 @@ describe('memory while there is little to do', () => {
     const saver = new MemorySaver({
       timers: clock,
       busy: () => load.share,
-      onActivity: () => undefined,
+      onActivity: () => ({ cancel: () => undefined }),
       release: () => undefined,
       prefer: (littleMemory) => void preferred.push(littleMemory),
     });
@@ -29,7 +30,7 @@ describe('memory while there is little to do', () => {
     const saver = new MemorySaver({
       timers: clock,
       busy: () => shares.shift() ?? 0,
-      onActivity: () => undefined,
+      onActivity: () => ({ cancel: () => undefined }),
       release: () => void (released += 1),
       prefer: (littleMemory) => void preferred.push(littleMemory),
     });
@@ -92,21 +93,22 @@ describe('memory while there is little to do', () => {
     const clock = new ManualClock();
     const preferred: boolean[] = [];
     let share = 0;
-    let begin: (() => void) | undefined;
+    const trail = new Trail();
+    const begin = (): void => trail.mark('request');
     const saver = new MemorySaver({
       timers: clock,
       busy: () => share,
-      onActivity: (callback) => (begin = callback),
+      onActivity: (callback) => trail.rest(callback),
       release: () => undefined,
       prefer: (littleMemory) => void preferred.push(littleMemory),
     });
     await clock.advance(2_000);
     share = 0.05;
-    begin?.();
+    begin();
     await clock.advance(100);
     expect(preferred, 'a little').to.deep.equal([false, true]);
     share = 0.6;
-    begin?.();
+    begin();
     await clock.advance(100);
     expect(preferred, 'much').to.deep.equal([false, true, false]);
     await clock.advance(2_000);
@@ -114,11 +116,16 @@ describe('memory while there is little to do', () => {
     await clock.advance(10_000);
     expect(preferred, 'quiet').to.deep.equal([false, true, false, true]);
     share = 0.6;
-    begin?.();
+    begin();
     await clock.advance(100);
     expect(preferred, 'much again').to.deep.equal([false, true, false, true, false]);
+    await clock.advance(2_000);
+    share = 0;
+    await clock.advance(10_000);
+    expect(trail.resting, 'waits for work').to.equal(1);
     saver.close();
-    begin?.();
+    expect(trail.resting, 'closed').to.equal(0);
+    begin();
     expect(clock.pending).to.equal(0);
   });
 

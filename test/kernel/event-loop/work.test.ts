@@ -59,11 +59,13 @@ describe('the watch on the event loop', () => {
       processorMs: () => share * clock.monotonic(),
       trail,
     });
+    loopWatch.start();
     await clock.advance(1_000);
     held(clock, trail);
     await clock.advance(200);
     loopWatch.close();
     expect(clock.pending).to.be.at.most(1);
+    expect(trail.resting).to.equal(0);
     return lines;
   };
 
@@ -134,6 +136,7 @@ describe('the watch on the event loop', () => {
     const logger = recordingLogger([]);
     const options = { clock, timers: clock, logger, metrics, tellFromMs: 1_000, processorMs: () => 0, trail };
     const loopWatch = new LoopWatch(options);
+    loopWatch.start();
     const resting: number[] = [];
     for (let i = 0; i < 3; i += 1) {
       trail.mark('request', clock.monotonic());
@@ -146,7 +149,9 @@ describe('the watch on the event loop', () => {
     }
     expect(resting).to.deep.equal([0, 0, 0]);
     expect(delay()).to.equal(0);
+    expect(trail.resting).to.equal(1);
     loopWatch.close();
+    expect(trail.resting).to.equal(0);
     trail.mark('request', clock.monotonic());
     expect(clock.pending).to.equal(0);
   });

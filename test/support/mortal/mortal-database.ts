@@ -1,3 +1,4 @@
+import type { Listener, Subscribable } from '#src/kernel/signal.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Statement, Tx } from '#src/storage/database.ts';
 
@@ -21,6 +22,8 @@ export class MortalDatabase {
   readonly #death = Promise.withResolvers<void>();
   /** What was sent and is not answered, by whoever is dead by then. */
   readonly #open = new Set<Promise<unknown>>();
+  /** End what it listens to of the database that its lives share. */
+  readonly #listening = new Set<() => void>();
 
   constructor(real: Database) {
     const query = async (statement: Statement, values?: readonly unknown[]): Promise<unknown> =>
@@ -29,11 +32,19 @@ export class MortalDatabase {
       (begin: 'read' | 'write') =>
       (use: (tx: Tx) => Promise<unknown>): Promise<unknown> =>
         this.#step(() => this.#sent(real[begin]((tx) => use(this.#mortal(tx)))));
+    const connectionLost: Subscribable<void> = {
+      subscribe: (listener: Listener<void>) => {
+        const stop = real.connectionLost.subscribe(listener);
+        this.#listening.add(stop);
+        return stop;
+      },
+    };
     this.database = new Proxy(real, {
       get: (target, name) => {
         if (name === 'query') return query;
         if (name === 'read' || name === 'write') return inTransaction(name);
         if (name === 'writeAgain') return inTransaction('write');
+        if (name === 'connectionLost') return connectionLost;
         const member: unknown = Reflect.get(target, name, target);
         return typeof member === 'function' ? member.bind(target) : member;
       },
@@ -47,6 +58,12 @@ export class MortalDatabase {
 
   get isDead(): boolean {
     return this.#isDead;
+  }
+
+  /** Listens no longer to the database that its lives share, which outlives it. */
+  letGo(): void {
+    for (const stop of this.#listening) stop();
+    this.#listening.clear();
   }
 
   /** Does something until it is done or the process is killed. @returns whether it was done */

@@ -27,6 +27,7 @@ export class Life {
   /** Names of the jobs that were begun. */
   readonly jobsDone = new Set<string>();
   readonly #composition: Composition<MortalServices>;
+  #hasEnded = false;
 
   constructor(composition: Composition<MortalServices>, mortal: MortalDatabase, clock: ManualClock) {
     this.#composition = composition;
@@ -64,9 +65,22 @@ export class Life {
     return count;
   }
 
+  /** Lets go of a life that was killed, whose database answers nobody any more: what still waits for time or for work waits no longer. */
+  bury(): void {
+    this.clock.stop();
+    this.mortal.letGo();
+    this.services.loopWatch.close();
+  }
+
+  /** Whether it was killed or ended. */
+  get isOver(): boolean {
+    return this.#hasEnded || this.mortal.isDead;
+  }
+
   /** Ends it in order. */
-  end(): Promise<void> {
-    return this.#composition.close(silentLogger);
+  async end(): Promise<void> {
+    await this.#composition.close(silentLogger);
+    this.#hasEnded = true;
   }
 }
 
@@ -80,6 +94,8 @@ export class MortalServer {
   readonly serverName = 'localhost';
   #names = 0;
   #clock: ManualClock | undefined;
+  /** Those that were not buried. */
+  readonly #lives = new Set<Life>();
 
   private constructor(
     clone: TestDatabase,
@@ -120,7 +136,9 @@ export class MortalServer {
     return this.#folder;
   }
 
+  /** Begins another life. Those that were killed are let go of. */
   async begin(): Promise<Life> {
+    this.#bury((life) => life.isOver);
     const config = loadConfig([], {
       TSUDOI_DATA_DIR: this.#folder,
       TSUDOI_PASSWORD__COST: 'low',
@@ -145,11 +163,21 @@ export class MortalServer {
       moreTaskKinds: this.#taskKinds,
     });
     const life = new Life(composition, mortal, clock);
+    this.#lives.add(life);
     await composition.start();
     return life;
   }
 
+  #bury(isOver: (life: Life) => boolean): void {
+    for (const life of this.#lives) {
+      if (!isOver(life)) continue;
+      life.bury();
+      this.#lives.delete(life);
+    }
+  }
+
   async close(): Promise<void> {
+    this.#bury(() => true);
     await this.#clone.drop();
     rmSync(this.#folder, { recursive: true, force: true });
   }
