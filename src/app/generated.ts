@@ -3,7 +3,7 @@ import { openapiDocuments } from '#src/http/openapi.ts';
 import { asyncApiDocument } from '#src/ws/asyncapi.ts';
 import { publishedSchema } from './config/published-schema.ts';
 import { ENDPOINTS } from './endpoints.ts';
-import { limitsDocument } from './limits-document.ts';
+import { limitsDocument } from './limits/limits-document.ts';
 import { mailPreviews } from './mail-previews.ts';
 
 /** The files of this project that are made from its code, by path. `npm run generate` writes them; a test fails when one is stale. */

@@ -13,7 +13,7 @@ export const ABUSE = 500;
  */
 const PART_OF_ONE = 2 / 3;
 /** Requests that may be pipelined on a connection. Clients do not pipeline; few tools do. */
-const MAX_PIPELINED = 16;
+export const MAX_PIPELINED = 16;
 
 export interface ConnectionLimits {
   /** Open connections. It must stay below the number of files that the process may open: running out of those fails in worse places. */

@@ -42,7 +42,7 @@ const REMEMBERED_MS = 3_600_000;
 const UNKNOWN_ROUTE: ReadonlySet<number> = new Set([404, 405, 501]);
 /** Statuses with which a service answers when it found no token. */
 const NOT_AUTHORISED: ReadonlySet<number> = new Set([401, 403]);
-const MAX_BODY_BYTES = 65_536;
+export const MAX_BODY_BYTES = 65_536;
 
 /**
  * Sends requests to application services. Their URLs are the operator's and may be on this machine or in its network; redirects are not

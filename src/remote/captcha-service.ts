@@ -18,7 +18,7 @@ export interface CaptchaServiceOptions {
 /** Error codes that mean a mistake of this server. */
 const OWN_FAULTS = new Set(['missing-input-secret', 'invalid-input-secret', 'sitekey-secret-mismatch', 'bad-request']);
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 10_000, bodyMs: 5_000, totalMs: 15_000 };
-const MAX_BODY_BYTES = 65_536;
+export const MAX_BODY_BYTES = 65_536;
 
 /** Asks reCAPTCHA, hCaptcha or Turnstile whether a user has solved their captcha. */
 export class CaptchaService {

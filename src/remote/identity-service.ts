@@ -42,7 +42,7 @@ interface Answer {
 }
 
 const PREFIX = '/_matrix/identity/v2';
-const MAX_BODY_BYTES = 131_072;
+export const MAX_BODY_BYTES = 131_072;
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 10_000, bodyMs: 5_000, totalMs: 15_000 };
 
 const strange = (server: string, what: string): MatrixError =>

@@ -15,7 +15,7 @@ export type GatewayAnswer =
 
 /** Statuses that concern this notification only: the next one may be accepted. */
 const ABOUT_THE_BODY: ReadonlySet<number> = new Set([400, 413, 422]);
-const MAX_BODY_BYTES = 65_536;
+export const MAX_BODY_BYTES = 65_536;
 const TIMEOUTS: OutboundTimeouts = { headersMs: 10_000, bodyMs: 5_000, totalMs: 15_000 };
 const MAX_WAIT_MS = 86_400_000;
 

@@ -24,7 +24,7 @@ export interface SpamCheckApiOptions {
   readonly timeoutMs: number;
 }
 
-const MAX_BODY_BYTES = 65_536;
+export const MAX_BODY_BYTES = 65_536;
 
 /**
  * Asks a receiver of `synapse-http-antispam`, such as Draupnir and Meowlnir: `POST {base}/{callback}` with the parameters as JSON. Any

@@ -5,7 +5,7 @@ import { currentWork } from '#src/kernel/event-loop/work.ts';
 /** Writes that many requests wait for: they go before the requests of a single user. */
 const FIRST: ReadonlySet<string> = new Set(['writer']);
 /** How many of one party may wait. */
-const MAX_WAITING = 100_000;
+export const MAX_WAITING = 100_000;
 
 interface Waiting {
   readonly begin: () => boolean;

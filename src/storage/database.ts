@@ -36,7 +36,7 @@ const STATEMENT_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 /** Attempts for a transaction that conflicts with others. */
 const MAX_TRIES = 4;
 /** Milliseconds to wait for a connection. */
-const CONNECTION_TIMEOUT_MS = 10_000;
+export const CONNECTION_TIMEOUT_MS = 10_000;
 /** An arbitrary number, the same for every node. */
 const MIGRATION_LOCK = 7_305_817_001;
 

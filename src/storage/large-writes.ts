@@ -5,9 +5,9 @@ import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { ConnectionLine } from './connection-line.ts';
 
 /** Bytes of a request's body from which what it writes counts as large. */
-const LARGE_BYTES = 32 * 1024;
+export const LARGE_BYTES = 32 * 1024;
 /** Transactions of large requests at the same time. */
-const AT_ONCE = 1;
+export const AT_ONCE = 1;
 const RETRY_AFTER_MS = 5_000;
 
 const tooLate = (): MatrixError =>

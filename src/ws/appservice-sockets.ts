@@ -18,12 +18,12 @@ import { BEARER, refuseHandshake } from './handshake.ts';
 export const APPSERVICE_SYNC_PATH = '/_matrix/client/unstable/fi.mau.as_sync';
 
 /** Bytes of a frame of a service: it answers, and asks little. */
-const MAX_FRAME_BYTES = 1_048_576;
+export const MAX_FRAME_BYTES = 1_048_576;
 /** Frames of a service between two heartbeats, and their bytes. */
-const MAX_FRAMES = 1_000;
-const MAX_BYTES = 16 * 1_048_576;
+export const MAX_FRAMES = 1_000;
+export const MAX_BYTES = 16 * 1_048_576;
 /** Values in the JSON of a frame. */
-const MAX_JSON_VALUES = 10_000;
+export const MAX_JSON_VALUES = 10_000;
 /** Fragments of a frame, and pieces of any that wait to be whole. */
 const MAX_FRAGMENTS = 128;
 const MAX_BUFFERED_CHUNKS = 1_024;

@@ -43,7 +43,7 @@ export interface Peer {
 }
 
 /** Heartbeats that may stay unanswered. */
-const MAX_SILENCE = 2;
+export const MAX_SILENCE = 2;
 /** Bytes in either direction that are not counted: as many sockets as there may be do no harm by them. */
 const UNCOUNTED_BYTES = 2 * 1024;
 /** Shorter JSON is not worth measuring. */

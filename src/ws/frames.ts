@@ -14,7 +14,7 @@ export interface RequestFrame {
 
 const MAX_ID_LENGTH = 255;
 /** Deeper nesting than this serves nobody, and would exhaust the stack of whatever walks the value later. */
-const MAX_DEPTH = 256;
+export const MAX_DEPTH = 256;
 
 const isRequestId = (id: unknown): id is RequestId =>
   (typeof id === 'string' && id.length <= MAX_ID_LENGTH && id.isWellFormed()) ||

@@ -24,8 +24,8 @@ export const SUBPROTOCOL = 'm.json';
 /** Milliseconds that a peer gets to answer our close frame. */
 const CLOSE_TIMEOUT_MS = 2_000;
 /** Fragments of a message, and pieces of a frame: one of each costs as much as a small message. */
-const MAX_FRAGMENTS = 128;
-const MAX_BUFFERED_CHUNKS = 1_024;
+export const MAX_FRAGMENTS = 128;
+export const MAX_BUFFERED_CHUNKS = 1_024;
 /** Sockets that are closed in one turn of the event loop when the server drains. */
 const DRAIN_SLICE = 200;
 

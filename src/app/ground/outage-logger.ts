@@ -4,7 +4,7 @@ import type { Timers } from '#src/kernel/timers.ts';
 import { isDatabaseAway } from '#src/storage/failures.ts';
 
 /** For how long each of the tasks that try again while the database is away is mentioned once, in milliseconds. */
-const WINDOW_MS = 60_000;
+export const WINDOW_MS = 60_000;
 
 /**
  * Writes what fails because the database cannot be used once a minute for each kind of task, however many tasks try again. What is not

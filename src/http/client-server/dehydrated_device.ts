@@ -11,7 +11,7 @@ const deviceId = Type.Object({ device_id: Type.String() });
 const eventsAnswer = Type.Object({ events: Type.Array(object), next_batch: Type.Optional(Type.String()) });
 const eventsParams = Type.Object({ deviceId: Type.String() });
 /** Keys and pickled secrets of a device. */
-const MAX_DEVICE_SIZE = 1024 * 1024;
+export const MAX_DEVICE_SIZE = 1024 * 1024;
 
 const eventsReply = (events: readonly string[], nextBatch: string | undefined): Reply =>
   jsonReply({ events: jsonList(events), next_batch: nextBatch === undefined ? undefined : JSON.stringify(nextBatch) });

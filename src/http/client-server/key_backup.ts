@@ -9,7 +9,7 @@ import { oneSession, roomSessions, sessionsByRoom } from './parts/backed-up-sess
 const VERSIONS = '/_matrix/client/v3/room_keys/version';
 const KEYS = '/_matrix/client/v3/room_keys/keys';
 /** 10,000 sessions, which is what clients send at once when they begin a backup, take about eight megabytes. */
-const MAX_UPLOAD_SIZE = 12 * 1024 * 1024;
+export const MAX_UPLOAD_SIZE = 12 * 1024 * 1024;
 const BACKS_UP = { allowed: 'suspended users may still fill their key backup' };
 
 const object = Type.Object({}, { additionalProperties: true });

@@ -8,7 +8,7 @@ import { SLOWEST_BYTES_PER_SECOND } from './outgoing.ts';
 /** A client whose bytes since the last check were worth less time than this is too slow. */
 const LEAST_MS = 1_000;
 /** Memory that a body needs while it streams: what the connection has read, what waits here, what is being written. */
-const HELD_BYTES = 256 * 1024;
+export const HELD_BYTES = 256 * 1024;
 
 /**
  * The body of a request as it arrives. It fails with M_TOO_LARGE past `limit` bytes, with 408 when less than 16 KiB a second come after the

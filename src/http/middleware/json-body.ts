@@ -8,7 +8,7 @@ import { indexJson, parseInPieces, PIECES_AT_ONCE } from '#src/protocol/json/par
 import { notInteger, refuseWrittenFloats } from '#src/protocol/json/written-floats.ts';
 
 /** Deeper nesting is of no use, and would exhaust the stack of code that walks the value later. */
-const MAX_DEPTH = 256;
+export const MAX_DEPTH = 256;
 
 /** Shorter JSON is not measured: it cannot hold many values. */
 const MEASURED_FROM = 2 * 1024;

@@ -8,7 +8,7 @@ interface Services {
 }
 
 /** 50 events of 64 KiB, and as much for EDUs and what surrounds them. */
-const MAX_BYTES = 8 * 1024 * 1024;
+export const MAX_BYTES = 8 * 1024 * 1024;
 
 /** Server-Server API, "Transactions". */
 export const transactionsEndpoints = [

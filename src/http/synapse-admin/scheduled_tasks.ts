@@ -8,7 +8,7 @@ import { anyObject } from '../client-server/parts/room-schemas.ts';
 const orNull = Type.Union([Type.String(), Type.Null()]);
 const statuses = Type.Optional(Type.Array(Type.Enum([...TASK_STATUSES])));
 /** Synapse lists all tasks; here they are deleted seven days after their end. */
-const MAX = 1_000;
+export const MAX = 1_000;
 
 interface Services {
   readonly adminTasks: AdminTasks;

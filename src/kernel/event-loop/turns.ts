@@ -6,7 +6,7 @@ import type { Metrics } from '#src/kernel/metrics.ts';
 export interface TurnsOptions {
   readonly clock: Clock;
   readonly metrics: Metrics;
-  /** Milliseconds in one turn of the event loop for what begins or resumes; default 8. */
+  /** Milliseconds in one turn of the event loop for what begins or resumes; default `SLICE_MS`. */
   readonly sliceMs?: number;
   /** How many of one party may wait at each rank, see `Line`; default 1 000. */
   readonly maxWaiting?: number;
@@ -18,12 +18,13 @@ export interface TurnsOptions {
   readonly onceRested?: (callback: () => void, ms: number) => void;
 }
 
+export const SLICE_MS = 8;
 /** For so many milliseconds after a party with few requests was served, the others leave most of the loop free. */
 const SHARED_MS = 250;
 /** What then fits into a turn of the loop, in milliseconds: one piece of work, or several short ones. */
 const SHARED_SLICE_MS = 1;
 /** Milliseconds of rest at most after that. */
-const MAX_REST_MS = 20;
+export const MAX_REST_MS = 20;
 
 /** A party that took up to so many milliseconds of the loop of late has rank 0, 1 or 2. */
 const RANKS_MS = [3, 30, 150];
@@ -86,7 +87,7 @@ export class Turns {
 
   constructor(options: TurnsOptions) {
     this.#clock = options.clock;
-    this.#sliceMs = options.sliceMs ?? 8;
+    this.#sliceMs = options.sliceMs ?? SLICE_MS;
     this.#onNextTurn = options.onNextTurn ?? setImmediate;
     this.#onceStill = options.onceStill ?? onceStill;
     this.#onceRested = options.onceRested ?? setTimeout;

@@ -1,10 +1,13 @@
 import type { LogFields, Logger } from '#src/kernel/logger.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 
+export const MOST_LINES = 100;
+export const WINDOW_MS = 10_000;
+
 export interface LogFloodOptions {
-  /** Lines of one kind that are written within `windowMs`; what comes beyond is counted. */
+  /** Lines of one kind that are written within `windowMs`; what comes beyond is counted. Default `MOST_LINES`. */
   readonly most?: number;
-  /** Milliseconds after which lines are written again, and one says how many were not. */
+  /** Milliseconds after which lines are written again, and one says how many were not. Default `WINDOW_MS`. */
   readonly windowMs?: number;
 }
 
@@ -19,8 +22,8 @@ export class LogFlood {
   constructor(logger: Logger, timers: Timers, options: LogFloodOptions = {}) {
     this.#logger = logger;
     this.#timers = timers;
-    this.#most = options.most ?? 100;
-    this.#windowMs = options.windowMs ?? 10_000;
+    this.#most = options.most ?? MOST_LINES;
+    this.#windowMs = options.windowMs ?? WINDOW_MS;
   }
 
   /**

@@ -136,7 +136,7 @@ const MESSAGE: Shape = { required: ['msgtype', 'body'], kinds: { msgtype: text, 
 /** Its schema asks for no body. */
 const VERIFICATION_REQUEST: Shape = { required: ['msgtype'], kinds: { msgtype: text, body: text } };
 /** Bytes of what an annotation says: an emoji, a short text, the address of a picture. */
-const MAX_ANNOTATION_KEY = 1_024;
+export const MAX_ANNOTATION_KEY = 1_024;
 const MENTIONS: Shape = { kinds: { user_ids: texts, room: boolean } };
 
 /**

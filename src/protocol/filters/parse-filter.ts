@@ -8,11 +8,11 @@ import { isRoomId, isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import type { EventFilter, Filter, RoomEventFilter, RoomFilter } from './filter.ts';
 
 /** Entries of any list: some of them are sent to the database. */
-const MAX_ENTRIES = 1_000;
+export const MAX_ENTRIES = 1_000;
 /** Wildcards in a list of types. Each of them is looked for in each type of event. */
-const MAX_WILDCARDS = 100;
+export const MAX_WILDCARDS = 100;
 /** Each of them may be looked for in each event. */
-const MAX_FIELDS = 500;
+export const MAX_FIELDS = 500;
 
 /** The name that MSC4429 gives it until it is accepted. */
 const PROFILE_FIELDS = 'org.matrix.msc4429.profile_fields';

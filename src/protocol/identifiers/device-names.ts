@@ -1,7 +1,7 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 
-const MAX_DEVICE_ID = 255;
-const MAX_DISPLAY_NAME = 256;
+export const MAX_DEVICE_ID = 255;
+export const MAX_DISPLAY_NAME = 256;
 
 /** Whether a device can have this id. */
 export const isDeviceId = (deviceId: string): boolean =>

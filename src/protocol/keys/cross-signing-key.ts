@@ -11,7 +11,7 @@ export interface CrossSigningKey {
 }
 
 /** Characters of a cross-signing key as JSON. Real ones take a few hundred. */
-const MAX_LENGTH = 16_384;
+export const MAX_LENGTH = 16_384;
 
 /**
  * A cross-signing key that a user uploads. Client-Server API, `CrossSigningKey`.

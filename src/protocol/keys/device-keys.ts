@@ -9,9 +9,9 @@ export interface UploadedKey {
 }
 
 /** Characters of a device's identity keys as JSON. Real ones take less than a thousand. */
-const MAX_DEVICE_KEYS_LENGTH = 16_384;
+export const MAX_DEVICE_KEYS_LENGTH = 16_384;
 /** Characters of one one-time or fallback key as JSON. Real ones take about two hundred. */
-const MAX_KEY_LENGTH = 4_096;
+export const MAX_KEY_LENGTH = 4_096;
 /** Characters of `<algorithm>:<keyId>`. */
 const MAX_NAME_LENGTH = 255;
 

@@ -27,7 +27,7 @@ export function refuse(errcode: Errcode, message: string): PushRuleRefusal {
 type Checked<T> = { readonly ok: true; readonly value: T } | PushRuleRefusal;
 
 /** Room and user ids have 255 bytes at most; clients make ids of several of them. */
-const MAX_RULE_ID_LENGTH = 512;
+export const MAX_RULE_ID_LENGTH = 512;
 
 const HISTORICAL_ACTIONS: ReadonlySet<unknown> = new Set<HistoricalAction>(['dont_notify', 'coalesce']);
 

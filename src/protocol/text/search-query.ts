@@ -18,7 +18,7 @@ export interface SearchQuery {
 
 /** Stretches in double quotes, and stretches without spaces. */
 const PIECES = /["“”]([^"“”]*)["“”]|[^\s"“”]+/gu;
-const MAX_TERMS = 16;
+export const MAX_TERMS = 16;
 
 /** Reads what was typed: terms stand between spaces, and what is in double quotes is one term. */
 export const parseSearchQuery = (typed: string): SearchQuery => {

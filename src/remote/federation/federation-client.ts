@@ -64,12 +64,12 @@ export interface FederationClientOptions {
 
 const CONNECT_MS = 10_000;
 const STREAM_TOTAL_MS = 600_000;
-const DEFAULT_MAX_BODY_BYTES = 1_048_576;
+export const DEFAULT_MAX_BODY_BYTES = 1_048_576;
 /** What an answer that is an error may say. */
-const MAX_ERROR_BYTES = 65_536;
+export const MAX_ERROR_BYTES = 65_536;
 /** What a value of an answer weighs beside its text. */
 const BYTES_OF_VALUE = 32;
-const PER_DESTINATION = 8;
+export const PER_DESTINATION = 8;
 /** Statuses of a reverse proxy whose server is down. */
 const GATEWAY_STATUSES: ReadonlySet<number> = new Set([502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 530]);
 const MAX_ERROR_LENGTH = 300;

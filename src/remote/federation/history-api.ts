@@ -21,7 +21,7 @@ export interface StateEvents {
 
 const MEBIBYTE = 1_048_576;
 /** What answers may be long. A state of 50,000 members takes about 50 MiB. */
-const MAX_BYTES = { event: MEBIBYTE, events: 16 * MEBIBYTE, stateIds: 16 * MEBIBYTE, state: 128 * MEBIBYTE };
+export const MAX_BYTES = { event: MEBIBYTE, events: 16 * MEBIBYTE, stateIds: 16 * MEBIBYTE, state: 128 * MEBIBYTE };
 /** Maximum number of event ids in one answer. */
 const MAX_IDS = 250_000;
 const HISTORY_MS = { headersMs: 20_000, totalMs: 30_000 };

@@ -42,7 +42,7 @@ const MAX_METADATA_BYTES = 32_768;
 const TOTAL_MS = 600_000;
 const HEADERS_MS = 20_000;
 const BODY_MS = 30_000;
-const MAX_REDIRECTS = 3;
+export const MAX_REDIRECTS = 3;
 
 /** Fetches files from other servers. Server-Server API, "Content Repository". */
 export class MediaApi {

@@ -185,7 +185,7 @@ export class MembershipApi {
 /** Milliseconds: a client waits for each of them. */
 const TIMEOUTS = { headersMs: 20_000, totalMs: 30_000 };
 /** A server may write the state of a large room for a while before it answers. */
-const JOIN_TIMEOUTS = { headersMs: 120_000, bodyMs: 60_000, totalMs: 600_000 };
+export const JOIN_TIMEOUTS = { headersMs: 120_000, bodyMs: 60_000, totalMs: 600_000 };
 
 interface Template {
   readonly depth: number;

@@ -7,7 +7,7 @@ import { type FederationFailure, federationFailure } from './federation-result.t
 /** "The Key ID for the `ed25519` key in `m.room.policy` is *always* `ed25519:policy_server`." */
 export const POLICY_KEY_ID = 'ed25519:policy_server';
 
-const MAX_ANSWER_SIZE = 65_536;
+export const MAX_ANSWER_SIZE = 65_536;
 /** Milliseconds: a user waits for it, or the events of a room. */
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 10_000, bodyMs: 10_000, totalMs: 10_000 };
 

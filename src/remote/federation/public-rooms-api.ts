@@ -24,7 +24,7 @@ export interface RemotePublicRoomsPage {
 
 const PATH = '/_matrix/federation/v1/publicRooms';
 /** Bytes of a page: rooms with long topics take some kilobytes each. */
-const MAX_PAGE_SIZE = 4_194_304;
+export const MAX_PAGE_SIZE = 4_194_304;
 const MAX_TOKEN_LENGTH = 2_048;
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 20_000, bodyMs: 10_000, totalMs: 30_000 };
 

@@ -6,20 +6,20 @@ import type { FederationTimeouts, FederationRequestOptions } from './federation-
 import { type FederationFailure, federationFailure, type FederationResult } from './federation-result.ts';
 
 const CONNECT_MS = 10_000;
-const DEFAULT_TIMEOUTS: FederationTimeouts = {
+export const DEFAULT_TIMEOUTS: FederationTimeouts = {
   acceptMs: CONNECT_MS,
   headersMs: 30_000,
   bodyMs: 15_000,
   totalMs: 60_000,
 };
-const CONCURRENCY = 1_024;
+export const CONCURRENCY = 1_024;
 /** The same, to servers that could not be reached recently: they take long, and must not hold up the others. */
 const CONCURRENCY_OF_FAILING = 64;
 /** Connection attempts to such servers at once. Most get no answer, and each costs a socket and nothing else. */
 const TRIES_OF_FAILING = 512;
 /** When to retry a request that never had its turn. */
 const BUSY_MS = 5_000;
-const MAX_WAITING = 8_192;
+export const MAX_WAITING = 8_192;
 
 /** How long a request is waited for. */
 export interface RequestDeadline {

@@ -13,7 +13,7 @@ export interface RemoteSpace {
   readonly inaccessible: ReadonlySet<string>;
 }
 
-const MAX_ANSWER_SIZE = 4_194_304;
+export const MAX_ANSWER_SIZE = 4_194_304;
 /** Maximum number of children of a space. */
 const MAX_CHILDREN = 1_000;
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 10_000, bodyMs: 10_000, totalMs: 20_000 };

@@ -24,8 +24,8 @@ type QuestionBounds = Required<Pick<FederationRequestOptions, 'signal' | 'held'>
 
 const BASE = '/_matrix/federation/v1/user/keys';
 /** Bytes of an answer for each user who is asked for, hundreds of devices, and for all of them. */
-const MAX_BYTES_OF_USER = 1_048_576;
-const MAX_ANSWER_SIZE = 4 * MAX_BYTES_OF_USER;
+export const MAX_BYTES_OF_USER = 1_048_576;
+export const MAX_ANSWER_SIZE = 4 * MAX_BYTES_OF_USER;
 /** Maximum number of devices of one user. */
 const MAX_DEVICES = 2_000;
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 30_000, bodyMs: 30_000, totalMs: 60_000 };

@@ -49,14 +49,14 @@ const MAX_ERROR_MS = HOUR;
 /** The part of its life after which something is refreshed. */
 const FRESH_PART = 0.8;
 const MAX_HOSTS = 20_000;
-const MAX_BODY_BYTES = 51_200;
-const MAX_REDIRECTS = 10;
+export const MAX_BODY_BYTES = 51_200;
+export const MAX_REDIRECTS = 10;
 /** What many wait for behind it is a small file. */
 const TIMEOUTS = { headersMs: 5_000, bodyMs: 5_000, totalMs: 10_000 };
-const CONCURRENCY = 128;
+export const CONCURRENCY = 128;
 /** Hosts that are asked at the same time for one user, or for one kind of work: hosts that say nothing hold up who has asked for them. */
-const PER_PARTY = 16;
-const MAX_WAITING = 5_000;
+export const PER_PARTY = 16;
+export const MAX_WAITING = 5_000;
 
 /** Where hosts delegate Matrix to, as their `/.well-known/matrix/server` says. Server-Server API, "Resolving server names", 3. */
 export class WellKnownServers {

@@ -62,7 +62,7 @@ interface SmtpError extends Error {
 /** Milliseconds for which an idle connection is kept. */
 const IDLE_MS = 10_000;
 const MESSAGES_PER_CONNECTION = 100;
-const MAX_RESPONSE_BYTES = 65_536;
+export const MAX_RESPONSE_BYTES = 65_536;
 
 /**
  * Sends mail through an SMTP server, over few connections that are kept for a while. RFC 5321. nodemailer is loaded for the first mail.

@@ -10,7 +10,7 @@ import type { Writer } from './writer.ts';
 /** What could not get its position is tried again after so long. */
 const RETRY_MS = 2_000;
 /** Changes of a span that a reader is told one by one. */
-const FEW = 20_000;
+export const FEW = 20_000;
 
 export type Positioned<Change> = Change & { readonly pos: number };
 

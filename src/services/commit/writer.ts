@@ -35,8 +35,8 @@ export class WriterOverloadedError extends MatrixError {
 }
 
 /** Bytes from which on a write has a batch of its own, and how many of one party may wait for theirs. */
-const LARGE_BYTES = 64 * 1024;
-const MAX_LARGE_WAITING = 1_000;
+export const LARGE_BYTES = 64 * 1024;
+export const MAX_LARGE_WAITING = 1_000;
 
 export interface WriterOptions {
   readonly database: Database;

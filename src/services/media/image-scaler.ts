@@ -3,9 +3,9 @@ import type { Metadata, Sharp, SharpOptions } from 'sharp';
 import type { ThumbnailKey } from '#src/storage/media/thumbnails.ts';
 
 /** Pixels of an image that is decoded, all frames of an animation together. The header of a decompression bomb contains its dimensions. */
-const MAX_PIXELS = 64_000_000;
+export const MAX_PIXELS = 64_000_000;
 /** Frames of an animation; of one that has more, the first is shown. */
-const MAX_FRAMES = 200;
+export const MAX_FRAMES = 200;
 /** Seconds for one image, whatever it holds. */
 const TIMEOUT_S = 20;
 const READABLE: ReadonlySet<string> = new Set(['jpeg', 'png', 'gif', 'webp', 'heif', 'tiff']);

@@ -37,7 +37,7 @@ export { LOCAL, MEDIA_ORDERS, type MediaPage, type MediaRecord } from '#src/stor
 
 const REFERENCES_SHOWN = 100;
 const DIGEST = /^[0-9a-f]{64}$/;
-const MAX_PAGE_LENGTH = 1_000;
+export const MAX_PAGE_LENGTH = 1_000;
 const CHANGES_AT_ONCE = 100;
 /** Events of a room that are looked at by one statement, and names that a list of a room's media has at most. */
 const EVENTS_AT_ONCE = 5_000;

@@ -18,7 +18,7 @@ import {
 } from '#src/storage/media/references.ts';
 
 /** Pieces of media that one event can name. */
-const MAX_NAMES = 1_000;
+export const MAX_NAMES = 1_000;
 const CHARACTERS_AT_ONCE = 100_000;
 const RELEASED_AT_ONCE = 1_000;
 

@@ -8,8 +8,8 @@ import { type BlobRecord, noteScan, type ScanVerdict } from '#src/storage/media/
 import { contentMissing, type ContentStore } from './content-store.ts';
 
 /** Objects that are scanned at once. */
-const AT_ONCE = 4;
-const MAX_WAITING = 200;
+export const AT_ONCE = 4;
+export const MAX_WAITING = 200;
 
 export interface MediaScannerOptions {
   readonly database: Database;

@@ -35,10 +35,10 @@ const ID_LENGTH = 24;
 const MEDIA_ID = /^[A-Za-z0-9_-]{1,255}$/;
 /** How long a request waits for content that is yet to come, when it does not say. Client-Server API, `timeout_ms`. */
 const DEFAULT_WAIT_MS = 20_000;
-const MAX_WAIT_MS = 60_000;
+export const MAX_WAIT_MS = 60_000;
 /** Uploads that are under way at once, and those of one user: each may hold some megabytes on its way to an object store. */
-const UPLOADS_AT_ONCE = 24;
-const UPLOADS_OF_USER = 8;
+export const UPLOADS_AT_ONCE = 24;
+export const UPLOADS_OF_USER = 8;
 
 /** Content that is being uploaded. */
 export interface Upload {

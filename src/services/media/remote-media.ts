@@ -18,9 +18,9 @@ import type { ContentStore } from './content-store.ts';
 import { describedAs } from './media-description.ts';
 
 /** Files that are fetched at once, those of one server, and those for one user or address. */
-const AT_ONCE = 48;
-const OF_SERVER = 12;
-const FOR_PARTY = 16;
+export const AT_ONCE = 48;
+export const OF_SERVER = 12;
+export const FOR_PARTY = 16;
 /** Failures that are cached, so that not every view of a room asks again: entries, and milliseconds. */
 const MAX_FAILURES = 20_000;
 const MISSING_MS = 60_000;

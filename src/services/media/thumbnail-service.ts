@@ -16,11 +16,11 @@ import type { ImageScaler, ScalingRefusal } from './image-scaler.ts';
 import type { AvailableMedia } from './media-service.ts';
 
 /** Bytes of an image that is looked at. */
-const MAX_IMAGE_SIZE = 50 * 1024 * 1024;
+export const MAX_IMAGE_SIZE = 50 * 1024 * 1024;
 /** Images that are scaled at once. */
-const AT_ONCE = 2;
+export const AT_ONCE = 2;
 /** Wishes of one user that wait for one of these. */
-const MAX_WAITING = 64;
+export const MAX_WAITING = 64;
 const REMEMBERED_REFUSALS = 10_000;
 
 /** What a client asks for. */

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 
 /** Maximum length of a page. */
-const MAX = 1_000;
+export const MAX = 1_000;
 const USUAL = 100;
 
 /** How lists are paged: by an offset. */

@@ -17,7 +17,7 @@ const REMEMBERED = 10_000;
 const TRIES = 2;
 const TIMEOUTS = { headersMs: 5_000, bodyMs: 2_000, totalMs: 6_000 };
 /** Questions to one service at once. A request waits for each of them. */
-const MAX_AT_ONCE = 32;
+export const MAX_AT_ONCE = 32;
 
 export interface AppserviceQueriesDependencies {
   readonly appservices: Appservices;

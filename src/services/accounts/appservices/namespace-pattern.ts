@@ -10,7 +10,7 @@ export interface NamespacePattern {
 }
 
 /** Longest pattern, in UTF-16 units, and instructions that it may compile to: they are what a match costs per character. */
-const MAX_LENGTH = 4_096;
+export const MAX_LENGTH = 4_096;
 const MAX_INSTRUCTIONS = 10_000;
 
 const re2 = new Lazy(() => import('re2js'));

@@ -26,8 +26,8 @@ export interface KeptRegistration {
 }
 
 const NAMESPACES = ['users', 'aliases', 'rooms'] as const;
-const MAX_NAMESPACES = 500;
-const MAX_PROTOCOLS = 100;
+export const MAX_NAMESPACES = 500;
+export const MAX_PROTOCOLS = 100;
 const MAX_ID_LENGTH = 255;
 const MAX_TOKEN_LENGTH = 1_024;
 const EPHEMERAL = ['receive_ephemeral', 'de.sorunome.msc2409.push_ephemeral'];

@@ -28,13 +28,15 @@ export interface Argon2 {
   parseOptions(hash: string): Argon2Cost;
 }
 
+export const MAX_WAITING = 1_000;
+
 export interface PasswordHasherOptions {
   readonly cost: Argon2Cost;
   /** Default: `@node-rs/argon2`. */
   readonly argon2?: Argon2;
   /** Hashes computed at once; default: the number of cores. The rest wait in line. */
   readonly concurrency?: number;
-  /** How many of one party may wait, see `FairGate`; more are answered 429. Default 1,000. */
+  /** How many of one party may wait, see `FairGate`; more are answered 429. Default `MAX_WAITING`. */
   readonly maxWaiting?: number;
 }
 
@@ -53,7 +55,7 @@ export class PasswordHasher {
     this.#cost = options.cost;
     this.#gate = new FairGate({
       concurrency: options.concurrency ?? availableParallelism(),
-      maxWaiting: options.maxWaiting ?? 1_000,
+      maxWaiting: options.maxWaiting ?? MAX_WAITING,
     });
   }
 

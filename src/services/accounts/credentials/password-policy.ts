@@ -11,7 +11,7 @@ export interface PasswordPolicy {
   readonly requireLowercase?: boolean;
 }
 
-const MAXIMUM_LENGTH = 512;
+export const MAXIMUM_LENGTH = 512;
 
 /**
  * Refuses what cannot be a password at all. Administrators may give accounts any other: `/_synapse/admin` takes them, whatever the policy asks

@@ -29,7 +29,7 @@ export interface JwtLoginsDependencies {
   readonly options: JwtOptions;
 }
 
-const MAX_TOKEN_LENGTH = 8_192;
+export const MAX_TOKEN_LENGTH = 8_192;
 
 const refused = (why: string): MatrixError => new MatrixError('M_FORBIDDEN', `This token is not valid: ${why}.`);
 

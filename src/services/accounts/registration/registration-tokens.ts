@@ -28,11 +28,11 @@ export interface TokenBounds {
   readonly expiryTs?: number | null | undefined;
 }
 
-const MAX_LENGTH = 64;
+export const MAX_LENGTH = 64;
 /** Characters of a token that is made up, if nothing else is wished. */
 const USUAL_LENGTH = 16;
 /** Tokens that there may be. */
-const MAX_TOKENS = 10_000;
+export const MAX_TOKENS = 10_000;
 const MAX_USES = 1_000_000_000;
 
 /** Tokens with which users may register. Client-Server API, "Token-authenticated registration". */

@@ -16,7 +16,7 @@ export interface LiveToken {
 }
 
 /** Tokens of one user that are remembered: refreshing makes new ones while the old ones are good. */
-const MAX_PER_USER = 256;
+export const MAX_PER_USER = 256;
 
 /** Verified tokens in memory, least recently used ones forgotten first, with an index by user to drop them by. */
 export class LiveSessions {

@@ -72,7 +72,7 @@ export interface SessionServiceDependencies {
 
 const DEFAULT_LIFETIME_MS = 5 * 60_000;
 /** Sessions in which administrators act as one user. With one more the oldest ends. */
-const MAX_ADMIN_LOGINS = 100;
+export const MAX_ADMIN_LOGINS = 100;
 const UPPERCASE = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
 /** Spent refresh tokens that are remembered per session, to notice when a stolen one is used. */
 const SPENT_GENERATIONS = 20;

@@ -21,7 +21,7 @@ const CAPTCHA_STAGES: Readonly<Record<CaptchaProvider, string>> = {
   turnstile: 'org.tsudoi.login.turnstile',
 };
 
-const MAX_RESPONSE_LENGTH = 8_192;
+export const MAX_RESPONSE_LENGTH = 8_192;
 
 /** The stage of user-interactive authentication in which the user solves a captcha. Client-Server API, "Google ReCaptcha". */
 export class CaptchaStage implements Stage {

@@ -45,8 +45,8 @@ interface Kept {
   readonly expires: number;
 }
 
-const MAX_BYTES = 64 * 1024 * 1024;
-const MAX_BYTES_OF_PARTY = 1024 * 1024;
+export const MAX_BYTES = 64 * 1024 * 1024;
+export const MAX_BYTES_OF_PARTY = 1024 * 1024;
 /** What a session takes beside its texts. */
 const OVERHEAD = 512;
 

@@ -21,7 +21,7 @@ export type { RoomOrder } from '#src/storage/rooms/room-overviews.ts';
 export type ListedRoom = ListedRoomRecord;
 
 /** Most rooms of one page. */
-const MAX_LISTED = 1_000;
+export const MAX_LISTED = 1_000;
 /** For how long a list waits for what was committed just now, in milliseconds. */
 const PATIENCE_MS = 1_000;
 /** Orders that begin with the largest. */

@@ -23,7 +23,7 @@ import type { Database, Tx } from '#src/storage/database.ts';
 import type { TaskKind, TaskRecord } from './task.ts';
 
 /** Tasks that may wait or be done at once. */
-const MAX_OPEN = 1_000;
+export const MAX_OPEN = 1_000;
 
 export type TaskFilter = TaskRowFilter;
 

@@ -28,7 +28,7 @@ export interface UserPage {
 }
 
 /** Users on one page, however many are asked for. */
-const MAX_USERS = 1_000;
+export const MAX_USERS = 1_000;
 
 /** Finds users for administrators. */
 export class UserListing {

@@ -41,11 +41,11 @@ import {
 /** In logs and metrics. */
 const NAME = 'appservices';
 /** "A list of events" has so many at most: what bridges are known to take at once. */
-const MAX_EVENTS = 100;
+export const MAX_EVENTS = 100;
 /** Characters of the events of one transaction. */
-const MAX_CHARACTERS = 2_000_000;
+export const MAX_CHARACTERS = 2_000_000;
 const FIRST_PAUSE_MS = 1_000;
-const MAX_PAUSE_MS = 300_000;
+export const MAX_PAUSE_MS = 300_000;
 /** After a transaction, what comes so soon goes out together: milliseconds. */
 const GATHER_MS = 50;
 /** Services that are sent to at once. */

@@ -13,9 +13,9 @@ export interface Logged {
 }
 
 /** Events of each service that are held in memory. More are read when their turn comes. */
-const MAX_HELD = 1_000;
+export const MAX_HELD = 1_000;
 /** Bytes of memory for them; of more only where they are. */
-const MAX_HELD_BYTES = 4_194_304;
+export const MAX_HELD_BYTES = 4_194_304;
 /** Rows of the log that are read at once. */
 const ROWS = 2;
 

@@ -19,9 +19,9 @@ import type { UserInterest } from '../interest/user-interest.ts';
 
 const PAGE = 500;
 /** Messages for devices, users whose devices changed, and devices whose keys are counted, of one transaction. */
-const MAX_MESSAGES = 100;
+export const MAX_MESSAGES = 100;
 /** Characters of these messages, unless one of them is longer. They stand in a transaction twice, under two names. */
-const MAX_CHARACTERS = 1_000_000;
+export const MAX_CHARACTERS = 1_000_000;
 const MAX_USERS = 500;
 const MAX_DEVICES = 100;
 /** Devices of its sender whose key counts a service gets with its first transaction. */

@@ -21,11 +21,11 @@ const GATHER_MS = 50;
 const MAX_GATHERED = 10_000;
 const USERS_AT_ONCE = 200;
 /** Items that wait for a service, each the newest of its kind: beyond that the oldest are dropped. */
-const MAX_WAITING = 1_000;
+export const MAX_WAITING = 1_000;
 /** Receipts of a room that wait for a service. */
 const MAX_RECEIPTS = 1_000;
 /** Events of one transaction. */
-const MAX_TAKEN = 100;
+export const MAX_TAKEN = 100;
 
 /** An item of which only the newest matters. */
 type Item =

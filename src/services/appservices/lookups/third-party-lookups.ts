@@ -30,9 +30,9 @@ interface ProtocolInstance {
 const METADATA_MS = 3_600_000;
 const SILENCE_MS = 60_000;
 const TIMEOUTS = { headersMs: 5_000, bodyMs: 5_000, totalMs: 8_000 };
-const MAX_BODY_BYTES = 262_144;
+export const MAX_BODY_BYTES = 262_144;
 /** Results of one service, instances of a protocol, fields of a search and characters of each. */
-const MAX_RESULTS = 100;
+export const MAX_RESULTS = 100;
 const MAX_INSTANCES = 200;
 const MAX_FIELDS = 20;
 const MAX_FIELD_LENGTH = 512;

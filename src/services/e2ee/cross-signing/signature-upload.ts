@@ -14,9 +14,9 @@ import { DEFAULT_TIMEOUT_MS, type RemoteKeys } from '../device-keys/remote-keys.
 import type { DeviceListChanges } from '../device-lists/device-list-changes.ts';
 
 /** Keys that one request may sign. */
-const MAX_SIGNED = 1_000;
+export const MAX_SIGNED = 1_000;
 /** Signatures of one key in one request. */
-const MAX_SIGNATURES = 20;
+export const MAX_SIGNATURES = 20;
 
 /** Why a signed key was not accepted, as it stands in the answer. */
 export interface SignatureFailure {

@@ -15,7 +15,7 @@ import type { DeviceKeyService, KeyUpload } from '../device-keys/device-key-serv
 import type { DeviceInboxes } from '../to-device/device-inboxes.ts';
 
 /** Characters of `device_data` as JSON. */
-const MAX_DATA_LENGTH = 262_144;
+export const MAX_DATA_LENGTH = 262_144;
 /** Messages in one answer. */
 const PAGE = 100;
 const BATCH_TOKEN = /^d([0-9]{1,16})$/;

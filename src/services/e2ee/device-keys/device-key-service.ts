@@ -19,9 +19,9 @@ import type { DeviceListChanges } from '../device-lists/device-list-changes.ts';
 import { type DeviceKeyCounts, type KeyCounts, keyCountsOf } from './key-counts.ts';
 
 /** Keys in one upload. */
-const MAX_UPLOADED = 500;
+export const MAX_UPLOADED = 500;
 /** Fallback keys of one device: there is one for each algorithm. */
-const MAX_FALLBACK = 10;
+export const MAX_FALLBACK = 10;
 
 /** What a device uploads. Client-Server API, `POST /keys/upload`. */
 export interface KeyUpload {

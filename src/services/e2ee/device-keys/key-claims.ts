@@ -9,7 +9,7 @@ import { failureOf, remoteTimeout } from './key-query.ts';
 import { assertFewServers, type RemoteKeys } from './remote-keys.ts';
 
 /** Keys that one request may claim. */
-const MAX_CLAIMED = 5_000;
+export const MAX_CLAIMED = 5_000;
 
 /** User -> device -> algorithm. */
 export type WantedKeys = Readonly<Record<string, Readonly<Record<string, string>>>>;

@@ -24,15 +24,15 @@ import {
 } from './remote-keys.ts';
 
 /** Users whose keys one request may ask for. */
-const MAX_USERS = 10_000;
+export const MAX_USERS = 10_000;
 /** Devices of one user that one request may name. */
-const MAX_DEVICES = 1_000;
-const MAX_TIMEOUT_MS = 30_000;
+export const MAX_DEVICES = 1_000;
+export const MAX_TIMEOUT_MS = 30_000;
 /** Users whose keys are read at once. Clients ask for some hundreds. */
-const USERS_AT_ONCE = 500;
+export const USERS_AT_ONCE = 500;
 /** How many requests for more are answered at once, and how many of one user may wait. */
-const LONG_AT_ONCE = 2;
-const MAX_LONG_WAITING = 200;
+export const LONG_AT_ONCE = 2;
+export const MAX_LONG_WAITING = 200;
 
 /** The answer to `POST /keys/query`. */
 export interface QueriedKeys {

@@ -17,15 +17,15 @@ import {
 import type { RemoteClaimedKeys, RemoteUserKeys, UserKeysApi } from '#src/remote/federation/user-keys-api.ts';
 
 /** Other servers that one request may have asked. */
-const MAX_SERVERS = 500;
+export const MAX_SERVERS = 500;
 /** Servers that one request asks at once, beside those that are slow. */
-const SERVERS_AT_ONCE = 16;
+export const SERVERS_AT_ONCE = 16;
 /** A server that takes longer is slow: the next one is asked beside it. */
 const SLOW_MS = 2_000;
 /** Servers of which it is remembered that they were slow the last time. */
 const MAX_SLOW = 10_000;
 /** Bytes of answers that one request may hold together, with what the values in them weigh. */
-const MAX_ANSWERS_BYTES = 16 * 1024 * 1024;
+export const MAX_ANSWERS_BYTES = 16 * 1024 * 1024;
 export const DEFAULT_TIMEOUT_MS = 10_000;
 
 /** @throws MatrixError M_TOO_LARGE */

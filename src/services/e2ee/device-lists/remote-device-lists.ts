@@ -36,7 +36,7 @@ import type { DeviceListChanges } from './device-list-changes.ts';
 
 const RESYNC_MS = 30_000;
 /** Lists that are fetched again at the same time, because something is missing in them. */
-const MAX_RESYNCING = 50;
+export const MAX_RESYNCING = 50;
 /** Ids that an update may name as those before it. */
 const MAX_PREVIOUS = 100;
 

@@ -25,11 +25,11 @@ import {
 } from '#src/storage/e2ee/key-backups.ts';
 
 /** Versions that one user may keep at once. */
-const MAX_VERSIONS = 20;
+export const MAX_VERSIONS = 20;
 /** Characters of a version's `auth_data` as JSON. */
-const MAX_AUTH_DATA_LENGTH = 65_536;
+export const MAX_AUTH_DATA_LENGTH = 65_536;
 /** Characters of the `session_data` of one session as JSON. It usually has some 700. */
-const MAX_SESSION_LENGTH = 65_536;
+export const MAX_SESSION_LENGTH = 65_536;
 /** What a session takes beside its data. */
 const SESSION_OVERHEAD = 128;
 /** Characters of sessions that are looked at in one turn of the event loop. */

@@ -17,11 +17,11 @@ import type { InboxBounds } from './inbox-bounds.ts';
 
 const DAY_MS = 86_400_000;
 /** Messages of one request, for one device each. */
-const MAX_MESSAGES = 10_000;
+export const MAX_MESSAGES = 10_000;
 /** Characters of one message's content. */
-const MAX_MESSAGE_LENGTH = 65_536;
+export const MAX_MESSAGE_LENGTH = 65_536;
 /** Characters of what all of one request come to, when those for all devices of users are written for each. */
-const MAX_REQUEST_LENGTH = 8 * 1024 * 1024;
+export const MAX_REQUEST_LENGTH = 8 * 1024 * 1024;
 /** Characters of their type, as an event's. */
 const MAX_TYPE_LENGTH = 255;
 /** "meaning all known devices for the user" */

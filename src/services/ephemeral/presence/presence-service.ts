@@ -22,7 +22,7 @@ const SWEEP_MS = 5_000;
 /** How long changes are gathered before they are written: no user is written more often than that. */
 const STORE_MS = 30_000;
 /** Characters of a status message: it is stored, and shown to all users who share a room with the user. */
-const MAX_STATUS_LENGTH = 2_048;
+export const MAX_STATUS_LENGTH = 2_048;
 /** Latest changes that can be listed without looking through all users. */
 const LOG_LENGTH = 4_096;
 

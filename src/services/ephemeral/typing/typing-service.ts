@@ -12,7 +12,7 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import type { EphemeralCounter } from '#src/services/commit/ephemeral-counter.ts';
 
 const DEFAULT_TIMEOUT_MS = 30_000;
-const MAX_TIMEOUT_MS = 120_000;
+export const MAX_TIMEOUT_MS = 120_000;
 
 /** Who is typing in a room. */
 export interface TypingIn {
@@ -30,7 +30,7 @@ interface Shown {
 
 const NOBODY: TypingIn = { users: [], at: 0 };
 /** Users who are shown typing in a room: each change tells all of them to all who are there. */
-const MAX_TYPING = 50;
+export const MAX_TYPING = 50;
 /** Changes of a room that are remembered. */
 const CHANGES = 64;
 

@@ -49,8 +49,8 @@ const SILENCE_MS = 30_000;
 const ASKING_IN_ROOM = 4;
 const ASKING = 256;
 /** Events of one room that users of this server send at the same time, and that wait until it is their turn. */
-const SENDING_IN_ROOM = 8;
-const MAX_WAITING = 100;
+export const SENDING_IN_ROOM = 8;
+export const MAX_WAITING = 100;
 const RETRY_AFTER_MS = 1_000;
 
 /**

@@ -48,11 +48,11 @@ export interface BackfillOptions {
 /** Events that are asked for at once. */
 const AT_ONCE = 100;
 /** Missing events from which servers are asked to go back. */
-const MAX_ENDS = 5;
+export const MAX_ENDS = 5;
 /** Events at whose place the state is asked for. */
 const MAX_STATES = 5;
 /** Servers that are asked for the same. */
-const MAX_SERVERS = 4;
+export const MAX_SERVERS = 4;
 /** Rooms that are filled behind the requests at the same time. */
 const BACKGROUND = 2;
 /** After how long a room is asked about again whose history nobody had: doubled each time. */
@@ -62,12 +62,12 @@ const REMEMBERED_ROOMS = 5_000;
 /** Milliseconds for which a page waits for the state of a room that was just joined. */
 const PATIENCE_MS = 20_000;
 /** Milliseconds for which a page waits for what other servers have; then it shows what is here, and the next one finds what came. */
-const PAGE_MS = 10_000;
+export const PAGE_MS = 10_000;
 /** Pages for which others are asked at once: the answers are in memory. Users take turns; so many of one may wait. */
-const PAGES_AT_ONCE = 16;
+export const PAGES_AT_ONCE = 16;
 /** Of those, for one user: other servers may be silent until the page's time is over. */
-const PAGES_OF_ONE = 4;
-const MAX_WAITING = 50;
+export const PAGES_OF_ONE = 4;
+export const MAX_WAITING = 50;
 /** How long after a join or a gap a room is filled behind the requests: who reads at once has it fetched at once, and what comes late may close the gap. */
 const BEHIND_MS = 60_000;
 /** Single events that are looked for in a room, in so many milliseconds, and servers that are asked for each. */

@@ -16,12 +16,12 @@ import type { SharingServers } from './sharing-servers.ts';
 const GATHER_MS = 1_000;
 /** Unchanged presence is sent again, since other servers let it expire after half an hour. */
 const AGAIN_MS = 25 * 60_000;
-const MAX_WAITING = 1_000;
+export const MAX_WAITING = 1_000;
 /** Users of one EDU. */
 const MAX_PUSHED = 100;
 /** Users of one transaction that are looked at. */
-const MAX_RECEIVED = 1_000;
-const MAX_STATUS_LENGTH = 2_048;
+export const MAX_RECEIVED = 1_000;
+export const MAX_STATUS_LENGTH = 2_048;
 const STATES = ['online', 'unavailable', 'offline'] as const;
 
 interface Present {

@@ -13,11 +13,11 @@ import { GatheredEdus } from './gathered-edus.ts';
 
 /** For so long receipts are gathered: a user who reads message by message causes few EDUs. */
 const GATHER_MS = 150;
-const MAX_WAITING = 1_000;
+export const MAX_WAITING = 1_000;
 /** Of a server that cannot be reached. */
 const MAX_WAITING_WHILE_AWAY = 100;
 /** Receipts of one transaction that are looked at, and that are stored by one write. */
-const MAX_RECEIVED = 1_000;
+export const MAX_RECEIVED = 1_000;
 const STORED_AT_ONCE = 250;
 const MAX_THREAD_LENGTH = 255;
 

@@ -13,7 +13,7 @@ import { GatheredEdus } from './gathered-edus.ts';
 const AGAIN_MS = 25_000;
 /** After so long typing of remote users expires. */
 const BELIEVED_MS = 60_000;
-const MAX_WAITING = 200;
+export const MAX_WAITING = 200;
 
 interface Typing {
   readonly room: Room;

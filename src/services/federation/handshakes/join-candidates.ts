@@ -4,7 +4,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
 /** Servers that are asked for one membership. */
-const MAX = 20;
+export const MAX = 20;
 
 /** What is known of the servers in a room. */
 export interface CandidateSources {

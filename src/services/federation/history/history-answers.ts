@@ -33,14 +33,14 @@ export interface HistoryAnswersOptions {
 /** How long a server that asks for a state waits until it is whole. */
 const PATIENCE_MS = 10_000;
 /** Events in one answer, whatever was asked for. */
-const MAX_MISSING = 20;
-const MAX_BACKFILLED = 100;
+export const MAX_MISSING = 20;
+export const MAX_BACKFILLED = 100;
 /** Bytes of events in one answer of these, but the first. */
-const MAX_BYTES = 4 * 1024 * 1024;
+export const MAX_BYTES = 4 * 1024 * 1024;
 /** Events of a state that are read at once. */
 const SLICE = 250;
 /** Ids of events from which a walk begins. */
-const MAX_ENDS = 50;
+export const MAX_ENDS = 50;
 /** Events that are looked at for one that the server may see. */
 const TIMES_AT_ONCE = 20;
 const MAX_TIMES = 400;

@@ -10,7 +10,7 @@ import { positionsById } from '#src/storage/room-model/event-reads.ts';
 /** What is no part of a room's history: its place in it is not known, or it was rejected. */
 const APART = EVENT_FLAGS.outlier | EVENT_FLAGS.rejected;
 /** Events that are looked at in vain for one walk. */
-const MAX_LOOKED_AT = 500;
+export const MAX_LOOKED_AT = 500;
 
 /** Walks through the history of rooms, from events to those that they come after. */
 export class HistoryWalk {

@@ -22,7 +22,7 @@ export interface ServerVisibilityOptions {
 }
 
 /** Users of a server whose memberships are looked at: those who are joined now come first. */
-const MAX_USERS = 500;
+export const MAX_USERS = 500;
 
 /** Decides which events other servers may see. Server-Server API, "Backfilling and retrieving missing events"; Client-Server API, "Room History Visibility". */
 export class ServerVisibility {

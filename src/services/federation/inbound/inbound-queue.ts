@@ -25,12 +25,12 @@ export interface InboundQueueOptions extends InboundReceivingOptions {
 }
 
 /** Events of a room that are received together, before the next room has its turn. */
-const BATCH = 100;
+export const BATCH = 100;
 /** Bytes of events of all rooms that are kept in memory, about; the others are read when their turn comes. */
-const MAX_HELD_BYTES = 32 * 1024 * 1024;
+export const MAX_HELD_BYTES = 32 * 1024 * 1024;
 /** Events of one origin that may wait for one room, and in all. Beyond that it is asked to retry later. */
-const MAX_PER_ORIGIN_AND_ROOM = 1_000;
-const MAX_PER_ORIGIN = 5_000;
+export const MAX_PER_ORIGIN_AND_ROOM = 1_000;
+export const MAX_PER_ORIGIN = 5_000;
 
 /**
  * Receives acknowledged events in their rooms: those of a room in the order of their arrival, rooms in turn. Events with missing prev or auth

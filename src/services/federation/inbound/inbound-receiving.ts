@@ -44,10 +44,10 @@ export interface InboundReceivingOptions {
 }
 
 /** Rooms whose events are received at the same time. */
-const ROOMS_AT_ONCE = 4;
+export const ROOMS_AT_ONCE = 4;
 /** Events whose missing events are requested at the same time: in all, and of one origin. */
-const ASKING_AT_ONCE = 64;
-const ASKING_OF_ORIGIN_AT_ONCE = 4;
+export const ASKING_AT_ONCE = 64;
+export const ASKING_OF_ORIGIN_AT_ONCE = 4;
 /** Longest time for fetching the missing events of one event; and, from its acknowledgement, for waiting for its origin while that is unreachable. */
 export const MAX_ASKING_MS = 300_000;
 const SECONDS = [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300];

@@ -23,8 +23,8 @@ import type { EduHandlers } from './edu-handlers.ts';
 import type { InboundQueue } from './inbound-queue.ts';
 
 /** "Must not include more than 50 PDUs", "more than 100 EDUs". Server-Server API, "Transactions". */
-const MAX_PDUS = 50;
-const MAX_EDUS = 100;
+export const MAX_PDUS = 50;
+export const MAX_EDUS = 100;
 
 /** The content of a transaction. */
 export interface Transaction {
@@ -59,10 +59,10 @@ export interface InboundTransactionsOptions {
 }
 
 /** Transactions of one origin that are judged at the same time, and servers that are asked for keys for each of them. */
-const JUDGED_AT_ONCE = 2;
-const KEYS_AT_ONCE = 8;
+export const JUDGED_AT_ONCE = 2;
+export const KEYS_AT_ONCE = 8;
 /** Bytes of answers to transactions that are kept in memory, about. */
-const ANSWER_BYTES = 8 * 1024 * 1024;
+export const ANSWER_BYTES = 8 * 1024 * 1024;
 /** Characters of the error for one event. */
 const MAX_ERROR_LENGTH = 500;
 /** `retry_after_ms` for a server that has sent more than could be received. */

@@ -16,10 +16,10 @@ export interface MissingEventsOptions {
 const AT_ONCE = 50;
 const FULL_ANSWER = 20;
 /** Most requests for one gap, and most events in it, before it is treated as permanent. */
-const MAX_ROUNDS = 4;
-const MAX_IN_GAP = 150;
+export const MAX_ROUNDS = 4;
+export const MAX_IN_GAP = 150;
 /** Branches at whose ends the state is requested. */
-const MAX_BRANCHES = 5;
+export const MAX_BRANCHES = 5;
 
 /**
  * Fetches the missing events of a remote event: first those between it and the known ones; where these do not connect,

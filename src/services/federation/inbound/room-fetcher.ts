@@ -28,13 +28,13 @@ export interface RoomFetcherOptions {
 }
 
 /** Servers that are asked for the same thing, one after the other. */
-const MAX_SERVERS = 3;
+export const MAX_SERVERS = 3;
 /** Events that are fetched one by one: if more are missing, and most of a state, the whole state is fetched. */
 const FEW = 20;
-const MAX_SINGLE = 300;
+export const MAX_SINGLE = 300;
 const SINGLE_AT_ONCE = 5;
 /** Whole states that are fetched at the same time: each may be large. */
-const STATES_AT_ONCE = 2;
+export const STATES_AT_ONCE = 2;
 /** Events whose ids are looked up in one statement. */
 const LOOKUP = 5_000;
 

@@ -28,7 +28,7 @@ export interface BoundInvitesOptions {
   readonly logger: Logger;
 }
 
-const MAX_INVITES = 50;
+export const MAX_INVITES = 50;
 /** The rate limit for unauthenticated requests that make this server ask another one. */
 const ASKING = 'unknown_server';
 

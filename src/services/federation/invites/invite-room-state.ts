@@ -10,10 +10,10 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 import type { Room } from '#src/services/room-model/room/room.ts';
 
 /** Full PDUs in `invite_room_state` that are verified, at most. */
-const MAX_VERIFIED = 20;
+export const MAX_VERIFIED = 20;
 /** Events of stripped state that are kept, and bytes of all of them together. */
-const MAX_EVENTS = 100;
-const MAX_BYTES = 32_768;
+export const MAX_EVENTS = 100;
+export const MAX_BYTES = 32_768;
 
 /**
  * The stripped state that another server sends with an invite or a knock, as clients get it. What is no state event, or too much, is left

@@ -28,7 +28,7 @@ import { receivedRoomState, verifiedRoomState } from './invite-room-state.ts';
 import { invalidMembership } from '#src/services/federation/handshakes/invalid-membership.ts';
 
 /** Pending invites to remote rooms of one user: further ones are refused. */
-const MAX_WAITING = 1_000;
+export const MAX_WAITING = 1_000;
 
 /** An invite of a user of this server, as another server sends it. */
 export interface ReceivedInvite {

@@ -14,13 +14,13 @@ const BATCH_BYTES = 1024 * 1024;
 /** Batches that are verified while more is read. */
 const AT_ONCE = 3;
 /** Useless bytes (malformed, of another room, duplicate) that a response may have, unless most of it is valid. */
-const MAX_USELESS_BYTES = 8 * 1024 * 1024;
+export const MAX_USELESS_BYTES = 8 * 1024 * 1024;
 /**
  * Bytes of an answer that may be useless or not verifiable, unless a part of it is good. Much of the state of an old room may be of servers that
  * are gone, and comes first in a state in chronological order.
  */
-const MAX_UNVERIFIED_BYTES = 64 * 1024 * 1024;
-const MAX_UNVERIFIED_SHARE = 0.9;
+export const MAX_UNVERIFIED_BYTES = 64 * 1024 * 1024;
+export const MAX_UNVERIFIED_SHARE = 0.9;
 
 /** An event of the answer, as small as it can be kept. */
 export interface AnsweredEvent {

@@ -55,14 +55,14 @@ interface Pause {
 }
 
 /** Bytes from which on an answer is large. */
-const LARGE_BYTES = 4 * 1024 * 1024;
+export const LARGE_BYTES = 4 * 1024 * 1024;
 /** Large answers that are read and used at once, one of each server: they are in memory as far as they are valid. */
-const AT_ONCE = 4;
+export const AT_ONCE = 4;
 /** Bytes that are read in one turn of the event loop. */
 const BYTES_AT_ONCE = 64 * 1024;
 /** Minimum average speed of a response, after a grace period for the server to prepare it. */
-const SLOWEST_BYTES_PER_SECOND = 32 * 1024;
-const FIRST_MS = 30_000;
+export const SLOWEST_BYTES_PER_SECOND = 32 * 1024;
+export const FIRST_MS = 30_000;
 /** So slow an answer may be while others wait for its place: the largest one would hardly be here before its request times out. */
 const SLOWEST_WANTED_BYTES_PER_SECOND = 384 * 1024;
 const FIRST_WANTED_MS = 15_000;

@@ -389,7 +389,7 @@ export interface AnsweredEntry {
 export type AnsweredEntries = readonly AnsweredEntry[];
 
 /** Servers that an answer may name. */
-const MAX_SERVERS = 20_000;
+export const MAX_SERVERS = 20_000;
 
 /** Events in an order in which each comes after its auth events. Those that name each other in a circle come last. */
 const authFirst = (events: ReadonlyMap<string, AnsweredEvent>): readonly AnsweredEvent[] => {

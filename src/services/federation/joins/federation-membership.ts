@@ -445,7 +445,7 @@ export class FederationMembership implements RemoteMembership {
 const MAX_COMING_MS = 20_000;
 
 /** Servers that are asked while a user waits for an invite to be gone. */
-const MAX_FOR_LEAVE = 3;
+export const MAX_FOR_LEAVE = 3;
 
 const isOpen = (room: Room, userId: string): boolean => {
   const membership = room.member(userId)?.membership;

@@ -33,7 +33,7 @@ export interface PendingChanges {
 /** Times a server came and went while nothing could be sent to it: what is older goes. */
 const MAX_SPANS = 8;
 /** Rooms of all servers together: beyond it the server for which most wait is forgotten, and asks for what it missed when it is back. */
-const MAX_ROOMS = 1_000_000;
+export const MAX_ROOMS = 1_000_000;
 
 const keyOf = (destination: string, room: number): string => `${room} ${destination}`;
 

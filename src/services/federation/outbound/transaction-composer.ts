@@ -20,18 +20,18 @@ import {
 } from './outbound-transaction.ts';
 
 /** Bytes of bodies under way to all servers together, and which part of what is left one of them may have. */
-const MAX_BYTES = 64 * 1024 * 1024;
+export const MAX_BYTES = 64 * 1024 * 1024;
 const PART = 1 / 16;
 /** Bytes that a character of a body may take. */
 const BYTES_OF_CHARACTER = 2;
 /** Characters of the events of one transaction. */
-const MAX_CHARACTERS = 2_000_000;
+export const MAX_CHARACTERS = 2_000_000;
 /** Where there is room for fewer bytes, a server waits: they hold the largest event, or message for a device. */
 const LEAST_BYTES = 256 * 1024;
 /** Transactions that are put together at once: each may have much in it until it is known what it has. */
-const AT_ONCE = 16;
+export const AT_ONCE = 16;
 /** After so many failures in a row to put together a transaction, what it cannot be made of is looked for, and given up. */
-const TRIES = 3;
+export const TRIES = 3;
 
 export interface TransactionComposerOptions {
   readonly serverName: string;

@@ -36,7 +36,7 @@ export interface FullStatesOptions {
 }
 
 /** Rooms of which servers are asked at the same time. */
-const ASKED_AT_ONCE = 64;
+export const ASKED_AT_ONCE = 64;
 /** Other servers that are asked in one attempt, after the server of the join. */
 const MAX_OTHERS = 4;
 const FIRST_PAUSE_MS = 5_000;

@@ -8,7 +8,7 @@ import type { Database } from '#src/storage/database.ts';
 import { roomNidsOf } from '#src/storage/room-model/room-ids.ts';
 
 /** Children of one space in an answer. */
-const MAX_CHILDREN = 500;
+export const MAX_CHILDREN = 500;
 
 export interface SpaceAnswersOptions {
   readonly database: Database;

@@ -21,7 +21,7 @@ export interface PageFacts {
 /** Bytes that are decoded and parsed in one turn of the event loop: about a millisecond. */
 const SLICE = 16_384;
 /** Elements after which a page has said what it has to say. */
-const MAX_ELEMENTS = 20_000;
+export const MAX_ELEMENTS = 20_000;
 /** Elements inside each other: the parser looks through all that are open at each closing tag. No page that people read has so many. */
 const DEEPEST = 500;
 const MAX_PROPERTIES = 100;

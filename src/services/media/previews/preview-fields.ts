@@ -16,8 +16,8 @@ export interface OEmbed {
   readonly html: string | undefined;
 }
 
-const MAX_LENGTH = 1_024;
-const MAX_FIELDS = 40;
+export const MAX_LENGTH = 1_024;
+export const MAX_FIELDS = 40;
 /** What is found out here, or has a form of its own. */
 const OWN = /^og:(image|title|description|video:url|video:secure_url|url$)/;
 const NUMBERS = /^og:.*:(width|height)$/;

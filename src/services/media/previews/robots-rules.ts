@@ -25,7 +25,7 @@ interface Known {
   readonly until: number;
 }
 
-const MAX_BYTES = 65_536;
+export const MAX_BYTES = 65_536;
 /** Steps that a site's rules may take for one URL: some milliseconds. */
 const MAX_STEPS = 4_000_000;
 

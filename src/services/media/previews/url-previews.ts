@@ -41,7 +41,7 @@ interface Kept {
 }
 
 /** Requests of one user that may wait for their turn. */
-const MAX_WAITING = 50;
+export const MAX_WAITING = 50;
 /** The part of the pages looked at at once that one user may have: a page may be silent until its time is over. */
 const PART_OF_ONE = 1 / 4;
 const PAGE = 'text/html,application/xhtml+xml;q=0.9,image/*;q=0.5,*/*;q=0.1';

@@ -12,7 +12,7 @@ interface Pattern {
   readonly hasPath: boolean;
 }
 
-const MAX_URL_LENGTH = 2_048;
+export const MAX_URL_LENGTH = 2_048;
 
 /** Decides which URLs are previewed. A denied or allowed host is that host alone; `*.example.org` means those below it. */
 export class UrlRules {

@@ -26,7 +26,7 @@ export interface SpamChecksOptions {
 
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 /** Notifications without an answer that run at the same time: further ones are dropped. */
-const MAX_IN_BACKGROUND = 1_000;
+export const MAX_IN_BACKGROUND = 1_000;
 const PING_AGAIN_MS = 5_000;
 const PING_ID_LENGTH = 8;
 

@@ -43,7 +43,7 @@ interface Audience {
  */
 export const MAX_STEPS = 2_000_000;
 /** Steps in which the names of members are looked for in one event. */
-const MAX_STEPS_FOR_NAMES = 500_000;
+export const MAX_STEPS_FOR_NAMES = 500_000;
 
 const NOTHING: NotificationVerdict = {
   notifies: false,

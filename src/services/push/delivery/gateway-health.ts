@@ -1,7 +1,7 @@
 /** Requests to one push gateway at once. */
 export const MAX_AT_ONCE = 16;
 /** While it cannot be reached. */
-const MAX_WHILE_AWAY = 1;
+export const MAX_WHILE_AWAY = 1;
 const REMEMBERED = 10_000;
 
 /** Knows which push gateways cannot be reached. They get one request at a time, so that they do not hold up the pushers of other gateways. */

@@ -10,8 +10,8 @@ import type { PushRecord } from '#src/storage/push/pushes.ts';
 const TOGETHER_MS = 50;
 const PAGE = 500;
 /** Most pushes held in memory, and bytes of their events; beyond that, they stay in the log and are read when their turn comes. */
-const MAX_HELD = 20_000;
-const MAX_HELD_BYTES = 32 * 1024 * 1024;
+export const MAX_HELD = 20_000;
+export const MAX_HELD_BYTES = 32 * 1024 * 1024;
 const RETRY_MS = 1_000;
 /** After so many failures at the same place, pushes are processed one by one; after so many further failures, the next one is skipped. */
 const TRIES_TOGETHER = 3;

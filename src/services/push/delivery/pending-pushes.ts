@@ -52,7 +52,7 @@ interface Pending {
 }
 
 /** Pushes that are kept in memory for one pusher. */
-const MAX_ENTRIES = 64;
+export const MAX_ENTRIES = 64;
 /** Pushes in one page. After a page of which the user has read everything, pages are longer: there may be many of that kind. */
 const PAGE = 64;
 const LONG_PAGE = 1_024;

@@ -24,9 +24,9 @@ import { notificationActions } from './notification-actions.ts';
 import { decodeNotificationToken, encodeNotificationToken, newestFirst, upToAfter } from './notification-order.ts';
 
 const DEFAULT_LIMIT = 20;
-const MAX_LIMIT = 100;
+export const MAX_LIMIT = 100;
 /** Steps that the user's rules may take for a page. */
-const MAX_STEPS = 2_000_000;
+export const MAX_STEPS = 2_000_000;
 
 export interface NotificationListOptions {
   readonly database: Database;

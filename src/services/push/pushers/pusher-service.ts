@@ -23,10 +23,10 @@ import type { PusherRegistry } from './pusher-registry.ts';
 
 export type { PusherRecord } from '#src/storage/push/pushers.ts';
 
-const MAX_PUSHKEY_BYTES = 512;
-const MAX_APP_ID = 64;
-const MAX_DATA_BYTES = 16_384;
-const MAX_NAME_BYTES = 1_024;
+export const MAX_PUSHKEY_BYTES = 512;
+export const MAX_APP_ID = 64;
+export const MAX_DATA_BYTES = 16_384;
+export const MAX_NAME_BYTES = 1_024;
 
 /** What a client asks for; the members that the specification wants with a kind may be missing. */
 export interface PusherRequest {

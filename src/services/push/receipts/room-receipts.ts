@@ -32,7 +32,7 @@ export const MAIN_THREAD = 'main';
 
 const LOG_LENGTH = 256;
 /** Receipts of others that a reader is told at once, beside what the log has. */
-const MAX_TOLD = 2_000;
+export const MAX_TOLD = 2_000;
 
 /** Key of the receipt that a new one of the same user replaces: kind and thread. */
 export const slotOf = (receipt: Pick<Receipt, 'kind' | 'thread'>): string => `${receipt.kind} ${receipt.thread ?? ''}`;

@@ -11,7 +11,7 @@ import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
 
 const BATCH = 20;
 /** How many events are looked at that the user may not see. */
-const MAX_SCANNED = 2000;
+export const MAX_SCANNED = 2000;
 const MINUTE_MS = 60_000;
 /** How far from the time is looked first, and then further and further: near events are found without a look at distant ones. */
 const REACHES_MS = [10 * MINUTE_MS, 120 * MINUTE_MS, 1440 * MINUTE_MS, 20_160 * MINUTE_MS];

@@ -24,13 +24,13 @@ const LARGE_EVENT = 8 * 1024;
 /** Bytes of events after which a page ends, unless `maxBytes` says otherwise. */
 const DEFAULT_MAX_BYTES = 2 * 1024 * 1024;
 /** Rows that are read in vain before an answer is given that says where to continue. */
-const MAX_SCANNED = 4000;
+export const MAX_SCANNED = 4000;
 
 /** How often more of a room's history is fetched for one page. */
 const MAX_FILLED = 3;
 /** Pages that are read at once: each is in memory, and more of them would only wait for each other. Users take turns; so many of one may wait. */
-const AT_ONCE = 4;
-const MAX_WAITING = 500;
+export const AT_ONCE = 4;
+export const MAX_WAITING = 500;
 /** For reading without fetching: only what is stored here. */
 export const NO_PAST: PastSource = {
   isOpen: () => Promise.resolve(false),

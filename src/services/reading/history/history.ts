@@ -13,7 +13,7 @@ import type { RoomAccess, RoomView } from '#src/services/reading/access/room-acc
 import type { RoomState } from '#src/services/reading/state/room-state.ts';
 
 /** Most events in one answer, whatever was asked for. */
-const MAX_LIMIT = 1000;
+export const MAX_LIMIT = 1000;
 const DEFAULT_LIMIT = 10;
 
 export interface MessagesQuery {

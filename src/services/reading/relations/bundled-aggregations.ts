@@ -43,16 +43,16 @@ interface Draft {
 }
 
 /** References that are bundled with an event, the first ones; all of them are read as relations. */
-const MAX_REFERENCES = 1_000;
+export const MAX_REFERENCES = 1_000;
 /**
  * Relations to one event, and to all events of an answer, of which the state at each is asked whether its reader may see it, the newest ones;
  * earlier ones are not counted. They are of times in which the reader was away.
  */
-const MAX_JUDGED_OF_EVENT = 1_000;
-const MAX_JUDGED = 4_000;
+export const MAX_JUDGED_OF_EVENT = 1_000;
+export const MAX_JUDGED = 4_000;
 /** Edits of an event, the newest ones, that are looked at for a valid one, and those of all events of an answer beside their newest. */
-const MAX_EDITS = 20;
-const MAX_EDITS_OF_ANSWER = 100;
+export const MAX_EDITS = 20;
+export const MAX_EDITS_OF_ANSWER = 100;
 /** Events that are read at once. */
 const READ_AT_ONCE = 128;
 

@@ -15,9 +15,9 @@ import { byPlace, REL, type RelatedEvent } from './related-events.ts';
 /** How many related events (and events that nothing relates to) are kept in memory. */
 const CACHED = 200_000;
 /** What relates to one event, the newest: earlier ones are not known to. */
-const MAX_OF_EVENT = 20_000;
+export const MAX_OF_EVENT = 20_000;
 /** Relations that are read for one caller: to the events beyond them, nothing is known to relate. */
-const MAX_READ = 100_000;
+export const MAX_READ = 100_000;
 /** Events whose relations are read together where there are very many: as many as are sure not to be too many. */
 const LARGE_TOGETHER = MAX_READ / MAX_OF_EVENT;
 /** Relations that are taken in in one turn of the event loop. */

@@ -13,16 +13,16 @@ import { byPlace, type RelatedEvent } from './related-events.ts';
 import type { RelationIndex } from './relation-index.ts';
 
 const DEFAULT_LIMIT = 20;
-const MAX_LIMIT = 1000;
+export const MAX_LIMIT = 1000;
 /** "Homeservers SHOULD traverse at least 3 levels of relationships." */
 const DEPTH = 3;
 /** Events that are read at once. */
 const READ_AT_ONCE = 128;
 /** How many indirect relations are gathered at most. */
-const MAX_GATHERED = 20_000;
+export const MAX_GATHERED = 20_000;
 
 /** How many relations one answer looks at, for the reader or not, and how many of them together, without their texts. */
-const MAX_SCANNED = 4_000;
+export const MAX_SCANNED = 4_000;
 const SCANNED_AT_ONCE = 1_000;
 
 export interface RelationsQuery {

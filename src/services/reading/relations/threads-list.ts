@@ -18,19 +18,19 @@ import { REL } from './related-events.ts';
 import type { RelationIndex } from './relation-index.ts';
 
 const DEFAULT_LIMIT = 20;
-const MAX_LIMIT = 200;
+export const MAX_LIMIT = 200;
 /** Threads that are looked at together, where the first ones were not for the reader. */
 const BATCH = 100;
 /** Threads that one answer looks at; less than that and a batch beyond. */
-const MAX_SCANNED = 300;
+export const MAX_SCANNED = 300;
 
 /** Replies of one thread, and of those that are looked at together, of which the state at each is asked whether the reader may see it: the newest. */
-const MAX_REPLIES_JUDGED = 1_000;
-const MAX_JUDGED = 4_000;
+export const MAX_REPLIES_JUDGED = 1_000;
+export const MAX_JUDGED = 4_000;
 
 /** Lists that the database sorts at once, and how many of one user may wait. */
-const SORTED_AT_ONCE = 2;
-const MAX_WAITING = 200;
+export const SORTED_AT_ONCE = 2;
+export const MAX_WAITING = 200;
 
 const NO_ROOTS: ReadonlySet<number> = new Set();
 

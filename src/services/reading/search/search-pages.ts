@@ -32,11 +32,11 @@ const LEAST_GLANCE = 5;
 const MAX_WALKED = 4_000;
 /** Most candidates that are read at once, and for one page; where no more than the former are left, matches are counted, not estimated. */
 const MAX_READ = 500;
-const MAX_EXAMINED = 4_000;
+export const MAX_EXAMINED = 4_000;
 /** Bytes of events that are read at once. */
 const MAX_BYTES_READ = 2 * 1024 * 1024;
 /** Steps of a page: about one for each character of a text that is folded, and for some of those that are looked through. */
-const MAX_STEPS = 1_500_000;
+export const MAX_STEPS = 1_500_000;
 /** Steps in one turn of the event loop: about two milliseconds. */
 const STEPS_AT_ONCE = 50_000;
 
@@ -44,7 +44,7 @@ const STEPS_AT_ONCE = 50_000;
  * The same for a page where nothing typed is long enough to be looked up, and every text is read: a rare character that was said long ago is
  * found within a few pages, or in the first one.
  */
-const MAX_SCANNED_TEXTS = 20_000;
+export const MAX_SCANNED_TEXTS = 20_000;
 
 /** After every event. */
 export const NEWEST: SearchPlace = { ts: Number.MAX_SAFE_INTEGER, event: Number.MAX_SAFE_INTEGER };

@@ -15,7 +15,7 @@ export interface SearchableRoom {
 }
 
 /** Upgrades that are followed back at most. */
-const MAX_UPGRADES = 50;
+export const MAX_UPGRADES = 50;
 const JOIN = membershipCode('join');
 
 /** Finds the rooms that the requester may search: those of which they are or were a member. */

@@ -25,11 +25,11 @@ import { decodeSearchToken, encodeSearchToken, type SearchPosition } from './sea
 import { SEARCH_KEYS, type SearchKey, TYPE_OF_KEY } from './searchable-text.ts';
 
 const DEFAULT_LIMIT = 10;
-const MAX_LIMIT = 500;
+export const MAX_LIMIT = 500;
 /** Events on a page, those around the results included: with many around each there are fewer results to a page. */
-const MAX_EVENTS = 1_500;
+export const MAX_EVENTS = 1_500;
 /** Characters. */
-const MAX_TERM_LENGTH = 5_000;
+export const MAX_TERM_LENGTH = 5_000;
 /** How long a search waits until what was sent before can be found. */
 const PATIENCE_MS = 1_000;
 /** What a membership weighs in a state, roughly. */

@@ -24,10 +24,10 @@ const CHARACTERS_IN_A_TURN = 1024 * 1024;
 const CHARACTERS_OF_AN_EVENT = 1_000;
 
 /** Longer answers are sent as they are read: about so many characters, and so many for an event that is not in memory. */
-const MAX_TEXT = 4 * 1024 * 1024;
+export const MAX_TEXT = 4 * 1024 * 1024;
 const CHARACTERS_TO_LOAD = 600;
 /** Events that are loaded in one statement while an answer is sent. */
-const LOAD_AT_ONCE = 200;
+export const LOAD_AT_ONCE = 200;
 
 /** State events of a room: those in memory, and the positions of others. */
 interface Selection {

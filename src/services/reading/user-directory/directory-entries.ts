@@ -26,7 +26,7 @@ import {
 const CHECKED_AT_ONCE = 500;
 
 /** Members of a room who are listed when this server joins it. */
-const MAX_LISTED = 20_000;
+export const MAX_LISTED = 20_000;
 /** Characters of a name. */
 const MAX_NAME_LENGTH = 256;
 

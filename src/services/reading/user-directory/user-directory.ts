@@ -6,8 +6,8 @@ import { searchDirectory } from '#src/storage/reading/user-directory.ts';
 import { type DirectoryEntries, directoryText } from './directory-entries.ts';
 
 const DEFAULT_LIMIT = 10;
-const MAX_LIMIT = 100;
-const MAX_TERM_LENGTH = 500;
+export const MAX_LIMIT = 100;
+export const MAX_TERM_LENGTH = 500;
 /** How long a search waits until what happened in rooms before can be found. */
 const PATIENCE_MS = 1_000;
 

@@ -3,7 +3,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { Room } from './room.ts';
 
 /** Milliseconds for which a request waits for the rest of a room's state. */
-const MAX_MS = 60_000;
+export const MAX_MS = 60_000;
 
 /** Makes requests that need all memberships of a room wait while its state is partial. */
 export class WholeState {

@@ -298,7 +298,7 @@ const configOf = (request: RoomRequest): JsonObject =>
 const MEGOLM = 'm.megolm.v1.aes-sha2';
 /** Invitations that are committed together. */
 /** Servers that are asked at the same time to sign invites of their users. */
-const REMOTE_INVITES_AT_ONCE = 5;
+export const REMOTE_INVITES_AT_ONCE = 5;
 const INVITES_AT_ONCE = 100;
 
 const bad = (message: string): MatrixError => new MatrixError('M_BAD_JSON', message);

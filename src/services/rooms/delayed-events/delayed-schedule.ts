@@ -19,7 +19,7 @@ import type { DelayedSending } from './delayed-sending.ts';
 import type { DelayedEventLocks } from './delayed-event-locks.ts';
 
 /** Delayed events that are in memory at once. */
-const MAX_AT_ONCE = 200;
+export const MAX_AT_ONCE = 200;
 const MOVED_AT_ONCE = 1_000;
 /** Between two looks at the least: in calls there is always an event whose time would be up but for a restart. */
 const PAUSE_MS = 50;

@@ -18,11 +18,11 @@ import { GUEST_ACCESS } from '#src/protocol/events/event-types.ts';
 import { DirectoryIndex } from './directory-index.ts';
 import type { RemotePublicRooms } from './remote-public-rooms.ts';
 
-const MAX_LIMIT = 500;
+export const MAX_LIMIT = 500;
 const MAX_NETWORK_LENGTH = 255;
 /** Characters of what a list tells of a room. */
-const MAX_NAME_LENGTH = 1_024;
-const MAX_TOPIC_LENGTH = 4_096;
+export const MAX_NAME_LENGTH = 1_024;
+export const MAX_TOPIC_LENGTH = 4_096;
 const MAX_VALUE_LENGTH = 1_024;
 const TOKEN = /^p1_(\d{1,9})$/;
 

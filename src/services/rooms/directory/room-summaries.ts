@@ -95,7 +95,7 @@ export const roomSummaryOf = (room: Room): RoomSummary => {
 };
 
 /** Rooms that a summary names as those whose members may join. */
-const MAX_ALLOWED = 500;
+export const MAX_ALLOWED = 500;
 
 const allowedRoomIds = (room: Room): readonly string[] => {
   const content = room.stateEvent('m.room.join_rules')?.content;

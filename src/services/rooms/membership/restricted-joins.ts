@@ -7,9 +7,9 @@ import type { Database } from '#src/storage/database.ts';
 import { joinedAmong, residentAmong } from '#src/storage/room-model/joined-rooms.ts';
 
 /** Rooms of a join rule that are looked at. */
-const MAX_ALLOWED = 1_000;
+export const MAX_ALLOWED = 1_000;
 /** The same where another server asks: each of them is read. */
-const MAX_ALLOWED_FOR_SERVERS = 50;
+export const MAX_ALLOWED_FOR_SERVERS = 50;
 
 /** Decides joins of restricted rooms, which a membership of another room allows. Client-Server API, "Restricted rooms". */
 export class RestrictedJoins {

@@ -70,7 +70,7 @@ const PART = 1_000;
 /** Parts of a room's history that one request looks through. */
 const MAX_PARTS = 100;
 /** Events that one request redacts. */
-const MAX_AT_ONCE = 100;
+export const MAX_AT_ONCE = 100;
 /** The group of `rate_limits` that counts events that are redacted together. */
 const BUCKET = 'bulk_redaction';
 

@@ -7,7 +7,7 @@ import type { Database } from '#src/storage/database.ts';
 import { insertReport, type NewReport } from '#src/storage/rooms/reports.ts';
 
 /** Longer reasons are cut: administrators read them, and a report must not be a way to store things here. */
-const MAX_REASON = 10_000;
+export const MAX_REASON = 10_000;
 
 export interface ReportServiceOptions {
   readonly database: Database;

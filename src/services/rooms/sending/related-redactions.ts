@@ -15,11 +15,11 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 const WISHES = ['with_rel_types', 'org.matrix.msc3912.with_relations'] as const;
 /** Stands for all types of relations. */
 const ANY = '*';
-const MAX_TYPES = 20;
+export const MAX_TYPES = 20;
 const MAX_TYPE_LENGTH = 255;
 const PAGE = 100;
 /** Events that one request redacts beside its target: the newest ones where there are more. */
-const MAX_RELATED = 1_000;
+export const MAX_RELATED = 1_000;
 
 /** What a redaction asks for beside itself. */
 export interface RelatedRedactionParams {

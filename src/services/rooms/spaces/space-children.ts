@@ -15,7 +15,7 @@ export interface ChildState extends StrippedStateEvent {
 const isSpace = (room: Room): boolean => room.roomType === SPACE;
 
 /** Characters of the events of the children of one space that are told. */
-const MAX_CHARACTERS = 1_048_576;
+export const MAX_CHARACTERS = 1_048_576;
 
 /** The children of a space in the order in which they are shown, the first of them where that is much; of a room that is no space, none. */
 export const childrenOf = (room: Room, suggestedOnly: boolean): ChildState[] => {

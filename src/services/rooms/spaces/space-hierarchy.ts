@@ -17,28 +17,28 @@ import type { RemoteRooms, RemoteSpaceSummary } from '#src/services/rooms/direct
 import { childrenOf, type ChildState, shownChildren, SPACE } from './space-children.ts';
 
 const DEFAULT_LIMIT = 50;
-const MAX_LIMIT = 100;
-const MAX_DEPTH = 100;
+export const MAX_LIMIT = 100;
+export const MAX_DEPTH = 100;
 /** Characters after which a page ends. */
-const MAX_CHARACTERS = 4 * 1024 * 1024;
+export const MAX_CHARACTERS = 4 * 1024 * 1024;
 /** How many rooms of a tree are looked at for one answer. */
-const MAX_VISITED = 10_000;
+export const MAX_VISITED = 10_000;
 /** How many rooms one answer looks at, seen by the user or not, beside those of earlier pages. */
-const MAX_LOOKED = 500;
+export const MAX_LOOKED = 500;
 /** Rooms of this server that are read together, and those that are held for a walk. */
 const READ_AT_ONCE = 32;
 const MAX_HELD = 100;
 /** Walks that are kept for their next pages: their bytes, roughly, and those of a room in one. */
-const KEPT_BYTES = 16 * 1024 * 1024;
+export const KEPT_BYTES = 16 * 1024 * 1024;
 const ROOM_BYTES = 300;
 /** Walks that pass over earlier pages at once, since they are not kept any more, and how many of one user wait; rooms between two turns. */
-const PASSING_AT_ONCE = 4;
-const MAX_WAITING = 20;
+export const PASSING_AT_ONCE = 4;
+export const MAX_WAITING = 20;
 const IN_A_TURN = 50;
 /** How often other servers are asked for one answer, how many of the next rooms are asked for at once, and for how long: milliseconds. */
-const MAX_ASKED = 100;
+export const MAX_ASKED = 100;
 const LOOKAHEAD = 8;
-const PATIENCE_MS = 15_000;
+export const PATIENCE_MS = 15_000;
 const TOKEN = /^h3_([\w-]{16})_(\d{1,5})_(\d{1,3})_([01])$/;
 
 export interface HierarchyQuery {

@@ -28,7 +28,7 @@ export interface EventVerifierOptions {
 /** Events that are looked at without a pause. */
 const SLICE = 50;
 /** Signatures of one server that are looked at. */
-const MAX_SIGNATURES = 8;
+export const MAX_SIGNATURES = 8;
 
 /** An event whose format is good, and what has to be verified of it. */
 interface Candidate {

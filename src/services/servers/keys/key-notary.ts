@@ -19,8 +19,8 @@ export interface KeyNotaryOptions {
   readonly clock: Clock;
 }
 
-const MAX_SERVERS = 200;
-const MAX_KEYS = 50;
+export const MAX_SERVERS = 200;
+export const MAX_KEYS = 50;
 /** The group of limits for what makes this server ask another one. */
 const ASKING = 'unknown_server';
 

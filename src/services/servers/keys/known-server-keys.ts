@@ -23,9 +23,9 @@ export interface KnownServer {
 type KnownKey = PublishedKey & { readonly fetchedAt: number };
 
 /** Servers and keys in memory. */
-const MAX_SERVERS = 40_000;
+export const MAX_SERVERS = 40_000;
 /** Keys that are kept of one server. */
-const MAX_KEYS_PER_SERVER = 64;
+export const MAX_KEYS_PER_SERVER = 64;
 export const NO_KEYS: KnownServer = { keys: new Map(), fetchedAt: 0 };
 
 export interface KnownServerKeysOptions {

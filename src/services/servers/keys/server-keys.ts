@@ -37,8 +37,8 @@ export interface ServerKeysOptions {
 /** An answer that is longer is not even read. */
 const MAX_ANSWER_BYTES = 65_536;
 /** Servers that are asked at the same time, and that wait to be. */
-const AT_ONCE = 64;
-const MAX_WAITING = 2_000;
+export const AT_ONCE = 64;
+export const MAX_WAITING = 2_000;
 /** A server that has answered is not asked again sooner, whatever keys are wanted of it. */
 const MIN_PAUSE_MS = 10_000;
 /** One that has not is not asked again sooner; the pause doubles. */

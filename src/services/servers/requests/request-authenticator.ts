@@ -55,10 +55,10 @@ export interface RequestAuthenticatorOptions {
 /** Pairs of networks and servers that are remembered. */
 const FAMILIAR = 20_000;
 /** Large bodies whose signatures are verified at once: each has a copy for that; and how many of one network may wait. */
-const LARGE_AT_ONCE = 2;
-const MAX_LARGE_WAITING = 50;
+export const LARGE_AT_ONCE = 2;
+export const MAX_LARGE_WAITING = 50;
 /** A server signs with a key or two. */
-const MAX_SIGNATURES = 8;
+export const MAX_SIGNATURES = 8;
 /** The rate limit for requests with unknown keys: each of them makes this server ask another one. */
 const UNKNOWN_SERVER = 'unknown_server';
 

@@ -7,9 +7,9 @@ import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
  * Large syncs that are computed at once. When all clients come back after an outage, more of them would only wait for each other's database
  * connections, and hold everything in memory.
  */
-const AT_ONCE = 8;
+export const AT_ONCE = 8;
 /** How many of one user may wait; of all together fewer than twice as many. */
-const MAX_WAITING = 2_000;
+export const MAX_WAITING = 2_000;
 
 const tooMany = (): Error => limitExceeded('first_syncs', 5_000);
 

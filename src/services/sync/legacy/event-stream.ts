@@ -23,11 +23,11 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 import { isPending } from '#src/services/room-model/room/membership.ts';
 
 /** Most events of one room in one response; a client reads older ones with /messages. */
-const MAX_EVENTS = 100;
+export const MAX_EVENTS = 100;
 
 /** Rooms whose events are read together, and rooms with news of which no more are a small answer. */
 const ROOMS_AT_ONCE = 20;
-const FEW_ROOMS = 4;
+export const FEW_ROOMS = 4;
 /** How much of an answer is written in one turn of the event loop. */
 const CHARACTERS_AT_ONCE = 100_000;
 

@@ -19,7 +19,7 @@ import type { EventStream } from './event-stream.ts';
 import type { Invitations } from './invitations.ts';
 
 const DEFAULT_LIMIT = 10;
-const MAX_LIMIT = 100;
+export const MAX_LIMIT = 100;
 
 /** About how many bytes a member event has. */
 const BYTES_OF_MEMBER = 500;

@@ -10,10 +10,10 @@ import { sharedUsers } from '../engine/shared-users.ts';
 import type { SyncUser } from '../engine/sync-user.ts';
 
 /** Users of one answer, and bytes of their profiles. The rest comes in the next one. */
-const MAX_USERS = 200;
-const MAX_BYTES = 1_048_576;
+export const MAX_USERS = 200;
+export const MAX_BYTES = 1_048_576;
 /** Users whose profiles are still to be sent; for those beyond, clients ask themselves. */
-const MAX_DUE = 10_000;
+export const MAX_DUE = 10_000;
 
 /** What is sent of a user's profile; undefined when they share no room any more. */
 export type ProfileUpdate = { readonly updated: JsonObject; readonly removed: readonly string[] } | undefined;

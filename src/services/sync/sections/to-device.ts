@@ -5,7 +5,7 @@ import type { DeviceInboxes } from '#src/services/e2ee/to-device/device-inboxes.
 import type { Part, Section, SectionRequest, SectionView, Waker } from '../engine/section.ts';
 
 /** "100 messages is recommended as a reasonable limit." Client-Server API, "Send-to-Device messaging". */
-const MAX = 100;
+export const MAX = 100;
 
 const NOTHING: SectionView = {};
 

@@ -13,14 +13,14 @@ import { connectionName } from './connections.ts';
 import { Connection, type ConnectionState, type SentRoom, type KnownProfiles } from './connection.ts';
 
 /** Most rooms of a saved connection. Larger ones start anew after a restart. */
-const MAX_ROOMS = 5_000;
+export const MAX_ROOMS = 5_000;
 /** Connections that are kept over a restart. */
-const MAX_CONNECTIONS = 5_000;
+export const MAX_CONNECTIONS = 5_000;
 /** Lifetime of saved connections. */
 const KEPT_MS = 86_400_000;
 
 /** Bytes of memory of a connection that is kept over a restart, without its last answer, and characters of JSON that are written at once. */
-const MAX_BYTES = 8_388_608;
+export const MAX_BYTES = 8_388_608;
 const CHARACTERS_AT_ONCE = 4_000_000;
 /** Characters that are written in one turn of the event loop. */
 const CHARACTERS_OF_TURN = 200_000;

@@ -3,7 +3,7 @@ import type { LRUCache } from 'lru-cache';
 import type { Connection } from './connection.ts';
 
 /** Connections of one device: those that were used longest ago begin again. */
-const MAX_PER_DEVICE = 20;
+export const MAX_PER_DEVICE = 20;
 
 /** What names a connection. */
 export interface ConnectionName {

@@ -130,7 +130,7 @@ class RequiredStateFilter {
 const MAX_COMPARED = 16;
 
 /** Bytes of memory for the wishes that are known: a pair of names takes about so many beside its characters. */
-const MAX_BYTES = 67_108_864;
+export const MAX_BYTES = 67_108_864;
 const BYTES_OF_PAIR = 400;
 
 /** The `required_state` of a room: what one or several lists and subscriptions ask for. */

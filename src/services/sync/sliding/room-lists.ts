@@ -258,8 +258,8 @@ export class ListContext {
 }
 
 /** How often the ranges of a list, and all lists together, may name the same rooms, on average; and how many names there may be in any case. */
-const MAX_OVERLAP = 4;
-const MIN_NAMES = 20_000;
+export const MAX_OVERLAP = 4;
+export const MIN_NAMES = 20_000;
 
 /** How many rooms the windows of a list name, those that several of them name as often. */
 const namesIn = (rooms: readonly ListedRoom[], ranges: ListConfig['ranges']): number =>

@@ -86,8 +86,8 @@ const TO_DEVICE_TOKEN = /^t([0-9]{1,16})$/;
 const ANY = '*';
 
 /** Characters of receipts in an answer after which further rooms bring the reader's own, and so many of others that are the newest. */
-const MOST_OF_RECEIPTS = 4_194_304;
-const FEW_RECEIPTS = 50;
+export const MOST_OF_RECEIPTS = 4_194_304;
+export const FEW_RECEIPTS = 50;
 
 /** Bytes of rooms whose members are looked at in one turn of the event loop; one room in any case. */
 const BYTES_AT_ONCE = 4_194_304;

@@ -2,15 +2,15 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 
 /** Lists of a connection, and rooms that it subscribes to by name. MSC4186 bounds both. */
-const MAX_LISTS = 100;
-const MAX_SUBSCRIPTIONS = 100;
+export const MAX_LISTS = 100;
+export const MAX_SUBSCRIPTIONS = 100;
 /** Pairs of `required_state` for one list or subscription. */
-const MAX_REQUIRED = 500;
+export const MAX_REQUIRED = 500;
 /** The same of all of them together: as many as a hundred usual ones have, and then some. */
-const MAX_REQUIRED_IN_ALL = 5_000;
+export const MAX_REQUIRED_IN_ALL = 5_000;
 /** Ranges of one list, and names in one list of a filter. */
-const MAX_RANGES = 100;
-const MAX_NAMES = 1_000;
+export const MAX_RANGES = 100;
+export const MAX_NAMES = 1_000;
 /** Events of a timeline, whatever is asked for. */
 const GREATEST_TIMELINE = 1_000;
 const MAX_CONN_ID_LENGTH = 255;
@@ -225,7 +225,7 @@ const roomExtension = (extensions: JsonObject, name: string): RoomExtensionConfi
   return { lists: textsAt(wish, 'lists') ?? ANY.lists, rooms: textsAt(wish, 'rooms') ?? ANY.rooms };
 };
 
-const MAX_TO_DEVICE = 100;
+export const MAX_TO_DEVICE = 100;
 
 const toDeviceOf = (extensions: JsonObject): ExtensionsConfig['toDevice'] => {
   const wish = objectAt(extensions, 'to_device');
@@ -239,7 +239,7 @@ const toDeviceOf = (extensions: JsonObject): ExtensionsConfig['toDevice'] => {
   return { since: since ?? undefined, limit: Math.min(limit, MAX_TO_DEVICE) };
 };
 
-const MAX_THREADS = 100;
+export const MAX_THREADS = 100;
 /** The names of an extension: while its proposal is open clients use the second. */
 const THREAD_SUBSCRIPTIONS = ['thread_subscriptions', 'io.element.msc4308.thread_subscriptions'] as const;
 

@@ -13,7 +13,7 @@ export const INVITE_FILTER = 'org.matrix.msc4155.invite_permission_config';
 export type InviteVerdict = 'shown' | 'hidden' | 'refused';
 
 /** Globs of one list that are evaluated. */
-const MAX_GLOBS = 1_000;
+export const MAX_GLOBS = 1_000;
 
 /** The lists of MSC4155 in the order in which they are looked at: those of users before those of servers, and the milder before the stricter. */
 const LISTS: readonly (readonly [name: string, of: 'user' | 'server', fate: InviteVerdict])[] = [

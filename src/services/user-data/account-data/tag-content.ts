@@ -5,7 +5,7 @@ import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts'
 export const TAG_TYPE = 'm.tag';
 
 /** Characters of an `m.tag` beside its tags: they are written again with every tag, and read with all of them. */
-const MAX_REST_LENGTH = 4_096;
+export const MAX_REST_LENGTH = 4_096;
 /** `m.tag` without anything but tags. */
 const NO_TAGS = '{"tags":{}}';
 

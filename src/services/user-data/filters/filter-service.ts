@@ -13,7 +13,7 @@ import { takeUserTurn } from '#src/storage/user-turn.ts';
 
 const FILTER_ID = /^[0-9]{1,15}$/;
 /** Characters of JSON of one filter. */
-const MAX_LENGTH = 65_536;
+export const MAX_LENGTH = 65_536;
 /** Filters that are given in full in every request are parsed once, up to this many characters. */
 const MAX_CACHED_LENGTH = 4_096;
 const CACHE_BYTES = 16 * 1024 * 1024;

@@ -3,11 +3,11 @@ import { fitsBytes } from '#src/protocol/identifiers/byte-length.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
 
 /** Bytes of a whole profile as JSON. Client-Server API, `PUT /profile/{userId}/{keyName}`: "the total profile MUST be under 64 KiB". */
-const MAX_PROFILE_SIZE = 65_536;
+export const MAX_PROFILE_SIZE = 65_536;
 /** Characters. Members carry the name in every room, so it is bounded apart: a member event has to stay far below 64 KiB. */
 export const MAX_NAME_LENGTH = 256;
 /** Bytes. */
-const MAX_URL_LENGTH = 1_000;
+export const MAX_URL_LENGTH = 1_000;
 
 /** Appendices, "Common Namespaced Identifier Grammar", and the fields that were there before it. */
 const KEY = /^(avatar_url|displayname|m\.tz|[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+)$/;
