@@ -2,21 +2,18 @@ import { Ongoing } from '#src/kernel/concurrency/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { EarliestTimer } from '#src/kernel/earliest-timer.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import type { Counter, Metrics } from '#src/kernel/metrics.ts';
+import type { Metrics } from '#src/kernel/metrics.ts';
 import type { Random } from '#src/kernel/random.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { doing, Work } from '#src/kernel/event-loop/work.ts';
 import type { Delivery } from '#src/storage/delivery/deliveries.ts';
-import type { DeliveryGroup, DeliveryProgress, DeliverySource, Outcome, Positioned, Send } from './ports.ts';
+import { BatchDelivery, fresh } from './batch-delivery.ts';
+import { DeliveryGroups } from './delivery-groups.ts';
+import type { DeliveryGroup, DeliveryProgress, DeliverySource, PauseOf, Send } from './ports.ts';
 
 const PAGE = 500;
-/** How often in a row a batch may be refused before it is halved, and each half of it. */
-const REFUSALS = 3;
 /** After trouble of our own: the database, or the source. */
 const INTERNAL_ERROR_PAUSE_MS = 2_000;
-/** Longest pause of a group: one destination of it soon finds out that it is over, and none can delay the others for long. */
-const MAX_GROUP_PAUSE_MS = 60_000;
-const MAX_PAUSED_GROUPS = 10_000;
 /** Random share that is added to a pause, so that destinations are not retried at the same moment. */
 const JITTER = 0.25;
 
@@ -49,9 +46,6 @@ export interface DeliveryQueueOptions<Item> {
   readonly gather?: { readonly ms: number; readonly timers: Pick<Timers, 'after'> };
 }
 
-/** Next step for a destination; a number: the time of the next attempt. */
-type Next = 'more' | 'gather' | 'nothing' | number;
-
 /** A destination with pending items. Other destinations are not in memory. */
 interface Active {
   state: 'ready' | 'sending' | 'gathering' | 'waiting';
@@ -79,31 +73,32 @@ interface Active {
 export class DeliveryQueue<Item> {
   readonly #options: DeliveryQueueOptions<Item>;
   readonly #active = new Map<string, Active>();
-  /** Destinations ready to be sent to, in order, by group; the next group is first. */
-  readonly #ready = new Map<string, Set<string>>();
-  /** How many of each group are being sent to. */
-  readonly #busy = new Map<string, number>();
-  /** Unreachable groups: failures in a row, and the end of the pause. */
-  readonly #pausedGroups = new Map<string, { readonly failures: number; readonly until: number }>();
   /** Destinations that gather items after a delivered batch, with the timer. */
   readonly #gathering = new Map<string, Timer>();
   readonly #sending = new Ongoing();
   readonly #puttingOff = new Ongoing();
   readonly #stop = new AbortController();
-  readonly #batches: Counter;
-  readonly #givenUp: Counter;
+  readonly #groups: DeliveryGroups;
+  readonly #delivery: BatchDelivery<Item>;
   /** One timer for all waiting destinations. */
   readonly #due: EarliestTimer;
   #isClosed = false;
 
   constructor(options: DeliveryQueueOptions<Item>) {
     this.#options = options;
-    const { clock, metrics, name, timers } = options;
+    const { clock, groupOf, metrics, name, timers } = options;
+    const pauseOf: PauseOf = (failures, wantedMs) => this.#pause(failures, wantedMs);
+    this.#groups = new DeliveryGroups({
+      clock,
+      pauseOf,
+      groupOf,
+      paused: (destination, until) => {
+        const active = this.#active.get(destination);
+        if (active !== undefined) this.#putOff(destination, active, until);
+      },
+    });
+    this.#delivery = new BatchDelivery({ ...options, groups: this.#groups, pauseOf, signal: this.#stop.signal });
     this.#due = new EarliestTimer(clock, timers, () => this.#wakeDue());
-    this.#batches = metrics.counter('tsudoi_delivery_batches_total', 'batches that were sent', ['queue', 'outcome']);
-    this.#givenUp = metrics.counter('tsudoi_delivery_given_up_total', 'items that a destination always refused', [
-      'queue',
-    ]);
     const help = 'destinations for which there is something to do';
     metrics.gaugeOf('tsudoi_delivery_destinations', help, () => this.#active.size, { queue: name });
   }
@@ -201,41 +196,15 @@ export class DeliveryQueue<Item> {
   }
 
   #makeReady(destination: string, active: Active): void {
-    const pause = this.#pausedGroups.get(this.#groupOf(destination).name);
-    if (pause !== undefined && pause.until > this.#options.clock.now()) this.#putOff(destination, active, pause.until);
+    const until = this.#groups.pausedUntil(destination);
+    if (until > this.#options.clock.now()) this.#putOff(destination, active, until);
     else this.#letIn(destination, active);
   }
 
   #letIn(destination: string, active: Active): void {
     active.state = 'ready';
-    active.group = this.#groupOf(destination).name;
-    const ready = this.#ready.get(active.group);
-    if (ready === undefined) this.#ready.set(active.group, new Set([destination]));
-    else ready.add(destination);
+    active.group = this.#groups.add(destination);
     this.#pump();
-  }
-
-  /** Pauses an unreachable group, each time for twice as long. @returns the end of the pause */
-  #pauseGroup(name: string): number {
-    const known = this.#pausedGroups.get(name);
-    const now = this.#options.clock.now();
-    // Another concurrent send has already paused the group.
-    if (known !== undefined && known.until > now) return known.until;
-    const failures = (known?.failures ?? 0) + 1;
-    const at = now + Math.min(this.#pause(failures), MAX_GROUP_PAUSE_MS);
-    this.#pausedGroups.delete(name);
-    for (const oldest of this.#pausedGroups.keys()) {
-      if (this.#pausedGroups.size < MAX_PAUSED_GROUPS) break;
-      this.#pausedGroups.delete(oldest);
-    }
-    this.#pausedGroups.set(name, { failures, until: at });
-    const ready = this.#ready.get(name);
-    this.#ready.delete(name);
-    for (const destination of ready ?? []) {
-      const active = this.#active.get(destination);
-      if (active !== undefined) this.#putOff(destination, active, at);
-    }
-    return at;
   }
 
   /** Pauses a destination with its group. Nothing is read or sent for it until then, except its progress, once. */
@@ -259,7 +228,9 @@ export class DeliveryQueue<Item> {
         this.#active.delete(destination);
         return;
       }
-      await this.#save(active, { ...known, retryAt: at });
+      const putOff = { ...known, retryAt: at };
+      await progress.save(putOff);
+      active.delivery = putOff;
     } catch (err) {
       logger.error('the pause of a destination could not be stored', { queue: name, destination, err });
       active.delivery = undefined;
@@ -269,10 +240,6 @@ export class DeliveryQueue<Item> {
     if (this.#active.get(destination) !== active) return;
     if (active.wasInContact) this.#letIn(destination, active);
     else this.#wait(active, until);
-  }
-
-  #groupOf(destination: string): DeliveryGroup {
-    return this.#options.groupOf?.(destination) ?? EVERYBODY;
   }
 
   #wait(active: Active, at: number): void {
@@ -327,42 +294,19 @@ export class DeliveryQueue<Item> {
 
   #pump(): void {
     while (!this.#isClosed && this.#sending.size < this.#options.concurrency) {
-      const destination = this.#next();
+      const destination = this.#groups.next();
       if (destination === undefined) return;
       const active = this.#active.get(destination);
       if (active === undefined) continue;
       const { group } = active;
       active.state = 'sending';
-      this.#busy.set(group, (this.#busy.get(group) ?? 0) + 1);
+      this.#groups.begin(group);
       const work = new Work(`delivery ${this.#options.name}`);
-      const turn = doing(work, () => this.#turn(destination, active)).finally(() => {
-        const left = (this.#busy.get(group) ?? 1) - 1;
-        if (left > 0) this.#busy.set(group, left);
-        else this.#busy.delete(group);
-      });
+      const turn = doing(work, () => this.#turn(destination, active)).finally(() => this.#groups.end(group));
       this.#sending.add(undefined, turn);
       // Items of batches that were not started are in the source, so a kill loses none.
       void turn.then(() => this.#pump());
     }
-  }
-
-  /** Removes and returns the next destination: the first of the next group below its limit. */
-  #next(): string | undefined {
-    for (const [group, ready] of this.#ready) {
-      const [destination] = ready;
-      if (destination !== undefined && (this.#busy.get(group) ?? 0) >= this.#maxOf(group, destination)) continue;
-      this.#ready.delete(group);
-      if (destination === undefined) continue;
-      ready.delete(destination);
-      if (ready.size > 0) this.#ready.set(group, ready);
-      return destination;
-    }
-    return undefined;
-  }
-
-  /** Concurrency limit of a group; 1 while it is paused, to probe whether it is back. */
-  #maxOf(group: string, destination: string): number {
-    return this.#pausedGroups.has(group) ? 1 : this.#groupOf(destination).most;
   }
 
   /** Sends a destination its next batch. */
@@ -371,7 +315,7 @@ export class DeliveryQueue<Item> {
       active.hasNews = false;
       active.isHurried = false;
       active.wasInContact = false;
-      const next = await this.#deliver(destination, active);
+      const next = await this.#delivery.deliver(destination, active);
       const isHurried = next === 'gather' && active.isHurried;
       if (next === 'more' || isHurried || (next === 'nothing' && active.hasNews)) this.#makeReady(destination, active);
       else if (next === 'nothing') this.#active.delete(destination);
@@ -390,94 +334,6 @@ export class DeliveryQueue<Item> {
     }
   }
 
-  /** @returns whether more may follow, at once or once it was gathered, or when to try again */
-  async #deliver(destination: string, active: Active): Promise<Next> {
-    const { batchSize, progress, source } = this.#options;
-    const known = (active.delivery ??= (await progress.read(destination)) ?? fresh(destination));
-    if (known.isGone) return 'nothing';
-    const items = await source.next(destination, known.position, batchSize, known.batchEnd ?? undefined);
-    const [first] = items;
-    const last = items.at(-1);
-    if (first === undefined || last === undefined) {
-      if (known.batchEnd === null) return 'nothing';
-      // The items of the batch were deleted.
-      await this.#save(active, { ...known, ...AT_REST, position: known.batchEnd });
-      return 'more';
-    }
-    // Nothing before the first item is for this destination: it need not be read again.
-    const begun = { ...known, position: Math.max(known.position, first.position - 1), batchEnd: last.position };
-    if (known.batchEnd !== last.position) await this.#save(active, begun);
-    const outcome = await this.#send(destination, begun.position, items);
-    // Aborted by this process: the next one sends the same batch again.
-    if ((outcome.kind === 'retry' || outcome.kind === 'later') && this.#stop.signal.aborted) return 'nothing';
-    this.#batches.inc({ queue: this.#options.name, outcome: outcome.kind });
-    const isAway = outcome.kind === 'retry' && outcome.isOfGroup === true;
-    // A result other than 'group unreachable' or 'not attempted' ends the pause of the group.
-    if (!isAway && outcome.kind !== 'later') this.#pausedGroups.delete(active.group);
-    return this.#settle(active, begun, items, outcome);
-  }
-
-  async #send(destination: string, after: number, items: readonly Positioned<Item>[]): Promise<Outcome> {
-    const { logger, name, send } = this.#options;
-    const id = `${after}-${items.at(-1)?.position}`;
-    try {
-      return await send(destination, { id, items: items.map(({ item }) => item) }, this.#stop.signal);
-    } catch (err) {
-      if (this.#stop.signal.aborted) return { kind: 'retry' };
-      logger.error('sending a batch threw; it counts as refused', { queue: name, destination, batch: id, err });
-      return { kind: 'refused' };
-    }
-  }
-
-  async #settle(
-    active: Active,
-    sent: Delivery & { readonly batchEnd: number },
-    items: readonly Positioned<Item>[],
-    outcome: Outcome,
-  ): Promise<Next> {
-    const { clock, logger, name } = this.#options;
-    const failures = (active.wasInContact ? 0 : sent.failures) + 1;
-    switch (outcome.kind) {
-      case 'done':
-        await this.#save(active, { ...sent, ...AT_REST, position: sent.batchEnd });
-        return outcome.hasMore === true ? 'more' : 'gather';
-      case 'gone':
-        await this.#save(active, { ...sent, ...AT_REST, isGone: true });
-        return 'nothing';
-      case 'retry': {
-        const ofGroup = outcome.isOfGroup === true ? this.#pauseGroup(active.group) : 0;
-        const retryAt = Math.max(ofGroup, clock.now() + this.#pause(failures, outcome.afterMs));
-        await this.#save(active, { ...sent, failures, retryAt });
-        return retryAt;
-      }
-      case 'later':
-        return clock.now() + Math.max(outcome.afterMs, 1);
-      case 'refused': {
-        const refusals = sent.refusals + 1;
-        const half = items[Math.ceil(items.length / 2) - 1]?.position ?? sent.batchEnd;
-        if (refusals >= REFUSALS && items.length === 1) {
-          this.#givenUp.inc({ queue: name });
-          logger.error('an item was refused repeatedly by its destination and is given up', {
-            queue: name,
-            destination: sent.destination,
-            position: sent.batchEnd,
-          });
-          await this.#save(active, { ...sent, ...AT_REST, position: sent.batchEnd });
-          return 'more';
-        }
-        const retryAt = clock.now() + this.#pause(Math.min(refusals, REFUSALS), undefined);
-        const batchEnd = refusals >= REFUSALS ? half : sent.batchEnd;
-        await this.#save(active, { ...sent, batchEnd, failures: 0, refusals: refusals % REFUSALS, retryAt });
-        return retryAt;
-      }
-    }
-  }
-
-  async #save(active: Active, delivery: Delivery): Promise<void> {
-    await this.#options.progress.save(delivery);
-    active.delivery = delivery;
-  }
-
   #pause(failures: number, wantedMs = 0): number {
     const { firstPauseMs, maxPauseMs, pauseMs, random } = this.#options;
     const chance = 1 + (JITTER * random.bytes(1).readUInt8()) / 255;
@@ -485,9 +341,6 @@ export class DeliveryQueue<Item> {
     return Math.round(Math.min(Math.max(pause * chance, wantedMs), maxPauseMs));
   }
 }
-
-/** The group of all destinations, where `groupOf` is left out. */
-const EVERYBODY: DeliveryGroup = { name: '', most: Infinity };
 
 /** State of a new destination. */
 const UNTOUCHED = {
@@ -499,11 +352,6 @@ const UNTOUCHED = {
   delivery: undefined,
   at: 0,
 } as const;
-
-/** Progress of a destination with no batch in flight. */
-const AT_REST = { batchEnd: null, failures: 0, refusals: 0, retryAt: null } as const;
-
-const fresh = (destination: string): Delivery => ({ destination, position: 0, ...AT_REST, isGone: false });
 
 const eachPage = async <T>(
   read: (after: string) => Promise<readonly T[]>,

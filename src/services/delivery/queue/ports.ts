@@ -53,3 +53,6 @@ export interface DeliveryProgress {
   save(delivery: Delivery): Promise<void>;
   unfinished(after: string, limit: number): Promise<readonly Delivery[]>;
 }
+
+/** Milliseconds to wait after so many failures in a row, and at least `wantedMs`. */
+export type PauseOf = (failures: number, wantedMs?: number) => number;
