@@ -8,11 +8,11 @@ import { MAX_BODY_BYTES as SPAM_CHECK_API_MAX_BODY_BYTES } from '#src/remote/spa
 import { MAX_AT_ONCE } from '#src/services/accounts/appservices/appservice-queries.ts';
 import { MAX_LENGTH as NAMESPACE_PATTERN_MAX_LENGTH } from '#src/services/accounts/appservices/namespace-pattern.ts';
 import { MAX_NAMESPACES, MAX_PROTOCOLS } from '#src/services/accounts/appservices/registration.ts';
+import { MAX_PAUSE_MS } from '#src/services/appservices/delivery/appservice-transactions.ts';
 import {
   MAX_EVENTS as APPSERVICE_TRANSACTIONS_MAX_EVENTS,
   MAX_CHARACTERS as APPSERVICE_TRANSACTIONS_MAX_CHARACTERS,
-  MAX_PAUSE_MS,
-} from '#src/services/appservices/delivery/appservice-transactions.ts';
+} from '#src/services/appservices/delivery/transaction-composer.ts';
 import { MAX_HELD as SERVICE_LOG_MAX_HELD, MAX_HELD_BYTES } from '#src/services/appservices/delivery/service-log.ts';
 import {
   MAX_MESSAGES,

@@ -1,10 +1,9 @@
 import { Background } from '#src/kernel/concurrency/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import type { Counter, Gauge, Metrics } from '#src/kernel/metrics.ts';
+import type { Metrics } from '#src/kernel/metrics.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { systemTimers, type Timers } from '#src/kernel/timers.ts';
-import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { ApplicationService } from '#src/services/accounts/appservices/application-service.ts';
 import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
 import { DeliveryQueue } from '#src/services/delivery/queue/delivery-queue.ts';
@@ -26,24 +25,15 @@ import type { Delivery } from '#src/storage/delivery/deliveries.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { OpenSockets } from '../sockets/open-sockets.ts';
 import type { ExtraSource } from '../transactions/extra-source.ts';
-import type { AppserviceLog } from './appservice-log.ts';
+import { type CarriedMessage, type Extras, NO_EXTRAS, type TransactionSender } from '../transactions/transaction.ts';
 import type { AppserviceEvents } from './appservice-events.ts';
-import type { Logged, ServiceLog } from './service-log.ts';
-import {
-  type AppserviceTransaction,
-  bodyOf,
-  type CarriedMessage,
-  type Extras,
-  NO_EXTRAS,
-  type TransactionSender,
-} from '../transactions/transaction.ts';
+import type { AppserviceLog } from './appservice-log.ts';
+import { AppserviceMetrics } from './appservice-metrics.ts';
+import type { ServiceLog } from './service-log.ts';
+import { carriesNothing, type ComposedTransaction, MAX_EVENTS, TransactionComposer } from './transaction-composer.ts';
 
 /** In logs and metrics. */
 const NAME = 'appservices';
-/** "A list of events" has so many at most: what bridges are known to take at once. */
-export const MAX_EVENTS = 100;
-/** Characters of the events of one transaction. */
-export const MAX_CHARACTERS = 2_000_000;
 const FIRST_PAUSE_MS = 1_000;
 export const MAX_PAUSE_MS = 300_000;
 /** After a transaction, what comes so soon goes out together: milliseconds. */
@@ -91,20 +81,14 @@ export interface AppserviceTransactionsOptions {
   readonly metrics: Metrics;
 }
 
-/** A transaction that was put together, and what is noted when it begins. */
-interface Held extends AppserviceTransaction {
-  readonly sending: number;
-  readonly extras: Extras;
-}
-
 /**
  * Sends application services what they are interested in: events in order and at least once, and what passes. A transaction that was begun
  * is sent again under the same id with the same content, whatever happens to this process. Application Service API, "Pushing events".
  */
 export class AppserviceTransactions {
   readonly #options: AppserviceTransactionsOptions;
-  readonly #queue: DeliveryQueue<Held>;
-  readonly #held = new Map<string, Held>();
+  readonly #queue: DeliveryQueue<ComposedTransaction>;
+  readonly #held = new Map<string, ComposedTransaction>();
   /** Events that a service is sent at once, where that is fewer than usual: it refused more. */
   readonly #most = new Map<string, number>();
   /** Services whose transaction is replaced by smaller ones. */
@@ -116,16 +100,15 @@ export class AppserviceTransactions {
   /** Services whose WebSocket was opened or closed. */
   readonly #noted = new Set<string>();
   #isOpen = false;
-  readonly #transactions: Counter;
-  readonly #sentEvents: Counter;
-  readonly #waiting: Gauge;
-  readonly #failing: Gauge;
-  readonly #lastSuccess: Gauge;
+  readonly #composer: TransactionComposer;
+  readonly #metrics: AppserviceMetrics;
 
   constructor(options: AppserviceTransactionsOptions) {
     this.#options = options;
     const { appservices, clock, logger, metrics, random, timers } = options;
-    this.#queue = new DeliveryQueue<Held>({
+    this.#composer = new TransactionComposer(options);
+    this.#metrics = new AppserviceMetrics(metrics);
+    this.#queue = new DeliveryQueue<ComposedTransaction>({
       name: NAME,
       progress: this.#progress,
       source: this.#source,
@@ -142,28 +125,6 @@ export class AppserviceTransactions {
       // They end by themselves, whatever time it is.
       gather: { ms: GATHER_MS, timers: systemTimers },
     });
-    const label = ['appservice'];
-    this.#transactions = metrics.counter(
-      'tsudoi_appservice_transactions_total',
-      'transactions that application services were sent',
-      ['appservice', 'outcome'],
-    );
-    this.#sentEvents = metrics.counter(
-      'tsudoi_appservice_events_total',
-      'events that arrived at application services',
-      label,
-    );
-    this.#waiting = metrics.gauge('tsudoi_appservice_waiting_events', 'events that wait for a service', label);
-    this.#failing = metrics.gauge(
-      'tsudoi_appservice_failures',
-      'consecutive failed transactions to an application service',
-      label,
-    );
-    this.#lastSuccess = metrics.gauge(
-      'tsudoi_appservice_last_success_seconds',
-      'time of the last delivered transaction, in seconds since the epoch',
-      label,
-    );
     this.#cleaning = new Background(
       'application services that are gone',
       () => this.#clean(),
@@ -193,14 +154,14 @@ export class AppserviceTransactions {
     const { appservices } = this.#options;
     this.#isOpen = true;
     await this.#clean();
-    for (const { id } of appservices.all()) this.#measure(id);
+    for (const { id } of appservices.all()) this.#metrics.measure(id, this.stateOf(id));
     await this.#queue.start();
   }
 
   /** Takes committed events in. They may come again. */
   async take(events: readonly FollowedEvent[]): Promise<void> {
     for (const id of await this.#options.log.append(events)) {
-      this.#measure(id);
+      this.#metrics.measure(id, this.stateOf(id));
       this.#queue.wake(id);
     }
   }
@@ -257,8 +218,7 @@ export class AppserviceTransactions {
     for (const id of removed) {
       this.#removed.delete(id);
       this.#held.delete(id);
-      this.#waiting.set(0, { appservice: id });
-      this.#failing.set(0, { appservice: id });
+      this.#metrics.removed(id);
       for (const source of extras) source.forget(id);
     }
     if (removed.length > 0) await log.forget(removed);
@@ -283,10 +243,12 @@ export class AppserviceTransactions {
       ),
   };
 
-  readonly #source: DeliverySource<Held> = {
+  readonly #source: DeliverySource<ComposedTransaction> = {
     next: async (id) => {
       const held = await this.#next(id);
-      return held === undefined ? [] : [{ position: held.number, item: held } satisfies Positioned<Held>];
+      return held === undefined
+        ? []
+        : [{ position: held.number, item: held } satisfies Positioned<ComposedTransaction>];
     },
     behind: (after) => Promise.resolve(this.#ids(after)),
   };
@@ -304,7 +266,7 @@ export class AppserviceTransactions {
   }
 
   /** The transaction that was begun, or another one. */
-  async #next(id: string): Promise<Held | undefined> {
+  async #next(id: string): Promise<ComposedTransaction | undefined> {
     const { appservices, log } = this.#options;
     const service = appservices.byId(id);
     if (service === undefined) return undefined;
@@ -312,91 +274,20 @@ export class AppserviceTransactions {
     const { begun, delivered } = its.delivery;
     const held = this.#held.get(id);
     if (held?.number === delivered + 1) return held;
-    const next = begun === null ? await this.#begin(service, its) : await this.#again(service, its, begun);
+    const next = begun === null ? await this.#begin(service, its) : await this.#composer.again(service, its, begun);
     if (next === undefined) this.#held.delete(id);
     else this.#held.set(id, next);
     return next;
   }
 
-  /** Puts the transaction together that was begun. */
-  async #again(service: ApplicationService, log: ServiceLog, begun: number): Promise<Held | undefined> {
-    const { done, extras, sending } = log.delivery;
-    const kept = extras === null ? NO_EXTRAS : (JSON.parse(extras) as Extras);
-    const upTo = sending ?? done;
-    const events = await this.#read(service, await log.after(this.#options.database, done, upTo - done, upTo));
-    if (events.length === 0 && isEmpty(kept)) return undefined;
-    return this.#holding(log, begun, upTo, kept, events, log.end > upTo);
-  }
-
-  async #begin(service: ApplicationService, log: ServiceLog): Promise<Held | undefined> {
-    const { database } = this.#options;
-    const { delivered, extras } = log.delivery;
-    const kept = extras === null ? await this.#takeExtras(service) : (JSON.parse(extras) as Extras);
-    const most = kept.holdsEventsBack ? 0 : (this.#most.get(service.id) ?? MAX_EVENTS);
-    const logged = most === 0 ? [] : await log.after(database, log.first, most);
-    const events = await this.#read(service, logged);
-    let characters = 0;
-    const fitting = events.findIndex(({ text }) => (characters += text.length) > MAX_CHARACTERS);
-    const taken = fitting > 0 ? events.slice(0, fitting) : events;
-    const last = taken === events ? logged.at(-1)?.place : taken.at(-1)?.place;
-    const sending = last ?? log.delivery.done;
-    if (taken.length === 0 && isEmpty(kept)) {
-      // Nothing of what was to be sent is there any more.
-      if (last === undefined) return undefined;
-      await this.#arrived(log, { delivered, done: sending, told: undefined });
-      return log.end > sending ? this.#begin(service, log) : undefined;
+  async #begin(service: ApplicationService, log: ServiceLog): Promise<ComposedTransaction | undefined> {
+    for (;;) {
+      const next = await this.#composer.begin(service, log, this.#most.get(service.id) ?? MAX_EVENTS);
+      if (next === undefined || !('nothingUpTo' in next)) return next;
+      const { nothingUpTo: done } = next;
+      await this.#arrived(log, { delivered: log.delivery.delivered, done, told: undefined });
+      if (log.end <= done) return undefined;
     }
-    return this.#holding(log, delivered + 1, sending, kept, taken, log.end > sending || kept.holdsEventsBack);
-  }
-
-  #holding(
-    log: ServiceLog,
-    number: number,
-    sending: number,
-    extras: Extras,
-    events: readonly { readonly text: string }[],
-    isFull: boolean,
-  ): Held {
-    const texts = events.map(({ text }) => text);
-    return {
-      number,
-      id: `${log.delivery.run}.${number}`,
-      body: bodyOf(texts, extras.members),
-      events: events.length,
-      messages: extras.messages,
-      isFull,
-      sending,
-      extras,
-    };
-  }
-
-  async #read(
-    service: ApplicationService,
-    logged: readonly Logged[],
-  ): Promise<{ readonly place: number; readonly text: string }[]> {
-    const texts = await this.#options.events.write(service, logged);
-    return logged.flatMap(({ place }, index) => {
-      const text = texts[index];
-      return text === undefined ? [] : [{ place, text }];
-    });
-  }
-
-  async #takeExtras(service: ApplicationService): Promise<Extras> {
-    let members: JsonObject = {};
-    const messages: CarriedMessage[] = [];
-    let holdsEventsBack = false;
-    let isNews = false;
-    let told: readonly number[] | undefined;
-    for (const source of this.#options.extras) {
-      const taken = await source.take(service);
-      if (taken === undefined) continue;
-      members = { ...members, ...taken.members };
-      messages.push(...(taken.messages ?? []));
-      holdsEventsBack ||= taken.holdsEventsBack === true;
-      isNews ||= taken.isNews;
-      told ??= taken.told;
-    }
-    return { members, messages, holdsEventsBack, isNews, ...(told === undefined ? {} : { told }) };
   }
 
   async #save(to: Delivery): Promise<void> {
@@ -419,7 +310,7 @@ export class AppserviceTransactions {
       await this.#arrived(its, { delivered: to.position, done, told: extras.told });
     }
     if (held !== undefined && held.number <= to.position) this.#held.delete(id);
-    this.#measure(id);
+    this.#metrics.measure(id, this.stateOf(id));
   }
 
   /** A transaction begins, or failed. */
@@ -442,7 +333,7 @@ export class AppserviceTransactions {
   async #put(log: ServiceLog, delivery: AppserviceDelivery): Promise<void> {
     await saveAppserviceDelivery(this.#options.database, delivery);
     log.delivery = { ...delivery, socketTs: log.delivery.socketTs };
-    this.#measure(delivery.service);
+    this.#metrics.measure(delivery.service, this.stateOf(delivery.service));
   }
 
   async #arrived(
@@ -458,20 +349,20 @@ export class AppserviceTransactions {
     log.delivery = { ...next, socketTs: log.delivery.socketTs };
   }
 
-  async #send(id: string, { items: [held] }: Batch<Held>, signal: AbortSignal): Promise<Outcome> {
+  async #send(id: string, { items: [held] }: Batch<ComposedTransaction>, signal: AbortSignal): Promise<Outcome> {
     const { appservices, logger, sender } = this.#options;
     const service = appservices.byId(id);
     if (held === undefined || service === undefined) return { kind: 'later', afterMs: NO_ADDRESS_PAUSE_MS };
     const sent = await sender.send(service, held, signal);
     if (signal.aborted && sent.kind !== 'arrived') return { kind: 'retry' };
     if (sent.kind === 'nowhere') return { kind: 'later', afterMs: NO_ADDRESS_PAUSE_MS };
-    this.#transactions.inc({ appservice: id, outcome: sent.kind });
+    this.#metrics.sent(id, sent.kind);
     if (sent.kind === 'arrived') {
       this.#failures.delete(id);
       const most = this.#most.get(id);
       if (most !== undefined && most * 2 < MAX_EVENTS) this.#most.set(id, most * 2);
       else this.#most.delete(id);
-      this.#sentEvents.inc({ appservice: id }, held.events);
+      this.#metrics.arrived(id, held.events);
       return { kind: 'done', hasMore: held.isFull };
     }
     this.#failures.set(id, sent.reason);
@@ -489,19 +380,7 @@ export class AppserviceTransactions {
     if (failures + 1 >= HELD_FAILURES) this.#held.delete(id);
     return sent.afterMs === undefined ? { kind: 'retry' } : { kind: 'retry', afterMs: sent.afterMs };
   }
-
-  #measure(id: string): void {
-    const { failures, lastSuccess, waiting } = this.stateOf(id);
-    this.#waiting.set(waiting, { appservice: id });
-    this.#failing.set(failures, { appservice: id });
-    if (lastSuccess !== null) this.#lastSuccess.set(lastSuccess / 1_000, { appservice: id });
-  }
 }
 
 /** What is so when nothing is under way to a service. */
 const AT_REST = { begun: null, sending: null, failures: 0, refusals: 0, retryAt: null, failure: null } as const;
-
-/** Whether it is no reason for a transaction. */
-const isEmpty = ({ isNews, messages }: Extras): boolean => !isNews && messages.length === 0;
-
-const carriesNothing = (extras: Extras): boolean => isEmpty(extras) && Object.keys(extras.members).length === 0;
