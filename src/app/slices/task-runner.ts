@@ -1,5 +1,6 @@
 import type { AnyTaskKind } from '#src/services/admin/tasks/task.ts';
 import { updateKind, type UpdateKind } from '#src/services/admin/updates/background-updates.ts';
+import { annotationsUpdate } from '#src/services/admin/updates/annotations-update.ts';
 import { roomOverviewsUpdate } from '#src/services/admin/updates/room-overviews-update.ts';
 import { userDirectoryUpdate } from '#src/services/admin/updates/user-directory-update.ts';
 import { TaskRunner } from '#src/services/admin/tasks/task-runner.ts';
@@ -41,9 +42,11 @@ const updatesOf = ({
   roomOverviews: overviews,
   rooms,
 }: Below): UpdateKind[] =>
-  [roomOverviewsUpdate({ database, rooms, overviews }), userDirectoryUpdate({ database, rooms, entries })].map(
-    (update) => updateKind(update, clock),
-  );
+  [
+    roomOverviewsUpdate({ database, rooms, overviews }),
+    userDirectoryUpdate({ database, rooms, entries }),
+    annotationsUpdate({ database }),
+  ].map((update) => updateKind(update, clock));
 
 export interface TaskRunning {
   readonly updateKinds: readonly UpdateKind[];

@@ -71,7 +71,8 @@ export const backgroundUpdateEndpoints = [
   }),
   endpoint({
     operationId: 'adminStartBackgroundUpdate',
-    summary: 'Has a derived table written anew: populate_stats_process_rooms or regenerate_directory.',
+    summary:
+      'Has a derived table written anew: populate_stats_process_rooms, regenerate_directory or populate_annotations.',
     method: 'POST',
     path: '/_synapse/admin/v1/background_updates/start_job',
     ...OF_ADMINISTRATORS,

@@ -23,6 +23,27 @@ const SWEEP_ROOMS = sql(
   'delete from directory_rooms d where not exists (select 1 from rooms r where r.nid = d.room and not r.gone)',
 );
 
+// By the index of relations: so many are looked at, of whatever type.
+const RELATIONS = sql(
+  'updates_relations',
+  `with looked as materialized (
+     select rel, nid, room, rel_type, annotation, redacted_by from events
+     where rel is not null and (rel, nid, room) > ($2, $3, $4) order by rel, nid, room limit $5
+   )
+   select (select count(*)::int from looked) as items,
+     (select concat_ws(' ', rel, nid, room) from looked order by rel desc, nid desc, room desc limit 1) as last,
+     coalesce((select json_agg(json_build_object('room', e.room, 'nid', e.nid, 'json', e.json)) from looked l
+       join events e on e.room = l.room and e.nid = l.nid
+       where l.annotation is null and l.redacted_by is null and l.rel_type = (select nid from strings where s = $1)), '[]') as annotations`,
+);
+// What was redacted meanwhile says nothing any more.
+const NAME_ANNOTATIONS = sql(
+  'updates_name_annotations',
+  `update events e set annotation = r.annotation
+   from unnest($1::int[], $2::bigint[], $3::bigint[]) as r (room, nid, annotation)
+   where e.room = r.room and e.nid = r.nid and e.annotation is null and e.redacted_by is null`,
+);
+
 /** Numbers of rooms, in their order, after one. */
 export const roomsAfter = async (database: Database, after: number, limit: number): Promise<readonly number[]> =>
   (await database.query<{ nid: number }>(ROOMS, [after, limit])).map(({ nid }) => nid);
@@ -49,4 +70,41 @@ export const sweepDirectoryUsers = async (
 /** Deletes entries of the user directory for rooms that do not exist any more. */
 export const sweepDirectoryRooms = async (database: Database): Promise<void> => {
   await database.query(SWEEP_ROOMS, []);
+};
+
+/** Where a walk over all relations begins. */
+const BEFORE_ALL = '-9223372036854775808 -9223372036854775808 0';
+
+/**
+ * Looks at some relations, in the order of their targets.
+ *
+ * @param after the `last` of those before; the empty text at first
+ * @returns how many were looked at, and those of them that are annotations without a number for what they say
+ */
+export const relationsAfter = async (
+  database: Database,
+  type: string,
+  after: string,
+  limit: number,
+): Promise<{
+  readonly items: number;
+  readonly last: string | undefined;
+  readonly annotations: readonly { readonly room: number; readonly nid: number; readonly json: string }[];
+}> => {
+  const [found] = await database.query<{
+    items: number;
+    last: string | null;
+    annotations: { readonly room: number; readonly nid: number; readonly json: string }[];
+  }>(RELATIONS, [type, ...(after === '' ? BEFORE_ALL : after).split(' '), limit]);
+  return { items: found?.items ?? 0, last: found?.last ?? undefined, annotations: found?.annotations ?? [] };
+};
+
+/** Stores what annotations say, where nothing is stored. */
+export const nameAnnotations = async (
+  database: Database,
+  named: readonly { readonly room: number; readonly nid: number; readonly annotation: number }[],
+): Promise<void> => {
+  if (named.length === 0) return;
+  const columns = [named.map(({ room }) => room), named.map(({ nid }) => nid), named.map((one) => one.annotation)];
+  await database.query(NAME_ANNOTATIONS, columns);
 };

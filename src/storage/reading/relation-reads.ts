@@ -85,6 +85,36 @@ export const isAnnotated = async (
   annotation: number,
 ): Promise<boolean> => (await database.query(ANNOTATED, [annotation, room, sender])).length > 0;
 
+/** Bytes of an event that a client would make for an annotation. */
+const MAX_UNNAMED_BYTES = 4_096;
+
+const UNNAMED = sql(
+  'event_annotations_unnamed',
+  `select e.json from events e where e.rel = $2 and e.room = $1 and e.rel is not null and e.sender = $3 and e.annotation is null
+     and e.flags & ${HIDDEN_FLAGS} = 0 and e.redacted_by is null and octet_length(e.json) <= ${MAX_UNNAMED_BYTES}
+   order by e.nid desc limit $4`,
+);
+
+/**
+ * What a user said of an event, as JSON, the newest first, where it has no number of what it says: it was stored before there were such numbers, or
+ * is no annotation. Unusually large events are left out.
+ */
+export const unnamedAnnotations = async (
+  database: Database,
+  of: { readonly room: number; readonly target: number; readonly sender: number },
+  limit: number,
+): Promise<string[]> =>
+  (await database.query<{ json: string }>(UNNAMED, [of.room, of.target, of.sender, limit])).map(({ json }) => json);
+
+const NAMING = sql(
+  'event_annotations_naming',
+  `select 1 from admin_tasks where action = 'populate_annotations' and status in ('scheduled', 'active') limit 1`,
+);
+
+/** Whether there may be annotations that have no number of what they say. */
+export const areAnnotationsUnnamed = async (database: Database): Promise<boolean> =>
+  (await database.query(NAMING, [])).length > 0;
+
 /** A thread, by the position of its root and the place of its latest reply. */
 export interface ThreadRecord {
   readonly root: number;

@@ -1,5 +1,7 @@
 import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
+import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { Pdu } from '#src/protocol/events/pdu.ts';
 import type { EventDraft, Transaction } from '#src/services/events/building/event-draft.ts';
 import { annotationOf } from '#src/services/room-model/event/annotation.ts';
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
@@ -9,11 +11,16 @@ import { relationOf, type StoredEvent } from '#src/services/room-model/event/sto
 import { transactionKey } from '#src/services/events/building/transaction-ids.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
-import { isAnnotated } from '#src/storage/reading/relation-reads.ts';
+import { areAnnotationsUnnamed, isAnnotated, unnamedAnnotations } from '#src/storage/reading/relation-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { positionsById } from '#src/storage/room-model/event-reads.ts';
 import { REL } from './related-events.ts';
 import type { RelationIndex } from './relation-index.ts';
+
+/** Events of a user about one event that are parsed for an annotation, while there are some that have no number of what they say. */
+const PARSED = 1_000;
+/** Characters of them that are parsed in one turn of the event loop. */
+const PARSED_IN_TURN = 65_536;
 
 /** Checks relations of events that users send. */
 export class RelationRules {
@@ -23,6 +30,8 @@ export class RelationRules {
   readonly #interner: Interner;
   readonly #loader: EventLoader;
   readonly #annotations = new SerialByKey<number>();
+  /** False once every annotation has its number: from then on all new ones have it. */
+  #areSomeUnnamed = true;
 
   constructor(options: {
     readonly database: Database;
@@ -61,7 +70,7 @@ export class RelationRules {
       // One after the other: of two that come at the same time, the second one finds the first.
       return this.#annotations.run(annotation, async () => {
         if (txn !== undefined && !(await this.#isNew(txn))) return this.#send(room, draft, txn);
-        if (await this.#isFirst(room, draft.sender, annotation)) return this.#send(room, draft, txn);
+        if (await this.#isFirst(room, draft.sender, annotation, relation.eventId)) return this.#send(room, draft, txn);
         const repeated = txn && (await this.#events.transactions.written(transactionKey(txn)));
         if (repeated !== undefined) return repeated;
         throw new MatrixError('M_DUPLICATE_ANNOTATION', 'You have annotated this event in the same way already.');
@@ -82,9 +91,27 @@ export class RelationRules {
   }
 
   /** "Homeservers should prevent users from sending a second annotation for a given event with identical event type and annotation key". */
-  async #isFirst(room: Room, sender: string, annotation: number): Promise<boolean> {
+  async #isFirst(room: Room, sender: string, annotation: number, targetId: string): Promise<boolean> {
     const user = await this.#interner.findUser(sender);
-    return user === undefined || !(await isAnnotated(this.#database, room.nid, user, annotation));
+    if (user === undefined) return true;
+    if (await isAnnotated(this.#database, room.nid, user, annotation)) return false;
+    return !(await this.#isAnnotatedOfOld(room, user, annotation, targetId));
+  }
+
+  /** The same of annotations that the background update `populate_annotations` has not reached yet. */
+  async #isAnnotatedOfOld(room: Room, sender: number, annotation: number, targetId: string): Promise<boolean> {
+    if (!this.#areSomeUnnamed) return false;
+    this.#areSomeUnnamed = await areAnnotationsUnnamed(this.#database);
+    if (!this.#areSomeUnnamed) return false;
+    const target = await this.#find(room, targetId);
+    if (target === undefined) return false;
+    const said = await unnamedAnnotations(this.#database, { room: room.nid, target: target.nid, sender }, PARSED);
+    const turns = new LoopYield(PARSED_IN_TURN);
+    for (const json of said) {
+      if (annotationOf(JSON.parse(json) as Pdu) === annotation) return true;
+      await turns.after(json.length);
+    }
+    return false;
   }
 
   /** "Servers SHOULD reject client requests which attempt to start a thread off an event with an m.relates_to property." */

@@ -10,8 +10,6 @@ const BYTES = 6;
 /**
  * What an annotation says, as a number: by the same user, of the same event, with the same event type and key it is the same. Below 2^48, so
  * that others hardly ever have the same. Undefined for what is no annotation with a key.
- *
- * The migration that adds the column computes the same from what was there before.
  */
 export const annotationOf = ({
   content,
