@@ -3,6 +3,11 @@ import { sql } from '#src/storage/statement.ts';
 import { doing, Work } from '#src/kernel/event-loop/work.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
 
+const ANNOTATIONS_LEFT = sql(
+  'test_annotations_left',
+  'select count(*)::int as left from events where room = $1 and annotation is not null',
+);
+
 describe('reading what is mostly for others', function () {
   this.timeout(120_000);
   let server: InProcessServer;
@@ -261,11 +266,7 @@ describe('reading what is mostly for others', function () {
         await server.must('alice', 'PUT', `/rooms/${roomId}/redact/${encodeURIComponent(id)}/b${round}`, {});
       }
       const { nid } = (await server.services.rooms.byId(roomId))!;
-      const left = sql(
-        'test_annotations',
-        'select count(*)::int as left from events where room = $1 and annotation is not null',
-      );
-      expect(await server.services.database.query(left, [nid])).to.deep.equal([{ left: 0 }]);
+      expect(await server.services.database.query(ANNOTATIONS_LEFT, [nid])).to.deep.equal([{ left: 0 }]);
     });
 
     it('refused where its key is longer than 1024 bytes', async () => {
