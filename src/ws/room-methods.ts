@@ -119,7 +119,7 @@ export const roomMethods: readonly Method[] = [
     errors: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_GUEST_ACCESS_FORBIDDEN'],
     example: { room_id_or_alias: '#tea:example.org' },
     handle: async ({ params, requester, services }) => ({
-      room_id: await services.membership.join(requester, {
+      room_id: await services.joins.join(requester, {
         roomIdOrAlias: params.room_id_or_alias,
         servers: params.via,
         reason: params.reason,

@@ -41,7 +41,7 @@ export interface SendingRequest {
   readonly content: JsonObject;
 }
 
-export interface MembershipPort {
+export interface JoinPort {
   /** @returns the room's id */
   join(
     requester: Requester,
@@ -52,6 +52,9 @@ export interface MembershipPort {
       readonly thirdPartySigned?: JsonObject | undefined;
     },
   ): Promise<string>;
+}
+
+export interface MembershipPort {
   leave(userId: string, roomId: string, reason?: string): Promise<void>;
   invite(
     sender: Requester,
@@ -111,6 +114,7 @@ export interface WebSocketServices {
     ): Promise<void>;
   };
   readonly sending: SendingPort;
+  readonly joins: JoinPort;
   readonly membership: MembershipPort;
   readonly history: HistoryPort;
 }

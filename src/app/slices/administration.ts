@@ -44,6 +44,7 @@ export function composeAdministration(
     profiles: below.profiles,
     rooms: below.rooms,
     events: below.events,
+    joins: below.joins,
     membership: below.membership,
     tags: below.tags,
     invitePermission: below.invitePermission,

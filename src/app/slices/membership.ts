@@ -2,6 +2,7 @@ import { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
 import { GuestAccess } from '#src/services/rooms/membership/guest-access.ts';
 import { JoinedRoomsQuota } from '#src/services/rooms/membership/joined-rooms-quota.ts';
 import { MemberProfiles } from '#src/services/rooms/membership/member-profiles.ts';
+import { JoinService } from '#src/services/rooms/membership/join-service.ts';
 import { MembershipGate } from '#src/services/rooms/membership/membership-gate.ts';
 import { NoticeInvites, noticesSender } from '#src/services/rooms/membership/notice-invites.ts';
 import { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
@@ -33,6 +34,7 @@ export interface Memberships {
   readonly guestAccess: GuestAccess;
   readonly memberProfiles: MemberProfiles;
   readonly openness: RoomOpenness;
+  readonly joins: JoinService;
   readonly membership: MembershipService;
   readonly mutualRooms: MutualRooms;
   /** Profiles in the words of member events. */
@@ -112,6 +114,16 @@ export function composeMembership(
     visibility,
     rooms,
     events,
+    profiles: profileSource,
+    gate: membershipGate,
+    remote,
+    shadowBans,
+    wholeState: below.wholeState,
+    noticeInvites,
+  });
+  const joins = new JoinService({
+    rooms,
+    events,
     aliases,
     profiles: profileSource,
     gate: membershipGate,
@@ -119,7 +131,6 @@ export function composeMembership(
     remote,
     shadowBans,
     wholeState: below.wholeState,
-    noticeInvites,
   });
   return {
     name: 'membership',
@@ -129,6 +140,7 @@ export function composeMembership(
       guestAccess: new GuestAccess({ database, rooms, membership, logger }),
       memberProfiles: new MemberProfiles({ database, interner, rooms, loader, events, profiles, shadowBans, logger }),
       openness,
+      joins,
       membership,
       mutualRooms: new MutualRooms(database),
       profileSource,

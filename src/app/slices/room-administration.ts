@@ -83,7 +83,18 @@ export function composeRoomAdministration(
 ): Slice<RoomAdministration> {
   const { auditLog: audit, clock, closedRooms: closed, config, database, events, interner, loader, rooms } = below;
   const { relationIndex: index, states } = below;
-  const { accountData, adminTasks: tasks, aliases, followedThreads, logger, membership, purge, stream, timers } = below;
+  const {
+    accountData,
+    adminTasks: tasks,
+    aliases,
+    followedThreads,
+    logger,
+    joins,
+    membership,
+    purge,
+    stream,
+    timers,
+  } = below;
   const { extremityMerger: merger, federationOutbound: outbound, mediaReferences: media, users, writer } = below;
   const overviews = new RoomOverviews(database);
   const { follower, close } = composeFollower(below, {
@@ -141,7 +152,7 @@ export function composeRoomAdministration(
     pauseMs: config.retention.pauseMs,
   });
   const creation = below.roomCreation;
-  const shutdown = new RoomShutdown({ database, interner, rooms, events, membership, creation, logger });
+  const shutdown = new RoomShutdown({ database, interner, rooms, events, joins, membership, creation, logger });
   const deleteRoom = deleteRoomKind(shutdown, roomPurge);
   const purgeHistory = purgeHistoryKind({ database, rooms, purge });
   const isLocal = (userId: string): boolean => events.isLocal(userId);
@@ -175,6 +186,7 @@ export function composeRoomAdministration(
         loader,
         events,
         aliases,
+        joins,
         membership,
         users,
         merger,

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import type { AccessRule } from '#src/services/accounts/admission/access-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
+import type { JoinService } from '#src/services/rooms/membership/join-service.ts';
 import { endpoint } from '../endpoint.ts';
 import { anyObject, roomIdAnswer } from './parts/room-schemas.ts';
 
@@ -9,7 +9,7 @@ const body = Type.Object({ reason: Type.Optional(Type.String()), third_party_sig
 const servers = Type.Optional(Type.Array(Type.String()));
 
 interface Services {
-  readonly membership: MembershipService;
+  readonly joins: JoinService;
 }
 
 /** The two endpoints differ in how the room is named: by its id only, or by its id or an alias. */
@@ -42,9 +42,9 @@ const join = (operationId: string, path: string, roomParam: 'roomId' | 'roomIdOr
       'M_TOO_LARGE',
       'M_LIMIT_EXCEEDED',
     ],
-    async handler({ membership }: Services, { requester, params, query, body: wish }) {
+    async handler({ joins }: Services, { requester, params, query, body: wish }) {
       const { reason, third_party_signed: thirdPartySigned, ...content } = wish;
-      const roomId = await membership.join(requester, {
+      const roomId = await joins.join(requester, {
         roomIdOrAlias: (params as Readonly<Record<string, string>>)[roomParam] ?? '',
         servers: query.via ?? query.server_name,
         reason,

@@ -1,12 +1,12 @@
 import { Type } from 'typebox';
-import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
+import type { JoinService } from '#src/services/rooms/membership/join-service.ts';
 import { endpoint } from '../endpoint.ts';
 import { reasonBody, roomIdAnswer } from './parts/room-schemas.ts';
 
 const servers = Type.Optional(Type.Array(Type.String()));
 
 interface Services {
-  readonly membership: MembershipService;
+  readonly joins: JoinService;
 }
 
 export const knockingEndpoints = [
@@ -26,8 +26,8 @@ export const knockingEndpoints = [
     bodyOptional: true,
     response: roomIdAnswer,
     errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
-    async handler({ membership }: Services, { requester, params, query, body }) {
-      const roomId = await membership.knock(requester, {
+    async handler({ joins }: Services, { requester, params, query, body }) {
+      const roomId = await joins.knock(requester, {
         roomIdOrAlias: params.roomIdOrAlias,
         servers: query.via ?? query.server_name,
         reason: body.reason,

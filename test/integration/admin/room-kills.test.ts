@@ -27,7 +27,7 @@ describe('a server that is killed while it deletes', function () {
   const prepare = async (life: Life): Promise<Subject> => {
     const users = [await server.user(life), await server.user(life), await server.user(life)];
     const [creator] = users as [Requester, Requester, Requester];
-    const { aliases, events, membership } = life.services;
+    const { aliases, events, joins } = life.services;
     const room = await events.createRoom({
       version: roomVersion('11')!,
       creator: creator.userId,
@@ -40,7 +40,7 @@ describe('a server that is killed while it deletes', function () {
           ['m.room.join_rules', { join_rule: 'public' }, ''] as const,
         ].map(([type, content, stateKey]) => ({ type, content, stateKey, sender: creator.userId })),
     });
-    for (const user of users.slice(1)) await membership.join(user, { roomIdOrAlias: room.roomId });
+    for (const user of users.slice(1)) await joins.join(user, { roomIdOrAlias: room.roomId });
     for (let i = 0; i < 9; i++)
       await events.send(room, {
         type: 'm.room.message',

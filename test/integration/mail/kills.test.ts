@@ -102,11 +102,11 @@ describe('a server that is killed while it sends mail', function () {
     jobs: ['mail.find_digests', 'mail.digest'],
     async prepare(life) {
       const [reader, writer] = [await server.user(life), await server.user(life)];
-      const { accountThreepids, database, events, membership, pushers, roomCreation } = life.services;
+      const { accountThreepids, database, events, joins, pushers, roomCreation } = life.services;
       const pushkey = `${reader.userId.slice(1).replace(':', '@')}.test`;
       await accountThreepids.replace(reader.userId, [{ medium: 'email', address: pushkey }]);
       const room = await roomCreation.create(writer, { preset: 'public_chat' });
-      await membership.join(reader, { roomIdOrAlias: room.roomId });
+      await joins.join(reader, { roomIdOrAlias: room.roomId });
       const names = { appDisplayName: 'Mail', deviceDisplayName: 'Mail', lang: 'en' };
       await pushers.set(reader, {
         kind: 'email',

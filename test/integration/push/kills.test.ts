@@ -51,7 +51,7 @@ describe('a server that pushes and is killed between two steps', function () {
           ['m.room.join_rules', { join_rule: 'public' }, ''] as const,
         ].map(([type, content, stateKey]) => ({ type, content, stateKey, sender: talker.userId })),
     });
-    await services.membership.join(listener, { roomIdOrAlias: room.roomId });
+    await services.joins.join(listener, { roomIdOrAlias: room.roomId });
     await services.pushers.set(listener, {
       kind: 'http',
       appId: 'test.app',

@@ -112,7 +112,7 @@ describe('what follows events', function () {
     const room = await makeRoom(services, creator, '11');
     const session = await services.sessions.createSession({ userId: reader.userId, deviceId: 'PHONE' });
     const phone = await services.sessions.authenticate(session.accessToken);
-    await services.membership.join(phone, { roomIdOrAlias: room.roomId });
+    await services.joins.join(phone, { roomIdOrAlias: room.roomId });
     await services.pushers.set(phone, {
       kind: 'http',
       appId: 'test.app',

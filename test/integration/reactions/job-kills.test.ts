@@ -107,7 +107,7 @@ describe('a server that is killed between two steps of a job', function () {
       const { services } = life;
       const { room } = await shared(life);
       await services.database.query(HAS_DEVICE, [joining.userId]);
-      await services.membership.join(joining, { roomIdOrAlias: room.roomId });
+      await services.joins.join(joining, { roomIdOrAlias: room.roomId });
       await life.doJobs();
       expect(await counted(life, TOLD, joining.userId)).to.equal(1);
       await services.database.query(FORGET_TOLD, [joining.userId]);

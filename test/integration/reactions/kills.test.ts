@@ -35,7 +35,7 @@ describe('a server that is killed between two steps', function () {
         ].map(([type, content, stateKey]) => ({ type, content, stateKey, sender: creator.userId })),
     });
   const join = (life: Life, who: Requester, ...rooms: readonly Room[]): Promise<unknown> =>
-    Promise.all(rooms.map(({ roomId }) => life.services.membership.join(who, { roomIdOrAlias: roomId })));
+    Promise.all(rooms.map(({ roomId }) => life.services.joins.join(who, { roomIdOrAlias: roomId })));
   const reopened = async (life: Life, { roomId }: Room): Promise<Room> => (await life.services.rooms.byId(roomId))!;
   const membership = async (life: Life, at: Room, { userId }: Requester): Promise<string | undefined> =>
     (await reopened(life, at)).member(userId)?.membership;

@@ -14,7 +14,9 @@ import type { EventService } from '#src/services/events/stream/event-service.ts'
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import { noticesSender } from '#src/services/rooms/membership/notice-invites.ts';
-import { type MembershipService, memberDraft } from '#src/services/rooms/membership/membership-service.ts';
+import { memberDraft } from '#src/services/rooms/membership/member-draft.ts';
+import type { JoinService } from '#src/services/rooms/membership/join-service.ts';
+import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
 import type { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
 import type { TagService } from '#src/services/user-data/tags/tag-service.ts';
@@ -38,6 +40,7 @@ export interface ServerNoticesOptions {
   readonly profiles: ProfileService;
   readonly rooms: RoomRegistry;
   readonly events: EventService;
+  readonly joins: JoinService;
   readonly membership: MembershipService;
   readonly tags: TagService;
   readonly invitePermission: InvitePermission;
@@ -152,7 +155,7 @@ export class ServerNotices {
 
   /** Invites a user who is not in the room, and joins them where that is configured, or where their invite rules would hide the invite. */
   async #bringIn(room: Room, sender: string, userId: string): Promise<void> {
-    const { config, events, invitePermission, membership } = this.#options;
+    const { config, events, invitePermission, joins, membership } = this.#options;
     const before = room.headMembership(userId);
     if (before !== 'join' && before !== 'invite')
       await events.send(room, memberDraft(sender, userId, await membership.inviteContent({ target: userId })));
@@ -160,7 +163,7 @@ export class ServerNotices {
     const isShown = (await invitePermission.of(userId)).fateOf(sender) === 'shown';
     if (isShown && !config.autoJoin) return;
     const requester = { userId, deviceId: undefined, isGuest: false, isAdmin: false, rateLimited: false };
-    await membership.join(requester, { roomIdOrAlias: room.roomId });
+    await joins.join(requester, { roomIdOrAlias: room.roomId });
   }
 
   /** The room of a user, which is made when there is none yet. */

@@ -10,6 +10,7 @@ import type { EventLoader } from '#src/services/room-model/event/event-loader.ts
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
+import type { JoinService } from '#src/services/rooms/membership/join-service.ts';
 import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import type { Database } from '#src/storage/database.ts';
 import { roomTail } from '#src/storage/retention/purges.ts';
@@ -21,6 +22,7 @@ export interface RoomOperatorsOptions {
   readonly loader: EventLoader;
   readonly events: EventService;
   readonly aliases: Pick<AliasService, 'resolve'>;
+  readonly joins: JoinService;
   readonly membership: MembershipService;
   readonly users: Pick<UserService, 'account'>;
   /** Merges the forward extremities of a room. */
@@ -112,7 +114,7 @@ export class RoomOperators {
     userId: string,
     servers: readonly string[] | undefined,
   ): Promise<string> {
-    const { events, membership, rooms, users } = this.#options;
+    const { events, joins, membership, rooms, users } = this.#options;
     assertUserId(userId);
     if (!events.isLocal(userId))
       throw new MatrixError('M_UNKNOWN', 'This endpoint can only be used with local users.', {}, 400);
@@ -125,7 +127,7 @@ export class RoomOperators {
     if (!isOpen && actor.userId !== null && !['join', 'invite'].includes(room.headMembership(userId) ?? ''))
       await membership.invite({ userId: actor.userId, rateLimited: false }, roomId, { target: userId });
     const joining = { userId, deviceId: undefined, isGuest: account.isGuest, isAdmin: false, rateLimited: false };
-    return membership.join(joining, { roomIdOrAlias: roomId, servers: via });
+    return joins.join(joining, { roomIdOrAlias: roomId, servers: via });
   }
 
   /** The events of a room that nothing comes after. @throws MatrixError M_NOT_FOUND */

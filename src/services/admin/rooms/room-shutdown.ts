@@ -5,6 +5,7 @@ import type { Membership } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomCreationService } from '#src/services/rooms/creation/room-creation.ts';
+import type { JoinService } from '#src/services/rooms/membership/join-service.ts';
 import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
@@ -63,6 +64,7 @@ export interface RoomShutdownOptions {
   readonly interner: Interner;
   readonly rooms: RoomRegistry;
   readonly events: EventService;
+  readonly joins: JoinService;
   readonly membership: MembershipService;
   readonly creation: RoomCreationService;
   readonly logger: Logger;
@@ -164,7 +166,7 @@ export class RoomShutdown {
     { user_id: userId, was_joined: wasJoined }: Leaver,
     successor: Room | undefined,
   ): Promise<boolean> {
-    const { logger, membership } = this.#options;
+    const { joins, logger, membership } = this.#options;
     try {
       await membership.leave(userId, room.roomId, undefined, 'server');
       await membership.forget(userId, room.roomId);
@@ -175,7 +177,7 @@ export class RoomShutdown {
     if (!wasJoined || successor === undefined) return true;
     try {
       const mover = { userId, deviceId: undefined, isGuest: false, isAdmin: false, rateLimited: false };
-      await membership.join(mover, { roomIdOrAlias: successor.roomId });
+      await joins.join(mover, { roomIdOrAlias: successor.roomId });
     } catch (err) {
       logger.warn('a user could not be moved to another room', { user_id: userId, room_id: successor.roomId, err });
     }

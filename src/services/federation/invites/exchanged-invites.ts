@@ -4,7 +4,7 @@ import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
-import { memberDraft } from '#src/services/rooms/membership/membership-service.ts';
+import { memberDraft } from '#src/services/rooms/membership/member-draft.ts';
 import type { InvitePermission } from '#src/services/user-data/account-data/invite-permission.ts';
 import type { ClosedRooms } from '#src/services/rooms/membership/closed-rooms.ts';
 import type { RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';

@@ -11,7 +11,7 @@ import type { EventService } from '#src/services/events/stream/event-service.ts'
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { memberDraft } from '#src/services/rooms/membership/membership-service.ts';
+import { memberDraft } from '#src/services/rooms/membership/member-draft.ts';
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
 import type { ServerPolicy } from '#src/services/servers/server-policy.ts';
 import { assertAllowsServer } from '#src/services/room-model/room/compiled-acl.ts';

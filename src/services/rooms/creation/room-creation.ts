@@ -14,8 +14,9 @@ import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts'
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import { type Actor, type MembershipGate } from '#src/services/rooms/membership/membership-gate.ts';
-import { type MembershipService, memberDraft } from '#src/services/rooms/membership/membership-service.ts';
-import { memberContent, type ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
+import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
+import { memberContent, memberDraft } from '#src/services/rooms/membership/member-draft.ts';
+import type { ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
 import type { RemoteMembership } from '#src/services/rooms/membership/remote-membership.ts';
 import type {
   PreparedThirdPartyInvite,

@@ -20,7 +20,8 @@ import type { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts'
 import type { EventDraft } from '#src/services/events/building/event-draft.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
-import { memberContent, type ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
+import { memberContent } from '#src/services/rooms/membership/member-draft.ts';
+import type { ProfileSource } from '#src/services/rooms/membership/profile-source.ts';
 import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
 import type { WholeState } from '#src/services/room-model/room/whole-state.ts';
