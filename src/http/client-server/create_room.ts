@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { InitialStateEvent, RoomCreationService } from '#src/services/rooms/creation/room-creation.ts';
+import type { RoomCreationService } from '#src/services/rooms/creation/room-creation.ts';
+import type { InitialStateEvent } from '#src/services/rooms/creation/room-plan.ts';
 import { MEMBER_CHANGES } from '#src/services/rooms/membership/member-changes.ts';
 import { endpoint } from '../endpoint.ts';
 import { anyObject, roomIdAnswer } from './parts/room-schemas.ts';
