@@ -11,6 +11,8 @@ import { AccountModeration } from '#src/services/accounts/moderation/account-mod
 import { OpenIdTokens } from '#src/services/accounts/openid/openid-tokens.ts';
 import { JwtLogins } from '#src/services/accounts/registration/jwt-logins.ts';
 import { FirstAdmin } from '#src/services/accounts/registration/first-admin.ts';
+import { InteractiveRegistration } from '#src/services/accounts/registration/interactive-registration.ts';
+import { NewAccounts } from '#src/services/accounts/registration/new-accounts.ts';
 import { RegistrationService } from '#src/services/accounts/registration/registration-service.ts';
 import { RegistrationTokens, RegistrationTokenStage } from '#src/services/accounts/registration/registration-tokens.ts';
 import { SharedSecretRegistration } from '#src/services/accounts/registration/shared-secret.ts';
@@ -61,6 +63,7 @@ export interface Accounts {
   readonly moderation: AccountModeration;
   readonly openId: OpenIdTokens;
   readonly passwordPolicy: PasswordPolicy;
+  readonly interactiveRegistration: InteractiveRegistration;
   readonly registration: RegistrationService;
   readonly registrationTokens: RegistrationTokens;
   readonly sharedSecret: SharedSecretRegistration;
@@ -151,21 +154,31 @@ export function composeAccounts(
   });
   const ownLimits = new OwnRateLimits({ database, rateLimiter, stream: accountStream });
   const activity = new DeviceActivity({ ...shared, timers });
+  const newAccounts = new NewAccounts({ ...shared, users, sessions, appservices, rateLimiter });
   const registration = new RegistrationService({
     ...shared,
+    accounts: newAccounts,
+    users,
+    appservices,
+    hasher,
+    policy,
+    passwordPolicy,
+    profiles,
+    auditLog,
+    guests: config.registration.guests,
+  });
+  const interactiveRegistration = new InteractiveRegistration({
+    ...shared,
+    accounts: newAccounts,
     users,
     sessions,
     uia,
     tokens,
     addressValidation,
     accountThreepids,
-    appservices,
     hasher,
-    rateLimiter,
     policy,
     passwordPolicy,
-    profiles,
-    auditLog,
     options: { ...config.registration, captchaStage: captcha?.type, hasTerms: Object.keys(terms).length > 0 },
   });
   const loginTokens = new LoginTokens({ database, clock, random, uia, users });
@@ -235,6 +248,7 @@ export function composeAccounts(
       moderation: new AccountModeration({ users, database, auditLog }),
       openId: new OpenIdTokens({ database, clock, random }),
       passwordPolicy,
+      interactiveRegistration,
       registration,
       registrationTokens: tokens,
       sharedSecret: new SharedSecretRegistration({

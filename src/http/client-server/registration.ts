@@ -1,4 +1,5 @@
-import { Type } from 'typebox';
+import { type Static, Type } from 'typebox';
+import type { InteractiveRegistration } from '#src/services/accounts/registration/interactive-registration.ts';
 import type { RegistrationService } from '#src/services/accounts/registration/registration-service.ts';
 import type { AppserviceTokens } from '#src/services/accounts/sessions/appservice-tokens.ts';
 import type { AddressValidation } from '#src/services/accounts/validation/address-validation.ts';
@@ -15,8 +16,36 @@ const loggedIn = Type.Object({
   expires_in_ms: Type.Optional(Type.Integer()),
 });
 
+const registerBody = Type.Object({
+  type: Type.Optional(Type.String({ description: 'What application services say of themselves.' })),
+  auth: Type.Optional(authData),
+  username: Type.Optional(Type.String()),
+  password: Type.Optional(Type.String()),
+  device_id: Type.Optional(Type.String()),
+  initial_device_display_name: Type.Optional(Type.String()),
+  inhibit_login: Type.Optional(Type.Boolean()),
+  refresh_token: Type.Optional(Type.Boolean()),
+  guest_access_token: Type.Optional(Type.String()),
+});
+type RegisterBody = Static<typeof registerBody>;
+
+const loginParamsOf = (body: RegisterBody) => ({
+  deviceId: body.device_id,
+  displayName: body.initial_device_display_name,
+  inhibitLogin: body.inhibit_login,
+  refreshable: body.refresh_token,
+});
+
+const accountOf = (body: RegisterBody) => ({
+  username: body.username,
+  password: body.password,
+  guestAccessToken: body.guest_access_token,
+  auth: asAuth(body.auth),
+});
+
 interface Services {
   readonly registration: RegistrationService;
+  readonly interactiveRegistration: InteractiveRegistration;
   readonly appserviceTokens: AppserviceTokens;
   readonly addressValidation: AddressValidation;
 }
@@ -31,17 +60,7 @@ export const registrationEndpoints = [
     rateLimit: 'registration',
     memberEvents: ['invite'],
     query: Type.Object({ kind: Type.Optional(Type.Union([Type.Literal('user'), Type.Literal('guest')])) }),
-    body: Type.Object({
-      type: Type.Optional(Type.String({ description: 'What application services say of themselves.' })),
-      auth: Type.Optional(authData),
-      username: Type.Optional(Type.String()),
-      password: Type.Optional(Type.String()),
-      device_id: Type.Optional(Type.String()),
-      initial_device_display_name: Type.Optional(Type.String()),
-      inhibit_login: Type.Optional(Type.Boolean()),
-      refresh_token: Type.Optional(Type.Boolean()),
-      guest_access_token: Type.Optional(Type.String()),
-    }),
+    body: registerBody,
     bodyOptional: true,
     response: loggedIn,
     errcodes: [
@@ -55,33 +74,21 @@ export const registrationEndpoints = [
       'M_LIMIT_EXCEEDED',
     ],
     answers: challenge,
-    async handler({ appserviceTokens, registration }: Omit<Services, 'addressValidation'>, { query, body, info }) {
+    async handler(
+      { appserviceTokens, interactiveRegistration, registration }: Omit<Services, 'addressValidation'>,
+      { query, body, info },
+    ) {
       if (query.kind === 'guest') {
-        return registrationBody(
-          await registration.registerGuest(body.initial_device_display_name, info.ip, info.userAgent),
-        );
+        const { initial_device_display_name: displayName } = body;
+        return registrationBody(await registration.registerGuest(displayName, info.ip, info.userAgent));
       }
-      const { username } = body;
-      const login = {
-        deviceId: body.device_id,
-        displayName: body.initial_device_display_name,
-        inhibitLogin: body.inhibit_login,
-        refreshable: body.refresh_token,
-      };
+      const login = loginParamsOf(body);
       if (body.type === 'm.login.application_service') {
         const service = await appserviceTokens.serviceOf(info.accessToken);
-        return registrationBody(await registration.registerByAppservice(service, username, login));
+        return registrationBody(await registration.registerByAppservice(service, body.username, login));
       }
-      const registered = await registration.register({
-        ...login,
-        username,
-        password: body.password,
-        guestAccessToken: body.guest_access_token,
-        auth: asAuth(body.auth),
-        ip: info.ip,
-        userAgent: info.userAgent,
-      });
-      return registrationBody(registered);
+      const wanted = { ...login, ...accountOf(body), ip: info.ip, userAgent: info.userAgent };
+      return registrationBody(await interactiveRegistration.register(wanted));
     },
   }),
   endpoint({
@@ -101,8 +108,8 @@ export const registrationEndpoints = [
       'M_THREEPID_MEDIUM_NOT_SUPPORTED',
       'M_LIMIT_EXCEEDED',
     ],
-    async handler({ addressValidation, registration }: Services, { body, info }) {
-      registration.assertOpen();
+    async handler({ addressValidation, interactiveRegistration }: Services, { body, info }) {
+      interactiveRegistration.assertOpen();
       return { sid: await addressValidation.request('register', tokenRequest(body, info)) };
     },
   }),

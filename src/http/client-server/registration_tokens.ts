@@ -1,9 +1,9 @@
 import { Type } from 'typebox';
-import type { RegistrationService } from '#src/services/accounts/registration/registration-service.ts';
+import type { InteractiveRegistration } from '#src/services/accounts/registration/interactive-registration.ts';
 import { endpoint } from '../endpoint.ts';
 
 interface Services {
-  readonly registration: RegistrationService;
+  readonly interactiveRegistration: InteractiveRegistration;
 }
 
 export const registrationTokenEndpoints = [
@@ -17,7 +17,7 @@ export const registrationTokenEndpoints = [
     query: Type.Object({ token: Type.String() }),
     response: Type.Object({ valid: Type.Boolean() }),
     errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
-    async handler({ registration }: Services, { query }) {
+    async handler({ interactiveRegistration: registration }: Services, { query }) {
       return { valid: await registration.isTokenValid(query.token) };
     },
   }),

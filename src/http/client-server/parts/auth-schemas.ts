@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
-import type { Registration } from '#src/services/accounts/registration/registration-service.ts';
+import type { Registration } from '#src/services/accounts/registration/new-accounts.ts';
 import type { AuthData } from '#src/services/accounts/uia/stages.ts';
 import type { NewSession } from '#src/services/accounts/sessions/session-service.ts';
 

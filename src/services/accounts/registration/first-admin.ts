@@ -4,7 +4,8 @@ import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
-import type { Registration, RegistrationService } from './registration-service.ts';
+import type { Registration } from './new-accounts.ts';
+import type { RegistrationService } from './registration-service.ts';
 
 /** Registers the first administrator of a new server, by a link that is shown when the server starts. */
 export class FirstAdmin {

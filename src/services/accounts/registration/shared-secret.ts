@@ -5,7 +5,8 @@ import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { USER_TYPES } from '#src/services/accounts/users/user-types.ts';
-import type { Registration, RegistrationService } from './registration-service.ts';
+import type { Registration } from './new-accounts.ts';
+import type { RegistrationService } from './registration-service.ts';
 
 export interface SharedSecretRequest {
   readonly nonce: string;
