@@ -1,9 +1,9 @@
 import { sendLeave } from '#src/jobs/definitions.ts';
 import { type JobHandler, jobHandler } from '#src/jobs/job-definition.ts';
-import type { FederationMembership } from '#src/services/federation/joins/federation-membership.ts';
+import type { RemoteLeaves } from '#src/services/federation/joins/remote-leaves.ts';
 
-export const sendLeaveHandler = (membership: FederationMembership): JobHandler =>
+export const sendLeaveHandler = (leaves: RemoteLeaves): JobHandler =>
   jobHandler(sendLeave, async ({ room, userId }) => {
-    await membership.sendLeaveLater(room, userId);
+    await leaves.sendLeaveLater(room, userId);
     return undefined;
   });

@@ -44,7 +44,7 @@ import {
   SLOWEST_BYTES_PER_SECOND,
 } from '#src/services/federation/join-answers/large-answers.ts';
 import { MAX_SERVERS as ROOM_IMPORT_MAX_SERVERS } from '#src/services/federation/join-answers/room-import.ts';
-import { MAX_FOR_LEAVE } from '#src/services/federation/joins/federation-membership.ts';
+import { MAX_FOR_LEAVE } from '#src/services/federation/joins/remote-leaves.ts';
 import { MAX_PAUSE_MS } from '#src/services/federation/outbound/destination-pauses.ts';
 import { MAX_PDUS, MAX_EDUS } from '#src/services/federation/outbound/outbound-transaction.ts';
 import { MAX_ROOMS as PENDING_ROOMS_MAX_ROOMS } from '#src/services/federation/outbound/pending-rooms.ts';

@@ -61,7 +61,7 @@ export function composeFederationInbound(
     verifier,
     queue: inboundQueue,
     unjoined: {
-      coming: (roomId) => below.remoteMembership.coming(roomId),
+      coming: (roomId) => below.remoteJoins.coming(roomId),
       take: (origin, roomId, pdu) => below.receivedInvites.takeEvent(origin, roomId, pdu),
     },
     eduHandlers,

@@ -2,6 +2,8 @@ import { MembershipApi } from '#src/remote/federation/membership-api.ts';
 import { BoundInvites } from '#src/services/federation/invites/bound-invites.ts';
 import { ExchangedInvites } from '#src/services/federation/invites/exchanged-invites.ts';
 import { FederationMembership } from '#src/services/federation/joins/federation-membership.ts';
+import { RemoteJoins } from '#src/services/federation/joins/remote-joins.ts';
+import { RemoteLeaves } from '#src/services/federation/joins/remote-leaves.ts';
 import { FullStates } from '#src/services/federation/partial-state/full-states.ts';
 import { JoinAnswerReader } from '#src/services/federation/join-answers/join-answer-reader.ts';
 import { MORE_BYTES } from '#src/services/federation/join-answers/join-answer-splitter.ts';
@@ -38,6 +40,8 @@ import type { Users } from './users.ts';
 /** Memberships across servers. */
 export interface FederationJoins {
   readonly restricted: RestrictedJoins;
+  readonly remoteJoins: RemoteJoins;
+  readonly remoteLeaves: RemoteLeaves;
   readonly remoteMembership: FederationMembership;
   readonly receivedInvites: ReceivedInvites;
   readonly membershipHandshakes: MembershipHandshakes;
@@ -122,6 +126,35 @@ export function composeFederationJoins(
     serverName,
     verifier,
   });
+  const remoteLeaves = new RemoteLeaves({
+    api,
+    policy,
+    rooms,
+    loader,
+    outOfBand,
+    members: memberEvents,
+    serverName,
+    logger,
+  });
+  const remoteJoins = new RemoteJoins({
+    api,
+    verifier,
+    rooms,
+    receiver,
+    unjoinedRooms,
+    outOfBand,
+    imports,
+    leaves: remoteLeaves,
+    members: memberEvents,
+    answers,
+    fullStates,
+    rateLimiter,
+    gaps: below.missingEvents,
+    omitsMembers: fasterJoins,
+    timers,
+    logger,
+    bounds,
+  });
   const remoteMembership = new FederationMembership({
     api,
     closed,
@@ -129,27 +162,22 @@ export function composeFederationJoins(
     verifier,
     rooms,
     loader,
-    receiver,
     invites,
+    joins: remoteJoins,
+    leaves: remoteLeaves,
     members: memberEvents,
-    unjoinedRooms,
     outOfBand,
-    imports,
-    answers,
     fullStates,
-    rateLimiter,
-    gaps: below.missingEvents,
-    omitsMembers: fasterJoins,
     serverName,
-    timers,
     logger,
-    bounds,
   });
   const exchangedInvites = new ExchangedInvites({ rooms, closed, events, remote: remoteMembership, invitePermission });
   return {
     name: 'federation joins',
     services: {
       restricted,
+      remoteJoins,
+      remoteLeaves,
       remoteMembership,
       receivedInvites: new ReceivedInvites({
         beforeInvite: (userId) => below.appserviceQueries.beforeInvite(userId),

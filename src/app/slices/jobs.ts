@@ -131,7 +131,7 @@ export const handlersOf = (below: Workers): readonly JobHandler[] => [
   moveToSuccessorHandler(below.roomSuccession),
   shareDevicesHandler(below.deviceLists),
   cleanUnjoinedRoomsHandler(below.unjoinedRoomCleaner),
-  sendLeaveHandler(below.remoteMembership),
+  sendLeaveHandler(below.remoteLeaves),
   sendValidationHandler(below.validationMails),
   sendInvitationHandler(below.invitationMails),
   sendLoginNoticeHandler(below.loginNotices),

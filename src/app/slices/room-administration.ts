@@ -142,7 +142,7 @@ export function composeRoomAdministration(
     stream,
     closed,
     media,
-    remote: below.remoteMembership,
+    remote: below.remoteJoins,
     outbound,
     caches: [accountData, followedThreads],
     clock,

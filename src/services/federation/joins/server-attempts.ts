@@ -1,6 +1,8 @@
 import type { Logger } from '#src/kernel/logger.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { type FederationFailure, matrixErrorOf } from '#src/remote/federation/federation-client.ts';
+import type { Handshake, MadeMembership, MembershipApi } from '#src/remote/federation/membership-api.ts';
 import { BadAnswerError } from '#src/services/federation/join-answers/join-answer-splitter.ts';
 
 /** A server refused a request: the next one is tried, or the user gets the error. */
@@ -12,6 +14,18 @@ export class RefusalError extends Error {
     this.failure = failure;
   }
 }
+
+/** Asks a server for the template of a membership. @throws RefusalError */
+export const membershipTemplate = async (
+  api: MembershipApi,
+  how: Handshake,
+  server: string,
+  request: { readonly roomId: string; readonly userId: string; readonly known?: RoomVersion | undefined },
+): Promise<MadeMembership> => {
+  const answer = await api.make(how, server, request);
+  if (!answer.ok) throw new RefusalError(answer);
+  return answer;
+};
 
 /** Errors that say something about the server that was asked, and not about the user: another server may answer otherwise. */
 const ANOTHER_MAY: ReadonlySet<string> = new Set([

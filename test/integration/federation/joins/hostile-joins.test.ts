@@ -140,7 +140,7 @@ describe('joining through servers that are broken, or mean harm', function () {
       const content = { msgtype: 'm.text', body: 'while you came' };
       const said = room.add({ type: 'm.room.message', sender: room.creator, content });
       const transaction = p.transact('a.test', { pdus: [said.pdu] });
-      await until('the transaction waits', () => a.services.remoteMembership.coming(room.roomId) !== undefined);
+      await until('the transaction waits', () => a.services.remoteJoins.coming(room.roomId) !== undefined);
       sent();
       expect((await joining).status).to.equal(200);
       expect((await transaction).body.pdus).to.deep.equal({ [said.eventId]: {} });
