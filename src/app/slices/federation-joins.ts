@@ -18,6 +18,7 @@ import { OutOfBandMemberships } from '#src/services/federation/out-of-band/out-o
 import { UnjoinedRooms } from '#src/services/federation/out-of-band/unjoined-rooms.ts';
 import { ReceivedInvites } from '#src/services/federation/invites/received-invites.ts';
 import { RoomCompletion } from '#src/services/federation/partial-state/room-completion.ts';
+import { AnsweredEvents } from '#src/services/federation/join-answers/answered-events.ts';
 import { RoomImport } from '#src/services/federation/join-answers/room-import.ts';
 import { RestrictedJoins } from '#src/services/rooms/membership/restricted-joins.ts';
 import type { Platform } from '../ground/platform.ts';
@@ -98,7 +99,8 @@ export function composeFederationJoins(
   const members = new MemberRowWriter(writer);
   // Other servers may have other limits than this one.
   const maxStateBytes = 4 * config.room.maxStateBytes;
-  const imports = new RoomImport({ ...store, events, receiver, members, serverName, maxStateBytes });
+  const answered = new AnsweredEvents({ database, interner, loader, receiver });
+  const imports = new RoomImport({ ...store, events, answered, members, serverName, maxStateBytes });
   const { fasterJoins, fasterJoinsWaitMs } = config.federation;
   const fullStates = new FullStates({
     database,
@@ -106,7 +108,7 @@ export function composeFederationJoins(
     loader,
     history: below.historyApi,
     reader: answers,
-    completion: new RoomCompletion({ ...store, events, imports, members }),
+    completion: new RoomCompletion({ ...store, events, answered, members }),
     policy,
     stream,
     timers,
@@ -143,6 +145,7 @@ export function composeFederationJoins(
     receiver,
     unjoinedRooms,
     outOfBand,
+    answered,
     imports,
     leaves: remoteLeaves,
     members: memberEvents,

@@ -1,10 +1,8 @@
-import { setImmediate } from 'node:timers/promises';
 import { moveToSuccessor, shareDevices } from '#src/jobs/definitions.ts';
 import { requestJob } from '#src/jobs/job-definition.ts';
-import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
-import { createEventIdOf, referencedIds } from '#src/protocol/events/pdu.ts';
+import { referencedIds } from '#src/protocol/events/pdu.ts';
 import { isJsonObject } from '#src/protocol/json/json-value.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -13,11 +11,10 @@ import { isServerName } from '#src/protocol/identifiers/server-name.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import { MEMBER } from '#src/protocol/events/event-types.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
-import type { EventReceiver } from '#src/services/events/receiving/event-receiver.ts';
 import { checkAgainst } from '#src/services/events/resolution/state-check.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import type { MemberChange, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
-import { eventIdBytes, eventIdText } from '#src/services/room-model/event/event-ids.ts';
+import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { eventRow, relationLink } from '#src/services/room-model/event/event-row.ts';
 import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -30,20 +27,17 @@ import { deltaRowOf } from '#src/services/room-model/state/delta-row.ts';
 import { StateChain, type StateChange } from '#src/services/room-model/state/state-chain.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Database } from '#src/storage/database.ts';
+import type { JobRow } from '#src/storage/events/event-rows.ts';
 import type { PartialRoomRow } from '#src/storage/events/event-rows.ts';
 import { settleOutOfBandEvent, settleUnjoinedRoom } from '#src/storage/federation/unjoined-rooms.ts';
-import { positionsById, stateEntriesById } from '#src/storage/room-model/event-reads.ts';
+import { positionsById } from '#src/storage/room-model/event-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { Names } from '#src/storage/room-model/names.ts';
-import type { AnsweredEvent, AnsweredState, JoinAnswer } from './join-answer-reader.ts';
+import type { JoinAnswer } from './join-answer-reader.ts';
 import { BadAnswerError } from './join-answer-splitter.ts';
 import type { MemberRowWriter } from './member-row-writer.ts';
 import { roomTypeOf } from '#src/services/federation/out-of-band/unjoined-rooms.ts';
-
-/** Outliers that are parsed and stored together. */
-const OUTLIERS_AT_ONCE = 500;
-/** Names and positions that are asked for in one statement. */
-const NAMES_AT_ONCE = 5_000;
+import type { AnsweredEntries, AnsweredEvents } from './answered-events.ts';
 
 const CREATE = stateMapKey('m.room.create', '');
 
@@ -55,7 +49,7 @@ export interface RoomImportOptions {
   readonly writer: Writer;
   readonly stream: RoomEventStream;
   readonly events: EventService;
-  readonly receiver: EventReceiver;
+  readonly answered: AnsweredEvents;
   readonly members: MemberRowWriter;
   readonly serverName: string;
   /** How large the state of a room may be beside memberships: it is held in memory, and read as a whole. */
@@ -93,11 +87,12 @@ export class RoomImport {
     answer: JoinAnswer,
     via: string,
   ): Promise<StoredEvent | undefined> {
+    const { answered } = this.#options;
     await this.#settleRoom(room, version, answer);
-    await this.storeOutliers(room, join.eventId, answer.events);
-    const told = answer.membersOmitted ? await this.#withClaimed(room, version, join, answer) : answer;
-    const entries = await this.entriesOf(room, join.eventId, told);
-    const names = await this.namesOf(entries, join.pdu.state_key ?? '');
+    await answered.store(room, join.eventId, answer.events);
+    const told = answer.membersOmitted ? await answered.withClaimed(room, version, join, answer) : answer;
+    const entries = await answered.entriesOf(room, join.eventId, told);
+    const names = await answered.namesOf(entries, join.pdu.state_key ?? '');
     await this.#settleInvites(room, answer);
     return room.turns.exclusively(async () => {
       while (room.isAhead) await this.#options.writer.nextBatch();
@@ -105,22 +100,6 @@ export class RoomImport {
       const missing = answer.membersOmitted ? { via, servers: [...new Set([via, ...answer.servers])] } : undefined;
       return this.#write(room, join, await this.#told(room, entries, names), names, missing);
     });
-  }
-
-  /** Stores what an answer consists of, in an order in which each event comes after those that authorise it. */
-  async storeOutliers(room: Room, joinId: string, events: ReadonlyMap<string, AnsweredEvent>): Promise<void> {
-    const create = room.version.roomIdIsCreateHash ? events.get(createEventIdOf(room.roomId)) : undefined;
-    // Since v12 no event names m.room.create, and each stands on it.
-    const ordered = authFirst(create === undefined ? events : new Map([[create.eventId, create], ...events])).filter(
-      ({ eventId }) => eventId !== joinId,
-    );
-    for (let at = 0; at < ordered.length; at += OUTLIERS_AT_ONCE) {
-      const slice = ordered.slice(at, at + OUTLIERS_AT_ONCE).map(({ eventId, json }): IdentifiedPdu => {
-        return { eventId, pdu: JSON.parse(json.toString('utf8')) as Pdu };
-      });
-      await this.#options.receiver.storeOutliers(room, slice);
-      await setImmediate();
-    }
   }
 
   /** Sets version, creator and type of the room: an invite may not have had all of them. */
@@ -145,65 +124,6 @@ export class RoomImport {
       roomType,
     });
     room.identify(version, roomType ?? undefined);
-  }
-
-  /** Positions of the accepted state of the answer: what its auth events do not allow is left out. */
-  async entriesOf(room: Room, joinId: string, { state }: Pick<JoinAnswer, 'state'>): Promise<AnsweredEntries> {
-    const told = new Map<string, AnsweredState>();
-    for (const one of state.values()) if (one.eventId !== joinId) told.set(one.eventId, one);
-    const entries: AnsweredEntry[] = [];
-    const ids = [...told.keys()];
-    for (let at = 0; at < ids.length; at += NAMES_AT_ONCE) {
-      const bytes = ids.slice(at, at + NAMES_AT_ONCE).map(eventIdBytes);
-      for (const { event_id: id, nid, skey } of await stateEntriesById(this.#options.database, room.nid, bytes)) {
-        const member = told.get(eventIdText(room.version, id))?.member;
-        entries.push({ nid, skey, member });
-      }
-    }
-    return entries;
-  }
-
-  /**
-   * Of memberships that were left out, those on which the join stands are what it names as such: its user's invite, or ban, and who authorised
-   * it. Omitted events may already be stored here.
-   */
-  async #withClaimed(
-    room: Room,
-    version: RoomVersion,
-    { pdu }: IdentifiedPdu,
-    { events, state }: JoinAnswer,
-  ): Promise<Pick<JoinAnswer, 'state'>> {
-    const { loader } = this.#options;
-    const wanted = new Set(
-      authEventKeysFor(version, pdu).flatMap(([type, stateKey]) => (type === MEMBER ? [stateKey] : [])),
-    );
-    const claimed = new Map(state);
-    for (const eventId of referencedIds(pdu.auth_events)) {
-      const event = events.get(eventId);
-      const named =
-        event === undefined
-          ? (await loader.byId(room, eventId))?.pdu
-          : (JSON.parse(event.json.toString('utf8')) as Pdu);
-      const { content, state_key: userId, type } = named ?? ({} as Partial<Pdu>);
-      if (type !== MEMBER || content === undefined || userId === undefined || !wanted.has(userId)) continue;
-      const key = stateMapKey(type, userId);
-      if (!claimed.has(key)) claimed.set(key, { eventId, member: { userId, membership: membershipIn(content) } });
-    }
-    return { state: claimed };
-  }
-
-  /** The names in some entries, and that of a user who joins. */
-  async namesOf(entries: AnsweredEntries, joining?: string): Promise<Names> {
-    const { interner } = this.#options;
-    const users = joining === undefined ? [] : [joining];
-    const stateKeys = users.map((stateKey) => ({ type: MEMBER, stateKey }));
-    const names = await interner.ensure({ types: [MEMBER], users, stateKeys });
-    for (let at = 0; at < entries.length; at += NAMES_AT_ONCE) {
-      const some = entries.slice(at, at + NAMES_AT_ONCE).flatMap(({ member }) => member?.userId ?? []);
-      names.with(await interner.ensure({ users: some }));
-    }
-    const others = entries.filter(({ member }) => member === undefined).map(({ skey }) => skey);
-    return names.with(await interner.named({ stateKeys: others }));
   }
 
   /** Invites that were stored out of band are events of the room from now on. */
@@ -264,21 +184,13 @@ export class RoomImport {
     names: Names,
     missing: { readonly via: string; readonly servers: readonly string[] } | undefined,
   ): Promise<StoredEvent> {
-    const { database, events, loader, members: ahead, states, stream, writer } = this.#options;
+    const { database, loader, members: ahead, states, stream, writer } = this.#options;
     const { eventId, pdu } = join;
     const userId = pdu.state_key ?? '';
     const entries = new Map(told.changes.map(({ skey, event }) => [skey, event]));
-    const verdict = await checkAgainst(this.#options, room, join, (skey) => entries.get(skey));
     const skey = names.stateKey(MEMBER, userId);
-    const replaced = entries.get(skey);
-    const earlier = verdict.ok || replaced === undefined ? undefined : await loader.one(room, replaced);
-    // The server that answered does not know of the ban, but the user gets the reason.
-    if (earlier !== undefined && membershipIn(earlier.content) === 'ban')
-      throw new MatrixError('M_FORBIDDEN', 'You are banned from this room.');
-    if (!verdict.ok) throw new BadAnswerError(`The join is not allowed by the state that was told: ${verdict.reason}.`);
-    const previous = replaced === undefined ? undefined : await loader.one(room, replaced);
-    const authIds = referencedIds(pdu.auth_events);
-    const places = await positionsById(database, authIds.map(eventIdBytes));
+    const previous = await this.#replacedBy(room, join, entries, skey);
+    const places = await positionsById(database, referencedIds(pdu.auth_events).map(eventIdBytes));
     const auth = places.filter((place) => place.room === room.nid).map((place) => place.nid);
     const [ours, others] = [true, false].map((wanted) => told.members.filter(({ local }) => local === wanted));
     // They are not visible before the room is here. In one statement with the join, so many would hold up all other writes.
@@ -295,7 +207,7 @@ export class RoomImport {
       eventId,
       state: statePos,
       flags: EVENT_FLAGS.state | EVENT_FLAGS.afterGap,
-      replaces: replaced,
+      replaces: entries.get(skey),
       json: canonicalJson(withoutUnsigned(pdu), 'lenient'),
       pdu,
     };
@@ -316,16 +228,13 @@ export class RoomImport {
     const change: MemberChange = { before: room.member(userId), after: joined };
     const changes = members.map((member): MemberChange => ({ before: room.member(member.userId), after: member }));
     const prevIds = referencedIds(pdu.prev_events);
-    const partial: PartialState | undefined =
-      missing === undefined
-        ? undefined
-        : {
-            state: statePos,
-            join: nid,
-            via: missing.via,
-            servers: this.#serversIn(missing.servers),
-            before: new Set(prevIds),
-          };
+    const partial = missing && {
+      state: statePos,
+      join: nid,
+      via: missing.via,
+      servers: this.#serversIn(missing.servers),
+      before: new Set(prevIds),
+    };
     const head = { extremities: [event], chain: after };
     await writer.append({
       positions: [statePos, nid],
@@ -339,22 +248,7 @@ export class RoomImport {
           eventId: eventIdBytes(id),
           referrer: nid,
         })),
-        jobs: events.jobsAfter(
-          {
-            room,
-            // Unchanged membership: no reactions.
-            state: [],
-            members: [change, ...changes].map(({ before: earlier, after: { local, membership, userId: whose } }) => {
-              return { userId: whose, local, before: earlier?.membership, after: membership };
-            }),
-            redacted: [],
-          },
-          [
-            // Where members are known before the join is, it is asked for by what follows the join.
-            ...(room.remoteServers().length === 0 ? [requestJob(shareDevices, { room: room.nid, userId })] : []),
-            ...(hasPredecessor(told) ? [requestJob(moveToSuccessor, { room: room.nid, userId })] : []),
-          ],
-        ),
+        jobs: this.#jobsAfter(room, userId, [change, ...changes], told),
         partials: partialRowsOf(room, partial),
         tails: [{ room: room.nid, extremities: [nid], state: after.nid, depth: pdu.depth, lastPos: nid }],
       },
@@ -374,44 +268,55 @@ export class RoomImport {
     return event;
   }
 
+  /**
+   * The membership that the join replaces.
+   *
+   * @throws BadAnswerError when the state that was told does not allow the join
+   * @throws MatrixError M_FORBIDDEN when the user is banned
+   */
+  async #replacedBy(
+    room: Room,
+    join: IdentifiedPdu,
+    entries: ReadonlyMap<number, number>,
+    skey: number,
+  ): Promise<StoredEvent | undefined> {
+    const verdict = await checkAgainst(this.#options, room, join, (key) => entries.get(key));
+    const replaced = entries.get(skey);
+    const previous = replaced === undefined ? undefined : await this.#options.loader.one(room, replaced);
+    if (verdict.ok) return previous;
+    // The server that answered does not know of the ban, but the user gets the reason.
+    if (previous !== undefined && membershipIn(previous.content) === 'ban')
+      throw new MatrixError('M_FORBIDDEN', 'You are banned from this room.');
+    throw new BadAnswerError(`The join is not allowed by the state that was told: ${verdict.reason}.`);
+  }
+
+  #jobsAfter(room: Room, userId: string, changes: readonly MemberChange[], told: ToldState): readonly JobRow[] {
+    return this.#options.events.jobsAfter(
+      {
+        room,
+        // Unchanged membership: no reactions.
+        state: [],
+        members: changes.map(({ before, after: { local, membership, userId: whose } }) => {
+          return { userId: whose, local, before: before?.membership, after: membership };
+        }),
+        redacted: [],
+      },
+      [
+        // Where members are known before the join is, it is asked for by what follows the join.
+        ...(room.remoteServers().length === 0 ? [requestJob(shareDevices, { room: room.nid, userId })] : []),
+        ...(hasPredecessor(told) ? [requestJob(moveToSuccessor, { room: room.nid, userId })] : []),
+      ],
+    );
+  }
+
   #serversIn(told: readonly string[]): ReadonlySet<string> {
     const { serverName } = this.#options;
     return new Set(told.filter((server) => server !== serverName && isServerName(server)).slice(0, MAX_SERVERS));
   }
 }
 
-/** The position of a state event of the answer, and the user whose membership it is. */
-export interface AnsweredEntry {
-  readonly nid: number;
-  readonly skey: number;
-  readonly member: AnsweredState['member'];
-}
-export type AnsweredEntries = readonly AnsweredEntry[];
-
 /** Servers that an answer may name. */
 export const MAX_SERVERS = 20_000;
-
-/** Events in an order in which each comes after its auth events. Those that name each other in a circle come last. */
-const authFirst = (events: ReadonlyMap<string, AnsweredEvent>): readonly AnsweredEvent[] => {
-  const ordered = new Map<string, AnsweredEvent>();
-  const begun = new Set<string>();
-  for (const first of events.keys()) {
-    const path = [first];
-    while (path.length > 0) {
-      const id = path.at(-1) ?? '';
-      const event = events.get(id);
-      const before = event === undefined || begun.has(id) ? [] : event.auth.filter((one) => !begun.has(one));
-      begun.add(id);
-      const known = before.filter((one) => events.has(one));
-      if (known.length > 0) path.push(...known);
-      else {
-        path.pop();
-        if (event !== undefined) ordered.set(id, event);
-      }
-    }
-  }
-  return [...ordered.values()];
-};
 
 /** Whether the room says that it is the successor of another one: the user's settings for that one are carried over to this one. */
 const hasPredecessor = ({ slots }: ToldState): boolean => isJsonObject(slots.get(CREATE)?.event.content['predecessor']);

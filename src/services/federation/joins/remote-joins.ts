@@ -24,6 +24,7 @@ import {
 } from '#src/services/federation/join-answers/join-answer-splitter.ts';
 import type { OutOfBandMemberships } from '#src/services/federation/out-of-band/out-of-band-memberships.ts';
 import type { UnjoinedRooms } from '#src/services/federation/out-of-band/unjoined-rooms.ts';
+import type { AnsweredEvents } from '#src/services/federation/join-answers/answered-events.ts';
 import type { RoomImport } from '#src/services/federation/join-answers/room-import.ts';
 import { guestsMayJoin } from '#src/protocol/content/guest-access.ts';
 import { guestAccessForbidden } from '#src/services/rooms/membership/guest-rules.ts';
@@ -40,6 +41,7 @@ export interface RemoteJoinsOptions {
   readonly receiver: EventReceiver;
   readonly unjoinedRooms: UnjoinedRooms;
   readonly outOfBand: OutOfBandMemberships;
+  readonly answered: AnsweredEvents;
   readonly imports: RoomImport;
   readonly leaves: RemoteLeaves;
   readonly members: MemberEvents;
@@ -233,9 +235,9 @@ export class RemoteJoins {
 
   /** A join of a room that others of this server are in: only another server could authorise it, or knows who is banned. */
   async #receiveJoin(room: Room, join: IdentifiedPdu, answer: JoinAnswer, server: string): Promise<boolean> {
-    const { gaps, imports, receiver, timers } = this.#options;
+    const { answered, gaps, receiver, timers } = this.#options;
     let reception = await receiver.receive(room, join);
-    if (reception.outcome === 'missing') await imports.storeOutliers(room, join.eventId, answer.events);
+    if (reception.outcome === 'missing') await answered.store(room, join.eventId, answer.events);
     if (reception.outcome === 'missing' && answer.membersOmitted) {
       const late = new AbortController();
       const timer = timers.after(MAX_COMING_MS, () => late.abort());

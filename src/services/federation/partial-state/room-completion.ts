@@ -26,7 +26,7 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { JoinAnswer } from '#src/services/federation/join-answers/join-answer-reader.ts';
 import { BadAnswerError } from '#src/services/federation/join-answers/join-answer-splitter.ts';
 import type { MemberRowWriter } from '#src/services/federation/join-answers/member-row-writer.ts';
-import type { RoomImport, AnsweredEntries } from '#src/services/federation/join-answers/room-import.ts';
+import type { AnsweredEntries, AnsweredEvents } from '#src/services/federation/join-answers/answered-events.ts';
 import { StateRebase } from './state-rebase.ts';
 
 /** Events that are judged again, and rows of states that are looked at, without a pause. */
@@ -42,7 +42,7 @@ export interface RoomCompletionOptions {
   readonly writer: Writer;
   readonly stream: RoomEventStream;
   readonly events: EventService;
-  readonly imports: RoomImport;
+  readonly answered: AnsweredEvents;
   readonly members: MemberRowWriter;
 }
 
@@ -71,11 +71,11 @@ export class RoomCompletion {
    * @throws BadAnswerError when it contradicts the answer of the join
    */
   async complete(room: Room, join: StoredEvent, answer: JoinAnswer): Promise<void> {
-    const { imports, states, writer } = this.#options;
+    const { answered, states, writer } = this.#options;
     const { partial } = room;
     if (partial === undefined) return;
-    await imports.storeOutliers(room, join.eventId, answer.events);
-    const entries = await imports.entriesOf(room, join.eventId, answer);
+    await answered.store(room, join.eventId, answer.events);
+    const entries = await answered.entriesOf(room, join.eventId, answer);
     const before = await states.get(partial.state);
     const told = new Map(entries.map(({ nid, skey }) => [skey, nid]));
     if ([...before.others().keys].some((skey) => !told.has(skey)))
@@ -98,8 +98,8 @@ export class RoomCompletion {
 
   /** All members in the full state, and provisional members who are not in it. */
   async #membersOf(room: Room, { join }: PartialState, entries: AnsweredEntries): Promise<readonly Member[]> {
-    const { events, imports } = this.#options;
-    const names = await imports.namesOf(entries);
+    const { answered, events } = this.#options;
+    const names = await answered.namesOf(entries);
     const isTold = new Set(entries.map(({ member }) => member?.userId));
     const believed = [...room.members.values()].filter(
       ({ event, local, userId }) => event !== 0 && event < join && !local && !isTold.has(userId),
