@@ -1,8 +1,41 @@
-import { Type } from 'typebox';
+import { type Static, Type } from 'typebox';
 import type { LoginService } from '#src/services/accounts/sessions/login-service.ts';
 import type { AppserviceTokens } from '#src/services/accounts/sessions/appservice-tokens.ts';
-import { endpoint } from '../endpoint.ts';
+import { endpoint, type RequestInfo } from '../endpoint.ts';
 import { sessionMembers } from './parts/auth-schemas.ts';
+
+const loginBody = Type.Object({
+  type: Type.String(),
+  identifier: Type.Optional(
+    Type.Object(
+      { type: Type.Optional(Type.String()), user: Type.Optional(Type.String()) },
+      { additionalProperties: true },
+    ),
+  ),
+  user: Type.Optional(Type.String()),
+  medium: Type.Optional(Type.String()),
+  address: Type.Optional(Type.String()),
+  password: Type.Optional(Type.String()),
+  token: Type.Optional(Type.String()),
+  device_id: Type.Optional(Type.String()),
+  initial_device_display_name: Type.Optional(Type.String()),
+  refresh_token: Type.Optional(Type.Boolean()),
+});
+
+const requestOf = (body: Static<typeof loginBody>, { acceptLanguage, ip, userAgent }: RequestInfo) => ({
+  identifier: body.identifier,
+  user: body.user,
+  medium: body.medium,
+  address: body.address,
+  password: body.password,
+  token: body.token,
+  deviceId: body.device_id,
+  displayName: body.initial_device_display_name,
+  refreshable: body.refresh_token,
+  ip,
+  userAgent,
+  acceptLanguage,
+});
 
 interface Services {
   readonly login: LoginService;
@@ -34,23 +67,7 @@ export const loginEndpoints = [
     auth: 'none',
     // Attempts are counted where it is known how they end.
     rateLimit: 'default',
-    body: Type.Object({
-      type: Type.String(),
-      identifier: Type.Optional(
-        Type.Object(
-          { type: Type.Optional(Type.String()), user: Type.Optional(Type.String()) },
-          { additionalProperties: true },
-        ),
-      ),
-      user: Type.Optional(Type.String()),
-      medium: Type.Optional(Type.String()),
-      address: Type.Optional(Type.String()),
-      password: Type.Optional(Type.String()),
-      token: Type.Optional(Type.String()),
-      device_id: Type.Optional(Type.String()),
-      initial_device_display_name: Type.Optional(Type.String()),
-      refresh_token: Type.Optional(Type.Boolean()),
-    }),
+    body: loginBody,
     response: Type.Object({
       user_id: Type.String(),
       access_token: Type.String(),
@@ -72,20 +89,7 @@ export const loginEndpoints = [
       'M_LIMIT_EXCEEDED',
     ],
     async handler({ appserviceTokens, login, publicBaseUrl, serverName }: Services, { body, info }) {
-      const request = {
-        identifier: body.identifier,
-        user: body.user,
-        medium: body.medium,
-        address: body.address,
-        password: body.password,
-        token: body.token,
-        deviceId: body.device_id,
-        displayName: body.initial_device_display_name,
-        refreshable: body.refresh_token,
-        ip: info.ip,
-        userAgent: info.userAgent,
-        acceptLanguage: info.acceptLanguage,
-      };
+      const request = requestOf(body, info);
       const session =
         body.type === 'm.login.application_service'
           ? await login.loginByAppservice(await appserviceTokens.serviceOf(info.accessToken), request)

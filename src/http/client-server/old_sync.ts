@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises';
 import { Type } from 'typebox';
 import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { InitialSync } from '#src/services/sync/legacy/initial-sync.ts';
@@ -36,11 +35,7 @@ export const oldSyncEndpoints = [
     async handler({ initialSync }: Services, { requester, query }) {
       const all = await initialSync.all(requester, query.limit, query.archived ?? false);
       const rooms: string[] = [];
-      for (const room of all.rooms) {
-        rooms.push(jsonText(snapshotMembers(room)));
-        // A user in large rooms is told megabytes: others have their turn in between.
-        await setImmediate();
-      }
+      for await (const room of all.rooms) rooms.push(jsonText(snapshotMembers(room)));
       return jsonReply({
         end: JSON.stringify(all.end),
         rooms: jsonList(rooms),

@@ -1,7 +1,12 @@
-import { Type } from 'typebox';
+import { type Static, Type } from 'typebox';
 import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { SearchContext } from '#src/services/reading/search/search-context.ts';
-import type { SearchAnswer, SearchGroup, SearchService } from '#src/services/reading/search/search-service.ts';
+import type {
+  SearchAnswer,
+  SearchGroup,
+  SearchRequest,
+  SearchService,
+} from '#src/services/reading/search/search-service.ts';
 import { endpoint, type Reply } from '../endpoint.ts';
 import { anyObject, clientEvent, jsonList, jsonReply } from './parts/room-schemas.ts';
 
@@ -111,6 +116,27 @@ const reply = (answer: SearchAnswer): Reply => {
   return jsonReply({ search_categories: `{"room_events":${found}}` });
 };
 
+const requestOf = (wanted: Static<typeof roomEvents>, nextBatch: string | undefined): SearchRequest => {
+  const around = wanted.event_context;
+  return {
+    term: wanted.search_term,
+    keys: wanted.keys,
+    filter: wanted.filter,
+    orderBy: wanted.order_by ?? 'rank',
+    context:
+      around === undefined
+        ? undefined
+        : {
+            before: around.before_limit ?? DEFAULT_AROUND,
+            after: around.after_limit ?? DEFAULT_AROUND,
+            includeProfile: around.include_profile ?? false,
+          },
+    groupBy: (wanted.groupings?.group_by ?? []).flatMap(({ key }) => key ?? []),
+    includeState: wanted.include_state ?? false,
+    nextBatch,
+  };
+};
+
 interface Services {
   readonly search: SearchService;
 }
@@ -132,25 +158,7 @@ export const searchEndpoints = [
     async handler({ search }: Services, { requester, query, body }) {
       const wanted = body.search_categories.room_events;
       if (wanted === undefined) return { search_categories: {} };
-      const around = wanted.event_context;
-      const answer = await search.search(requester, {
-        term: wanted.search_term,
-        keys: wanted.keys,
-        filter: wanted.filter,
-        orderBy: wanted.order_by ?? 'rank',
-        context:
-          around === undefined
-            ? undefined
-            : {
-                before: around.before_limit ?? DEFAULT_AROUND,
-                after: around.after_limit ?? DEFAULT_AROUND,
-                includeProfile: around.include_profile ?? false,
-              },
-        groupBy: (wanted.groupings?.group_by ?? []).flatMap(({ key }) => key ?? []),
-        includeState: wanted.include_state ?? false,
-        nextBatch: query.next_batch,
-      });
-      return reply(answer);
+      return reply(await search.search(requester, requestOf(wanted, query.next_batch)));
     },
   }),
 ];

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import { endpoint, Reply } from '../endpoint.ts';
-import { languageOf, pageReply, textsOf, type Translated } from './page.ts';
+import { type Language, languageOf, pageReply, textsOf, type Translated } from './page.ts';
 import { PASSWORD_PROOF, PASSWORD_TEXTS, passwordField, userField } from './password-form.ts';
 
 const PAGE_PATH = '/_tsudoi/account/password';
@@ -43,6 +43,25 @@ const TEXTS = {
   device: { en: 'Change of the password', ja: 'パスワードの変更' },
 } as const satisfies Record<string, Translated>;
 
+const passwordPage = (language: Language): Reply => {
+  const of = textsOf(TEXTS, language);
+  const data = (['differ', 'wrong', 'done', 'silent', 'device'] as const).map((text) => `data-${text}="${of(text)}"`);
+  return pageReply({
+    language,
+    title: of('title'),
+    script: SCRIPT,
+    content: `<form ${data.join(' ')}>
+${userField(of('user'))}
+${passwordField('password', of('password'), 'current')}
+${passwordField('wanted', of('wanted'), 'new')}
+${passwordField('repeated', of('repeated'), 'new')}
+<label class="check"><input name="others" type="checkbox" checked>${of('others')}</label>
+<button>${of('button')}</button>
+</form>
+<p class="status" role="status"></p>`,
+  });
+};
+
 interface Services {
   /** Where users change their password; undefined: on the page below. */
   readonly changePasswordPage: () => string | undefined;
@@ -75,25 +94,7 @@ export const changePasswordEndpoints = [
     responseType: 'text/html; charset=utf-8',
     errcodes: ['M_LIMIT_EXCEEDED'],
     async handler(_, { info }) {
-      const language = languageOf(info.acceptLanguage);
-      const of = textsOf(TEXTS, language);
-      const data = (['differ', 'wrong', 'done', 'silent', 'device'] as const).map(
-        (text) => `data-${text}="${of(text)}"`,
-      );
-      return pageReply({
-        language,
-        title: of('title'),
-        script: SCRIPT,
-        content: `<form ${data.join(' ')}>
-${userField(of('user'))}
-${passwordField('password', of('password'), 'current')}
-${passwordField('wanted', of('wanted'), 'new')}
-${passwordField('repeated', of('repeated'), 'new')}
-<label class="check"><input name="others" type="checkbox" checked>${of('others')}</label>
-<button>${of('button')}</button>
-</form>
-<p class="status" role="status"></p>`,
-      });
+      return passwordPage(languageOf(info.acceptLanguage));
     },
   }),
 ];

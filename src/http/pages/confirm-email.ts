@@ -2,6 +2,7 @@ import { Type } from 'typebox';
 import { markup } from '#src/kernel/text/html.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { AddressValidation } from '#src/services/accounts/validation/address-validation.ts';
+import type { NextLink } from '#src/services/accounts/validation/next-links.ts';
 import { CONFIRM_PATH } from '#src/services/mail/validation/validation-mails.ts';
 import { endpoint, FormBody, Reply } from '../endpoint.ts';
 import { type Language, languageOf, pageReply, type Translated } from './page.ts';
@@ -53,6 +54,36 @@ const refusal = (error: unknown, language: Language): Reply => {
   return pageReply({ language, title: TEXTS.failed[language], content, status: error.status });
 };
 
+const askingPage = (
+  { address, purpose }: { readonly address: string; readonly purpose: string },
+  next: NextLink | undefined,
+  { sid, token }: { readonly sid: string; readonly token: string },
+  language: Language,
+): Reply =>
+  pageReply({
+    language,
+    title: TEXTS[isTitle(purpose) ? purpose : 'register'][language],
+    // Browsers apply the policy to redirects after a form too.
+    ...(next?.isTrusted === true ? { sources: { forms: [next.origin] } } : {}),
+    content: markup`<p><strong>${address}</strong></p>
+            <p>${TEXTS.careful[language]}</p>
+            <form method="post" action="?">
+              <input type="hidden" name="sid" value="${sid}" />
+              <input type="hidden" name="token" value="${token}" />
+              <button>${TEXTS.button[language]}</button>
+            </form>`.text,
+  });
+
+const donePage = (next: NextLink | undefined, language: Language): Reply => {
+  const onwards =
+    next === undefined
+      ? markup``
+      : markup`<p>${TEXTS.onwards[language]} <a href="${next.url}" rel="noreferrer">${next.host}</a></p>`;
+  const content = markup`<p>${TEXTS.back[language]}</p>
+          ${onwards}`.text;
+  return pageReply({ language, title: TEXTS.done[language], content });
+};
+
 /** The pages behind the links in mails. Mail scanners follow links: only the button confirms. */
 export const confirmEmailEndpoints = [
   endpoint({
@@ -70,20 +101,7 @@ export const confirmEmailEndpoints = [
       const language = languageOf(info.acceptLanguage);
       try {
         const session = await addressValidation.look(sid, token);
-        const next = addressValidation.nextLinkOf(session);
-        return pageReply({
-          language,
-          title: TEXTS[isTitle(session.purpose) ? session.purpose : 'register'][language],
-          // Browsers apply the policy to redirects after a form too.
-          ...(next?.isTrusted === true ? { sources: { forms: [next.origin] } } : {}),
-          content: markup`<p><strong>${session.address}</strong></p>
-            <p>${TEXTS.careful[language]}</p>
-            <form method="post" action="?">
-              <input type="hidden" name="sid" value="${sid}" />
-              <input type="hidden" name="token" value="${token}" />
-              <button>${TEXTS.button[language]}</button>
-            </form>`.text,
-        });
+        return askingPage(session, addressValidation.nextLinkOf(session), { sid, token }, language);
       } catch (error) {
         return refusal(error, language);
       }
@@ -106,13 +124,7 @@ export const confirmEmailEndpoints = [
       try {
         const next = addressValidation.nextLinkOf(await addressValidation.confirm(sid, token));
         if (next?.isTrusted === true) return new Reply({ status: 303, headers: { Location: next.url } });
-        const onwards =
-          next === undefined
-            ? markup``
-            : markup`<p>${TEXTS.onwards[language]} <a href="${next.url}" rel="noreferrer">${next.host}</a></p>`;
-        const content = markup`<p>${TEXTS.back[language]}</p>
-          ${onwards}`.text;
-        return pageReply({ language, title: TEXTS.done[language], content });
+        return donePage(next, language);
       } catch (error) {
         return refusal(error, language);
       }

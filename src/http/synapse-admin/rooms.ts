@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import type { RoomBlocks } from '#src/services/admin/rooms/room-blocks.ts';
-import type { ListedRoom, RoomList, RoomOrder } from '#src/services/admin/rooms/room-list.ts';
+import type { ListedRoom, RoomList, RoomListPage, RoomOrder } from '#src/services/admin/rooms/room-list.ts';
 import type { RoomState } from '#src/services/reading/state/room-state.ts';
 import type { SpaceHierarchy } from '#src/services/rooms/spaces/space-hierarchy.ts';
 import { actorOf } from '../actor.ts';
@@ -53,6 +53,14 @@ const bodyOf = (room: ListedRoom) => ({
   history_visibility: room.historyVisibility,
   state_events: room.stateEvents,
   room_type: room.roomType,
+});
+
+const pageBody = ({ next, previous, rooms: found, total }: RoomListPage, offset: number) => ({
+  rooms: found.map(bodyOf),
+  offset,
+  total_rooms: total,
+  ...(next === undefined ? {} : { next_batch: next }),
+  ...(previous === undefined ? {} : { prev_batch: previous }),
 });
 
 /** The orders; two of them have an older name as well. */
@@ -127,7 +135,7 @@ export const roomAdminEndpoints = [
     errcodes: ['M_INVALID_PARAM'],
     async handler({ roomList }: Services, { query }) {
       const offset = query.from ?? 0;
-      const { next, previous, ...page } = await roomList.page({
+      const page = await roomList.page({
         searchTerm: query.search_term,
         isPublic: query.public_rooms,
         isEmpty: query.empty_rooms,
@@ -136,13 +144,7 @@ export const roomAdminEndpoints = [
         offset,
         limit: query.limit ?? 100,
       });
-      return {
-        rooms: page.rooms.map(bodyOf),
-        offset,
-        total_rooms: page.total,
-        ...(next === undefined ? {} : { next_batch: next }),
-        ...(previous === undefined ? {} : { prev_batch: previous }),
-      };
+      return pageBody(page, offset);
     },
   }),
   endpoint({

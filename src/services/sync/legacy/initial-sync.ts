@@ -66,7 +66,8 @@ export interface RoomSnapshot {
 /** All rooms of a user at one moment. */
 export interface AllRooms {
   readonly end: string;
-  readonly rooms: readonly RoomSnapshot[];
+  /** One at a time: a user in large rooms is told megabytes, and others have their turn in between. */
+  readonly rooms: AsyncIterable<RoomSnapshot>;
   readonly presence: readonly string[];
   readonly accountData: readonly string[];
 }
@@ -136,7 +137,7 @@ export class InitialSync {
     }
     return {
       end,
-      rooms: snapshots,
+      rooms: inTurns(snapshots),
       presence: this.#presence([...companions].filter((userId) => !ignored.has(userId))),
       accountData: accountDataTexts(data, 0),
     };
@@ -236,3 +237,11 @@ const lengthOf = (texts: readonly string[] = []): number => texts.reduce((sum, t
 
 const bytesBesideState = ({ contents }: RoomSnapshot): number =>
   lengthOf(contents?.chunk) + lengthOf(contents?.accountData);
+
+/** Each in a turn of the event loop of its own. */
+async function* inTurns(rooms: readonly RoomSnapshot[]): AsyncGenerator<RoomSnapshot, void> {
+  for (const room of rooms) {
+    yield room;
+    await setImmediate();
+  }
+}
