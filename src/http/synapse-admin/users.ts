@@ -118,7 +118,7 @@ const putBody = Type.Partial(
   }),
 );
 
-const deletionParamsOf = (body: Static<typeof putBody>): UserPatch => ({
+const userPatchOf = (body: Static<typeof putBody>): UserPatch => ({
   password: body.password,
   logoutDevices: body.logout_devices,
   displayname: body.displayname,
@@ -203,7 +203,7 @@ export const userAdminEndpoints = [
       409: { description: 'An external id is that of another user (M_UNKNOWN).' },
     },
     async handler({ userChanges, userReads }: Services, { params: { user_id: userId }, body, requester, info }) {
-      const { isNew } = await userChanges.put(actorOf(requester, info), userId, deletionParamsOf(body));
+      const { isNew } = await userChanges.put(actorOf(requester, info), userId, userPatchOf(body));
       return new Reply({ status: isNew ? 201 : 200, body: userBody(await userReads.details(userId)) });
     },
   }),

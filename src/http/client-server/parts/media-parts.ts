@@ -61,7 +61,7 @@ export interface Asking {
   readonly assertOpen?: (media: AvailableMedia) => void;
 }
 
-const deletionParamsOf = (
+const mediaParamsOf = (
   serverName: string,
   mediaId: string,
   { allowRemote, info, party, timeoutMs }: Asking,
@@ -80,7 +80,7 @@ export const download = async (
   { serverName, mediaId, fileName }: Named,
   asking: Asking,
 ): Promise<Reply> => {
-  const found = await media.get(deletionParamsOf(serverName, mediaId, asking));
+  const found = await media.get(mediaParamsOf(serverName, mediaId, asking));
   asking.assertOpen?.(found);
   return deliver(mediaDelivery, found, fileName ?? found.filename ?? undefined, asking);
 };
@@ -97,7 +97,7 @@ export const thumbnail = async (
   },
   asking: Asking,
 ): Promise<Reply> => {
-  const found = await media.get(deletionParamsOf(serverName, mediaId, asking));
+  const found = await media.get(mediaParamsOf(serverName, mediaId, asking));
   asking.assertOpen?.(found);
   const { width, height, method, animated = false } = query;
   const made = await thumbnails.thumbnail(found, { width, height, method, animated }, asking.party);

@@ -104,15 +104,15 @@ export class DeviceExtras implements ExtraSource {
     });
   }
 
-  /** Finds what waits since the last process. @param clientErrorOf up to where a service was told of changes of devices */
-  async start(clientErrorOf: (service: string) => PositionVector | undefined): Promise<void> {
+  /** Finds what waits since the last process. @param sentUpToOf up to which position a service was sent changes of devices */
+  async start(sentUpToOf: (service: string) => PositionVector | undefined): Promise<void> {
     const { appservices, changes, committed } = this.#options;
     const now = committed();
     this.#told = [...now];
     const listening = appservices.all().filter((service) => this.#listens(service));
     if (listening.length === 0) return;
     for (const service of listening) {
-      const told = clientErrorOf(service.id);
+      const told = sentUpToOf(service.id);
       if (told === undefined) continue;
       const missed = await changes.between(told, now);
       for (let from = 0; from < missed.length; from += USERS_AT_ONCE)

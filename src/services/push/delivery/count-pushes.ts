@@ -120,7 +120,7 @@ export class CountPushes {
     const { registry, sender } = this.#options;
     return registry
       .of(userId)
-      .some(({ destination }) => registry.clientErrorOf(destination) > 0 || sender.isTelling(destination));
+      .some(({ destination }) => registry.lastSentCountOf(destination) > 0 || sender.isTelling(destination));
   }
 
   /** Counts for many users at once, and not at once: a user who redacts again and again must not keep the database busy. */
@@ -165,7 +165,7 @@ export class CountPushes {
       const unread = await badges.of(userId);
       // A pusher to which a request is under way may get an older count by it: the count is compared again before it is sent.
       const outdated = pushers.filter(
-        ({ destination }) => registry.clientErrorOf(destination) !== unread || sender.isTelling(destination),
+        ({ destination }) => registry.lastSentCountOf(destination) !== unread || sender.isTelling(destination),
       );
       if (outdated.length === 0) continue;
       const user = await interner.userNid(userId);

@@ -104,7 +104,7 @@ export class PushSender {
     const { badges, registry } = this.#options;
     const unread = ref.wantsCounts ? await badges.of(ref.userId) : undefined;
     if (item.kind === 'counts') {
-      if (unread === undefined || unread === registry.clientErrorOf(ref.destination)) return { kind: 'done' };
+      if (unread === undefined || unread === registry.lastSentCountOf(ref.destination)) return { kind: 'done' };
       return this.#notify(ref, pusher, item.kind, countsNotification(pusher, unread), unread, signal);
     }
     const notification = await this.#ofEvent(pusher, item, unread);
@@ -174,7 +174,7 @@ export class PushSender {
 
   #keepTold(destination: string, unread: number): void {
     const { registry } = this.#options;
-    if (registry.clientErrorOf(destination) === unread) return;
+    if (registry.lastSentCountOf(destination) === unread) return;
     registry.setTold(destination, unread);
     this.#told.add([destination, unread]);
   }

@@ -131,7 +131,7 @@ export class PusherRegistry {
   }
 
   /** The unread count that was last sent to a pusher. */
-  clientErrorOf(destination: string): number {
+  lastSentCountOf(destination: string): number {
     return this.#told.get(destination) ?? 0;
   }
 

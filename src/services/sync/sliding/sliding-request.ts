@@ -170,7 +170,7 @@ const requiredStateOf = (value: unknown, form: WireForm): RequiredState => {
   return { include: pairs.filter((pair) => !isLazy(pair)), exclude: [], lazyMembers: pairs.some(isLazy) };
 };
 
-const deletionParamsOf = (from: JsonObject, form: WireForm): RoomConfig => {
+const roomConfigOf = (from: JsonObject, form: WireForm): RoomConfig => {
   const limit = from['timeline_limit'] ?? 0;
   if (typeof limit !== 'number' || !Number.isSafeInteger(limit) || limit < 0)
     throw bad('timeline_limit must be an integer that is not negative.');
@@ -291,11 +291,11 @@ export const parseSlidingBody = (
     if (form === 'v4' && !LIST_NAME.test(name))
       throw new MatrixError('M_INVALID_PARAM', 'The name of a list has 1 to 255 of the characters 0-9 A-Z a-z . _ ~ -');
     const filters = filtersOf(objectAt(list, 'filters'), form);
-    return [name, { ...deletionParamsOf(list, form), ranges: rangesOf(list, form), filters }];
+    return [name, { ...roomConfigOf(list, form), ranges: rangesOf(list, form), filters }];
   });
   const subscriptions = namedRooms.map(([roomId, wish]): [string, RoomConfig] => {
     if (!isJsonObject(wish)) throw bad('Each room subscription must be an object.');
-    return [roomId, deletionParamsOf(wish, form)];
+    return [roomId, roomConfigOf(wish, form)];
   });
   const required = [...lists, ...subscriptions].reduce((sum, [, wish]) => sum + pairsOf(wish), 0);
   if (required > MAX_REQUIRED_IN_ALL)

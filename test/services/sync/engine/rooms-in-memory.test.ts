@@ -246,7 +246,7 @@ describe('rooms of users who sync', function () {
       await world.events.send(room, membership(EVE, EVE, 'leave'));
       await world.events.send(room, membership(ALICE, DAVE, 'invite'));
     }
-    const clientErrorOf = async (userId: string, section: 'leave' | 'invite'): Promise<string[]> => {
+    const sectionRoomsOf = async (userId: string, section: 'leave' | 'invite'): Promise<string[]> => {
       const told = new Set<string>();
       let since: string | undefined;
       for (let answers = 0; answers < ROOMS; answers += 1) {
@@ -263,8 +263,8 @@ describe('rooms of users who sync', function () {
     // As if no more had a place in memory.
     registry.loadSome = (nids, share) => loadSome(nids.slice(0, 5), share);
     try {
-      expect(await clientErrorOf(EVE, 'leave')).to.deep.equal(roomIds.toSorted());
-      expect(await clientErrorOf(DAVE, 'invite')).to.deep.equal(roomIds.toSorted());
+      expect(await sectionRoomsOf(EVE, 'leave')).to.deep.equal(roomIds.toSorted());
+      expect(await sectionRoomsOf(DAVE, 'invite')).to.deep.equal(roomIds.toSorted());
     } finally {
       registry.loadSome = loadSome;
     }
