@@ -232,8 +232,9 @@ describe('reading what is mostly for others', function () {
         keys.map((key) => ({ type: 'm.reaction', sender: ALICE, content: annotation(target, key) })),
       );
       await server.restart();
-      // The room is read once.
+      // The room is read once, and once it is asked whether all annotations have their numbers.
       await server.say('alice', roomId, 'warm');
+      await react('warm');
       for (const [key, errcode] of [
         ['another', undefined],
         ['key 7', 'M_DUPLICATE_ANNOTATION'],
