@@ -70,16 +70,21 @@ export class MediaMove {
   async #move(blob: BlobRecord): Promise<'moved' | 'damaged' | 'gone'> {
     const { database, from, to } = this.#options;
     const content = await from.store.open(blob.name);
-    if (content === undefined) return 'damaged';
+    if (content === undefined) return (await this.#placeOf(blob)) === from.place ? 'damaged' : 'gone';
     const { digest, size } = await to.store.put(blob.name, content);
     if (digest !== blob.digest || size !== blob.size) {
       await to.store.remove([blob.name]);
       return 'damaged';
     }
-    // One that was doomed meanwhile is deleted where its row says that it lies.
     const isMoved = await moveBlob(database, blob.name, from.place, to.place);
-    await (isMoved ? from : to).store.remove([blob.name]);
+    // One that was doomed meanwhile is deleted where its row says that it lies; one that another process has moved stays where it is now.
+    const place = isMoved ? to.place : await this.#placeOf(blob);
+    await (place === to.place ? from : to).store.remove([blob.name]);
     return isMoved ? 'moved' : 'gone';
+  }
+
+  async #placeOf({ name }: BlobRecord): Promise<BlobPlace | undefined> {
+    return (await placesOfBlobs(this.#options.database, [name])).get(name);
   }
 
   /** Deletes what a move that was broken off has moved and not deleted. */

@@ -118,6 +118,14 @@ describe('media that move from files to a bucket', function () {
     expect([await files(), (await s3.objects()).length]).to.deep.equal([[], 5]);
   });
 
+  it('are all there when two processes move them at once', async () => {
+    const uris = await upload(12);
+    const outcomes = await Promise.all([move().run(NEVER), move().run(NEVER)]);
+    expect(outcomes.flatMap(({ damaged }) => damaged)).to.deep.equal([]);
+    expect([await files(), (await s3.objects()).length]).to.deep.equal([[], 12]);
+    expect(await texts(uris)).to.deep.equal(uris.map((_, n) => `file ${n}`));
+  });
+
   it('stay where they are when they are not what was uploaded, and the others move', async () => {
     const uris = await upload(3);
     const [first = ''] = await files();
