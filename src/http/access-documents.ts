@@ -1,5 +1,5 @@
 import { type AccessRule, isAllowed } from '#src/services/accounts/admission/access-rules.ts';
-import { MEMBER_CHANGES } from '#src/services/rooms/membership/member-changes.ts';
+import { MEMBER_EVENT_KINDS } from '#src/services/rooms/membership/member-event-kinds.ts';
 import type { Endpoint } from './endpoint.ts';
 import { type Api, apiOf } from './operation.ts';
 
@@ -34,7 +34,7 @@ const byPath = (endpoints: readonly Endpoint[]): Endpoint[] => {
 const mark = (rule: AccessRule | undefined): string => (rule === undefined ? '' : isAllowed(rule) ? 'yes' : 'no');
 
 const changesOf = (changes: Endpoint['memberEvents'] = []): string =>
-  changes.length === MEMBER_CHANGES.length ? 'any' : changes.join(', ');
+  changes.length === MEMBER_EVENT_KINDS.length ? 'any' : changes.join(', ');
 
 /** A table of every endpoint, and who may call it (`docs/endpoints.md`). */
 const endpointsDocument = (endpoints: readonly Endpoint[]): string => {

@@ -1,7 +1,7 @@
 import type { Static, TObject, TSchema } from 'typebox';
 import type { Errcode } from '#src/protocol/errors/matrix-error.ts';
 import type { AccessRule, AccessRules } from '#src/services/accounts/admission/access-rules.ts';
-import type { MemberChange } from '#src/services/rooms/membership/member-changes.ts';
+import type { MemberEventKind } from '#src/services/rooms/membership/member-event-kinds.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { AppserviceIdentity, EndpointAuth, Origin } from './middleware/authentication.ts';
 import type { EventBody } from './middleware/json-body.ts';
@@ -90,7 +90,7 @@ export type EndpointDeclaration<
    * The changes of memberships that it makes, at once or by a job. An endpoint without it makes no member event: a test run fails where it did.
    * test/integration/authorization/member-events.test.ts tries each of them as every kind of user.
    */
-  readonly memberEvents?: readonly MemberChange[];
+  readonly memberEvents?: readonly MemberEventKind[];
   readonly params?: P;
   readonly query?: Q;
   /** Absent: a body is ignored. A schema: it must be JSON, whatever its Content-Type says. */

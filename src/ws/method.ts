@@ -2,7 +2,7 @@ import type { Static, TObject, TSchema } from 'typebox';
 import type { Errcode } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { AccessRules } from '#src/services/accounts/admission/access-rules.ts';
-import type { MemberChange } from '#src/services/rooms/membership/member-changes.ts';
+import type { MemberEventKind } from '#src/services/rooms/membership/member-event-kinds.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { RawResult } from './frames.ts';
 import type { Presence, WebSocketServices } from './services.ts';
@@ -32,7 +32,7 @@ export interface MethodDeclaration<P extends TObject> extends AccessRules {
   /** The group of limits, of which the HTTP endpoint takes too. */
   readonly rateLimit: 'none' | 'default' | 'message' | 'join' | 'invite' | 'sync';
   /** The changes of memberships that it makes: those of the HTTP endpoint that does the same. */
-  readonly memberEvents?: readonly MemberChange[];
+  readonly memberEvents?: readonly MemberEventKind[];
   readonly params: P;
   /** `content` becomes part of an event: what canonical JSON cannot hold is refused. */
   readonly eventContent?: boolean;

@@ -1,6 +1,6 @@
 import Type from 'typebox';
 import { OTHERS_SEE } from '#src/services/accounts/admission/access-rules.ts';
-import { MEMBER_CHANGES } from '#src/services/rooms/membership/member-changes.ts';
+import { MEMBER_EVENT_KINDS } from '#src/services/rooms/membership/member-event-kinds.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { RawResult } from './frames.ts';
 import { type Method, method } from './method.ts';
@@ -60,7 +60,7 @@ export const roomMethods: readonly Method[] = [
     summary: 'Sets an entry of the room state.',
     sameAs: 'setRoomStateWithKey',
     rateLimit: 'message',
-    memberEvents: MEMBER_CHANGES,
+    memberEvents: MEMBER_EVENT_KINDS,
     guests: 'allowed',
     suspended: OTHERS_SEE,
     params: Type.Object({

@@ -12,11 +12,11 @@ import type { EventDraft } from '#src/services/events/building/event-draft.ts';
 import { FederationMembership } from '#src/services/federation/joins/federation-membership.ts';
 import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { MEMBER_CHANGES, type MemberChange } from '#src/services/rooms/membership/member-changes.ts';
+import { MEMBER_EVENT_KINDS, type MemberEventKind } from '#src/services/rooms/membership/member-event-kinds.ts';
 import { METHODS } from '#src/ws/methods.ts';
 
 /** Jobs and other work that belongs to no request. The operation that has it done declares the change. */
-const BACKGROUND: Readonly<Record<string, readonly MemberChange[]>> = {
+const BACKGROUND: Readonly<Record<string, readonly MemberEventKind[]>> = {
   'job.accounts.finish_deactivation': ['leave'],
   'job.profiles.carry': ['profile'],
   'job.rooms.remove_guests': ['leave'],
@@ -25,15 +25,15 @@ const BACKGROUND: Readonly<Record<string, readonly MemberChange[]>> = {
   'job.upgrades.finish': ['ban'],
   // Rooms are deleted, users erased, everybody told something.
   'job.admin.run_task': ['join', 'invite', 'leave', 'profile'],
-  'delayed events': MEMBER_CHANGES,
+  'delayed events': MEMBER_EVENT_KINDS,
 };
 
 interface Declared {
   readonly name: string;
-  readonly memberEvents?: readonly MemberChange[] | undefined;
+  readonly memberEvents?: readonly MemberEventKind[] | undefined;
 }
 
-const DECLARED: ReadonlyMap<string, readonly MemberChange[]> = new Map(
+const DECLARED: ReadonlyMap<string, readonly MemberEventKind[]> = new Map(
   [
     ...ENDPOINTS.map((endpoint): Declared => ({ name: operationName(endpoint), memberEvents: endpoint.memberEvents })),
     ...[...METHODS.values()].map((one): Declared => ({
@@ -48,7 +48,7 @@ const DECLARED: ReadonlyMap<string, readonly MemberChange[]> = new Map(
 export const memberChangeOf = (
   { sender, stateKey, content }: Pick<EventDraft, 'sender' | 'stateKey' | 'content'>,
   before: Membership | undefined,
-): MemberChange => {
+): MemberEventKind => {
   const membership = membershipIn(content);
   if (membership === 'leave' && stateKey !== sender) return before === 'ban' ? 'unban' : 'kick';
   return membership === 'join' && stateKey === sender && before === 'join' ? 'profile' : membership;
@@ -63,7 +63,7 @@ class MemberEventRecorder {
     return this.#recorded;
   }
 
-  record(change: MemberChange): void {
+  record(change: MemberEventKind): void {
     const name = currentWork()?.name;
     // What a test calls itself belongs to nothing.
     if (name === undefined) return;

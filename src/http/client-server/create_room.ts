@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomCreationService } from '#src/services/rooms/creation/room-creation.ts';
 import type { InitialStateEvent } from '#src/services/rooms/creation/room-plan.ts';
-import { MEMBER_CHANGES } from '#src/services/rooms/membership/member-changes.ts';
+import { MEMBER_EVENT_KINDS } from '#src/services/rooms/membership/member-event-kinds.ts';
 import { endpoint } from '../endpoint.ts';
 import { anyObject, roomIdAnswer } from './parts/room-schemas.ts';
 import {
@@ -44,7 +44,7 @@ export const createRoomEndpoints = [
     guests: 'refused',
     suspended: { refused: 'it is joining, inviting and sending in one' },
     rateLimit: 'create_room',
-    memberEvents: MEMBER_CHANGES,
+    memberEvents: MEMBER_EVENT_KINDS,
     body,
     bodyOptional: true,
     eventBody: 'several',

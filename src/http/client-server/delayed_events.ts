@@ -5,7 +5,7 @@ import type { DelayedEventList, DelayedEventPage } from '#src/services/rooms/del
 import { DELAYED_ACTIONS, type DelayedEventService } from '#src/services/rooms/delayed-events/delayed-event-service.ts';
 import type { DelayedManagement } from '#src/services/rooms/delayed-events/delayed-management.ts';
 import type { DelayedEvent } from '#src/services/rooms/delayed-events/delayed-event.ts';
-import { MEMBER_CHANGES } from '#src/services/rooms/membership/member-changes.ts';
+import { MEMBER_EVENT_KINDS } from '#src/services/rooms/membership/member-event-kinds.ts';
 import { endpoint } from '../endpoint.ts';
 import { delayIdAnswer, delayIdOf } from './parts/delayed-parameters.ts';
 import { anyObject, empty } from './parts/room-schemas.ts';
@@ -96,7 +96,7 @@ export const delayedEventsEndpoints = [
     guests: { allowed: 'what guests may send they may send later' },
     suspended: { allowed: 'whether it may be sent is asked when its time has come' },
     rateLimit: 'message',
-    memberEvents: MEMBER_CHANGES,
+    memberEvents: MEMBER_EVENT_KINDS,
     params: Type.Object({ roomId: Type.String(), eventType: Type.String(), txnId: Type.String() }),
     query: Type.Object({
       ts: Type.Optional(Type.Integer()),
@@ -185,7 +185,7 @@ export const delayedEventsEndpoints = [
       guests: { allowed: 'a client that knows the id manages it, without any token' },
       suspended: { allowed: 'whether it may be sent is asked when its time has come' },
       rateLimit: 'delayed_event_relay',
-      ...(action === 'send' ? { memberEvents: MEMBER_CHANGES } : {}),
+      ...(action === 'send' ? { memberEvents: MEMBER_EVENT_KINDS } : {}),
       params: delayParams,
       response: empty,
       errcodes: ['M_NOT_FOUND', 'M_FORBIDDEN', 'M_MISSING_TOKEN', 'M_LIMIT_EXCEEDED'],
@@ -205,7 +205,7 @@ export const delayedEventsEndpoints = [
     guests: { allowed: 'a client that knows the id manages it, without any token' },
     suspended: { allowed: 'whether it may be sent is asked when its time has come' },
     rateLimit: 'delayed_event_relay',
-    memberEvents: MEMBER_CHANGES,
+    memberEvents: MEMBER_EVENT_KINDS,
     params: delayParams,
     body: Type.Object({ action: Type.String() }),
     response: empty,

@@ -3,7 +3,7 @@ import { OTHERS_SEE } from '#src/services/accounts/admission/access-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { DelayedEventService } from '#src/services/rooms/delayed-events/delayed-event-service.ts';
 import type { RoomSending } from '#src/services/rooms/sending/room-sending.ts';
-import { MEMBER_CHANGES } from '#src/services/rooms/membership/member-changes.ts';
+import { MEMBER_EVENT_KINDS } from '#src/services/rooms/membership/member-event-kinds.ts';
 import { endpoint } from '../endpoint.ts';
 import { delayIdAnswer, delayOf, delayParameters } from './parts/delayed-parameters.ts';
 import { anyObject, eventIdAnswer } from './parts/room-schemas.ts';
@@ -24,7 +24,7 @@ export const roomStateEndpoints = [
     guests: 'allowed',
     suspended: OTHERS_SEE,
     rateLimit: 'message',
-    memberEvents: MEMBER_CHANGES,
+    memberEvents: MEMBER_EVENT_KINDS,
     params: Type.Object({ roomId: Type.String(), eventType: Type.String(), stateKey: Type.String() }),
     query: Type.Object({ ts: Type.Optional(Type.Integer()), ...delayParameters }),
     body: anyObject,

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { expect } from 'chai';
 import { ENDPOINTS } from '#src/app/endpoints.ts';
 import { isAllowed } from '#src/services/accounts/admission/access-rules.ts';
-import { type MemberChange, MEMBER_CHANGES } from '#src/services/rooms/membership/member-changes.ts';
+import { type MemberEventKind, MEMBER_EVENT_KINDS } from '#src/services/rooms/membership/member-event-kinds.ts';
 import { METHODS } from '#src/ws/methods.ts';
 import { WEBSOCKET_PATH } from '#src/ws/web-socket-api.ts';
 import { type Answer, InProcessServer, type Json } from '#test/support/in-process-server.ts';
@@ -29,7 +29,7 @@ const OUTSIDE = { stranger: FORBIDDEN, banned: FORBIDDEN, invited: FORBIDDEN } a
 type Outcomes = Readonly<Record<Kind, string>>;
 
 /** However a change comes. */
-const EXPECTED: Readonly<Record<MemberChange, Outcomes>> = {
+const EXPECTED: Readonly<Record<MemberEventKind, Outcomes>> = {
   join: {
     ...OF_ACCOUNT,
     guest: 'done',
@@ -49,7 +49,7 @@ const EXPECTED: Readonly<Record<MemberChange, Outcomes>> = {
   profile: { ...OF_ACCOUNT, ...OUTSIDE, guest: 'done', suspended: SUSPENDED, member: 'done', invited: 'done' },
 };
 
-const CONTENT: Readonly<Record<MemberChange, Json>> = {
+const CONTENT: Readonly<Record<MemberEventKind, Json>> = {
   join: { membership: 'join' },
   knock: { membership: 'knock' },
   leave: { membership: 'leave' },
@@ -62,7 +62,7 @@ const CONTENT: Readonly<Record<MemberChange, Json>> = {
 
 /** Whose membership changes: the requester's, or that of a user who is in the room, out of it, or banned. */
 type Target = 'own' | 'inside' | 'outside' | 'banned';
-const TARGET: Readonly<Record<MemberChange, Target>> = {
+const TARGET: Readonly<Record<MemberEventKind, Target>> = {
   join: 'own',
   knock: 'own',
   leave: 'own',
@@ -75,7 +75,7 @@ const TARGET: Readonly<Record<MemberChange, Target>> = {
 
 /** One who tries, where they are, and whose membership is to change. */
 interface Situation {
-  readonly change: MemberChange;
+  readonly change: MemberEventKind;
   readonly kind: Kind;
   readonly name: string;
   readonly userId: string;
@@ -98,7 +98,7 @@ interface Way {
   readonly makesRoom?: boolean;
 }
 
-type Ways = (change: MemberChange) => readonly Way[];
+type Ways = (change: MemberEventKind) => readonly Way[];
 
 /** A request that is refused for every user who may call its endpoint, since no third party vouches for what it says. */
 const UNPROVED = (outcome: string): Partial<Outcomes> => ({
@@ -127,7 +127,7 @@ const ofOthers = declaring.filter(({ auth }) => auth === 'admin' || auth === 'se
 const ofNobody = declaring.filter(({ auth }) => auth === 'none' || auth === 'appservice');
 const methods = [...METHODS.values()].filter(({ memberEvents }) => memberEvents !== undefined);
 /** Everything by which users make member events, by its name here. */
-const declared: readonly (readonly [name: string, changes: readonly MemberChange[]])[] = [
+const declared: readonly (readonly [name: string, changes: readonly MemberEventKind[]])[] = [
   ...ofAccounts.map(({ operationId, memberEvents = [] }) => [operationId, memberEvents] as const),
   ...methods.map(({ name, memberEvents = [] }) => [`WebSocket ${name}`, memberEvents] as const),
 ];
@@ -148,7 +148,7 @@ describe('who may make which member event, however it comes', function () {
   after(() => server.stop());
 
   /** A situation of somebody who tries. */
-  const situationOf = async (kind: Kind, change: MemberChange, way: Way): Promise<Situation> => {
+  const situationOf = async (kind: Kind, change: MemberEventKind, way: Way): Promise<Situation> => {
     const name = `${kind}-x${next()}`.replace('suspended-', 'sus-');
     const { userId } = await server.session(name);
     const isOutside = way.isOutside ?? (change === 'join' || change === 'knock');
@@ -201,7 +201,7 @@ describe('who may make which member event, however it comes', function () {
   };
 
   /** Has everybody try a way, each in a room of their own. @returns what came of it, by kind */
-  const outcomesOf = async (change: MemberChange, way: Way): Promise<Record<string, string>> => {
+  const outcomesOf = async (change: MemberEventKind, way: Way): Promise<Record<string, string>> => {
     const tries = await Promise.all(
       KINDS.map(async (kind) => {
         const situation = await situationOf(kind, change, way);
@@ -458,7 +458,7 @@ describe('who may make which member event, however it comes', function () {
     for (const [name, changes] of declared)
       for (const change of changes) expect(WAYS[name]?.(change).length, `${name}: ${change}`).to.be.greaterThan(0);
     const tried = new Set(declared.flatMap(([, changes]) => changes));
-    expect([...tried].toSorted()).to.deep.equal(MEMBER_CHANGES.toSorted());
+    expect([...tried].toSorted()).to.deep.equal(MEMBER_EVENT_KINDS.toSorted());
   });
   it('is the same for a method of the WebSocket API as for the endpoint that does the same', () => {
     for (const { name, sameAs, memberEvents } of METHODS.values()) {
