@@ -9,7 +9,7 @@ import type { DeliveryProgress, DeliverySource, Outcome, PauseOf, Positioned, Se
 const REFUSALS = 3;
 
 export interface BatchDeliveryOptions<Item> {
-  /** Name in logs and metrics. */
+  /** Name in logs, metrics and the table of progress. */
   readonly name: string;
   readonly progress: DeliveryProgress;
   readonly source: DeliverySource<Item>;

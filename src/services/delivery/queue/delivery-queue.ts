@@ -1,15 +1,12 @@
 import { Ongoing } from '#src/kernel/concurrency/background.ts';
-import type { Clock } from '#src/kernel/clock.ts';
 import { EarliestTimer } from '#src/kernel/earliest-timer.ts';
-import type { Logger } from '#src/kernel/logger.ts';
-import type { Metrics } from '#src/kernel/metrics.ts';
 import type { Random } from '#src/kernel/random.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
 import { doing, Work } from '#src/kernel/event-loop/work.ts';
 import type { Delivery } from '#src/storage/delivery/deliveries.ts';
-import { BatchDelivery, fresh } from './batch-delivery.ts';
+import { BatchDelivery, type BatchDeliveryOptions, fresh } from './batch-delivery.ts';
 import { DeliveryGroups } from './delivery-groups.ts';
-import type { DeliveryGroup, DeliveryProgress, DeliverySource, PauseOf, Send } from './ports.ts';
+import type { DeliveryGroup, PauseOf } from './ports.ts';
 
 const PAGE = 500;
 /** After trouble of our own: the database, or the source. */
@@ -17,21 +14,11 @@ const INTERNAL_ERROR_PAUSE_MS = 2_000;
 /** Random share that is added to a pause, so that destinations are not retried at the same moment. */
 const JITTER = 0.25;
 
-export interface DeliveryQueueOptions<Item> {
-  /** Name in logs, metrics and the table of progress. */
-  readonly name: string;
-  readonly progress: DeliveryProgress;
-  readonly source: DeliverySource<Item>;
-  readonly send: Send<Item>;
-  readonly clock: Clock;
+export interface DeliveryQueueOptions<Item> extends Omit<BatchDeliveryOptions<Item>, 'groups' | 'pauseOf' | 'signal'> {
   readonly timers: Timers;
   readonly random: Random;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
   /** Destinations that are sent to at once. */
   readonly concurrency: number;
-  /** Items in one batch at most. */
-  readonly batchSize: number;
   /** Milliseconds of the first pause after a failure, which doubles with each further one, and of the longest. */
   readonly firstPauseMs: number;
   readonly maxPauseMs: number;

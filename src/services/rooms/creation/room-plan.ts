@@ -223,7 +223,7 @@ const powerLevelsOf = (
   state: readonly InitialStateEvent[],
 ): JsonObject => {
   const given = state.findLast(
-    ({ type, state_key: stateKey }) => type === 'm.room.power_levels' && (stateKey ?? '') === '',
+    ({ type, state_key: stateKey }) => type === POWER_LEVELS && (stateKey ?? '') === '',
   )?.content;
   const operators = preset === 'trusted_private_chat' ? invitees : [];
   const content = {
