@@ -285,12 +285,13 @@ export class InProcessServer {
   async kill(): Promise<void> {
     runningServers.delete(this);
     const { application, database, queueConnections, metrics, timers } = this.#life;
-    const { http, queues } = application.services;
+    const { http, loopWatch, queues } = application.services;
     strikeDumb(database, queueConnections);
     await cutConnections(this.#databaseUrl);
     timers.hurry();
     await Promise.all([http.drain(0), queues.close()]);
     timers.end();
+    loopWatch.close();
     metrics.close();
   }
 
