@@ -23,8 +23,8 @@ const PUBLISHERS: Readonly<Record<string, readonly string[]>> = {
   appended: [
     'events/receiving/received-plan.ts',
     'events/stream/event-pipeline.ts',
-    'federation/join-answers/room-import.ts',
     'federation/out-of-band/out-of-band-memberships.ts',
+    'federation/room-import/room-import.ts',
   ],
   stored: [
     'events/receiving/backfill-receiver.ts',

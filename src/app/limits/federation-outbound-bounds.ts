@@ -36,14 +36,14 @@ import {
   MAX_USELESS_BYTES,
   MAX_UNVERIFIED_BYTES,
   MAX_UNVERIFIED_SHARE,
-} from '#src/services/federation/join-answers/join-answer-reader.ts';
+} from '#src/services/federation/room-import/join-answer-reader.ts';
 import {
   LARGE_BYTES as LARGE_ANSWERS_LARGE_BYTES,
   AT_ONCE as LARGE_ANSWERS_AT_ONCE,
   FIRST_MS,
   SLOWEST_BYTES_PER_SECOND,
-} from '#src/services/federation/join-answers/large-answers.ts';
-import { MAX_SERVERS as ROOM_IMPORT_MAX_SERVERS } from '#src/services/federation/join-answers/room-import.ts';
+} from '#src/services/federation/room-import/large-answers.ts';
+import { MAX_SERVERS as ROOM_IMPORT_MAX_SERVERS } from '#src/services/federation/room-import/room-import.ts';
 import { MAX_FOR_LEAVE } from '#src/services/federation/joins/remote-leaves.ts';
 import { MAX_PAUSE_MS } from '#src/services/federation/outbound/destination-pauses.ts';
 import { MAX_PDUS, MAX_EDUS } from '#src/services/federation/outbound/outbound-transaction.ts';

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import type { InboundTransactions } from '#src/services/federation/inbound/inbound-transactions.ts';
-import { MEMBER_CHANGES } from '#src/services/rooms/membership/member-changes.ts';
+import { MEMBER_EVENT_KINDS } from '#src/services/rooms/membership/member-event-kinds.ts';
 import { endpoint, Reply } from '../endpoint.ts';
 
 interface Services {
@@ -19,7 +19,7 @@ export const transactionsEndpoints = [
     path: '/_matrix/federation/v1/send/{txnId}',
     auth: 'server',
     rateLimit: 'federation',
-    memberEvents: MEMBER_CHANGES,
+    memberEvents: MEMBER_EVENT_KINDS,
     maxBodyBytes: MAX_BYTES,
     params: Type.Object({ txnId: Type.String({ maxLength: 255 }) }),
     body: Type.Object({

@@ -1,7 +1,7 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { LogFields, Logger } from '#src/kernel/logger.ts';
 import { RecentEntries, type RecentPage } from '#src/kernel/caches/recent-entries.ts';
-import { Tally } from './tally.ts';
+import { Tally } from '#src/kernel/tally.ts';
 import { isSecretName, withoutSecrets } from './without-secrets.ts';
 
 /** Characters of a text, of a stack, and of one that is looked through at all; members of an object, and causes of an error. */

@@ -1,4 +1,4 @@
-import { Tally } from '#src/kernel/logging/tally.ts';
+import { Tally } from '#src/kernel/tally.ts';
 import { Readable } from 'node:stream';
 import { type BlobStore, BlobStoreError, type ByteRange, type LinkHeaders } from '#src/blobs/blob-store.ts';
 import type { Clock } from '#src/kernel/clock.ts';

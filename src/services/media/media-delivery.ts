@@ -1,4 +1,4 @@
-import { Tally } from '#src/kernel/logging/tally.ts';
+import { Tally } from '#src/kernel/tally.ts';
 import type { Readable } from 'node:stream';
 import { requestedRange } from '#src/protocol/media/byte-range.ts';
 import { contentDisposition } from '#src/protocol/media/content-disposition.ts';

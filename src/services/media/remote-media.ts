@@ -1,4 +1,4 @@
-import { Tally } from '#src/kernel/logging/tally.ts';
+import { Tally } from '#src/kernel/tally.ts';
 import { Readable } from 'node:stream';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';

@@ -1,4 +1,4 @@
-import { Tally } from '#src/kernel/logging/tally.ts';
+import { Tally } from '#src/kernel/tally.ts';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { LRUCache } from 'lru-cache';

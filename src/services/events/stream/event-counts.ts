@@ -1,4 +1,4 @@
-import { Tally } from '#src/kernel/logging/tally.ts';
+import { Tally } from '#src/kernel/tally.ts';
 import type { RoomEventStream } from './room-event-stream.ts';
 
 /** Counts the events that are committed, by whether local or remote users have sent them. */

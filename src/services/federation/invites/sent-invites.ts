@@ -15,7 +15,7 @@ import { memberDraft } from '#src/services/rooms/membership/member-draft.ts';
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
 import type { ServerPolicy } from '#src/services/servers/server-policy.ts';
 import { assertAllowsServer } from '#src/services/room-model/room/compiled-acl.ts';
-import { memberEvent, type MemberEvents } from '#src/services/federation/join-answers/member-events.ts';
+import { memberEvent, type MemberEvents } from '#src/services/federation/handshakes/member-events.ts';
 import { sentRoomState } from './invite-room-state.ts';
 
 export interface SentInvitesOptions {

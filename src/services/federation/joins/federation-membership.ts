@@ -17,7 +17,7 @@ import { candidatesFor } from '#src/services/federation/handshakes/join-candidat
 import type { FullStates } from '#src/services/federation/partial-state/full-states.ts';
 import type { OutOfBandMemberships } from '#src/services/federation/out-of-band/out-of-band-memberships.ts';
 import { MEMBER } from '#src/protocol/events/event-types.ts';
-import { memberEvent, type MemberEvents } from '#src/services/federation/join-answers/member-events.ts';
+import { memberEvent, type MemberEvents } from '#src/services/federation/handshakes/member-events.ts';
 import type { SentInvites } from '#src/services/federation/invites/sent-invites.ts';
 import { membershipTemplate, RefusalError, tryEach } from './server-attempts.ts';
 import { receivedRoomState, verifiedRoomState } from '#src/services/federation/invites/invite-room-state.ts';

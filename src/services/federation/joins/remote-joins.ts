@@ -16,21 +16,21 @@ import type { RemoteEntry } from '#src/services/rooms/membership/remote-membersh
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
 import type { GapCloser } from '#src/services/federation/inbound/inbound-receiving.ts';
 import type { FullStates } from '#src/services/federation/partial-state/full-states.ts';
-import type { JoinAnswer, JoinAnswerReader } from '#src/services/federation/join-answers/join-answer-reader.ts';
+import type { JoinAnswer, JoinAnswerReader } from '#src/services/federation/room-import/join-answer-reader.ts';
 import {
   type AnswerBounds,
   BadAnswerError,
   MORE_BYTES,
-} from '#src/services/federation/join-answers/join-answer-splitter.ts';
+} from '#src/services/federation/room-import/join-answer-splitter.ts';
 import type { OutOfBandMemberships } from '#src/services/federation/out-of-band/out-of-band-memberships.ts';
 import type { UnjoinedRooms } from '#src/services/federation/out-of-band/unjoined-rooms.ts';
-import type { AnsweredEvents } from '#src/services/federation/join-answers/answered-events.ts';
-import type { RoomImport } from '#src/services/federation/join-answers/room-import.ts';
+import type { AnsweredEvents } from '#src/services/federation/room-import/answered-events.ts';
+import type { RoomImport } from '#src/services/federation/room-import/room-import.ts';
 import { guestsMayJoin } from '#src/protocol/content/guest-access.ts';
 import { guestAccessForbidden } from '#src/services/rooms/membership/guest-rules.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import { GUEST_ACCESS } from '#src/protocol/events/event-types.ts';
-import type { MemberEvents } from '#src/services/federation/join-answers/member-events.ts';
+import type { MemberEvents } from '#src/services/federation/handshakes/member-events.ts';
 import { membershipTemplate, RefusalError } from './server-attempts.ts';
 import { isOpen, type RemoteLeaves } from './remote-leaves.ts';
 

@@ -6,7 +6,7 @@ import type { BuiltPdu } from '#src/protocol/events/build-pdu.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { MembershipApi } from '#src/remote/federation/membership-api.ts';
 import { candidatesFor } from '#src/services/federation/handshakes/join-candidates.ts';
-import { memberEvent, type MemberEvents } from '#src/services/federation/join-answers/member-events.ts';
+import { memberEvent, type MemberEvents } from '#src/services/federation/handshakes/member-events.ts';
 import type { OutOfBandMemberships } from '#src/services/federation/out-of-band/out-of-band-memberships.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';

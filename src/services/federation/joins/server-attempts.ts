@@ -3,7 +3,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { type FederationFailure, matrixErrorOf } from '#src/remote/federation/federation-client.ts';
 import type { Handshake, MadeMembership, MembershipApi } from '#src/remote/federation/membership-api.ts';
-import { BadAnswerError } from '#src/services/federation/join-answers/join-answer-splitter.ts';
+import { BadAnswerError } from '#src/services/federation/room-import/join-answer-splitter.ts';
 
 /** A server refused a request: the next one is tried, or the user gets the error. */
 export class RefusalError extends Error {

@@ -14,8 +14,8 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { ServerPolicy } from '#src/services/servers/server-policy.ts';
 import type { Database } from '#src/storage/database.ts';
 import { partialRooms } from '#src/storage/federation/partial-rooms.ts';
-import type { JoinAnswer, JoinAnswerReader } from '#src/services/federation/join-answers/join-answer-reader.ts';
-import { TooLongAnswerError } from '#src/services/federation/join-answers/join-answer-splitter.ts';
+import type { JoinAnswer, JoinAnswerReader } from '#src/services/federation/room-import/join-answer-reader.ts';
+import { TooLongAnswerError } from '#src/services/federation/room-import/join-answer-splitter.ts';
 import type { RoomCompletion } from './room-completion.ts';
 
 export interface FullStatesOptions {

@@ -23,10 +23,10 @@ import type { Database } from '#src/storage/database.ts';
 import type { RebasedDeltaRow } from '#src/storage/events/event-rows.ts';
 import { eventsSince, lineageBetween, stateRowsSince } from '#src/storage/federation/partial-rooms.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
-import type { JoinAnswer } from '#src/services/federation/join-answers/join-answer-reader.ts';
-import { BadAnswerError } from '#src/services/federation/join-answers/join-answer-splitter.ts';
-import type { MemberRowWriter } from '#src/services/federation/join-answers/member-row-writer.ts';
-import type { AnsweredEntries, AnsweredEvents } from '#src/services/federation/join-answers/answered-events.ts';
+import type { JoinAnswer } from '#src/services/federation/room-import/join-answer-reader.ts';
+import { BadAnswerError } from '#src/services/federation/room-import/join-answer-splitter.ts';
+import type { MemberRowWriter } from '#src/services/federation/room-import/member-row-writer.ts';
+import type { AnsweredEntries, AnsweredEvents } from '#src/services/federation/room-import/answered-events.ts';
 import { StateRebase } from './state-rebase.ts';
 
 /** Events that are judged again, and rows of states that are looked at, without a pause. */

@@ -1,4 +1,4 @@
-import { Tally } from '#src/kernel/logging/tally.ts';
+import { Tally } from '#src/kernel/tally.ts';
 import { setImmediate } from 'node:timers/promises';
 import { type Eventually, isPromise, perform, type Steps } from '#src/kernel/concurrency/steps.ts';
 import type { Timers } from '#src/kernel/timers.ts';

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
-import { JoinAnswerReader } from '#src/services/federation/join-answers/join-answer-reader.ts';
-import { BadAnswerError, TooLongAnswerError } from '#src/services/federation/join-answers/join-answer-splitter.ts';
-import { type AnswerTopic, LargeAnswers } from '#src/services/federation/join-answers/large-answers.ts';
+import { JoinAnswerReader } from '#src/services/federation/room-import/join-answer-reader.ts';
+import { BadAnswerError, TooLongAnswerError } from '#src/services/federation/room-import/join-answer-splitter.ts';
+import { type AnswerTopic, LargeAnswers } from '#src/services/federation/room-import/large-answers.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';
 import { until } from '#test/support/until.ts';
 

@@ -9,7 +9,7 @@ import { MEMBER } from '#src/protocol/events/event-types.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { BadAnswerError } from './join-answer-splitter.ts';
+import { BadAnswerError } from '#src/services/federation/room-import/join-answer-splitter.ts';
 
 /** Builds and signs the member events of local users for rooms of other servers. */
 export class MemberEvents {
