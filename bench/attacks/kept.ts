@@ -3,6 +3,8 @@ import { PASSWORD, type Person } from '../load/people.ts';
 import { accountData, type Asked, attack, type Attack, part, type Scene, USERS, V3 } from './battlefield.ts';
 
 const LARGE = 'x'.repeat(900_000);
+/** As much as may be said of a tag, but for its order. */
+const LARGE_TAG = 'x'.repeat(16_000);
 /** Nearly as much as an event may have. */
 const LARGE_TEXT = 'x'.repeat(60_000);
 
@@ -34,7 +36,7 @@ export const kept: readonly Attack[] = [
         field.everyone((user, round) => [
           'PUT',
           `${V3}/user/${part(user.userId)}/rooms/${part(room)}/tags/u.t${round}`,
-          { order: 0.5, x: LARGE },
+          { order: 0.5, x: LARGE_TAG },
         ]),
   ),
   attack(

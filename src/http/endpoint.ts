@@ -102,7 +102,10 @@ export type EndpointDeclaration<
    * beyond 2^53-1, lone surrogates), and, where it is one, with M_TOO_LARGE over 64 KiB.
    */
   readonly eventBody?: EventBody;
-  /** Bytes of a JSON or form body, where the server's general limit does not fit. */
+  /**
+   * Bytes of a JSON or form body: one of `BODY_BYTES`, or a limit that lies above that of all endpoints. When left out, the content of one
+   * event may have `BODY_BYTES.content`, and everything else `http.max_body_bytes`.
+   */
   readonly maxBodyBytes?: number;
   /** A request is expected to wait: it never counts as slow in the log. */
   readonly longPoll?: boolean;

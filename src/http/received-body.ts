@@ -4,6 +4,7 @@ import type { Deadlines } from '#src/kernel/deadlines.ts';
 import type { Eventually } from '#src/kernel/concurrency/steps.ts';
 import type { Work } from '#src/kernel/event-loop/work.ts';
 import { LARGE_JSON } from '#src/protocol/json/parse-in-pieces.ts';
+import { BODY_BYTES } from './body-sizes.ts';
 import type { HttpLimits } from './dependencies.ts';
 import type { Endpoint } from './endpoint.ts';
 import { noRoom, readBody } from './middleware/body.ts';
@@ -49,8 +50,14 @@ const mayBeLarge = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > CHUNK_BYTES;
 
 /** The bytes that the body of a request may have. */
-export const mostBytes = ({ body, maxBodyBytes }: Endpoint, limits: HttpLimits, usual = limits.maxBodyBytes): number =>
-  body instanceof RawBody ? bytesOf(body.maxBytes, limits) : (maxBodyBytes ?? usual);
+export const mostBytes = (
+  { body, eventBody, maxBodyBytes }: Endpoint,
+  limits: HttpLimits,
+  usual = limits.maxBodyBytes,
+): number => {
+  if (body instanceof RawBody) return bytesOf(body.maxBytes, limits);
+  return maxBodyBytes ?? (eventBody === 'one' ? Math.min(BODY_BYTES.content, usual) : usual);
+};
 
 /**
  * Receives the body that an endpoint declares. Where a signature covers the request (`server`, `appservice`), a body that is not declared is

@@ -28,7 +28,7 @@ import {
   MAX_NAME_BYTES,
 } from '#src/services/push/pushers/pusher-service.ts';
 import { MAX_GLOBS } from '#src/services/user-data/account-data/invite-permission.ts';
-import { MAX_REST_LENGTH } from '#src/services/user-data/account-data/tag-content.ts';
+import { MAX_REST_LENGTH, MAX_TAG_LENGTH } from '#src/services/user-data/account-data/tag-content.ts';
 import { MAX_LENGTH as FILTER_SERVICE_MAX_LENGTH } from '#src/services/user-data/filters/filter-service.ts';
 import { MAX_PROFILE_SIZE, MAX_NAME_LENGTH, MAX_URL_LENGTH } from '#src/services/user-data/profiles/profile-fields.ts';
 import { type FixedBounds, inBytes } from './fixed-bounds.ts';
@@ -128,6 +128,11 @@ export const ACCOUNT_BOUNDS: FixedBounds = {
       what: 'Name of a field (`key`) in a condition of a push rule',
       most: `${MAX_KEY_LENGTH} characters`,
       beyond: 'the condition matches nothing',
+    },
+    {
+      what: 'What is said of one tag of a room',
+      most: `${MAX_TAG_LENGTH} characters of JSON`,
+      beyond: '413 `M_TOO_LARGE`',
     },
     {
       what: 'What an `m.tag` says beside its tags',

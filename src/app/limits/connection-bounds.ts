@@ -1,3 +1,4 @@
+import { BODY_BYTES } from '#src/http/body-sizes.ts';
 import { MAX_PIPELINED, ABUSE } from '#src/http/connections.ts';
 import { HELD_BYTES } from '#src/http/middleware/body-stream.ts';
 import { MAX_DEPTH } from '#src/http/middleware/json-body.ts';
@@ -15,6 +16,21 @@ export const CONNECTION_BOUNDS: FixedBounds = {
       what: 'Headers of one request',
       most: `${inBytes(DEFAULT_SERVER_LIMITS.maxHeaderBytes)}, all of them within ${inTime(DEFAULT_SERVER_LIMITS.headersTimeoutMs)}`,
       beyond: '431, 408',
+    },
+    {
+      what: 'Body that says little: ids, flags, numbers, short texts (tags, typing, receipts, presence, devices, most of what administrators ask)',
+      most: inBytes(BODY_BYTES.small),
+      beyond: '413 `M_TOO_LARGE`',
+    },
+    {
+      what: 'Body that is one record: a push rule, a pusher, a reason, an account',
+      most: inBytes(BODY_BYTES.record),
+      beyond: '413 `M_TOO_LARGE`',
+    },
+    {
+      what: 'Body that is the content of one event, a field of a profile, cross-signing keys or a key of a backup: escaped text may be longer than the 64 KiB that are stored',
+      most: inBytes(BODY_BYTES.content),
+      beyond: '413 `M_TOO_LARGE`',
     },
     {
       what: 'Requests that one connection sends ahead, before the first of them is answered',

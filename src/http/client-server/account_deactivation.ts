@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import type { OwnAddresses } from '#src/services/accounts/contact/own-addresses.ts';
 import type { AccountService } from '#src/services/accounts/sessions/account-service.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { asAuth, authData, challenge } from './parts/auth-schemas.ts';
 
@@ -26,6 +27,7 @@ export const accountDeactivationEndpoints = [
       erase: Type.Optional(Type.Boolean()),
     }),
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.small,
     response: Type.Object({
       id_server_unbind_result: Type.Union([Type.Literal('success'), Type.Literal('no-support')]),
     }),

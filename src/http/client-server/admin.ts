@@ -3,6 +3,7 @@ import { ADMINISTERS, READS } from '#src/services/accounts/admission/access-rule
 import type { UserAdministration } from '#src/services/admin/users/user-administration.ts';
 import type { AccountModeration } from '#src/services/accounts/moderation/account-moderation.ts';
 import { actorOf } from '../actor.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 
 const params = Type.Object({ userId: Type.String() });
@@ -77,6 +78,7 @@ export const adminEndpoints = [
     rateLimit: 'default',
     params,
     body: locked,
+    maxBodyBytes: BODY_BYTES.small,
     response: locked,
     errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_BAD_JSON', 'M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ moderation }: Services, { requester, params: { userId }, body, info }) {
@@ -112,6 +114,7 @@ export const adminEndpoints = [
     rateLimit: 'default',
     params,
     body: suspended,
+    maxBodyBytes: BODY_BYTES.small,
     response: suspended,
     errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_NOT_FOUND', 'M_BAD_JSON', 'M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ moderation }: Services, { requester, params: { userId }, body, info }) {

@@ -3,6 +3,7 @@ import { ACCOUNT_MANAGEMENT, KEEPS_OWN, READS } from '#src/services/accounts/adm
 import type { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
 import type { AddressValidation } from '#src/services/accounts/validation/address-validation.ts';
 import type { OwnAddresses } from '#src/services/accounts/contact/own-addresses.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { asAuth, authData, challenge, empty } from './parts/auth-schemas.ts';
 import { emailTokenBody, msisdnTokenBody, refuseMsisdn, tokenRequest, tokenResponse } from './parts/token-requests.ts';
@@ -80,6 +81,7 @@ export const administrativeContactEndpoints = [
     appservices: ACCOUNT_MANAGEMENT,
     rateLimit: 'default',
     body: Type.Object({ three_pid_creds: bindBody }),
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: BY_IDENTITY_SERVER,
     async handler({ ownAddresses }: Pick<Services, 'ownAddresses'>, { requester, body: { three_pid_creds: given } }) {
@@ -100,6 +102,7 @@ export const administrativeContactEndpoints = [
     rateLimit: 'default',
     memberEvents: ['invite'],
     body: Type.Object({ auth: Type.Optional(authData), client_secret: Type.String(), sid: Type.String() }),
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: ['M_THREEPID_AUTH_FAILED', 'M_THREEPID_IN_USE', 'M_TOO_LARGE', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
     answers: challenge,
@@ -120,6 +123,7 @@ export const administrativeContactEndpoints = [
     appservices: ACCOUNT_MANAGEMENT,
     rateLimit: 'default',
     body: bindBody,
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: BY_IDENTITY_SERVER,
     async handler({ ownAddresses }: Pick<Services, 'ownAddresses'>, { requester, body }) {
@@ -139,6 +143,7 @@ export const administrativeContactEndpoints = [
     appservices: ACCOUNT_MANAGEMENT,
     rateLimit: 'default',
     body: removal,
+    maxBodyBytes: BODY_BYTES.small,
     response: unbound,
     errcodes: ['M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     handler: async (
@@ -157,6 +162,7 @@ export const administrativeContactEndpoints = [
     appservices: ACCOUNT_MANAGEMENT,
     rateLimit: 'default',
     body: removal,
+    maxBodyBytes: BODY_BYTES.small,
     response: unbound,
     errcodes: ['M_INVALID_PARAM', ...BY_IDENTITY_SERVER],
     handler: async (
@@ -175,6 +181,7 @@ export const administrativeContactEndpoints = [
     appservices: ACCOUNT_MANAGEMENT,
     rateLimit: 'default',
     body: emailTokenBody,
+    maxBodyBytes: BODY_BYTES.small,
     response: tokenResponse,
     errcodes: [
       'M_INVALID_PARAM',
@@ -198,6 +205,7 @@ export const administrativeContactEndpoints = [
     appservices: ACCOUNT_MANAGEMENT,
     rateLimit: 'default',
     body: msisdnTokenBody,
+    maxBodyBytes: BODY_BYTES.small,
     response: tokenResponse,
     errcodes: ['M_THREEPID_MEDIUM_NOT_SUPPORTED', 'M_LIMIT_EXCEEDED'],
     handler: refuseMsisdn,

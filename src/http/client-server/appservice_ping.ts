@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { AppservicePing } from '#src/services/appservices/ping/appservice-ping.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 
 interface Services {
@@ -20,6 +21,7 @@ export const appservicePingEndpoints = [
     params: Type.Object({ appserviceId: Type.String() }),
     body: Type.Object({ transaction_id: Type.Optional(Type.String()) }),
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.small,
     response: Type.Object({ duration_ms: Type.Integer() }),
     errcodes: ['M_FORBIDDEN', 'M_URL_NOT_SET', 'M_BAD_STATUS', 'M_CONNECTION_FAILED', 'M_CONNECTION_TIMEOUT'],
     async handler({ appservicePing }: Services, { body, params: { appserviceId }, requester: { appservice } }) {

@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import { OTHERS_SEE } from '#src/services/accounts/admission/access-rules.ts';
 import type { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty } from './parts/room-schemas.ts';
 
@@ -20,6 +21,7 @@ export const appserviceRoomDirectoryEndpoints = [
     rateLimit: 'default',
     params: Type.Object({ networkId: Type.String(), roomId: Type.String() }),
     body: Type.Object({ visibility: Type.Union([Type.Literal('public'), Type.Literal('private')]) }),
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM'],
     async handler({ publicRooms }: Services, { requester, params: { networkId, roomId }, body }) {

@@ -2,6 +2,7 @@ import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { CrossSigningService } from '#src/services/e2ee/cross-signing/cross-signing-service.ts';
 import type { SignatureUpload } from '#src/services/e2ee/cross-signing/signature-upload.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { asAuth, authData, challenge, empty } from './parts/auth-schemas.ts';
 
@@ -32,6 +33,7 @@ export const crossSigningEndpoints = [
       },
       { additionalProperties: true },
     ),
+    maxBodyBytes: BODY_BYTES.content,
     response: empty,
     errcodes: [
       'M_BAD_JSON',

@@ -2,6 +2,7 @@ import { Type } from 'typebox';
 import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { DehydratedDevices } from '#src/services/e2ee/dehydration/dehydrated-devices.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint, type Reply } from '../endpoint.ts';
 import { jsonList, jsonReply } from './parts/room-schemas.ts';
 
@@ -109,6 +110,7 @@ export const dehydratedDeviceEndpoints = [
     params: eventsParams,
     body: Type.Object({ next_batch: Type.Optional(Type.String()) }, { additionalProperties: true }),
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.small,
     response: eventsAnswer,
     errcodes: ['M_NOT_FOUND', 'M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ dehydratedDevices }: Services, { requester, params, body }) {

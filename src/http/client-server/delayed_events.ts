@@ -6,6 +6,7 @@ import { DELAYED_ACTIONS, type DelayedEventService } from '#src/services/rooms/d
 import type { DelayedManagement } from '#src/services/rooms/delayed-events/delayed-management.ts';
 import type { DelayedEvent } from '#src/services/rooms/delayed-events/delayed-event.ts';
 import { MEMBER_EVENT_KINDS } from '#src/services/rooms/membership/member-event-kinds.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { delayIdAnswer, delayIdOf } from './parts/delayed-parameters.ts';
 import { anyObject, empty } from './parts/room-schemas.ts';
@@ -208,6 +209,7 @@ export const delayedEventsEndpoints = [
     memberEvents: MEMBER_EVENT_KINDS,
     params: delayParams,
     body: Type.Object({ action: Type.String() }),
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: [
       'M_NOT_FOUND',

@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { Device, DeviceService } from '#src/services/accounts/devices/device-service.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint, Reply } from '../endpoint.ts';
 import { asAuth, authData, challenge, empty } from './parts/auth-schemas.ts';
 
@@ -71,6 +72,7 @@ export const deviceManagementEndpoints = [
     rateLimit: 'default',
     params,
     body: Type.Object({ display_name: Type.Optional(Type.String()) }),
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
     answers: { 201: { description: 'An application service has made the device.', schema: empty } },
@@ -93,6 +95,7 @@ export const deviceManagementEndpoints = [
     params,
     body: Type.Object({ auth: Type.Optional(authData) }),
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
     answers: challenge,

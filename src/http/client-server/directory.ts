@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import { OTHERS_SEE, READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { AliasService } from '#src/services/rooms/aliases/alias-service.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty, roomParams } from './parts/room-schemas.ts';
 
@@ -23,6 +24,7 @@ export const directoryEndpoints = [
     rateLimit: 'default',
     params,
     body: Type.Object({ room_id: Type.String() }),
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: ['M_INVALID_PARAM', 'M_FORBIDDEN', 'M_EXCLUSIVE', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
     answers: { 409: { description: 'M_UNKNOWN: the alias is taken.' } },

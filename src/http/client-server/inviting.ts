@@ -2,6 +2,7 @@ import { Type } from 'typebox';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import type { ThirdPartyInvites } from '#src/services/rooms/third-party-invites/third-party-invites.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty, roomParams } from './parts/room-schemas.ts';
 import {
@@ -36,6 +37,7 @@ export const invitingEndpoints = [
     memberEvents: ['invite'],
     params: roomParams,
     body,
+    maxBodyBytes: BODY_BYTES.record,
     response: empty,
     errcodes: ['M_FORBIDDEN', 'M_INVITE_BLOCKED', 'M_INVALID_PARAM', ...THIRD_PARTY_INVITE_ERRORS, 'M_LIMIT_EXCEEDED'],
     async handler({ membership, thirdPartyInvites }: Services, { requester, params, body: wish }) {

@@ -2,6 +2,7 @@ import { Type } from 'typebox';
 import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { KeyBackupService } from '#src/services/e2ee/key-backup/key-backup-service.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty } from './parts/auth-schemas.ts';
 import { oneSession, roomSessions, sessionsByRoom } from './parts/backed-up-sessions.ts';
@@ -52,6 +53,7 @@ const versionEndpoints = [
     path: VERSIONS,
     suspended: BACKS_UP,
     body: Type.Object({ algorithm: Type.String(), auth_data: object }, { additionalProperties: true }),
+    maxBodyBytes: BODY_BYTES.content,
     response: Type.Object({ version: Type.String() }),
     errcodes: ['M_BAD_JSON', 'M_INVALID_PARAM', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
     async handler({ keyBackup }: Services, { requester, body }) {
@@ -97,6 +99,7 @@ const versionEndpoints = [
       { algorithm: Type.String(), auth_data: object, version: Type.Optional(Type.String()) },
       { additionalProperties: true },
     ),
+    maxBodyBytes: BODY_BYTES.content,
     response: empty,
     errcodes: ['M_NOT_FOUND', 'M_BAD_JSON', 'M_INVALID_PARAM', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
     async handler({ keyBackup }: Services, { requester, params, body }) {
@@ -175,6 +178,7 @@ const storeEndpoints = [
     params: sessionParams,
     query,
     body: session,
+    maxBodyBytes: BODY_BYTES.content,
     response: state,
     errcodes: STORE_ERRORS,
     async handler({ keyBackup }: Services, { requester, params: { roomId, sessionId }, query: { version: to }, body }) {

@@ -1,5 +1,6 @@
 import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import { OTHERS_SEE } from '#src/services/accounts/admission/access-rules.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty, roomParams, targetBody } from './parts/room-schemas.ts';
 
@@ -20,6 +21,7 @@ export const kickingEndpoints = [
     memberEvents: ['kick'],
     params: roomParams,
     body: targetBody,
+    maxBodyBytes: BODY_BYTES.record,
     response: empty,
     errcodes: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ membership }: Services, { requester, params, body }) {

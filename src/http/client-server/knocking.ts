@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import type { JoinService } from '#src/services/rooms/membership/join-service.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { reasonBody, roomIdAnswer } from './parts/room-schemas.ts';
 
@@ -24,6 +25,7 @@ export const knockingEndpoints = [
     query: Type.Object({ via: servers, server_name: servers }),
     body: reasonBody,
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.record,
     response: roomIdAnswer,
     errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ joins }: Services, { requester, params, query, body }) {

@@ -1,5 +1,6 @@
 import type { MembershipService } from '#src/services/rooms/membership/membership-service.ts';
 import { KEEPS_OWN } from '#src/services/accounts/admission/access-rules.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty, reasonBody, roomParams } from './parts/room-schemas.ts';
 
@@ -21,6 +22,7 @@ export const leavingEndpoints = [
     params: roomParams,
     body: reasonBody,
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.record,
     response: empty,
     errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
     async handler({ membership }: Services, { requester, params, body }) {

@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import { OTHERS_SEE, READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { PublicRooms } from '#src/services/rooms/directory/public-rooms.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty, publicRoomsFilter, publicRoomsPage, roomParams } from './parts/room-schemas.ts';
 
@@ -50,6 +51,7 @@ export const listPublicRoomsEndpoints = [
       third_party_instance_id: Type.Optional(Type.String()),
     }),
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.record,
     response: publicRoomsPage,
     errcodes: [...REMOTE_ERRORS, 'M_INVALID_PARAM', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
     handler({ publicRooms }: Services, { query, body }) {
@@ -93,6 +95,7 @@ export const listPublicRoomsEndpoints = [
     params: roomParams,
     body: Type.Object({ visibility: Type.Optional(visibility) }),
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: ['M_NOT_FOUND', 'M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
     async handler({ publicRooms }: Services, { requester, params: { roomId }, body }) {

@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import { ACCOUNT_MANAGEMENT } from '#src/services/accounts/admission/access-rules.ts';
 import type { LoginTokens } from '#src/services/accounts/sessions/login-tokens.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { asAuth, authData, challenge } from './parts/auth-schemas.ts';
 
@@ -21,6 +22,7 @@ export const loginTokenEndpoints = [
     rateLimit: 'login',
     body: Type.Object({ auth: Type.Optional(authData) }),
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.small,
     response: Type.Object({ login_token: Type.String(), expires_in_ms: Type.Integer() }),
     errcodes: ['M_FORBIDDEN', 'M_LIMIT_EXCEEDED'],
     answers: challenge,

@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import type { OpenIdTokens } from '#src/services/accounts/openid/openid-tokens.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { assertOwn } from './parts/own-user.ts';
 import { anyObject } from './parts/room-schemas.ts';
@@ -22,6 +23,7 @@ export const openidEndpoints = [
     params: Type.Object({ userId: Type.String() }),
     body: anyObject,
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.small,
     response: Type.Object({
       access_token: Type.String(),
       token_type: Type.Literal('Bearer'),

@@ -2,6 +2,7 @@ import { Type } from 'typebox';
 import { ACCOUNT_MANAGEMENT } from '#src/services/accounts/admission/access-rules.ts';
 import type { AccountService } from '#src/services/accounts/sessions/account-service.ts';
 import type { AddressValidation } from '#src/services/accounts/validation/address-validation.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { asAuth, authData, challenge, empty } from './parts/auth-schemas.ts';
 import { emailTokenBody, msisdnTokenBody, refuseMsisdn, tokenRequest, tokenResponse } from './parts/token-requests.ts';
@@ -27,6 +28,7 @@ export const passwordManagementEndpoints = [
       logout_devices: Type.Optional(Type.Boolean()),
       auth: Type.Optional(authData),
     }),
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: [
       'M_FORBIDDEN',

@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import { OTHERS_SEE, READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { PresenceService } from '#src/services/ephemeral/presence/presence-service.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty } from './parts/auth-schemas.ts';
 
@@ -27,6 +28,7 @@ export const presenceEndpoints = [
       presence: state,
       status_msg: Type.Optional(Type.Union([Type.String(), Type.Null()])),
     }),
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: ['M_FORBIDDEN', 'M_BAD_JSON', 'M_NOT_JSON', 'M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ presence }: Services, { requester, params: { userId }, body }) {

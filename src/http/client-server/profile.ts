@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty } from './parts/auth-schemas.ts';
 
@@ -67,6 +68,7 @@ export const profileEndpoints = [
     memberEvents: ['profile'],
     params: fieldParams,
     body: fields,
+    maxBodyBytes: BODY_BYTES.content,
     response: empty,
     errcodes: [
       'M_FORBIDDEN',

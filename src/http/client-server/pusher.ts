@@ -3,6 +3,7 @@ import { KEEPS_OWN, READS } from '#src/services/accounts/admission/access-rules.
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { PusherRecord, PusherService } from '#src/services/push/pushers/pusher-service.ts';
 import { pusherData } from '#src/services/push/pushers/pusher-registry.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { anyObject, empty } from './parts/room-schemas.ts';
 
@@ -81,6 +82,7 @@ export const pusherEndpoints = [
       enabled: Type.Optional(Type.Boolean()),
       'org.matrix.msc3881.enabled': Type.Optional(Type.Boolean()),
     }),
+    maxBodyBytes: BODY_BYTES.record,
     response: empty,
     errcodes: [
       'M_MISSING_PARAM',

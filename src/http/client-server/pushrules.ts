@@ -2,6 +2,7 @@ import { Type } from 'typebox';
 import { KEEPS_OWN, READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { PushRuleService } from '#src/services/push/rules/push-rule-service.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty } from './parts/auth-schemas.ts';
 
@@ -109,6 +110,7 @@ export const pushRulesEndpoints = [
       },
       { additionalProperties: true },
     ),
+    maxBodyBytes: BODY_BYTES.record,
     response: empty,
     errcodes: [
       'M_BAD_JSON',
@@ -159,6 +161,7 @@ export const pushRulesEndpoints = [
     method: 'PUT',
     path: `${path}/enabled`,
     body: Type.Object({ enabled: Type.Boolean() }),
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: ['M_NOT_FOUND', 'M_BAD_JSON', 'M_NOT_JSON', 'M_MISSING_PARAM', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ pushRules }: Services, { requester, params: { kind, ruleId }, body }) {
@@ -187,6 +190,7 @@ export const pushRulesEndpoints = [
     method: 'PUT',
     path: `${path}/actions`,
     body: Type.Object({ actions: Type.Array(Type.Unknown()) }),
+    maxBodyBytes: BODY_BYTES.record,
     response: empty,
     errcodes: [
       'M_NOT_FOUND',

@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import type { ReadMarkerService } from '#src/services/push/receipts/read-marker-service.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty } from './parts/auth-schemas.ts';
 
@@ -25,6 +26,7 @@ export const readMarkersEndpoints = [
       'm.read': Type.Optional(Type.String()),
       'm.read.private': Type.Optional(Type.String()),
     }),
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_NOT_JSON', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
     async handler({ readMarkers }: Services, { requester, params: { roomId }, body }) {

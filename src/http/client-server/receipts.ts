@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import type { ReadMarkerService } from '#src/services/push/receipts/read-marker-service.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty } from './parts/auth-schemas.ts';
 
@@ -29,6 +30,7 @@ export const receiptsEndpoints = [
       { additionalProperties: true },
     ),
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: ['M_INVALID_PARAM', 'M_FORBIDDEN', 'M_NOT_FOUND', 'M_NOT_JSON', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
     async handler({ readMarkers }: Services, { requester, params: { roomId, receiptType, eventId }, body }) {

@@ -4,6 +4,7 @@ import type { DelayedEventService } from '#src/services/rooms/delayed-events/del
 import type { RoomSending } from '#src/services/rooms/sending/room-sending.ts';
 import { OTHERS_SEE } from '#src/services/accounts/admission/access-rules.ts';
 import type { UserRedactions } from '#src/services/rooms/redactions/user-redactions.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { delayIdAnswer, delayIdOf, delayOf, delayParameters } from './parts/delayed-parameters.ts';
 import { eventIdAnswer, eventIdOf } from './parts/room-schemas.ts';
@@ -99,6 +100,7 @@ export const redactionEndpoints = [
     query: Type.Object({ limit: Type.Optional(Type.Integer({ minimum: 1 })) }),
     body: reason,
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.record,
     response: Type.Object({
       is_more_events: Type.Boolean(),
       redacted_events: Type.Integer(),

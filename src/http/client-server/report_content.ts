@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import type { ReportService } from '#src/services/rooms/reports/report-service.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty, roomParams } from './parts/room-schemas.ts';
 
@@ -21,6 +22,7 @@ export const reportContentEndpoints = [
     rateLimit: 'report',
     params: roomParams,
     body: reasonRequired,
+    maxBodyBytes: BODY_BYTES.record,
     response: empty,
     errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
     async handler({ reports }: Services, { requester, params: { roomId }, body: { reason } }) {
@@ -43,6 +45,7 @@ export const reportContentEndpoints = [
       reason: Type.Optional(Type.String()),
       score: Type.Optional(Type.Integer({ minimum: -100, maximum: 0 })),
     }),
+    maxBodyBytes: BODY_BYTES.record,
     response: empty,
     errcodes: ['M_NOT_FOUND', 'M_LIMIT_EXCEEDED'],
     async handler({ reports }: Services, { requester, params: { roomId, eventId }, body }) {
@@ -61,6 +64,7 @@ export const reportContentEndpoints = [
     rateLimit: 'report',
     params: Type.Object({ userId: Type.String() }),
     body: reasonRequired,
+    maxBodyBytes: BODY_BYTES.record,
     response: empty,
     errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ reports }: Services, { requester, params: { userId }, body: { reason } }) {

@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import { OTHERS_SEE } from '#src/services/accounts/admission/access-rules.ts';
 import type { RoomUpgrade } from '#src/services/rooms/upgrade/room-upgrade.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { roomParams } from './parts/room-schemas.ts';
 
@@ -24,6 +25,7 @@ export const roomUpgradesEndpoints = [
       new_version: Type.String(),
       additional_creators: Type.Optional(Type.Array(Type.String())),
     }),
+    maxBodyBytes: BODY_BYTES.record,
     response: Type.Object({ replacement_room: Type.String() }),
     errcodes: ['M_UNSUPPORTED_ROOM_VERSION', 'M_FORBIDDEN', 'M_INVALID_PARAM', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
     async handler({ roomUpgrade }: Services, { requester, params: { roomId }, body }) {

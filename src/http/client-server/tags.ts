@@ -2,6 +2,7 @@ import { Type } from 'typebox';
 import { KEEPS_OWN, READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import type { RoomUserData } from '#src/services/rooms/user-data/room-user-data.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty } from './parts/auth-schemas.ts';
 import { assertOwn } from './parts/own-user.ts';
@@ -45,6 +46,7 @@ export const tagsEndpoints = [
     rateLimit: 'default',
     params: tagParams,
     body: tag,
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: ['M_FORBIDDEN', 'M_BAD_JSON', 'M_NOT_JSON', 'M_INVALID_PARAM', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
     async handler({ roomUserData }: Services, { requester, params: { userId, roomId, tag: name }, body }) {

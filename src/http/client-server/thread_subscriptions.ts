@@ -2,6 +2,7 @@ import { Type } from 'typebox';
 import { KEEPS_OWN, READS } from '#src/services/accounts/admission/access-rules.ts';
 import { threadMembers } from '#src/services/push/threads/thread-page.ts';
 import type { ThreadSubscriptionService } from '#src/services/push/threads/thread-subscription-service.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { anyObject, empty } from './parts/room-schemas.ts';
 
@@ -36,6 +37,7 @@ export const threadSubscriptionEndpoints = [
       { additionalProperties: true },
     ),
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: [
       'M_NOT_FOUND',

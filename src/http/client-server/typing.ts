@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import { OTHERS_SEE } from '#src/services/accounts/admission/access-rules.ts';
 import type { TypingService } from '#src/services/ephemeral/typing/typing-service.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { empty } from './parts/auth-schemas.ts';
 import { assertOwn } from './parts/own-user.ts';
@@ -26,6 +27,7 @@ export const typingEndpoints = [
         Type.Integer({ description: 'Milliseconds for which the user counts as typing; at most two minutes.' }),
       ),
     }),
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: ['M_FORBIDDEN', 'M_BAD_JSON', 'M_NOT_JSON', 'M_MISSING_PARAM', 'M_LIMIT_EXCEEDED'],
     async handler({ typing }: Services, { requester, params: { roomId, userId }, body }) {

@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { UserDirectory } from '#src/services/reading/user-directory/user-directory.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 
 interface Services {
@@ -18,6 +19,7 @@ export const usersEndpoints = [
     suspended: READS,
     rateLimit: 'search',
     body: Type.Object({ search_term: Type.String(), limit: Type.Optional(Type.Integer({ minimum: 1 })) }),
+    maxBodyBytes: BODY_BYTES.small,
     response: Type.Object({
       results: Type.Array(
         Type.Object({

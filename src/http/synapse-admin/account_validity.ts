@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import type { AccountValidity } from '#src/services/accounts/validity/account-validity.ts';
 import { actorOf } from '../actor.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { OF_ADMINISTRATORS } from './parts/access.ts';
 
@@ -21,6 +22,7 @@ export const accountValidityAdminEndpoints = [
       expiration_ts: Type.Optional(Type.Integer({ minimum: 0 })),
       enable_renewal_emails: Type.Optional(Type.Boolean()),
     }),
+    maxBodyBytes: BODY_BYTES.small,
     response: Type.Object({ expiration_ts: Type.Integer() }),
     errcodes: ['M_NOT_FOUND', 'M_MISSING_PARAM', 'M_UNKNOWN'],
     handler: async ({ accountValidity }: Services, { requester, body, info }) => ({

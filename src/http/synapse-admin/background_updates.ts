@@ -2,6 +2,7 @@ import { Type } from 'typebox';
 import type { BackgroundUpdates } from '#src/services/admin/updates/background-updates.ts';
 import { actorOf } from '../actor.ts';
 import { empty } from '../client-server/parts/room-schemas.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { OF_ADMINISTRATORS } from './parts/access.ts';
 
@@ -62,6 +63,7 @@ export const backgroundUpdateEndpoints = [
     path: enabledPath,
     ...OF_ADMINISTRATORS,
     body: Type.Object({ enabled: Type.Optional(Type.Boolean()) }),
+    maxBodyBytes: BODY_BYTES.small,
     response: enabledResponse,
     errcodes: [],
     async handler({ backgroundUpdates }: Services, { body: { enabled = true }, info, requester }) {
@@ -77,6 +79,7 @@ export const backgroundUpdateEndpoints = [
     path: '/_synapse/admin/v1/background_updates/start_job',
     ...OF_ADMINISTRATORS,
     body: Type.Object({ job_name: Type.String() }),
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: ['M_UNKNOWN'],
     async handler({ backgroundUpdates }: Services, { body, info, requester }) {

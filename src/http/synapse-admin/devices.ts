@@ -4,6 +4,7 @@ import type { UserDevices } from '#src/services/admin/users/user-devices.ts';
 import type { UserReads } from '#src/services/admin/users/user-reads.ts';
 import { actorOf } from '../actor.ts';
 import { empty } from '../client-server/parts/room-schemas.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint, Reply } from '../endpoint.ts';
 import { OF_ADMINISTRATORS } from './parts/access.ts';
 import { ACCOUNT_ERRORS, orNull, userParams } from './parts/users.ts';
@@ -64,6 +65,7 @@ export const deviceAdminEndpoints = [
     ...OF_ADMINISTRATORS,
     params: userParams,
     body: Type.Object({ device_id: Type.String() }),
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: [...ACCOUNT_ERRORS, 'M_TOO_LARGE'],
     answers: { 201: { description: 'There is such a device now.', schema: empty } },
@@ -108,6 +110,7 @@ export const deviceAdminEndpoints = [
     params,
     body: Type.Object({ display_name: Type.Optional(Type.String()) }),
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: ACCOUNT_ERRORS,
     async handler({ userDevices }: Services, { params: { device_id: id, user_id: userId }, body, requester, info }) {

@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import type { UserFeatures } from '#src/services/admin/users/user-features.ts';
 import { empty } from '../client-server/parts/room-schemas.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { OF_ADMINISTRATORS } from './parts/access.ts';
 import { userParams } from './parts/users.ts';
@@ -31,6 +32,7 @@ export const experimentalFeaturesEndpoints = [
     path,
     ...access,
     body: features,
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     handler({ userFeatures }: Services, { params: { user_id: userId }, body }) {
       userFeatures.assertPossible(userId, body.features);

@@ -2,6 +2,7 @@ import { Type } from 'typebox';
 import type { HistoryPurges } from '#src/services/admin/rooms/history-purges.ts';
 import { actorOf } from '../actor.ts';
 import { roomParams } from '../client-server/parts/room-schemas.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { OF_ADMINISTRATORS } from './parts/access.ts';
 
@@ -27,6 +28,7 @@ export const purgeHistoryEndpoints = [
     params: roomParams,
     body,
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.small,
     response: started,
     errcodes: ['M_NOT_FOUND', 'M_UNKNOWN', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
     handler: async ({ historyPurges }: Services, { requester, info, params: { roomId }, body: wish }) => ({
@@ -46,6 +48,7 @@ export const purgeHistoryEndpoints = [
     params: Type.Object({ roomId: Type.String(), eventId: Type.String() }),
     body,
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.small,
     response: started,
     errcodes: ['M_NOT_FOUND', 'M_UNKNOWN', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
     handler: async ({ historyPurges }: Services, { requester, info, params: { roomId, eventId }, body: wish }) => ({

@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import type { RegistrationToken, RegistrationTokens } from '#src/services/accounts/registration/registration-tokens.ts';
 import { actorOf } from '../actor.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { OF_ADMINISTRATORS } from './parts/access.ts';
 
@@ -58,6 +59,7 @@ export const registrationTokenAdminEndpoints = [
       ...bounds,
     }),
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.small,
     response: shown,
     errcodes: ['M_INVALID_PARAM', 'M_RESOURCE_LIMIT_EXCEEDED'],
     handler: async ({ registrationTokens }: Services, { requester, info, body }) =>
@@ -90,6 +92,7 @@ export const registrationTokenAdminEndpoints = [
     ...OF_ADMINISTRATORS,
     params,
     body: Type.Object(bounds),
+    maxBodyBytes: BODY_BYTES.small,
     response: shown,
     errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM'],
     handler: async ({ registrationTokens }: Services, { requester, info, params: { token }, body }) =>

@@ -2,6 +2,7 @@ import { Type } from 'typebox';
 import type { Deletion, RoomDeletionParams, RoomDeletions } from '#src/services/admin/rooms/room-deletion.ts';
 import { actorOf } from '../actor.ts';
 import { roomParams } from '../client-server/parts/room-schemas.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { OF_ADMINISTRATORS } from './parts/access.ts';
 
@@ -77,6 +78,7 @@ export const roomDeletionEndpoints = [
     memberEvents: ['join', 'leave'],
     params: roomParams,
     body,
+    maxBodyBytes: BODY_BYTES.content,
     response: Type.Object(shutdown),
     errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_UNKNOWN', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
     handler: ({ roomDeletions }: Services, { requester, info, params: { roomId }, body: wish }) =>
@@ -91,6 +93,7 @@ export const roomDeletionEndpoints = [
     memberEvents: ['join', 'leave'],
     params: roomParams,
     body,
+    maxBodyBytes: BODY_BYTES.content,
     response: Type.Object({ delete_id: Type.String() }),
     errcodes: ['M_INVALID_PARAM', 'M_UNKNOWN', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
     handler: async ({ roomDeletions }: Services, { requester, info, params: { roomId }, body: wish }) => ({

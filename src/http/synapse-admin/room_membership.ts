@@ -2,6 +2,7 @@ import { Type } from 'typebox';
 import type { RoomOperators } from '#src/services/admin/rooms/room-operators.ts';
 import { actorOf } from '../actor.ts';
 import { empty, roomIdAnswer } from '../client-server/parts/room-schemas.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { OF_ADMINISTRATORS } from './parts/access.ts';
 
@@ -25,6 +26,7 @@ export const roomMembershipAdminEndpoints = [
     params,
     body: Type.Object({ user_id: Type.Optional(Type.String()) }),
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_UNKNOWN', 'M_FORBIDDEN', 'M_BAD_JSON'],
     async handler({ roomOperators }: Services, { requester, info, params: { roomIdOrAlias }, body }) {
@@ -42,6 +44,7 @@ export const roomMembershipAdminEndpoints = [
     params,
     query: Type.Object({ server_name: servers, via: servers }),
     body: Type.Object({ user_id: Type.String() }),
+    maxBodyBytes: BODY_BYTES.small,
     response: roomIdAnswer,
     errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_UNKNOWN', 'M_FORBIDDEN', 'M_BAD_JSON', 'M_MISSING_PARAM'],
     handler: async ({ roomOperators }: Services, { requester, info, params: { roomIdOrAlias }, query, body }) => ({

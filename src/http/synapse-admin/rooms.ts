@@ -12,6 +12,7 @@ import {
   roomParams,
   roomSummary,
 } from '../client-server/parts/room-schemas.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { OF_ADMINISTRATORS } from './parts/access.ts';
 
@@ -251,6 +252,7 @@ export const roomAdminEndpoints = [
     ...OF_ADMINISTRATORS,
     params: roomParams,
     body: Type.Object({ block: Type.Boolean() }),
+    maxBodyBytes: BODY_BYTES.small,
     response: Type.Object({ block: Type.Boolean() }),
     errcodes: ['M_INVALID_PARAM', 'M_MISSING_PARAM', 'M_BAD_JSON'],
     async handler({ roomBlocks }: Services, { requester, info, params: { roomId }, body: { block } }) {

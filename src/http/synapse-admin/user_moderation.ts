@@ -2,6 +2,7 @@ import { Type } from 'typebox';
 import type { OwnLimit, UserAdministration } from '#src/services/admin/users/user-administration.ts';
 import { actorOf } from '../actor.ts';
 import { empty } from '../client-server/parts/room-schemas.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { OF_ADMINISTRATORS } from './parts/access.ts';
 import { ACCOUNT_ERRORS, userParams } from './parts/users.ts';
@@ -26,6 +27,7 @@ export const userModerationEndpoints = [
     path: `${ofUser}/admin`,
     ...access,
     body: Type.Object({ admin: Type.Boolean() }),
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     async handler({ userAdministration }: Services, { params: { user_id: userId }, body, requester, info }) {
       await userAdministration.setAdmin(actorOf(requester, info), userId, body.admin);
@@ -41,6 +43,7 @@ export const userModerationEndpoints = [
     memberEvents: ['leave'],
     body: Type.Object({ erase: Type.Optional(Type.Boolean()) }),
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.small,
     response: Type.Object({
       id_server_unbind_result: Type.Union([Type.Literal('success'), Type.Literal('no-support')]),
     }),
@@ -59,6 +62,7 @@ export const userModerationEndpoints = [
     path: '/_synapse/admin/v1/suspend/{user_id}',
     ...access,
     body: Type.Object({ suspend: Type.Boolean() }),
+    maxBodyBytes: BODY_BYTES.small,
     response: Type.Record(Type.String(), Type.Boolean()),
     async handler({ userAdministration }: Services, { params: { user_id: userId }, body, requester, info }) {
       await userAdministration.suspend(actorOf(requester, info), userId, body.suspend);
@@ -97,6 +101,7 @@ export const userModerationEndpoints = [
     ...access,
     errcodes: [...ACCOUNT_ERRORS, 'M_INVALID_PARAM'],
     body: Type.Object({ new_password: Type.String(), logout_devices: Type.Optional(Type.Boolean()) }),
+    maxBodyBytes: BODY_BYTES.small,
     response: empty,
     async handler({ userAdministration }: Services, { params: { user_id: userId }, body, requester, info }) {
       const { new_password: password, logout_devices: logoutDevices = true } = body;
@@ -112,6 +117,7 @@ export const userModerationEndpoints = [
     ...access,
     body: Type.Object({ valid_until_ms: Type.Optional(Type.Integer({ minimum: 0 })) }),
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.small,
     response: Type.Object({ access_token: Type.String() }),
     handler: async ({ userAdministration }: Services, { params: { user_id: userId }, body, requester, info }) => ({
       access_token: await userAdministration.logInAs(actorOf(requester, info), userId, body.valid_until_ms ?? null),
@@ -135,6 +141,7 @@ export const userModerationEndpoints = [
     ...access,
     body: Type.Partial(Type.Object({ messages_per_second: Type.Unknown(), burst_count: Type.Unknown() })),
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.small,
     response: limits,
     async handler({ userAdministration }: Services, { params: { user_id: userId }, body, requester, info }) {
       const limit = { perSecond: body.messages_per_second, burst: body.burst_count };

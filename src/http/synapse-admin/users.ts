@@ -3,6 +3,7 @@ import type { AccountFilter, ListedUser, UserListing, UserPage } from '#src/serv
 import type { UserReads } from '#src/services/admin/users/user-reads.ts';
 import type { UserChanges, UserPatch } from '#src/services/admin/users/user-changes.ts';
 import { actorOf } from '../actor.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint, keepsEmpty, Reply } from '../endpoint.ts';
 import { OF_ADMINISTRATORS } from './parts/access.ts';
 import { ACCOUNT_ERRORS, orNull, userBody, userParams, userSchema } from './parts/users.ts';
@@ -187,6 +188,7 @@ export const userAdminEndpoints = [
     memberEvents: ['invite', 'leave', 'profile'],
     params: userParams,
     body: putBody,
+    maxBodyBytes: BODY_BYTES.record,
     response: userSchema,
     errcodes: [
       'M_BAD_JSON',

@@ -6,6 +6,7 @@ import {
   type ReportWithRoom,
 } from '#src/services/admin/reports/report-review.ts';
 import { actorOf } from '../actor.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { OF_ADMINISTRATORS } from '../synapse-admin/parts/access.ts';
 import { deletionOf, reportParams, type ReportServices } from '../synapse-admin/parts/reports.ts';
@@ -97,6 +98,7 @@ export const reportEndpoints = [
       state: Type.Enum([...REPORT_STATES]),
       note: Type.Optional(Type.String({ maxLength: MAX_NOTE_LENGTH })),
     }),
+    maxBodyBytes: BODY_BYTES.small,
     response: shown,
     errcodes: ['M_INVALID_PARAM', 'M_NOT_FOUND'],
     handler: async ({ reportReview }: ReportServices, { requester, info, params, body: { note, state } }) =>

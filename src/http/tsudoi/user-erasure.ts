@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import type { UserErasure } from '#src/services/admin/privacy/user-erasure.ts';
 import { actorOf } from '../actor.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint } from '../endpoint.ts';
 import { OF_ADMINISTRATORS } from '../synapse-admin/parts/access.ts';
 import { ACCOUNT_ERRORS, userParams } from '../synapse-admin/parts/users.ts';
@@ -22,6 +23,7 @@ export const userErasureEndpoints = [
     params: userParams,
     body: Type.Object({ redact_events: flag, redact_profile: flag, delete_media: flag }),
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.small,
     response: Type.Object({ task_id: Type.String() }),
     errcodes: [...ACCOUNT_ERRORS, 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
     async handler({ userErasure }: Services, { params: { user_id: userId }, body, requester, info }) {

@@ -4,6 +4,7 @@ import type { UserExports, UserExport } from '#src/services/admin/privacy/user-e
 import { KEEPS_OWN, READS } from '#src/services/accounts/admission/access-rules.ts';
 import { actorOf } from '../actor.ts';
 import { empty } from '../client-server/parts/room-schemas.ts';
+import { BODY_BYTES } from '../body-sizes.ts';
 import { endpoint, Reply } from '../endpoint.ts';
 import { OF_ADMINISTRATORS } from '../synapse-admin/parts/access.ts';
 import { ACCOUNT_ERRORS, userParams } from '../synapse-admin/parts/users.ts';
@@ -77,6 +78,7 @@ export const userExportEndpoints = [
     params: userParams,
     body: wish,
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.small,
     response: made,
     errcodes: [...ERRORS, 'M_BAD_JSON'],
     async handler({ userExports }: Services, { params: { user_id: userId }, body, requester, info }) {
@@ -131,6 +133,7 @@ export const userExportEndpoints = [
     suspended: KEEPS_OWN,
     body: wish,
     bodyOptional: true,
+    maxBodyBytes: BODY_BYTES.small,
     response: made,
     errcodes: [...ERRORS, 'M_FORBIDDEN', 'M_BAD_JSON'],
     async handler(services: Services, { body, requester, info }) {

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { MAX_TAG_LENGTH } from '#src/services/user-data/account-data/tag-content.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Json } from '#test/support/in-process-server.ts';
 import { World } from './world.ts';
@@ -239,6 +240,16 @@ describe('user data over HTTP', () => {
       await fine('PUT', `${tags()}/u.e`, {});
       await fine('DELETE', `${tags()}/u.e`);
       expect(await fine('GET', path)).to.deep.equal({ tags: {}, more: 1 });
+    });
+    it('say little each, in which way ever they are set', async () => {
+      const path = `/user/${ALICE}/rooms/${encodeURIComponent(room.roomId)}/account_data/m.tag`;
+      const [most, more] = [{ x: 'x'.repeat(MAX_TAG_LENGTH - 8) }, { x: 'x'.repeat(MAX_TAG_LENGTH - 7) }];
+      await fine('PUT', `${tags()}/u.a`, most);
+      await fine('PUT', path, { tags: { 'u.a': most, 'u.b': most } });
+      await refused(413, 'M_TOO_LARGE', 'PUT', `${tags()}/u.c`, more);
+      await refused(413, 'M_TOO_LARGE', 'PUT', path, { tags: { 'u.a': most, 'u.c': more } });
+      expect(Object.keys((await fine('GET', tags()))['tags'] as object)).to.have.members(['u.a', 'u.b']);
+      await fine('PUT', path, { tags: {} });
     });
     it('have little beside them in m.tag, since that is written again with each of them', async () => {
       const path = `/user/${ALICE}/rooms/${encodeURIComponent(room.roomId)}/account_data/m.tag`;
@@ -528,7 +539,7 @@ describe('user data over HTTP', () => {
         { enabled: true },
         'bob',
       );
-      expect((await put('r1', 90_000)).status).to.equal(200);
+      for (const id of ['r1', 'r4']) expect((await put(id, 45_000)).status).to.equal(200);
       expect((await put('r2', 20_000)).json['errcode']).to.equal('M_TOO_LARGE');
       await fine('PUT', `${rule('override', 'r3')}/enabled`, { enabled: false }, 'bob');
       for (let i = 0; i < 50; i++) await fine('DELETE', rule('override', `r${i}`), undefined, 'bob');

@@ -6,6 +6,7 @@ import { quotaFull } from '#src/protocol/errors/quota-full.ts';
 import { fitsBytes } from '#src/protocol/identifiers/byte-length.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
+import { assertTag } from './tag-content.ts';
 import { accountDataUsage, type Usage } from '#src/storage/user-data/account-data.ts';
 
 export interface AccountDataQuotaOptions {
@@ -81,9 +82,10 @@ export class AccountDataQuota {
     return usage;
   }
 
-  /** @throws MatrixError M_INVALID_PARAM for a name that cannot be one; M_TOO_LARGE for more tags in a room than may be there */
+  /** @throws MatrixError M_INVALID_PARAM for a name that cannot be one; M_TOO_LARGE for more tags in a room, or more said of one, than may be there */
   assertTags(before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void {
-    for (const tag of after.keys()) {
+    for (const [tag, about] of after) {
+      if (before.get(tag) !== about) assertTag(about);
       if (before.has(tag)) continue;
       if (!fitsBytes(tag))
         throw new MatrixError('M_INVALID_PARAM', 'The name of a tag must not be longer than 255 bytes.');

@@ -253,10 +253,10 @@ export class AccountDataService {
         {
           pieces: after.size - before.size + (stored === undefined ? 1 : 0),
           bytes:
-            sizeOfAll(after) -
-            sizeOfAll(before) +
-            sizeOf(TAG_TYPE, content) -
-            (stored === undefined ? 0 : sizeOf(TAG_TYPE, stored)),
+            growthOf(changes, before) +
+            (content === stored
+              ? 0
+              : sizeOf(TAG_TYPE, content) - (stored === undefined ? 0 : sizeOf(TAG_TYPE, stored))),
         },
         () => this.#append(userId, { roomNid, type: TAG_TYPE, content }, changes),
       );
@@ -317,8 +317,12 @@ const isTags = (roomNid: number, type: string): boolean => roomNid !== 0 && type
 
 const sizeOf = (name: string, content: string): number => Buffer.byteLength(name) + Buffer.byteLength(content);
 
-const sizeOfAll = (tags: Tags): number => {
-  let size = 0;
-  for (const [tag, about] of tags) size += sizeOf(tag, about);
-  return size;
-};
+/** Bytes that changes of tags add; those that stay as they are need not be measured. */
+const growthOf = (
+  changes: readonly { readonly tag: string; readonly content: string | null }[],
+  before: Tags,
+): number =>
+  changes.reduce((sum, { tag, content }) => {
+    const old = before.get(tag);
+    return sum + (content === null ? 0 : sizeOf(tag, content)) - (old === undefined ? 0 : sizeOf(tag, old));
+  }, 0);

@@ -6,6 +6,8 @@ export const TAG_TYPE = 'm.tag';
 
 /** Characters of an `m.tag` beside its tags: they are written again with every tag, and read with all of them. */
 export const MAX_REST_LENGTH = 4_096;
+/** Characters of JSON that are said of one tag: its place in the order, and what a client adds to that. */
+export const MAX_TAG_LENGTH = 16_384;
 /** `m.tag` without anything but tags. */
 const NO_TAGS = '{"tags":{}}';
 
@@ -29,6 +31,12 @@ export const takeTagsOut = (content: JsonObject): { readonly tags: Map<string, s
 export const assertRest = (rest: string): void => {
   if (rest.length > MAX_REST_LENGTH)
     throw new MatrixError('M_TOO_LARGE', `What m.tag has beside tags can have ${MAX_REST_LENGTH} characters at most.`);
+};
+
+/** @param about JSON text @throws MatrixError M_TOO_LARGE for more than may be said of a tag */
+export const assertTag = (about: string): void => {
+  if (about.length > MAX_TAG_LENGTH)
+    throw new MatrixError('M_TOO_LARGE', `What is said of a tag can have ${MAX_TAG_LENGTH} characters at most.`);
 };
 
 /** The content of `m.tag` as clients are shown it, put together again. */
