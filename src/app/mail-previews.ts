@@ -3,6 +3,7 @@ import { digestContent } from '#src/services/mail/digests/digest-content.ts';
 import type { MailContent } from '#src/services/mail/templates/content.ts';
 import { mailTexts } from '#src/services/mail/templates/languages.ts';
 import { mailHtml, mailText } from '#src/services/mail/templates/layout.ts';
+import { MINUTE_MS } from '#src/kernel/dates.ts';
 
 const service = 'example.org';
 const url = 'https://matrix.example.org';
@@ -13,7 +14,6 @@ const link = `${url}/_tsudoi/email/confirm?sid=4n8XqZbW2tLrYvK7&token=${TOKEN}`;
 const unsubscribeUrl = `${url}/_tsudoi/email/unsubscribe?pusher=7&token=${TOKEN}`;
 /** 2026-11-29, 19:17 UTC. */
 const TS = 1_795_979_820_000;
-const MINUTE_MS = 60_000;
 
 const message = (senderName: string, body: string, minutes: number, more: object = {}) => ({
   roomId: '!tea:example.org',

@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { access, constants, readFile, stat, statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { parseServerName } from '#src/protocol/identifiers/server-name.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
 import { bad, type Check, type Finding, note, ok } from './finding.ts';
 import { localAddress, type CliConfig, type CliPorts } from './ports.ts';
 
@@ -9,7 +10,7 @@ const OLDEST_NODE = 24;
 const LITTLE_SPACE_BYTES = 1024 ** 3;
 const TIMEOUT_MS = 5_000;
 /** Milliseconds before the end of a certificate from which on it is told of. */
-const SOON_MS = 7 * 86_400_000;
+const SOON_MS = 7 * DAY_MS;
 
 /** What was found of the server that takes our mail. */
 const mail = (found: string | undefined): Finding =>

@@ -22,7 +22,7 @@ export class Failures {
     }
     const explained = this.#deps.explain?.(error);
     if (explained !== undefined) return explained;
-    this.#deps.logger.error('The request failed unexpectedly', {
+    this.#deps.logger.error('a request failed unexpectedly', {
       err: error instanceof Error ? error : new Error(String(error)),
       operation: operation?.name,
       request_id: requestId,

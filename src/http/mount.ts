@@ -129,7 +129,7 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     if (deps.drainSignal.aborted) head.set('Connection', 'close');
   };
 
-  const app = new QuietKoa((err) => deps.logger.error('A request failed outside of its handler', { err }));
+  const app = new QuietKoa((err) => deps.logger.error('a request failed outside of its handler', { err }));
   app.use(async (ctx) => {
     const started = deps.clock.monotonic();
     trail.mark('http', started);

@@ -281,7 +281,7 @@ export class HttpServer {
     try {
       hook(request, socket, head);
     } catch (err) {
-      this.#logger.error('A WebSocket handshake failed unexpectedly', { err });
+      this.#logger.error('a WebSocket handshake failed unexpectedly', { err });
       socket.destroy();
     }
   }

@@ -1,4 +1,6 @@
-export const DAY_MS = 86_400_000;
+export const MINUTE_MS = 60_000;
+export const HOUR_MS = 60 * MINUTE_MS;
+export const DAY_MS = 24 * HOUR_MS;
 
 /** A time as it stands in the headers of mails: `Sun, 29 Nov 2026 19:17:00 +0000`. RFC 5322, 3.3. */
 export const internetDate = (ts: number): string => new Date(ts).toUTCString().replace('GMT', '+0000');

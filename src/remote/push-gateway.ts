@@ -1,5 +1,6 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import { isLoopback } from '#src/kernel/network.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
 import type { OutboundHttp, OutboundTimeouts } from './outbound-http.ts';
 
 /** The outcome of a notification at a push gateway. */
@@ -17,7 +18,7 @@ export type GatewayAnswer =
 const ABOUT_THE_BODY: ReadonlySet<number> = new Set([400, 413, 422]);
 export const MAX_BODY_BYTES = 65_536;
 const TIMEOUTS: OutboundTimeouts = { headersMs: 10_000, bodyMs: 5_000, totalMs: 15_000 };
-const MAX_WAIT_MS = 86_400_000;
+const MAX_WAIT_MS = DAY_MS;
 
 /** Names of this machine. */
 

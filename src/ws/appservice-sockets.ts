@@ -12,7 +12,8 @@ import type { ApplicationService } from '#src/services/accounts/appservices/appl
 import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
 import type { AppserviceSocket, OpenSockets } from '#src/services/appservices/sockets/open-sockets.ts';
 import type { AppserviceTransaction, Sent } from '#src/services/appservices/transactions/transaction.ts';
-import { BEARER, refuseHandshake } from './handshake.ts';
+import { bearerToken } from '#src/services/accounts/sessions/bearer-token.ts';
+import { refuseHandshake } from './handshake.ts';
 
 /** Where application services open a WebSocket for their transactions, for `HttpServer.onUpgrade`. */
 export const APPSERVICE_SYNC_PATH = '/_matrix/client/unstable/fi.mau.as_sync';
@@ -97,7 +98,7 @@ export class AppserviceWebSockets {
 
   /** Takes a handshake over. */
   readonly upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
-    const token = BEARER.exec(request.headers.authorization ?? '')?.[1];
+    const token = bearerToken(request.headers.authorization);
     const service = token === undefined ? undefined : this.#deps.appservices.byToken(token);
     if (service === undefined) {
       const error =

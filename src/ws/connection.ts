@@ -408,7 +408,7 @@ export class Connection implements StreamSink, HasHeartbeat {
       method: method?.name,
       errcode,
       ms,
-      user: requester.userId,
+      user_id: requester.userId,
       ip: this.#peer.ip,
     });
     if (this.#isDraining && this.#inFlight === 0) this.close('drain');
@@ -481,7 +481,7 @@ export class Connection implements StreamSink, HasHeartbeat {
   }
 
   #asMatrixError(error: unknown, method: string): MatrixError {
-    const told = matrixErrorOf(error, this.#hub.deps, { method, user: this.#requester?.userId });
+    const told = matrixErrorOf(error, this.#hub.deps, { method, user_id: this.#requester?.userId });
     this.#hub.metrics.refused(told);
     return told;
   }

@@ -30,6 +30,6 @@ export const matrixErrorOf = (
   const explained = explain?.(error);
   if (explained !== undefined) return explained;
   const err = error instanceof Error ? error : new Error(String(error));
-  logger.error('A WebSocket request failed unexpectedly', { ...fields, err });
+  logger.error('a WebSocket request failed unexpectedly', { ...fields, err });
   return internalError();
 };

@@ -1,9 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 
-/** The token of an `Authorization` header. */
-export const BEARER = /^Bearer +(\S+) *$/i;
-
 /** Ends a handshake with an answer of HTTP. A peer who does not hang up is not waited for. */
 export const refuseHandshake = (socket: Duplex, error: MatrixError): void => {
   const body = JSON.stringify(error.toBody());

@@ -9,7 +9,8 @@ import { admit } from './admission.ts';
 import { Connection, type ConnectionHub, type Peer } from './connection.ts';
 import { DEFAULT_WEBSOCKET_LIMITS, type WebSocketDependencies, type WebSocketLimits } from './dependencies.ts';
 import { matrixErrorOf } from './failures.ts';
-import { BEARER, refuseHandshake } from './handshake.ts';
+import { bearerToken } from '#src/services/accounts/sessions/bearer-token.ts';
+import { refuseHandshake } from './handshake.ts';
 import { HeartbeatWheel } from './heartbeat.ts';
 import { METHODS } from './methods.ts';
 import { SharedFrames } from './shared-frames.ts';
@@ -129,7 +130,7 @@ export class WebSocketApi implements ConnectionHub {
       );
       return;
     }
-    const token = BEARER.exec(request.headers.authorization ?? '')?.[1];
+    const token = bearerToken(request.headers.authorization);
     if (token === undefined) this.#accept(request, socket, head, undefined);
     // It accepts the socket or closes it.
     else void this.#acceptKnown(request, socket, head, token);

@@ -118,7 +118,7 @@ describe('rate limits, log and metrics of requests', () => {
       method: 'GET',
       operation: 'client-server.limited-accessToken',
       status: 200,
-      user: '@alice:test',
+      user_id: '@alice:test',
     });
     expect(line.fields['ms']).to.be.a('number');
     expect(line.fields['request_id']).to.be.a('string');

@@ -94,6 +94,7 @@ export function composeFederationOutbound(
     edus,
     sticky: events.sticky,
     woken: destinationWoken,
+    contacts,
     isLocal,
     allows,
     // Presence is transient: what was not sent is replaced by the next change.
@@ -105,7 +106,7 @@ export function composeFederationOutbound(
     metrics,
     concurrency: config.federation.concurrency,
   });
-  contacts.onHeardOf((serverName) => federationOutbound.inContact(serverName));
+
   return {
     name: 'federation-outbound',
     services: {

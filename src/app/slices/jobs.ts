@@ -49,6 +49,7 @@ import { sendLoginNoticeHandler } from '#src/workers/send-login-notice.ts';
 import { runTaskHandler, runUpdateHandler } from '#src/workers/run-task.ts';
 import { shareDevicesHandler } from '#src/workers/share-devices.ts';
 import { sendValidationHandler } from '#src/workers/send-validation.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { TaskRunning } from './task-runner.ts';
@@ -68,7 +69,7 @@ import type { UserData } from './user-data.ts';
 import type { People } from './user-directory.ts';
 
 const CLEAN_EVERY_MS = 3_600_000;
-const CLEAN_UNJOINED_EVERY_MS = 86_400_000;
+const CLEAN_UNJOINED_EVERY_MS = DAY_MS;
 const EXPIRING_EVERY_MS = 3_600_000;
 /** One for each queue to listen on, the others for the state of jobs. Where no mail is sent, that queue is not opened. */
 const QUEUE_CONNECTIONS = 7;

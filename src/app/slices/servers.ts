@@ -65,6 +65,7 @@ export function composeServers(below: Platform & ServerFiles & Outbound): Slice<
   const backoff = new DestinationBackoff({
     clock,
     random,
+    contacts,
     changed: (name, outage) => outages.changed(name, outage),
   });
   const guarded = {
@@ -108,12 +109,12 @@ export function composeServers(below: Platform & ServerFiles & Outbound): Slice<
     own: ownKeys,
     allows: (name) => serverPolicy.allows(name),
     notaries: keyServers,
+    contacts,
     clock,
     logger,
     metrics,
   });
-  contacts.onHeardOf((name) => backoff.heardOf(name));
-  contacts.onHeardOf((name) => serverKeys.heardOf(name));
+
   let sweeping: Timer | undefined;
   // Keys that are left are deleted the next time.
   const sweep = (): Promise<void> =>

@@ -56,12 +56,6 @@ export interface Authenticators extends TokenReader {
   readonly isAppservice?: (token: string) => boolean;
 }
 
-const BEARER = /^Bearer +(\S+) *$/i;
-
-/** The token of an Authorization header; undefined where there is none. */
-export const bearerToken = (authorization: string | undefined): string | undefined =>
-  authorization === undefined ? undefined : BEARER.exec(authorization)?.[1];
-
 /** The token of a request: that of the Authorization header, or the deprecated query parameter. */
 export const tokenOf = (bearer: string | undefined, query: () => Texts): string | undefined =>
   bearer ?? textOf(query()['access_token']);

@@ -81,7 +81,7 @@ export const requestRecorder = (
       status,
       errcode: request.errcode,
       ms: Math.round(ms * 100) / 100,
-      user: request.requester?.userId,
+      user_id: request.requester?.userId,
       server: request.origin?.serverName,
       ip: request.ip,
       request_id: request.requestId,

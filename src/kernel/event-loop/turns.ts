@@ -39,7 +39,13 @@ const MAX_PARTIES = 10_000;
 const onceStill = (callback: () => void): void => queueMicrotask(() => process.nextTick(callback));
 
 /** Ranks: 0 for parties with nearly no recent requests, `LAST_RANK` for those with many. */
-export const LAST_RANK = 3;
+export const LAST_RANK = RANKS_MS.length;
+
+/** The rank of a party that took so much, by what is taken at most at each of the ranks before the last. */
+export const rankOf = (taken: number, bounds: readonly number[]): number => {
+  const rank = bounds.findIndex((most) => taken <= most);
+  return rank === -1 ? bounds.length : rank;
+};
 
 /** A party and its rank, at least: it is higher for one that took much time of the loop of late. */
 export interface RankedPlace {
@@ -161,9 +167,7 @@ export class Turns {
 
   #rankOf(party: string, least: number): number {
     if (this.#taken.size === 0) return least;
-    const ms = this.#takenBy(party, this.#clock.monotonic());
-    const rank = RANKS_MS.findIndex((most) => ms <= most);
-    return Math.max(least, rank === -1 ? LAST_RANK : rank);
+    return Math.max(least, rankOf(this.#takenBy(party, this.#clock.monotonic()), RANKS_MS));
   }
 
   /** @param onFull when left out, what finds no room does not wait: it is begun already, and has to end */

@@ -109,3 +109,9 @@ export class MatrixError extends Error {
     return { errcode: this.errcode, error: this.message, ...this.fields };
   }
 }
+
+/** A parameter, or a member of the body, that has the right type and cannot be what it is. */
+export const invalidParam = (message: string): MatrixError => new MatrixError('M_INVALID_PARAM', message);
+
+/** A body of the wrong shape. */
+export const badJson = (message: string): MatrixError => new MatrixError('M_BAD_JSON', message);

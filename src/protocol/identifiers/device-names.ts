@@ -10,6 +10,9 @@ export const isDeviceId = (deviceId: string): boolean =>
   !deviceId.includes('\0') &&
   deviceId.isWellFormed();
 
+/** The key of a device in maps and caches. */
+export const deviceKey = (userId: string, deviceId: string): string => `${userId} ${deviceId}`;
+
 /** @throws MatrixError M_INVALID_PARAM for what cannot be the id of a device */
 export const checkDeviceId = (deviceId: string): void => {
   if (!isDeviceId(deviceId))

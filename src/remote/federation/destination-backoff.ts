@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
+import type { Subscribable } from '#src/kernel/signal.ts';
 
 /** The outage of a server that could not be reached. */
 export interface Outage {
@@ -13,6 +14,8 @@ export interface Outage {
 export interface DestinationBackoffOptions {
   readonly clock: Clock;
   readonly random: Random;
+  /** Servers that were heard of. */
+  readonly contacts: Subscribable<string>;
   /** Told of each change; undefined: it is reached again. */
   readonly changed?: (destination: string, outage: Outage | undefined) => void;
 }
@@ -41,6 +44,7 @@ export class DestinationBackoff {
 
   constructor(options: DestinationBackoffOptions) {
     this.#options = options;
+    options.contacts.subscribe((destination) => this.#heardOf(destination));
   }
 
   /** How many servers are not reached. */
@@ -79,7 +83,7 @@ export class DestinationBackoff {
   }
 
   /** The server has come to us: it is tried again, though one that comes all the time and is never there not all the time. */
-  heardOf(destination: string): void {
+  #heardOf(destination: string): void {
     const outage = this.#outages.get(destination);
     if (outage === undefined) return;
     if (this.#options.clock.now() - outage.triedAt >= MIN_MS) this.reached(destination);

@@ -2,12 +2,13 @@ import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import { measureJson } from '#src/protocol/json/json-measure.ts';
 import { isJsonObject, type JsonObject, MAX_JSON_DEPTH } from '#src/protocol/json/json-value.ts';
 import { indexJson, LARGE_JSON, parseInPieces, PIECES_AT_ONCE } from '#src/protocol/json/parse-in-pieces.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
 
 /** Values that the JSON of an answer may hold: one for so many bytes, and so many in any case. */
 const BYTES_PER_VALUE = 16;
 const LEAST_VALUES = 100_000;
 /** The longest `retry_after_ms` that counts. */
-const MAX_WAIT_MS = 86_400_000;
+const MAX_WAIT_MS = DAY_MS;
 
 /**
  * The JSON object of an answer; undefined for anything else, and for more values or depth than an answer may have. Large ones are parsed in

@@ -2,19 +2,10 @@ import type { StrippedStateEvent } from '#src/protocol/events/stripped-state.ts'
 import { isRoomAlias, isRoomId, isUserId, parseMxcUri } from '#src/protocol/identifiers/identifiers.ts';
 import { isServerName } from '#src/protocol/identifiers/server-name.ts';
 import { isJsonObject, isWellFormedJson, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
+import type { PublicRoom } from '#src/protocol/content/public-room.ts';
 
 /** The summary of a room by another server; members are named as in the JSON. */
-export interface RemoteRoomSummary {
-  readonly room_id: string;
-  readonly name?: string;
-  readonly topic?: string;
-  readonly canonical_alias?: string;
-  readonly avatar_url?: string;
-  readonly num_joined_members: number;
-  readonly world_readable: boolean;
-  readonly guest_can_join: boolean;
-  readonly join_rule: string;
-  readonly room_type?: string;
+export interface RemoteRoomSummary extends PublicRoom {
   readonly room_version?: string;
   readonly encryption?: string;
   /** The rooms whose members may join. */

@@ -3,6 +3,7 @@ import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { OnceByKey } from '#src/kernel/caches/once.ts';
 import type { Random } from '#src/kernel/random.ts';
+import { MINUTE_MS } from '#src/kernel/dates.ts';
 
 /** The host and port of a service. */
 export interface ServiceTarget {
@@ -31,10 +32,9 @@ interface Known {
   readonly expiresAt: number;
 }
 
-const MINUTE = 60_000;
-const FOUND_MS = 30 * MINUTE;
-const NONE_MS = 10 * MINUTE;
-const FAILED_MS = MINUTE;
+const FOUND_MS = 30 * MINUTE_MS;
+const NONE_MS = 10 * MINUTE_MS;
+const FAILED_MS = MINUTE_MS;
 const MAX_NAMES = 20_000;
 const MAX_RECORDS = 8;
 const HOST = /^[0-9A-Za-z._-]{1,255}$/;

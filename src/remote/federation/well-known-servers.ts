@@ -6,6 +6,7 @@ import { FairGate } from '#src/kernel/limits/fair-gate.ts';
 import { OnceByKey } from '#src/kernel/caches/once.ts';
 import { currentWork } from '#src/kernel/event-loop/work.ts';
 import { parseServerName, type ServerName } from '#src/protocol/identifiers/server-name.ts';
+import { HOUR_MS, MINUTE_MS } from '#src/kernel/dates.ts';
 import type { Resolve } from '../name-resolver.ts';
 import type { OutboundAnswer, OutboundFailure, OutboundHttp } from '../outbound-http.ts';
 import { failure } from '../outbound-result.ts';
@@ -36,16 +37,14 @@ interface Known {
   readonly failures: number;
 }
 
-const MINUTE = 60_000;
-const HOUR = 60 * MINUTE;
 /** "The recommended sensible default is 24 hours. ... a maximum cache time for responses: 48 hours is recommended." */
-const DEFAULT_MS = 24 * HOUR;
-const MAX_MS = 48 * HOUR;
+const DEFAULT_MS = 24 * HOUR_MS;
+const MAX_MS = 48 * HOUR_MS;
 /** No host is asked more often, whatever its headers say. */
-const MIN_MS = 5 * MINUTE;
+const MIN_MS = 5 * MINUTE_MS;
 /** "Errors are recommended to be cached for up to an hour, and servers are encouraged to exponentially back off for repeated failures." */
-const FIRST_ERROR_MS = 2 * MINUTE;
-const MAX_ERROR_MS = HOUR;
+const FIRST_ERROR_MS = 2 * MINUTE_MS;
+const MAX_ERROR_MS = HOUR_MS;
 /** The part of its life after which something is refreshed. */
 const FRESH_PART = 0.8;
 const MAX_HOSTS = 20_000;

@@ -22,12 +22,13 @@ import {
   doomUnfinishedBlobs,
   lockLiveBlob,
 } from '#src/storage/media/blobs.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
 import { StoreCondition } from './store-condition.ts';
 
 const NAME_LENGTH = 40;
 const NAME_ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789';
 /** Milliseconds after which an unfinished object counts as abandoned by a process that ended. */
-const UNFINISHED_MS = 86_400_000;
+const UNFINISHED_MS = DAY_MS;
 /** Milliseconds for which the sum of all bytes is cached; what was written since is added. */
 const SUM_LIFETIME_MS = 300_000;
 const REMOVED_AT_ONCE = 500;

@@ -17,6 +17,7 @@ import {
   shownMedia,
 } from '#src/storage/media/references.ts';
 import { forgetQuarantineChanges } from '#src/storage/media/quarantine.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
 import type { ContentStore } from './content-store.ts';
 
 const AT_ONCE = 500;
@@ -25,7 +26,7 @@ const PATIENCE_MS = 10_000;
 /** How often it is waited for them, when further ones come meanwhile. */
 const LOOKS = 5;
 /** Milliseconds after which a change of a quarantine is deleted that a later one has superseded. */
-const CHANGE_LIFETIME_MS = 90 * 86_400_000;
+const CHANGE_LIFETIME_MS = 90 * DAY_MS;
 
 export interface MediaCleanerOptions {
   readonly database: Database;

@@ -62,7 +62,7 @@ export class RetentionService {
     if (room === undefined) return true;
     const { deleted, isDone } = await purge.purgeHistory(room, beforeTs, signal);
     if (isDone && deleted > 0) {
-      logger.info('old events of a room were purged', { room: room.roomId, events: deleted });
+      logger.info('old events of a room were purged', { room_id: room.roomId, events: deleted });
       await database.write((tx) => tx.enqueue(reclaimDiskSpace, {}));
     }
     return isDone;

@@ -27,21 +27,12 @@ export const monthOf = (ts: number): string => {
 };
 
 /** One event of an archive: a line of JSON. Numbers of events and states are those of the database that it was taken from. */
-export interface ArchivedEvent {
+export interface ArchivedEvent extends Omit<ArchivedRecord, 'nid' | 'topo' | 'event_id' | 'ts' | 'json'> {
   readonly v: 1;
   readonly room_id: string;
   readonly event_id: string;
   readonly position: number;
   readonly depth: number;
-  readonly flags: number;
-  readonly state: number;
-  readonly current_state: number | null;
-  readonly prev: readonly number[];
-  readonly auth: readonly number[];
-  readonly rel: number | null;
-  readonly rel_type: string | null;
-  readonly replaces: number | null;
-  readonly redacted_by: number | null;
   /** The signed event as servers exchange it. */
   readonly pdu: Readonly<Record<string, unknown>>;
 }

@@ -1,28 +1,26 @@
 import type { Logger } from '#src/kernel/logger.ts';
+import { type Listener, Signal, type Subscribable } from '#src/kernel/signal.ts';
 
-/** Called with the name of a server; neither waits nor fails. */
-export type ContactListener = (serverName: string) => void;
-
-/** Publishes that another server was heard of: it has sent a signed request, so it is up. */
-export class Contacts {
+/** Publishes the name of another server that has sent a signed request: it can be reached. */
+export class Contacts implements Subscribable<string> {
   readonly #logger: Logger;
-  readonly #listeners: ContactListener[] = [];
+  readonly #heard = new Signal<string>();
 
   constructor(logger: Logger) {
     this.#logger = logger;
   }
 
-  onHeardOf(listener: ContactListener): void {
-    this.#listeners.push(listener);
+  /** @returns stops listening */
+  subscribe(listener: Listener<string>): () => void {
+    return this.#heard.subscribe(listener);
   }
 
+  /** Notes that a server was heard of. Never throws: the request of that server is answered all the same. */
   heardOf(serverName: string): void {
-    for (const listener of this.#listeners) {
-      try {
-        listener(serverName);
-      } catch (err) {
-        this.#logger.error('a listener for contacts of other servers threw', { err, server: serverName });
-      }
+    try {
+      this.#heard.emit(serverName);
+    } catch (err) {
+      this.#logger.error('a listener for contacts of other servers threw', { err, server: serverName });
     }
   }
 }

@@ -14,15 +14,14 @@ const PROTECT = sql(
   `update media set protected = $2, quarantined_by = case when $2 then null else quarantined_by end
    where origin = '' and media_id = $1 returning nid`,
 );
-const CONTENT = sql(
-  'quarantine_content',
-  `insert into quarantined_contents (digest, quarantined_by, created_ts) values ($1, $2, $3) on conflict do nothing`,
-);
+/** Quarantines contents, from rows of digest, user and time. */
+const contentsOf = (rows: string): string =>
+  `insert into quarantined_contents (digest, quarantined_by, created_ts) ${rows} on conflict do nothing`;
+const CONTENT = sql('quarantine_content', contentsOf('values ($1, $2, $3)'));
 const CONTENT_OF = sql(
   'quarantine_content_of',
-  `insert into quarantined_contents (digest, quarantined_by, created_ts)
-   select b.digest, $3, $4 from media m join blobs b on b.name = m.blob
-   where m.origin = $1 and m.media_id = $2 and not m.protected on conflict do nothing`,
+  contentsOf(`select b.digest, $3, $4 from media m join blobs b on b.name = m.blob
+   where m.origin = $1 and m.media_id = $2 and not m.protected`),
 );
 const LIFT_CONTENT = sql(
   'quarantine_lift_content',
@@ -38,8 +37,7 @@ const MARKED = `marked as (
      update media m set quarantined_by = $1 from chosen c
      where m.nid = c.nid and m.quarantined_by is null and not m.protected returning m.nid, m.origin, m.media_id, m.blob
    ), contents as (
-     insert into quarantined_contents (digest, quarantined_by, created_ts)
-     select distinct b.digest, $1, $2::bigint from marked m join blobs b on b.name = m.blob where b.digest is not null on conflict do nothing
+     ${contentsOf('select distinct b.digest, $1, $2::bigint from marked m join blobs b on b.name = m.blob where b.digest is not null')}
    ), changes as (
      insert into quarantine_changes (origin, media_id, quarantined, ts)
      select origin, media_id, true, $2::bigint from marked order by nid

@@ -31,7 +31,7 @@ describe('what administrators are shown of the log', function () {
   it('is each error with its stack and its request, without what is secret in it, and equal ones once', async () => {
     for (let n = 0; n < 3; n++) await failing(`GET https://far.example/path?token=${SECRET} failed`);
     const [error] = await errors('?level=error');
-    expect(error).to.include({ level: 'error', count: 3, message: 'The request failed unexpectedly' });
+    expect(error).to.include({ level: 'error', count: 3, message: 'a request failed unexpectedly' });
     expect(error.error.message).to.equal('GET https://far.example/path?… failed');
     expect(error.error.stack).to.include('logs.test.ts');
     expect(error.error.cause.message).to.equal('the cause of it, with password=…');

@@ -1,5 +1,5 @@
 import type { RateLimiter, RateVerdict } from '#src/kernel/limits/rate-limiter.ts';
-import { LAST_RANK, type Turns } from '#src/kernel/event-loop/turns.ts';
+import { rankOf, type Turns } from '#src/kernel/event-loop/turns.ts';
 import type { Work } from '#src/kernel/event-loop/work.ts';
 import { limitExceeded, limiterOf } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -11,11 +11,6 @@ const REFUSED = 'refused';
 const WORK = 'work';
 /** Users below these parts of their budget have the ranks that go first. */
 const RANKS = [0.001, 0.01, 0.05];
-
-const rankOf = (used: number): number => {
-  const rank = RANKS.findIndex((most) => used <= most);
-  return rank === -1 ? LAST_RANK : rank;
-};
 
 const tooManyWaiting = (): MatrixError => limitExceeded('turns', 1_000);
 
@@ -96,12 +91,12 @@ export class Admission {
 
   /** Waits until there is time for a request of this key on the event loop. @throws MatrixError M_LIMIT_EXCEEDED */
   turn(key: string): Promise<void> | undefined {
-    return this.#turns?.enter({ party: key, rank: rankOf(this.#limiter.used(WORK, key)) }, tooManyWaiting);
+    return this.#turns?.enter({ party: key, rank: rankOf(this.#limiter.used(WORK, key), RANKS) }, tooManyWaiting);
   }
 
   /** Waits until there is time for what a request of this key has to do next. */
   resume(key: string): Promise<void> | undefined {
-    return this.#turns?.resume({ party: key, rank: rankOf(this.#limiter.used(WORK, key)) });
+    return this.#turns?.resume({ party: key, rank: rankOf(this.#limiter.used(WORK, key), RANKS) });
   }
 
   /**
@@ -113,7 +108,7 @@ export class Admission {
   arrive(network: string): Promise<void> | undefined {
     if (this.#turns === undefined) return undefined;
     const used = Math.max(this.#limiter.used(REFUSED, network), this.#limiter.used(WORK, network));
-    return this.#turns.enter({ party: network, rank: rankOf(used) }, () => new ArrivalRefused());
+    return this.#turns.enter({ party: network, rank: rankOf(used, RANKS) }, () => new ArrivalRefused());
   }
 
   /**

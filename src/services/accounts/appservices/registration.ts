@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import { parse, YAMLParseError } from 'yaml';
 import { parseUserId } from '#src/protocol/identifiers/identifiers.ts';
+import { hashOfSecret } from '#src/protocol/identifiers/opaque-secret.ts';
 import type { ApplicationService, Namespace } from './application-service.ts';
 import { readPattern } from './namespace-pattern.ts';
 
@@ -37,7 +37,7 @@ const DEVICE_MANAGEMENT = ['device_management', 'io.element.msc4190', 'msc4190']
 const isMap = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** What identifies an `as_token` without being it. */
-export const hashOfToken = (token: string): string => createHash('sha256').update(token).digest('base64url');
+export const hashOfToken = (token: string): string => hashOfSecret(token).toString('base64url');
 
 /**
  * Reads the YAML of a registration.

@@ -34,8 +34,8 @@ export class AppserviceSenders {
     const account = await this.#users.account(sender);
     if (account?.deactivated === true)
       this.#logger.warn('the sender of an application service is deactivated', {
-        application_service: id,
-        user: sender,
+        appservice: id,
+        user_id: sender,
       });
     if (account !== undefined) return;
     const made = { userId: sender, localpart: localpartOf(sender), passwordHash: null, appserviceId: id };

@@ -13,6 +13,7 @@ import {
   notValidated,
   type ThreepidCredentials,
 } from '#src/services/accounts/validation/address-validation.ts';
+import { PASSWORD_FLOWS } from '#src/services/accounts/uia/flows.ts';
 
 export interface OwnAddressesOptions {
   readonly database: Database;
@@ -29,8 +30,6 @@ export interface OwnAddressesOptions {
 
 /** Whether an identity server has unbound an address: `id_server_unbind_result`. */
 export type UnbindResult = 'success' | 'no-support';
-
-const FLOWS = [['m.login.password']];
 
 /** Adds, binds and removes the third-party addresses of users' own accounts. Client-Server API, "Account administrative contact information". */
 export class OwnAddresses {
@@ -53,7 +52,7 @@ export class OwnAddresses {
     const { database, threepids, uia, validation } = this.#options;
     const { sid, clientSecret } = credentials;
     await uia.perform(
-      { operation: 'add3PID', parameters: [sid, clientSecret], flows: FLOWS, userId, auth, ip },
+      { operation: 'add3PID', parameters: [sid, clientSecret], flows: PASSWORD_FLOWS, userId, auth, ip },
       async () => {
         if ((await validation.validated('add', credentials)) === undefined) throw notValidated();
         await database.write(async (tx) => {

@@ -5,6 +5,7 @@ import { writeAll } from '#src/kernel/concurrency/write-all.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type DeviceSighting, writeSightings } from '#src/storage/accounts/devices.ts';
 import { isUnavailable } from '#src/storage/failures.ts';
+import { deviceKey } from '#src/protocol/identifiers/device-names.ts';
 
 export interface DeviceActivityDependencies {
   readonly database: Database;
@@ -18,8 +19,6 @@ export interface DeviceActivityDependencies {
 }
 
 const BATCH = 1_000;
-
-const keyOf = (userId: string, deviceId: string): string => `${userId} ${deviceId}`;
 
 /** When and from where devices were last seen: kept in memory, and written in batches, at most once per device and interval. */
 export class DeviceActivity {
@@ -36,7 +35,7 @@ export class DeviceActivity {
 
   /** Notes that a device was used. */
   seen(userId: string, deviceId: string, ip: string, userAgent: string | undefined): void {
-    const key = keyOf(userId, deviceId);
+    const key = deviceKey(userId, deviceId);
     if (!this.#pending.has(key) && this.#pending.size >= (this.#deps.maxPending ?? 100_000)) return;
     this.#pending.set(key, {
       userId,
@@ -49,7 +48,7 @@ export class DeviceActivity {
 
   /** What is known of a device beyond what is written. */
   latest(userId: string, deviceId: string): DeviceSighting | undefined {
-    return this.#pending.get(keyOf(userId, deviceId));
+    return this.#pending.get(deviceKey(userId, deviceId));
   }
 
   /** Writes what was seen since the last time. What cannot be written is logged: it does not matter much. */

@@ -7,6 +7,7 @@ import type { AuthData } from '#src/services/accounts/uia/stages.ts';
 import type { UiaService } from '#src/services/accounts/uia/uia-service.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import { type DeviceRecord, findDevice, listDevices, renameDevice } from '#src/storage/accounts/devices.ts';
+import { PASSWORD_FLOWS } from '#src/services/accounts/uia/flows.ts';
 import type { DeviceActivity } from './device-activity.ts';
 
 /** A device of a local user. */
@@ -19,8 +20,6 @@ export interface DeviceServiceDependencies {
   readonly activity: DeviceActivity;
   readonly stream: AccountStream;
 }
-
-const PASSWORD_FLOWS = [['m.login.password']];
 
 const noSuchDevice = (): MatrixError => new MatrixError('M_NOT_FOUND', 'You have no device with that id.');
 

@@ -1,12 +1,10 @@
-import { createHash } from 'node:crypto';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 import type { Database } from '#src/storage/database.ts';
 import { insertOpenIdToken, userOfOpenIdToken } from '#src/storage/accounts/proof-tokens.ts';
+import { hashOfSecret } from '#src/protocol/identifiers/opaque-secret.ts';
 
 const LIFETIME_MS = 3_600_000;
-const hashOf = (token: string): Buffer => createHash('sha256').update(token).digest();
-
 export interface OpenIdToken {
   readonly token: string;
   /** Seconds. */
@@ -30,12 +28,12 @@ export class OpenIdTokens {
     const token = `tdo_${this.#random.string(43)}`;
     const now = this.#clock.now();
     const expiresTs = now + LIFETIME_MS;
-    await this.#database.write((tx) => insertOpenIdToken(tx, { hash: hashOf(token), userId, expiresTs }, now));
+    await this.#database.write((tx) => insertOpenIdToken(tx, { hash: hashOfSecret(token), userId, expiresTs }, now));
     return { token, expiresIn: LIFETIME_MS / 1000 };
   }
 
   /** The user of a token; undefined when it is invalid or expired, or the account cannot be used any more. */
   userOf(token: string): Promise<string | undefined> {
-    return userOfOpenIdToken(this.#database, hashOf(token), this.#clock.now());
+    return userOfOpenIdToken(this.#database, hashOfSecret(token), this.#clock.now());
   }
 }

@@ -9,6 +9,7 @@ import { checkNewPassword, type PasswordPolicy } from '#src/services/accounts/cr
 import type { SessionService } from '#src/services/accounts/sessions/session-service.ts';
 import type { AccountThreepids } from '#src/services/accounts/threepids/account-threepids.ts';
 import { EMAIL_STAGE } from '#src/services/accounts/uia/email-stage.ts';
+import { DUMMY_STAGE } from '#src/services/accounts/uia/flows.ts';
 import type { AuthData } from '#src/services/accounts/uia/stages.ts';
 import { acceptedVersions, TERMS_STAGE } from '#src/services/accounts/uia/terms-stage.ts';
 import type { Flow, UiaService } from '#src/services/accounts/uia/uia-service.ts';
@@ -75,7 +76,6 @@ interface Wishes extends LoginParams {
 const given = <T extends object>(members: T): Partial<T> =>
   Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Partial<T>;
 
-const DUMMY_STAGE = 'm.login.dummy';
 const TOKEN_STAGE = 'm.login.registration_token';
 
 /** Registers users who prove by user-interactive authentication that they may. Client-Server API, "Account registration" of the legacy API. */

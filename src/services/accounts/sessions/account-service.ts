@@ -16,6 +16,7 @@ import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import { lockAddress, ownerOfAddress } from '#src/storage/accounts/account-threepids.ts';
 import { deleteProofTokens } from '#src/storage/accounts/proof-tokens.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
+import { PASSWORD_FLOWS } from '#src/services/accounts/uia/flows.ts';
 import type { Requester } from './requester.ts';
 import type { SessionService } from './session-service.ts';
 
@@ -30,7 +31,6 @@ export interface AccountServiceDependencies {
   readonly passwordPolicy?: PasswordPolicy;
 }
 
-const PASSWORD_FLOWS = [['m.login.password']];
 const RESET_FLOWS = [[EMAIL_STAGE]];
 
 /** A change of password, and whether devices are logged out. */

@@ -14,6 +14,7 @@ import {
   userDeactivated,
   userLocked,
 } from '#src/services/accounts/users/account-errors.ts';
+import { deviceKey } from '#src/protocol/identifiers/device-names.ts';
 
 export interface AppserviceRequestsDependencies {
   readonly appservices: Appservices;
@@ -42,7 +43,7 @@ export class AppserviceRequests {
   constructor(deps: AppserviceRequestsDependencies) {
     this.#deps = deps;
     deps.stream.on('device_changed', ({ userId, deviceId }) => {
-      this.#devices.forget(keyOf(userId, deviceId));
+      this.#devices.forget(deviceKey(userId, deviceId));
     });
   }
 
@@ -85,7 +86,7 @@ export class AppserviceRequests {
 
   async #hasDevice(userId: string, deviceId: string): Promise<boolean> {
     if (deviceId.includes('\0')) return false;
-    const key = keyOf(userId, deviceId);
+    const key = deviceKey(userId, deviceId);
     const known = this.#devices.peek(key);
     if (known !== undefined) return known.isThere;
     const read = await this.#devices.get(key, async () => ({
@@ -94,5 +95,3 @@ export class AppserviceRequests {
     return read.isThere;
   }
 }
-
-const keyOf = (userId: string, deviceId: string): string => `${userId} ${deviceId}`;

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -8,13 +7,12 @@ import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
 import { findLoginToken, insertLoginToken, takeLoginToken } from '#src/storage/accounts/proof-tokens.ts';
 import { userDeactivated } from '#src/services/accounts/users/account-errors.ts';
+import { hashOfSecret } from '#src/protocol/identifiers/opaque-secret.ts';
+import { PASSWORD_FLOWS } from '#src/services/accounts/uia/flows.ts';
 import type { Requester } from './requester.ts';
 
 /** "`120000` (2 minutes) is recommended as a default." */
 const LIFETIME_MS = 120_000;
-const PASSWORD_FLOWS = [['m.login.password']];
-const hashOf = (token: string): Buffer => createHash('sha256').update(token).digest();
-
 export interface LoginToken {
   readonly token: string;
   readonly expiresInMs: number;
@@ -53,7 +51,7 @@ export class LoginTokens {
       const token = `tdl_${random.string(43)}`;
       const now = clock.now();
       await database.write((tx) =>
-        insertLoginToken(tx, { hash: hashOf(token), userId, expiresTs: now + LIFETIME_MS }, now),
+        insertLoginToken(tx, { hash: hashOfSecret(token), userId, expiresTs: now + LIFETIME_MS }, now),
       );
       return { token, expiresInMs: LIFETIME_MS };
     });
@@ -62,7 +60,7 @@ export class LoginTokens {
   /** The user of a token. @throws MatrixError M_FORBIDDEN when it is invalid, was used or has expired; M_USER_DEACTIVATED */
   async accountOf(token: string): Promise<{ readonly userId: string; readonly locked: boolean }> {
     const { database, clock, users } = this.#deps;
-    const found = await findLoginToken(database, hashOf(token));
+    const found = await findLoginToken(database, hashOfSecret(token));
     if (found === undefined || found.expiresTs <= clock.now()) throw notGood();
     const account = await users.account(found.userId);
     if (account === undefined || account.deactivated) throw userDeactivated();
@@ -71,7 +69,7 @@ export class LoginTokens {
 
   /** Spends a token, in the transaction of the login that it is for. @throws MatrixError M_FORBIDDEN when another login has spent it */
   async spend(tx: Tx, token: string): Promise<void> {
-    if (!(await takeLoginToken(tx, hashOf(token)))) throw notGood();
+    if (!(await takeLoginToken(tx, hashOfSecret(token)))) throw notGood();
   }
 }
 

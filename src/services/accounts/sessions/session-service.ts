@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { sendLoginNotice } from '#src/jobs/definitions.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
@@ -40,6 +39,7 @@ import type { Asserted, Requester } from './requester.ts';
 import type { SessionKey } from './session-key.ts';
 import type { NewSession, RefreshedTokens, SessionRequest } from './session-types.ts';
 import { unknownToken, userLocked, wrongPassword } from '#src/services/accounts/users/account-errors.ts';
+import { hashOfSecret } from '#src/protocol/identifiers/opaque-secret.ts';
 import { VerifiedTokens } from './verified-tokens.ts';
 
 export type { NewSession, RefreshedTokens, SessionRequest } from './session-types.ts';
@@ -96,8 +96,6 @@ const noticeOf = (
   ...(displayName === undefined ? {} : { deviceName: displayName }),
   ...(acceptLanguage === undefined ? {} : { acceptLanguage: acceptLanguage.slice(0, MAX_LANGUAGES_LENGTH) }),
 });
-
-const hashOf = (refreshToken: string): Buffer => createHash('sha256').update(refreshToken).digest();
 
 /**
  * Creates, refreshes and ends sessions, and authenticates access tokens. Client-Server API, "Using access tokens", "Refreshing access tokens",
@@ -228,7 +226,7 @@ export class SessionService {
   async refresh(refreshToken: string): Promise<RefreshedTokens> {
     const { database, clock, options } = this.#deps;
     const tokens = await database.write(async (tx) => {
-      const found = await findRefreshToken(tx, hashOf(refreshToken));
+      const found = await findRefreshToken(tx, hashOfSecret(refreshToken));
       if (found === undefined) return undefined;
       if (found.locked) throw userLocked();
       if (found.createdTs + (options?.refreshTokenLifetimeMs ?? Infinity) <= clock.now()) {
@@ -363,7 +361,7 @@ export class SessionService {
   async #newRefreshToken(tx: Tx, sessionId: string, generation: number): Promise<string> {
     const { clock, random } = this.#deps;
     const token = `tdr_${random.string(43)}`;
-    await insertRefreshToken(tx, { hash: hashOf(token), sessionId, generation, createdTs: clock.now() });
+    await insertRefreshToken(tx, { hash: hashOfSecret(token), sessionId, generation, createdTs: clock.now() });
     return token;
   }
 }

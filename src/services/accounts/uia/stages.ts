@@ -2,6 +2,7 @@ import type { Errcode } from '#src/protocol/errors/matrix-error.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { LoginAttempts } from '#src/services/accounts/credentials/login-attempts.ts';
 import { Credentials } from '#src/services/accounts/credentials/credentials.ts';
+import { DUMMY_STAGE } from './flows.ts';
 
 /** The `auth` member of a request. */
 export interface AuthData {
@@ -44,7 +45,7 @@ export interface Stage {
 }
 
 /** "Dummy authentication always succeeds and requires no extra parameters." */
-export const dummyStage: Stage = { type: 'm.login.dummy', attempt: () => Promise.resolve(undefined) };
+export const dummyStage: Stage = { type: DUMMY_STAGE, attempt: () => Promise.resolve(undefined) };
 
 /** The password of the user whose access token sent the request. */
 export class PasswordStage implements Stage {

@@ -6,6 +6,7 @@ import { networkOf } from '#src/kernel/network.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { DUMMY_STAGE } from './flows.ts';
 import { type AuthData, type Stage, StageFailed } from './stages.ts';
 import type { UiaSession, UiaSessionStore } from './uia-session-store.ts';
 
@@ -95,7 +96,7 @@ export interface UiaServiceDependencies {
 const isComplete = (flows: readonly Flow[], { completed }: UiaSession): boolean =>
   flows.some((flow) => flow.every((type) => completed.includes(type)));
 
-const DUMMY_FLOW: Flow = ['m.login.dummy'];
+const DUMMY_FLOW: Flow = [DUMMY_STAGE];
 
 const unknownSession = (): StageFailed =>
   new StageFailed('M_UNKNOWN', 'This authentication session is not known, or has expired: begin anew.');

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { sendValidation } from '#src/jobs/definitions.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { acceptedLanguage, type Language } from '#src/kernel/text/language.ts';
@@ -19,7 +18,8 @@ import {
   type ValidationRecord,
 } from '#src/storage/accounts/threepid-validations.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
-import { isOpaqueSecret } from '#src/protocol/identifiers/opaque-secret.ts';
+import { hashOfSecret, isOpaqueSecret } from '#src/protocol/identifiers/opaque-secret.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
 import { isDisposable } from './disposable-mail.ts';
 import type { AddressRules } from './address-rules.ts';
 import type { LinkTokens } from './link-tokens.ts';
@@ -82,9 +82,7 @@ const REQUESTS = 'mail_request';
 const MAILS = 'mail_address';
 const TOKEN_PURPOSE = 'validation';
 /** Milliseconds for which an address counts as validated. */
-const VALIDATED_MS = 86_400_000;
-
-const hashOf = (clientSecret: string): Buffer => createHash('sha256').update(clientSecret).digest();
+const VALIDATED_MS = DAY_MS;
 
 /**
  * Validates mail addresses: whether they belong to the users who name them. Client-Server API, `POST .../email/requestToken`; Identity Service API,
@@ -132,7 +130,7 @@ export class AddressValidation {
         ...id,
         sid: random.string(32),
         purpose,
-        secretHash: hashOf(clientSecret),
+        secretHash: hashOfSecret(clientSecret),
         sendAttempt,
         nextLink,
         language: acceptedLanguage(asked.acceptLanguage) ?? this.#options.language,
@@ -226,7 +224,7 @@ export class AddressValidation {
   ): Promise<ValidatedAddress | undefined> {
     const { clock, database } = this.#options;
     if (sid.includes('\0') || !isOpaqueSecret(clientSecret)) return undefined;
-    const session = await validatedSession(database, sid, hashOf(clientSecret), purpose, clock.now());
+    const session = await validatedSession(database, sid, hashOfSecret(clientSecret), purpose, clock.now());
     return session === undefined ? undefined : addressOf(session);
   }
 

@@ -19,6 +19,7 @@ import {
   mayReplace,
   upsertCrossSigningKeys,
 } from '#src/storage/e2ee/cross-signing-keys.ts';
+import { PASSWORD_FLOWS } from '#src/services/accounts/uia/flows.ts';
 import type { DeviceListChanges } from '../device-lists/device-list-changes.ts';
 
 /** The members of the body and what their keys are used for. Client-Server API, `POST /keys/device_signing/upload`. */
@@ -47,8 +48,6 @@ export interface CrossSigningServiceOptions {
 
 /** A key of an upload. */
 type GivenKey = CrossSigningKey & { readonly usage: CrossSigningUsage };
-
-const FLOWS = [['m.login.password']];
 
 /** Stores cross-signing keys, with which users sign their devices and each other. Client-Server API, "Cross-signing". */
 export class CrossSigningService {
@@ -83,7 +82,7 @@ export class CrossSigningService {
       {
         operation: 'uploadCrossSigningKeys',
         parameters,
-        flows: FLOWS,
+        flows: PASSWORD_FLOWS,
         userId,
         reuseFor: uploader.deviceId,
         auth: upload.auth,

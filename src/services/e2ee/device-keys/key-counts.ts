@@ -3,6 +3,7 @@ import { Signal } from '#src/kernel/signal.ts';
 import type { AccountStream } from '#src/services/accounts/stream/account-stream.ts';
 import type { Database } from '#src/storage/database.ts';
 import { countKeys, type KeyCountRecord } from '#src/storage/e2ee/one-time-keys.ts';
+import { deviceKey } from '#src/protocol/identifiers/device-names.ts';
 
 /** What is left of a device's keys. Client-Server API, "Extensions to /sync" of "End-to-End Encryption". */
 export interface KeyCounts {
@@ -21,8 +22,6 @@ export const keyCountsOf = (records: readonly KeyCountRecord[]): KeyCounts => ({
   unusedFallback: records.filter(({ hasUnusedFallback }) => hasUnusedFallback).map(({ algorithm }) => algorithm),
 });
 
-const keyOf = (userId: string, deviceId: string): string => `${userId} ${deviceId}`;
-
 /** How many keys devices have left. Those in use are in memory. */
 export class DeviceKeyCounts {
   readonly #database: Database;
@@ -40,19 +39,19 @@ export class DeviceKeyCounts {
 
   /** The counts of a device if they are in memory. */
   peek(userId: string, deviceId: string): KeyCounts | undefined {
-    return this.#counts.peek(keyOf(userId, deviceId));
+    return this.#counts.peek(deviceKey(userId, deviceId));
   }
 
   /** The counts of a device, read in one statement when they are not in memory. */
   of(userId: string, deviceId: string): Promise<KeyCounts> {
-    return this.#counts.get(keyOf(userId, deviceId), async () =>
+    return this.#counts.get(deviceKey(userId, deviceId), async () =>
       keyCountsOf(await countKeys(this.#database, userId, deviceId)),
     );
   }
 
   /** Forgets what was known: the keys changed. */
   stale(userId: string, deviceId: string): void {
-    this.#counts.forget(keyOf(userId, deviceId));
+    this.#counts.forget(deviceKey(userId, deviceId));
     this.changed.emit({ userId, deviceId });
   }
 }

@@ -15,6 +15,7 @@ import { type DeviceKeysRecord, deviceKeysOfUsers } from '#src/storage/e2ee/devi
 import type { RemoteUserKeys } from '#src/remote/federation/user-keys-api.ts';
 import type { EventFollower } from '#src/services/events/stream/event-follower.ts';
 import type { RemoteDeviceLists } from '#src/services/e2ee/device-lists/remote-device-lists.ts';
+import { deviceKey } from '#src/protocol/identifiers/device-names.ts';
 import {
   assertFewServers,
   DEFAULT_TIMEOUT_MS,
@@ -248,7 +249,7 @@ export class KeyQuery {
       if (chosen !== undefined && chosen.size > 0 && !chosen.has(device.deviceId)) continue;
       const found = deviceKeys[device.userId];
       if (found !== undefined)
-        found[device.deviceId] = deviceOf(device, signed.get(`${device.userId} ${device.deviceId}`));
+        found[device.deviceId] = deviceOf(device, signed.get(deviceKey(device.userId, device.deviceId)));
     }
     const keysOf = (usage: CrossSigningKeyRecord['usage']): Record<string, JsonObject> =>
       Object.fromEntries(

@@ -1,6 +1,6 @@
 import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import { currentWork, doing } from '#src/kernel/event-loop/work.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { MatrixError, badJson } from '#src/protocol/errors/matrix-error.ts';
 import { quotaFull } from '#src/protocol/errors/quota-full.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { Database, Tx } from '#src/storage/database.ts';
@@ -228,8 +228,6 @@ const checkAuthData = (authData: JsonObject): string => {
 const textOf = ({ firstMessageIndex, forwardedCount, isVerified, sessionData }: BackedUpSession): string =>
   `{"first_message_index":${firstMessageIndex},"forwarded_count":${forwardedCount},"is_verified":${isVerified},"session_data":${sessionData}}`;
 
-const bad = (what: string): MatrixError => new MatrixError('M_BAD_JSON', what);
-
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 /** The sessions of a request, room by room. @throws MatrixError M_BAD_JSON, M_TOO_LARGE */
@@ -238,7 +236,7 @@ const sessionsIn = async (rooms: JsonObject): Promise<BackedUpSession[]> => {
   const found: BackedUpSession[] = [];
   for (const [roomId, room] of Object.entries(rooms)) {
     const sessions = isJsonObject(room) ? room['sessions'] : undefined;
-    if (!isJsonObject(sessions)) throw bad('Each room must have sessions, an object.');
+    if (!isJsonObject(sessions)) throw badJson('Each room must have sessions, an object.');
     for (const [sessionId, session] of Object.entries(sessions)) {
       const one = sessionOf(roomId, sessionId, session);
       found.push(one);
@@ -251,13 +249,13 @@ const sessionsIn = async (rooms: JsonObject): Promise<BackedUpSession[]> => {
 
 const sessionOf = (roomId: string, sessionId: string, session: unknown): BackedUpSession => {
   if (roomId.length > MAX_NAME_LENGTH || sessionId.length > MAX_NAME_LENGTH)
-    throw bad(`The names of rooms and sessions have ${MAX_NAME_LENGTH} characters at most.`);
-  if (!isJsonObject(session)) throw bad('Each session must be an object.');
+    throw badJson(`The names of rooms and sessions have ${MAX_NAME_LENGTH} characters at most.`);
+  if (!isJsonObject(session)) throw badJson('Each session must be an object.');
   const { first_message_index: first, forwarded_count: forwarded, is_verified: verified, session_data: data } = session;
-  if (!isCount(first)) throw bad('Each session must have a first_message_index, an integer that is not negative.');
-  if (!isCount(forwarded)) throw bad('Each session must have a forwarded_count, an integer that is not negative.');
-  if (typeof verified !== 'boolean') throw bad('Each session must have is_verified, true or false.');
-  if (!isJsonObject(data)) throw bad('Each session must have session_data, an object.');
+  if (!isCount(first)) throw badJson('Each session must have a first_message_index, an integer that is not negative.');
+  if (!isCount(forwarded)) throw badJson('Each session must have a forwarded_count, an integer that is not negative.');
+  if (typeof verified !== 'boolean') throw badJson('Each session must have is_verified, true or false.');
+  if (!isJsonObject(data)) throw badJson('Each session must have session_data, an object.');
   const sessionData = JSON.stringify(data);
   if (sessionData.length > MAX_SESSION_LENGTH)
     throw new MatrixError('M_TOO_LARGE', `session_data can have ${MAX_SESSION_LENGTH} characters at most.`);

@@ -9,6 +9,7 @@ import {
   type ToDeviceRecord,
   type ToDeviceRow,
 } from '#src/storage/e2ee/to-device.ts';
+import { deviceKey } from '#src/protocol/identifiers/device-names.ts';
 
 /** Messages of one device that are kept in memory. Those behind them are read when the device has received these. */
 const KEPT = 200;
@@ -31,8 +32,6 @@ export interface InboxPart {
 }
 
 const NOTHING: InboxPart = { messages: [], resumeAfter: undefined };
-
-const keyOf = (userId: string, deviceId: string): string => `${userId} ${deviceId}`;
 /** Whether all that was kept is gone, and more is stored behind it. */
 const isUsedUp = ({ messages, isComplete }: Inbox): boolean => messages.length === 0 && !isComplete;
 const sizeOf = ({ messages }: Inbox): number => messages.reduce((sum, { content }) => sum + 64 + content.length, 128);
@@ -56,7 +55,7 @@ export class DeviceInboxes {
 
   /** Whether something waits for a device; undefined when its inbox is not in memory. */
   peek(userId: string, deviceId: string): boolean | undefined {
-    const inbox = this.#inboxes.peek(keyOf(userId, deviceId));
+    const inbox = this.#inboxes.peek(deviceKey(userId, deviceId));
     return inbox === undefined || isUsedUp(inbox) ? undefined : inbox.messages.length > 0;
   }
 
@@ -91,7 +90,7 @@ export class DeviceInboxes {
     const first = inbox.messages[0];
     if (first === undefined || first.pos > upTo) return;
     await acknowledgeToDevice(this.#database, userId, deviceId, upTo);
-    this.#inboxes.update(keyOf(userId, deviceId), (its) => {
+    this.#inboxes.update(deviceKey(userId, deviceId), (its) => {
       its.messages = its.messages.filter(({ pos }) => pos > upTo);
     });
   }
@@ -101,7 +100,7 @@ export class DeviceInboxes {
     await deleteToDevice(this.#database, messages);
     const gone = new Map<string, Set<number>>();
     for (const { userId, deviceId, pos } of messages) {
-      const key = keyOf(userId, deviceId);
+      const key = deviceKey(userId, deviceId);
       gone.set(key, (gone.get(key) ?? new Set()).add(pos));
     }
     for (const [key, positions] of gone)
@@ -112,16 +111,16 @@ export class DeviceInboxes {
 
   /** A message that was committed. */
   add(userId: string, deviceId: string, message: ToDeviceRecord): void {
-    this.#inboxes.update(keyOf(userId, deviceId), (inbox) => append(inbox, message));
+    this.#inboxes.update(deviceKey(userId, deviceId), (inbox) => append(inbox, message));
   }
 
   /** Forgets what is in memory: the device was deleted, or it is unknown what was written. */
   forget(userId: string, deviceId: string): void {
-    this.#inboxes.forget(keyOf(userId, deviceId));
+    this.#inboxes.forget(deviceKey(userId, deviceId));
   }
 
   async #open(userId: string, deviceId: string): Promise<Inbox> {
-    const key = keyOf(userId, deviceId);
+    const key = deviceKey(userId, deviceId);
     for (;;) {
       const inbox = await this.#inboxes.get(key, () => this.#read(userId, deviceId));
       if (!isUsedUp(inbox)) return inbox;

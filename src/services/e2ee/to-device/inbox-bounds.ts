@@ -1,6 +1,7 @@
 import { RecentMap } from '#src/kernel/caches/recent-map.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type InboxLimits, type ToDeviceRow, trimInboxes } from '#src/storage/e2ee/to-device.ts';
+import { deviceKey } from '#src/protocol/identifiers/device-names.ts';
 
 /** Devices for which it is known how much came of late. */
 const DEVICES = 20_000;
@@ -30,7 +31,7 @@ export class InboxBounds {
     const { bytes, messages: most } = this.#limits;
     const full = new Map<string, Device>();
     for (const { userId, deviceId, content } of messages) {
-      const key = `${userId} ${deviceId}`;
+      const key = deviceKey(userId, deviceId);
       const grown = (this.#grown.get(key) ?? 0) + content.length + bytes / most;
       if (grown >= PART * bytes) full.set(key, { userId, deviceId });
       this.#grown.set(key, full.has(key) ? 0 : grown);

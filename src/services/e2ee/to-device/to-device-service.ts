@@ -3,6 +3,7 @@ import { deviceless, type SendingClient } from '#src/services/accounts/sessions/
 import type { ShadowBanned } from '#src/services/accounts/moderation/shadow-bans.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import { Signal } from '#src/kernel/signal.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { isWellFormedJson, type JsonObject } from '#src/protocol/json/json-value.ts';
@@ -15,7 +16,6 @@ import { violatesUnique } from '#src/storage/failures.ts';
 import type { DeviceInboxes } from './device-inboxes.ts';
 import type { InboxBounds } from './inbox-bounds.ts';
 
-const DAY_MS = 86_400_000;
 /** Messages of one request, for one device each. */
 export const MAX_MESSAGES = 10_000;
 /** Characters of one message's content. */

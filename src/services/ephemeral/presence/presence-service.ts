@@ -119,7 +119,7 @@ export class PresenceService {
         this.#load(userId).then(
           (loaded) => this.#update(loaded, (now) => change(loaded, now), isNews),
           (err: unknown) =>
-            this.#options.logger.warn('the presence of a user could not be read', { user: userId, err }),
+            this.#options.logger.warn('the presence of a user could not be read', { user_id: userId, err }),
         ),
       );
     }

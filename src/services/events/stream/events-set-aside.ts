@@ -118,7 +118,7 @@ export class EventsSetAside {
     const retryAt = isGivenUp ? undefined : clock.now() + FIRST_PAUSE_MS * 4 ** (aside.tries - 1);
     await setAside(database, name, aside, retryAt ?? null);
     if (retryAt !== undefined) this.expect(retryAt);
-    const fields = { follower: name, room: aside.room, event: aside.event, tries: aside.tries, err };
+    const fields = { follower: name, room_nid: aside.room, event_nid: aside.event, tries: aside.tries, err };
     if (isGivenUp) {
       this.#givenUp.inc({ follower: name });
       logger.error('an event could not be processed, and is not tried again before the next start', fields);

@@ -260,7 +260,7 @@ export class Backfill implements PastSource {
           if (room === undefined || this.#closing.signal.aborted) return;
           await this.#turns.run(room.nid, () => this.#fill(room, { from: 0, to: FURTHEST }, false));
         } catch (err) {
-          if (!this.#closing.signal.aborted) logger.warn('backfill of a room failed', { err, room: roomNid });
+          if (!this.#closing.signal.aborted) logger.warn('backfill of a room failed', { err, room_nid: roomNid });
         }
       }),
     );

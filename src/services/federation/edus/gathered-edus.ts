@@ -1,7 +1,7 @@
-import { Background } from '#src/kernel/concurrency/background.ts';
+import { TimedBackground } from '#src/kernel/concurrency/timed-background.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
-import type { Timer, Timers } from '#src/kernel/timers.ts';
+import type { Timers } from '#src/kernel/timers.ts';
 import {
   type Edu,
   type EduSource,
@@ -46,13 +46,12 @@ export class GatheredEdus<Item extends object> implements EduSource {
   readonly #options: GatheredEdusOptions<Item>;
   readonly #waiting: NewestItems<Item>;
   readonly #gathered = new Map<string, Item>();
-  readonly #assigning: Background;
-  #timer: Timer | undefined;
+  readonly #assigning: TimedBackground;
 
   constructor(options: GatheredEdusOptions<Item>) {
     this.#options = options;
     this.#waiting = new NewestItems(options.most);
-    this.#assigning = new Background(
+    this.#assigning = new TimedBackground(
       `federation ${options.name}`,
       () => this.#assign(),
       (err) => {
@@ -60,8 +59,9 @@ export class GatheredEdus<Item extends object> implements EduSource {
           edus: options.name,
           err,
         });
-        this.#wakeAfter(RETRY_MS);
+        this.#assigning.wakeAfter(RETRY_MS);
       },
+      options.timers,
     );
   }
 
@@ -69,7 +69,8 @@ export class GatheredEdus<Item extends object> implements EduSource {
   gather(key: string, item: Item): void {
     this.#gathered.delete(key);
     this.#gathered.set(key, item);
-    this.#wakeAfter(this.#options.gatherMs);
+    if (this.#options.gatherMs === 0) this.#assigning.wake();
+    else this.#assigning.wakeAfter(this.#options.gatherMs);
   }
 
   /** Something is to be sent to one server. `wake` is left to the caller. */
@@ -105,24 +106,15 @@ export class GatheredEdus<Item extends object> implements EduSource {
   }
 
   /** Resolves when what was gathered waits for its servers. */
-  async idle(): Promise<void> {
-    if (this.#gathered.size > 0) this.#assigning.wake();
-    await this.#assigning.idle();
+  idle(): Promise<void> {
+    return this.#assigning.flush();
   }
 
   close(): Promise<void> {
-    this.#timer?.cancel();
     return this.#assigning.close();
   }
 
-  #wakeAfter(ms: number): void {
-    if (ms === 0) this.#assigning.wake();
-    else this.#timer ??= this.#options.timers.after(ms, () => this.#assigning.wake());
-  }
-
   async #assign(): Promise<void> {
-    this.#timer?.cancel();
-    this.#timer = undefined;
     const turns = new LoopYield(PAIRS_IN_A_TURN);
     while (this.#gathered.size > 0 && !this.#assigning.isClosed) {
       const some = [...this.#gathered].slice(0, ITEMS_AT_ONCE);

@@ -1,4 +1,4 @@
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { MatrixError, invalidParam } from '#src/protocol/errors/matrix-error.ts';
 import type { Handshake } from '#src/remote/federation/membership-api.ts';
 import { countersigned, type PduSigner } from '#src/protocol/events/build-pdu.ts';
 import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
@@ -117,22 +117,23 @@ export class MembershipHandshakes {
     const [verified] = await verifier.verify(room.version, [pdu]);
     if (verified?.ok !== true) throw invalidMembership('The event', verified);
     // An event with a wrong content hash would be accepted in redacted form, without its content: refuse it.
-    if (!hasRightContentHash(room.version, pdu)) throw invalid('The content of the event is not what its hash says.');
-    if (verified.event.eventId !== eventId) throw invalid(`The event's id is ${verified.event.eventId}.`);
+    if (!hasRightContentHash(room.version, pdu))
+      throw invalidParam('The content of the event is not what its hash says.');
+    if (verified.event.eventId !== eventId) throw invalidParam(`The event's id is ${verified.event.eventId}.`);
     const reception = await receiver.receive(room, verified.event, origin, true);
     switch (reception.outcome) {
       case 'accepted':
         return { room, event: reception.event, isAuthorised: authorisedBy !== undefined };
       case 'known': {
         const event = await this.#options.events.find(room, eventId);
-        if (event === undefined) throw invalid('The event is known, and is none of this room.');
+        if (event === undefined) throw invalidParam('The event is known, and is none of this room.');
         // A known event may be rejected, or no longer the current membership.
         if ((event.flags & HIDDEN_FLAGS) !== 0 || room.headMembership(userId) !== how)
           throw new MatrixError('M_FORBIDDEN', 'The room did not allow this event, or it does not hold any more.');
         return { room, event, isAuthorised: authorisedBy !== undefined };
       }
       case 'missing':
-        throw invalid('The event comes after events that this server does not have.');
+        throw invalidParam('The event comes after events that this server does not have.');
       default:
         throw new MatrixError('M_FORBIDDEN', `The room does not allow this event: ${reception.reason}.`);
     }
@@ -185,8 +186,6 @@ export class MembershipHandshakes {
   }
 }
 
-const invalid = (message: string): MatrixError => new MatrixError('M_INVALID_PARAM', message);
-
 /**
  * The user whose membership it is. "The receiving server MUST apply certain validation before accepting the event."
  *
@@ -194,11 +193,13 @@ const invalid = (message: string): MatrixError => new MatrixError('M_INVALID_PAR
  */
 const senderOf = (how: Handshake, { origin, roomId, event }: SendRequest): string => {
   const { content, sender, state_key: stateKey, type } = event;
-  if (type !== MEMBER) throw invalid(`The event is no ${MEMBER}.`);
-  if (!isJsonObject(content) || content['membership'] !== how) throw invalid(`The event's membership is not ${how}.`);
-  if (!isUserId(sender) || domainOf(sender) !== origin) throw invalid(`The event's sender is not a user of ${origin}.`);
-  if (stateKey !== sender) throw invalid("The event's state_key is not its sender.");
-  if (event['room_id'] !== roomId) throw invalid('The event is of another room.');
+  if (type !== MEMBER) throw invalidParam(`The event is no ${MEMBER}.`);
+  if (!isJsonObject(content) || content['membership'] !== how)
+    throw invalidParam(`The event's membership is not ${how}.`);
+  if (!isUserId(sender) || domainOf(sender) !== origin)
+    throw invalidParam(`The event's sender is not a user of ${origin}.`);
+  if (stateKey !== sender) throw invalidParam("The event's state_key is not its sender.");
+  if (event['room_id'] !== roomId) throw invalidParam('The event is of another room.');
   return sender;
 };
 
@@ -207,7 +208,7 @@ const signed = (room: Room, event: JsonObject, signer: PduSigner): JsonObject =>
   try {
     return countersigned(room.version, event, signer);
   } catch {
-    throw invalid('The event has no canonical form.');
+    throw invalidParam('The event has no canonical form.');
   }
 };
 

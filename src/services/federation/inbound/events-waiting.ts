@@ -134,7 +134,7 @@ export class EventsWaiting {
       } catch (err) {
         if (signal.aborted) return;
         if (isReady) events.tryAgain(seq);
-        logger.warn('remote events wait for the database', { err, room: room.nid });
+        logger.warn('remote events wait for the database', { err, room_id: room.roomId });
         await timers.sleep(RETRY_MS, signal);
       }
     }

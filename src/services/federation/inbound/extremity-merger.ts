@@ -55,7 +55,10 @@ export class ExtremityMerger {
     const healing = this.#heal(roomNid)
       .catch((err: unknown) => {
         if (!this.#closing.signal.aborted)
-          this.#options.logger.warn('the forward extremities of a room could not be merged', { err, room: roomNid });
+          this.#options.logger.warn('the forward extremities of a room could not be merged', {
+            err,
+            room_nid: roomNid,
+          });
       })
       .finally(() => this.#waiting.delete(roomNid));
     this.#running.add(

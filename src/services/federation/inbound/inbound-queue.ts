@@ -203,7 +203,7 @@ export class InboundQueue {
         await this.#finish(line, batch, done);
       } catch (err) {
         if (signal.aborted) return;
-        logger.warn('remote events wait for the database', { err, room: roomNid });
+        logger.warn('remote events wait for the database', { err, room_nid: roomNid });
         // The events in memory were taken out: all of them are in the database.
         this.#dropHeld(line);
         await timers.sleep(RETRY_MS, signal);

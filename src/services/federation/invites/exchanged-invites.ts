@@ -1,4 +1,4 @@
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { invalidParam, MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
@@ -36,12 +36,12 @@ export class ExchangedInvites {
     const { content, room_id: named, sender, state_key: target, type } = event;
     const invite = isJsonObject(content) ? content['third_party_invite'] : undefined;
     if (type !== 'm.room.member' || !isJsonObject(content) || content['membership'] !== 'invite')
-      throw invalid('The event is no invite.');
+      throw invalidParam('The event is no invite.');
     if (!isJsonObject(invite) || !isJsonObject(invite['signed']))
-      throw invalid('The invite has no third_party_invite.');
-    if (!isUserId(sender) || !events.isLocal(sender)) throw invalid('The inviter is not a user of this server.');
-    if (!isUserId(target) || domainOf(target) !== origin) throw invalid(`The invited user is not of ${origin}.`);
-    if (named !== roomId) throw invalid('The invite is to another room.');
+      throw invalidParam('The invite has no third_party_invite.');
+    if (!isUserId(sender) || !events.isLocal(sender)) throw invalidParam('The inviter is not a user of this server.');
+    if (!isUserId(target) || domainOf(target) !== origin) throw invalidParam(`The invited user is not of ${origin}.`);
+    if (named !== roomId) throw invalidParam('The invite is to another room.');
     this.#options.closed.assertOpen(roomId);
     const room = await rooms.byId(roomId);
     assertResident(room);
@@ -74,5 +74,3 @@ export class ExchangedInvites {
     });
   }
 }
-
-const invalid = (message: string): MatrixError => new MatrixError('M_INVALID_PARAM', message);

@@ -1,6 +1,6 @@
 import type { Logger } from '#src/kernel/logger.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { MatrixError, invalidParam } from '#src/protocol/errors/matrix-error.ts';
 import { countersigned, type PduSigner } from '#src/protocol/events/build-pdu.ts';
 import { hasRightContentHash } from '#src/protocol/events/event-hashes.ts';
 import type { IdentifiedPdu, Pdu } from '#src/protocol/events/pdu.ts';
@@ -81,7 +81,7 @@ export class ReceivedInvites {
         room_version: versionId,
       });
     }
-    if (!isRoomId(roomId)) throw invalid(`${roomId} is no room id.`);
+    if (!isRoomId(roomId)) throw invalidParam(`${roomId} is no room id.`);
     const target = this.#targetOf(invite);
     closed.assertOpen(roomId);
     const event = await this.#verified(version, invite);
@@ -136,10 +136,12 @@ export class ReceivedInvites {
   #targetOf({ event, origin, roomId }: ReceivedInvite): string {
     const { content, room_id: room, sender, state_key: target, type } = event;
     if (type !== MEMBER || !isJsonObject(content) || content['membership'] !== 'invite')
-      throw invalid('The event is no invite.');
-    if (!isUserId(sender) || domainOf(sender) !== origin) throw invalid(`The invite is not by a user of ${origin}.`);
-    if (!isUserId(target) || !this.#options.isLocal(target)) throw invalid('The invited user is not of this server.');
-    if (room !== roomId) throw invalid('The invite is to another room.');
+      throw invalidParam('The event is no invite.');
+    if (!isUserId(sender) || domainOf(sender) !== origin)
+      throw invalidParam(`The invite is not by a user of ${origin}.`);
+    if (!isUserId(target) || !this.#options.isLocal(target))
+      throw invalidParam('The invited user is not of this server.');
+    if (room !== roomId) throw invalidParam('The invite is to another room.');
     return target;
   }
 
@@ -147,8 +149,8 @@ export class ReceivedInvites {
     const { unsigned: _unsigned, ...pdu } = event;
     const [verified] = await this.#options.verifier.verify(version, [pdu]);
     if (verified?.ok !== true) throw invalidMembership('The invite', verified);
-    if (!hasRightContentHash(version, pdu)) throw invalid('The content of the invite is not what its hash says.');
-    if (verified.event.eventId !== eventId) throw invalid(`The invite's id is ${verified.event.eventId}.`);
+    if (!hasRightContentHash(version, pdu)) throw invalidParam('The content of the invite is not what its hash says.');
+    if (verified.event.eventId !== eventId) throw invalidParam(`The invite's id is ${verified.event.eventId}.`);
     return verified.event;
   }
 
@@ -174,11 +176,9 @@ export class ReceivedInvites {
   async #roomState(version: RoomVersion, { origin, roomId, state }: ReceivedInvite): Promise<readonly JsonValue[]> {
     const { logger, verifier } = this.#options;
     const { fault, shown } = await verifiedRoomState(verifier, { version, roomId, state, showsDoubtful: true });
-    if (fault !== undefined && version.roomIdIsCreateHash) throw invalid(`invite_room_state ${fault}.`);
+    if (fault !== undefined && version.roomIdIsCreateHash) throw invalidParam(`invite_room_state ${fault}.`);
     if (fault !== undefined)
       logger.info('the stripped state of an invite could not be verified', { origin, room_id: roomId, fault });
     return shown;
   }
 }
-
-const invalid = (message: string): MatrixError => new MatrixError('M_INVALID_PARAM', message);

@@ -1,10 +1,10 @@
 import type { Clock } from '#src/kernel/clock.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
 import { deleteUnjoinedRoom, unusedUnjoinedRooms } from '#src/storage/federation/unjoined-rooms.ts';
 
-const DAY_MS = 86_400_000;
 /** Days for which rejected invites are remembered: clients that were away for longer start with an initial sync. */
 const KEPT_DAYS = 90;
 const ROOMS_AT_ONCE = 200;

@@ -55,6 +55,8 @@ export interface FederationOutboundOptions {
   readonly sticky: StickySource;
   /** Says that something other than events waits for a server. */
   readonly woken: Subscribable<string>;
+  /** Servers that were heard of: what could not be reached before can be now. */
+  readonly contacts: Subscribable<string>;
   readonly isLocal: (userId: string) => boolean;
   /** Whether this server federates with that one. */
   readonly allows: (serverName: string) => boolean;
@@ -183,6 +185,7 @@ export class FederationOutbound {
     options.woken.subscribe((destination) => {
       if (allows(destination)) this.#queue.wake(destination);
     });
+    options.contacts.subscribe((destination) => this.#queue.inContact(destination));
     metrics.gaugeOf('tsudoi_federation_pending_rooms', 'rooms with events that a server is still to be sent', () => {
       return this.#pending.size;
     });
@@ -195,11 +198,6 @@ export class FederationOutbound {
   async start(): Promise<void> {
     await this.#positions.start();
     await this.#queue.start();
-  }
-
-  /** Says that a server was heard of: if it could not be reached before, it can be now. */
-  inContact(destination: string): void {
-    this.#queue.inContact(destination);
   }
 
   /** How often in a row a server could not be reached. */

@@ -118,7 +118,10 @@ export class OutboundPositions {
       if (room !== undefined) audience.recall(room, after);
     } catch (err) {
       if (isOfDatabase(err)) throw err;
-      logger.error('events of a room that other servers may not have got could not be worked out', { room: nid, err });
+      logger.error('events of a room that other servers may not have got could not be worked out', {
+        room_nid: nid,
+        err,
+      });
     }
   }
 

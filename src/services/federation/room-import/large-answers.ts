@@ -6,6 +6,7 @@ import { Gate } from '#src/kernel/limits/gate.ts';
 import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import { LAST_RANK, type Turns } from '#src/kernel/event-loop/turns.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
 import { BadAnswerError, TooLongAnswerError } from './join-answer-splitter.ts';
 
 export interface LargeAnswersOptions {
@@ -71,7 +72,7 @@ const COSTLY_BYTES = 8 * 1024 * 1024;
 const FIRST_PAUSE_MS = 60_000;
 /** First pause after a response that was too long: longer, because the room stays large. */
 const FIRST_TOO_LONG_PAUSE_MS = 3_600_000;
-const MAX_PAUSE_MS = 86_400_000;
+const MAX_PAUSE_MS = DAY_MS;
 /** Rooms of which a server gave useless answers in this time, from which on it is asked for none. */
 const USELESS_ROOMS = 3;
 const USELESS_ROOMS_MS = 3_600_000;

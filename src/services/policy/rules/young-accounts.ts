@@ -2,6 +2,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 import { type RateLimit, TokenBucketLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { PolicyRefusal } from '#src/services/policy/callbacks/policy-refusal.ts';
+import { HOUR_MS } from '#src/kernel/dates.ts';
 
 /** What rules for young accounts can be about. */
 export const YOUNG_ACTIONS = [
@@ -31,7 +32,6 @@ export interface AccountAge {
   readonly createdTs: number;
 }
 
-const HOUR_MS = 3_600_000;
 const HOUR_S = 3_600;
 
 const SAID: Readonly<Record<YoungAction, string>> = {

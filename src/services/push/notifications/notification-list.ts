@@ -1,3 +1,4 @@
+import { pageLimit } from '#src/kernel/limits/page-limit.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { PositionVector } from '#src/protocol/wire/position.ts';
 import type { PushAction } from '#src/protocol/push/push-ruleset.ts';
@@ -23,8 +24,8 @@ import { notificationsOf, type NotifyingRecord, type RoomClasses } from '#src/st
 import { notificationActions } from './notification-actions.ts';
 import { decodeNotificationToken, encodeNotificationToken, newestFirst, upToAfter } from './notification-order.ts';
 
-const DEFAULT_LIMIT = 20;
 export const MAX_LIMIT = 100;
+const PAGE = { usual: 20, greatest: MAX_LIMIT };
 /** Steps that the user's rules may take for a page. */
 export const MAX_STEPS = 2_000_000;
 
@@ -79,7 +80,7 @@ export class NotificationList {
   ): Promise<NotificationPage> {
     const { database, interner, loader, pushRules, ignoredUsers, writer } = this.#options;
     const { userId } = reader;
-    const limit = Math.min(Math.max(query.limit ?? DEFAULT_LIMIT, 1), MAX_LIMIT);
+    const limit = Math.max(pageLimit(query.limit, PAGE), 1);
     const onlyHighlights = query.only === 'highlight';
     const upTo = query.from === undefined || query.from === '' ? writer.committed() : positionsIn(query.from);
     const user = await interner.userNid(userId);

@@ -1,6 +1,6 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import { Signal } from '#src/kernel/signal.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { MatrixError, invalidParam } from '#src/protocol/errors/matrix-error.ts';
 import { quotaFull } from '#src/protocol/errors/quota-full.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { isGatewayUrl } from '#src/remote/push-gateway.ts';
@@ -108,19 +108,19 @@ export class PusherService {
     const { userId, deviceId } = requester;
     const { appId, pushkey, kind } = request;
     if (appId === '' || [...appId].length > MAX_APP_ID || !isStorable(appId))
-      throw invalid(`app_id has 1 to ${MAX_APP_ID} characters.`);
+      throw invalidParam(`app_id has 1 to ${MAX_APP_ID} characters.`);
     if (pushkey === '' || Buffer.byteLength(pushkey) > MAX_PUSHKEY_BYTES || !isStorable(pushkey))
-      throw invalid(`pushkey has 1 to ${MAX_PUSHKEY_BYTES} bytes.`);
+      throw invalidParam(`pushkey has 1 to ${MAX_PUSHKEY_BYTES} bytes.`);
     if (kind === null) {
       await this.#database.write(async (tx) => this.#gone(tx, await deletePusher(tx, userId, appId, pushkey)));
       return;
     }
-    if (deviceId === undefined) throw invalid('A pusher belongs to a device, and this access token has none.');
+    if (deviceId === undefined) throw invalidParam('A pusher belongs to a device, and this access token has none.');
     const checked = checkedPusher(request);
     const known = this.#kinds.get(kind);
     if (known === undefined) {
       const names = [...this.#kinds.keys()].map((name) => `"${name}"`).join(' or ');
-      throw invalid(`This server has no pushers of the kind ${kind.slice(0, 40)}: use ${names}.`);
+      throw invalidParam(`This server has no pushers of the kind ${kind.slice(0, 40)}: use ${names}.`);
     }
     await known.check(requester, checked);
     const wish: NewPusher = {
@@ -160,8 +160,6 @@ export class PusherService {
   }
 }
 
-const invalid = (message: string): MatrixError => new MatrixError('M_INVALID_PARAM', message);
-
 /** PostgreSQL's text holds neither NUL nor halves of characters. */
 const isStorable = (text: string): boolean => !text.includes('\0') && text.isWellFormed();
 
@@ -179,12 +177,12 @@ const checkedPusher = (request: PusherRequest): CheckedPusher => {
     throw new MatrixError('M_MISSING_PARAM', `Missing parameters: ${missing.join(', ')}.`);
   }
   const text = JSON.stringify(data);
-  if (Buffer.byteLength(text) > MAX_DATA_BYTES) throw invalid(`data has at most ${MAX_DATA_BYTES} bytes.`);
+  if (Buffer.byteLength(text) > MAX_DATA_BYTES) throw invalidParam(`data has at most ${MAX_DATA_BYTES} bytes.`);
   const names = { appDisplayName, deviceDisplayName, lang, profileTag: profileTag ?? null };
   for (const value of Object.values(names)) {
     if (value !== null && Buffer.byteLength(value) > MAX_NAME_BYTES)
-      throw invalid(`Names, tags and languages have at most ${MAX_NAME_BYTES} bytes.`);
-    if (value !== null && !isStorable(value)) throw invalid('Texts must be well-formed, without NUL characters.');
+      throw invalidParam(`Names, tags and languages have at most ${MAX_NAME_BYTES} bytes.`);
+    if (value !== null && !isStorable(value)) throw invalidParam('Texts must be well-formed, without NUL characters.');
   }
   return { appId, pushkey, enabled, ...names, data };
 };
@@ -197,9 +195,11 @@ const checkedPusher = (request: PusherRequest): CheckedPusher => {
 export const httpPushers = (allowHttp: boolean): PusherKind => ({
   name: 'http',
   check(_requester, { data: { url, format } }) {
-    if (format !== undefined && typeof format !== 'string') throw invalid('data.format must be a string.');
+    if (format !== undefined && typeof format !== 'string') throw invalidParam('data.format must be a string.');
     if (url === undefined) throw new MatrixError('M_MISSING_PARAM', 'Missing parameters: data.url.');
     if (typeof url !== 'string' || !URL.canParse(url) || !isGatewayUrl(new URL(url), allowHttp))
-      throw invalid('data.url must be an https:// URL with the path /_matrix/push/v1/notify, without a user name.');
+      throw invalidParam(
+        'data.url must be an https:// URL with the path /_matrix/push/v1/notify, without a user name.',
+      );
   },
 });

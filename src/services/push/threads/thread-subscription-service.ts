@@ -2,15 +2,15 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { decodeSyncToken, shardOfName } from '#src/protocol/wire/position.ts';
 import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
 import type { EventFinder } from '#src/services/reading/history/event-finder.ts';
+import { pageLimit } from '#src/kernel/limits/page-limit.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { FollowedThreads } from './followed-threads.ts';
 import { decodeThreadsToken, pageOfThreads, type ThreadPage } from './thread-page.ts';
 import type { Thread } from './user-threads.ts';
 
-const DEFAULT_LIMIT = 100;
-/** Decisions of one page, whatever is asked for. */
-const GREATEST_LIMIT = 500;
+/** Decisions of one page. */
+const PAGE = { usual: 100, greatest: 500 };
 
 export interface ThreadSubscriptionServiceOptions {
   readonly access: RoomAccess;
@@ -87,7 +87,7 @@ export class ThreadSubscriptionService {
     },
   ): Promise<ThreadPage> {
     const threads = await this.#options.followed.load(userId);
-    const limit = Math.min(query.limit ?? DEFAULT_LIMIT, GREATEST_LIMIT);
+    const limit = pageLimit(query.limit, PAGE);
     return pageOfThreads(threads, {
       after: query.to === undefined ? 0 : endOf(userId, query.to),
       before: query.from === undefined ? Infinity : startOf(query.from),

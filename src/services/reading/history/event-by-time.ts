@@ -8,11 +8,11 @@ import { type EventTime, eventsByTime } from '#src/storage/reading/event-times.t
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { PastSource } from './past-source.ts';
 import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
+import { MINUTE_MS } from '#src/kernel/dates.ts';
 
 const BATCH = 20;
 /** How many events are looked at that the user may not see. */
 export const MAX_SCANNED = 2000;
-const MINUTE_MS = 60_000;
 /** How far from the time is looked first, and then further and further: near events are found without a look at distant ones. */
 const REACHES_MS = [10 * MINUTE_MS, 120 * MINUTE_MS, 1440 * MINUTE_MS, 20_160 * MINUTE_MS];
 const FURTHEST = Number.MAX_SAFE_INTEGER;

@@ -2,6 +2,7 @@ import { compileEventFilter, type EventPredicate } from '#src/protocol/filters/e
 import type { RoomEventFilter } from '#src/protocol/filters/filter.ts';
 import { NO_ROOM_EVENT_FILTER, parseRoomEventFilter } from '#src/protocol/filters/parse-filter.ts';
 import { encodeRoomToken, type TopologicalPosition } from '#src/protocol/wire/position.ts';
+import { pageLimit } from '#src/kernel/limits/page-limit.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
 import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
@@ -14,7 +15,7 @@ import type { RoomState } from '#src/services/reading/state/room-state.ts';
 
 /** Most events in one answer, whatever was asked for. */
 export const MAX_LIMIT = 1000;
-const DEFAULT_LIMIT = 10;
+const PAGE = { usual: 10, greatest: MAX_LIMIT };
 
 export interface MessagesQuery {
   readonly dir: 'b' | 'f';
@@ -212,4 +213,4 @@ const predicate = (filter: RoomEventFilter): EventPredicate | undefined => {
 };
 
 const limitOf = (limit: number | undefined, filter: RoomEventFilter): number =>
-  Math.min(limit ?? filter.limit ?? DEFAULT_LIMIT, filter.limit ?? MAX_LIMIT, MAX_LIMIT);
+  Math.min(pageLimit(limit ?? filter.limit, PAGE), filter.limit ?? Infinity);

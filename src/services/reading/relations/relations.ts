@@ -1,3 +1,4 @@
+import { pageLimit } from '#src/kernel/limits/page-limit.ts';
 import { isIgnored } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
@@ -12,8 +13,8 @@ import type { IgnoredUsers } from './bundled-aggregations.ts';
 import { byPlace, type RelatedEvent } from './related-events.ts';
 import type { RelationIndex } from './relation-index.ts';
 
-const DEFAULT_LIMIT = 20;
 export const MAX_LIMIT = 1000;
+const PAGE = { usual: 20, greatest: MAX_LIMIT };
 /** "Homeservers SHOULD traverse at least 3 levels of relationships." */
 const DEPTH = 3;
 /** Events that are read at once. */
@@ -97,7 +98,7 @@ export class Relations {
       (one) => !isIgnored(one, ignored) && liesWithin(one, start, stop, dir),
     );
     if (dir === 'b') related.reverse();
-    const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
+    const limit = pageLimit(query.limit, PAGE);
     const { events, last } = await this.#visible(room, reader.userId, related, limit);
     return {
       chunk: await this.#writer.write(room, reader, events),

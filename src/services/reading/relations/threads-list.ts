@@ -1,3 +1,4 @@
+import { pageLimit } from '#src/kernel/limits/page-limit.ts';
 import { isIgnored, numbersOf } from '#src/services/user-data/account-data/ignored-users.ts';
 import { FairGate } from '#src/kernel/limits/fair-gate.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
@@ -17,8 +18,8 @@ import type { IgnoredUsers } from './bundled-aggregations.ts';
 import { REL } from './related-events.ts';
 import type { RelationIndex } from './relation-index.ts';
 
-const DEFAULT_LIMIT = 20;
 export const MAX_LIMIT = 200;
+const PAGE = { usual: 20, greatest: MAX_LIMIT };
 /** Threads that are looked at together, where the first ones were not for the reader. */
 const BATCH = 100;
 /** Threads that one answer looks at; less than that and a batch beyond. */
@@ -108,7 +109,7 @@ export class ThreadsList {
     const without = await numbersOf(ignored, this.#interner);
     // Nobody has the number 0.
     const participant = query.participated ? ((await this.#interner.findUser(reader.userId)) ?? 0) : undefined;
-    const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
+    const limit = pageLimit(query.limit, PAGE);
     const shown: VisibleEvent[] = [];
     let isEnd = false;
     let bytes = 0;

@@ -3,6 +3,7 @@ import { compileEventFilter, needsRelations } from '#src/protocol/filters/event-
 import type { RoomEventFilter } from '#src/protocol/filters/filter.ts';
 import { NO_ROOM_EVENT_FILTER, parseRoomEventFilter } from '#src/protocol/filters/parse-filter.ts';
 import { parseSearchQuery } from '#src/protocol/text/search-query.ts';
+import { pageLimit } from '#src/kernel/limits/page-limit.ts';
 import { MESSAGE } from '#src/protocol/events/event-types.ts';
 import type { EventFollower } from '#src/services/events/stream/event-follower.ts';
 import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
@@ -24,8 +25,8 @@ import type { SearchScopes } from './search-scope.ts';
 import { decodeSearchToken, encodeSearchToken, type SearchPosition } from './search-token.ts';
 import { SEARCH_KEYS, type SearchKey, TYPE_OF_KEY } from './searchable-text.ts';
 
-const DEFAULT_LIMIT = 10;
 export const MAX_LIMIT = 500;
+const PAGE = { usual: 10, greatest: MAX_LIMIT };
 /** Events on a page, those around the results included: with many around each there are fewer results to a page. */
 export const MAX_EVENTS = 1_500;
 /** Characters. */
@@ -118,7 +119,7 @@ export class SearchService {
     await this.#options.follower.reached(PATIENCE_MS);
     const query = parseSearchQuery(request.term);
     const filter = request.filter === undefined ? NO_ROOM_EVENT_FILTER : parseRoomEventFilter(request.filter);
-    const limit = Math.min(filter.limit ?? DEFAULT_LIMIT, MAX_LIMIT, resultsPerPage(request.context));
+    const limit = Math.min(pageLimit(filter.limit, PAGE), resultsPerPage(request.context));
     const start: SearchPosition = position ?? { before: NEWEST, seen: 0 };
     const found = await this.#find(reader.userId, request, { query, filter, limit }, start);
     const { matches, next } = found;

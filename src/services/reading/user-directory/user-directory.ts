@@ -1,3 +1,4 @@
+import { pageLimit } from '#src/kernel/limits/page-limit.ts';
 import { nameTerms, wantedIdGrams, wantedNameGrams } from '#src/protocol/text/name-grams.ts';
 import type { PolicyGate } from '#src/services/policy/gate/policy-gate.ts';
 import type { EventFollower } from '#src/services/events/stream/event-follower.ts';
@@ -5,8 +6,8 @@ import type { Database } from '#src/storage/database.ts';
 import { searchDirectory } from '#src/storage/reading/user-directory.ts';
 import { type DirectoryEntries, directoryText } from './directory-entries.ts';
 
-const DEFAULT_LIMIT = 10;
 export const MAX_LIMIT = 100;
+const PAGE = { usual: 10, greatest: MAX_LIMIT };
 export const MAX_TERM_LENGTH = 500;
 /** How long a search waits until what happened in rooms before can be found. */
 const PATIENCE_MS = 1_000;
@@ -44,7 +45,7 @@ export class UserDirectory {
     query: { readonly term: string; readonly limit: number | undefined },
   ): Promise<{ readonly users: readonly DirectoryUser[]; readonly isLimited: boolean }> {
     const { database, enabled, entries, follower, policy, searchAllUsers } = this.#options;
-    const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
+    const limit = pageLimit(query.limit, PAGE);
     const terms = nameTerms(query.term.slice(0, MAX_TERM_LENGTH));
     const [first] = terms;
     if (!enabled || first === undefined) return { users: [], isLimited: false };

@@ -1,5 +1,5 @@
 import { privilegedCreatorsOf } from '#src/protocol/auth/create.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { badJson, MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { CANONICAL_ALIAS, ENCRYPTION, MEMBER, POWER_LEVELS, TOMBSTONE } from '#src/protocol/events/event-types.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
@@ -149,8 +149,6 @@ export const configOf = (request: RoomRequest): JsonObject =>
 
 const MEGOLM = 'm.megolm.v1.aes-sha2';
 
-const bad = (message: string): MatrixError => new MatrixError('M_BAD_JSON', message);
-
 /** Who is invited, each once. @throws MatrixError M_INVALID_PARAM */
 export const inviteesOf = (creator: string, invite: readonly string[]): string[] => {
   for (const userId of invite) {
@@ -174,14 +172,14 @@ const createContentOf = (
   const { room_version: _version, creator: _creator, ...content } = request.creationContent ?? {};
   const { type, additional_creators: additional } = content;
   if (type !== undefined && (typeof type !== 'string' || type.includes('\0')))
-    throw bad('creation_content.type must be a string without NUL characters.');
+    throw badJson('creation_content.type must be a string without NUL characters.');
   if (content['m.federate'] !== undefined && typeof content['m.federate'] !== 'boolean') {
-    throw bad('creation_content.m.federate must be true or false.');
+    throw badJson('creation_content.m.federate must be true or false.');
   }
   const { implicitCreator, privilegedCreators } = version.auth;
   if (privilegedCreators) {
     if (additional !== undefined && !(Array.isArray(additional) && additional.every(isUserId))) {
-      throw bad('creation_content.additional_creators must be a list of user ids.');
+      throw badJson('creation_content.additional_creators must be a list of user ids.');
     }
     const creators = [...new Set([...((additional ?? []) as readonly string[]), ...trusted])].filter(
       (userId) => userId !== creator,
@@ -202,7 +200,7 @@ export const withoutInvites = (request: RoomRequest): RoomRequest => ({
 const initialStateOf = (request: RoomRequest): InitialStateEvent[] => {
   const state = request.initialState ?? [];
   if (state.some(({ type }) => type === 'm.room.create'))
-    throw bad('initial_state cannot hold m.room.create: use creation_content.');
+    throw badJson('initial_state cannot hold m.room.create: use creation_content.');
   // "name" and "topic" take precedence: what they replace at once need not be written.
   return state.filter(
     ({ type, state_key: stateKey = '' }) =>

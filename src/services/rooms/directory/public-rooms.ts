@@ -13,12 +13,15 @@ import type { ApplicationService } from '#src/services/accounts/appservices/appl
 import type { Appservices } from '#src/services/accounts/appservices/appservices.ts';
 import { instanceIdOf } from '#src/services/accounts/appservices/networks.ts';
 import { setListed, setListedInNetwork } from '#src/storage/rooms/directory.ts';
+import { pageLimit } from '#src/kernel/limits/page-limit.ts';
 import { guestsMayJoin } from '#src/protocol/content/guest-access.ts';
 import { GUEST_ACCESS } from '#src/protocol/events/event-types.ts';
+import type { PublicRoom } from '#src/protocol/content/public-room.ts';
 import { DirectoryIndex } from './directory-index.ts';
 import type { RemotePublicRooms } from './remote-public-rooms.ts';
 
 export const MAX_LIMIT = 500;
+const PAGE = { usual: MAX_LIMIT, greatest: MAX_LIMIT };
 const MAX_NETWORK_LENGTH = 255;
 /** Characters of what a list tells of a room. */
 export const MAX_NAME_LENGTH = 1_024;
@@ -39,20 +42,6 @@ export interface PublicRoomsQuery {
   readonly thirdPartyInstanceId?: string | undefined;
   /** Those that application services listed, too. */
   readonly includeAllNetworks?: boolean | undefined;
-}
-
-/** A room as the directory shows it; members are named as on the wire. */
-export interface PublicRoom {
-  readonly room_id: string;
-  readonly name?: string;
-  readonly topic?: string;
-  readonly canonical_alias?: string;
-  readonly avatar_url?: string;
-  readonly num_joined_members: number;
-  readonly world_readable: boolean;
-  readonly guest_can_join: boolean;
-  readonly join_rule: string;
-  readonly room_type?: string;
 }
 
 export interface PublicRoomsPage {
@@ -102,8 +91,8 @@ export class PublicRooms {
    *   server cannot be asked
    */
   async list(query: PublicRoomsQuery): Promise<PublicRoomsPage> {
-    // Clients of old say 0 for as many as there are.
-    const limit = Math.min(query.limit === 0 ? MAX_LIMIT : (query.limit ?? MAX_LIMIT), MAX_LIMIT);
+    // Old clients send 0 for as many as there are.
+    const limit = pageLimit(query.limit === 0 ? undefined : query.limit, PAGE);
     const { server = this.#serverName, ...rest } = query;
     if (server !== this.#serverName) return this.#remote.list(server, { ...rest, limit });
     const start = offsetOf(query.since);

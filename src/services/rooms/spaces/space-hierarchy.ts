@@ -1,3 +1,4 @@
+import { pageLimit } from '#src/kernel/limits/page-limit.ts';
 import { createHash } from 'node:crypto';
 import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import { FairGate } from '#src/kernel/limits/fair-gate.ts';
@@ -16,8 +17,8 @@ import { roomNidsOf } from '#src/storage/room-model/room-ids.ts';
 import type { RemoteRooms, RemoteSpaceSummary } from '#src/services/rooms/directory/remote-rooms.ts';
 import { childrenOf, type ChildState, shownChildren, SPACE } from './space-children.ts';
 
-const DEFAULT_LIMIT = 50;
 export const MAX_LIMIT = 100;
+const PAGE = { usual: 50, greatest: MAX_LIMIT };
 export const MAX_DEPTH = 100;
 /** Characters after which a page ends. */
 export const MAX_CHARACTERS = 4 * 1024 * 1024;
@@ -136,7 +137,7 @@ export class SpaceHierarchy {
   ): Promise<{ readonly rooms: readonly HierarchyRoom[]; readonly next: string | undefined }> {
     const { clock, rooms: registry } = this.#options;
     const { from, suggestedOnly, via = [] } = query;
-    const limit = Math.min(query.limit ?? DEFAULT_LIMIT, MAX_LIMIT);
+    const limit = pageLimit(query.limit, PAGE);
     const maxDepth = Math.min(query.maxDepth ?? MAX_DEPTH, MAX_DEPTH);
     const root: Ahead = { roomId, depth: 0, via: [...via, domainOf(roomId) ?? ''] };
     const walk: Walk = {

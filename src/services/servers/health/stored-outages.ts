@@ -9,6 +9,7 @@ import {
   saveServerOutages,
   sweepServerOutages,
 } from '#src/storage/servers/server-outage-rows.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
 
 export interface StoredOutagesOptions {
   readonly database: Database;
@@ -23,7 +24,7 @@ const WRITE_AFTER_MS = 10_000;
 const WORTH_MS = 60_000;
 const MAX_REMEMBERED = 20_000;
 /** Outages of servers that were not tried for so long are forgotten. */
-const FORGET_MS = 7 * 24 * 3_600_000;
+const FORGET_MS = 7 * DAY_MS;
 
 /** Stores over restarts which servers could not be reached, so that a restart does not try a thousand dead ones again. */
 export class StoredOutages {

@@ -8,6 +8,7 @@ import {
   type SigningKey,
   type VerifyKey,
 } from '#src/protocol/signing/signing-key.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
 
 export interface OwnKeysOptions {
   readonly serverName: string;
@@ -18,7 +19,7 @@ export interface OwnKeysOptions {
 }
 
 /** `valid_until_ts` of the answer, in milliseconds from now. */
-const VALIDITY_MS = 24 * 3_600_000;
+const VALIDITY_MS = DAY_MS;
 /** The answer is made again after so many milliseconds. */
 const RENEW_MS = 3_600_000;
 

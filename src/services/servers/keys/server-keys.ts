@@ -10,6 +10,7 @@ import { isVerifyKeyId, MAX_VALIDITY_MS } from '#src/protocol/signing/server-key
 import type { VerifyKey } from '#src/protocol/signing/signing-key.ts';
 import type { FederationClient, FederationResult } from '#src/remote/federation/federation-client.ts';
 import type { Database } from '#src/storage/database.ts';
+import type { Subscribable } from '#src/kernel/signal.ts';
 import { goodKey, isHalfOver, type KnownServer, KnownServerKeys, NO_KEYS } from './known-server-keys.ts';
 import type { OwnKeys } from './own-keys.ts';
 
@@ -29,6 +30,8 @@ export interface ServerKeysOptions {
   readonly allows: (serverName: string) => boolean;
   /** Servers that are asked for keys of servers that do not answer themselves. */
   readonly notaries: readonly string[];
+  /** Servers that were heard of: they may be asked again. */
+  readonly contacts: Subscribable<string>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -65,6 +68,9 @@ export class ServerKeys {
   constructor(options: ServerKeysOptions) {
     this.#options = options;
     this.#known = new KnownServerKeys(options);
+    options.contacts.subscribe((serverName) => {
+      this.#failures.delete(serverName);
+    });
     this.#outcomes = options.metrics.counter(
       'tsudoi_server_key_fetches_total',
       'Requests for keys of other servers, by how they end.',
@@ -207,11 +213,6 @@ export class ServerKeys {
     const count = (this.#failures.get(serverName)?.count ?? 0) + 1;
     const pause = Math.min(MAX_FAILURE_PAUSE_MS, FIRST_FAILURE_PAUSE_MS * 2 ** (count - 1));
     this.#failures.set(serverName, { count, until: this.#options.clock.now() + pause });
-  }
-
-  /** The server has shown that it is there: it may be asked again. */
-  heardOf(serverName: string): void {
-    this.#failures.delete(serverName);
   }
 
   /** Asks notaries, one after the other, for keys that a server did not tell. */

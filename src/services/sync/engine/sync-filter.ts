@@ -1,14 +1,7 @@
+import { type PageLimits, pageLimit } from '#src/kernel/limits/page-limit.ts';
 import { compileEventFields } from '#src/protocol/filters/event-fields.ts';
 import { compileEventFilter, compileRooms, type EventPredicate } from '#src/protocol/filters/event-predicate.ts';
 import type { EventFilter, Filter, RoomEventFilter } from '#src/protocol/filters/filter.ts';
-
-/** How many events of a room a timeline has. */
-export interface TimelineLimits {
-  /** When the filter does not say. */
-  readonly usual: number;
-  /** At most, whatever the filter says. */
-  readonly greatest: number;
-}
 
 type RoomTest = (roomId: string) => boolean;
 
@@ -61,10 +54,10 @@ const predicate = (filter: EventFilter | RoomEventFilter): EventPredicate | unde
 
 /** Makes filters ready for sync, each of them once. */
 export class SyncFilters {
-  readonly #limits: TimelineLimits;
+  readonly #limits: PageLimits;
   readonly #compiled = new WeakMap<Filter, SyncFilter>();
 
-  constructor(limits: TimelineLimits) {
+  constructor(limits: PageLimits) {
     this.#limits = limits;
   }
 
@@ -77,12 +70,12 @@ export class SyncFilters {
   }
 }
 
-const compile = (source: Filter, limits: TimelineLimits): SyncFilter => {
+const compile = (source: Filter, limits: PageLimits): SyncFilter => {
   const { room } = source;
   const { limit, ...timeline } = room.timeline;
   return {
     source,
-    timelineLimit: Math.min(limit ?? limits.usual, limits.greatest),
+    timelineLimit: pageLimit(limit, limits),
     timeline: predicate(timeline),
     needsRelations: timeline.relatedBySenders !== undefined || timeline.relatedByRelTypes !== undefined,
     state: predicate(room.state),

@@ -1,3 +1,4 @@
+import { pageLimit } from '#src/kernel/limits/page-limit.ts';
 import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
 import { setImmediate } from 'node:timers/promises';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -18,8 +19,8 @@ import type { LargeSyncs } from '../engine/large-syncs.ts';
 import type { EventStream } from './event-stream.ts';
 import type { Invitations } from './invitations.ts';
 
-const DEFAULT_LIMIT = 10;
 export const MAX_LIMIT = 100;
+const PAGE = { usual: 10, greatest: MAX_LIMIT };
 
 /** About how many bytes a member event has. */
 const BYTES_OF_MEMBER = 500;
@@ -179,7 +180,7 @@ export class InitialSync {
   ): Promise<RoomSnapshot> {
     const { history, roomState } = this.#options;
     const { roomId } = room;
-    const most = Math.min(Math.max(limit ?? DEFAULT_LIMIT, 0), MAX_LIMIT);
+    const most = Math.max(pageLimit(limit, PAGE), 0);
     // Events before the token: later ones come with the event stream.
     const page = await history.messages(roomId, reader, {
       dir: 'b',

@@ -9,6 +9,7 @@ import {
   saveConnections,
   type SavedConnection,
 } from '#src/storage/sync/sliding-connections.ts';
+import { DAY_MS } from '#src/kernel/dates.ts';
 import { connectionName } from './connections.ts';
 import { Connection, type ConnectionState, type SentRoom, type KnownProfiles } from './connection.ts';
 
@@ -17,7 +18,7 @@ export const MAX_ROOMS = 5_000;
 /** Connections that are kept over a restart. */
 export const MAX_CONNECTIONS = 5_000;
 /** Lifetime of saved connections. */
-const KEPT_MS = 86_400_000;
+const KEPT_MS = DAY_MS;
 
 /** Bytes of memory of a connection that is kept over a restart, without its last answer, and characters of JSON that are written at once. */
 export const MAX_BYTES = 8_388_608;

@@ -1,4 +1,4 @@
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { badJson, invalidParam, MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 
 /** Lists of a connection, and rooms that it subscribes to by name. MSC4186 bounds both. */
@@ -98,13 +98,11 @@ export interface SlidingRequest {
 /** The two forms of the API: what clients use while it is unstable, and what was accepted. */
 export type WireForm = 'msc3575' | 'v4';
 
-const bad = (what: string): MatrixError => new MatrixError('M_BAD_JSON', what);
-const tooMany = (what: string): MatrixError => new MatrixError('M_INVALID_PARAM', what);
 
 const objectAt = (from: JsonObject, name: string): JsonObject => {
   const value = from[name];
   if (value === undefined || value === null) return {};
-  if (!isJsonObject(value)) throw bad(`${name} must be an object.`);
+  if (!isJsonObject(value)) throw badJson(`${name} must be an object.`);
   return value;
 };
 
@@ -112,8 +110,8 @@ const textsAt = (from: JsonObject, name: string): readonly string[] | undefined 
   const value = from[name];
   if (value === undefined || value === null) return undefined;
   if (!Array.isArray(value) || !value.every((text) => typeof text === 'string'))
-    throw bad(`${name} must be a list of strings.`);
-  if (value.length > MAX_NAMES) throw tooMany(`${name} can have ${MAX_NAMES} entries at most.`);
+    throw badJson(`${name} must be a list of strings.`);
+  if (value.length > MAX_NAMES) throw invalidParam(`${name} can have ${MAX_NAMES} entries at most.`);
   return value;
 };
 
@@ -121,23 +119,23 @@ const typesAt = (from: JsonObject, name: string): readonly (string | null)[] | u
   const value = from[name];
   if (value === undefined || value === null) return undefined;
   if (!Array.isArray(value) || !value.every((type) => type === null || typeof type === 'string'))
-    throw bad(`${name} must be a list of strings and nulls.`);
-  if (value.length > MAX_NAMES) throw tooMany(`${name} can have ${MAX_NAMES} entries at most.`);
+    throw badJson(`${name} must be a list of strings and nulls.`);
+  if (value.length > MAX_NAMES) throw invalidParam(`${name} can have ${MAX_NAMES} entries at most.`);
   return value as (string | null)[];
 };
 
 const flagAt = (from: JsonObject, name: string): boolean | undefined => {
   const value = from[name];
   if (value === undefined || value === null) return undefined;
-  if (typeof value !== 'boolean') throw bad(`${name} must be true or false.`);
+  if (typeof value !== 'boolean') throw badJson(`${name} must be true or false.`);
   return value;
 };
 
 const pairsIn = (value: unknown, name: string): (readonly [string, string])[] => {
   const isPair = (pair: unknown): pair is [string, string] =>
     Array.isArray(pair) && pair.length === 2 && pair.every((part) => typeof part === 'string');
-  if (!Array.isArray(value) || !value.every(isPair)) throw bad(`${name} must be a list of pairs of strings.`);
-  if (value.length > MAX_REQUIRED) throw tooMany(`${name} can have ${MAX_REQUIRED} entries at most.`);
+  if (!Array.isArray(value) || !value.every(isPair)) throw badJson(`${name} must be a list of pairs of strings.`);
+  if (value.length > MAX_REQUIRED) throw invalidParam(`${name} can have ${MAX_REQUIRED} entries at most.`);
   return value;
 };
 
@@ -148,8 +146,8 @@ const elementsIn = (value: unknown, name: string): (readonly [string, string])[]
     !Array.isArray(value) ||
     !value.every((one) => isJsonObject(one) && isText(one['type']) && isText(one['state_key']))
   )
-    throw bad(`${name} must be a list of objects with type and state_key.`);
-  if (value.length > MAX_REQUIRED) throw tooMany(`${name} can have ${MAX_REQUIRED} entries at most.`);
+    throw badJson(`${name} must be a list of objects with type and state_key.`);
+  if (value.length > MAX_REQUIRED) throw invalidParam(`${name} can have ${MAX_REQUIRED} entries at most.`);
   return (value as JsonObject[]).map((one) => [(one['type'] as string) ?? '*', (one['state_key'] as string) ?? '*']);
 };
 
@@ -158,7 +156,7 @@ const LAZY = '$LAZY';
 const requiredStateOf = (value: unknown, form: WireForm): RequiredState => {
   if (value === undefined || value === null) return { include: [], exclude: [], lazyMembers: false };
   if (form === 'v4') {
-    if (!isJsonObject(value)) throw bad('required_state must be an object.');
+    if (!isJsonObject(value)) throw badJson('required_state must be an object.');
     return {
       include: elementsIn(value['include'], 'required_state.include'),
       exclude: elementsIn(value['exclude'], 'required_state.exclude'),
@@ -173,7 +171,7 @@ const requiredStateOf = (value: unknown, form: WireForm): RequiredState => {
 const roomConfigOf = (from: JsonObject, form: WireForm): RoomConfig => {
   const limit = from['timeline_limit'] ?? 0;
   if (typeof limit !== 'number' || !Number.isSafeInteger(limit) || limit < 0)
-    throw bad('timeline_limit must be an integer that is not negative.');
+    throw badJson('timeline_limit must be an integer that is not negative.');
   return {
     timelineLimit: Math.min(limit, GREATEST_TIMELINE),
     requiredState: requiredStateOf(from['required_state'], form),
@@ -189,20 +187,21 @@ const rangesOf = (from: JsonObject, form: WireForm): ListConfig['ranges'] => {
   if (form === 'v4') {
     const { range } = from;
     if (range === undefined || range === null) return undefined;
-    if (!isRange(range)) throw bad('range must be a pair of integers that are not negative.');
+    if (!isRange(range)) throw badJson('range must be a pair of integers that are not negative.');
     return [range];
   }
   const ranges = from['ranges'] ?? from['slow_get_all_rooms'];
   if (ranges === true) return undefined;
   if (ranges === undefined || ranges === null) return [];
-  if (!Array.isArray(ranges) || !ranges.every(isRange)) throw bad('ranges must be a list of pairs of integers.');
-  if (ranges.length > MAX_RANGES) throw tooMany(`A list can have ${MAX_RANGES} ranges at most.`);
+  if (!Array.isArray(ranges) || !ranges.every(isRange)) throw badJson('ranges must be a list of pairs of integers.');
+  if (ranges.length > MAX_RANGES) throw invalidParam(`A list can have ${MAX_RANGES} ranges at most.`);
   return ranges;
 };
 
 const filtersOf = (from: JsonObject, form: WireForm): ListFilters => {
   const name = from['room_name_like'];
-  if (name !== undefined && name !== null && typeof name !== 'string') throw bad('room_name_like must be a string.');
+  if (name !== undefined && name !== null && typeof name !== 'string')
+    throw badJson('room_name_like must be a string.');
   const entries = {
     isDm: flagAt(from, 'is_dm'),
     isEncrypted: flagAt(from, 'is_encrypted'),
@@ -233,9 +232,9 @@ const toDeviceOf = (extensions: JsonObject): ExtensionsConfig['toDevice'] => {
   const { since } = wish;
   const limit = wish['limit'] ?? MAX_TO_DEVICE;
   if (since !== undefined && since !== null && typeof since !== 'string')
-    throw bad('The since of to_device must be a string.');
+    throw badJson('The since of to_device must be a string.');
   if (typeof limit !== 'number' || !Number.isSafeInteger(limit) || limit < 1)
-    throw bad('The limit of to_device must be a positive integer.');
+    throw badJson('The limit of to_device must be a positive integer.');
   return { since: since ?? undefined, limit: Math.min(limit, MAX_TO_DEVICE) };
 };
 
@@ -261,7 +260,7 @@ const threadSubscriptionsOf = (extensions: JsonObject): ExtensionsConfig['thread
   if (name === undefined) return undefined;
   const limit = objectAt(extensions, name)['limit'] ?? MAX_THREADS;
   if (typeof limit !== 'number' || !Number.isSafeInteger(limit) || limit < 1)
-    throw bad(`The limit of ${name} must be a positive integer.`);
+    throw badJson(`The limit of ${name} must be a positive integer.`);
   return { name, limit: Math.min(limit, MAX_THREADS) };
 };
 
@@ -276,30 +275,30 @@ export const parseSlidingBody = (
 ): Pick<SlidingRequest, 'connId' | 'txnId' | 'lists' | 'subscriptions' | 'extensions' | 'namesRooms'> => {
   const connId = body['conn_id'] ?? '';
   if (typeof connId !== 'string' || connId.length > MAX_CONN_ID_LENGTH)
-    throw bad(`conn_id must be a string of ${MAX_CONN_ID_LENGTH} characters at most.`);
+    throw badJson(`conn_id must be a string of ${MAX_CONN_ID_LENGTH} characters at most.`);
   if (connId.includes('\0') || !connId.isWellFormed())
-    throw bad('conn_id holds what is no text: NUL, or half a character.');
+    throw badJson('conn_id holds what is no text: NUL, or half a character.');
   const txnId = body['txn_id'] ?? undefined;
-  if (txnId !== undefined && typeof txnId !== 'string') throw bad('txn_id must be a string.');
+  if (txnId !== undefined && typeof txnId !== 'string') throw badJson('txn_id must be a string.');
   const namedLists = Object.entries(objectAt(body, 'lists'));
   const namedRooms = Object.entries(objectAt(body, 'room_subscriptions'));
-  if (namedLists.length > MAX_LISTS) throw tooMany(`A connection can have ${MAX_LISTS} lists at most.`);
+  if (namedLists.length > MAX_LISTS) throw invalidParam(`A connection can have ${MAX_LISTS} lists at most.`);
   if (namedRooms.length > MAX_SUBSCRIPTIONS)
-    throw tooMany(`A connection can subscribe to ${MAX_SUBSCRIPTIONS} rooms at most.`);
+    throw invalidParam(`A connection can subscribe to ${MAX_SUBSCRIPTIONS} rooms at most.`);
   const lists = namedLists.map(([name, list]): [string, ListConfig] => {
-    if (!isJsonObject(list)) throw bad('Each list must be an object.');
+    if (!isJsonObject(list)) throw badJson('Each list must be an object.');
     if (form === 'v4' && !LIST_NAME.test(name))
       throw new MatrixError('M_INVALID_PARAM', 'The name of a list has 1 to 255 of the characters 0-9 A-Z a-z . _ ~ -');
     const filters = filtersOf(objectAt(list, 'filters'), form);
     return [name, { ...roomConfigOf(list, form), ranges: rangesOf(list, form), filters }];
   });
   const subscriptions = namedRooms.map(([roomId, wish]): [string, RoomConfig] => {
-    if (!isJsonObject(wish)) throw bad('Each room subscription must be an object.');
+    if (!isJsonObject(wish)) throw badJson('Each room subscription must be an object.');
     return [roomId, roomConfigOf(wish, form)];
   });
   const required = [...lists, ...subscriptions].reduce((sum, [, wish]) => sum + pairsOf(wish), 0);
   if (required > MAX_REQUIRED_IN_ALL)
-    throw tooMany(`The required_state of all lists and subscriptions can have ${MAX_REQUIRED_IN_ALL} entries at most.`);
+    throw invalidParam(`The required_state of all lists and subscriptions can have ${MAX_REQUIRED_IN_ALL} entries at most.`);
   const extensions = objectAt(body, 'extensions');
   const wishes = {
     toDevice: toDeviceOf(extensions),
