@@ -38,12 +38,12 @@ export async function registrationToken(
     await request('DELETE', `${url}/${encodeURIComponent(token ?? '')}`, undefined, accessToken);
     ports.out('It is deleted.\n');
   } else {
-    const wish = {
+    const params = {
       ...(token === undefined ? {} : { token }),
       ...(uses === undefined ? {} : { uses_allowed: Number(uses) }),
       ...(days === undefined ? {} : { expiry_time: ports.now() + Number(days) * DAY_MS }),
     };
-    ports.out(lineOf((await request('POST', `${url}/new`, wish, accessToken)) as Shown, ports.now()));
+    ports.out(lineOf((await request('POST', `${url}/new`, params, accessToken)) as Shown, ports.now()));
   }
   return 0;
 }

@@ -39,7 +39,7 @@ const BYTES_PER_VALUE = 64;
 const SMALL = 32 * 1024;
 
 const EMPTY = Buffer.alloc(0);
-const NOTHING: ReceivedBody = { bytes: EMPTY, value: undefined };
+const NO_BODY: ReceivedBody = { bytes: EMPTY, value: undefined };
 
 const bytesOf = (limit: BodyLimit, limits: HttpLimits): number => (limit === 'upload' ? limits.maxUploadBytes : limit);
 
@@ -78,7 +78,7 @@ export const receiveBody = async (
   if (!isRead) {
     const waiting = turn();
     if (waiting !== undefined) await waiting;
-    if (!(body instanceof StreamBody)) return NOTHING;
+    if (!(body instanceof StreamBody)) return NO_BODY;
     const reading = { limit: bytesOf(body.maxBytes, limits), timeoutMs: limits.bodyTimeoutMs, deadlines, held };
     return { bytes: EMPTY, value: bodyStream(request, reading, work) };
   }
@@ -109,7 +109,7 @@ export const parseReceived = (
   if (body instanceof RawBody) return { bytes, value: bytes };
   if (body instanceof FormBody) return { bytes, value: parseForm(bytes) };
   if (bytes.length === 0 && (bodyOptional === true || body === undefined))
-    return body === undefined ? NOTHING : { bytes, value: {} };
+    return body === undefined ? NO_BODY : { bytes, value: {} };
   const maxValues = Math.max(limits.maxJsonValues, Math.floor((maxBodyBytes ?? 0) / BYTES_PER_VALUE));
   if (bytes.length >= LARGE_JSON && eventBody === undefined)
     return parseLargeBody(bytes, maxValues, work).then((value) => ({ bytes, value }));

@@ -67,12 +67,12 @@ export class GuardedConnector {
 
   constructor(options: GuardedConnectorOptions) {
     this.#options = options;
-    this.#lookup = (hostname, wish, callback) => void this.#answer(hostname, wish.all === true, callback);
+    this.#lookup = (hostname, options, callback) => void this.#answer(hostname, options.all === true, callback);
   }
 
   /** For undici. */
-  readonly forUndici: buildConnector.connector = (wish, callback) => {
-    const { hostname, port, protocol, servername } = wish;
+  readonly forUndici: buildConnector.connector = (request, callback) => {
+    const { hostname, port, protocol, servername } = request;
     const isTls = protocol === 'https:';
     const target = { hostname, port: Number(port) || (isTls ? 443 : 80), tlsName: servername || hostname };
     const socket = isTls ? this.connect(target) : this.#connectPlain(target);
@@ -80,10 +80,10 @@ export class GuardedConnector {
   };
 
   /** A connection with TLS, over which nothing has been sent. @throws Error of the guard, the resolver, the network, or for being late */
-  connect(wish: ConnectOptions): Promise<Socket> {
-    return this.#within(wish, async (keep) => {
-      const plain = await this.#open(wish, keep);
-      const { hostname, port, tlsName } = wish;
+  connect(request: ConnectOptions): Promise<Socket> {
+    return this.#within(request, async (keep) => {
+      const plain = await this.#open(request, keep);
+      const { hostname, port, tlsName } = request;
       // Sessions are kept for each certificate name.
       const key = `${hostname} ${port} ${tlsName ?? ''}`;
       const session = this.#sessions.get(key);
@@ -114,8 +114,8 @@ export class GuardedConnector {
     for (const socket of this.#connecting) socket.destroy(new errors.ClientDestroyedError());
   }
 
-  #connectPlain(wish: ConnectOptions): Promise<Socket> {
-    return this.#within(wish, (keep) => this.#open(wish, keep));
+  #connectPlain(request: ConnectOptions): Promise<Socket> {
+    return this.#within(request, (keep) => this.#open(request, keep));
   }
 
   async #open({ hostname, port }: ConnectOptions, keep: (socket: Socket) => void): Promise<Socket> {

@@ -7,7 +7,7 @@ import { ConnectionLine } from './connection-line.ts';
 /** Bytes of a request's body from which what it writes counts as large. */
 export const LARGE_BYTES = 32 * 1024;
 /** Transactions of large requests at the same time. */
-export const AT_ONCE = 1;
+export const CONCURRENCY = 1;
 const RETRY_AFTER_MS = 5_000;
 
 const tooLate = (): MatrixError =>
@@ -30,7 +30,7 @@ export class LargeWrites {
 
   /** @param timeoutMs how long a request waits for its turn */
   constructor(timeoutMs: number, timers: Pick<Timers, 'after'> = systemTimers) {
-    this.#line = new ConnectionLine(AT_ONCE, timeoutMs, timers, tooLate);
+    this.#line = new ConnectionLine(CONCURRENCY, timeoutMs, timers, tooLate);
   }
 
   /** How many transactions wait for their turn. */

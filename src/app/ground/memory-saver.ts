@@ -12,8 +12,8 @@ const SAVING_LOOKS = 15;
 const WORTH_MS = 1_000;
 const WORTH_AT_REST_MS = 150;
 /** Share of the time that a server with little to do is busy, and one with nothing to do. */
-const LITTLE = 0.1;
-const NOTHING = 0.02;
+const LOW_SHARE = 0.1;
+const IDLE_SHARE = 0.02;
 /** While memory is preferred, it checks so soon after work began, and prefers speed if that takes this share of the time. */
 const SOON_MS = 50;
 const MUCH = 0.25;
@@ -89,8 +89,8 @@ export class MemorySaver {
 
   #look(): void {
     const share = this.#options.busy();
-    this.#quiet = share < LITTLE ? this.#quiet + 1 : 0;
-    this.#resting = share < NOTHING ? this.#resting + 1 : 0;
+    this.#quiet = share < LOW_SHARE ? this.#quiet + 1 : 0;
+    this.#resting = share < IDLE_SHARE ? this.#resting + 1 : 0;
     if (this.#isSaving) {
       this.#saving += 1;
       if (this.#saving >= SAVING_LOOKS) this.#done = 0;
@@ -99,7 +99,7 @@ export class MemorySaver {
       return;
     }
     // What a resting server does (a ping, a health check) is done again and again, and leaves nothing.
-    if (share >= NOTHING) this.#done += share * LOOK_EVERY_MS;
+    if (share >= IDLE_SHARE) this.#done += share * LOOK_EVERY_MS;
     const worth = this.#resting >= QUIET_LOOKS ? WORTH_AT_REST_MS : WORTH_MS;
     if (this.#quiet >= QUIET_LOOKS && this.#done >= worth) this.#save(true);
   }

@@ -57,7 +57,7 @@ import {
   MAX_KEYS_PER_SERVER,
 } from '#src/services/servers/keys/known-server-keys.ts';
 import {
-  AT_ONCE as SERVER_KEYS_AT_ONCE,
+  CONCURRENCY as SERVER_KEYS_CONCURRENCY,
   MAX_WAITING as SERVER_KEYS_MAX_WAITING,
 } from '#src/services/servers/keys/server-keys.ts';
 import {
@@ -184,7 +184,7 @@ export const FEDERATION_INBOUND_BOUNDS: FixedBounds = {
     },
     {
       what: 'Servers that are asked for their keys at the same time',
-      most: `${SERVER_KEYS_AT_ONCE}; ${SERVER_KEYS_MAX_WAITING} may wait`,
+      most: `${SERVER_KEYS_CONCURRENCY}; ${SERVER_KEYS_MAX_WAITING} may wait`,
       beyond: '401 `M_UNAUTHORIZED` for their requests; their events are not accepted',
       metric: 'tsudoi_server_key_fetches_total{outcome}',
     },

@@ -39,7 +39,7 @@ import {
 } from '#src/services/federation/room-import/join-answer-reader.ts';
 import {
   LARGE_BYTES as LARGE_ANSWERS_LARGE_BYTES,
-  AT_ONCE as LARGE_ANSWERS_AT_ONCE,
+  CONCURRENCY as LARGE_ANSWERS_CONCURRENCY,
   FIRST_MS,
   SLOWEST_BYTES_PER_SECOND,
 } from '#src/services/federation/room-import/large-answers.ts';
@@ -49,7 +49,7 @@ import { MAX_PAUSE_MS } from '#src/services/federation/outbound/destination-paus
 import { MAX_PDUS, MAX_EDUS } from '#src/services/federation/outbound/outbound-transaction.ts';
 import { MAX_ROOMS as PENDING_ROOMS_MAX_ROOMS } from '#src/services/federation/outbound/pending-rooms.ts';
 import {
-  AT_ONCE as TRANSACTION_COMPOSER_AT_ONCE,
+  CONCURRENCY as TRANSACTION_COMPOSER_CONCURRENCY,
   MAX_BYTES as TRANSACTION_COMPOSER_MAX_BYTES,
   MAX_CHARACTERS,
   TRIES as TRANSACTION_COMPOSER_TRIES,
@@ -123,7 +123,7 @@ export const FEDERATION_OUTBOUND_BOUNDS: FixedBounds = {
     },
     {
       what: `Answers with the state of a room of more than ${inBytes(LARGE_ANSWERS_LARGE_BYTES)} that are read at the same time`,
-      most: `${LARGE_ANSWERS_AT_ONCE}, one of each server`,
+      most: `${LARGE_ANSWERS_CONCURRENCY}, one of each server`,
       beyond: 'they wait',
     },
     {
@@ -173,7 +173,7 @@ export const FEDERATION_OUTBOUND_BOUNDS: FixedBounds = {
     },
     {
       what: 'Transactions for other servers that are put together at the same time',
-      most: String(TRANSACTION_COMPOSER_AT_ONCE),
+      most: String(TRANSACTION_COMPOSER_CONCURRENCY),
       beyond: 'they wait',
     },
     {

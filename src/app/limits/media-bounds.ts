@@ -2,7 +2,7 @@ import { MAX_REDIRECTS } from '#src/remote/federation/media-api.ts';
 import { MAX_PIXELS, MAX_FRAMES as IMAGE_SCALER_MAX_FRAMES } from '#src/services/media/image-scaler.ts';
 import { MAX_NAMES as MEDIA_REFERENCES_MAX_NAMES } from '#src/services/media/media-references.ts';
 import {
-  AT_ONCE as MEDIA_SCANNER_AT_ONCE,
+  CONCURRENCY as MEDIA_SCANNER_CONCURRENCY,
   MAX_WAITING as MEDIA_SCANNER_MAX_WAITING,
 } from '#src/services/media/media-scanner.ts';
 import { UPLOADS_AT_ONCE, UPLOADS_OF_USER, MAX_WAIT_MS } from '#src/services/media/media-service.ts';
@@ -14,10 +14,10 @@ import {
 import { MAX_BYTES as ROBOTS_RULES_MAX_BYTES } from '#src/services/media/previews/robots-rules.ts';
 import { MAX_WAITING as URL_PREVIEWS_MAX_WAITING } from '#src/services/media/previews/url-previews.ts';
 import { MAX_URL_LENGTH } from '#src/services/media/previews/url-rules.ts';
-import { AT_ONCE as REMOTE_MEDIA_AT_ONCE, OF_SERVER, FOR_PARTY } from '#src/services/media/remote-media.ts';
+import { CONCURRENCY as REMOTE_MEDIA_CONCURRENCY, OF_SERVER, FOR_PARTY } from '#src/services/media/remote-media.ts';
 import {
   MAX_IMAGE_SIZE,
-  AT_ONCE as THUMBNAIL_SERVICE_AT_ONCE,
+  CONCURRENCY as THUMBNAIL_SERVICE_CONCURRENCY,
   MAX_WAITING as THUMBNAIL_SERVICE_MAX_WAITING,
 } from '#src/services/media/thumbnail-service.ts';
 import {
@@ -47,7 +47,7 @@ export const MEDIA_BOUNDS: FixedBounds = {
     },
     {
       what: 'Files that are fetched from other servers at the same time',
-      most: `${REMOTE_MEDIA_AT_ONCE}; ${OF_SERVER} of one server, ${FOR_PARTY} for one user or address`,
+      most: `${REMOTE_MEDIA_CONCURRENCY}; ${OF_SERVER} of one server, ${FOR_PARTY} for one user or address`,
       beyond: '429 `M_LIMIT_EXCEEDED`',
       metric: 'tsudoi_limited_requests_total{limiter="remote_media"}',
     },
@@ -70,13 +70,13 @@ export const MEDIA_BOUNDS: FixedBounds = {
     },
     {
       what: 'Thumbnails that are made at the same time',
-      most: `${THUMBNAIL_SERVICE_AT_ONCE}; users take turns, and ${THUMBNAIL_SERVICE_MAX_WAITING} of one user may wait`,
+      most: `${THUMBNAIL_SERVICE_CONCURRENCY}; users take turns, and ${THUMBNAIL_SERVICE_MAX_WAITING} of one user may wait`,
       beyond: '429 `M_LIMIT_EXCEEDED`',
       metric: 'tsudoi_limited_requests_total{limiter="thumbnails"}',
     },
     {
       what: 'Files that are scanned for viruses at the same time',
-      most: `${MEDIA_SCANNER_AT_ONCE}; ${MEDIA_SCANNER_MAX_WAITING} may wait`,
+      most: `${MEDIA_SCANNER_CONCURRENCY}; ${MEDIA_SCANNER_MAX_WAITING} may wait`,
       beyond: '503 `M_UNKNOWN`: the file is scanned when it is asked for again',
     },
     {

@@ -7,7 +7,7 @@ import {
 import { MAX_SCANNED as EVENT_BY_TIME_MAX_SCANNED } from '#src/services/reading/history/event-by-time.ts';
 import {
   MAX_SCANNED as HISTORY_PAGES_MAX_SCANNED,
-  AT_ONCE as HISTORY_PAGES_AT_ONCE,
+  CONCURRENCY as HISTORY_PAGES_CONCURRENCY,
   MAX_WAITING as HISTORY_PAGES_MAX_WAITING,
 } from '#src/services/reading/history/history-pages.ts';
 import { MAX_LIMIT as HISTORY_MAX_LIMIT } from '#src/services/reading/history/history.ts';
@@ -63,7 +63,7 @@ import {
   MAX_VISITED,
   MAX_DEPTH,
   MAX_ASKED,
-  PATIENCE_MS,
+  MAX_WAIT_MS,
   KEPT_BYTES,
   PASSING_AT_ONCE,
   MAX_WAITING as SPACE_HIERARCHY_MAX_WAITING,
@@ -82,7 +82,7 @@ export const READING_BOUNDS: FixedBounds = {
     },
     {
       what: 'Pages of history that are read at the same time',
-      most: `${HISTORY_PAGES_AT_ONCE}; users take turns, and ${HISTORY_PAGES_MAX_WAITING} of one user may wait`,
+      most: `${HISTORY_PAGES_CONCURRENCY}; users take turns, and ${HISTORY_PAGES_MAX_WAITING} of one user may wait`,
       beyond: '429 `M_LIMIT_EXCEEDED`',
       metric: 'tsudoi_limited_requests_total{limiter="history_pages"}',
     },
@@ -160,7 +160,7 @@ export const READING_BOUNDS: FixedBounds = {
     },
     {
       what: 'Questions to other servers for one page of a space',
-      most: `${MAX_ASKED}, in ${inTime(PATIENCE_MS)}`,
+      most: `${MAX_ASKED}, in ${inTime(MAX_WAIT_MS)}`,
       beyond: 'the page ends there, with a token to continue',
     },
     {

@@ -8,13 +8,13 @@ import {
 } from '#src/services/events/policy/policy-servers.ts';
 import { MAX_EXTREMITIES } from '#src/services/room-model/room/building-head.ts';
 import { REMOTE_INVITES_AT_ONCE } from '#src/services/rooms/creation/room-creation.ts';
-import { MAX_AT_ONCE as DELAYED_SCHEDULE_MAX_AT_ONCE } from '#src/services/rooms/delayed-events/delayed-schedule.ts';
+import { BATCH_SIZE as DELAYED_SCHEDULE_BATCH_SIZE } from '#src/services/rooms/delayed-events/delayed-schedule.ts';
 import { MAX_ALLOWED as ROOM_SUMMARIES_MAX_ALLOWED } from '#src/services/rooms/directory/room-summaries.ts';
 import {
   MAX_ALLOWED as RESTRICTED_JOINS_MAX_ALLOWED,
   MAX_ALLOWED_FOR_SERVERS,
 } from '#src/services/rooms/membership/restricted-joins.ts';
-import { MAX_AT_ONCE as USER_REDACTIONS_MAX_AT_ONCE } from '#src/services/rooms/redactions/user-redactions.ts';
+import { BATCH_SIZE as USER_REDACTIONS_BATCH_SIZE } from '#src/services/rooms/redactions/user-redactions.ts';
 import { MAX_REASON as REPORT_SERVICE_MAX_REASON } from '#src/services/rooms/reports/report-service.ts';
 import { MAX_RELATED, MAX_TYPES } from '#src/services/rooms/sending/related-redactions.ts';
 import { type FixedBounds, inBytes, inTime } from './fixed-bounds.ts';
@@ -81,7 +81,7 @@ export const ROOM_BOUNDS: FixedBounds = {
     },
     {
       what: 'Events of a user that one request redacts (MSC4194)',
-      most: String(USER_REDACTIONS_MAX_AT_ONCE),
+      most: String(USER_REDACTIONS_BATCH_SIZE),
       beyond: 'the answer says `is_more_events`, and the client asks again',
     },
     {
@@ -91,7 +91,7 @@ export const ROOM_BOUNDS: FixedBounds = {
     },
     {
       what: 'Delayed events that are in memory because their time has come',
-      most: String(DELAYED_SCHEDULE_MAX_AT_ONCE),
+      most: String(DELAYED_SCHEDULE_BATCH_SIZE),
       beyond: 'they wait',
     },
     {

@@ -5,7 +5,7 @@ import { MAX_BODY_BYTES as IDENTITY_SERVICE_MAX_BODY_BYTES } from '#src/remote/i
 import { MAX_BODY_BYTES as PUSH_GATEWAY_MAX_BODY_BYTES } from '#src/remote/push-gateway.ts';
 import { MAX_RESPONSE_BYTES } from '#src/remote/smtp/smtp-client.ts';
 import { MAX_BODY_BYTES as SPAM_CHECK_API_MAX_BODY_BYTES } from '#src/remote/spam-check-api.ts';
-import { MAX_AT_ONCE } from '#src/services/accounts/appservices/appservice-queries.ts';
+import { CONCURRENCY } from '#src/services/accounts/appservices/appservice-queries.ts';
 import { MAX_LENGTH as NAMESPACE_PATTERN_MAX_LENGTH } from '#src/services/accounts/appservices/namespace-pattern.ts';
 import { MAX_NAMESPACES, MAX_PROTOCOLS } from '#src/services/accounts/appservices/registration.ts';
 import { MAX_PAUSE_MS } from '#src/services/appservices/delivery/appservice-transactions.ts';
@@ -80,7 +80,7 @@ export const SERVICES_BOUNDS: FixedBounds = {
     },
     {
       what: 'Questions to one application service at the same time',
-      most: String(MAX_AT_ONCE),
+      most: String(CONCURRENCY),
       beyond: 'it counts as not reached',
     },
     {

@@ -4,7 +4,7 @@ import { LARGE_BYTES as WRITER_LARGE_BYTES, MAX_LARGE_WAITING } from '#src/servi
 import { MAX_MS } from '#src/services/room-model/room/whole-state.ts';
 import { MAX_WAITING as CONNECTION_LINE_MAX_WAITING } from '#src/storage/connection-line.ts';
 import { CONNECTION_TIMEOUT_MS } from '#src/storage/database.ts';
-import { LARGE_BYTES as LARGE_WRITES_LARGE_BYTES, AT_ONCE as LARGE_WRITES_AT_ONCE } from '#src/storage/large-writes.ts';
+import { LARGE_BYTES as LARGE_WRITES_LARGE_BYTES, CONCURRENCY as LARGE_WRITES_CONCURRENCY } from '#src/storage/large-writes.ts';
 import { type FixedBounds, inBytes, inTime } from './fixed-bounds.ts';
 
 /** Fixed bounds: time of the processor and of the database. */
@@ -32,7 +32,7 @@ export const SHARED_WORK_BOUNDS: FixedBounds = {
     },
     {
       what: `Transactions of the database for requests whose bodies have ${inBytes(LARGE_WRITES_LARGE_BYTES)} and more, at the same time`,
-      most: `${LARGE_WRITES_AT_ONCE}; users take turns, and nobody waits longer than ${inTime(CONNECTION_TIMEOUT_MS)}`,
+      most: `${LARGE_WRITES_CONCURRENCY}; users take turns, and nobody waits longer than ${inTime(CONNECTION_TIMEOUT_MS)}`,
       beyond: '429 `M_LIMIT_EXCEEDED`',
       metric: 'tsudoi_limited_requests_total{limiter="large_writes"}',
     },

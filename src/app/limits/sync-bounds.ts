@@ -2,7 +2,7 @@ import { MAX_ROOMS_BEHIND } from '#src/protocol/wire/position.ts';
 import { FEW as NOTED_CHANGES_FEW } from '#src/services/commit/noted-changes.ts';
 import { MAX_TOLD as ROOM_RECEIPTS_MAX_TOLD } from '#src/services/push/receipts/room-receipts.ts';
 import {
-  AT_ONCE as LARGE_SYNCS_AT_ONCE,
+  CONCURRENCY as LARGE_SYNCS_CONCURRENCY,
   MAX_WAITING as LARGE_SYNCS_MAX_WAITING,
 } from '#src/services/sync/engine/large-syncs.ts';
 import { FEW_ROOMS, MAX_EVENTS as EVENT_STREAM_MAX_EVENTS } from '#src/services/sync/legacy/event-stream.ts';
@@ -41,7 +41,7 @@ export const SYNC_BOUNDS: FixedBounds = {
   rows: [
     {
       what: `First syncs, large sliding ones, \`GET /initialSync\`, and \`GET /events\` of more than ${FEW_ROOMS} rooms with news, at the same time`,
-      most: `${LARGE_SYNCS_AT_ONCE}; users take turns, and ${LARGE_SYNCS_MAX_WAITING} of one user may wait`,
+      most: `${LARGE_SYNCS_CONCURRENCY}; users take turns, and ${LARGE_SYNCS_MAX_WAITING} of one user may wait`,
       beyond: '429 `M_LIMIT_EXCEEDED`',
       metric: 'tsudoi_limited_requests_total{limiter="first_syncs"}',
     },

@@ -58,7 +58,7 @@ export interface RoomAdministration {
   readonly everyHierarchy: SpaceHierarchy;
 }
 
-const NOBODY: Promise<ReadonlySet<string>> = Promise.resolve(new Set<string>());
+const NO_USERS: Promise<ReadonlySet<string>> = Promise.resolve(new Set<string>());
 
 export function composeRoomAdministration(
   below: Platform &
@@ -105,7 +105,7 @@ export function composeRoomAdministration(
   });
   const access = new UnrestrictedAccess(rooms);
   const visibility = EVERYTHING_VISIBLE;
-  const ignoresNobody = { of: () => NOBODY };
+  const ignoresNobody = { of: () => NO_USERS };
   const aggregations = new Aggregations({
     index,
     loader,

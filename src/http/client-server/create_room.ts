@@ -63,20 +63,20 @@ export const createRoomEndpoints = [
       'M_UNKNOWN',
       'M_LIMIT_EXCEEDED',
     ],
-    async handler({ roomCreation }: Services, { requester, body: wish }) {
+    async handler({ roomCreation }: Services, { requester, body: params }) {
       const room = await roomCreation.create(requester, {
-        visibility: wish.visibility,
-        roomAliasName: wish.room_alias_name,
-        name: wish.name,
-        topic: wish.topic,
-        invite: wish.invite,
-        thirdPartyInvites: wish.invite_3pid?.map(thirdPartyInviteRequest),
-        roomVersion: wish.room_version,
-        creationContent: wish.creation_content as JsonObject | undefined,
-        initialState: wish.initial_state as InitialStateEvent[] | undefined,
-        preset: wish.preset,
-        isDirect: wish.is_direct,
-        powerLevelContentOverride: wish.power_level_content_override as JsonObject | undefined,
+        visibility: params.visibility,
+        roomAliasName: params.room_alias_name,
+        name: params.name,
+        topic: params.topic,
+        invite: params.invite,
+        thirdPartyInvites: params.invite_3pid?.map(thirdPartyInviteRequest),
+        roomVersion: params.room_version,
+        creationContent: params.creation_content as JsonObject | undefined,
+        initialState: params.initial_state as InitialStateEvent[] | undefined,
+        preset: params.preset,
+        isDirect: params.is_direct,
+        powerLevelContentOverride: params.power_level_content_override as JsonObject | undefined,
       });
       return { room_id: room.roomId };
     },

@@ -40,14 +40,14 @@ export const invitingEndpoints = [
     maxBodyBytes: BODY_BYTES.record,
     response: empty,
     errcodes: ['M_FORBIDDEN', 'M_INVITE_BLOCKED', 'M_INVALID_PARAM', ...THIRD_PARTY_INVITE_ERRORS, 'M_LIMIT_EXCEEDED'],
-    async handler({ membership, thirdPartyInvites }: Services, { requester, params, body: wish }) {
-      if (wish.user_id === undefined) {
-        if (wish.medium === undefined && wish.address === undefined)
+    async handler({ membership, thirdPartyInvites }: Services, { requester, params, body: request }) {
+      if (request.user_id === undefined) {
+        if (request.medium === undefined && request.address === undefined)
           throw new MatrixError('M_MISSING_PARAM', 'The body has no user_id.');
-        await thirdPartyInvites.invite(requester, params.roomId, thirdPartyInviteRequest(wish));
+        await thirdPartyInvites.invite(requester, params.roomId, thirdPartyInviteRequest(request));
         return {};
       }
-      const invite = { target: wish.user_id, reason: wish.reason, isDirect: wish.is_direct };
+      const invite = { target: request.user_id, reason: request.reason, isDirect: request.is_direct };
       await membership.invite(requester, params.roomId, invite);
       return {};
     },

@@ -42,8 +42,8 @@ const join = (operationId: string, path: string, roomParam: 'roomId' | 'roomIdOr
       'M_TOO_LARGE',
       'M_LIMIT_EXCEEDED',
     ],
-    async handler({ joins }: Services, { requester, params, query, body: wish }) {
-      const { reason, third_party_signed: thirdPartySigned, ...content } = wish;
+    async handler({ joins }: Services, { requester, params, query, body: request }) {
+      const { reason, third_party_signed: thirdPartySigned, ...content } = request;
       const roomId = await joins.join(requester, {
         roomIdOrAlias: (params as Readonly<Record<string, string>>)[roomParam] ?? '',
         servers: query.via ?? query.server_name,

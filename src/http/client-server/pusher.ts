@@ -93,18 +93,18 @@ export const pusherEndpoints = [
       'M_TOO_LARGE',
       'M_LIMIT_EXCEEDED',
     ],
-    async handler({ pushers }: Services, { requester, body: wish }) {
+    async handler({ pushers }: Services, { requester, body: params }) {
       await pushers.set(requester, {
-        kind: wish.kind,
-        appId: wish.app_id,
-        pushkey: wish.pushkey,
-        appDisplayName: wish.app_display_name,
-        deviceDisplayName: wish.device_display_name,
-        profileTag: wish.profile_tag,
-        lang: wish.lang,
-        data: wish.data as JsonObject | undefined,
-        append: wish.append ?? false,
-        enabled: wish.enabled ?? wish['org.matrix.msc3881.enabled'] ?? true,
+        kind: params.kind,
+        appId: params.app_id,
+        pushkey: params.pushkey,
+        appDisplayName: params.app_display_name,
+        deviceDisplayName: params.device_display_name,
+        profileTag: params.profile_tag,
+        lang: params.lang,
+        data: params.data as JsonObject | undefined,
+        append: params.append ?? false,
+        enabled: params.enabled ?? params['org.matrix.msc3881.enabled'] ?? true,
       });
       return {};
     },

@@ -58,8 +58,8 @@ export const slidingSyncEndpoints = [
       { additionalProperties: true },
     ),
     handler: async ({ slidingPolls }: Services, { requester, body, info }) => {
-      const { pos, timeout, set_presence: presenceState, ...wishes } = body;
-      const poll = { form: 'v4', pos, timeout, presence: presenceState, body: wishes as JsonObject } as const;
+      const { pos, timeout, set_presence: presenceState, ...params } = body;
+      const poll = { form: 'v4', pos, timeout, presence: presenceState, body: params as JsonObject } as const;
       return new Reply({ json: await slidingPolls.poll(requester, poll, info.signal) });
     },
   }),

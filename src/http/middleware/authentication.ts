@@ -68,7 +68,7 @@ const textOf = (value: string | readonly string[] | undefined): string | undefin
   return text === '' ? undefined : text;
 };
 
-const NOBODY: Asserted = {};
+const NO_ASSERTION: Asserted = {};
 
 /**
  * The user and device that a request asserts. Of two values the first one counts.
@@ -82,7 +82,7 @@ export const assertedIn = (query: Texts, own: ReadonlySet<string>): Asserted => 
   };
   const userId = value('user_id');
   const deviceId = value('device_id') ?? value('org.matrix.msc3202.device_id');
-  return userId === undefined && deviceId === undefined ? NOBODY : { userId, deviceId };
+  return userId === undefined && deviceId === undefined ? NO_ASSERTION : { userId, deviceId };
 };
 
 /** The endpoint's own parameters: of two values of one that it has too, the first one is the asserted identity. */

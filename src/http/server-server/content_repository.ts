@@ -53,8 +53,8 @@ export const federationContentRepositoryEndpoints = [
     errcodes: [...ERRORS, 'M_INVALID_PARAM', 'M_TOO_LARGE'],
     async handler({ mediaAnswers }: Services, { requester, params: { mediaId }, query, info }) {
       const { width, height, method, animated = false } = query;
-      const wish = { width, height, method, animated };
-      return replied(await mediaAnswers.thumbnail(asked(mediaId, requester, info, query.timeout_ms), wish));
+      const request = { width, height, method, animated };
+      return replied(await mediaAnswers.thumbnail(asked(mediaId, requester, info, query.timeout_ms), request));
     },
   }),
 ];

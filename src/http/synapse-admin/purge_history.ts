@@ -31,11 +31,11 @@ export const purgeHistoryEndpoints = [
     maxBodyBytes: BODY_BYTES.small,
     response: started,
     errcodes: ['M_NOT_FOUND', 'M_UNKNOWN', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
-    handler: async ({ historyPurges }: Services, { requester, info, params: { roomId }, body: wish }) => ({
+    handler: async ({ historyPurges }: Services, { requester, info, params: { roomId }, body: request }) => ({
       purge_id: await historyPurges.start(actorOf(requester, info), roomId, {
-        eventId: wish.purge_up_to_event_id,
-        ts: wish.purge_up_to_ts,
-        deletesLocal: wish.delete_local_events ?? false,
+        eventId: request.purge_up_to_event_id,
+        ts: request.purge_up_to_ts,
+        deletesLocal: request.delete_local_events ?? false,
       }),
     }),
   }),
@@ -51,10 +51,10 @@ export const purgeHistoryEndpoints = [
     maxBodyBytes: BODY_BYTES.small,
     response: started,
     errcodes: ['M_NOT_FOUND', 'M_UNKNOWN', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
-    handler: async ({ historyPurges }: Services, { requester, info, params: { roomId, eventId }, body: wish }) => ({
+    handler: async ({ historyPurges }: Services, { requester, info, params: { roomId, eventId }, body: request }) => ({
       purge_id: await historyPurges.start(actorOf(requester, info), roomId, {
         eventId,
-        deletesLocal: wish.delete_local_events ?? false,
+        deletesLocal: request.delete_local_events ?? false,
       }),
     }),
   }),

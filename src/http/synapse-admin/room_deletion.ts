@@ -46,13 +46,13 @@ interface DeletionBody {
 /** Empty members are left out. */
 const said = (text: string | undefined): string | undefined => (text === '' ? undefined : text);
 
-const deletionParamsOf = (wish: DeletionBody): RoomDeletionParams => ({
-  newRoomUserId: wish.new_room_user_id,
-  roomName: said(wish.room_name),
-  message: said(wish.message),
-  block: wish.block,
-  purge: wish.purge,
-  forcePurge: wish.force_purge,
+const deletionParamsOf = (request: DeletionBody): RoomDeletionParams => ({
+  newRoomUserId: request.new_room_user_id,
+  roomName: said(request.room_name),
+  message: said(request.message),
+  block: request.block,
+  purge: request.purge,
+  forcePurge: request.force_purge,
 });
 
 /** Tools know no status for a cancelled deletion: they are told that it failed. */
@@ -81,8 +81,8 @@ export const roomDeletionEndpoints = [
     maxBodyBytes: BODY_BYTES.content,
     response: Type.Object(shutdown),
     errcodes: ['M_NOT_FOUND', 'M_INVALID_PARAM', 'M_UNKNOWN', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
-    handler: ({ roomDeletions }: Services, { requester, info, params: { roomId }, body: wish }) =>
-      roomDeletions.finish(actorOf(requester, info), roomId, deletionParamsOf(wish as DeletionBody), info.signal),
+    handler: ({ roomDeletions }: Services, { requester, info, params: { roomId }, body: request }) =>
+      roomDeletions.finish(actorOf(requester, info), roomId, deletionParamsOf(request as DeletionBody), info.signal),
   }),
   endpoint({
     operationId: 'adminDeleteRoom',
@@ -96,8 +96,8 @@ export const roomDeletionEndpoints = [
     maxBodyBytes: BODY_BYTES.content,
     response: Type.Object({ delete_id: Type.String() }),
     errcodes: ['M_INVALID_PARAM', 'M_UNKNOWN', 'M_BAD_JSON', 'M_LIMIT_EXCEEDED'],
-    handler: async ({ roomDeletions }: Services, { requester, info, params: { roomId }, body: wish }) => ({
-      delete_id: await roomDeletions.start(actorOf(requester, info), roomId, deletionParamsOf(wish as DeletionBody)),
+    handler: async ({ roomDeletions }: Services, { requester, info, params: { roomId }, body: request }) => ({
+      delete_id: await roomDeletions.start(actorOf(requester, info), roomId, deletionParamsOf(request as DeletionBody)),
     }),
   }),
   endpoint({

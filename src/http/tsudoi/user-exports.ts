@@ -11,7 +11,7 @@ import { ACCOUNT_ERRORS, userParams } from '../synapse-admin/parts/users.ts';
 
 const ADMIN = '/_tsudoi/admin/v1/users/{user_id}/exports';
 const OWN = '/_tsudoi/client/v1/exports';
-const wish = Type.Object({ with_files: Type.Optional(Type.Boolean()) });
+const request = Type.Object({ with_files: Type.Optional(Type.Boolean()) });
 const made = Type.Object({ export_id: Type.String() });
 const list = Type.Object({
   exports: Type.Array(
@@ -76,7 +76,7 @@ export const userExportEndpoints = [
     path: ADMIN,
     ...OF_ADMINISTRATORS,
     params: userParams,
-    body: wish,
+    body: request,
     bodyOptional: true,
     maxBodyBytes: BODY_BYTES.small,
     response: made,
@@ -131,7 +131,7 @@ export const userExportEndpoints = [
     path: OWN,
     ...own,
     suspended: KEEPS_OWN,
-    body: wish,
+    body: request,
     bodyOptional: true,
     maxBodyBytes: BODY_BYTES.small,
     response: made,

@@ -232,7 +232,7 @@ const creatorsFault = (creators: ReadonlySet<string>, { users }: JsonObject): st
 
 /**
  * A user who gives their power away lists who has it now (or had it). Levels that list nobody were meant to change something else, and
- * would leave the room to nobody. Since v12 creators stand above them. No levels at all are a wish for the defaults, which established
+ * would leave the room to nobody. Since v12 creators stand above them. No levels at all ask for the defaults, which established
  * servers grant.
  */
 const lockoutFault = (version: RoomVersion, content: JsonObject): string | undefined => {

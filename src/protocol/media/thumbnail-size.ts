@@ -20,17 +20,17 @@ const RATIOS = [1, 5 / 4, 4 / 3, 3 / 2, 16 / 9, 2, 3];
 const WHOLE: ThumbnailSize = { width: 65_535, height: 65_535, method: 'scale' };
 
 /**
- * The size that serves a wish. "Servers must never return thumbnails smaller than the client's requested dimensions, unless the content
- * being thumbnailed is smaller than the dimensions"; "crop" has the wished aspect ratio, or nearly so. Client-Server API, "Thumbnails".
+ * The size that serves a request. "Servers must never return thumbnails smaller than the client's requested dimensions, unless the content
+ * being thumbnailed is smaller than the dimensions"; "crop" has the requested aspect ratio, or nearly so. Client-Server API, "Thumbnails".
  *
- * @param wish positive numbers
+ * @param params positive numbers
  */
-export const thumbnailSize = (wish: {
+export const thumbnailSize = (params: {
   readonly width: number;
   readonly height: number;
   readonly method: 'crop' | 'scale' | undefined;
 }): ThumbnailSize => {
-  const { height, method, width } = wish;
+  const { height, method, width } = params;
   if (method !== 'crop') {
     const box = BOXES.find(([wide, high]) => wide >= width && high >= height);
     return box === undefined ? WHOLE : { width: box[0], height: box[1], method: 'scale' };

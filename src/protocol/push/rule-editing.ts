@@ -1,5 +1,5 @@
 /**
- * Changes of a user's push rules, as arithmetic: a ruleset and a wish in, a new ruleset or a refusal out
+ * Changes of a user's push rules, as arithmetic: a ruleset and a change in, a new ruleset or a refusal out
  * (Client-Server API, "Push Rules: API").
  */
 

@@ -84,14 +84,14 @@ export class DestinationPools {
 
   #keep(key: string, place: DestinationPlace, socket: Socket): void {
     const { host: hostname, port, tlsName } = place;
-    const wish = { hostname, port, tlsName };
+    const target = { hostname, port, tlsName };
     const pool = new Pool(`https://${textOfPlace(place)}`, {
       // The connection goes to the place; the name on its certificate may be another one.
       connect: (_, callback) => {
         const { first } = connected;
         connected.first = undefined;
         first?.setTimeout(0);
-        const taken = first === undefined || first.destroyed ? this.#connector.connect(wish) : Promise.resolve(first);
+        const taken = first === undefined || first.destroyed ? this.#connector.connect(target) : Promise.resolve(first);
         void handOver(taken, callback);
       },
       connections: this.#connections,

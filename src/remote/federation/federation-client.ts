@@ -226,15 +226,15 @@ export class FederationClient {
 
   /** Makes the request at a place to which a connection is open, and where that fails, at the others. */
   async #open(
-    wish: FederationRequestOptions,
+    params: FederationRequestOptions,
     question: FederationRequestContent,
     deadline: RequestDeadline,
     reached: Reached,
   ): Promise<Opened | FederationFailure> {
-    const { destination } = wish;
+    const { destination } = params;
     const { signal } = deadline;
     for (let { others, place } = reached; ;) {
-      const answer = await this.#openAt(place, wish, question, deadline);
+      const answer = await this.#openAt(place, params, question, deadline);
       if (!('ok' in answer)) {
         const { status } = answer;
         if (status < 200 || status >= 300) return this.#refused(answer, destination, signal);
@@ -272,16 +272,16 @@ export class FederationClient {
 
   async #openAt(
     place: DestinationPlace,
-    wish: FederationRequestOptions,
+    params: FederationRequestOptions,
     { body: text, content, path, query }: FederationRequestContent,
     { signal, timeouts }: RequestDeadline,
   ): Promise<Opened | FederationFailure> {
     const { serverName, signingKey, userAgent } = this.#options;
-    const { destination, method } = wish;
+    const { destination, method } = params;
     const uri = `${path}${queryOf(query)}`;
     const signed = signRequest({ method, uri, origin: serverName, destination, content, text }, signingKey);
     const headers: Record<string, string> = { 'user-agent': userAgent, accept: 'application/json, */*;q=0.5' };
-    if (wish.isSigned !== false) headers['authorization'] = signed.authorization;
+    if (params.isSigned !== false) headers['authorization'] = signed.authorization;
     if (signed.body !== undefined) headers['content-type'] = 'application/json';
     const pools = await this.#pools.get();
     try {

@@ -69,7 +69,7 @@ export class HistoryApi {
     destination: string,
     roomId: string,
     from: readonly string[],
-    { limit, ...wish }: { readonly limit: number; readonly isUrgent: boolean; readonly signal: AbortSignal },
+    { limit, ...options }: { readonly limit: number; readonly isUrgent: boolean; readonly signal: AbortSignal },
   ): Promise<Asked<readonly JsonObject[]>> {
     const result = await this.#client.request({
       destination,
@@ -78,7 +78,7 @@ export class HistoryApi {
       query: { v: from, limit: `${limit}` },
       maxBodyBytes: MAX_BYTES.events,
       timeouts: HISTORY_MS,
-      ...wish,
+      ...options,
     });
     return valueOf(result, ({ pdus }) => objectsIn(pdus)?.slice(0, limit));
   }

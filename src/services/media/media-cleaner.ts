@@ -20,9 +20,9 @@ import { forgetQuarantineChanges } from '#src/storage/media/quarantine.ts';
 import { DAY_MS } from '#src/kernel/dates.ts';
 import type { ContentStore } from './content-store.ts';
 
-const AT_ONCE = 500;
+const BATCH_SIZE = 500;
 /** Milliseconds for which events that were just committed are waited for. */
-const PATIENCE_MS = 10_000;
+const MAX_WAIT_MS = 10_000;
 /** How often it is waited for them, when further ones come meanwhile. */
 const LOOKS = 5;
 /** Milliseconds after which a change of a quarantine is deleted that a later one has superseded. */
@@ -85,25 +85,28 @@ export class MediaCleaner {
     const { clock, database, timers, pauseMs } = this.#options;
     for (let after = 0; !signal.aborted;) {
       const seen = await database.write(async (tx) => {
-        const media = (await lockMediaOfUser(tx, userId, after, AT_ONCE)).map(({ nid }) => nid);
+        const media = (await lockMediaOfUser(tx, userId, after, BATCH_SIZE)).map(({ nid }) => nid);
         await forgetReferencesOf(tx, media, userNid);
         await releaseMedia(tx, media, clock.now());
         return media;
       });
       after = seen.at(-1) ?? after;
-      if (seen.length < AT_ONCE) return true;
+      if (seen.length < BATCH_SIZE) return true;
       await timers.sleep(pauseMs, signal);
     }
     return false;
   }
 
   async #forgetChanges(before: number, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted && (await forgetQuarantineChanges(this.#options.database, before, AT_ONCE)) === AT_ONCE);
+    while (
+      !signal.aborted &&
+      (await forgetQuarantineChanges(this.#options.database, before, BATCH_SIZE)) === BATCH_SIZE
+    );
   }
 
   #deleteReleased(before: number, signal: AbortSignal): Promise<number> {
     return this.#batches(true, signal, async (tx) => {
-      const media = await lockReleased(tx, before, AT_ONCE);
+      const media = await lockReleased(tx, before, BATCH_SIZE);
       const named = await namedMedia(
         tx,
         media.map((one) => this.#named(one)),
@@ -117,7 +120,7 @@ export class MediaCleaner {
   #deleteUnused(before: number, isLocal: boolean, signal: AbortSignal): Promise<number> {
     let after = 0;
     return this.#batches(isLocal, signal, async (tx) => {
-      const media = await lockUnused(tx, { before, isLocal, after, limit: AT_ONCE });
+      const media = await lockUnused(tx, { before, isLocal, after, limit: BATCH_SIZE });
       after = media.at(-1)?.nid ?? after;
       // Avatars of people and rooms, and packs of images, are in use however seldom they are fetched.
       const staying = isLocal
@@ -146,7 +149,7 @@ export class MediaCleaner {
         return { seen: media.length, deleted: going.length };
       });
       deleted += batch.deleted;
-      if (batch.seen < AT_ONCE) break;
+      if (batch.seen < BATCH_SIZE) break;
       await timers.sleep(pauseMs, signal);
     }
     return deleted;
@@ -155,7 +158,7 @@ export class MediaCleaner {
   /** An event that has just been committed may refer to media that seem to have no reference: it is processed first. Else media are left for later. */
   async #knowsNames(): Promise<boolean> {
     const { follower } = this.#options;
-    for (let looked = 0; looked < LOOKS && follower.lag > 0; looked++) await follower.reached(PATIENCE_MS);
+    for (let looked = 0; looked < LOOKS && follower.lag > 0; looked++) await follower.reached(MAX_WAIT_MS);
     return follower.lag === 0;
   }
 

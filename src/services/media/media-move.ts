@@ -2,7 +2,7 @@ import type { BlobStore } from '#src/blobs/blob-store.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type BlobPlace, type BlobRecord, blobsInPlace, moveBlob, placesOfBlobs } from '#src/storage/media/blobs.ts';
 
-const AT_ONCE = 4;
+const CONCURRENCY = 4;
 const READ_AT_ONCE = 200;
 
 /** A store whose objects can be listed, some at a time. */
@@ -50,8 +50,8 @@ export class MediaMove {
     const damaged: string[] = [];
     for (let after = ''; !signal.aborted;) {
       const batch = await blobsInPlace(database, from.place, after, READ_AT_ONCE);
-      for (let at = 0; at < batch.length && !signal.aborted; at += AT_ONCE) {
-        const some = batch.slice(at, at + AT_ONCE);
+      for (let at = 0; at < batch.length && !signal.aborted; at += CONCURRENCY) {
+        const some = batch.slice(at, at + CONCURRENCY);
         const outcomes = await Promise.all(some.map((blob) => this.#move(blob)));
         for (const [index, blob] of some.entries()) {
           if (outcomes[index] === 'damaged') damaged.push(blob.name);

@@ -8,7 +8,7 @@ import { type BlobRecord, noteScan, type ScanVerdict } from '#src/storage/media/
 import { contentMissing, type ContentStore } from './content-store.ts';
 
 /** Objects that are scanned at once. */
-export const AT_ONCE = 4;
+export const CONCURRENCY = 4;
 export const MAX_WAITING = 200;
 
 export interface MediaScannerOptions {
@@ -21,7 +21,7 @@ export interface MediaScannerOptions {
 /** Has each object scanned once, before it is served for the first time. Encrypted media cannot be inspected, and pass. */
 export class MediaScanner {
   readonly #options: MediaScannerOptions;
-  readonly #gate = new Gate(AT_ONCE);
+  readonly #gate = new Gate(CONCURRENCY);
   readonly #scanning = new OnceByKey<string, ScanVerdict | undefined>();
 
   constructor(options: MediaScannerOptions) {

@@ -18,7 +18,7 @@ import type { ContentStore } from './content-store.ts';
 import { describedAs } from './media-description.ts';
 
 /** Files that are fetched at once, those of one server, and those for one user or address. */
-export const AT_ONCE = 48;
+export const CONCURRENCY = 48;
 export const OF_SERVER = 12;
 export const FOR_PARTY = 16;
 /** Failures that are cached, so that not every view of a room asks again: entries, and milliseconds. */
@@ -52,7 +52,7 @@ export class RemoteMedia {
   readonly counts = new Tally('kept', 'failed');
   readonly #fetching = new OnceByKey<string, FederationFailure | undefined>();
   readonly #failures: TimedCache<FederationFailure>;
-  readonly #budget = new SharedBudget(AT_ONCE);
+  readonly #budget = new SharedBudget(CONCURRENCY);
   readonly #servers = new Shares(OF_SERVER);
   readonly #parties = new Shares(FOR_PARTY);
 
@@ -72,14 +72,14 @@ export class RemoteMedia {
    * @throws MatrixError M_NOT_FOUND, M_NOT_YET_UPLOADED, M_TOO_LARGE (502), M_FORBIDDEN, M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT;
    *   M_LIMIT_EXCEEDED when too many are being fetched; M_UNKNOWN (503) when files cannot be written
    */
-  async fetch(wish: RemoteMediaRequest): Promise<void> {
-    const { serverName, mediaId, signal } = wish;
+  async fetch(params: RemoteMediaRequest): Promise<void> {
+    const { serverName, mediaId, signal } = params;
     if (!isServerName(serverName)) throw noSuchMedia();
     const key = `${serverName}/${mediaId}`;
     const failed =
       this.#failures.peek(key) ??
       (await orAborted(
-        this.#fetching.run(key, () => this.#fetchOnce(wish)),
+        this.#fetching.run(key, () => this.#fetchOnce(params)),
         signal,
       ));
     if (failed === undefined) return;
@@ -87,8 +87,8 @@ export class RemoteMedia {
     throw errorOf(failed);
   }
 
-  async #fetchOnce(wish: RemoteMediaRequest): Promise<FederationFailure | undefined> {
-    const { serverName, mediaId, party, waitMs } = wish;
+  async #fetchOnce(params: RemoteMediaRequest): Promise<FederationFailure | undefined> {
+    const { serverName, mediaId, party, waitMs } = params;
     const release = this.#begin(serverName, party);
     try {
       const file = await this.#options.api.download(serverName, mediaId, waitMs);

@@ -18,8 +18,8 @@ import type { AvailableMedia } from './media-service.ts';
 /** Bytes of an image that is looked at. */
 export const MAX_IMAGE_SIZE = 50 * 1024 * 1024;
 /** Images that are scaled at once. */
-export const AT_ONCE = 2;
-/** Wishes of one user that wait for one of these. */
+export const CONCURRENCY = 2;
+/** Thumbnails of one user that wait for one of these. */
 export const MAX_WAITING = 64;
 const REMEMBERED_REFUSALS = 10_000;
 
@@ -46,7 +46,7 @@ export interface ThumbnailServiceOptions {
 /** Makes thumbnails, each once. Client-Server API, "Thumbnails". */
 export class ThumbnailService {
   readonly #options: ThumbnailServiceOptions;
-  readonly #gate = new FairGate({ concurrency: AT_ONCE, maxWaiting: MAX_WAITING });
+  readonly #gate = new FairGate({ concurrency: CONCURRENCY, maxWaiting: MAX_WAITING });
   /** Failures, so that they are not tried again for each request. */
   readonly #refused = new LRUCache<string, ScalingRefusal>(atMost(REMEMBERED_REFUSALS));
   /** Outcomes of requests. */
@@ -64,11 +64,11 @@ export class ThumbnailService {
    * @throws MatrixError M_INVALID_PARAM for a size that is none; M_UNKNOWN for what is no image; M_TOO_LARGE for too large a one;
    *   M_LIMIT_EXCEEDED when too many wait
    */
-  async thumbnail(media: AvailableMedia, wish: ThumbnailParams, party: string): Promise<ServedContent> {
-    if (wish.width < 1 || wish.height < 1)
+  async thumbnail(media: AvailableMedia, params: ThumbnailParams, party: string): Promise<ServedContent> {
+    if (params.width < 1 || params.height < 1)
       throw new MatrixError('M_INVALID_PARAM', 'width and height must be positive.');
-    const size = thumbnailSize(wish);
-    const key: ThumbnailKey = { source: media.blob.name, ...size, animated: wish.animated };
+    const size = thumbnailSize(params);
+    const key: ThumbnailKey = { source: media.blob.name, ...size, animated: params.animated };
     const known = await findThumbnail(this.#options.database, key);
     if (known !== undefined) {
       this.counts.add('known');

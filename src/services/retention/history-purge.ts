@@ -66,13 +66,13 @@ export class HistoryPurge {
   }
 
   /**
-   * Purges a room's events from before a time (milliseconds since the epoch), or those of a wish. By a time alone, it resumes where an earlier
+   * Purges a room's events from before a time (milliseconds since the epoch), or those that the parameters select. By a time alone, it resumes where an earlier
    * call with the same time stopped or was killed. A room whose state is partial has nothing that could go: its state is made of all that came since
    * the join, and of events that no other one names yet.
    */
-  purgeHistory(room: Room, wish: number | PurgeParams, signal: AbortSignal = NEVER): Promise<PurgeOutcome> {
+  purgeHistory(room: Room, params: number | PurgeParams, signal: AbortSignal = NEVER): Promise<PurgeOutcome> {
     const { database } = this.#options;
-    const criteria = new PurgeCriteria(database, typeof wish === 'number' ? { beforeTs: wish } : wish);
+    const criteria = new PurgeCriteria(database, typeof params === 'number' ? { beforeTs: params } : params);
     return room.turns.rewritePast(() =>
       room.partial === undefined ? this.#purge(room, criteria, signal) : Promise.resolve({ deleted: 0, isDone: true }),
     );

@@ -17,20 +17,20 @@ export interface PurgeParams {
 export class PurgeCriteria {
   /** Of a purge by time alone how far it has come is remembered under the time; undefined for others. */
   readonly beforeTs: number | undefined;
-  readonly #wish: PurgeParams;
+  readonly #params: PurgeParams;
   readonly #database: Database;
   /** By number, whether users are of this server. */
   readonly #local = new Map<number, boolean>();
 
-  constructor(database: Database, wish: PurgeParams) {
+  constructor(database: Database, params: PurgeParams) {
     this.#database = database;
-    this.#wish = wish;
-    this.beforeTs = wish.before === undefined && wish.keepsLocal !== true ? wish.beforeTs : undefined;
+    this.#params = params;
+    this.beforeTs = params.before === undefined && params.keepsLocal !== true ? params.beforeTs : undefined;
   }
 
   /** Reads what judging these takes. */
   async prepare(records: readonly PurgeScanRecord[]): Promise<void> {
-    if (this.#wish.keepsLocal !== true) return;
+    if (this.#params.keepsLocal !== true) return;
     const unknown = [...new Set(records.map(({ sender }) => sender))].filter((sender) => !this.#local.has(sender));
     if (unknown.length === 0) return;
     const local = new Set(await localUsersAmong(this.#database, unknown));
@@ -39,7 +39,7 @@ export class PurgeCriteria {
 
   /** Each event is judged by its own time, or by its own place. Outliers have no place in the history. */
   isOld(record: PurgeScanRecord): boolean {
-    const { before, beforeTs, keepsLocal } = this.#wish;
+    const { before, beforeTs, keepsLocal } = this.#params;
     if (keepsLocal === true && this.#local.get(record.sender) !== false) return false;
     if ((record.flags & EVENT_FLAGS.outlier) !== 0) return true;
     if (beforeTs !== undefined && record.ts < beforeTs) return true;

@@ -17,7 +17,7 @@ const REMEMBERED = 10_000;
 const TRIES = 2;
 const TIMEOUTS = { headersMs: 5_000, bodyMs: 2_000, totalMs: 6_000 };
 /** Questions to one service at once. A request waits for each of them. */
-export const MAX_AT_ONCE = 32;
+export const CONCURRENCY = 32;
 
 export interface AppserviceQueriesDependencies {
   readonly appservices: Appservices;
@@ -104,7 +104,7 @@ export class AppserviceQueries {
 
   async #askOne({ hsToken, id, url }: ApplicationService, path: string): Promise<Verdict> {
     const open = this.#open.get(id) ?? 0;
-    if (url === null || open >= MAX_AT_ONCE) return 'unreachable';
+    if (url === null || open >= CONCURRENCY) return 'unreachable';
     this.#open.set(id, open + 1);
     try {
       for (let tried = 0; tried < TRIES; tried++) {

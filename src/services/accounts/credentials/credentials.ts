@@ -27,7 +27,7 @@ export interface PasswordClaim {
 /** The user that a claim names: by user id or localpart, or by a third-party address (undefined: an impossible one). */
 export type Claimant = { readonly user: string } | { readonly address: ThirdPartyId | undefined };
 
-const NOBODY: Claimant = { address: undefined };
+const NO_CLAIMANT: Claimant = { address: undefined };
 
 export interface CredentialsDependencies {
   readonly database: Database;
@@ -62,7 +62,7 @@ export class Credentials {
     const { identifier } = claim;
     const given = identifier ?? claim;
     const type = identifier?.type;
-    if (type === 'm.id.phone') return NOBODY;
+    if (type === 'm.id.phone') return NO_CLAIMANT;
     // The specification's own example of an address leaves the type out; before there were identifiers, it stood beside the password.
     if (type === 'm.id.thirdparty' || (type === undefined && given['medium'] !== undefined)) {
       const { address, medium } = given;

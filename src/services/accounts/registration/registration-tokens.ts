@@ -29,7 +29,7 @@ export interface TokenBounds {
 }
 
 export const MAX_LENGTH = 64;
-/** Characters of a token that is made up, if nothing else is wished. */
+/** Characters of a token that is made up, if nothing else is asked for. */
 const USUAL_LENGTH = 16;
 /** Tokens that there may be. */
 export const MAX_TOKENS = 10_000;
@@ -68,7 +68,7 @@ export class RegistrationTokens {
   /**
    * Makes a token.
    *
-   * @param wish without `token` one of `length` characters is made up; without `usesAllowed` it is good for any number of accounts, without
+   * @param params without `token` one of `length` characters is made up; without `usesAllowed` it is good for any number of accounts, without
    *   `expiryTs` for ever
    * @throws MatrixError M_INVALID_PARAM for a token that exists or breaks the grammar of opaque identifiers, and for bounds that are none;
    *   M_RESOURCE_LIMIT_EXCEEDED when there are very many already

@@ -22,7 +22,7 @@ export interface AccountValidityOptions {
 export const RENEWAL_PATH = '/_tsudoi/account/renew';
 
 const PURPOSE = 'renew an account';
-const AT_ONCE = 1_000;
+const BATCH_SIZE = 1_000;
 /** Accounts that existed before validity was switched on expire up to this share of the period earlier, at random: not all on one day. */
 const SPREAD = 0.1;
 
@@ -40,7 +40,7 @@ export class AccountValidity {
     if (periodMs === null) return;
     const latest = clock.now() + periodMs;
     const span = { earliest: latest - Math.floor(periodMs * SPREAD), latest };
-    for (let given = AT_ONCE; given === AT_ONCE;) given = await giveExpiry(database, span, AT_ONCE);
+    for (let given = BATCH_SIZE; given === BATCH_SIZE;) given = await giveExpiry(database, span, BATCH_SIZE);
   }
 
   /** Until when an account is good, in milliseconds since the epoch; null: for ever. @throws MatrixError M_NOT_FOUND */
@@ -51,27 +51,27 @@ export class AccountValidity {
   /**
    * Says until when an account is good, and whether its user is told by mail that this is about to end.
    *
-   * @param wish without a time: for the whole period from now on
+   * @param params without a time: for the whole period from now on
    * @returns that time
    * @throws MatrixError M_NOT_FOUND; M_UNKNOWN (400) without a time where accounts do not expire
    */
   async setByAdmin(
     actor: Actor,
     userId: string,
-    wish: { readonly expiresTs?: number | undefined; readonly mails: boolean },
+    params: { readonly expiresTs?: number | undefined; readonly mails: boolean },
   ): Promise<number> {
     const { auditLog, clock, database, periodMs, users } = this.#options;
     const before = await this.#account(userId);
-    if (wish.expiresTs === undefined && periodMs === null)
+    if (params.expiresTs === undefined && periodMs === null)
       throw new MatrixError('M_UNKNOWN', 'Accounts do not expire on this server: expiration_ts has to say until when.');
-    const expiresTs = wish.expiresTs ?? clock.now() + (periodMs ?? 0);
+    const expiresTs = params.expiresTs ?? clock.now() + (periodMs ?? 0);
     await database.write(async (tx) => {
-      await users.change(tx, userId, { expiresTs, expiryMails: wish.mails });
+      await users.change(tx, userId, { expiresTs, expiryMails: params.mails });
       await auditLog.record(tx, actor, {
         action: 'user.set_validity',
         target: userId,
         before: { expiration_ts: before.expiresTs, mails: before.expiryMails },
-        after: { expiration_ts: expiresTs, mails: wish.mails },
+        after: { expiration_ts: expiresTs, mails: params.mails },
       });
     });
     return expiresTs;

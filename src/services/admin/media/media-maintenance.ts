@@ -66,12 +66,12 @@ export class MediaMaintenance {
   /**
    * Deletes this server's media that were not requested since a time, except what is protected or quarantined.
    *
-   * @param wish `of`: the server whose media are meant; `before`: milliseconds since the epoch; `largerThan`: bytes; `keepsShown`: whether avatars
+   * @param request `of`: the server whose media are meant; `before`: milliseconds since the epoch; `largerThan`: bytes; `keepsShown`: whether avatars
    *   of people and rooms and the like stay
    * @throws MatrixError M_INVALID_PARAM for a time that cannot be meant, M_UNKNOWN for another server
    */
   deleteOld(
-    wish: {
+    request: {
       readonly of?: string;
       readonly before: number;
       readonly largerThan: number;
@@ -79,7 +79,7 @@ export class MediaMaintenance {
     },
     actor: Actor,
   ): Promise<Swept> {
-    const { of, ...what } = wish;
+    const { of, ...what } = request;
     assertMilliseconds(what.before);
     if (of !== undefined && of !== this.#options.serverName)
       throw new MatrixError('M_UNKNOWN', 'Only media of this server can be deleted.');

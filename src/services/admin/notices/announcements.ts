@@ -10,7 +10,7 @@ import type { Database } from '#src/storage/database.ts';
 import type { ServerNotices } from './server-notices.ts';
 
 /** Users that are read at once. */
-const AT_ONCE = 100;
+const BATCH_SIZE = 100;
 
 export type AnnouncementParams = {
   readonly content: JsonObject;
@@ -61,7 +61,7 @@ export class Announcements implements TaskKind<AnnouncementParams, AnnouncementR
       content: params.translations[language] ?? params.content,
     });
     for (;;) {
-      const users = await announcementRecipients(database, last, AT_ONCE);
+      const users = await announcementRecipients(database, last, BATCH_SIZE);
       for (const userId of users) {
         if (signal.aborted) return 'interrupted';
         try {
@@ -78,7 +78,7 @@ export class Announcements implements TaskKind<AnnouncementParams, AnnouncementR
         last = userId;
         await note(undefined, { sent, failed, last });
       }
-      if (users.length < AT_ONCE) return { sent, failed, last };
+      if (users.length < BATCH_SIZE) return { sent, failed, last };
     }
   }
 }

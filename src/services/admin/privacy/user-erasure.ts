@@ -89,7 +89,7 @@ export class UserErasure implements TaskKind<Params, ErasureResult> {
    *
    * @throws MatrixError M_NOT_FOUND; M_UNKNOWN (400) for users of other servers, oneself, and while it is being done already
    */
-  async start(actor: Actor, userId: string, wishes: ErasureOptions): Promise<string> {
+  async start(actor: Actor, userId: string, erasure: ErasureOptions): Promise<string> {
     const { database, localAccounts, tasks } = this.#options;
     const { deactivated, erased } = await localAccounts.account(userId);
     if (actor.userId === userId)
@@ -98,9 +98,9 @@ export class UserErasure implements TaskKind<Params, ErasureResult> {
       user_id: userId,
       by: actor.userId,
       rooms: await roomsWithMembership(database, userId, ALL_MEMBERSHIPS, MAX_ROOMS),
-      redact_events: wishes.redactsEvents,
-      redact_profile: wishes.redactsProfile,
-      delete_media: wishes.deletesMedia,
+      redact_events: erasure.redactsEvents,
+      redact_profile: erasure.redactsProfile,
+      delete_media: erasure.deletesMedia,
     };
     const entry = {
       action: 'user.erase',

@@ -81,7 +81,7 @@ export class UserEventRedactions implements TaskKind<RedactionParams, RedactionR
    *
    * @throws MatrixError M_INVALID_PARAM for what is no user id; M_UNKNOWN (400) when it is being done for the user already
    */
-  async start(actor: Actor & { readonly userId: string }, userId: string, wishes: RedactionFilter): Promise<string> {
+  async start(actor: Actor & { readonly userId: string }, userId: string, filter: RedactionFilter): Promise<string> {
     const { database, serverName, tasks } = this.#options;
     if (!isUserId(userId))
       throw new MatrixError('M_INVALID_PARAM', 'That is not a user id, such as @alice:example.org.');
@@ -90,10 +90,10 @@ export class UserEventRedactions implements TaskKind<RedactionParams, RedactionR
       { limit: 1 },
     );
     if (open.tasks.length > 0) throw new MatrixError('M_UNKNOWN', `Redact already in progress for user ${userId}`);
-    const { reason, useAdmin } = wishes;
+    const { reason, useAdmin } = filter;
     const isLocal = domainOf(userId) === serverName;
     const rooms =
-      wishes.rooms.length > 0 ? [...wishes.rooms] : await roomsWithMembership(database, userId, THERE, MAX_ROOMS);
+      filter.rooms.length > 0 ? [...filter.rooms] : await roomsWithMembership(database, userId, THERE, MAX_ROOMS);
     const params: RedactionParams = {
       user_id: userId,
       rooms,
@@ -101,9 +101,9 @@ export class UserEventRedactions implements TaskKind<RedactionParams, RedactionR
       or_by: null,
       types: null,
       reason: reason ?? null,
-      limit: wishes.limit ?? DEFAULT_LIMIT,
-      before_ts: wishes.beforeTs ?? null,
-      after_ts: wishes.afterTs ?? null,
+      limit: filter.limit ?? DEFAULT_LIMIT,
+      before_ts: filter.beforeTs ?? null,
+      after_ts: filter.afterTs ?? null,
     };
     const entry = {
       action: 'user.redact',

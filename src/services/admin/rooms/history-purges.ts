@@ -44,12 +44,12 @@ export const purgeHistoryKind = (options: {
     const { database, purge, rooms } = options;
     const room = await rooms.byId(resource);
     if (room === undefined) return { deleted: result.deleted ?? 0 };
-    const wish = {
+    const request = {
       beforeTs: params.before_ts ?? undefined,
       before: params.before_event ?? undefined,
       keepsLocal: !params.delete_local_events,
     };
-    const { deleted, isDone } = await purge.purgeHistory(room, wish, signal);
+    const { deleted, isDone } = await purge.purgeHistory(room, request, signal);
     const all = (result.deleted ?? 0) + deleted;
     if (!isDone) {
       await note(undefined, { deleted: all });
@@ -83,13 +83,13 @@ export class HistoryPurges {
    * @throws MatrixError M_NOT_FOUND when the room or the event is not here, or nothing is old; M_UNKNOWN (400) for an event of another room;
    *   M_BAD_JSON when it is not said what is old; M_UNKNOWN (503) while the room's state is partial
    */
-  async start(actor: Actor, roomId: string, wish: HistoryPurgeParams): Promise<string> {
+  async start(actor: Actor, roomId: string, request: HistoryPurgeParams): Promise<string> {
     const { database, kind, rooms, tasks, wholeState } = this.#options;
     const room = await rooms.byId(roomId);
     if (room === undefined) throw new MatrixError('M_NOT_FOUND', 'Room not found.');
     await wholeState.of(room);
-    const params: Params = { ...(await this.#before(room, wish)), delete_local_events: wish.deletesLocal };
-    const after = { event: wish.eventId ?? null, ts: wish.ts ?? null, delete_local_events: wish.deletesLocal };
+    const params: Params = { ...(await this.#before(room, request)), delete_local_events: request.deletesLocal };
+    const after = { event: request.eventId ?? null, ts: request.ts ?? null, delete_local_events: request.deletesLocal };
     const entry = { action: 'room.purge_history', roomId, after };
     return database.write((tx) => tasks.start(tx, actor, kind, { resource: roomId, params, entry }));
   }

@@ -58,13 +58,13 @@ export const deleteRoomKind = (shutdown: RoomShutdown, purge: RoomPurge): TaskKi
   action: DELETE_ROOM,
   async run(task: Task<Params, ShutdownProgress>, { note, signal }: TaskContext<ShutdownProgress>) {
     const { id, params, resource: roomId = '', result } = task;
-    const wish = {
+    const request = {
       roomId,
       newRoomUserId: params.new_room_user_id ?? undefined,
       roomName: params.room_name ?? undefined,
       message: params.message ?? undefined,
     };
-    const done = await shutdown.shutDown(wish, result, { id, startedTs: params.started_ts, note, signal });
+    const done = await shutdown.shutDown(request, result, { id, startedTs: params.started_ts, note, signal });
     if (done === undefined) return 'interrupted';
     if (params.purge && !(await purge.purge(roomId, params.force_purge, signal))) return 'interrupted';
     return done;
@@ -95,23 +95,23 @@ export class RoomDeletions {
    * @returns under which id it is done
    * @throws MatrixError M_INVALID_PARAM, M_UNKNOWN (400) when it is being deleted already
    */
-  async start(actor: Actor, roomId: string, wish: RoomDeletionParams): Promise<string> {
+  async start(actor: Actor, roomId: string, request: RoomDeletionParams): Promise<string> {
     const { blocks, clock, database, isLocal, kind, tasks } = this.#options;
     assertRoomId(roomId);
-    assertOwnUser(wish.newRoomUserId, isLocal);
+    assertOwnUser(request.newRoomUserId, isLocal);
     const params: Params = {
-      new_room_user_id: wish.newRoomUserId ?? null,
-      room_name: wish.roomName ?? null,
-      message: wish.message ?? null,
-      block: wish.block ?? false,
-      purge: wish.purge ?? true,
-      force_purge: wish.forcePurge ?? false,
+      new_room_user_id: request.newRoomUserId ?? null,
+      room_name: request.roomName ?? null,
+      message: request.message ?? null,
+      block: request.block ?? false,
+      purge: request.purge ?? true,
+      force_purge: request.forcePurge ?? false,
       started_ts: clock.now(),
     };
     const { id, told } = await database.write(async (tx) => {
       if (await tasks.isOpen(tx, kind, roomId))
         throw new MatrixError('M_UNKNOWN', `Purge already in progress for ${roomId}.`, {}, 400);
-      const entry = { action: 'room.delete', roomId, after: params, reason: wish.message };
+      const entry = { action: 'room.delete', roomId, after: params, reason: request.message };
       return {
         told: params.block ? await blocks.change(tx, actor, roomId, true) : undefined,
         id: await tasks.start(tx, actor, kind, { resource: roomId, params, entry }),
@@ -126,12 +126,17 @@ export class RoomDeletions {
    *
    * @throws MatrixError M_NOT_FOUND for a room that is neither known nor to be blocked; M_UNKNOWN with what made it fail, and (503) when it is not waited for any more
    */
-  async finish(actor: Actor, roomId: string, wish: RoomDeletionParams, signal: AbortSignal): Promise<ShutdownResult> {
+  async finish(
+    actor: Actor,
+    roomId: string,
+    request: RoomDeletionParams,
+    signal: AbortSignal,
+  ): Promise<ShutdownResult> {
     const { rooms, tasks } = this.#options;
     assertRoomId(roomId);
     const isKnown = (await rooms.heardOf(roomId)) !== undefined;
-    if (!isKnown && wish.block !== true) throw new MatrixError('M_NOT_FOUND', 'Room not found.');
-    const id = await this.start(actor, roomId, wish);
+    if (!isKnown && request.block !== true) throw new MatrixError('M_NOT_FOUND', 'Room not found.');
+    const id = await this.start(actor, roomId, request);
     const task = await tasks.whenEnded(id, signal);
     if (task?.status === 'complete') return shutdownResult(task.result);
     if (task?.status === 'failed') throw new MatrixError('M_UNKNOWN', task.error ?? 'It failed.', {}, 400);

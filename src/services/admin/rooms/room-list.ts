@@ -23,7 +23,7 @@ export type ListedRoom = ListedRoomRecord;
 /** Most rooms of one page. */
 export const MAX_LISTED = 1_000;
 /** For how long a list waits for what was committed just now, in milliseconds. */
-const PATIENCE_MS = 1_000;
+const MAX_WAIT_MS = 1_000;
 /** Orders that begin with the largest. */
 const LARGEST_FIRST: ReadonlySet<RoomOrder> = new Set([
   'joined_members',
@@ -81,7 +81,7 @@ export class RoomList {
   async page(query: RoomListQuery): Promise<RoomListPage> {
     const { database, follower } = this.#options;
     const { offset, order } = query;
-    await follower.reached(PATIENCE_MS);
+    await follower.reached(MAX_WAIT_MS);
     const limit = Math.min(query.limit, MAX_LISTED);
     const isDescending = LARGEST_FIRST.has(order) !== query.isReversed;
     const [rooms, total] = await Promise.all([

@@ -76,7 +76,7 @@ const DEFAULT_MESSAGE =
 /** In the new room only its creator may send messages. */
 const SILENT_LEVEL = -10;
 /** Users who are moved at once. */
-const AT_ONCE = 20;
+const BATCH_SIZE = 20;
 /** The key under which the create event of the new room names the shutdown, so that a resumed run finds the room. */
 const MADE_FOR = 'io.tsudoi.made_for';
 
@@ -93,14 +93,14 @@ export class RoomShutdown {
    * @returns undefined when the signal came first
    */
   async shutDown(
-    wish: ShutdownParams,
+    params: ShutdownParams,
     before: Partial<ShutdownProgress>,
     run: ShutdownRun,
   ): Promise<ShutdownProgress | undefined> {
     let result: ShutdownProgress = { ...NOTHING_DONE, ...before };
-    const room = await this.#options.rooms.heardOf(wish.roomId);
+    const room = await this.#options.rooms.heardOf(params.roomId);
     if (room === undefined) return result;
-    const successor = await this.#successor(wish, result.new_room_id, run);
+    const successor = await this.#successor(params, result.new_room_id, run);
     if (successor !== undefined) result = { ...result, new_room_id: successor.roomId };
     for (let leaving = leaversOf(room, result); leaving.length > 0; leaving = leaversOf(room, result)) {
       if (run.signal.aborted) return undefined;
@@ -117,16 +117,16 @@ export class RoomShutdown {
       await run.note(undefined, result);
     }
     if (run.signal.aborted) return undefined;
-    if (successor !== undefined && wish.newRoomUserId !== undefined) {
-      await this.#tell(successor, wish.newRoomUserId, wish.message ?? DEFAULT_MESSAGE, run);
+    if (successor !== undefined && params.newRoomUserId !== undefined) {
+      await this.#tell(successor, params.newRoomUserId, params.message ?? DEFAULT_MESSAGE, run);
       result = { ...result, local_aliases: await this.#moveAliases(room, successor, result, run) };
     }
     return result;
   }
 
   /** The room that members are moved to: created once, however often this is called. */
-  async #successor(wish: ShutdownParams, known: string | null, run: ShutdownRun): Promise<Room | undefined> {
-    const { newRoomUserId: userId, roomName } = wish;
+  async #successor(params: ShutdownParams, known: string | null, run: ShutdownRun): Promise<Room | undefined> {
+    const { newRoomUserId: userId, roomName } = params;
     if (userId === undefined) return undefined;
     const made = (await this.#known(known)) ?? (await this.#made(userId, run));
     const room =
@@ -211,7 +211,7 @@ const leaversOf = (room: Room, { failed_to_kick_users: failed, leaving }: Shutdo
   const tried = new Set(failed);
   return [...room.members.values()]
     .filter(({ local, membership, userId }) => local && IN_OR_ON_THE_WAY.has(membership) && !tried.has(userId))
-    .slice(0, AT_ONCE)
+    .slice(0, BATCH_SIZE)
     .map(({ membership, userId }) => ({ user_id: userId, was_joined: membership === 'join' }));
 };
 

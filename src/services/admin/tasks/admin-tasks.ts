@@ -55,7 +55,7 @@ export class AdminTasks {
   /**
    * Starts a task when `tx` is committed, and writes its entry of the audit log.
    *
-   * @param wish `resource`: what it is about; tasks of the same are done one after the other. `params` are shown to administrators
+   * @param request `resource`: what it is about; tasks of the same are done one after the other. `params` are shown to administrators
    * @returns the task's id
    * @throws MatrixError M_LIMIT_EXCEEDED when too many wait already
    */
@@ -63,7 +63,7 @@ export class AdminTasks {
     tx: Tx,
     actor: Actor,
     kind: TaskKind<Params, Result>,
-    wish: { readonly resource?: string | undefined; readonly params: Params; readonly entry: AuditEntry },
+    request: { readonly resource?: string | undefined; readonly params: Params; readonly entry: AuditEntry },
   ): Promise<string> {
     const { auditLog, clock, random } = this.#options;
     if ((await countOpenTasks(tx, MAX_OPEN)) >= MAX_OPEN)
@@ -73,18 +73,18 @@ export class AdminTasks {
         `${MAX_OPEN} tasks wait or are being done: cancel some, or try again later.`,
       );
     const id = random.string(16);
-    const lane = wish.resource ?? id;
+    const lane = request.resource ?? id;
     await insertTask(tx, {
       id,
       action: kind.action,
-      resource: wish.resource ?? null,
+      resource: request.resource ?? null,
       lane,
-      params: JSON.stringify(wish.params),
+      params: JSON.stringify(request.params),
       requestedBy: actor.userId,
       via: actor.via,
       createdTs: clock.now(),
     });
-    await auditLog.record(tx, actor, { ...wish.entry, taskId: id });
+    await auditLog.record(tx, actor, { ...request.entry, taskId: id });
     await tx.enqueue(kind.job ?? runTask, { lane });
     return id;
   }

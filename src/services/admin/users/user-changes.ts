@@ -76,11 +76,11 @@ export class UserChanges {
    *   M_TOO_LARGE; M_UNKNOWN (400) for users of other servers, for what cannot be together and for what administrators do not do to themselves,
    *   (409) for an external id that is another user's
    */
-  async put(actor: Actor, userId: string, wish: UserPatch): Promise<{ readonly isNew: boolean }> {
+  async put(actor: Actor, userId: string, patch: UserPatch): Promise<{ readonly isNew: boolean }> {
     const { accounts, database, profiles, localAccounts } = this.#options;
     localAccounts.assertLocal(userId);
-    assertPossible(actor, userId, wish);
-    const { logoutDevices, password } = wish;
+    assertPossible(actor, userId, patch);
+    const { logoutDevices, password } = patch;
     const secret =
       password === undefined
         ? undefined
@@ -89,8 +89,8 @@ export class UserChanges {
     const lost = await profiles.changing(userId, (change) =>
       database.writeAgain((tx) =>
         account === undefined
-          ? this.#create(tx, actor, userId, wish, secret, change)
-          : this.#modify(tx, actor, account, wish, secret, change),
+          ? this.#create(tx, actor, userId, patch, secret, change)
+          : this.#modify(tx, actor, account, patch, secret, change),
       ),
     );
     await this.#unbind(userId, lost);
@@ -101,7 +101,7 @@ export class UserChanges {
     tx: Tx,
     actor: Actor,
     userId: string,
-    wish: UserPatch,
+    patch: UserPatch,
     secret: NewPassword | undefined,
     change: ChangeProfile,
   ): Promise<readonly ThirdPartyId[]> {
@@ -109,16 +109,16 @@ export class UserChanges {
     const name = nameOfNewAccount(userId, serverName);
     if (name.userId !== userId)
       throw new MatrixError('M_INVALID_USERNAME', 'The user ids of new accounts have no capitals.');
-    const { admin = false, userType = null } = wish;
+    const { admin = false, userType = null } = patch;
     await users.create(tx, { ...name, passwordHash: secret?.hash ?? null, admin, userType });
     const noted: Noted = { before: {}, after: { admin, user_type: userType, has_password: secret !== undefined } };
-    await this.#setIds(tx, userId, wish, noted);
-    await this.#setProfile(tx, wish, { displayname: undefined, avatarUrl: undefined }, change, noted);
-    if (wish.locked === true) {
+    await this.#setIds(tx, userId, patch, noted);
+    await this.#setProfile(tx, patch, { displayname: undefined, avatarUrl: undefined }, change, noted);
+    if (patch.locked === true) {
       await users.change(tx, userId, { locked: true });
       noted.after['locked'] = true;
     }
-    if (wish.deactivated === true) {
+    if (patch.deactivated === true) {
       await accounts.deactivateIn(tx, userId, false);
       noted.after['deactivated'] = true;
     }
@@ -130,24 +130,24 @@ export class UserChanges {
     tx: Tx,
     actor: Actor,
     account: Account,
-    wish: UserPatch,
+    patch: UserPatch,
     secret: NewPassword | undefined,
     change: ChangeProfile,
   ): Promise<readonly ThirdPartyId[]> {
     const { accounts, auditLog, profiles, users } = this.#options;
     const { userId } = account;
-    const staysEnded = account.deactivated && wish.deactivated !== false;
-    if (staysEnded && (wish.threepids ?? []).length > 0)
+    const staysEnded = account.deactivated && patch.deactivated !== false;
+    if (staysEnded && (patch.threepids ?? []).length > 0)
       throw new MatrixError('M_UNKNOWN', 'This account is deactivated: it has no addresses.');
-    if (account.deactivated && wish.deactivated === false && (await this.#options.tasks.isOpen(tx, ERASURE, userId)))
+    if (account.deactivated && patch.deactivated === false && (await this.#options.tasks.isOpen(tx, ERASURE, userId)))
       throw new MatrixError(
         'M_UNKNOWN',
         `${userId} is being erased: the account can be reactivated when that is done.`,
       );
     const noted: Noted = { before: {}, after: {} };
-    const lost = await this.#setIds(tx, userId, wish, noted);
-    await this.#setProfile(tx, wish, await profiles.profileOf(userId), change, noted);
-    const changes = changesOf(account, wish);
+    const lost = await this.#setIds(tx, userId, patch, noted);
+    await this.#setProfile(tx, patch, await profiles.profileOf(userId), change, noted);
+    const changes = changesOf(account, patch);
     for (const [name, value] of Object.entries(changes)) {
       const member = name === 'userType' ? 'user_type' : name;
       noted.before[member] = account[name as keyof Account];
@@ -157,9 +157,9 @@ export class UserChanges {
     if (secret !== undefined) {
       await secret.setIn(tx, userId, actor.userId === userId ? actor.deviceId : undefined);
       noted.after['password'] = 'set';
-      noted.after['logout_devices'] = wish.logoutDevices ?? true;
+      noted.after['logout_devices'] = patch.logoutDevices ?? true;
     }
-    if (wish.deactivated === true && !account.deactivated) {
+    if (patch.deactivated === true && !account.deactivated) {
       await accounts.deactivateIn(tx, userId, false);
       noted.before['deactivated'] = false;
       noted.after['deactivated'] = true;
@@ -175,8 +175,8 @@ export class UserChanges {
   }
 
   /** Sets addresses and ids at identity providers. @returns the addresses that are the user's no longer */
-  async #setIds(tx: Tx, userId: string, wish: UserPatch, noted: Noted): Promise<readonly ThirdPartyId[]> {
-    const { threepids: wanted, externalIds } = wish;
+  async #setIds(tx: Tx, userId: string, patch: UserPatch, noted: Noted): Promise<readonly ThirdPartyId[]> {
+    const { threepids: wanted, externalIds } = patch;
     let lost: readonly ThirdPartyId[] = [];
     if (wanted !== undefined) {
       const had = (await this.#options.threepids.list(userId)).map(({ address, medium }) => ({ medium, address }));
@@ -225,8 +225,8 @@ export class UserChanges {
 }
 
 /** @throws MatrixError M_UNKNOWN (400) */
-const assertPossible = (actor: Actor, userId: string, wish: UserPatch): void => {
-  const { admin, deactivated, locked, userType } = wish;
+const assertPossible = (actor: Actor, userId: string, patch: UserPatch): void => {
+  const { admin, deactivated, locked, userType } = patch;
   if (deactivated === true && locked === true)
     throw new MatrixError('M_UNKNOWN', 'An account cannot be both deactivated and locked.');
   if (typeof userType === 'string' && !USER_TYPES.includes(userType))
@@ -236,7 +236,7 @@ const assertPossible = (actor: Actor, userId: string, wish: UserPatch): void => 
     assertNotSelf(actor, userId, 'Administrators do not lock or deactivate their own accounts: ask another one.');
 };
 
-/** What of the account itself is another than is wished for. The end of an account is no such change. */
+/** Changes of the account itself. Its deactivation is not one of them. */
 const changesOf = (account: Account, { admin, deactivated, locked, userType }: UserPatch): AccountChanges => ({
   ...(admin === undefined || admin === account.admin ? {} : { admin }),
   ...(locked === undefined || locked === account.locked ? {} : { locked }),

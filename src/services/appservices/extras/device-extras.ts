@@ -70,7 +70,7 @@ export class DeviceExtras implements ExtraSource {
   readonly #waiting = new Map<string, Waiting>();
   #changes: DeviceListChange[] = [];
   /** Positions up to which changes of devices were processed, by shard. */
-  #told: number[] = [];
+  #sentUpTo: number[] = [];
   readonly #looking: Background;
   #wantsScan = false;
 
@@ -88,7 +88,7 @@ export class DeviceExtras implements ExtraSource {
     counts.changed.subscribe(({ deviceId, userId }) => {
       if (this.#hasListeners) this.#noteCounts(userId, deviceId);
     });
-    // A device without keys uploads some when it is told that it has none.
+    // A device without keys uploads some when it is sent a count of none.
     accountStream.on('device_changed', ({ change, deviceId, userId }) => {
       if (change === 'created' && this.#hasListeners) this.#noteCounts(userId, deviceId);
     });
@@ -98,7 +98,7 @@ export class DeviceExtras implements ExtraSource {
       else this.#reached();
     });
     appservices.changed.subscribe(({ changed }) => {
-      if (this.#told.length === 0 || !changed.some((service) => this.#listens(service))) return;
+      if (this.#sentUpTo.length === 0 || !changed.some((service) => this.#listens(service))) return;
       this.#wantsScan = true;
       this.#looking.wake();
     });
@@ -108,13 +108,13 @@ export class DeviceExtras implements ExtraSource {
   async start(sentUpToOf: (service: string) => PositionVector | undefined): Promise<void> {
     const { appservices, changes, committed } = this.#options;
     const now = committed();
-    this.#told = [...now];
+    this.#sentUpTo = [...now];
     const listening = appservices.all().filter((service) => this.#listens(service));
     if (listening.length === 0) return;
     for (const service of listening) {
-      const told = sentUpToOf(service.id);
-      if (told === undefined) continue;
-      const missed = await changes.between(told, now);
+      const sentUpTo = sentUpToOf(service.id);
+      if (sentUpTo === undefined) continue;
+      const missed = await changes.between(sentUpTo, now);
       for (let from = 0; from < missed.length; from += USERS_AT_ONCE)
         await this.#noteChanges(missed.slice(from, from + USERS_AT_ONCE), service);
     }
@@ -157,7 +157,7 @@ export class DeviceExtras implements ExtraSource {
       messages: messages.map(({ deviceId, pos, userId }) => ({ deviceId, pos, userId })),
       holdsEventsBack,
       isNews: events.length + changed.length + left.length > 0 || isNewCount,
-      ...(isAll ? { told: [...this.#told] } : {}),
+      ...(isAll ? { sentUpTo: [...this.#sentUpTo] } : {}),
     };
   }
 
@@ -247,11 +247,11 @@ export class DeviceExtras implements ExtraSource {
   #reach(changes: readonly DeviceListChange[]): void {
     for (const { pos } of changes) {
       const shard = shardOfPosition(pos);
-      this.#told[shard] = Math.max(pos, this.#told[shard] ?? 0);
+      this.#sentUpTo[shard] = Math.max(pos, this.#sentUpTo[shard] ?? 0);
     }
   }
 
-  /** @param only the service that is told; all that are interested when left out */
+  /** @param only the service to send to; all that are interested when left out */
   async #noteChanges(changes: readonly DeviceListChange[], only?: ApplicationService): Promise<void> {
     const { appservices, userInterest, wake } = this.#options;
     const public_ = changes.filter(({ seenBy }) => seenBy === undefined).map(({ userId }) => userId);

@@ -45,7 +45,7 @@ export interface QueriedKeys {
 }
 
 /** How long a query waits until it is known who has left rooms before. */
-const PATIENCE_MS = 1_000;
+const MAX_WAIT_MS = 1_000;
 
 /** The keys of users of this server, as one reader may see them. */
 export interface LocalKeys extends RemoteUserKeys {
@@ -138,7 +138,7 @@ export class KeyQuery {
     if (wanted.size === 0) return [];
     const { follower, lists } = this.#options;
     // Of users who have just left a room nothing is told any more: what is known of them is out of date.
-    await follower.reached(PATIENCE_MS);
+    await follower.reached(MAX_WAIT_MS);
     const known = await lists.known([...wanted.keys()]);
     const here = onlyChosen(known.keys, wanted);
     const listed = new Set(known.wanted);

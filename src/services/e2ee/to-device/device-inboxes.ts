@@ -31,7 +31,7 @@ export interface InboxPart {
   readonly resumeAfter: number | undefined;
 }
 
-const NOTHING: InboxPart = { messages: [], resumeAfter: undefined };
+const EMPTY_INBOX: InboxPart = { messages: [], resumeAfter: undefined };
 /** Whether all that was kept is gone, and more is stored behind it. */
 const isUsedUp = ({ messages, isComplete }: Inbox): boolean => messages.length === 0 && !isComplete;
 const sizeOf = ({ messages }: Inbox): number => messages.reduce((sum, { content }) => sum + 64 + content.length, 128);
@@ -73,7 +73,7 @@ export class DeviceInboxes {
       found.push(message);
     }
     const last = found.at(-1);
-    if (last === undefined) return NOTHING;
+    if (last === undefined) return EMPTY_INBOX;
     const next = messages[found.length];
     const hasMore = next === undefined ? !isComplete : next.pos <= upTo;
     return { messages: found.map(({ content }) => content), resumeAfter: hasMore ? last.pos : undefined };

@@ -28,7 +28,7 @@ interface Shown {
   readonly floor: number;
 }
 
-const NOBODY: TypingIn = { users: [], at: 0 };
+const NO_TYPING: TypingIn = { users: [], at: 0 };
 /** Users who are shown typing in a room: each change tells all of them to all who are there. */
 export const MAX_TYPING = 50;
 /** Changes of a room that are remembered. */
@@ -83,7 +83,7 @@ export class TypingService {
 
   /** Who is typing in a room. */
   typingIn(roomNid: number): TypingIn {
-    return this.#shown.get(roomNid)?.typing ?? NOBODY;
+    return this.#shown.get(roomNid)?.typing ?? NO_TYPING;
   }
 
   /** Who began or stopped to type in a room after an ephemeral count; undefined when that is too long ago to say. */

@@ -91,7 +91,12 @@ interface Tools {
   readonly onReset?: (room: Room, event: StoredEvent, reset: StateReset) => void;
 }
 
-const NOBODY: NotificationVerdict = { notifies: false, highlightsAll: false, notifiesFollowers: false, exceptions: [] };
+const NO_NOTIFICATIONS: NotificationVerdict = {
+  notifies: false,
+  highlightsAll: false,
+  notifiesFollowers: false,
+  exceptions: [],
+};
 
 /** In rooms with so few members the default push rules depend on the number of members, so joins and leaves count for the next event. */
 const FEW_MEMBERS = 4;
@@ -137,7 +142,7 @@ export const queueReceived = (
   else if (changes.length > 0) current = stateAfterChanges(present, allocate(), changes);
 
   // A room of which nothing was stored had no local members.
-  const notification = plan.isAccepted && room.stateId !== 0 ? classifier.classify(room, pdu) : NOBODY;
+  const notification = plan.isAccepted && room.stateId !== 0 ? classifier.classify(room, pdu) : NO_NOTIFICATIONS;
   let { flags } = plan;
   flags |= flagsOfVerdict(notification);
   const parts = {

@@ -19,7 +19,7 @@ const MAX_PER_SENDER = 100;
 /** For how large a sticky event is taken, in characters: a sender of larger ones has fewer. Those of calls have about 3000. */
 const USUAL_SIZE = 10_240;
 
-const NOTHING: ReadonlyMap<number, StickyView> = new Map();
+const NO_STICKY_EVENTS: ReadonlyMap<number, StickyView> = new Map();
 
 export interface StickyEventsOptions {
   readonly database: Database;
@@ -71,7 +71,7 @@ export class StickyEvents {
   async forRooms(rooms: readonly Room[]): Promise<ReadonlyMap<number, StickyView>> {
     if (!this.#isStarted) await this.start();
     const wanted = rooms.filter((room) => this.#rooms.has(room.nid));
-    if (wanted.length === 0) return NOTHING;
+    if (wanted.length === 0) return NO_STICKY_EVENTS;
     await this.#load(wanted);
     const now = this.#clock.now();
     const views = new Map<number, StickyView>();

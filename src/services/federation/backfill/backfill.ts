@@ -46,7 +46,7 @@ export interface BackfillOptions {
 }
 
 /** Events that are asked for at once. */
-const AT_ONCE = 100;
+const PAGE_LENGTH = 100;
 /** Missing events from which servers are asked to go back. */
 export const MAX_ENDS = 5;
 /** Events at whose place the state is asked for. */
@@ -60,7 +60,7 @@ const FIRST_PAUSE_MS = 60_000;
 const MAX_PAUSE_MS = 3_600_000;
 const REMEMBERED_ROOMS = 5_000;
 /** Milliseconds for which a page waits for the state of a room that was just joined. */
-const PATIENCE_MS = 20_000;
+const MAX_WAIT_MS = 20_000;
 /** Milliseconds for which a page waits for what other servers have; then it shows what is here, and the next one finds what came. */
 export const PAGE_MS = 10_000;
 /** Pages for which others are asked at once: the answers are in memory. Users take turns; so many of one may wait. */
@@ -123,7 +123,7 @@ export class Backfill implements PastSource {
   }
 
   async fill(room: Room, range: { readonly from: number; readonly to: number }, userId: string): Promise<boolean> {
-    if (!(await this.#options.wholeState.within(room, PATIENCE_MS))) return false;
+    if (!(await this.#options.wholeState.within(room, MAX_WAIT_MS))) return false;
     const place = { party: userId, isPreferred: false };
     return this.#inTime(false, (signal) => {
       // The second request finds what the first one fetched. Whoever was answered meanwhile wants nothing any more.
@@ -167,7 +167,7 @@ export class Backfill implements PastSource {
   }
 
   async nearest(room: Room, ts: number, dir: 'f' | 'b'): Promise<string | undefined> {
-    if (!(await this.#options.wholeState.within(room, PATIENCE_MS))) return undefined;
+    if (!(await this.#options.wholeState.within(room, MAX_WAIT_MS))) return undefined;
     return this.#inTime(undefined, () => this.#nearest(room, ts, dir));
   }
 
@@ -215,7 +215,7 @@ export class Backfill implements PastSource {
       if (its === room && events.some(({ event }) => event.eventId === eventId)) resolve(true);
     });
     try {
-      return (await isHere()) || (await Promise.race([wholeState.within(room, PATIENCE_MS), arrived]));
+      return (await isHere()) || (await Promise.race([wholeState.within(room, MAX_WAIT_MS), arrived]));
     } finally {
       off();
     }
@@ -277,7 +277,7 @@ export class Backfill implements PastSource {
     if (ends.length === 0) return false;
     const ids = ends.map(({ event_id: id }) => eventIdText(room.version, id));
     const ask = (server: string, giving: AbortSignal): ReturnType<HistoryApi['backfill']> =>
-      history.backfill(server, room.roomId, ids, { limit: AT_ONCE, isUrgent, signal: giving });
+      history.backfill(server, room.roomId, ids, { limit: PAGE_LENGTH, isUrgent, signal: giving });
     const servers = fetcher.serversOf(room, [], MAX_SERVERS);
     for await (const { server, value } of firstAnswers(timers, servers, ask, signal)) {
       const events = await this.#pastOf(room, await fetcher.verified(room, value), ids);

@@ -31,7 +31,7 @@ export interface HistoryAnswersOptions {
 }
 
 /** How long a server that asks for a state waits until it is whole. */
-const PATIENCE_MS = 10_000;
+const MAX_WAIT_MS = 10_000;
 /** Events in one answer, whatever was asked for. */
 export const MAX_MISSING = 20;
 export const MAX_BACKFILLED = 100;
@@ -189,7 +189,7 @@ export class HistoryAnswers {
     let event = await this.#eventOf(room, eventId);
     if (room.partial !== undefined && event.nid >= room.partial.join) {
       // Most of them are complete soon; otherwise the requesting server would have to ask again, or ask another server.
-      if (!(await this.#options.whole.within(room, PATIENCE_MS)))
+      if (!(await this.#options.whole.within(room, MAX_WAIT_MS)))
         throw new MatrixError(
           'ORG.MATRIX.MSC3895_UNABLE_DUE_TO_PARTIAL_STATE',
           'This server does not know the full state of the room yet. Ask another one.',

@@ -20,7 +20,7 @@ export interface ExtremityMergerOptions {
 /** Number of forward extremities from which on they are merged. */
 const MANY = 10;
 /** Milliseconds for which a user's message may do so first. */
-const PATIENCE_MS = 60_000;
+const MERGE_DELAY_MS = 60_000;
 /** Members that are tried: some may not be allowed to send. */
 const MAX_SENDERS = 5;
 const MAX_ROOMS = 1_000;
@@ -70,7 +70,7 @@ export class ExtremityMerger {
   async #heal(roomNid: number): Promise<void> {
     const { rooms, timers } = this.#options;
     const { signal } = this.#closing;
-    await timers.sleep(PATIENCE_MS, signal);
+    await timers.sleep(MERGE_DELAY_MS, signal);
     const room = signal.aborted ? undefined : await rooms.byNid(roomNid);
     if (room === undefined || room.head.extremities.length < MANY) return;
     await this.merge(room);

@@ -13,7 +13,7 @@ export interface MissingEventsOptions {
 }
 
 /** Events per request. Other servers answer with at most 20, whatever the limit; fewer mean that they have no more. */
-const AT_ONCE = 50;
+const PAGE_LENGTH = 50;
 const FULL_ANSWER = 20;
 /** Most requests for one gap, and most events in it, before it is treated as permanent. */
 export const MAX_ROUNDS = 4;
@@ -80,7 +80,7 @@ export class MissingEvents implements GapCloser {
       if (open.length === 0) break;
       latest = open.map(({ eventId }) => eventId);
       const earliest = room.head.extremities.map(({ eventId }) => eventId);
-      const answer = await fetcher.missingEvents(room, origin, { earliest, latest, limit: AT_ONCE, minDepth: 0 });
+      const answer = await fetcher.missingEvents(room, origin, { earliest, latest, limit: PAGE_LENGTH, minDepth: 0 });
       const fresh = answer.filter(({ eventId }) => !found.has(eventId));
       if (fresh.length === 0) break;
       for (const one of fresh.slice(0, MAX_IN_GAP)) found.set(one.eventId, one);

@@ -3,7 +3,7 @@ import type { DeliveryProgress } from '#src/services/delivery/queue/ports.ts';
 import type { Deliveries, Delivery } from '#src/storage/delivery/deliveries.ts';
 import { isUnavailable } from '#src/storage/failures.ts';
 
-const AT_ONCE = 500;
+const BATCH_SIZE = 500;
 
 /**
  * Stores how often in a row servers could not be reached. What waits for them is stored by `PendingRooms`, so that a server that keeps up needs no
@@ -20,7 +20,7 @@ export class DestinationProgress implements DeliveryProgress {
     this.#deliveries = deliveries;
     this.#saving = new AnsweredBatches({
       name: 'federation back-off',
-      most: AT_ONCE,
+      most: BATCH_SIZE,
       isHopeless: isUnavailable,
       work: async (batch) => {
         await deliveries.saveAll([...new Map(batch.map((delivery) => [delivery.destination, delivery])).values()]);
@@ -29,7 +29,7 @@ export class DestinationProgress implements DeliveryProgress {
     });
     this.#forgetting = new AnsweredBatches({
       name: 'federation contact',
-      most: AT_ONCE,
+      most: BATCH_SIZE,
       isHopeless: isUnavailable,
       work: async (batch) => {
         await deliveries.forgetAll([...new Set(batch)]);

@@ -29,7 +29,7 @@ export interface EventAudienceOptions {
 /** Memberships whose end is sent to the user's server, even if it is not in the room. */
 const MEMBERSHIPS_TO_END: ReadonlySet<string> = new Set(['join', 'invite', 'knock']);
 
-const NOBODY: ReadonlyMap<string, number> = new Map();
+const NO_SERVERS: ReadonlyMap<string, number> = new Map();
 
 /**
  * Decides which servers get an event: those in the room before or after it. A message costs one note for its room, however
@@ -168,7 +168,7 @@ export class EventAudience {
   }
 
   /** "leave/kick/ban" of users who were not in the room, or no longer: their server gets that event, and nothing else. */
-  #tellTargets(room: Room, events: readonly CommittedEvent[], left: ReadonlyMap<string, number> = NOBODY): void {
+  #tellTargets(room: Room, events: readonly CommittedEvent[], left: ReadonlyMap<string, number> = NO_SERVERS): void {
     for (const { event, member } of events) {
       if (member === undefined || member.after.local || !isOurs(event, this.#options.isLocal)) continue;
       const server = domainOf(member.after.userId);

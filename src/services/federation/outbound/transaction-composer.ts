@@ -29,7 +29,7 @@ export const MAX_CHARACTERS = 2_000_000;
 /** Where there is room for fewer bytes, a server waits: they hold the largest event, or message for a device. */
 const LEAST_BYTES = 256 * 1024;
 /** Transactions that are put together at once: each may have much in it until it is known what it has. */
-export const AT_ONCE = 16;
+export const CONCURRENCY = 16;
 /** After so many failures in a row to put together a transaction, what it cannot be made of is looked for, and given up. */
 export const TRIES = 3;
 
@@ -70,7 +70,7 @@ export class TransactionComposer {
   readonly #options: TransactionComposerOptions;
   readonly #budget = new SharedBudget(MAX_BYTES, PART);
   readonly #shares = new Shares(MAX_BYTES);
-  readonly #gate = new Gate(AT_ONCE);
+  readonly #gate = new Gate(CONCURRENCY);
   /** How often in a row nothing could be put together for a server. */
   readonly #failures = new Map<string, number>();
   readonly #givenUp: Counter;

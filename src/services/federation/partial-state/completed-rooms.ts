@@ -24,7 +24,7 @@ export interface Completion {
 }
 
 /** Events that are checked again in one turn of the event loop. */
-const AT_ONCE = 100;
+const BATCH_SIZE = 100;
 /** Most rounds for events that arrive meanwhile, so that a server which keeps sending cannot delay the rest forever. */
 const MAX_LATER_ROUNDS = 20;
 
@@ -56,7 +56,7 @@ export class CompletedRooms {
     const { database, loader, receiver } = this.#options;
     const came = room.lastPosition;
     for (let last = after, laterRounds = 0; laterRounds < MAX_LATER_ROUNDS;) {
-      const nids = await hiddenBetween(database, room.nid, { after: last, upTo: room.lastPosition, limit: AT_ONCE });
+      const nids = await hiddenBetween(database, room.nid, { after: last, upTo: room.lastPosition, limit: BATCH_SIZE });
       const events = await loader.load(nids.map((nid) => ({ room, nid })));
       for (const nid of nids) {
         const event = events.get(nid);

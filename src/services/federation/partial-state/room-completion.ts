@@ -30,7 +30,7 @@ import type { AnsweredEntries, AnsweredEvents } from '#src/services/federation/r
 import { StateRebase } from './state-rebase.ts';
 
 /** Events that are judged again, and rows of states that are looked at, without a pause. */
-const AT_ONCE = 200;
+const BATCH_SIZE = 200;
 /** Servers that are sent devices because they turned out to be in a room; others get them with the next change. */
 const MAX_TOLD = 1_000;
 
@@ -118,7 +118,7 @@ export class RoomCompletion {
   async #judge(room: Room, base: StateRebase, judged: Judged): Promise<void> {
     const { database, loader, states } = this.#options;
     for (;;) {
-      const nids = await eventsSince(database, room.nid, judged.upTo, AT_ONCE);
+      const nids = await eventsSince(database, room.nid, judged.upTo, BATCH_SIZE);
       if (nids.length === 0) return;
       const events = await loader.load(nids.map((nid) => ({ room, nid })));
       const chains = await states.load([...events.values()].map(({ state }) => state));
@@ -257,14 +257,14 @@ export class RoomCompletion {
     const newest: number[] = [];
     const superseded = new Set<number>();
     for (let before = Number.MAX_SAFE_INTEGER; ;) {
-      const rows = await lineageBetween(database, room.nid, { from: join, before, limit: AT_ONCE });
+      const rows = await lineageBetween(database, room.nid, { from: join, before, limit: BATCH_SIZE });
       for (const { flags, nid, prev } of rows) {
         const isHidden = rejected.has(nid) || (flags & (EVENT_FLAGS.rejected | EVENT_FLAGS.softFailed)) !== 0;
         if (!isHidden && !superseded.has(nid)) newest.push(nid);
         // An event after a rejected one gets the prev_events of that one instead.
         if (!isHidden || superseded.has(nid)) for (const earlier of prev) superseded.add(earlier);
       }
-      if (rows.length < AT_ONCE) break;
+      if (rows.length < BATCH_SIZE) break;
       before = rows.at(-1)?.nid ?? 0;
       await setImmediate();
     }
@@ -280,13 +280,13 @@ export class RoomCompletion {
     const rebased: RebasedDeltaRow[] = [];
     const stateIds: number[] = [];
     for (let after = 0; ;) {
-      const rows = await stateRowsSince(this.#options.database, room.nid, { from, after, limit: AT_ONCE });
+      const rows = await stateRowsSince(this.#options.database, room.nid, { from, after, limit: BATCH_SIZE });
       for (const row of rows) {
         stateIds.push(row.nid);
         const changed = told.row(row);
         if (changed !== undefined) rebased.push(changed);
       }
-      if (rows.length < AT_ONCE) return { rebased, stateIds };
+      if (rows.length < BATCH_SIZE) return { rebased, stateIds };
       after = rows.at(-1)?.nid ?? 0;
       await setImmediate();
     }

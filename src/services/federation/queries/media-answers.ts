@@ -47,8 +47,8 @@ export class MediaAnswers {
   }
 
   /** @throws MatrixError as `download`; M_INVALID_PARAM, M_UNKNOWN for what is no image, M_TOO_LARGE, M_LIMIT_EXCEEDED */
-  async thumbnail(request: MediaRequest, wish: ThumbnailParams): Promise<MixedAnswer> {
-    const made = await this.#options.thumbnails.thumbnail(await this.#find(request), wish, request.origin);
+  async thumbnail(request: MediaRequest, params: ThumbnailParams): Promise<MixedAnswer> {
+    const made = await this.#options.thumbnails.thumbnail(await this.#find(request), params, request.origin);
     return this.#mixed(made, 'thumbnail', request);
   }
 

@@ -12,7 +12,7 @@ import type { AnswerTopic, ArrivingAnswer, LargeAnswers } from './large-answers.
 const BATCH = 250;
 const BATCH_BYTES = 1024 * 1024;
 /** Batches that are verified while more is read. */
-const AT_ONCE = 3;
+const CONCURRENCY = 3;
 /** Useless bytes (malformed, of another room, duplicate) that a response may have, unless most of it is valid. */
 export const MAX_USELESS_BYTES = 8 * 1024 * 1024;
 /**
@@ -106,7 +106,7 @@ export class JoinAnswerReader {
       batch = [];
       batchBytes = 0;
       if (unverified.length === 0) return;
-      while (underWay.size >= AT_ONCE) await Promise.race(underWay);
+      while (underWay.size >= CONCURRENCY) await Promise.race(underWay);
       const work = this.#verify(room, unverified, collected).finally(() => underWay.delete(work));
       // Awaited later; its rejection is handled there.
       work.catch(() => undefined);

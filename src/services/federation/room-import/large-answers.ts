@@ -58,7 +58,7 @@ interface Pause {
 /** Bytes from which on an answer is large. */
 export const LARGE_BYTES = 4 * 1024 * 1024;
 /** Large answers that are read and used at once, one of each server: they are in memory as far as they are valid. */
-export const AT_ONCE = 4;
+export const CONCURRENCY = 4;
 /** Bytes that are read in one turn of the event loop. */
 const BYTES_AT_ONCE = 64 * 1024;
 /** Minimum average speed of a response, after a grace period for the server to prepare it. */
@@ -86,7 +86,7 @@ const REMEMBERED_PAUSES = 10_000;
  */
 export class LargeAnswers {
   readonly #options: LargeAnswersOptions;
-  readonly #places = new Gate(AT_ONCE);
+  readonly #places = new Gate(CONCURRENCY);
   readonly #servers = new SerialByKey<string>();
   /** By server, request and room, and by server. */
   readonly #pauses = new LRUCache<string, Pause>(atMost(REMEMBERED_PAUSES));

@@ -5,7 +5,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import { tailRow } from '#src/services/room-model/room/tail-row.ts';
 
 /** Memberships that are written in one statement, for which other writes wait. */
-const AT_ONCE = 500;
+const BATCH_SIZE = 500;
 
 /**
  * Writes memberships of a remote room, a few hundred at a time, before the room's state has them. What an interrupted attempt
@@ -20,8 +20,8 @@ export class MemberRowWriter {
 
   /** @param isNews whether a membership is still to be written when its turn has come; all of them when left out */
   async write(room: Room, members: readonly Member[], isNews: (member: Member) => boolean = () => true): Promise<void> {
-    for (let at = 0; at < members.length; at += AT_ONCE) {
-      const slice = members.slice(at, at + AT_ONCE).filter(isNews);
+    for (let at = 0; at < members.length; at += BATCH_SIZE) {
+      const slice = members.slice(at, at + BATCH_SIZE).filter(isNews);
       if (slice.length > 0) await this.#write(room, slice);
     }
   }

@@ -156,8 +156,8 @@ export class UrlPreviews {
     const { properties } = facts;
     const href = absolute(facts.oEmbed, baseOf(facts, url));
     if (href === undefined || (properties.has('og:title') && properties.has('og:image'))) return undefined;
-    const wish = { accept: 'application/json', maxBytes: () => OEMBED_BYTES, cuts: false };
-    const fetched = await this.#options.fetcher.fetch(new URL(href), wish);
+    const params = { accept: 'application/json', maxBytes: () => OEMBED_BYTES, cuts: false };
+    const fetched = await this.#options.fetcher.fetch(new URL(href), params);
     const oEmbed = typeof fetched === 'string' ? undefined : oEmbedOf(fetched.bytes);
     if (oEmbed?.html === undefined || oEmbed.title !== undefined) return oEmbed;
     // Without a title there is the text, as of short messages.

@@ -45,14 +45,14 @@ export const MAX_STEPS = 2_000_000;
 /** Steps in which the names of members are looked for in one event. */
 export const MAX_STEPS_FOR_NAMES = 500_000;
 
-const NOTHING: NotificationVerdict = {
+const NO_NOTIFICATIONS: NotificationVerdict = {
   notifies: false,
   highlightsAll: false,
   notifiesFollowers: false,
   exceptions: [],
 };
 const NO_EXCEPTIONS: NotificationVerdict['exceptions'] = [];
-const NOBODY: Audience = { members: 0, generation: 0, personal: new Map(), names: new Map() };
+const NO_AUDIENCE: Audience = { members: 0, generation: 0, personal: new Map(), names: new Map() };
 
 const classOf = (verdict: PushVerdict): NotificationClass =>
   verdict.highlight ? 'highlight' : verdict.notify ? 'notify' : 'none';
@@ -222,8 +222,8 @@ export class NotificationRules implements NotificationClassifier {
 
   classify(room: Room, event: ClassifiedEvent): NotificationVerdict {
     // The room does not exist before this event, and nobody is in it.
-    if (event.type === 'm.room.create') return NOTHING;
-    const { personal, names } = this.#audiences.get(room) ?? NOBODY;
+    if (event.type === 'm.room.create') return NO_NOTIFICATIONS;
+    const { personal, names } = this.#audiences.get(room) ?? NO_AUDIENCE;
     const subject = new PushSubject({ ...event, room_id: room.roomId });
     const levels = room.powerLevels();
     const context: RoomPushContext = {

@@ -6,7 +6,7 @@ import type { Deliveries, Delivery } from '#src/storage/delivery/deliveries.ts';
 import type { PendingPushes } from './pending-pushes.ts';
 import { isUnavailable } from '#src/storage/failures.ts';
 
-const AT_ONCE = 500;
+const BATCH_SIZE = 500;
 
 export interface PushProgressOptions {
   readonly deliveries: Deliveries;
@@ -26,7 +26,7 @@ export class PushProgress implements DeliveryProgress {
     const { deliveries } = options;
     this.#reads = new AnsweredBatches<string, Delivery | undefined>({
       name: 'push progress',
-      most: AT_ONCE,
+      most: BATCH_SIZE,
       isHopeless: isUnavailable,
       async work(destinations) {
         const found = await deliveries.readAll([...new Set(destinations)]);
@@ -36,7 +36,7 @@ export class PushProgress implements DeliveryProgress {
     });
     this.#saves = new AnsweredBatches<Delivery, void>({
       name: 'push progress',
-      most: AT_ONCE,
+      most: BATCH_SIZE,
       isHopeless: isUnavailable,
       async work(changed) {
         // The last one of each destination counts.

@@ -23,7 +23,7 @@ export interface Recipient {
 
 /** Users whom an event notifies otherwise than its class says, by their numbers. */
 type Exceptions = ReadonlyMap<number, MentionKind>;
-const NOBODY: Exceptions = new Map();
+const NO_EXCEPTIONS: Exceptions = new Map();
 
 /** What was decided about an event that was just committed. */
 interface Heard {
@@ -63,7 +63,7 @@ export class PushRecipients {
       const at = clock.now();
       for (const { event, mentions } of events) {
         const exceptions = mentions.map(({ user, kind }) => [user, kind as MentionKind] as const);
-        this.#heard.set(event, { at, exceptions: exceptions.length === 0 ? NOBODY : new Map(exceptions) });
+        this.#heard.set(event, { at, exceptions: exceptions.length === 0 ? NO_EXCEPTIONS : new Map(exceptions) });
       }
     });
   }
@@ -102,7 +102,7 @@ export class PushRecipients {
 
   /** What applies to all recipients of an event that was prepared. */
   factsOf(event: StoredEvent): PushFacts {
-    const { exceptions } = this.#heard.get(event) ?? { exceptions: NOBODY };
+    const { exceptions } = this.#heard.get(event) ?? { exceptions: NO_EXCEPTIONS };
     const isInMain = event.relation === undefined;
     if (!this.#isForClients(event)) return { toldIf: 'unread', isInMain, exceptions };
     const isUsual = exceptions.size === 0 && classOfFlags(event.flags) !== 'none';
@@ -121,7 +121,7 @@ export class PushRecipients {
    * @param most stops after so many
    */
   of(room: Room, event: StoredEvent, users: Iterable<string> = this.#audience.of(room), most = Infinity): Recipient[] {
-    const { at = Infinity, exceptions } = this.#heard.get(event) ?? { exceptions: NOBODY };
+    const { at = Infinity, exceptions } = this.#heard.get(event) ?? { exceptions: NO_EXCEPTIONS };
     const eventClass = classOfFlags(event.flags);
     const isForFollowers = (event.flags & EVENT_FLAGS.notifiesFollowers) !== 0;
     const isForClients = this.#isForClients(event);

@@ -123,7 +123,7 @@ export class PusherService {
       throw invalidParam(`This server has no pushers of the kind ${kind.slice(0, 40)}: use ${names}.`);
     }
     await known.check(requester, checked);
-    const wish: NewPusher = {
+    const params: NewPusher = {
       ...checked,
       kind,
       userId,
@@ -133,7 +133,7 @@ export class PusherService {
     };
     await this.#database.write(async (tx) => {
       if (!request.append) this.#gone(tx, await deletePushersOfOthers(tx, userId, appId, pushkey));
-      const pusher = await putPusher(tx, wish);
+      const pusher = await putPusher(tx, params);
       await takeUserTurn(tx, userId);
       if ((await countPushers(tx, userId)) > this.#most)
         throw quotaFull('quotas.pushers', `A user has at most ${this.#most} pushers on this server.`);

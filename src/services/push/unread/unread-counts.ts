@@ -10,7 +10,7 @@ import { type NotifyRule, notifyRuleWith } from './unread-list.ts';
 import type { RoomUnread, UnreadState } from './unread-state.ts';
 import { UnreadStates, type UnreadStatesOptions } from './unread-states.ts';
 
-const NOTHING: RoomUnread = { notification: 0, highlight: 0, threads: new Map() };
+const NO_UNREAD: RoomUnread = { notification: 0, highlight: 0, threads: new Map() };
 /** Most retries when a state became outdated during its read. */
 const LOAD_ATTEMPTS = 5;
 
@@ -81,7 +81,7 @@ export class UnreadCounts {
   async counts(userId: string, room: Room, upTo: number): Promise<RoomUnread> {
     const end = Math.min(upTo, room.lastPosition);
     const known = await this.#stateOf(userId, room, end);
-    return known === undefined ? NOTHING : countOf(known, end);
+    return known === undefined ? NO_UNREAD : countOf(known, end);
   }
 
   /** `counts` from memory; undefined where something has to be read. */

@@ -29,7 +29,7 @@ export const MAX_SCANNED = 4000;
 /** How often more of a room's history is fetched for one page. */
 const MAX_FILLED = 3;
 /** Pages that are read at once: each is in memory, and more of them would only wait for each other. Users take turns; so many of one may wait. */
-export const AT_ONCE = 4;
+export const CONCURRENCY = 4;
 export const MAX_WAITING = 500;
 /** For reading without fetching: only what is stored here. */
 export const NO_PAST: PastSource = {
@@ -89,7 +89,7 @@ export class HistoryPages {
   readonly #ignoredUsers: Pick<IgnoredUsers, 'of'>;
   readonly #maxBytes: number;
   readonly #past: PastSource;
-  readonly #reading = new FairGate({ concurrency: AT_ONCE, maxWaiting: MAX_WAITING });
+  readonly #reading = new FairGate({ concurrency: CONCURRENCY, maxWaiting: MAX_WAITING });
 
   constructor(options: {
     readonly database: Database;

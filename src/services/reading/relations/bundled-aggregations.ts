@@ -57,7 +57,7 @@ export const MAX_EDITS_OF_ANSWER = 100;
 const READ_AT_ONCE = 128;
 
 const NONE: Bundles = new Map();
-const NOBODY: ReadonlySet<string> = new Set();
+const NO_USERS: ReadonlySet<string> = new Set();
 
 export interface AggregationsOptions {
   readonly index: RelationIndex;
@@ -168,7 +168,7 @@ export class Aggregations implements BundledAggregations {
     form: BundleForm,
     isNested: boolean,
   ): Promise<Bundles> {
-    const shown = await this.#shown(room, reader, related, form.ignored ?? NOBODY);
+    const shown = await this.#shown(room, reader, related, form.ignored ?? NO_USERS);
     const drafts = await this.#drafts(room, targets, shown, isNested);
     const within = drafts.flatMap(({ edit, latest }) => [edit, latest].filter((event) => event !== undefined));
     const visible = new Map(

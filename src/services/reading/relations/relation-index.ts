@@ -22,7 +22,7 @@ export const MAX_READ = 100_000;
 const LARGE_TOGETHER = MAX_READ / MAX_OF_EVENT;
 /** Relations that are taken in in one turn of the event loop. */
 const IN_A_TURN = 5_000;
-const NOTHING: readonly RelatedEvent[] = [];
+const NO_RELATIONS: readonly RelatedEvent[] = [];
 
 /** What is known of a room. */
 interface Horizon {
@@ -135,7 +135,7 @@ export class RelationIndex {
 
   /** What relates to one event, in topological order. */
   async of(room: Room, event: RelationTarget['event']): Promise<readonly RelatedEvent[]> {
-    return (await this.all([{ room, event }])).get(event.nid) ?? NOTHING;
+    return (await this.all([{ room, event }])).get(event.nid) ?? NO_RELATIONS;
   }
 
   /** Whether an event has replies in a thread. */
@@ -179,7 +179,7 @@ export class RelationIndex {
     // Another room's entry was made for an event that says that it relates to this one.
     if (entry !== undefined && entry.room !== room.nid) return undefined;
     if (entry?.horizon === horizon) return entry.isComplete ? entry.related : undefined;
-    return event.nid > horizon.floor ? NOTHING : undefined;
+    return event.nid > horizon.floor ? NO_RELATIONS : undefined;
   }
 
   /** Reads what relates to events; undefined for those where it changed so that it must be read again. */

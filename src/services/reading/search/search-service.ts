@@ -32,7 +32,7 @@ export const MAX_EVENTS = 1_500;
 /** Characters. */
 export const MAX_TERM_LENGTH = 5_000;
 /** How long a search waits until what was sent before can be found. */
-const PATIENCE_MS = 1_000;
+const MAX_WAIT_MS = 1_000;
 /** What a membership weighs in a state, roughly. */
 const MEMBER_BYTES = 700;
 /** Results of which the surroundings are read at the same time. */
@@ -116,7 +116,7 @@ export class SearchService {
       throw new MatrixError('M_INVALID_PARAM', 'The parameter next_batch is not a token of a search on this server.');
     if (request.term.length > MAX_TERM_LENGTH)
       throw new MatrixError('M_INVALID_PARAM', `The search_term is longer than ${MAX_TERM_LENGTH} characters.`);
-    await this.#options.follower.reached(PATIENCE_MS);
+    await this.#options.follower.reached(MAX_WAIT_MS);
     const query = parseSearchQuery(request.term);
     const filter = request.filter === undefined ? NO_ROOM_EVENT_FILTER : parseRoomEventFilter(request.filter);
     const limit = Math.min(pageLimit(filter.limit, PAGE), resultsPerPage(request.context));

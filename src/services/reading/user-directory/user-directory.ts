@@ -10,7 +10,7 @@ export const MAX_LIMIT = 100;
 const PAGE = { usual: 10, greatest: MAX_LIMIT };
 export const MAX_TERM_LENGTH = 500;
 /** How long a search waits until what happened in rooms before can be found. */
-const PATIENCE_MS = 1_000;
+const MAX_WAIT_MS = 1_000;
 
 /** A user who was found. */
 export interface DirectoryUser {
@@ -49,7 +49,7 @@ export class UserDirectory {
     const terms = nameTerms(query.term.slice(0, MAX_TERM_LENGTH));
     const [first] = terms;
     if (!enabled || first === undefined) return { users: [], isLimited: false };
-    await Promise.all([entries.catchUp(), follower.reached(PATIENCE_MS)]);
+    await Promise.all([entries.catchUp(), follower.reached(MAX_WAIT_MS)]);
     const found = await searchDirectory(database, {
       searcher,
       nameGrams: wantedNameGrams(first),

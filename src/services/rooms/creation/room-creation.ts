@@ -92,12 +92,12 @@ export class RoomCreationService {
    * Creates a room with all its first events in one commit; invites beyond the first hundred follow, and so do those by address, where it
    * is not known whose address it is.
    *
-   * @throws MatrixError M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE, M_INVALID_ROOM_STATE when the wished-for state contradicts
+   * @throws MatrixError M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE, M_INVALID_ROOM_STATE when the requested state contradicts
    *   itself, M_BAD_JSON, M_INVALID_PARAM, M_BAD_ALIAS, M_EXCLUSIVE, M_INVITE_BLOCKED, M_UNKNOWN when too many are invited; what `ThirdPartyInvites` throws
    */
-  async create(actor: Actor, wish: RoomRequest): Promise<Room> {
+  async create(actor: Actor, params: RoomRequest): Promise<Room> {
     const creator = actor.userId;
-    const request = this.#shadowBans.has(creator) ? withoutInvites(wish) : wish;
+    const request = this.#shadowBans.has(creator) ? withoutInvites(params) : params;
     const plan = planRoom(creator, request, this.#planRules);
     await this.#newTypes.admit(actor, plan.state);
     this.#growth.admitNew(

@@ -3,7 +3,7 @@ import type { Database } from '#src/storage/database.ts';
 import { type DelayRestart, restartDelayedEvents } from '#src/storage/rooms/delayed-events.ts';
 import { isUnavailable } from '#src/storage/failures.ts';
 
-const MAX_AT_ONCE = 500;
+const BATCH_SIZE = 500;
 
 /**
  * Restarts the delay of delayed events. Clients in calls ask for that every few seconds: requests that arrive while a statement runs are
@@ -15,7 +15,7 @@ export class DelayRestarts {
   constructor(database: Database) {
     this.#batches = new AnsweredBatches({
       name: 'restarts of delayed events',
-      most: MAX_AT_ONCE,
+      most: BATCH_SIZE,
       isHopeless: isUnavailable,
       work: async (batch) => {
         const restarted = await restartDelayedEvents(database, batch);

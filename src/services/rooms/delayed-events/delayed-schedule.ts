@@ -19,7 +19,7 @@ import type { DelayedSending } from './delayed-sending.ts';
 import type { DelayedEventLocks } from './delayed-event-locks.ts';
 
 /** Delayed events that are in memory at once. */
-export const MAX_AT_ONCE = 200;
+export const BATCH_SIZE = 200;
 const MOVED_AT_ONCE = 1_000;
 /** Between two looks at the least: in calls there is always an event whose time would be up but for a restart. */
 const PAUSE_MS = 50;
@@ -113,12 +113,12 @@ export class DelayedSchedule {
     let moved = MOVED_AT_ONCE;
     while (moved === MOVED_AT_ONCE && !this.#isClosed)
       moved = await moveDelayedEventsOn(database, clock.now(), MOVED_AT_ONCE);
-    for (let read = MAX_AT_ONCE; read === MAX_AT_ONCE && !this.#isClosed;) {
-      while (this.#inHand.size >= MAX_AT_ONCE) await this.#inHand.next();
+    for (let read = BATCH_SIZE; read === BATCH_SIZE && !this.#isClosed;) {
+      while (this.#inHand.size >= BATCH_SIZE) await this.#inHand.next();
       const inHand = this.#inHand.names();
       read = 0;
       const due = await turns.untouched(async () => {
-        const found = await dueDelayedEvents(database, clock.now(), inHand, MAX_AT_ONCE);
+        const found = await dueDelayedEvents(database, clock.now(), inHand, BATCH_SIZE);
         read = found.length;
         return found;
       });

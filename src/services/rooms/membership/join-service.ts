@@ -55,9 +55,9 @@ export class JoinService {
    * @returns the room's id
    * @throws MatrixError M_NOT_FOUND, M_FORBIDDEN, M_GUEST_ACCESS_FORBIDDEN
    */
-  async join(requester: Requester, wish: JoinRequest): Promise<string> {
+  async join(requester: Requester, params: JoinRequest): Promise<string> {
     const { userId } = requester;
-    const request = this.#silenced(userId, wish);
+    const request = this.#silenced(userId, params);
     const signed = request.thirdPartySigned === undefined ? undefined : signedInvite(request.thirdPartySigned);
     const { roomId, servers } = await this.#resolve(request);
     const entry = { servers, signed, request };
@@ -115,9 +115,9 @@ export class JoinService {
   }
 
   /** @returns the room's id @throws MatrixError M_NOT_FOUND, M_FORBIDDEN */
-  async knock(requester: Requester, wish: JoinRequest): Promise<string> {
+  async knock(requester: Requester, params: JoinRequest): Promise<string> {
     const { userId } = requester;
-    const request = this.#silenced(userId, wish);
+    const request = this.#silenced(userId, params);
     const { roomId, servers } = await this.#resolve(request);
     for (;;) {
       const room = await this.#options.rooms.heardOf(roomId);

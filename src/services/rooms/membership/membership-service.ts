@@ -122,7 +122,7 @@ export class MembershipService {
   /**
    * Leaves a room, rejects an invite or takes back a knock. Having left already is fine.
    *
-   * @param by `server` where it is not the user's own wish
+   * @param by `server` where it is not what the user asked for
    * @throws MatrixError M_FORBIDDEN; M_CANNOT_LEAVE_SERVER_NOTICE_ROOM for an invite to the server notices room
    */
   async leave(userId: string, roomId: string, said?: string, by: 'user' | 'server' = 'user'): Promise<void> {

@@ -70,7 +70,7 @@ const PART = 1_000;
 /** Parts of a room's history that one request looks through. */
 const MAX_PARTS = 100;
 /** Events that one request redacts. */
-export const MAX_AT_ONCE = 100;
+export const BATCH_SIZE = 100;
 /** The group of `rate_limits` that counts events that are redacted together. */
 const BUCKET = 'bulk_redaction';
 
@@ -151,7 +151,7 @@ export class UserRedactions {
     const room = await this.#options.access.known(roomId);
     if (room.headMembership(requester.userId) !== 'join') throw notInRoom();
     const order = { room, target, by: requester.userId, reason };
-    const most = Math.min(limit, MAX_AT_ONCE);
+    const most = Math.min(limit, BATCH_SIZE);
     let redacted = 0;
     let softFailed = 0;
     let from: HistoryPlace | undefined;

@@ -32,8 +32,8 @@ export interface RelatedRedactionParams {
 /** Takes out of the body of a redaction what is for the server alone. @throws MatrixError M_BAD_JSON */
 export const relatedRedactionParams = (body: JsonObject): RelatedRedactionParams => {
   const [stable, unstable] = WISHES;
-  const { [stable]: wished, [unstable]: wishedToday, ...content } = body;
-  const list = wished ?? wishedToday ?? [];
+  const { [stable]: stableTypes, [unstable]: unstableTypes, ...content } = body;
+  const list = stableTypes ?? unstableTypes ?? [];
   const isList =
     Array.isArray(list) &&
     list.length <= MAX_TYPES &&

@@ -284,13 +284,13 @@ export class RoomSending {
     txn: Transaction | undefined,
     fate: ReturnType<typeof fateOf>,
   ): Promise<string> {
-    const wish = relatedRedactionParams(body);
+    const params = relatedRedactionParams(body);
     // What relates to an event is not the sender's own.
-    if (sender.isSuspended === true && wish.relTypes.length > 0) throw userSuspended();
+    if (sender.isSuspended === true && params.relTypes.length > 0) throw userSuspended();
     await this.#assertMayRedact(sender, room, eventId);
     if (this.#shadowBans.has(sender.userId)) return this.#pretend(sender, room, ['redaction', eventId], txn);
-    const jobs = relatedRedactionJobs(room, sender.userId, eventId, wish);
-    return this.#events.redact(room, sender.userId, eventId, wish.content, txn, {
+    const jobs = relatedRedactionJobs(room, sender.userId, eventId, params);
+    return this.#events.redact(room, sender.userId, eventId, params.content, txn, {
       ...fate,
       jobs,
       ...(await this.#checked(sender)),

@@ -39,7 +39,7 @@ const IN_A_TURN = 50;
 /** How often other servers are asked for one answer, how many of the next rooms are asked for at once, and for how long: milliseconds. */
 export const MAX_ASKED = 100;
 const LOOKAHEAD = 8;
-export const PATIENCE_MS = 15_000;
+export const MAX_WAIT_MS = 15_000;
 const TOKEN = /^h3_([\w-]{16})_(\d{1,5})_(\d{1,3})_([01])$/;
 
 export interface HierarchyQuery {
@@ -153,7 +153,7 @@ export class SpaceHierarchy {
     const skip = offsetOf(from, roomId, maxDepth, suggestedOnly);
     const tokenAt = (looked: number): string => `h3_${nameOf(roomId)}_${looked}_${maxDepth}_${suggestedOnly ? 1 : 0}`;
     const keyAt = (looked: number): string => JSON.stringify([userId, tokenAt(looked)]);
-    const until = clock.monotonic() + PATIENCE_MS;
+    const until = clock.monotonic() + MAX_WAIT_MS;
     const isLong = (): boolean => walk.asked >= MAX_ASKED || clock.monotonic() > until;
     const progress = this.#resumed(keyAt(skip)) ?? { stack: [root], visited: new Set(), looked: 0 };
     if (progress.looked < skip) await this.#pass(progress, skip, walk, isLong);

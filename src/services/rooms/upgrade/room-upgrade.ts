@@ -111,8 +111,8 @@ export class RoomUpgrade {
     versionId: string,
     additionalCreators: readonly string[] = [],
   ): Promise<Room> {
-    const wish = JSON.stringify([userId, roomId, versionId, additionalCreators]);
-    return this.#running.run(wish, () =>
+    const key = JSON.stringify([userId, roomId, versionId, additionalCreators]);
+    return this.#running.run(key, () =>
       this.#turns.run(roomId, () => this.#upgrade(userId, roomId, versionId, additionalCreators)),
     );
   }

@@ -40,7 +40,7 @@ export interface ServerKeysOptions {
 /** An answer that is longer is not even read. */
 const MAX_ANSWER_BYTES = 65_536;
 /** Servers that are asked at the same time, and that wait to be. */
-export const AT_ONCE = 64;
+export const CONCURRENCY = 64;
 export const MAX_WAITING = 2_000;
 /** A server that has answered is not asked again sooner, whatever keys are wanted of it. */
 const MIN_PAUSE_MS = 10_000;
@@ -62,7 +62,7 @@ export class ServerKeys {
     sizeCalculation: () => 1,
   });
   readonly #fetches = new OnceByKey<string, KnownServer>();
-  readonly #gate = new Gate(AT_ONCE);
+  readonly #gate = new Gate(CONCURRENCY);
   readonly #outcomes: Counter;
 
   constructor(options: ServerKeysOptions) {
@@ -83,14 +83,14 @@ export class ServerKeys {
    *
    * @param atOnce servers that are asked at the same time
    */
-  keysOf(wanted: readonly WantedKey[], atOnce = AT_ONCE): Promise<(VerifyKey | undefined)[]> {
+  keysOf(wanted: readonly WantedKey[], atOnce = CONCURRENCY): Promise<(VerifyKey | undefined)[]> {
     return this.#lookUp(wanted, this.#options.notaries, atOnce);
   }
 
   async #lookUp(
     wanted: readonly WantedKey[],
     notaries: readonly string[],
-    atOnce = AT_ONCE,
+    atOnce = CONCURRENCY,
   ): Promise<(VerifyKey | undefined)[]> {
     const share = new Gate(atOnce);
     const byServer = Map.groupBy(wanted, ({ serverName }) => serverName);

@@ -7,7 +7,7 @@ import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
  * Large syncs that are computed at once. When all clients come back after an outage, more of them would only wait for each other's database
  * connections, and hold everything in memory.
  */
-export const AT_ONCE = 8;
+export const CONCURRENCY = 8;
 /** How many of one user may wait; of all together fewer than twice as many. */
 export const MAX_WAITING = 2_000;
 
@@ -18,7 +18,7 @@ const tooMany = (): Error => limitExceeded('first_syncs', 5_000);
  * one turn of the event loop. Users take turns.
  */
 export class LargeSyncs {
-  readonly #gate = new FairGate({ concurrency: AT_ONCE, maxWaiting: MAX_WAITING });
+  readonly #gate = new FairGate({ concurrency: CONCURRENCY, maxWaiting: MAX_WAITING });
   readonly #turns: Turns;
 
   /** @param turns those in which requests begin */

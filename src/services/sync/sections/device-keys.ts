@@ -5,7 +5,7 @@ import type { Part, Section, SectionRequest, SectionView, Waker } from '../engin
 
 /** Cached parts, one for each distinct count. */
 const KEPT_PARTS = 1_000;
-const NOTHING: SectionView = {};
+const EMPTY_VIEW: SectionView = {};
 
 /** How counts are told. */
 interface Told {
@@ -36,7 +36,7 @@ export class DeviceKeysSection implements Section {
   }
 
   open({ user, userId, deviceId, isInitial }: SectionRequest): SectionView {
-    if (deviceId === undefined) return NOTHING;
+    if (deviceId === undefined) return EMPTY_VIEW;
     return {
       general: () => {
         const counts = this.#counts.peek(userId, deviceId);

@@ -17,7 +17,7 @@ const MAX_SENT = 2_000;
 /** Remainders kept for one device, so that a lost response can be sent again. */
 const MAX_RESTS = 4;
 
-const NOTHING: SectionView = {};
+const EMPTY_VIEW: SectionView = {};
 
 const isSubset = (some: ReadonlySet<string>, all: ReadonlySet<string>): boolean =>
   [...some].every((field) => all.has(field));
@@ -104,7 +104,7 @@ export class ProfilesSection implements Section {
 
   open(request: SectionRequest): SectionView {
     const fields = request.filter.profileFields;
-    if (fields === undefined) return NOTHING;
+    if (fields === undefined) return EMPTY_VIEW;
     const { filter, userId } = request;
     const seen = new Set<string>();
     return {

@@ -7,7 +7,7 @@ import type { Part, Section, SectionRequest, SectionView, Waker } from '../engin
 /** "100 messages is recommended as a reasonable limit." Client-Server API, "Send-to-Device messaging". */
 export const MAX = 100;
 
-const NOTHING: SectionView = {};
+const EMPTY_VIEW: SectionView = {};
 
 /** To-device messages, each once. Filters do not apply to them. Client-Server API, "Send-to-Device messaging". */
 export class ToDeviceSection implements Section {
@@ -30,7 +30,7 @@ export class ToDeviceSection implements Section {
   }
 
   open({ userId, deviceId, since }: SectionRequest): Eventually<SectionView> {
-    if (deviceId === undefined) return NOTHING;
+    if (deviceId === undefined) return EMPTY_VIEW;
     const view: SectionView = {
       general: ({ vector }) =>
         this.#inboxes.peek(userId, deviceId) === false ? undefined : this.#oldest(userId, deviceId, vector),

@@ -30,7 +30,7 @@ export interface NotJoined {
   readonly left: readonly ListedRoom[];
 }
 
-const NOTHING: NotJoined = { listed: [], left: [] };
+const NO_ROOMS: NotJoined = { listed: [], left: [] };
 
 const isOut = ({ membership }: Member): boolean => membership === 'leave' || membership === 'ban';
 
@@ -63,7 +63,7 @@ export class NotJoinedRooms {
       const sent = state.rooms.get(nid);
       return byOthers.has(nid) || (sent !== undefined && sent.membership !== member.membership) || named.has(nid);
     });
-    if (wanted.length === 0) return NOTHING;
+    if (wanted.length === 0) return NO_ROOMS;
     const { clock, loader, past, rooms } = this.#options;
     const members: { readonly room: RoomStub; readonly member: Member; readonly facts: RoomFacts }[] = [];
     const stubs = await rooms.stubs(wanted.map(([nid]) => nid));

@@ -19,14 +19,14 @@ const configKeyOf = ({ include, exclude, lazyMembers }: RequiredState, userId: s
   return [named(include), named(exclude), lazyMembers];
 };
 
-/** Each wish is put in order once for one user, for however many rooms it is. */
+/** Each config is put in order once for one user, for however many rooms it is. */
 const texts = new WeakMap<RequiredState, { readonly userId: string; readonly text: string }>();
 
-const configTextOf = (wish: RequiredState, userId: string): string => {
-  const known = texts.get(wish);
+const configTextOf = (config: RequiredState, userId: string): string => {
+  const known = texts.get(config);
   if (known?.userId === userId) return known.text;
-  const text = JSON.stringify(configKeyOf(wish, userId));
-  texts.set(wish, { userId, text });
+  const text = JSON.stringify(configKeyOf(config, userId));
+  texts.set(config, { userId, text });
   return text;
 };
 
@@ -105,7 +105,7 @@ class RequiredStateFilter {
     return keys.includes(ANY) ? undefined : keys;
   }
 
-  /** Whether another one's wish for members is met as well: its pairs are another question. */
+  /** Whether another one's config for members is met as well: its pairs are another question. */
   isAsLazyAs(other: RequiredStateFilter): boolean {
     return !other.lazyMembers || this.lazyMembers || this.includes(MEMBER, ANY);
   }
@@ -126,10 +126,10 @@ class RequiredStateFilter {
   }
 }
 
-/** With how many wishes that exclude something another one is compared. */
+/** With how many configs that exclude something another one is compared. */
 const MAX_COMPARED = 16;
 
-/** Bytes of memory for the wishes that are known: a pair of names takes about so many beside its characters. */
+/** Bytes of memory for the configs that are known: a pair of names takes about so many beside its characters. */
 export const MAX_BYTES = 67_108_864;
 const BYTES_OF_PAIR = 400;
 
@@ -148,7 +148,7 @@ export class StateWanted {
   readonly size: number;
   /** How many pairs of names there are. */
   readonly pairs: number;
-  /** The same for the same wishes. */
+  /** The same for the same configs. */
   readonly key: string;
   readonly lazyMembers: boolean;
   /** Members that are wanted by name; undefined when all of them are. */
@@ -156,16 +156,16 @@ export class StateWanted {
 
   private constructor(key: string) {
     this.key = key;
-    const wishes = JSON.parse(key) as ConfigKey[];
-    this.pairs = wishes.reduce((sum, [include, exclude]) => sum + 1 + include.length + exclude.length, 1);
+    const configs = JSON.parse(key) as ConfigKey[];
+    this.pairs = configs.reduce((sum, [include, exclude]) => sum + 1 + include.length + exclude.length, 1);
     this.size = 2 * key.length + BYTES_OF_PAIR * this.pairs;
     const plain = new Map<boolean, RequiredStateFilter>();
     const excluding = new Map<string, RequiredStateFilter>();
-    for (const wish of wishes) {
-      const [include, exclude, lazyMembers] = wish;
+    for (const config of configs) {
+      const [include, exclude, lazyMembers] = config;
       const known = plain.get(lazyMembers);
-      if (exclude.length > 0) excluding.set(JSON.stringify(wish), new RequiredStateFilter(wish));
-      else if (known === undefined) plain.set(lazyMembers, new RequiredStateFilter(wish));
+      if (exclude.length > 0) excluding.set(JSON.stringify(config), new RequiredStateFilter(config));
+      else if (known === undefined) plain.set(lazyMembers, new RequiredStateFilter(config));
       else known.include.add(include);
     }
     this.#plain = [...plain.values()];
@@ -176,8 +176,8 @@ export class StateWanted {
     this.namedMembers = named.includes(undefined) ? undefined : new Set(named.flatMap((names) => names ?? []));
   }
 
-  static of(wishes: readonly RequiredState[], userId: string): StateWanted {
-    const keys = new Set(wishes.map((wish) => configTextOf(wish, userId)));
+  static of(configs: readonly RequiredState[], userId: string): StateWanted {
+    const keys = new Set(configs.map((config) => configTextOf(config, userId)));
     return StateWanted.from(`[${[...keys].toSorted().join(',')}]`);
   }
 
@@ -188,14 +188,14 @@ export class StateWanted {
     return wanted;
   }
 
-  /** How many wishes `has` looks at. */
-  get wishes(): number {
+  /** How many configs `has` looks at. */
+  get configs(): number {
     return this.#plain.length + this.#excluding.size;
   }
 
   has(type: string, stateKey: string): boolean {
-    if (this.#plain.some((wish) => wish.has(type, stateKey))) return true;
-    for (const wish of this.#excluding.values()) if (wish.has(type, stateKey)) return true;
+    if (this.#plain.some((config) => config.has(type, stateKey))) return true;
+    for (const config of this.#excluding.values()) if (config.has(type, stateKey)) return true;
     return false;
   }
 
@@ -205,21 +205,21 @@ export class StateWanted {
    */
   covers(other: StateWanted): boolean {
     if (other === this) return true;
-    for (const wish of other.#plain) if (!this.#includesAll(wish)) return false;
-    for (const [key, wish] of other.#excluding)
-      if (!this.#excluding.has(key) && !this.#includesAll(wish) && !this.#isAmongExcluding(wish)) return false;
+    for (const config of other.#plain) if (!this.#includesAll(config)) return false;
+    for (const [key, config] of other.#excluding)
+      if (!this.#excluding.has(key) && !this.#includesAll(config) && !this.#isAmongExcluding(config)) return false;
     return true;
   }
 
-  #includesAll(wish: RequiredStateFilter): boolean {
+  #includesAll(config: RequiredStateFilter): boolean {
     return (
-      this.#plain.some((own) => own.isAsLazyAs(wish)) &&
-      wish.include.every((type, stateKey) => this.#plain.some((own) => own.includesPair(wish, type, stateKey)))
+      this.#plain.some((own) => own.isAsLazyAs(config)) &&
+      config.include.every((type, stateKey) => this.#plain.some((own) => own.includesPair(config, type, stateKey)))
     );
   }
 
-  #isAmongExcluding(wish: RequiredStateFilter): boolean {
-    return this.#excluding.size <= MAX_COMPARED && [...this.#excluding.values()].some((own) => own.covers(wish));
+  #isAmongExcluding(config: RequiredStateFilter): boolean {
+    return this.#excluding.size <= MAX_COMPARED && [...this.#excluding.values()].some((own) => own.covers(config));
   }
 }
 
@@ -230,10 +230,10 @@ export interface CombinedRoomConfig {
 }
 
 /** Combines several requests for a room: the longest timeline, and all the state. */
-export const combined = (wishes: readonly RoomConfig[], userId: string): CombinedRoomConfig => ({
-  timelineLimit: Math.max(...wishes.map(({ timelineLimit }) => timelineLimit)),
+export const combined = (configs: readonly RoomConfig[], userId: string): CombinedRoomConfig => ({
+  timelineLimit: Math.max(...configs.map(({ timelineLimit }) => timelineLimit)),
   state: StateWanted.of(
-    wishes.map(({ requiredState }) => requiredState),
+    configs.map(({ requiredState }) => requiredState),
     userId,
   ),
 });

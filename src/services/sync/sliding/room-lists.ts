@@ -193,9 +193,9 @@ export class ListContext {
   }
 
   /** The rooms of a list, the most recent first. @param loopYield called with the cost of the work done */
-  async rooms(wish: ListConfig, loopYield: LoopYield): Promise<readonly ListedRoom[]> {
-    const tests = await this.#tests(wish.filters, loopYield);
-    if (this.#partial.size > 0) tests.push((listed) => this.isReadyFor(wish, listed));
+  async rooms(config: ListConfig, loopYield: LoopYield): Promise<readonly ListedRoom[]> {
+    const tests = await this.#tests(config.filters, loopYield);
+    if (this.#partial.size > 0) tests.push((listed) => this.isReadyFor(config, listed));
     if (tests.length === 0) return this.#rooms;
     const found: ListedRoom[] = [];
     for (const listed of this.#rooms) {

@@ -39,7 +39,7 @@ export const stateToSend = async (
     const others: number[] = [];
     for (const { nid, type, stateKey = '' } of atLeave ?? []) {
       if ((isInitial || nid > plan.after) && state.has(type, stateKey)) others.push(nid);
-      const turn = loopYield.after(CHARACTERS_OF_LOOK * state.wishes);
+      const turn = loopYield.after(CHARACTERS_OF_LOOK * state.configs);
       if (turn !== undefined) await turn;
     }
     return { nids: [...new Set([...others, ...own])], lazy };
@@ -50,9 +50,9 @@ export const stateToSend = async (
   const told = isInitial || sent === undefined ? undefined : StateWanted.from(sent.wanted);
   const isTold = (type: string, stateKey: string): boolean =>
     told !== undefined && (told === state || told.has(type, stateKey));
-  // Each of the wishes may have to be looked at for an entry.
+  // Each of the configs may have to be looked at for an entry.
   const charactersOfEntry =
-    CHARACTERS_OF_LOOK * Math.max(1, state.wishes + (told === undefined || told === state ? 0 : told.wishes));
+    CHARACTERS_OF_LOOK * Math.max(1, state.configs + (told === undefined || told === state ? 0 : told.configs));
   const nids = new Set<number>();
   for (const { event } of room.state.values()) {
     const { type, stateKey = '' } = event;

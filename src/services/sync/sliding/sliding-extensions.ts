@@ -128,7 +128,7 @@ export class SlidingExtensions {
 
   /** The answers, and whether any of them is news. @param loopYield is told how much was looked at and written */
   async read(
-    wishes: ExtensionsConfig,
+    configs: ExtensionsConfig,
     request: Pick<SlidingRequest, 'userId' | 'deviceId'>,
     user: SyncUser,
     data: UserAccountData,
@@ -146,18 +146,18 @@ export class SlidingExtensions {
     /** Users whose devices changed, and users who share no room any more. */
     const deltas = (since: PositionVector): Promise<DeviceListDelta> =>
       (delta ??= this.#sources.deltas.between(user, since, span.upTo));
-    if (wishes.toDevice !== undefined) {
+    if (configs.toDevice !== undefined) {
       const end = span.upTo[shardOfName(userId)] ?? 0;
       const { messages, resumeAfter } = await this.#sources.inboxes.oldest(
         userId,
         deviceId,
         end,
-        wishes.toDevice.limit,
+        configs.toDevice.limit,
       );
       answers.toDevice = { nextBatch: `t${resumeAfter ?? end}`, events: messages };
       if (messages.length > 0) isNews = true;
     }
-    if (wishes.e2ee !== undefined) {
+    if (configs.e2ee !== undefined) {
       const deviceLists = span.since === undefined ? undefined : await deltas(span.since);
       const { keyCounts } = this.#sources;
       const counts = keyCounts.peek(userId, deviceId) ?? (await keyCounts.of(userId, deviceId));
@@ -167,22 +167,22 @@ export class SlidingExtensions {
       if (keys !== span.keys) isNews = true;
       if (deviceLists !== undefined && deviceLists.changed.length + deviceLists.left.length > 0) isNews = true;
     }
-    if (wishes.accountData !== undefined) {
-      answers.accountData = await accountDataOf(wishes.accountData, userId, data, rooms, span, loopYield);
+    if (configs.accountData !== undefined) {
+      answers.accountData = await accountDataOf(configs.accountData, userId, data, rooms, span, loopYield);
       if (answers.accountData.global.length > 0 || answers.accountData.rooms.size > 0) isNews = true;
     }
-    if (wishes.receipts !== undefined) {
-      const told = await chosen(wishes.receipts, rooms, loopYield);
+    if (configs.receipts !== undefined) {
+      const told = await chosen(configs.receipts, rooms, loopYield);
       answers.receipts = await this.#receipts(told, userId, span, hidden, loopYield);
       if (answers.receipts.size > 0) isNews = true;
     }
-    if (wishes.typing !== undefined) {
-      answers.typing = this.#typing(await chosen(wishes.typing, rooms, loopYield), hidden);
+    if (configs.typing !== undefined) {
+      answers.typing = this.#typing(await chosen(configs.typing, rooms, loopYield), hidden);
       if (answers.typing.size > 0) isNews = true;
     }
-    if (wishes.threadSubscriptions !== undefined) {
+    if (configs.threadSubscriptions !== undefined) {
       const { followedThreads } = this.#sources;
-      const { name, limit } = wishes.threadSubscriptions;
+      const { name, limit } = configs.threadSubscriptions;
       const shard = shardOfName(userId);
       const page = pageOfThreads(followedThreads.peek(userId) ?? (await followedThreads.load(userId)), {
         after: span.since?.[shard] ?? 0,
@@ -194,12 +194,12 @@ export class SlidingExtensions {
         isNews = true;
       }
     }
-    if (wishes.profiles !== undefined) {
-      const { name, fields } = wishes.profiles;
+    if (configs.profiles !== undefined) {
+      const { name, fields } = configs.profiles;
       const { profiles: told, since, upTo } = span;
       // Newly requested fields are sent once, also for members of rooms that come with later responses.
       const known = wanted.filter(({ isDeferred, sent }) => !isDeferred || sent !== undefined);
-      const inSight = await chosen(wishes.profiles, known, loopYield);
+      const inSight = await chosen(configs.profiles, known, loopYield);
       const { users, due } = await this.#sources.profileUpdates.read({
         user,
         fields: fields === undefined ? undefined : new Set(fields),
@@ -321,7 +321,7 @@ const chosen = async (
 };
 
 const accountDataOf = async (
-  wish: RoomExtensionConfig,
+  config: RoomExtensionConfig,
   userId: string,
   data: UserAccountData,
   rooms: readonly ExtensionRoom[],
@@ -350,7 +350,7 @@ const accountDataOf = async (
     return vector === undefined ? entries : entries.filter(({ pos }) => pos > from);
   };
   const found = new Map<string, readonly string[]>();
-  for (const { room, sent } of await chosen(wish, rooms, loopYield)) {
+  for (const { room, sent } of await chosen(config, rooms, loopYield)) {
     const entries = await texts(after(room.nid, since === undefined ? undefined : sent?.vector));
     if (entries.length > 0) found.set(room.roomId, entries);
   }

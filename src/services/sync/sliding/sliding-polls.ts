@@ -55,10 +55,10 @@ export class SlidingPolls {
     const { userId, deviceId } = requester;
     if (deviceId === undefined)
       throw new MatrixError('M_UNKNOWN_DEVICE', 'A connection belongs to a device: ask with the access token of one.');
-    const wishes = parseSlidingBody(poll.body, poll.form);
+    const parsed = parseSlidingBody(poll.body, poll.form);
     presence.seen(userId, presenceOf(poll.presence), deviceId);
     const request = {
-      ...wishes,
+      ...parsed,
       userId,
       deviceId,
       pos: poll.pos,

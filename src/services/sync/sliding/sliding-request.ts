@@ -219,18 +219,18 @@ const filtersOf = (from: JsonObject, form: WireForm): ListFilters => {
 const ANY: RoomExtensionConfig = { lists: ['*'], rooms: ['*'] };
 
 const roomExtension = (extensions: JsonObject, name: string): RoomExtensionConfig | undefined => {
-  const wish = objectAt(extensions, name);
-  if (flagAt(wish, 'enabled') !== true) return undefined;
-  return { lists: textsAt(wish, 'lists') ?? ANY.lists, rooms: textsAt(wish, 'rooms') ?? ANY.rooms };
+  const config = objectAt(extensions, name);
+  if (flagAt(config, 'enabled') !== true) return undefined;
+  return { lists: textsAt(config, 'lists') ?? ANY.lists, rooms: textsAt(config, 'rooms') ?? ANY.rooms };
 };
 
 export const MAX_TO_DEVICE = 100;
 
 const toDeviceOf = (extensions: JsonObject): ExtensionsConfig['toDevice'] => {
-  const wish = objectAt(extensions, 'to_device');
-  if (flagAt(wish, 'enabled') !== true) return undefined;
-  const { since } = wish;
-  const limit = wish['limit'] ?? MAX_TO_DEVICE;
+  const config = objectAt(extensions, 'to_device');
+  if (flagAt(config, 'enabled') !== true) return undefined;
+  const { since } = config;
+  const limit = config['limit'] ?? MAX_TO_DEVICE;
   if (since !== undefined && since !== null && typeof since !== 'string')
     throw badJson('The since of to_device must be a string.');
   if (typeof limit !== 'number' || !Number.isSafeInteger(limit) || limit < 1)
@@ -250,9 +250,9 @@ const PROFILES = ['profiles', 'org.matrix.msc4262.profiles'] as const;
 
 const profilesOf = (extensions: JsonObject): ExtensionsConfig['profiles'] => {
   const name = enabledName(extensions, PROFILES);
-  const wish = name === undefined ? undefined : roomExtension(extensions, name);
-  if (name === undefined || wish === undefined) return undefined;
-  return { ...wish, name, fields: textsAt(objectAt(extensions, name), 'fields') };
+  const config = name === undefined ? undefined : roomExtension(extensions, name);
+  if (name === undefined || config === undefined) return undefined;
+  return { ...config, name, fields: textsAt(objectAt(extensions, name), 'fields') };
 };
 
 const threadSubscriptionsOf = (extensions: JsonObject): ExtensionsConfig['threadSubscriptions'] => {
@@ -292,15 +292,15 @@ export const parseSlidingBody = (
     const filters = filtersOf(objectAt(list, 'filters'), form);
     return [name, { ...roomConfigOf(list, form), ranges: rangesOf(list, form), filters }];
   });
-  const subscriptions = namedRooms.map(([roomId, wish]): [string, RoomConfig] => {
-    if (!isJsonObject(wish)) throw badJson('Each room subscription must be an object.');
-    return [roomId, roomConfigOf(wish, form)];
+  const subscriptions = namedRooms.map(([roomId, config]): [string, RoomConfig] => {
+    if (!isJsonObject(config)) throw badJson('Each room subscription must be an object.');
+    return [roomId, roomConfigOf(config, form)];
   });
-  const required = [...lists, ...subscriptions].reduce((sum, [, wish]) => sum + pairsOf(wish), 0);
+  const required = [...lists, ...subscriptions].reduce((sum, [, config]) => sum + pairsOf(config), 0);
   if (required > MAX_REQUIRED_IN_ALL)
     throw invalidParam(`The required_state of all lists and subscriptions can have ${MAX_REQUIRED_IN_ALL} entries at most.`);
   const extensions = objectAt(body, 'extensions');
-  const wishes = {
+  const configs = {
     toDevice: toDeviceOf(extensions),
     e2ee: flagAt(objectAt(extensions, 'e2ee'), 'enabled') === true ? (true as const) : undefined,
     accountData: roomExtension(extensions, 'account_data'),
@@ -316,7 +316,7 @@ export const parseSlidingBody = (
     subscriptions: new Map(subscriptions),
     namesRooms: form === 'msc3575',
     extensions: Object.fromEntries(
-      Object.entries(wishes).filter(([, value]) => value !== undefined),
+      Object.entries(configs).filter(([, value]) => value !== undefined),
     ) as ExtensionsConfig,
   };
 };

@@ -6,7 +6,7 @@ import { type AccountDataEntry, IGNORED_USER_LIST, type UserAccountData } from '
 
 export { IGNORED_USER_LIST };
 
-const NOBODY: ReadonlySet<string> = new Set();
+const NO_USERS: ReadonlySet<string> = new Set();
 /** By the piece of account data that was read: the same set as long as the list stays the same. */
 const parsed = new WeakMap<AccountDataEntry, ReadonlySet<string>>();
 
@@ -24,7 +24,7 @@ export const ignoredBy = (data: Pick<UserAccountData, 'userId' | 'entry'>): Read
   ignoredIn(data.userId, data.entry(0, IGNORED_USER_LIST));
 
 const ignoredIn = (userId: string, entry: AccountDataEntry | undefined): ReadonlySet<string> => {
-  if (entry === undefined) return NOBODY;
+  if (entry === undefined) return NO_USERS;
   let users = parsed.get(entry);
   if (users === undefined) {
     const { ignored_users: list } = JSON.parse(entry.json) as { ignored_users?: unknown };

@@ -20,8 +20,8 @@ describe('what is wanted of the state of rooms', function () {
     const some = (most: number): Pairs =>
       Array.from({ length: dice.below(most) }, () => [types[dice.below(4)]!, keys[dice.below(4)]!] as const);
     const wish = (): RequiredState => ({ include: some(4), exclude: some(3), lazyMembers: dice.below(3) === 0 });
-    const isWanted = (wishes: readonly RequiredState[], type: string, key: string): boolean =>
-      wishes.some(({ include, exclude, lazyMembers }) => {
+    const isWanted = (configs: readonly RequiredState[], type: string, key: string): boolean =>
+      configs.some(({ include, exclude, lazyMembers }) => {
         const stands = ([t, k]: readonly [string, string]): boolean =>
           (t === type || t === '*') && (k === key || k === '*');
         const isLazy = lazyMembers && type === 'm.room.member';
@@ -87,8 +87,8 @@ describe('what is wanted of the state of rooms', function () {
     const wanted = StateWanted.of([many], ALICE);
     expect(wanted.has('x', '499')).to.equal(false);
     expect(wanted.has('x', '500')).to.equal(true);
-    expect(wanted.wishes).to.equal(1);
-    expect(StateWanted.of(lists('c', []), ALICE).wishes, 'those that exclude nothing are one').to.equal(1);
+    expect(wanted.configs).to.equal(1);
+    expect(StateWanted.of(lists('c', []), ALICE).configs, 'those that exclude nothing are one').to.equal(1);
   });
 
   it('counts at least its memory, also with many short names', async () => {
