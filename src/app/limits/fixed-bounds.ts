@@ -1,3 +1,5 @@
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '#src/kernel/dates.ts';
+
 /** A bound that no key of the configuration changes. Its numbers are those of the code. */
 export interface FixedBound {
   readonly what: string;
@@ -43,9 +45,9 @@ export const inTime = (ms: number): string =>
   inUnits(
     ms,
     [
-      [86_400_000, 'd'],
-      [3_600_000, 'h'],
-      [60_000, 'min'],
+      [DAY_MS, 'd'],
+      [HOUR_MS, 'h'],
+      [MINUTE_MS, 'min'],
       [1_000, 's'],
     ],
     'ms',

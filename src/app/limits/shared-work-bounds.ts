@@ -4,7 +4,10 @@ import { LARGE_BYTES as WRITER_LARGE_BYTES, MAX_LARGE_WAITING } from '#src/servi
 import { MAX_MS } from '#src/services/room-model/room/whole-state.ts';
 import { MAX_WAITING as CONNECTION_LINE_MAX_WAITING } from '#src/storage/connection-line.ts';
 import { CONNECTION_TIMEOUT_MS } from '#src/storage/database.ts';
-import { LARGE_BYTES as LARGE_WRITES_LARGE_BYTES, CONCURRENCY as LARGE_WRITES_CONCURRENCY } from '#src/storage/large-writes.ts';
+import {
+  LARGE_BYTES as LARGE_WRITES_LARGE_BYTES,
+  CONCURRENCY as LARGE_WRITES_CONCURRENCY,
+} from '#src/storage/large-writes.ts';
 import { type FixedBounds, inBytes, inTime } from './fixed-bounds.ts';
 
 /** Fixed bounds: time of the processor and of the database. */

@@ -1,3 +1,4 @@
+import { HOUR_MS } from '#src/kernel/dates.ts';
 import type { SignatureVerifier } from '#src/kernel/verification/signature-verifier.ts';
 import { ThreadedVerifier } from '#src/kernel/verification/threaded-verifier.ts';
 import { AddressGuard } from '#src/remote/address-guard.ts';
@@ -27,7 +28,7 @@ const DISCOVERIES = 128;
 const DISCOVERY_CONNECT_MS = 5_000;
 /** Bytes of the cache of server keys: the keys that were requested longest ago are dropped first. */
 const MAX_KEY_BYTES = 128 * 1024 * 1024;
-const SWEEP_MS = 6 * 3_600_000;
+const SWEEP_MS = 6 * HOUR_MS;
 
 /** Other servers: which ones this one federates with, requests to them, and how their requests and events are verified. */
 export interface Servers {

@@ -29,22 +29,11 @@ const EXCUSED: readonly Excuse[] = [
       INVITES_AT_ONCE BANS_AT_ONCE CHARACTERS_AT_ONCE BYTES_AT_ONCE STEPS_AT_ONCE STATE_EVENTS_AT_ONCE OUTLIERS_AT_ONCE OUTLINES_AT_ONCE
       TEXTS_AT_ONCE TIMES_AT_ONCE READ_AT_ONCE ROOMS_READ_AT_ONCE SCANNED_AT_ONCE CHECKED_AT_ONCE RANKED_AT_ONCE AROUND_AT_ONCE WRITTEN_AT_ONCE
       STORED_AT_ONCE KEPT_AT_ONCE SAVED_AT_ONCE REMOVED_AT_ONCE DELETED_AT_ONCE RELEASED_AT_ONCE MOVED_AT_ONCE CHANGES_AT_ONCE TRIED_AT_ONCE
-      RECALLED_AT_ONCE HANDED_OUT_AT_ONCE SINGLE_AT_ONCE PARTS_AT_ONCE MAX_BATCH MAX_TOGETHER MAX_SHARED_READS MAX_ROOMS_HELD`,
+      RECALLED_AT_ONCE HANDED_OUT_AT_ONCE SINGLE_AT_ONCE PARTS_AT_ONCE BATCH_SIZE MAX_BATCH MAX_TOGETHER MAX_SHARED_READS MAX_ROOMS_HELD`,
     at: {
-      'services/accounts/validity/account-validity.ts': 'AT_ONCE',
-      'services/admin/notices/announcements.ts': 'AT_ONCE',
-      'services/admin/rooms/room-shutdown.ts': 'AT_ONCE',
-      'services/federation/backfill/backfill.ts': 'AT_ONCE',
-      'services/federation/inbound/missing-events.ts': 'AT_ONCE',
-      'services/federation/room-import/join-answer-reader.ts': 'AT_ONCE',
-      'services/federation/room-import/member-row-writer.ts': 'AT_ONCE',
-      'services/federation/outbound/destination-progress.ts': 'AT_ONCE',
-      'services/federation/partial-state/completed-rooms.ts': 'AT_ONCE MAX_LATER_ROUNDS',
-      'services/federation/partial-state/room-completion.ts': 'AT_ONCE',
-      'services/media/media-cleaner.ts': 'AT_ONCE',
-      'services/media/media-move.ts': 'AT_ONCE',
-      'services/push/delivery/push-progress.ts': 'AT_ONCE',
-      'services/rooms/delayed-events/delay-restarts.ts': 'MAX_AT_ONCE',
+      'services/federation/room-import/join-answer-reader.ts': 'CONCURRENCY',
+      'services/federation/partial-state/completed-rooms.ts': 'MAX_LATER_ROUNDS',
+      'services/media/media-move.ts': 'CONCURRENCY',
       'services/rooms/spaces/space-hierarchy.ts': 'MAX_HELD',
     },
   },
@@ -65,7 +54,7 @@ const EXCUSED: readonly Excuse[] = [
     },
   },
   {
-    why: 'pauses between attempts, and times for which something is believed',
+    why: 'pauses between attempts, times for which something is believed, and waits after which the answer goes without',
     names: `MIN_MS MAX_MS MAX_ERROR_MS MAX_VALIDITY_MS MAX_WAIT_MS MAX_PAUSE_MS MIN_PAUSE_MS MIN_WAITING_MS MAX_GROUP_PAUSE_MS MAX_SERVER_PAUSE_MS
       MAX_FAILURE_PAUSE_MS MAX_SETTLING_MS MAX_COMING_MS`,
   },
@@ -112,6 +101,7 @@ const EXCUSED: readonly Excuse[] = [
       MAX_LOOKED_AT MAX_OTHERS MAX_ASKED MAX_TIMES MAX_PARTS MAX_TOMBSTONES MAX_INSTRUCTIONS MAX_STEPS MAX_PUSHED MAX_WAITING_WHILE_AWAY
       MAX_GATHERED MAX_RECEIPTS MAX_PER_SENDER MAX_COMPANIONS MAX_TOLD`,
     at: {
+      'services/appservices/delivery/appservice-transactions.ts': 'CONCURRENCY',
       'services/appservices/extras/device-extras.ts': 'MAX_USERS MAX_DEVICES',
       'services/appservices/interest/user-interest.ts': 'MAX_ROOMS',
       'services/push/notifications/missed-messages.ts': 'MAX',
@@ -161,7 +151,7 @@ const bounds = async (): Promise<string[]> => {
   for (const folder of ['services/', 'http/', 'ws/', 'remote/', 'protocol/'])
     for (const path of await filesOf(folder))
       for (const [, name] of (await sourceOf(path)).matchAll(
-        /^(?:export )?const ((?:MAX|MIN)(?:_[A-Z0-9_]+)?|(?:[A-Z0-9_]+_)?AT_ONCE)\b/gm,
+        /^(?:export )?const ((?:MAX|MIN)(?:_[A-Z0-9_]+)?|(?:[A-Z0-9_]+_)?(?:AT_ONCE|CONCURRENCY|BATCH_SIZE))\b/gm,
       ))
         found.push(`${path}#${name}`);
   return found;

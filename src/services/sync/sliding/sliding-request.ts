@@ -98,7 +98,6 @@ export interface SlidingRequest {
 /** The two forms of the API: what clients use while it is unstable, and what was accepted. */
 export type WireForm = 'msc3575' | 'v4';
 
-
 const objectAt = (from: JsonObject, name: string): JsonObject => {
   const value = from[name];
   if (value === undefined || value === null) return {};
@@ -298,7 +297,9 @@ export const parseSlidingBody = (
   });
   const required = [...lists, ...subscriptions].reduce((sum, [, config]) => sum + pairsOf(config), 0);
   if (required > MAX_REQUIRED_IN_ALL)
-    throw invalidParam(`The required_state of all lists and subscriptions can have ${MAX_REQUIRED_IN_ALL} entries at most.`);
+    throw invalidParam(
+      `The required_state of all lists and subscriptions can have ${MAX_REQUIRED_IN_ALL} entries at most.`,
+    );
   const extensions = objectAt(body, 'extensions');
   const configs = {
     toDevice: toDeviceOf(extensions),
