@@ -20,7 +20,7 @@ import {
   MAX_BYTES as UIA_SESSION_STORE_MAX_BYTES,
   MAX_BYTES_OF_PARTY,
 } from '#src/services/accounts/uia/uia-session-store.ts';
-import { MAX_STATUS_LENGTH } from '#src/services/ephemeral/presence/presence-service.ts';
+import { CACHE_BYTES as PRESENCE_BYTES, MAX_STATUS_LENGTH } from '#src/services/ephemeral/presence/presence-service.ts';
 import {
   MAX_DATA_BYTES,
   MAX_PUSHKEY_BYTES,
@@ -98,6 +98,13 @@ export const ACCOUNT_BOUNDS: FixedBounds = {
       what: "Status message of a user's presence",
       most: `${MAX_STATUS_LENGTH} characters`,
       beyond: '400 `M_INVALID_PARAM`',
+    },
+    {
+      what: 'Memory for the presence of users',
+      most: inBytes(PRESENCE_BYTES),
+      beyond:
+        'who was heard of longest ago is read again; where that many are not offline, further users of other servers stay offline, and those who are not are shown without a status message',
+      metric: 'tsudoi_cache_size{cache="presence"}',
     },
     {
       what: 'One filter',

@@ -9,6 +9,7 @@ import {
 import { MAX_EXTREMITIES } from '#src/services/room-model/room/building-head.ts';
 import { REMOTE_INVITES_AT_ONCE } from '#src/services/rooms/creation/room-creation.ts';
 import { BATCH_SIZE as DELAYED_SCHEDULE_BATCH_SIZE } from '#src/services/rooms/delayed-events/delayed-schedule.ts';
+import { TEXTS_BYTES } from '#src/services/rooms/directory/directory-index.ts';
 import { MAX_ALLOWED as ROOM_SUMMARIES_MAX_ALLOWED } from '#src/services/rooms/directory/room-summaries.ts';
 import {
   MAX_ALLOWED as RESTRICTED_JOINS_MAX_ALLOWED,
@@ -58,6 +59,12 @@ export const ROOM_BOUNDS: FixedBounds = {
       what: 'Rooms that a restricted join rule (`allow`) names',
       most: `${RESTRICTED_JOINS_MAX_ALLOWED}; ${MAX_ALLOWED_FOR_SERVERS} where another server asks to join`,
       beyond: 'further ones do not count',
+    },
+    {
+      what: 'Memory for names, topics and aliases of listed rooms, which are searched',
+      most: inBytes(TEXTS_BYTES),
+      beyond: 'those of the other rooms are read at each search',
+      metric: 'tsudoi_cache_size{cache="directory_texts"}',
     },
     {
       what: 'Rooms that allow joining, in the summary of a room',

@@ -1,6 +1,7 @@
 import { SLICE_MS, MAX_REST_MS } from '#src/kernel/event-loop/turns.ts';
 import { LARGE_JSON, PIECES_AT_ONCE } from '#src/protocol/json/parse-in-pieces.ts';
 import { LARGE_BYTES as WRITER_LARGE_BYTES, MAX_LARGE_WAITING } from '#src/services/commit/writer.ts';
+import { USERS_AT_ONCE as PRESENCE_USERS_AT_ONCE } from '#src/services/ephemeral/presence/presence-service.ts';
 import { MAX_MS } from '#src/services/room-model/room/whole-state.ts';
 import { MAX_WAITING as CONNECTION_LINE_MAX_WAITING } from '#src/storage/connection-line.ts';
 import { CONNECTION_TIMEOUT_MS } from '#src/storage/database.ts';
@@ -55,6 +56,12 @@ export const SHARED_WORK_BOUNDS: FixedBounds = {
       what: 'JSON that is parsed in one turn of the event loop',
       most: `${inBytes(LARGE_JSON)}; larger bodies and answers of other servers in parts of ${inBytes(PIECES_AT_ONCE)}`,
       beyond: 'they take longer',
+      metric: 'tsudoi_event_loop_held_total{operation}',
+    },
+    {
+      what: 'Users whose presence is looked at, or written, in one turn of the event loop',
+      most: PRESENCE_USERS_AT_ONCE,
+      beyond: 'the others are looked at in the next turns',
       metric: 'tsudoi_event_loop_held_total{operation}',
     },
     {

@@ -1,19 +1,18 @@
 import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
-import type { LRUCache } from 'lru-cache';
 import type { ShadowBanned } from '#src/services/accounts/moderation/shadow-bans.ts';
-import { atMost } from '#src/kernel/caches/at-most.ts';
 import { Ongoing } from '#src/kernel/concurrency/background.ts';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import { OnceByKey } from '#src/kernel/caches/once.ts';
 import { Signal, type Subscribable } from '#src/kernel/signal.ts';
 import type { Timer, Timers } from '#src/kernel/timers.ts';
+import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import { writeAll } from '#src/kernel/concurrency/write-all.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { UserAction } from '#src/services/accounts/users/user-actions.ts';
 import type { EphemeralCounter } from '#src/services/commit/ephemeral-counter.ts';
 import type { Database } from '#src/storage/database.ts';
-import { presenceOf, storePresence } from '#src/storage/ephemeral/presence.ts';
+import { type PresenceRecord, presenceOf, storePresence } from '#src/storage/ephemeral/presence.ts';
 import { isUnavailable } from '#src/storage/failures.ts';
 import { type PresenceContent, type PresenceState, UserPresence } from './user-presence.ts';
 
@@ -23,6 +22,10 @@ const SWEEP_MS = 5_000;
 const STORE_MS = 30_000;
 /** Characters of a status message: it is stored, and shown to all users who share a room with the user. */
 export const MAX_STATUS_LENGTH = 2_048;
+/** Bytes that users take in memory. */
+export const CACHE_BYTES = 32 * 1024 * 1024;
+/** Users who are looked at, or written, in one turn of the event loop. */
+export const USERS_AT_ONCE = 500;
 /** Latest changes that can be listed without looking through all users. */
 const LOG_LENGTH = 4_096;
 
@@ -42,33 +45,38 @@ export interface PresenceServiceOptions {
   readonly acted: Subscribable<UserAction>;
   /** Whether two users are in a room together. */
   readonly sharesRoom: (a: string, b: string) => Promise<boolean>;
-  /** Users kept in memory; default 50 000. */
-  readonly cacheSize?: number;
+  /** Bytes that users may take in memory; default 32 MiB. */
+  readonly cacheBytes?: number;
+  /** Waits for the next turn of the event loop; default `setImmediate`. */
+  readonly nextTurn?: () => Promise<void>;
 }
 
 /** The presence of users. Client-Server API, "Presence". A change is published only when others would see a difference. */
 export class PresenceService {
   readonly #options: PresenceServiceOptions;
   /** Users known of late, the offline ones included. */
-  readonly #known: LRUCache<string, UserPresence>;
+  readonly #known: CountedCache<string, UserPresence>;
   /** Users who are not offline: their state changes with time. */
   readonly #active = new Map<string, UserPresence>();
+  /** What those weigh. */
+  #activeBytes = 0;
   readonly #loading = new OnceByKey<string, UserPresence>();
-  /** Users who are not offline, beyond which further users of other servers are ignored. */
-  readonly #maxRemote: number;
+  /** What users who are not offline may weigh; beyond it users of other servers are ignored who would become that. */
+  readonly #maxBytes: number;
   readonly #log: { readonly userId: string; readonly at: number }[] = [];
   /** What runs behind the requests. */
   readonly #ongoing = new Ongoing();
   readonly #unstored = new Set<UserPresence>();
   #sweep: Timer | undefined;
+  #isSweeping = false;
   #store: Timer | undefined;
   /** Fires when what others see of a user changed. */
   readonly changed = new Signal<{ readonly userId: string; readonly at: number }>();
 
   constructor(options: PresenceServiceOptions) {
     this.#options = options;
-    this.#maxRemote = options.cacheSize ?? 50_000;
-    this.#known = new CountedCache('presence', atMost(options.cacheSize ?? 50_000));
+    this.#maxBytes = options.cacheBytes ?? CACHE_BYTES;
+    this.#known = new CountedCache('presence', { maxSize: this.#maxBytes, sizeCalculation: ({ weight }) => weight });
     options.acted.subscribe((action) => this.#acted(action));
   }
 
@@ -146,10 +154,12 @@ export class PresenceService {
   /** Receives the presence of another server's user. */
   receive(userId: string, content: PresenceContent): void {
     if (!this.#options.enabled) return;
-    const known = this.#peek(userId);
-    if (known === undefined && this.#active.size >= this.#maxRemote) return;
-    const user = known ?? new UserPresence(userId, undefined, undefined, this.#options.idleMs);
-    this.#update(user, (now) => user.told(content, now), false);
+    const isFull = this.#activeBytes >= this.#maxBytes;
+    if (isFull && !this.#active.has(userId)) return;
+    const user = this.#peek(userId) ?? new UserPresence(userId, undefined, undefined, this.#options.idleMs);
+    // Nor do those who are there already grow.
+    const { status_msg: _, ...rest } = content;
+    this.#update(user, (now) => user.told(isFull ? rest : content, now), false);
   }
 
   /** The users who are not offline. */
@@ -216,16 +226,23 @@ export class PresenceService {
   /** @param isNews whether the user did something that is worth writing even when others see no change */
   #update(user: UserPresence, change: (now: number) => void, isNews: boolean): void {
     const before = user.visible;
+    const { weight } = user;
+    this.#activeBytes -= this.#active.get(user.userId)?.weight ?? 0;
     change(this.#options.clock.now());
-    if (this.#known.get(user.userId) !== user) this.#known.set(user.userId, user);
+    // It is weighed anew where it has become larger or smaller.
+    if (this.#known.get(user.userId) !== user || user.weight !== weight) this.#known.set(user.userId, user);
     if (user.state === 'offline') this.#active.delete(user.userId);
-    else this.#active.set(user.userId, user);
+    else {
+      this.#active.set(user.userId, user);
+      this.#activeBytes += user.weight;
+    }
     // What other servers say, they say again after a restart.
     if (!user.isTold && (isNews || user.visible !== before)) {
       this.#unstored.add(user);
       this.#store ??= this.#options.timers.after(STORE_MS, () => this.#ongoing.add(undefined, this.#storeNow()));
     }
-    if (this.#active.size > 0) this.#sweep ??= this.#options.timers.every(SWEEP_MS, () => this.#sweepNow());
+    if (this.#active.size > 0)
+      this.#sweep ??= this.#options.timers.every(SWEEP_MS, () => this.#ongoing.add(undefined, this.#sweepNow()));
     if (user.visible === before) return;
     user.at = this.#options.ephemeral.next();
     this.#log.push({ userId: user.userId, at: user.at });
@@ -233,8 +250,20 @@ export class PresenceService {
     this.changed.emit({ userId: user.userId, at: user.at });
   }
 
-  #sweepNow(): void {
-    for (const user of [...this.#active.values()]) this.#update(user, (now) => user.timePasses(now), false);
+  async #sweepNow(): Promise<void> {
+    if (this.#isSweeping) return;
+    this.#isSweeping = true;
+    const loopYield = new LoopYield(USERS_AT_ONCE, this.#options.nextTurn);
+    try {
+      // Who comes meanwhile is looked at too, and who goes is not any more.
+      for (const user of this.#active.values()) {
+        this.#update(user, (now) => user.timePasses(now), false);
+        const waiting = loopYield.after(1);
+        if (waiting !== undefined) await waiting;
+      }
+    } finally {
+      this.#isSweeping = false;
+    }
     if (this.#active.size > 0) return;
     this.#sweep?.cancel();
     this.#sweep = undefined;
@@ -244,20 +273,22 @@ export class PresenceService {
     this.#store = undefined;
     const users = [...this.#unstored];
     this.#unstored.clear();
-    if (users.length === 0) return;
-    const rows = users.map(({ userId, state, statusMsg, lastActive }) => ({
-      user_id: userId,
-      state,
-      status_msg: statusMsg ?? null,
-      last_active_ts: lastActive ?? 0,
-    }));
     const { database, logger } = this.#options;
     // What could not be written is written with the next change; no message depends on it.
     const onFailed = (failed: readonly { readonly user_id: string }[], err: unknown): void =>
       logger.warn('presence could not be written', { users: failed.length, first: failed[0]?.user_id, err });
-    await writeAll(rows, (some) => storePresence(database, some), isUnavailable, onFailed);
+    const write = (some: readonly PresenceRecord[]): Promise<void> => storePresence(database, some);
+    for (let at = 0; at < users.length; at += USERS_AT_ONCE)
+      await writeAll(users.slice(at, at + USERS_AT_ONCE).map(rowOf), write, isUnavailable, onFailed);
   }
 }
+
+const rowOf = ({ userId, state, statusMsg, lastActive }: UserPresence): PresenceRecord => ({
+  user_id: userId,
+  state,
+  status_msg: statusMsg ?? null,
+  last_active_ts: lastActive ?? 0,
+});
 
 const assertStatus = (statusMsg: string): void => {
   if (statusMsg.length > MAX_STATUS_LENGTH)

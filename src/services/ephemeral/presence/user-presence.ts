@@ -1,3 +1,5 @@
+import { bytesOfText } from '#src/kernel/text/text-bytes.ts';
+
 export type PresenceState = 'online' | 'unavailable' | 'offline';
 
 /** Content of `m.presence`, and of the answer to `GET /presence/{userId}/status`. Client-Server API, "Presence". */
@@ -21,6 +23,10 @@ const SAME_MS = 10_000;
 /** For how long a remote user's presence holds: their server sends it again after 25 minutes. */
 const BELIEVED_MS = 30 * 60_000;
 
+/** Memory of a user, and of one of their devices, beside the texts, in bytes. */
+const USER_BYTES = 600;
+const DEVICE_BYTES = 200;
+
 interface Said {
   readonly state: PresenceState;
   /** Until when it holds, milliseconds since the epoch. */
@@ -35,6 +41,8 @@ export class UserPresence {
   readonly #idleMs: number;
   #state: PresenceState = 'offline';
   #statusMsg: string | undefined;
+  /** Memory of the user id and of the status message, in bytes. */
+  #textBytes = 0;
   #isActive = false;
   #lastActive: number | undefined;
   /** What each syncing device sets; `offline`: it does not count. */
@@ -46,7 +54,7 @@ export class UserPresence {
   /** @param idleMs how long without doing anything makes a user `unavailable` */
   constructor(userId: string, statusMsg: string | undefined, lastActive: number | undefined, idleMs: number) {
     this.userId = userId;
-    this.#statusMsg = statusMsg;
+    this.#setStatus(statusMsg);
     this.#lastActive = lastActive;
     this.#idleMs = idleMs;
   }
@@ -68,6 +76,13 @@ export class UserPresence {
   /** Everything that is sent to others: as long as it stays the same, nothing has to be sent. */
   get visible(): string {
     return `${this.#state} ${this.#isActive} ${this.#statusMsg ?? ''}`;
+  }
+
+  /** About how many bytes this takes. */
+  get weight(): number {
+    let bytes = USER_BYTES + this.#textBytes;
+    for (const device of this.#devices.keys()) bytes += DEVICE_BYTES + device.length;
+    return bytes;
   }
 
   content(now: number): PresenceContent {
@@ -123,7 +138,7 @@ export class UserPresence {
 
   /** The user sets their presence, for all devices; null deletes the status message. */
   set(presence: PresenceState, statusMsg: string | null | undefined, now: number): void {
-    if (statusMsg !== undefined) this.#statusMsg = statusMsg === null || statusMsg === '' ? undefined : statusMsg;
+    if (statusMsg !== undefined) this.#setStatus(statusMsg === null || statusMsg === '' ? undefined : statusMsg);
     this.#devices.clear();
     // Presence set without a sync holds until the user counts as idle.
     this.#own = { state: presence, until: now + this.#idleMs + GONE_MS };
@@ -133,7 +148,7 @@ export class UserPresence {
 
   /** Another server sends its user's presence, which holds until it has not been repeated for long. */
   told({ presence, status_msg, last_active_ago, currently_active }: PresenceContent, now: number): void {
-    this.#statusMsg = status_msg;
+    if (status_msg !== this.#statusMsg) this.#setStatus(status_msg);
     if (last_active_ago !== undefined) this.#lastActive = Math.max(0, now - last_active_ago);
     this.#told = { state: presence, until: now + BELIEVED_MS, isActive: currently_active === true };
     this.timePasses(now);
@@ -154,6 +169,11 @@ export class UserPresence {
     if (said.some(({ state }) => state === 'online')) this.#state = idle < this.#idleMs ? 'online' : 'unavailable';
     else this.#state = said.some(({ state }) => state === 'unavailable') ? 'unavailable' : 'offline';
     this.#isActive = this.#state === 'online' && idle < ACTIVE_MS;
+  }
+
+  #setStatus(statusMsg: string | undefined): void {
+    this.#statusMsg = statusMsg;
+    this.#textBytes = bytesOfText(this.userId) + bytesOfText(statusMsg ?? '');
   }
 
   #said(device: string, now: number): PresenceState | undefined {

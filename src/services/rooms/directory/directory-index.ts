@@ -1,5 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
+import { type Counted, measured } from '#src/kernel/caches/counted-cache.ts';
 import { Lazy } from '#src/kernel/caches/lazy.ts';
+import { bytesOfText } from '#src/kernel/text/text-bytes.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import { foldText } from '#src/protocol/text/fold.ts';
 import type { Appended, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
@@ -14,6 +16,10 @@ const ROOMS_AT_ONCE = 50;
 const ENTRIES_AT_ONCE = 2_000;
 /** Characters of a name, a topic or an alias that are searched. */
 const MAX_TEXT_LENGTH = 512;
+/** Bytes of texts that are kept. Those of further rooms are read at each search. */
+export const TEXTS_BYTES = 32 * 1024 * 1024;
+/** What the texts of a room take beside their characters, in bytes. */
+const ENTRY_BYTES = 100;
 
 /** What is searched of a room: as it stands but for upper and lower case, and folded. */
 interface Texts {
@@ -27,8 +33,36 @@ interface Entry {
   /** Whether it is on this server's own list. */
   isPublic: boolean;
   joined: number;
-  /** Undefined as long as nobody has searched. */
+  /** Undefined as long as nobody has searched, and where there is no room for them. */
   texts: Texts | undefined;
+}
+
+/** What is kept of the texts. First come, first kept: a search looks at all of them, so that none is more worth it than another. */
+class KeptTexts implements Counted {
+  readonly unit = 'bytes';
+  readonly limit: number;
+  hits = 0;
+  misses = 0;
+  size = 0;
+  weight = 0;
+
+  constructor(maxBytes: number) {
+    this.limit = maxBytes;
+    measured('directory_texts', this);
+  }
+
+  /** Sets the texts of an entry, unless there is no room for them. */
+  set(entry: Entry, texts: Texts | undefined): void {
+    if (entry.texts !== undefined) {
+      this.weight -= weightOf(entry.texts);
+      this.size -= 1;
+    }
+    const weight = texts === undefined ? 0 : weightOf(texts);
+    entry.texts = this.weight + weight > this.limit ? undefined : texts;
+    if (entry.texts === undefined) return;
+    this.weight += weight;
+    this.size += 1;
+  }
 }
 
 /** Which rooms of the directory are wanted. */
@@ -50,6 +84,7 @@ export class DirectoryIndex {
   readonly #entries = new Map<number, Entry>();
   /** The networks for which application services list a room, by its number. */
   readonly #networks = new Map<number, ReadonlySet<string>>();
+  readonly #texts: KeptTexts;
   /** Rooms that have members. */
   #order: Entry[] = [];
   #isSorted = true;
@@ -62,7 +97,10 @@ export class DirectoryIndex {
     readonly database: Database;
     readonly rooms: RoomRegistry;
     readonly stream: RoomEventStream;
+    /** Default 32 MiB. */
+    readonly maxTextBytes?: number;
   }) {
+    this.#texts = new KeptTexts(options.maxTextBytes ?? TEXTS_BYTES);
     this.#database = options.database;
     this.#rooms = options.rooms;
     options.stream.on('appended', (appended) => this.#note(appended));
@@ -72,6 +110,11 @@ export class DirectoryIndex {
     options.stream.on('deleted', ({ room }) => {
       this.#update(room, false);
     });
+  }
+
+  /** Bytes of the texts that are kept. */
+  get textBytes(): number {
+    return this.#texts.weight;
   }
 
   /**
@@ -86,7 +129,7 @@ export class DirectoryIndex {
   ): Promise<{ readonly nids: readonly number[]; readonly total: number }> {
     await this.#reading.get();
     const matches = matcherOf(query.searchTerm);
-    if (matches !== undefined) await this.#readTexts();
+    const matching = matches === undefined ? undefined : await this.#matching(matches);
     const { list, roomTypes } = query;
     const isOn = this.#listed(list);
     const types = roomTypes === undefined ? undefined : new Set(roomTypes);
@@ -98,7 +141,8 @@ export class DirectoryIndex {
     for (const [index, entry] of order.entries()) {
       if (index > 0 && index % ENTRIES_AT_ONCE === 0) await setImmediate();
       if (isOn?.(entry) === false || (types !== undefined && !types.has(entry.roomType))) continue;
-      if (matches === undefined || (entry.texts !== undefined && matches(entry.texts))) found.push(entry);
+      if (matches === undefined || matching?.has(entry) === true || (entry.texts !== undefined && matches(entry.texts)))
+        found.push(entry);
     }
     return { nids: nidsOf(found), total: found.length };
   }
@@ -151,13 +195,14 @@ export class DirectoryIndex {
     const before = this.#entries.get(room.nid);
     if (!this.#isOnAnyList(room)) {
       if (before === undefined) return;
+      this.#texts.set(before, undefined);
       this.#entries.delete(room.nid);
       this.#order = this.#order.filter((entry) => entry !== before);
       return;
     }
     const entry = before ?? newEntry(room.nid, room.roomType ?? null, 0);
     entry.isPublic = room.isPublic;
-    if (isRenamed || entry.texts === undefined) entry.texts = textsOf(room);
+    if (isRenamed || entry.texts === undefined) this.#texts.set(entry, textsOf(room));
     if (before !== undefined && before.joined === room.joinedCount) return;
     entry.joined = room.joinedCount;
     if (before === undefined) this.#add(entry);
@@ -200,18 +245,28 @@ export class DirectoryIndex {
     }
   }
 
-  async #readTexts(): Promise<void> {
+  /** Reads the texts that are not kept. @returns the rooms whose texts there is no room for, as far as they match */
+  async #matching(matches: (texts: Texts) => boolean): Promise<ReadonlySet<Entry>> {
+    const matching = new Set<Entry>();
     const missing = [...this.#entries.values()].filter(({ texts }) => texts === undefined);
+    this.#texts.hits += this.#entries.size - missing.length;
+    this.#texts.misses += missing.length;
     for (let at = 0; at < missing.length; at += ROOMS_AT_ONCE) {
       const slice = missing.slice(at, at + ROOMS_AT_ONCE).filter(({ texts }) => texts === undefined);
       const visiting = this.#rooms.visit(slice, (room) => {
         const entry = this.#entries.get(room.nid);
-        if (entry !== undefined) entry.texts ??= textsOf(room);
+        if (entry === undefined || entry.texts !== undefined) return;
+        const texts = textsOf(room);
+        this.#texts.set(entry, texts);
+        if (entry.texts === undefined && matches(texts)) matching.add(entry);
       });
       if (visiting !== undefined) await visiting;
     }
+    return matching;
   }
 }
+
+const weightOf = ({ folded, lower }: Texts): number => ENTRY_BYTES + bytesOfText(lower) + bytesOfText(folded);
 
 const newEntry = (nid: number, roomType: string | null, joined: number): Entry => ({
   nid,

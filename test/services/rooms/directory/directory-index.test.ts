@@ -72,6 +72,26 @@ describe('the index of the room directory', function () {
     expect(clone.database.statements() - after).to.equal(0);
   });
 
+  it('keeps texts as long as there is room for their bytes, and finds the other rooms all the same', async () => {
+    const rooms: Room[] = [];
+    for (let i = 0; i < 12; i++) {
+      const room = await makeRoom(services, ALICE, '12');
+      await list(room, true);
+      await name(room, `${'long '.repeat(60)}${i}`);
+      rooms.push(room);
+    }
+    services = await eventServices(clone.database);
+    index = new DirectoryIndex({ ...services, maxTextBytes: 2_000 });
+    expect(await all({ searchTerm: 'long' })).to.deep.equal(rooms.map(({ nid }) => nid));
+    expect(await all({ searchTerm: 'LONG 11' })).to.deep.equal([rooms[11]!.nid]);
+    expect(index.textBytes).to.be.within(1_000, 2_000);
+    const [kept, other] = [rooms[0]!, rooms[11]!];
+    for (const { nid } of [kept, other]) await name((await services.rooms.byNid(nid))!, 'short');
+    expect(await all({ searchTerm: 'short' })).to.deep.equal([kept.nid, other.nid]);
+    expect(await all({ searchTerm: 'long' })).to.deep.equal(rooms.slice(1, 11).map(({ nid }) => nid));
+    expect(index.textBytes).to.be.within(1_000, 2_000);
+  });
+
   it('misses nothing that happens while it is read', async () => {
     const [quiet, joined, gone, fresh] = [
       await makeRoom(services, ALICE, '12'),
