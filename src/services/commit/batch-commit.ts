@@ -4,7 +4,7 @@ import { sequenceOf, shardOfPosition } from '#src/protocol/wire/position.ts';
 import type { Database } from '#src/storage/database.ts';
 import { isConnectionLoss } from '#src/storage/failures.ts';
 import type { WasAwaited } from '#src/storage/events/event-writes.ts';
-import { eventExists } from '#src/storage/room-model/event-reads.ts';
+import { eventExists } from '#src/storage/room-model/event-positions.ts';
 import { writeEvents } from '#src/storage/events/event-writes.ts';
 import type { ShardGuard } from '#src/storage/commit/guarded-batch.ts';
 import { writeStreams } from '#src/storage/commit/stream-writes.ts';

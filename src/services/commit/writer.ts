@@ -12,7 +12,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { ORIGIN, type PositionVector, positionOf, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { WasAwaited } from '#src/storage/events/event-writes.ts';
-import { claimShards, shardEpochs } from '#src/storage/room-model/event-reads.ts';
+import { claimShards, shardEpochs } from '#src/storage/commit/shards.ts';
 import { isUnavailable } from '#src/storage/failures.ts';
 import { StaleEpochError } from '#src/storage/commit/guarded-batch.ts';
 import { BatchCommit } from './batch-commit.ts';

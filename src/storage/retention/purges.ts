@@ -3,7 +3,7 @@ import { unpackChain, unpackEntries } from '#src/protocol/wire/packed-state.ts';
 import type { Database, Tx } from '../database.ts';
 import { sql } from '../statement.ts';
 import { releaseEvents } from '../media/references.ts';
-import { ROWS_OF_STATE } from '../room-model/event-reads.ts';
+import { ROWS_OF_STATE } from '../room-model/state-reads.ts';
 
 /** Rows of state that are unpacked together: a row may hold all members of a room. */
 const ROWS_AT_ONCE = 100;

@@ -11,7 +11,7 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import type { WholeState } from '#src/services/room-model/room/whole-state.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
-import { positionsById } from '#src/storage/room-model/event-reads.ts';
+import { positionsById } from '#src/storage/room-model/event-positions.ts';
 
 /** Which part of a room's history is purged. */
 export interface HistoryPurgeParams {

@@ -7,7 +7,7 @@ import type { EventLoader } from '#src/services/room-model/event/event-loader.ts
 import { ageOf } from '#src/services/room-model/event/stored-event.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
-import { positionsById } from '#src/storage/room-model/event-reads.ts';
+import { positionsById } from '#src/storage/room-model/event-positions.ts';
 
 /** Reads events as they are stored, for administrators; hidden ones too. */
 export class StoredEvents {

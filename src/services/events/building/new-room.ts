@@ -9,7 +9,7 @@ import { EventRing } from '#src/services/room-model/room/event-ring.ts';
 import { Room } from '#src/services/room-model/room/room.ts';
 import { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { Database } from '#src/storage/database.ts';
-import { reserveRoomNids } from '#src/storage/room-model/event-reads.ts';
+import { reserveRoomNids } from '#src/storage/room-model/room-rows.ts';
 import type { EventWrite } from '#src/storage/events/event-rows.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { EventBuilder } from './event-builder.ts';

@@ -4,7 +4,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 import { Lazy } from '#src/kernel/caches/lazy.ts';
 import { RecentMap } from '#src/kernel/caches/recent-map.ts';
 import type { Database } from '#src/storage/database.ts';
-import { eventsOfTxns, hasTxns } from '#src/storage/room-model/event-reads.ts';
+import { eventsOfTxns, hasTxns } from '#src/storage/commit/transaction-ids.ts';
 import type { Transaction } from './event-draft.ts';
 import { isUnavailable } from '#src/storage/failures.ts';
 

@@ -1,6 +1,7 @@
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { createEventIdOf } from '#src/protocol/events/pdu.ts';
-import { positionsById, stateEntriesById } from '#src/storage/room-model/event-reads.ts';
+import { positionsById } from '#src/storage/room-model/event-positions.ts';
+import { stateEntriesById } from '#src/storage/room-model/state-reads.ts';
 import { eventIdBytes, eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { EventLoader, EventPlace } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';

@@ -1,6 +1,6 @@
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
-import { authEdges, authEdgesOf } from '#src/storage/room-model/event-reads.ts';
+import { authEdges, authEdgesOf } from '#src/storage/room-model/auth-edges.ts';
 
 /** Auth events of events, by position. */
 export type AuthEdges = ReadonlyMap<number, readonly number[]>;

@@ -10,7 +10,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { StickyEvents } from '#src/services/events/sticky/sticky-events.ts';
 import { violatesUnique } from '#src/storage/failures.ts';
-import { eventsOfTxns } from '#src/storage/room-model/event-reads.ts';
+import { eventsOfTxns } from '#src/storage/commit/transaction-ids.ts';
 import type { JobRow } from '#src/storage/events/event-rows.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { EventBuilder } from '#src/services/events/building/event-builder.ts';

@@ -6,7 +6,8 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
-import { authEdgesOf, eventsByNid } from '#src/storage/room-model/event-reads.ts';
+import { authEdgesOf } from '#src/storage/room-model/auth-edges.ts';
+import { eventsByNid } from '#src/storage/room-model/event-reads.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { Accepted } from './membership-handshakes.ts';
 

@@ -5,7 +5,7 @@ import type { EventLoader } from '#src/services/room-model/event/event-loader.ts
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
-import { positionsById } from '#src/storage/room-model/event-reads.ts';
+import { positionsById } from '#src/storage/room-model/event-positions.ts';
 
 /** What is no part of a room's history: its place in it is not known, or it was rejected. */
 const APART = EVENT_FLAGS.outlier | EVENT_FLAGS.rejected;

@@ -13,7 +13,7 @@ import type { EventLoader } from '#src/services/room-model/event/event-loader.ts
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
 import type { Database } from '#src/storage/database.ts';
-import { positionsById } from '#src/storage/room-model/event-reads.ts';
+import { positionsById } from '#src/storage/room-model/event-positions.ts';
 
 export interface RoomFetcherOptions {
   readonly serverName: string;

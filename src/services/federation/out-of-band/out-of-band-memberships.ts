@@ -17,7 +17,7 @@ import { type Member, membershipIn } from '#src/services/room-model/room/members
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { receivedRoomStateKey } from '#src/services/rooms/membership/stripped-room.ts';
 import type { Database } from '#src/storage/database.ts';
-import { positionsById } from '#src/storage/room-model/event-reads.ts';
+import { positionsById } from '#src/storage/room-model/event-positions.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { UnjoinedRooms } from './unjoined-rooms.ts';
 

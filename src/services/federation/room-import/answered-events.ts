@@ -11,7 +11,7 @@ import type { EventLoader } from '#src/services/room-model/event/event-loader.ts
 import { membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
-import { stateEntriesById } from '#src/storage/room-model/event-reads.ts';
+import { stateEntriesById } from '#src/storage/room-model/state-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { Names } from '#src/storage/room-model/names.ts';
 import type { AnsweredEvent, AnsweredState, JoinAnswer } from './join-answer-reader.ts';

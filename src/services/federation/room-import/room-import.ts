@@ -30,7 +30,7 @@ import type { Database } from '#src/storage/database.ts';
 import type { JobRow } from '#src/storage/events/event-rows.ts';
 import type { PartialRoomRow } from '#src/storage/events/event-rows.ts';
 import { settleOutOfBandEvent, settleUnjoinedRoom } from '#src/storage/federation/unjoined-rooms.ts';
-import { positionsById } from '#src/storage/room-model/event-reads.ts';
+import { positionsById } from '#src/storage/room-model/event-positions.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { Names } from '#src/storage/room-model/names.ts';
 import type { JoinAnswer } from './join-answer-reader.ts';

@@ -6,7 +6,7 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { type PushOfUser, pushesOfUser } from '#src/storage/push/pushes.ts';
-import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
+import { roomsOfUser } from '#src/storage/room-model/member-rows.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { heldPush, type LogPage } from './held-pushes.ts';
 import type { NextPush, PushItem } from './pending-pushes.ts';

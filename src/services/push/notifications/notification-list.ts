@@ -18,7 +18,7 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { Database } from '#src/storage/database.ts';
-import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
+import { roomsOfUser } from '#src/storage/room-model/member-rows.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { notificationsOf, type NotifyingRecord, type RoomClasses } from '#src/storage/push/notifications.ts';
 import { notificationActions } from './notification-actions.ts';

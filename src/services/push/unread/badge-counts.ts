@@ -8,7 +8,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-users.ts';
 import type { InvitePermission, InviteRules } from '#src/services/user-data/account-data/invite-permission.ts';
 import type { Database } from '#src/storage/database.ts';
-import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
+import { roomsOfUser } from '#src/storage/room-model/member-rows.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { UnreadCounts } from './unread-counts.ts';
 

@@ -1,7 +1,7 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
 import type { Database } from '#src/storage/database.ts';
-import { positionsById } from '#src/storage/room-model/event-reads.ts';
+import { positionsById } from '#src/storage/room-model/event-positions.ts';
 import type { Reader } from '#src/services/reading/client-events/client-events.ts';
 import type { History } from './history.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';

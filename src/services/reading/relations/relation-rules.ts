@@ -13,7 +13,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { areAnnotationsUnnamed, isAnnotated, unnamedAnnotations } from '#src/storage/reading/relation-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
-import { positionsById } from '#src/storage/room-model/event-reads.ts';
+import { positionsById } from '#src/storage/room-model/event-positions.ts';
 import { REL } from './related-events.ts';
 import type { RelationIndex } from './relation-index.ts';
 

@@ -9,7 +9,8 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 import { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Database } from '#src/storage/database.ts';
-import { pageBack, stateAtPositions, stateIdAfter } from '#src/storage/room-model/event-reads.ts';
+import { pageBack } from '#src/storage/room-model/event-reads.ts';
+import { stateAtPositions, stateIdAfter } from '#src/storage/room-model/state-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';

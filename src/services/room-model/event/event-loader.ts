@@ -1,14 +1,9 @@
 import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import type { LRUCache } from 'lru-cache';
 import type { Database } from '#src/storage/database.ts';
-import {
-  type EventRecord,
-  eventById,
-  eventsByNid,
-  eventsByNidUpTo,
-  positionsById,
-  statesOfEvents,
-} from '#src/storage/room-model/event-reads.ts';
+import { type EventRecord, eventById, eventsByNid, eventsByNidUpTo } from '#src/storage/room-model/event-reads.ts';
+import { positionsById } from '#src/storage/room-model/event-positions.ts';
+import { statesOfEvents } from '#src/storage/room-model/state-reads.ts';
 import { eventIdBytes, eventIdText } from './event-ids.ts';
 import { type EventRoom, type EventStanding, StoredEvent } from './stored-event.ts';
 

@@ -6,13 +6,9 @@ import type { EntryList } from '#src/services/room-model/state/entry-list.ts';
 import { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Database } from '#src/storage/database.ts';
-import {
-  type EventRecord,
-  membersOfRooms,
-  newestEvents,
-  type RoomRecord,
-  roomsByNid,
-} from '#src/storage/room-model/event-reads.ts';
+import { type EventRecord, newestEvents } from '#src/storage/room-model/event-reads.ts';
+import { membersOfRooms } from '#src/storage/room-model/member-rows.ts';
+import { type RoomRecord, roomsByNid } from '#src/storage/room-model/room-rows.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { Names } from '#src/storage/room-model/names.ts';
 import type { StateSlot } from './current-state.ts';

@@ -7,7 +7,7 @@ import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Database } from '#src/storage/database.ts';
-import { type RoomStubRecord, roomsByNid } from '#src/storage/room-model/event-reads.ts';
+import { type RoomStubRecord, roomsByNid } from '#src/storage/room-model/room-rows.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { roomNumbersById } from '#src/storage/room-model/room-ids.ts';
 import { RoomLoader, ROOMS_READ_AT_ONCE } from './room-loader.ts';

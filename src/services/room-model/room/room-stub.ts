@@ -1,6 +1,6 @@
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import type { EventRoom } from '#src/services/room-model/event/stored-event.ts';
-import type { RoomStubRecord } from '#src/storage/room-model/event-reads.ts';
+import type { RoomStubRecord } from '#src/storage/room-model/room-rows.ts';
 import type { PartialState } from './partial-state.ts';
 
 /** What a stub says of its room. */

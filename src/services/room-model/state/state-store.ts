@@ -2,7 +2,7 @@ import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import type { LRUCache } from 'lru-cache';
 import { unpackEntries } from '#src/protocol/wire/packed-state.ts';
 import type { Database } from '#src/storage/database.ts';
-import { type StateDeltaRecord, stateChains } from '#src/storage/room-model/event-reads.ts';
+import { type StateDeltaRecord, stateChains } from '#src/storage/room-model/state-reads.ts';
 import { EntryList } from './entry-list.ts';
 import { type Delta, StateChain } from './state-chain.ts';
 

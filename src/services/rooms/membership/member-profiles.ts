@@ -8,7 +8,7 @@ import { membershipCode } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
-import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
+import { roomsOfUser } from '#src/storage/room-model/member-rows.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { Profile, ProfileService } from '#src/services/user-data/profiles/profile-service.ts';
 

@@ -11,7 +11,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import { notInRoom } from '#src/services/reading/access/room-access.ts';
 import type { Database } from '#src/storage/database.ts';
-import { forgetRoom } from '#src/storage/room-model/event-reads.ts';
+import { forgetRoom } from '#src/storage/room-model/member-rows.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { joinedRoomIds } from '#src/storage/room-model/joined-rooms.ts';
 import { memberContent, memberDraft } from './member-draft.ts';

@@ -1,7 +1,7 @@
 import { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Database } from '#src/storage/database.ts';
-import { stateAtPositions, stateIdAfter } from '#src/storage/room-model/event-reads.ts';
+import { stateAtPositions, stateIdAfter } from '#src/storage/room-model/state-reads.ts';
 
 /** Reads the states that rooms had at earlier positions. */
 export class PastStates {

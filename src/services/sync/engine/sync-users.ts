@@ -4,7 +4,8 @@ import { type Member, membershipOfCode } from '#src/services/room-model/room/mem
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { RoomStub } from '#src/services/room-model/room/room-stub.ts';
 import type { Database } from '#src/storage/database.ts';
-import { roomsInSync, type RoomStubRecord } from '#src/storage/room-model/event-reads.ts';
+import { roomsInSync } from '#src/storage/room-model/member-rows.ts';
+import type { RoomStubRecord } from '#src/storage/room-model/room-rows.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { Waker } from './section.ts';
 import { EVERY_SECTION, NO_SECTION, SyncUser } from './sync-user.ts';

@@ -18,7 +18,8 @@ import type { EphemeralCounter } from '#src/services/commit/ephemeral-counter.ts
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
 import type { Database } from '#src/storage/database.ts';
-import { newestEvents, roomsOfUser } from '#src/storage/room-model/event-reads.ts';
+import { newestEvents } from '#src/storage/room-model/event-reads.ts';
+import { roomsOfUser } from '#src/storage/room-model/member-rows.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { isPending } from '#src/services/room-model/room/membership.ts';
 

@@ -13,7 +13,7 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import type { RoomState } from '#src/services/reading/state/room-state.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
-import { roomsOfUser } from '#src/storage/room-model/event-reads.ts';
+import { roomsOfUser } from '#src/storage/room-model/member-rows.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { LargeSyncs } from '../engine/large-syncs.ts';
 import type { EventStream } from './event-stream.ts';

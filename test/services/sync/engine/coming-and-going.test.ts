@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { forgetRoom } from '#src/storage/room-model/event-reads.ts';
+import { forgetRoom } from '#src/storage/room-model/member-rows.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import { ALICE, BOB, makeRoom, membership, message, SERVER } from '#test/support/event-services.ts';
 import {
