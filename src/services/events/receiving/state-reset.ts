@@ -1,4 +1,5 @@
-import type { ResolvedChanges, Room } from '#src/services/room-model/room/room.ts';
+import type { ResolvedChanges } from '#src/services/room-model/room/resolved-changes.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 

@@ -1,6 +1,5 @@
 import { parsePowerLevels, type PowerLevels } from '#src/protocol/auth/power-levels.ts';
 import type { Pdu } from '#src/protocol/events/pdu.ts';
-import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import type { EventRoom, EventStanding, StoredEvent } from '#src/services/room-model/event/stored-event.ts';
@@ -12,8 +11,11 @@ import type { EventRing } from './event-ring.ts';
 import { MemberTable } from './member-table.ts';
 import { type Member, membershipIn } from './membership.ts';
 import type { PartialState } from './partial-state.ts';
+import { ReceivedGrowth } from './received-growth.ts';
+import type { ResolvedChanges } from './resolved-changes.ts';
 import { RoomStub } from './room-stub.ts';
 import { RoomTurns } from './room-turns.ts';
+import { RoomWeight } from './room-weight.ts';
 import { StateCompleteness } from './state-completeness.ts';
 import type { StickySet } from './sticky-set.ts';
 
@@ -32,13 +34,7 @@ const UNKNOWN_CREATE: Pdu = {
   signatures: {},
 };
 
-/** How state resolution changed a room's state. */
-export interface ResolvedChanges {
-  /** By `stateMapKey`; undefined takes the entry out. */
-  readonly state: ReadonlyMap<string, StateSlot | undefined>;
-  readonly members: readonly Member[];
-}
-
+/** What a room in memory is made of, as it was read. */
 export interface RoomParts {
   readonly nid: number;
   readonly roomId: string;
@@ -58,10 +54,6 @@ export interface RoomParts {
   /** The stub of the room, where there is one from before it was evicted. */
   readonly stub?: RoomStub | undefined;
 }
-
-/** What an entry of the state takes beside its event, and a membership, in bytes. */
-const BYTES_OF_ENTRY = 100;
-const BYTES_OF_MEMBER = 200;
 
 /**
  * A room in memory: what readers see (everything up to the last commit), and the head on which new events are built, which may be
@@ -88,12 +80,8 @@ export class Room implements EventRoom {
   #depth: number;
   readonly #completeness: StateCompleteness;
 
-  /** By how much events of other servers have made its state larger since that was last taken. */
-  readonly #received = { bytes: 0, members: 0 };
-  /** What it weighed last, and by how much it has grown since then, in bytes. */
-  #weight = 0;
-  #grown = Infinity;
-
+  readonly #received = new ReceivedGrowth();
+  readonly #weight = new RoomWeight();
   readonly #building: BuildingHead;
   readonly #acl = new CompiledAcl();
   #powerLevels: { readonly from: StoredEvent | undefined; readonly levels: PowerLevels } | undefined;
@@ -118,7 +106,7 @@ export class Room implements EventRoom {
     this.#committed = parts.head;
     this.#building = new BuildingHead(parts.head, parts.depth);
     this.#depth = parts.depth;
-    this.#completeness = new StateCompleteness(this.stub);
+    this.#completeness = new StateCompleteness(this.stub, this.#members);
   }
 
   // What readers see.
@@ -171,11 +159,11 @@ export class Room implements EventRoom {
    * long as none of them comes or goes.
    */
   remoteServers(): readonly string[] {
-    return this.#completeness.servers(this.#members.servers.remote);
+    return this.#completeness.servers;
   }
   /** Whether a server takes part: by a joined member, or, as long as the members are not known, because it did when this server joined. */
   hasServer(serverName: string): boolean {
-    return this.#members.servers.counts.has(serverName) || this.partial?.servers.has(serverName) === true;
+    return this.#completeness.hasServer(serverName);
   }
   /** The partial state; undefined for rooms whose full state is known. */
   get partial(): PartialState | undefined {
@@ -191,18 +179,15 @@ export class Room implements EventRoom {
   }
   /** How many members are joined; with a partial state how many at least: each server in the room has one. */
   get leastJoined(): number {
-    if (this.partial === undefined) return this.joinedCount;
-    const known = this.#members.servers.counts;
-    return this.joinedCount + [...this.partial.servers].filter((server) => !known.has(server)).length;
+    return this.#completeness.leastJoined;
   }
   /** Whether a user's membership is known: always, except with a partial state. */
   knowsMember(userId: string): boolean {
-    return this.partial === undefined || (this.#members.get(userId)?.event ?? 0) !== 0;
+    return this.#completeness.knows(userId);
   }
   /** Whether a user is joined, or may be by a partial state. */
   mayBeJoined(userId: string): boolean {
-    if (this.isJoined(userId)) return true;
-    return !this.knowsMember(userId) && this.partial?.servers.has(domainOf(userId) ?? '') === true;
+    return this.#completeness.mayBeJoined(userId);
   }
   /** Whether users of other servers are or were members. */
   get hasRemoteMembers(): boolean {
@@ -363,31 +348,18 @@ export class Room implements EventRoom {
     this.#depth = Math.max(this.#depth, depth);
     this.stub.lastPosition = event.nid;
     if (isShown) this.#push(event);
-    this.#grown += changes.members.length * BYTES_OF_MEMBER;
+    this.#weight.addMembers(changes.members.length);
     const isOwnJoin = changes.members.some(
       ({ event: nid, local, userId }) => local && nid === event.nid && userId === event.sender,
     );
-    if (!isOwnJoin) this.#countReceived(changes);
+    if (!isOwnJoin) this.#received.count(changes, this);
     for (const [key, slot] of changes.state) this.#state.set(key, slot);
     for (const member of changes.members) this.#members.set(member);
   }
 
-  /** Before they are carried out. */
-  #countReceived({ members, state }: ResolvedChanges): void {
-    for (const [key, slot] of state)
-      this.#received.bytes += (slot?.event.json.length ?? 0) - (this.state.get(key)?.event.json.length ?? 0);
-    for (const { userId } of members) if (!this.#members.all.has(userId)) this.#received.members += 1;
-  }
-
-  /**
-   * By how many bytes and members events of other servers have made the state larger since this was called last: the bytes may be fewer than
-   * none. What users of this server add does not count, nor what comes with their joins, and when a partial state is completed.
-   */
+  /** By how much events of other servers have made the state larger since this was called last: the bytes may be fewer than none. */
   takeReceivedGrowth(): { readonly bytes: number; readonly members: number } {
-    const taken = { ...this.#received };
-    this.#received.bytes = 0;
-    this.#received.members = 0;
-    return taken;
+    return this.#received.take();
   }
 
   /** Reveals an earlier event that was hidden as soft-failed. @param position the room's newest, at which sync shows it */
@@ -430,19 +402,18 @@ export class Room implements EventRoom {
     this.#state.replace(state);
     for (const member of members) this.#members.set(member);
     this.#push(event);
-    // All of it is new.
-    this.#grown = Infinity;
+    this.#weight.forget();
   }
 
   #push(event: StoredEvent): void {
     this.ring.push(event);
-    this.#grown += event.size;
+    this.#weight.addEvent(event.size);
   }
 
   /** Adds memberships that were missing in the partial state. @param position the room's newest, at which sync shows them */
   applyMembers(position: number, members: readonly Member[]): void {
     this.stub.lastPosition = position;
-    this.#grown += members.length * BYTES_OF_MEMBER;
+    this.#weight.addMembers(members.length);
     for (const member of members) this.#members.set(member);
   }
 
@@ -462,7 +433,7 @@ export class Room implements EventRoom {
     this.ring.remove(rejected);
     for (const [key, slot] of changes.state) this.#state.set(key, slot);
     for (const member of changes.members) this.#members.set(member);
-    this.#grown = Infinity;
+    this.#weight.forget();
     this.#completeness.endWaiting();
   }
 
@@ -539,25 +510,17 @@ export class Room implements EventRoom {
 
   /** Whether it has grown by so much since it was weighed that it should be weighed again. */
   get hasGrown(): boolean {
-    return this.#grown > this.#weight / 4;
+    return this.#weight.hasGrown;
   }
 
   /** Rough size in memory, in bytes, as of when `hasGrown` was last so: it costs a look at all of its state. */
   get size(): number {
-    if (this.hasGrown) this.#weigh();
-    return this.#weight;
-  }
-
-  #weigh(): void {
-    let state = 0;
-    for (const { event } of this.state.values()) state += BYTES_OF_ENTRY + event.size;
-    this.#grown = 0;
-    this.stub.weight = this.#weight =
-      2000 +
-      this.#members.all.size * BYTES_OF_MEMBER +
-      state +
-      this.#committed.chain.size +
-      this.ring.size +
-      (this.sticky?.size ?? 0);
+    if (this.hasGrown)
+      this.stub.weight = this.#weight.weigh({
+        state: this.state.values(),
+        members: this.members.size,
+        sizes: [this.#committed.chain.size, this.ring.size, this.sticky?.size ?? 0],
+      });
+    return this.#weight.bytes;
   }
 }
