@@ -1,7 +1,14 @@
+import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { StateChain, type StateChange } from '#src/services/room-model/state/state-chain.ts';
-import { entriesOf, type StateEntries, type StateMerger } from '#src/services/events/resolution/state-merger.ts';
+import {
+  ENTRIES_AT_ONCE,
+  entriesOf,
+  entriesOfAll,
+  type StateEntries,
+  type StateMerger,
+} from '#src/services/events/resolution/state-merger.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 
@@ -62,11 +69,11 @@ export class ReceivedStates {
       const chain = (await this.#states.load([beside])).get(beside) ?? StateChain.EMPTY;
       if (prev.length === 0) return stored(chain);
       const branches = [...(await this.#statesAfter(room, prev)), chain];
-      return this.#merged(room, branches, branches.map(entriesOf));
+      return this.#merged(room, branches, await entriesOfAll(branches));
     }
     if (told.length > 0) {
       const branches = await this.#statesAfter(room, prev);
-      return this.#merged(room, branches, [...branches.map(entriesOf), ...told]);
+      return this.#merged(room, branches, [...(await entriesOfAll(branches)), ...told]);
     }
     const { extremities } = room.head;
     const named = new Set(prev.map((event) => event.nid));
@@ -77,7 +84,7 @@ export class ReceivedStates {
     const [only] = branches;
     if (only === undefined) return stored(StateChain.EMPTY);
     if (branches.length === 1) return stored(only);
-    return this.#merged(room, branches, branches.map(entriesOf));
+    return this.#merged(room, branches, await entriesOfAll(branches));
   }
 
   async #merged(room: Room, branches: readonly StateChain[], states: readonly StateEntries[]): Promise<StateBefore> {
@@ -109,10 +116,10 @@ export class ReceivedStates {
       return { changes: own === undefined ? changes : [...changes, own], isAfterEvent: true };
     }
     const present = entriesOf(room.head.chain);
-    const after = own === undefined ? before.entries() : new Map([...before.entries(), [own.skey, own.event]]);
+    const after = own === undefined ? before.entries() : new Map(before.entries()).set(own.skey, own.event);
     if (isAlone) return { changes: await this.#merger.changes(present, after), isAfterEvent: true };
     const fresh = { nid: OWN_EVENT, event: event.incoming, auth: event.auth.map((one) => one.nid) };
-    const current = await this.#merger.resolve(room, [after, ...besides.map(entriesOf)], fresh);
+    const current = await this.#merger.resolve(room, [after, ...(await entriesOfAll(besides))], fresh);
     return { changes: await this.#merger.changes(present, current), isAfterEvent: isSameState(after, current) };
   }
 
@@ -129,8 +136,10 @@ export class ReceivedStates {
     before: StateEntries,
   ): Promise<{ readonly branch: StateChain; readonly toBefore: readonly StateChange[] }> {
     let nearest: { readonly branch: StateChain; readonly toBefore: readonly StateChange[] } | undefined;
+    const loopYield = new LoopYield(ENTRIES_AT_ONCE);
     for (const branch of new Set(candidates)) {
       const toBefore = await this.#merger.changes(entriesOf(branch), before);
+      await loopYield.after(before.size);
       if (nearest === undefined || toBefore.length < nearest.toBefore.length) nearest = { branch, toBefore };
       if (toBefore.length === 0) break;
     }

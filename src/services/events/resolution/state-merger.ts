@@ -1,3 +1,5 @@
+import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
+import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
 import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
 import { resolveState } from '#src/protocol/state/resolve-state.ts';
 import { resolveLargeState } from '#src/protocol/state/packed/resolve-large-state.ts';
@@ -9,6 +11,7 @@ import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { eventsByNid } from '#src/storage/room-model/event-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
+import { type Names, stateKeyOf } from '#src/storage/room-model/names.ts';
 import type { AuthGraphs } from './auth-graph.ts';
 import type { PackedEdges, ResolutionTask, TaskEvent } from './resolution-messages.ts';
 import type { ResolutionThread } from './resolution-thread.ts';
@@ -16,10 +19,29 @@ import type { StateChain, StateChange } from '#src/services/room-model/state/sta
 
 const REJECTED = 2;
 
-/** From so many conflicted events on a resolution runs in a thread of its own. */
+/** From so many events in the full conflicted set on a resolution runs in a thread of its own, */
 const LARGE = 500;
-/** From so many entries on numbers in typed arrays are faster than maps of names. */
+/** from so many in the auth chains of what is conflicted, */
+const LONG = 5_000;
+/** and from so many characters of them: they are parsed for it. */
+const MANY_CHARACTERS = 4 * 1024 * 1024;
+/** From so many entries, or characters, on numbers in typed arrays are faster than maps of names: power levels are read once. */
 const MANY_ENTRIES = 100;
+const SOME_CHARACTERS = 256 * 1024;
+/** Entries that are compared, and characters of events that are parsed, in one turn of the event loop: about two milliseconds. */
+export const ENTRIES_AT_ONCE = 10_000;
+const CHARACTERS_AT_ONCE = 256 * 1024;
+/** What an event costs beside its characters. */
+const CHARACTERS_OF_EVENT = 1_000;
+/** Events that are read, and names that are looked up together. */
+const EVENTS_TOGETHER = 100;
+const NAMES_TOGETHER = 5_000;
+/** Entries that judge nearly every event. */
+const GROUND = [
+  { type: 'm.room.create', stateKey: '' },
+  { type: 'm.room.power_levels', stateKey: '' },
+  { type: 'm.room.join_rules', stateKey: '' },
+];
 
 export interface StateMergerOptions {
   readonly database: Database;
@@ -54,39 +76,30 @@ export class StateMerger {
     this.#options = options;
   }
 
-  /** The state that these resolve to. Reads the room's auth graph and the events that the algorithm asks for, in batches. */
+  /**
+   * The state that these resolve to. Reads the room's auth graph and the events that the algorithm asks for, in batches. Only what the states
+   * do not agree on is resolved, and a state may have any number of entries: other work has its turn in between.
+   */
   async resolve(room: Room, states: readonly StateEntries[], fresh?: FreshEvent): Promise<StateEntries> {
-    const [only, ...others] = states;
-    if (only === undefined) return new Map();
-    if (others.every((state) => isSame(state, only))) return only;
-    const { interner } = this.#options;
-    const names = await interner.named({ stateKeys: states.flatMap((state) => [...state.keys()]) });
-    const keyOf = (skey: number): string => {
-      const { type, stateKey } = names.stateKeyNames(skey);
-      return stateMapKey(type, stateKey);
-    };
-    const disputed = conflicted(states);
-    let resolved: StateMap<number>;
-    if (disputed.size < LARGE) {
-      const named = states.map(
-        (state): StateMap<number> => new Map([...state].map(([skey, nid]) => [keyOf(skey), nid])),
-      );
-      resolved = await this.#run(room, named, disputed, fresh);
-    } else resolved = await this.#runInThread(room, states, disputed, keyOf, fresh);
-    return new Map(
-      [...resolved].map(([key, nid]) => {
-        const cut = key.indexOf('\0');
-        return [names.stateKey(key.slice(0, cut), key.slice(cut + 1)), nid];
-      }),
-    );
+    const [first, ...others] = states;
+    if (first === undefined) return new Map();
+    const disputed = await disputedIn(first, others);
+    if (disputed.size === 0) return first;
+    const own = states.map((state) => new Map([...disputed].flatMap((skey) => entryOf(state, skey))));
+    const parted: PartedStates = { first, disputed, own };
+    const difference = await this.#authDifference(room, parted, fresh);
+    const conflicted = new Set(own.flatMap((state) => [...state.values()]));
+    const wanted = (await this.#chains(room, conflicted, fresh)).events;
+    const isLarge = new Set([...conflicted, ...difference.events]).size >= LARGE || wanted.size >= LONG;
+    const events = isLarge ? undefined : await this.#read(room, wanted, fresh);
+    if (events === undefined) return this.#runInThread(room, states, wanted, fresh);
+    return this.#run(room, parted, { ...difference, loaded: events });
   }
 
   /** The changes that lead from one state to another. */
   async changes(from: StateEntries, to: StateEntries): Promise<readonly StateChange[]> {
     const { interner } = this.#options;
-    const changed: { readonly skey: number; readonly event: number }[] = [];
-    for (const [skey, event] of to) if (from.get(skey) !== event) changed.push({ skey, event });
-    for (const skey of from.keys()) if (!to.has(skey)) changed.push({ skey, event: 0 });
+    const changed = [...(await disputedIn(from, [to]))].map((skey) => ({ skey, event: to.get(skey) ?? 0 }));
     const names = await interner.named({ stateKeys: changed.map((change) => change.skey) });
     return changed.map(({ skey, event }) => ({
       skey,
@@ -95,40 +108,105 @@ export class StateMerger {
     }));
   }
 
-  /** The auth chains of all events of these states: the edges, and every event that they reach. */
-  async #chains(
+  /**
+   * Events of the auth chains of some states that are not in all of them. Those of what the states agree on are in each: they are left out from
+   * the beginning.
+   */
+  async #authDifference(
     room: Room,
-    states: Iterable<Iterable<number>>,
+    { disputed, first, own }: PartedStates,
     fresh: FreshEvent | undefined,
   ): Promise<{ readonly edges: (nid: number) => readonly number[]; readonly events: ReadonlySet<number> }> {
-    const from = new Set(fresh?.auth);
-    for (const state of states) for (const nid of state) if (nid !== fresh?.nid) from.add(nid);
-    const { edges, events } = await this.#options.graphs.chains(room, from);
-    if (fresh !== undefined) events.add(fresh.nid);
-    return { edges: (nid) => (nid === fresh?.nid ? fresh.auth : (edges.get(nid) ?? [])), events };
+    const common: number[] = [];
+    for (const [skey, nid] of first) if (!disputed.has(skey)) common.push(nid);
+    const inAll = await this.#chains(room, common, undefined);
+    const times = new Map<number, number>();
+    for (const state of own) {
+      const { events } = await this.#chains(room, state.values(), fresh, inAll.events);
+      for (const nid of events) times.set(nid, (times.get(nid) ?? 0) + 1);
+    }
+    const events = new Set<number>();
+    for (const [nid, count] of times) if (count < own.length) events.add(nid);
+    return { edges: (nid) => (nid === fresh?.nid ? fresh.auth : (inAll.edges.get(nid) ?? [])), events };
+  }
+
+  /** The auth chains of events, of which one may not be stored yet. */
+  async #chains(
+    room: Room,
+    nids: Iterable<number>,
+    fresh: FreshEvent | undefined,
+    except?: ReadonlySet<number>,
+  ): ReturnType<AuthGraphs['chains']> {
+    const from = new Set(nids);
+    const hasFresh = fresh !== undefined && from.delete(fresh.nid);
+    if (hasFresh) for (const auth of fresh.auth) from.add(auth);
+    const chains = await this.#options.graphs.chains(room, from, except);
+    if (hasFresh) chains.events.add(fresh.nid);
+    return chains;
+  }
+
+  /** Reads events, a few at a time. @returns undefined where they are too long to be parsed here */
+  async #read(room: Room, wanted: ReadonlySet<number>, fresh: FreshEvent | undefined): Promise<ReadEvents | undefined> {
+    const loopYield = new LoopYield(CHARACTERS_AT_ONCE);
+    const byNid = new Map<number, IdentifiedPdu>();
+    if (fresh !== undefined) byNid.set(fresh.nid, fresh.event);
+    const places = [...wanted].filter((nid) => nid !== fresh?.nid).map((nid) => ({ room, nid }));
+    let characters = 0;
+    for (let at = 0; at < places.length; at += EVENTS_TOGETHER) {
+      for (const [nid, event] of await this.#options.loader.load(places.slice(at, at + EVENTS_TOGETHER))) {
+        characters += event.json.length;
+        if (characters > MANY_CHARACTERS) return undefined;
+        byNid.set(nid, identified(event));
+        const waiting = loopYield.after(CHARACTERS_OF_EVENT + event.json.length);
+        if (waiting !== undefined) await waiting;
+      }
+    }
+    return { byNid, characters };
   }
 
   /** Runs the algorithm until everything that it asks for has been read: it asks without waiting. */
   async #run(
     room: Room,
-    states: readonly StateMap<number>[],
-    disputed: ReadonlySet<number>,
-    fresh: FreshEvent | undefined,
-  ): Promise<StateMap<number>> {
-    const { loader } = this.#options;
-    const stateEvents = states.map((state) => state.values());
-    const { edges } = await this.#chains(room, stateEvents, fresh);
-    const loaded = new Map<number, IdentifiedPdu>();
-    if (fresh !== undefined) loaded.set(fresh.nid, fresh.event);
+    { disputed, first, own }: PartedStates,
+    difference: {
+      readonly edges: (nid: number) => readonly number[];
+      readonly events: ReadonlySet<number>;
+      readonly loaded: ReadEvents;
+    },
+  ): Promise<StateEntries> {
+    const { interner, loader } = this.#options;
+    const { edges, events: inSome } = difference;
+    const { byNid: loaded, characters } = difference.loaded;
+    const names = await interner.named({ stateKeys: disputed });
+    // Of what the states agree on, the rules ask for these alone.
+    const ground = new Map(GROUND.map((key) => [stateMapKey(key.type, key.stateKey), key]));
+    for (const { pdu } of loaded.values())
+      for (const [type, stateKey] of authEventKeysFor(room.version, pdu))
+        ground.set(stateMapKey(type, stateKey), { type, stateKey });
+    names.with(await interner.find({ stateKeys: ground.values() }));
+    const common = new Map<string, number>();
+    for (const [key, { type, stateKey }] of ground) {
+      const skey = names.peekStateKey(type, stateKey);
+      const nid = skey === undefined || disputed.has(skey) ? undefined : first.get(skey);
+      if (nid !== undefined) common.set(key, nid);
+    }
+    const states = own.map((state): StateMap<number> => {
+      const named = new Map(common);
+      for (const [skey, nid] of state) {
+        const { type, stateKey } = names.stateKeyNames(skey);
+        named.set(stateMapKey(type, stateKey), nid);
+      }
+      return named;
+    });
     const create = createIn(room, states, stateMapKey('m.room.create', ''));
-    const algorithm = states.some((state) => state.size > MANY_ENTRIES) ? resolveLargeState : resolveState;
-    const asked = new Set<number>();
-    for (let wanted: ReadonlySet<number> = closure(disputed, edges); ;) {
-      const places = [...wanted].filter((nid) => nid !== fresh?.nid).map((nid) => ({ room, nid }));
-      for (const [nid, event] of await loader.load(places)) loaded.set(nid, identified(event));
-      for (const nid of wanted) asked.add(nid);
+    const algorithm =
+      characters > SOME_CHARACTERS || states.some((state) => state.size > MANY_ENTRIES)
+        ? resolveLargeState
+        : resolveState;
+    const asked = new Set(loaded.keys());
+    for (;;) {
       const missing = new Set<number>();
-      const result = algorithm(room.version, states, {
+      const resolved = algorithm(room.version, states, {
         create,
         event: (nid) => {
           const event = loaded.get(nid);
@@ -136,9 +214,12 @@ export class StateMerger {
           return event;
         },
         authEvents: edges,
+        authDifference: () => inSome,
       });
-      if (missing.size === 0) return result;
-      wanted = missing;
+      if (missing.size === 0) return this.#withResolved(first, disputed, resolved, names);
+      for (const [nid, event] of await loader.load([...missing].map((nid) => ({ room, nid }))))
+        loaded.set(nid, identified(event));
+      for (const nid of missing) asked.add(nid);
     }
   }
 
@@ -146,21 +227,39 @@ export class StateMerger {
   async #runInThread(
     room: Room,
     states: readonly StateEntries[],
-    disputed: ReadonlySet<number>,
-    keyOf: (skey: number) => string,
+    wanted: ReadonlySet<number>,
     fresh: FreshEvent | undefined,
-  ): Promise<StateMap<number>> {
-    const { database, interner, thread } = this.#options;
-    const stateEvents = states.map((state) => state.values());
-    const { edges, events } = await this.#chains(room, stateEvents, fresh);
-    const skeys = [...new Set(states.flatMap((state) => [...state.keys()]))];
+  ): Promise<StateEntries> {
+    const { database, graphs, interner, thread } = this.#options;
+    const loopYield = new LoopYield(ENTRIES_AT_ONCE);
+    const from = new Set(fresh?.auth);
+    const skeys = new Set<number>();
+    for (const state of states) {
+      for (const [skey, nid] of state) {
+        skeys.add(skey);
+        if (nid !== fresh?.nid) from.add(nid);
+      }
+      await loopYield.after(state.size);
+    }
+    const { edges, events } = await graphs.chains(room, from);
+    if (fresh !== undefined) events.add(fresh.nid);
     const names = await interner.find({ stateKeys: [{ type: 'm.room.create', stateKey: '' }] });
+    const numbers = [...skeys];
+    for (let at = 0; at < numbers.length; at += NAMES_TOGETHER) {
+      names.with(await interner.named({ stateKeys: numbers.slice(at, at + NAMES_TOGETHER) }));
+      await loopYield.after(ENTRIES_AT_ONCE);
+    }
+    const packed: Float64Array[] = [];
+    for (const state of states) {
+      packed.push(Float64Array.from(numbers, (skey) => state.get(skey) ?? 0));
+      await loopYield.after(numbers.length);
+    }
     const task: ResolutionTask = {
       roomVersion: room.version.id,
       create: createIn(room, states, names.stateKey('m.room.create', '')),
-      keys: skeys.map(keyOf),
-      states: states.map((state) => Float64Array.from(skeys, (skey) => state.get(skey) ?? 0)),
-      edges: packEdges(events, edges),
+      keys: numbers.map((skey) => keyIn(names, skey)),
+      states: packed,
+      edges: packEdges(events, (nid) => (nid === fresh?.nid ? fresh.auth : (edges.get(nid) ?? []))),
     };
     const read = async (nids: readonly number[]): Promise<TaskEvent[]> => {
       const stored = nids.filter((nid) => nid !== fresh?.nid).map((nid) => ({ room: room.nid, nid }));
@@ -174,9 +273,61 @@ export class StateMerger {
       const { eventId, pdu } = fresh.event;
       return [...found, { nid: fresh.nid, eventId, rejected: false, json: JSON.stringify(pdu) }];
     };
-    return thread.resolve(task, [...closure(disputed, edges)], read);
+    const resolved = await thread.resolve(task, [...wanted], read);
+    return this.#withResolved(new Map(), new Set(), resolved, names);
+  }
+
+  /**
+   * A state with what was resolved in the place of its disputed entries.
+   *
+   * @param names of all keys of the states: an event of their auth chains may have one that is in none of them
+   */
+  async #withResolved(
+    state: StateEntries,
+    disputed: ReadonlySet<number>,
+    resolved: StateMap<number>,
+    names: Names,
+  ): Promise<StateEntries> {
+    const unnamed = [...resolved.keys()]
+      .map(stateKeyOf)
+      .filter(({ type, stateKey }) => names.peekStateKey(type, stateKey) === undefined);
+    if (unnamed.length > 0) names.with(await this.#options.interner.find({ stateKeys: unnamed }));
+    const entries = new Map(state);
+    for (const skey of disputed) entries.delete(skey);
+    for (const [text, nid] of resolved) {
+      const { type, stateKey } = stateKeyOf(text);
+      const skey = names.stateKey(type, stateKey);
+      if (!entries.has(skey)) entries.set(skey, nid);
+    }
+    return entries;
   }
 }
+
+/** States, and what they do not agree on. */
+interface PartedStates {
+  /** One of them. */
+  readonly first: StateEntries;
+  /** The keys whose entries are not the same in all of them. */
+  readonly disputed: ReadonlySet<number>;
+  /** The entries of those keys, of each. */
+  readonly own: readonly StateEntries[];
+}
+
+interface ReadEvents {
+  readonly byNid: Map<number, IdentifiedPdu>;
+  /** How many characters they have. */
+  readonly characters: number;
+}
+
+const keyIn = (names: Names, skey: number): string => {
+  const { type, stateKey } = names.stateKeyNames(skey);
+  return stateMapKey(type, stateKey);
+};
+
+const entryOf = (state: StateEntries, skey: number): [skey: number, nid: number][] => {
+  const nid = state.get(skey);
+  return nid === undefined ? [] : [[skey, nid]];
+};
 
 const createIn = <Key>(room: Room, states: readonly ReadonlyMap<Key, number>[], key: Key): number => {
   const create = states.map((state) => state.get(key)).find((nid) => nid !== undefined);
@@ -203,24 +354,38 @@ export const entriesOf = (chain: StateChain): StateEntries => {
   return entries;
 };
 
-const isSame = (one: StateEntries, other: StateEntries): boolean => {
-  if (one.size !== other.size) return false;
-  for (const [skey, nid] of one) if (other.get(skey) !== nid) return false;
-  return true;
-};
-
-/** Events of entries that are not the same in all states. */
-const conflicted = (states: readonly StateEntries[]): Set<number> => {
-  const found = new Set<number>();
-  for (const state of states) {
-    for (const [skey, event] of state) if (states.some((other) => other.get(skey) !== event)) found.add(event);
+/** The entries of several states, one state in a turn of the event loop where they are large. */
+export const entriesOfAll = async (chains: readonly StateChain[]): Promise<StateEntries[]> => {
+  const loopYield = new LoopYield(ENTRIES_AT_ONCE);
+  const states: StateEntries[] = [];
+  for (const chain of chains) {
+    const entries = entriesOf(chain);
+    states.push(entries);
+    const waiting = loopYield.after(entries.size);
+    if (waiting !== undefined) await waiting;
   }
-  return found;
+  return states;
 };
 
-const closure = (events: ReadonlySet<number>, edges: (nid: number) => readonly number[]): Set<number> => {
-  const found = new Set(events);
-  // A set is walked in the order of insertion, what is added on the way included.
-  for (const nid of found) for (const auth of edges(nid)) found.add(auth);
-  return found;
+/** The keys whose entries are not the same in all states: those of the others first, in their order. */
+const disputedIn = async (first: StateEntries, others: readonly StateEntries[]): Promise<Set<number>> => {
+  const loopYield = new LoopYield(ENTRIES_AT_ONCE);
+  const disputed = new Set<number>();
+  for (const other of others) {
+    let shared = 0;
+    for (const [skey, nid] of other) {
+      const here = first.get(skey);
+      if (here !== undefined) shared += 1;
+      if (here !== nid) disputed.add(skey);
+      const waiting = loopYield.after(1);
+      if (waiting !== undefined) await waiting;
+    }
+    if (shared === first.size) continue;
+    for (const skey of first.keys()) {
+      if (!other.has(skey)) disputed.add(skey);
+      const waiting = loopYield.after(1);
+      if (waiting !== undefined) await waiting;
+    }
+  }
+  return disputed;
 };
