@@ -100,7 +100,7 @@ export const READING_BOUNDS: FixedBounds = {
     {
       what: 'Events that relate to one event (replies, reactions, edits) and are known',
       most: `${MAX_OF_EVENT}, the newest`,
-      beyond: 'earlier ones are not counted or listed',
+      beyond: 'earlier ones are not counted, or shown with the event; `/relations` lists them',
     },
     {
       what: 'Relations that are read for one answer',
@@ -109,12 +109,12 @@ export const READING_BOUNDS: FixedBounds = {
     },
     {
       what: 'One page of `/relations`',
-      most: `${RELATIONS_MAX_LIMIT}; the page ends earlier after ${RELATIONS_MAX_SCANNED} that the reader may not see, or that are of another type`,
+      most: `${RELATIONS_MAX_LIMIT}; the page ends earlier after ${RELATIONS_MAX_SCANNED} that the reader may not see, that were redacted, or that are of another type`,
       beyond: 'less than was asked for, with a token to continue',
     },
     {
-      what: 'Relations of relations (`recurse`)',
-      most: String(MAX_GATHERED),
+      what: 'Relations and relations of relations (`recurse`)',
+      most: `${MAX_GATHERED}, the newest`,
       beyond: 'less than was asked for',
     },
     {

@@ -59,7 +59,9 @@ export function composeReading(
   const index = new RelationIndex({ database, interner, stream });
   const aggregations = new Aggregations({ index, loader, visibility, clock, ignoredUsers, maxBytes });
   const clientEvents = new ClientEvents(clock, aggregations, events.sticky);
-  const related = { access, visibility, finder, tokens, loader, ignoredUsers, index, writer: clientEvents, maxBytes };
+  const writer = clientEvents;
+  const stored = { database, interner, loader };
+  const related = { ...stored, access, visibility, finder, tokens, ignoredUsers, index, writer, maxBytes };
   const roomState = new RoomState({
     access,
     wholeState: below.wholeState,
@@ -92,7 +94,7 @@ export function composeReading(
       aggregations,
       relationRules: new RelationRules({ database, events, index, interner, loader }),
       relations: new Relations(related),
-      threads: new ThreadsList({ ...related, database, interner }),
+      threads: new ThreadsList(related),
       clientEvents,
       historyPages,
       history,

@@ -1,6 +1,7 @@
 import type { AnyTaskKind } from '#src/services/admin/tasks/task.ts';
 import { updateKind, type UpdateKind } from '#src/services/admin/updates/background-updates.ts';
 import { annotationsUpdate } from '#src/services/admin/updates/annotations-update.ts';
+import { relationsUpdate } from '#src/services/admin/updates/relations-update.ts';
 import { roomOverviewsUpdate } from '#src/services/admin/updates/room-overviews-update.ts';
 import { userDirectoryUpdate } from '#src/services/admin/updates/user-directory-update.ts';
 import { TaskRunner } from '#src/services/admin/tasks/task-runner.ts';
@@ -46,6 +47,7 @@ const updatesOf = ({
     roomOverviewsUpdate({ database, rooms, overviews }),
     userDirectoryUpdate({ database, rooms, entries }),
     annotationsUpdate({ database }),
+    relationsUpdate({ database }),
   ].map((update) => updateKind(update, clock));
 
 export interface TaskRunning {

@@ -74,7 +74,7 @@ export const backgroundUpdateEndpoints = [
   endpoint({
     operationId: 'adminStartBackgroundUpdate',
     summary:
-      'Has a derived table written anew: populate_stats_process_rooms, regenerate_directory or populate_annotations.',
+      'Has a derived table written anew: populate_stats_process_rooms, regenerate_directory, populate_annotations or index_relations.',
     method: 'POST',
     path: '/_synapse/admin/v1/background_updates/start_job',
     ...OF_ADMINISTRATORS,

@@ -27,11 +27,11 @@ const SWEEP_ROOMS = sql(
 const RELATIONS = sql(
   'updates_relations',
   `with looked as materialized (
-     select rel, nid, room, rel_type, annotation, redacted_by from events
-     where rel is not null and (rel, nid, room) > ($2, $3, $4) order by rel, nid, room limit $5
+     select rel, topo, nid, room, rel_type, annotation, redacted_by from events
+     where rel is not null and (rel, topo, nid, room) > ($2, $3, $4, $5) order by rel, topo, nid, room limit $6
    )
    select (select count(*)::int from looked) as items,
-     (select concat_ws(' ', rel, nid, room) from looked order by rel desc, nid desc, room desc limit 1) as last,
+     (select concat_ws(' ', rel, topo, nid, room) from looked order by rel desc, topo desc, nid desc, room desc limit 1) as last,
      coalesce((select json_agg(json_build_object('room', e.room, 'nid', e.nid, 'json', e.json)) from looked l
        join events e on e.room = l.room and e.nid = l.nid
        where l.annotation is null and l.redacted_by is null and l.rel_type = (select nid from strings where s = $1)), '[]') as annotations`,
@@ -72,8 +72,13 @@ export const sweepDirectoryRooms = async (database: Database): Promise<void> => 
   await database.query(SWEEP_ROOMS, []);
 };
 
-/** Where a walk over all relations begins. */
-const BEFORE_ALL = '-9223372036854775808 -9223372036854775808 0';
+const LEAST = '-9223372036854775808';
+
+/** Where a walk over all relations continues. Until there was an index by their places, it stood at the position of an event that is related to. */
+const walked = (after: string): readonly string[] => {
+  const [rel = '', ...place] = after.split(' ');
+  return place.length === 3 ? [rel, ...place] : [rel === '' ? LEAST : rel, '-1', LEAST, '0'];
+};
 
 /**
  * Looks at some relations, in the order of their targets.
@@ -95,8 +100,28 @@ export const relationsAfter = async (
     items: number;
     last: string | null;
     annotations: { readonly room: number; readonly nid: number; readonly json: string }[];
-  }>(RELATIONS, [type, ...(after === '' ? BEFORE_ALL : after).split(' '), limit]);
+  }>(RELATIONS, [type, ...walked(after), limit]);
   return { items: found?.items ?? 0, last: found?.last ?? undefined, annotations: found?.annotations ?? [] };
+};
+
+const PLACED = sql(
+  'updates_relations_placed',
+  `select indisvalid as valid from pg_index where indexrelid = to_regclass('events_relations_placed')`,
+);
+
+/**
+ * Makes the index by which what relates to an event is read in topological order, in the place of the one before it. The table can be read and
+ * written meanwhile. An index that was not finished is made anew.
+ */
+export const placeRelations = async (database: Database): Promise<void> => {
+  const [made] = await database.query<{ valid: boolean }>(PLACED, []);
+  if (made?.valid === false) await database.maintain([], 'drop index concurrently if exists events_relations_placed');
+  if (made?.valid !== true)
+    await database.maintain(
+      [],
+      'create index concurrently events_relations_placed on events (rel, topo, nid) where rel is not null',
+    );
+  await database.maintain([], 'drop index concurrently if exists events_relations');
 };
 
 /** Stores what annotations say, where nothing is stored. */

@@ -2,6 +2,12 @@ import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
+/** A place in the topological order of a room. */
+interface Place {
+  readonly topo: number;
+  readonly nid: number;
+}
+
 /** An event that relates to another one, without its content. */
 export interface RelatedRecord {
   /** Position of the event that it relates to. */
@@ -16,12 +22,15 @@ export interface RelatedRecord {
   readonly rel_type: number;
 }
 
+/** Not by the index of all events of a room in that order: it goes through all of them where few relate to the event. */
+const OF_ROOM = 'e.room + 0';
+
 const RELATED = sql(
   'events_related',
   `select e.* from unnest($1::int[], $2::bigint[]) w(room, nid) cross join lateral (
      select e.rel as target, e.nid, e.topo, e.event_id, e.type, e.sender, e.ts, e.skey is not null as is_state, e.rel_type from events e
-     where e.rel = w.nid and e.room = w.room and e.rel is not null and e.flags & ${HIDDEN_FLAGS} = 0 and e.redacted_by is null
-     order by e.nid desc limit $3
+     where e.rel = w.nid and ${OF_ROOM} = w.room and e.rel is not null and e.flags & ${HIDDEN_FLAGS} = 0 and e.redacted_by is null
+     order by e.topo desc, e.nid desc limit $3
    ) e limit $4`,
 );
 
@@ -42,32 +51,76 @@ export const relatedEvents = (
     most.ofAll,
   ]);
 
-const RELATED_PAGE = sql(
-  'events_related_page',
-  `select e.nid, e.event_id, e.sender from events e
-   where e.rel = $2 and e.room = $1 and e.rel is not null and e.nid < $3 and ($4::int[] is null or e.rel_type = any($4::int[]))
+const UNREDACTED_PAGE = sql(
+  'events_related_unredacted',
+  `select e.nid, e.topo, e.event_id, e.sender from events e
+   where e.rel = $2 and ${OF_ROOM} = $1 and e.rel is not null and (e.topo, e.nid) < ($3, $4) and ($5::int[] is null or e.rel_type = any($5::int[]))
      and e.flags & ${HIDDEN_FLAGS} = 0 and e.redacted_by is null
-   order by e.nid desc limit $5`,
+   order by e.topo desc, e.nid desc limit $6`,
 );
 
 /** What relates to an event, the newest first, without what was redacted. */
+export const unredactedPage = (
+  database: Database,
+  query: {
+    readonly room: number;
+    readonly target: number;
+    /** Only what lies before this place. */
+    readonly before: Place;
+    /** Types of relations; undefined for all. */
+    readonly types: readonly number[] | undefined;
+    readonly limit: number;
+  },
+): Promise<Pick<RelatedRecord, 'nid' | 'topo' | 'event_id' | 'sender'>[]> =>
+  database.query(UNREDACTED_PAGE, [
+    query.room,
+    query.target,
+    query.before.topo,
+    query.before.nid,
+    query.types ?? null,
+    query.limit,
+  ]);
+
+/** An event that relates to another one, or did so before it was redacted. */
+export interface RelatedPageRecord extends RelatedRecord {
+  /** False for what was redacted, and for what is shown to nobody. */
+  readonly is_shown: boolean;
+}
+
+const PAGE_COLUMNS = `e.rel as target, e.nid, e.topo, e.event_id, e.type, e.sender, e.ts, e.skey is not null as is_state, e.rel_type,
+     e.flags & ${HIDDEN_FLAGS} = 0 and e.redacted_by is null as is_shown`;
+
+const PAGE_BACK = sql(
+  'events_related_page_back',
+  `select ${PAGE_COLUMNS} from events e where e.rel = $2 and ${OF_ROOM} = $1 and e.rel is not null and (e.topo, e.nid) < ($3, $4)
+   order by e.topo desc, e.nid desc limit $5`,
+);
+const PAGE_FORTH = sql(
+  'events_related_page_forth',
+  `select ${PAGE_COLUMNS} from events e where e.rel = $2 and ${OF_ROOM} = $1 and e.rel is not null and (e.topo, e.nid) >= ($3, $4)
+   order by e.topo, e.nid limit $5`,
+);
+
+/**
+ * What relates to an event, in topological order from a place. What is not to be shown is among it, so that no page goes through more than its
+ * limit.
+ */
 export const relatedPage = (
   database: Database,
   query: {
     readonly room: number;
     readonly target: number;
-    /** A position: only what lies before it. */
-    readonly before: number;
-    /** Types of relations; undefined for all. */
-    readonly types: readonly number[] | undefined;
+    readonly dir: 'b' | 'f';
+    /** Backwards what lies before it, forwards it and what lies after it. */
+    readonly from: Place;
     readonly limit: number;
   },
-): Promise<Pick<RelatedRecord, 'nid' | 'event_id' | 'sender'>[]> =>
-  database.query(RELATED_PAGE, [
+): Promise<RelatedPageRecord[]> =>
+  database.query<RelatedPageRecord>(query.dir === 'b' ? PAGE_BACK : PAGE_FORTH, [
     query.room,
     query.target,
-    Math.min(query.before, Number.MAX_SAFE_INTEGER),
-    query.types ?? null,
+    query.from.topo,
+    query.from.nid,
     query.limit,
   ]);
 
@@ -90,9 +143,9 @@ const MAX_UNNAMED_BYTES = 4_096;
 
 const UNNAMED = sql(
   'event_annotations_unnamed',
-  `select e.json from events e where e.rel = $2 and e.room = $1 and e.rel is not null and e.sender = $3 and e.annotation is null
+  `select e.json from events e where e.rel = $2 and ${OF_ROOM} = $1 and e.rel is not null and e.sender = $3 and e.annotation is null
      and e.flags & ${HIDDEN_FLAGS} = 0 and e.redacted_by is null and octet_length(e.json) <= ${MAX_UNNAMED_BYTES}
-   order by e.nid desc limit $4`,
+   order by e.topo desc, e.nid desc limit $4`,
 );
 
 /**

@@ -207,8 +207,23 @@ describe('reading what is mostly for others', function () {
     const counts = Array.from(bundles.values(), (text) => (JSON.parse(text) as Json)['m.thread'].count);
     expect(counts).to.deep.equal([20_000, 20_000, 20_000, 20_000, 20_000]);
     expect(work.rows).to.be.below(210_000);
-    const path = `/v1/rooms/${roomId}/relations/${encodeURIComponent(roots[7]!)}?limit=10`;
-    expect((await server.must('alice', 'GET', path)).chunk).to.have.length(10);
+    const path = `/v1/rooms/${roomId}/relations/${encodeURIComponent(roots[7]!)}`;
+    expect((await server.must('alice', 'GET', `${path}?limit=10`)).chunk).to.have.length(10);
+    const { relations } = server.services;
+    for (const dir of ['b', 'f'] as const) {
+      let [from, listed, mostRows]: [string | undefined, number, number] = [undefined, 0, 0];
+      do {
+        const pageWork = new Work('relations');
+        const page = await doing(pageWork, () =>
+          relations.page(roomId, reader, roots[7]!, { dir, from, limit: 900, recurse: false }),
+        );
+        mostRows = Math.max(mostRows, pageWork.rows);
+        listed += page.chunk.length;
+        from = page.next;
+      } while (from !== undefined);
+      expect(listed).to.equal(20_101);
+      expect(mostRows).to.be.below(3_000);
+    }
   });
 
   describe('is for a reaction', () => {

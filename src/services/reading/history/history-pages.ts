@@ -226,7 +226,7 @@ const bytesOf = (records: readonly { readonly json: string }[]): number =>
   records.reduce((sum, { json }) => sum + Buffer.byteLength(json), 0);
 
 /** Tokens stand between two events: backwards before the event itself, forwards after it. */
-const placeAfter = (event: StoredEvent, dir: 'b' | 'f'): TopologicalPosition => ({
+export const placeAfter = (event: TopologicalPosition, dir: 'b' | 'f'): TopologicalPosition => ({
   topo: event.topo,
   nid: dir === 'b' ? event.nid : event.nid + 1,
 });

@@ -1,4 +1,8 @@
 import { ANNOTATION } from '#src/services/room-model/event/annotation.ts';
+import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
+import type { Room } from '#src/services/room-model/room/room.ts';
+import type { RelatedRecord } from '#src/storage/reading/relation-reads.ts';
+import type { Names } from '#src/storage/room-model/names.ts';
 
 /** An event that relates to another one, as far as aggregations need to know it. */
 export interface RelatedEvent {
@@ -11,6 +15,18 @@ export interface RelatedEvent {
   readonly relType: string;
   readonly isState: boolean;
 }
+
+/** The same of what was read, with its names. */
+export const relatedEvent = (record: RelatedRecord, room: Pick<Room, 'version'>, names: Names): RelatedEvent => ({
+  nid: record.nid,
+  topo: record.topo,
+  eventId: eventIdText(room.version, record.event_id),
+  ts: record.ts,
+  sender: names.userName(record.sender),
+  type: names.typeName(record.type),
+  relType: names.typeName(record.rel_type),
+  isState: record.is_state,
+});
 
 /** Topological order, the earliest first. */
 export const byPlace = (a: Pick<RelatedEvent, 'topo' | 'nid'>, b: Pick<RelatedEvent, 'topo' | 'nid'>): number =>

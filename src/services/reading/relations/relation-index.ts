@@ -1,16 +1,16 @@
 import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { LRUCache } from 'lru-cache';
 import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
+import { firstIndex } from '#src/kernel/first-index.ts';
 import { CountedCache } from '#src/kernel/caches/counted-cache.ts';
 import { redactionTarget } from '#src/protocol/events/pdu.ts';
 import type { Appended, RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
-import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { type RelatedRecord, relatedEvents } from '#src/storage/reading/relation-reads.ts';
-import { byPlace, REL, type RelatedEvent } from './related-events.ts';
+import { byPlace, REL, type RelatedEvent, relatedEvent } from './related-events.ts';
 
 /** How many related events (and events that nothing relates to) are kept in memory. */
 const CACHED = 200_000;
@@ -77,6 +77,8 @@ export class RelationIndex {
   );
   /** Room -> ids of its events with entries that are not empty. */
   readonly #targets = new Map<number, Set<string>>();
+  /** Id of an event in an entry -> id of the event that the entry is of: what was redacted is found by it. */
+  readonly #targetOf = new Map<string, string>();
   readonly #loading = new Map<string, Loading>();
 
   constructor(options: { readonly database: Database; readonly interner: Interner; readonly stream: RoomEventStream }) {
@@ -216,16 +218,7 @@ export class RelationIndex {
         for (const record of found) {
           // What is not published yet is heard of in a moment.
           if (heard.has(record.nid) || record.nid > room.lastPosition) continue;
-          entry.related.push({
-            nid: record.nid,
-            topo: record.topo,
-            eventId: eventIdText(room.version, record.event_id),
-            ts: record.ts,
-            sender: names.userName(record.sender),
-            type: names.typeName(record.type),
-            relType: names.typeName(record.rel_type),
-            isState: record.is_state,
-          });
+          entry.related.push(relatedEvent(record, room, names));
         }
         entry.related.sort(byPlace);
         entry.isComplete = index < read;
@@ -261,18 +254,27 @@ export class RelationIndex {
   }
 
   #keep(eventId: string, entry: Entry): void {
+    const isKnown = this.#entries.peek(eventId) === entry;
     this.#entries.set(eventId, entry);
     if (entry.related.length === 0) return;
+    // Of an entry that is here already, the index knows all but what its caller adds.
+    if (!isKnown && this.#entries.has(eventId))
+      for (const related of entry.related) this.#targetOf.set(related.eventId, eventId);
     const targets = this.#targets.get(entry.room) ?? new Set();
     this.#targets.set(entry.room, targets.add(eventId));
   }
 
   #dropped(entry: Entry, eventId: string, reason: LRUCache.DisposeReason): void {
+    for (const related of entry.related) this.#unlist(related, eventId);
     if (reason !== 'evict') return;
     this.#targets.get(entry.room)?.delete(eventId);
     // Without an entry, nothing would seem to relate to it.
     if (entry.isComplete && entry.related.length === 0) return;
     entry.horizon.floor = Math.max(entry.horizon.floor, entry.nid ?? entry.horizon.newest);
+  }
+
+  #unlist({ eventId }: RelatedEvent, targetId: string): void {
+    if (this.#targetOf.get(eventId) === targetId) this.#targetOf.delete(eventId);
   }
 
   #onAppended({ room, events }: Appended): void {
@@ -318,7 +320,9 @@ export class RelationIndex {
     if ([loading, known].some((one) => one !== undefined && one.room !== room.nid)) return;
     if (loading !== undefined) add(loading.entry.related, related);
     if (known !== undefined) {
-      add(known.related, related);
+      const oldest = add(known.related, related);
+      this.#targetOf.set(related.eventId, targetId);
+      if (oldest !== undefined) this.#unlist(oldest, targetId);
       this.#keep(targetId, known);
       return;
     }
@@ -332,19 +336,22 @@ export class RelationIndex {
   /** What related to something may be what was redacted: then it is read again. */
   #redacted(room: Room, horizon: Horizon, eventId: string | undefined): void {
     for (const loading of this.#loading.values()) if (loading.room === room.nid) loading.isStale = true;
-    for (const targetId of this.#targets.get(room.nid) ?? []) {
-      const entry = this.#entries.peek(targetId);
-      if (entry?.related.some((one) => one.eventId === eventId) !== true) continue;
-      horizon.version++;
-      entry.isComplete = false;
-    }
+    const targetId = eventId === undefined ? undefined : this.#targetOf.get(eventId);
+    const entry = targetId === undefined ? undefined : this.#entries.peek(targetId);
+    if (entry?.room !== room.nid) return;
+    horizon.version++;
+    entry.isComplete = false;
   }
 }
 
-const add = (list: RelatedEvent[], related: RelatedEvent): void => {
-  if (list.some((one) => one.nid === related.nid)) return;
-  const last = list.at(-1);
-  list.push(related);
-  if (list.length > MAX_OF_EVENT) list.shift();
-  if (last !== undefined && byPlace(last, related) > 0) list.sort(byPlace);
+/**
+ * Adds what is not there yet at its place, which is nearly always the last one.
+ *
+ * @returns what is beyond the bound since then: the earliest
+ */
+const add = (list: RelatedEvent[], related: RelatedEvent): RelatedEvent | undefined => {
+  const at = firstIndex(list.length, (index) => byPlace(list[index]!, related) < 0);
+  if (list[at]?.nid === related.nid) return undefined;
+  list.splice(at, 0, related);
+  return list.length > MAX_OF_EVENT ? list.shift() : undefined;
 };

@@ -3,14 +3,22 @@ import { isIgnored } from '#src/services/user-data/account-data/ignored-users.ts
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
 import { type EventFinder, throwEventNotFound } from '#src/services/reading/history/event-finder.ts';
-import { isBeyond } from '#src/services/reading/history/history-pages.ts';
-import type { HistoryPlace, HistoryTokens } from '#src/services/reading/history/history-tokens.ts';
+import { isBeyond, placeAfter } from '#src/services/reading/history/history-pages.ts';
+import {
+  EARLIEST,
+  type HistoryPlace,
+  type HistoryTokens,
+  LATEST,
+} from '#src/services/reading/history/history-tokens.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
 import { encodeRoomToken } from '#src/protocol/wire/position.ts';
 import type { EventVisibility, VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { Database } from '#src/storage/database.ts';
+import { relatedPage } from '#src/storage/reading/relation-reads.ts';
+import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { IgnoredUsers } from './bundled-aggregations.ts';
-import { byPlace, type RelatedEvent } from './related-events.ts';
+import { byPlace, type RelatedEvent, relatedEvent } from './related-events.ts';
 import type { RelationIndex } from './relation-index.ts';
 
 export const MAX_LIMIT = 1000;
@@ -45,6 +53,13 @@ export interface RelationsPage {
   readonly depth: number | undefined;
 }
 
+/** Some of what relates to an event, in the order of the page. */
+interface Part {
+  readonly related: readonly RelatedEvent[];
+  /** The place after which there is more. */
+  readonly last: Pick<RelatedEvent, 'topo' | 'nid'> | undefined;
+}
+
 /** Events of a page, and the place after which the next one continues, if there is more. */
 interface Visible {
   readonly events: readonly VisibleEvent[];
@@ -54,9 +69,11 @@ interface Visible {
 /** The events that relate to an event. Client-Server API, "Relationships API". */
 export class Relations {
   readonly #access: RoomAccess;
+  readonly #database: Database;
   readonly #finder: EventFinder;
   readonly #tokens: HistoryTokens;
   readonly #index: RelationIndex;
+  readonly #interner: Interner;
   readonly #loader: EventLoader;
   readonly #visibility: EventVisibility;
   readonly #ignoredUsers: IgnoredUsers;
@@ -65,9 +82,11 @@ export class Relations {
 
   constructor(options: {
     readonly access: RoomAccess;
+    readonly database: Database;
     readonly finder: EventFinder;
     readonly tokens: HistoryTokens;
     readonly index: RelationIndex;
+    readonly interner: Interner;
     readonly loader: EventLoader;
     readonly visibility: EventVisibility;
     readonly ignoredUsers: IgnoredUsers;
@@ -76,9 +95,11 @@ export class Relations {
     readonly maxBytes: number;
   }) {
     this.#access = options.access;
+    this.#database = options.database;
     this.#finder = options.finder;
     this.#tokens = options.tokens;
     this.#index = options.index;
+    this.#interner = options.interner;
     this.#loader = options.loader;
     this.#visibility = options.visibility;
     this.#ignoredUsers = options.ignoredUsers;
@@ -94,41 +115,90 @@ export class Relations {
     const start = from === undefined ? undefined : await this.#tokens.read(room, from, dir);
     const stop = to === undefined ? undefined : await this.#tokens.read(room, to, dir);
     const ignored = await this.#ignoredUsers(reader.userId);
-    const related = (await this.#gather(room, event, query)).filter(
-      (one) => !isIgnored(one, ignored) && liesWithin(one, start, stop, dir),
-    );
-    if (dir === 'b') related.reverse();
     const limit = pageLimit(query.limit, PAGE);
-    const { events, last } = await this.#visible(room, reader.userId, related, limit);
+    const isWanted = (one: RelatedEvent): boolean =>
+      !isIgnored(one, ignored) && matches(one, query) && isAfter(one, start, dir);
+    const parts = query.recurse
+      ? this.#indirect(room, event, query, isWanted, stop)
+      : this.#direct(room, event, { dir, limit }, isWanted, { start, stop });
+    const { events, last } = await this.#visible(room, reader.userId, parts, limit);
     return {
       chunk: await this.#writer.write(room, reader, events),
-      next:
-        last === undefined
-          ? undefined
-          : encodeRoomToken({ topo: last.topo, nid: dir === 'b' ? last.nid : last.nid + 1 }),
+      next: last === undefined ? undefined : encodeRoomToken(placeAfter(last, dir)),
       previous: from,
       depth: query.recurse ? DEPTH : undefined,
     };
   }
 
-  /** What relates to an event in the way that is wanted, in topological order. */
+  /** What relates to an event itself, so much of it that one answer looks at: all of it is come to by tokens. */
+  async *#direct(
+    room: Room,
+    event: { readonly nid: number },
+    { dir, limit }: { readonly dir: 'b' | 'f'; readonly limit: number },
+    isWanted: (one: RelatedEvent) => boolean,
+    { start, stop }: { readonly start: HistoryPlace | undefined; readonly stop: HistoryPlace | undefined },
+  ): AsyncGenerator<Part> {
+    let from = start?.place ?? (dir === 'b' ? LATEST : EARLIEST);
+    let batch = Math.max(limit + 1, READ_AT_ONCE);
+    for (let looked = 0; looked < MAX_SCANNED;) {
+      const most = Math.min(batch, SCANNED_AT_ONCE, MAX_SCANNED - looked);
+      const records = await relatedPage(this.#database, { room: room.nid, target: event.nid, dir, from, limit: most });
+      looked += records.length;
+      batch = SCANNED_AT_ONCE;
+      const within = records.filter((record) => stop === undefined || !isBeyond(record, stop, dir));
+      // A token of a sync ends no page: it says which events had arrived, and not where they stand.
+      const isStopped = stop?.upTo === Infinity && within.length < records.length;
+      // What is not published yet is no news to anybody.
+      const shown = within.filter((record) => record.is_shown && record.nid <= room.lastPosition);
+      const names = await this.#interner.named({
+        users: shown.map((record) => record.sender),
+        types: shown.flatMap((record) => [record.type, record.rel_type]),
+      });
+      const last = records.at(-1);
+      const isEnd = isStopped || records.length < most || last === undefined;
+      yield {
+        related: shown.map((record) => relatedEvent(record, room, names)).filter(isWanted),
+        last: isEnd ? undefined : last,
+      };
+      if (isEnd) return;
+      from = placeAfter(last, dir);
+    }
+  }
+
+  /** What relates to an event, or to what relates to it: the newest of it. */
+  async *#indirect(
+    room: Room,
+    event: { readonly nid: number; readonly eventId: string },
+    query: RelationsQuery,
+    isWanted: (one: RelatedEvent) => boolean,
+    stop: HistoryPlace | undefined,
+  ): AsyncGenerator<Part> {
+    const related = (await this.#gather(room, event, query)).filter(
+      (one) => isWanted(one) && (stop === undefined || !isBeyond(one, stop, query.dir)),
+    );
+    if (query.dir === 'b') related.reverse();
+    for (let at = 0; at < Math.min(related.length, MAX_SCANNED); at += SCANNED_AT_ONCE) {
+      const part = related.slice(at, at + SCANNED_AT_ONCE);
+      yield { related: part, last: at + SCANNED_AT_ONCE < related.length ? part.at(-1) : undefined };
+    }
+  }
+
+  /** What relates to an event in the way that is wanted, directly or not, in topological order. */
   async #gather(
     room: Room,
     event: { readonly nid: number; readonly eventId: string },
     query: RelationsQuery,
   ): Promise<RelatedEvent[]> {
-    const { relType, eventType } = query;
     // "Filters [...] will be applied to all events returned, whether direct or indirect relations": on each step of the way.
-    const matches = (one: RelatedEvent): boolean =>
-      (relType === undefined || one.relType === relType) && (eventType === undefined || one.type === eventType);
-    const found = new Map((await this.#index.of(room, event)).filter(matches).map((one) => [one.nid, one]));
-    let frontier = query.recurse ? [...found.values()] : [];
+    const direct = (await this.#index.of(room, event)).filter((one) => matches(one, query));
+    const found = new Map(direct.map((one) => [one.nid, one]));
+    let frontier = direct;
     for (let depth = 0; depth < DEPTH && frontier.length > 0 && found.size < MAX_GATHERED; depth++) {
       const next: RelatedEvent[] = [];
       for (let at = 0; at < frontier.length && found.size < MAX_GATHERED; at += READ_AT_ONCE) {
         const targets = frontier.slice(at, at + READ_AT_ONCE).map((one) => ({ room, event: one }));
         for (const one of [...(await this.#index.all(targets)).values()].flat()) {
-          if (found.has(one.nid) || one.nid === event.nid || !matches(one)) continue;
+          if (found.has(one.nid) || one.nid === event.nid || !matches(one, query)) continue;
           found.set(one.nid, one);
           next.push(one);
         }
@@ -138,15 +208,14 @@ export class Relations {
     return [...found.values()].sort(byPlace);
   }
 
-  /** The first of them that the user may see, `limit` or as many as a page may hold or looks at, and whether there is more. */
-  async #visible(room: Room, userId: string, related: readonly RelatedEvent[], limit: number): Promise<Visible> {
+  /** The first of them that the user may see, `limit` or as many as a page may hold, and whether there is more. */
+  async #visible(room: Room, userId: string, parts: AsyncIterable<Part>, limit: number): Promise<Visible> {
     const events: VisibleEvent[] = [];
-    const looked = related.slice(0, MAX_SCANNED);
     let bytes = 0;
-    for (let at = 0; at < looked.length; at += SCANNED_AT_ONCE) {
-      const part = looked.slice(at, at + SCANNED_AT_ONCE);
-      const seen = await this.#visibility.seen(room, userId, [part], { ofGroup: Infinity, ofAll: Infinity });
-      const shown = part.filter(({ nid }) => seen.has(nid));
+    let last: Visible['last'];
+    for await (const part of parts) {
+      const seen = await this.#visibility.seen(room, userId, [part.related], { ofGroup: Infinity, ofAll: Infinity });
+      const shown = part.related.filter(({ nid }) => seen.has(nid));
       while (shown.length > 0) {
         if (bytes >= this.#maxBytes) return { events, last: events.at(-1)?.event };
         // One more than fit, to know that there is one.
@@ -159,18 +228,17 @@ export class Relations {
           bytes += one.event.json.length;
         }
       }
+      last = part.last;
     }
-    return { events, last: looked.length < related.length ? looked.at(-1) : undefined };
+    return { events, last };
   }
 }
 
-const liesWithin = (
-  one: RelatedEvent,
-  start: HistoryPlace | undefined,
-  stop: HistoryPlace | undefined,
-  dir: 'b' | 'f',
-): boolean => {
-  if (stop !== undefined && isBeyond(one, stop, dir)) return false;
+const matches = (one: RelatedEvent, { relType, eventType }: RelationsQuery): boolean =>
+  (relType === undefined || one.relType === relType) && (eventType === undefined || one.type === eventType);
+
+/** Whether an event comes after the beginning of a page. */
+const isAfter = (one: RelatedEvent, start: HistoryPlace | undefined, dir: 'b' | 'f'): boolean => {
   if (start === undefined) return true;
   const isBefore = byPlace(one, start.place) < 0;
   return dir === 'b' ? isBefore && one.nid <= start.upTo : !isBefore;

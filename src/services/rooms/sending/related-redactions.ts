@@ -5,10 +5,11 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
+import { LATEST } from '#src/services/reading/history/history-tokens.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Database } from '#src/storage/database.ts';
-import { relatedPage } from '#src/storage/reading/relation-reads.ts';
+import { unredactedPage } from '#src/storage/reading/relation-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 
 /** The member of a redaction's body: stable, and as clients have it today. MSC3912. */
@@ -101,8 +102,8 @@ export class RelatedRedactions {
     const types = relTypes.includes(ANY) ? undefined : relTypes.flatMap((type) => names.peekType(type) ?? []);
     const content: JsonObject = request.reason === undefined ? {} : { reason: request.reason };
     let redacted = 0;
-    for (let before = Infinity, looked = 0; looked < MAX_RELATED;) {
-      const page = await relatedPage(database, { room: room.nid, target: target.nid, before, types, limit: PAGE });
+    for (let before = LATEST, looked = 0; looked < MAX_RELATED;) {
+      const page = await unredactedPage(database, { room: room.nid, target: target.nid, before, types, limit: PAGE });
       for (const { event_id: id, sender } of page) {
         if (signal.aborted) return false;
         if (room.headMembership(userId) !== 'join') return true;
@@ -116,8 +117,9 @@ export class RelatedRedactions {
         }
       }
       looked += page.length;
-      before = page.at(-1)?.nid ?? 0;
-      if (page.length < PAGE) break;
+      const last = page.at(-1);
+      if (last === undefined || page.length < PAGE) break;
+      before = { topo: last.topo, nid: last.nid };
     }
     logger.info('events that relate to a redacted one were redacted', {
       room_id: room.roomId,
