@@ -4,7 +4,7 @@ import type { Cost } from './measure.ts';
 import { machineName, type Machine } from './machine.ts';
 import { verdictOf, type Figure, type Measurement, type Verdict, type Workload } from './workload.ts';
 
-/** One workload with what came of it. */
+/** A workload and its result. */
 export interface Outcome {
   readonly workload: Workload;
   readonly measurements: readonly Measurement[];

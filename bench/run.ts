@@ -13,9 +13,9 @@ const USAGE = `npm run bench -- [options] [NAMES]
   NAMES           workloads whose names begin so: ${workloads.map(({ id }) => id).join(', ')};
                   attacks.F08 is one of the attacks, attacks.cost those whose names begin so
   --only NAMES    the same, comma-separated
-  --quick         shorter and smaller: to see that it works, not to quote
+  --quick         shorter and smaller: a smoke test, figures are not comparable
   --profile       processor profiles of the server, phase by phase, into bench/out/profiles (costs speed)
-  --before FILE   a report (its JSON) of an earlier run: this one says how each figure has changed
+  --before FILE   JSON report of an earlier run, to compare each figure with
   --out FOLDER    where the report goes. Default: bench/reports for a whole run, bench/out (not kept) for any other
 
 Starts servers of its own with the embedded database, on loopback addresses. Exit code 1 if a figure misses its floor or fails.

@@ -6,7 +6,7 @@ import type { Crowd, Person } from '../load/people.ts';
 import type { PartnerServer } from '../load/partner-server.ts';
 import { STREAM_PATH, STREAM_SUBPROTOCOL } from '../load/socket.ts';
 
-/** How many do it: strangers without an account, each with an address of its own, or users. */
+/** Number of attackers: unauthenticated clients, each with an IP address of its own, or users. */
 export const STRANGERS = 100;
 export const USERS = 10;
 
@@ -21,7 +21,7 @@ export interface Scene {
   readonly crowd: Crowd;
   /** Another server. */
   readonly partner: PartnerServer;
-  /** Somebody who attacks nobody. */
+  /** The user whose requests are measured. */
   readonly victim: Person;
   /** Somebody else, whom this attack alone may be about. */
   readonly owner: Person;
@@ -55,7 +55,7 @@ const primeFrom = (from: number): number => {
   }
 };
 
-/** Where an attack takes place, while it does. */
+/** What a running attack is given. */
 export class Battlefield {
   readonly endpoint: Endpoint;
   readonly users: readonly Person[];

@@ -5,7 +5,7 @@ import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import { PARTNER_NAME, type PartnerServer } from './partner-server.ts';
 
-/** What becomes of a join: by turns one of these. */
+/** What the hostile server does with joins, in turn. */
 export type Trick = 'never whole' | 'endless ids' | 'endless state' | 'endless past';
 
 /** Events of the past of one room: as many as 60 pages of /messages would want. */

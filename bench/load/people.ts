@@ -4,7 +4,7 @@ import { HttpConnection, requestText, type Answer, type ConnectionOptions, type 
 export const PASSWORD = 'a password for the bench';
 const CLIENT = '/_matrix/client/v3';
 
-/** Somebody who is logged in. */
+/** A logged-in user. */
 export interface Person {
   readonly userId: string;
   readonly token: string;

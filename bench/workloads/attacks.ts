@@ -40,14 +40,14 @@ const FIRST_BLOCK = 10;
 const BENCH_LOG = 'server.log';
 
 const figuresOf = ({ id, title }: Pick<Attack, 'id' | 'title'>): Figure[] => [
-  { id: `${id}.p95`, title: `${id}: ${title}: send p95 of somebody else`, unit: 'ms', goal: SEND_P95 },
+  { id: `${id}.p95`, title: `${id}: ${title}: p95 of another user's sends`, unit: 'ms', goal: SEND_P95 },
   {
     id: `${id}.gap`,
     title: `${id}: seconds in which the loop was busy for over ${LONG_MS} ms`,
     unit: 's',
     goal: LONG_SECONDS,
   },
-  { id: `${id}.memory`, title: `${id}: resident memory at its peak, of what it may be`, unit: '', goal: MEMORY },
+  { id: `${id}.memory`, title: `${id}: peak resident memory / limit`, unit: '', goal: MEMORY },
 ];
 
 /** What else somebody notices of it. */
@@ -100,7 +100,7 @@ const archived = async (folder: string): Promise<void> => {
 /** What ten users or a hundred strangers can do to another user, with the limits as shipped. */
 export const attacks: Workload = {
   id: 'attacks',
-  title: 'Attacks, while somebody else sends messages',
+  title: 'Attacks while another user sends messages',
   limitSeconds: 900,
   server: {
     passwordCost: 'production',
@@ -125,7 +125,7 @@ export const attacks: Workload = {
     ...ATTACKS.flatMap((attack) => [...figuresOf(attack), ...moreFiguresOf(attack)]),
     { id: 'missed', title: 'attacks that did not reach what they are aimed at', unit: '', goal: lower(0, 0) },
     { id: 'won', title: 'attacks that succeeded in what they must not', unit: '', goal: lower(0, 0) },
-    { id: 'end.memory', title: 'resident memory when all is over, of what it may be', unit: '', goal: MEMORY },
+    { id: 'end.memory', title: 'resident memory after all attacks / limit', unit: '', goal: MEMORY },
     {
       id: 'F15',
       title: 'F15: files and folders that other users of the machine may read',

@@ -71,7 +71,7 @@ export const fanoutPolls: Workload = {
       unit: 'MiB',
       goal: lower(1024, 512),
     },
-    { id: 'memory.postgres', title: 'memory of the embedded PostgreSQL then', unit: 'MiB' },
+    { id: 'memory.postgres', title: 'memory of the embedded PostgreSQL with all of them long-polling', unit: 'MiB' },
   ],
   async run(context) {
     const { server, progress, report } = context;

@@ -77,19 +77,19 @@ export const federationJoins: Workload = {
     },
     {
       id: `federation-joins.${members}.usable`,
-      title: 'the same before its members are known: until a message is sent',
+      title: `partial join of ${members} members: until a message is sent`,
       unit: 's',
       goal: lower(3, 2),
     },
     {
       id: `federation-joins.${members}.whole`,
-      title: 'the same: until its members are known',
+      title: `partial join of ${members} members: until the full state is here`,
       unit: 's',
       goal: members === 50_000 ? lower(30, 15) : lower(6, 3),
     },
     {
       id: `federation-joins.${members}.memory`,
-      title: `the same: the most memory that the server has had by then`,
+      title: `partial join of ${members} members: peak resident memory`,
       unit: 'MiB',
       goal: members === 50_000 ? lower(600, 450) : lower(450, 350),
     },

@@ -71,7 +71,7 @@ const seat = async (server: BenchServer, roomId: string, names: readonly string[
 /** Cost of sending to other servers, and delivery while most of them are unreachable. */
 export const federationOutbound: Workload = {
   id: 'federation-outbound',
-  title: `Sending to other servers: a room with ${SHARED_BY}, and ${LIVE + DEAD} of which ${DEAD} are away`,
+  title: `Sending to other servers: a room with ${SHARED_BY}, and ${LIVE + DEAD} of which ${DEAD} are unreachable`,
   limitSeconds: LIVE + DEAD > 1_000 ? 600 : 240,
   server: {
     env: {

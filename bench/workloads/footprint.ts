@@ -63,11 +63,11 @@ export const footprint: Workload = {
     { id: 'footprint.start.cpu', title: 'processor time of a start', unit: 'ms' },
     { id: 'footprint.stop', title: `stop, median of ${RESTARTS}`, unit: 'ms', goal: lower(1_000, 300) },
     { id: 'footprint.fresh', title: 'resident memory after start', unit: 'MiB', goal: lower(220, 130) },
-    { id: 'footprint.fresh.postgres', title: 'memory of the embedded PostgreSQL then', unit: 'MiB' },
+    { id: 'footprint.fresh.postgres', title: 'memory of the embedded PostgreSQL after the start', unit: 'MiB' },
     { id: 'footprint.load', title: 'resident memory, end of the first load', unit: 'MiB', goal: lower(600, 300) },
     { id: 'footprint.again', title: 'resident memory, end of the second load', unit: 'MiB', goal: lower(600, 300) },
     { id: 'footprint.growth', title: 'growth in the second load', unit: 'MiB', goal: lower(100, 20) },
-    { id: 'footprint.load.postgres', title: 'memory of the embedded PostgreSQL then', unit: 'MiB' },
+    { id: 'footprint.load.postgres', title: 'memory of the embedded PostgreSQL at the end of the load', unit: 'MiB' },
     {
       id: 'footprint.few',
       title: `resident memory, ${FEW} idle long-polls after load`,

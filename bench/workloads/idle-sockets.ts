@@ -24,7 +24,7 @@ export const idleSockets: Workload = {
       unit: 'MiB',
       goal: lower(400, 300),
     },
-    { id: 'idle-sockets.cpu', title: 'processor time of the server while they idle', unit: 'ms/s' },
+    { id: 'idle-sockets.cpu', title: 'processor time of the server with idle WebSockets', unit: 'ms/s' },
   ],
   async run({ server, meter, pick, progress, report }) {
     const files = Math.min(openFileLimit(process.pid), openFileLimit(server.pid)) - SPARE_FILES;

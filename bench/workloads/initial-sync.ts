@@ -20,7 +20,7 @@ export const initialSync: Workload = {
       goal: lower(400, 150),
     },
     { id: 'initial-sync.warm', title: `initial sync of ${ROOMS} rooms, warm`, unit: 'ms', goal: lower(100, 25) },
-    { id: 'initial-sync.size', title: 'size of its body', unit: 'KiB' },
+    { id: 'initial-sync.size', title: 'size of the body of an initial sync', unit: 'KiB' },
   ],
   async run({ server, meter, pick, progress, report }) {
     const crowd = new Crowd(server.endpoint, 32);

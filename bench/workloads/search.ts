@@ -116,7 +116,7 @@ export const search: Workload = {
       unit: 'ms',
       goal: lower(150, 50),
     },
-    { id: 'search.room-rank', title: 'the same in one room, the best first', unit: 'ms', goal: lower(100, 40) },
+    { id: 'search.room-rank', title: 'search in one room, the best first', unit: 'ms', goal: lower(100, 40) },
   ],
   async run({ server, meter, pick, progress, report }) {
     const crowd = new Crowd(server.endpoint, 8);

@@ -111,7 +111,7 @@ export const slidingSync: Workload = {
           0.5,
         ),
       );
-      // What goes on beside it by chance does not count.
+      // The minimum leaves out other work of the machine.
       report('sliding-sync.statements', Math.min(...costs.map(({ statements }) => statements)));
     } finally {
       for (const connection of connections) connection.close();

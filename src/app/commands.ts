@@ -61,9 +61,9 @@ export function runCommand(argv: readonly string[]): Promise<number> {
       const { moveMedia } = await import('./move-media.ts');
       return moveMedia(loadConfig(files, process.env), (text) => void process.stderr.write(text), ended());
     },
-    async runDatabase(files, told) {
+    async runDatabase(files, onReady) {
       const { runDatabase } = await import('./run-database.ts');
-      await runDatabase(loadConfig(files, process.env), told, ended());
+      await runDatabase(loadConfig(files, process.env), onReady, ended());
     },
     async rotateSigningKey(files) {
       const { rotateSigningKey } = await import('./rotate-signing-key.ts');

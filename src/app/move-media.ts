@@ -9,12 +9,16 @@ import { blobStoresOf } from './slices/media.ts';
 /**
  * Moves media from files to the object store, on a server that is not running.
  *
- * @param told is called with the number of files moved so far
+ * @param onProgress is called with the number of files moved so far
  * @param stop stops it between two files
  * @returns a sentence about what was done
  * @throws when the server runs, no object store is configured, or one of the stores fails
  */
-export async function moveMedia(config: Config, told: (text: string) => void, stop: AbortSignal): Promise<string> {
+export async function moveMedia(
+  config: Config,
+  onProgress: (text: string) => void,
+  stop: AbortSignal,
+): Promise<string> {
   if (config.media.store !== 's3')
     throw new Error(
       'media.store is file: set it to s3, with endpoint, bucket and credentials, so that new files go there too.',
@@ -30,7 +34,7 @@ export async function moveMedia(config: Config, told: (text: string) => void, st
         from: { place: 'file', store: file },
         to: { place: 's3', store: s3 },
       });
-      const { moved, bytes, damaged, isDone } = await move.run(stop, (count) => told(`${count} objects moved\n`));
+      const { moved, bytes, damaged, isDone } = await move.run(stop, (count) => onProgress(`${count} objects moved\n`));
       const sentences = [`${moved} objects (${bytes} bytes) were moved.`];
       if (damaged.length > 0)
         sentences.push(

@@ -37,7 +37,7 @@ export class FileBlobStore implements BlobStore {
     } catch (error) {
       content.destroy();
       await rm(path, { force: true }).catch(() => undefined);
-      throw told(error);
+      throw storeErrorOf(error);
     }
   }
 
@@ -47,7 +47,7 @@ export class FileBlobStore implements BlobStore {
       file = await open(this.#pathOf(name), 'r');
     } catch (error) {
       if (codeOf(error) === 'ENOENT') return undefined;
-      throw told(error);
+      throw storeErrorOf(error);
     }
     const part = range === undefined ? {} : { start: range.first, end: range.last };
     return file.createReadStream(part);
@@ -57,7 +57,7 @@ export class FileBlobStore implements BlobStore {
     try {
       for (const name of names) await rm(this.#pathOf(name), { force: true });
     } catch (error) {
-      throw told(error);
+      throw storeErrorOf(error);
     }
   }
 
@@ -92,7 +92,7 @@ const isNameIn = (name: string, first: string, second: string): boolean =>
 
 const codeOf = (error: unknown): unknown => (error instanceof Error ? (error as { code?: unknown }).code : undefined);
 
-const told = (error: unknown): unknown => {
+const storeErrorOf = (error: unknown): unknown => {
   const code = codeOf(error);
   if (FULL.has(code)) return new BlobStoreError('full', 'the disk for media has no space left', error);
   if (BROKEN.has(code))

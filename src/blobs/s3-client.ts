@@ -18,7 +18,7 @@ export interface S3ClientOptions {
   readonly certificateAuthorities?: readonly string[] | undefined;
   /** Requests at the same time; further ones wait. Reading has connections of its own: slow readers hold up nobody who writes. */
   readonly connections: number;
-  /** Milliseconds to connect in, and until the header of an answer is there or the next piece of its body. */
+  /** Milliseconds to connect in, and until the header of a response is there or the next piece of its body. */
   readonly connectMs: number;
   readonly answerMs: number;
 }
@@ -35,7 +35,7 @@ export interface S3Request {
 export type S3Answer = Dispatcher.ResponseData;
 
 const NO_BYTES = Buffer.alloc(0);
-/** Bytes of an answer about an object. */
+/** Bytes of a response about an object. */
 const MAX_TEXT = 1024 * 1024;
 /** Seconds for which a link is good. */
 const LINK_SECONDS = 300;
@@ -48,7 +48,7 @@ export class S3Client {
   readonly #options: S3ClientOptions;
   readonly #base: URL;
   readonly #pool: Pool;
-  /** As many as there are readers, whose number the server bounds elsewhere. */
+  /** As many as there are readers, whose number the server bounds. */
   readonly #readers: Pool;
 
   constructor(options: S3ClientOptions) {
@@ -71,9 +71,9 @@ export class S3Client {
   }
 
   /**
-   * Makes one request. The body of the answer has to be read or destroyed.
+   * Makes one request. The body of the response has to be read or destroyed.
    *
-   * @throws BlobStoreError when there is no answer
+   * @throws BlobStoreError when there is no response
    */
   async send({ method, name, query = {}, headers = {}, body = NO_BYTES }: S3Request): Promise<S3Answer> {
     const url = this.#urlOf(name, query);

@@ -48,8 +48,8 @@ export interface CliPorts {
   readonly inspect: (files: readonly string[]) => Promise<readonly Check[]>;
   /** Puts the events of an archive back. Returns what happened. @throws with what is wrong */
   readonly importArchive: (configFiles: readonly string[], path: string) => Promise<string>;
-  /** Runs the embedded database alone until the process is to end; `told` is told its URL. @throws with what is wrong */
-  readonly runDatabase: (configFiles: readonly string[], told: (url: string) => void) => Promise<void>;
+  /** Runs the embedded database alone until the process is to end; `onReady` is called with its URL. @throws with what is wrong */
+  readonly runDatabase: (configFiles: readonly string[], onReady: (url: string) => void) => Promise<void>;
   /** Moves media from files to the object store. Returns what happened. @throws with what is wrong */
   readonly moveMedia: (configFiles: readonly string[]) => Promise<string>;
   /** Has the server sign with a new key. Returns what happened. @throws with what is wrong */

@@ -251,7 +251,7 @@ export class HttpServer {
    */
   #countPieces(request: IncomingMessage): void {
     const push = request.push.bind(request);
-    // What comes after the answer is counted as well. By itself Node goes on parsing it, and pushes nothing any more.
+    // What comes after the answer is counted as well. By itself Node continues to parse it, and pushes nothing any more.
     (request as IncomingMessage & { _dump?: () => void })._dump = () => void request.resume();
     let pieces = 0;
     let bytes = 0;

@@ -119,7 +119,7 @@ export const inviteByAddressRevoked = defineJob({
   ...PERSISTENT,
 });
 
-/** What follows from the deactivation of an account, in rooms and elsewhere. */
+/** What follows from the deactivation of an account, in rooms and beyond them. */
 export const finishDeactivation = defineJob({
   name: 'accounts.finish_deactivation',
   queue: 'rounds',

@@ -20,9 +20,9 @@ export interface AppserviceRequest {
   readonly query?: URLSearchParams | undefined;
   /** JSON text. */
   readonly body?: string | undefined;
-  /** Bytes of the answer at most. */
+  /** Bytes of the response at most. */
   readonly maxBodyBytes?: number | undefined;
-  /** What to do with a longer answer: take its first bytes as the answer, or fail. */
+  /** What to do with a longer body: take its first bytes, or fail. */
   readonly overlong?: 'refuse' | 'cut' | undefined;
   readonly timeouts?: Partial<OutboundTimeouts> | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -58,19 +58,19 @@ export class ApplicationServicesApi {
     this.#http = http;
   }
 
-  /** Repeats the request as in earlier versions, when the answer suggests that the service knows no others. */
+  /** Repeats the request as in earlier versions, when the response suggests that the service knows no others. */
   async request(service: AskedAppservice, request: AppserviceRequest): Promise<OutboundAnswer | OutboundFailure> {
     const key = `${service.id} ${service.url} ${request.path.split('/')[1]}`;
     let manner = this.#manners.get(key) ?? USUAL;
-    let answer = await this.#ask(service, request, manner);
+    let response = await this.#ask(service, request, manner);
     for (;;) {
-      const other = otherManner(answer, request, manner);
-      if (other === undefined) return answer;
+      const other = otherManner(response, request, manner);
+      if (other === undefined) return response;
       const retried = await this.#ask(service, request, other);
-      // It is no better: the answer to the specification's request is more useful.
-      if (!retried.ok || retried.status === (answer.ok ? answer.status : 0)) return answer;
-      [answer, manner] = [retried, other];
-      if (answer.status >= 200 && answer.status < 300) this.#manners.set(key, manner);
+      // It is no better: the response to the specification's request is more useful.
+      if (!retried.ok || retried.status === (response.ok ? response.status : 0)) return response;
+      [response, manner] = [retried, other];
+      if (response.status >= 200 && response.status < 300) this.#manners.set(key, manner);
     }
   }
 
@@ -101,15 +101,15 @@ export class ApplicationServicesApi {
   }
 }
 
-/** How to ask again after an answer; undefined when it is the answer. */
+/** How to ask again after a response; undefined when this one is final. */
 const otherManner = (
-  answer: OutboundAnswer | OutboundFailure,
+  response: OutboundAnswer | OutboundFailure,
   { legacyPath }: AppserviceRequest,
   manner: Manner,
 ): Manner | undefined => {
-  if (!answer.ok) return undefined;
-  if (NOT_AUTHORISED.has(answer.status) && !manner.hasTokenInQuery) return { ...manner, hasTokenInQuery: true };
-  if (UNKNOWN_ROUTE.has(answer.status) && legacyPath !== undefined && !manner.isLegacyPath)
+  if (!response.ok) return undefined;
+  if (NOT_AUTHORISED.has(response.status) && !manner.hasTokenInQuery) return { ...manner, hasTokenInQuery: true };
+  if (UNKNOWN_ROUTE.has(response.status) && legacyPath !== undefined && !manner.isLegacyPath)
     return { ...manner, isLegacyPath: true };
   return undefined;
 };

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 
-/** The body of an answer up to a limit: it throws when it is longer. Unlike a generator, it can be given back before it was begun. */
+/** The body of a response up to a limit: it throws when it is longer. Unlike a generator, it can be given back before it was begun. */
 export class BoundedBody implements AsyncIterableIterator<Buffer> {
   /** Resolves when it was read, given back or broke off. */
   readonly ended: Promise<void>;

@@ -38,13 +38,13 @@ export class Clamd {
     const late = Promise.withResolvers<Scan>();
     const timer = timers.after(timeoutMs, () => late.resolve(unknown('it takes too long')));
     try {
-      const told = answered.then(scanIn, (error: unknown) => unknown(reasonOf(error)));
+      const verdict = answered.then(scanIn, (error: unknown) => unknown(reasonOf(error)));
       const sent = send(socket, content).then(
-        () => told,
+        () => verdict,
         // The write may have failed because the scanner has given its verdict and stopped reading.
-        (error: unknown) => (error instanceof ContentError ? unknown('the content cannot be read') : told),
+        (error: unknown) => (error instanceof ContentError ? unknown('the content cannot be read') : verdict),
       );
-      return await Promise.race([sent, told, late.promise]);
+      return await Promise.race([sent, verdict, late.promise]);
     } finally {
       timer.cancel();
       socket.destroy();

@@ -24,7 +24,7 @@ export const firstHop = (
   return parsed === undefined ? undefined : { method, url: parsed, headers, body };
 };
 
-/** Where an answer redirects to, if it does. */
+/** Where a response redirects to, if it does. */
 export const redirectOf = (status: number, location: string | string[] | undefined): string | undefined =>
   REDIRECTS.has(status) && typeof location === 'string' ? location : undefined;
 

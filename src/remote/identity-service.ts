@@ -76,9 +76,9 @@ export class IdentityService {
   ): Promise<ThirdPartyId> {
     const { server } = access;
     const body = { sid: session.sid, client_secret: session.clientSecret, mxid: session.userId };
-    const answer = await this.#ask(access, 'POST', '/3pid/bind', body);
-    if (answer.status !== 200) throw passedOn(answer) ?? refusal(server, answer);
-    const { medium, address } = answer.body;
+    const response = await this.#ask(access, 'POST', '/3pid/bind', body);
+    if (response.status !== 200) throw passedOn(response) ?? refusal(server, response);
+    const { medium, address } = response.body;
     const id = typeof medium === 'string' && typeof address === 'string' ? thirdPartyId(medium, address) : undefined;
     if (id === undefined) throw strange(server, 'bound the address, but does not say which');
     return id;
@@ -100,10 +100,10 @@ export class IdentityService {
     const uri = `${PREFIX}/3pid/unbind`;
     const request = { method: 'POST', uri, origin: signer.serverName, destination: server, content };
     const authorization = requestAuthorization(request, signer.key);
-    const answer = await this.#send(server, authorization, 'POST', '/3pid/unbind', content);
-    if (answer.status === 200) return true;
+    const response = await this.#send(server, authorization, 'POST', '/3pid/unbind', content);
+    if (response.status === 200) return true;
     // "If the response body is not a JSON Matrix error, the identity server does not support unbinds."
-    const refused = passedOn(answer);
+    const refused = passedOn(response);
     if (refused === undefined) return false;
     throw refused;
   }
@@ -116,9 +116,9 @@ export class IdentityService {
    */
   async lookup(access: IdentityAccess, id: ThirdPartyId): Promise<string | undefined> {
     // "Clients SHOULD make a call to /hash_details to get a new pepper in this scenario, being careful to avoid retry loops."
-    const answer = (await this.#lookupOnce(access, id)) ?? (await this.#lookupOnce(access, id));
-    if (answer === undefined) throw strange(access.server, 'changes its pepper all the time');
-    return answer.userId;
+    const response = (await this.#lookupOnce(access, id)) ?? (await this.#lookupOnce(access, id));
+    if (response === undefined) throw strange(access.server, 'changes its pepper all the time');
+    return response.userId;
   }
 
   /** @returns undefined when the pepper has been changed meanwhile */
@@ -134,10 +134,10 @@ export class IdentityService {
     const algorithm = ['sha256', 'none'].find((name) => algorithms.includes(name));
     if (algorithm === undefined) throw strange(server, 'uses no way of looking up that this server knows');
     const query = algorithm === 'sha256' ? hashed(id, pepper) : `${id.address} ${id.medium}`;
-    const answer = await this.#ask(access, 'POST', '/lookup', { algorithm, pepper, addresses: [query] });
-    if (answer.status === 400 && answer.body['errcode'] === 'M_INVALID_PEPPER') return undefined;
-    if (answer.status !== 200) throw refusal(server, answer);
-    const { mappings } = answer.body;
+    const response = await this.#ask(access, 'POST', '/lookup', { algorithm, pepper, addresses: [query] });
+    if (response.status === 400 && response.body['errcode'] === 'M_INVALID_PEPPER') return undefined;
+    if (response.status !== 200) throw refusal(server, response);
+    const { mappings } = response.body;
     if (!isJsonObject(mappings)) throw strange(server, 'answered a look-up with nothing that can be understood');
     // Some servers list unbound addresses with null.
     const userId = Object.hasOwn(mappings, query) ? (mappings[query] ?? undefined) : undefined;
@@ -155,13 +155,13 @@ export class IdentityService {
     const { server } = access;
     const { medium, address, roomId, sender, details } = invite;
     const body = { ...details, medium, address, room_id: roomId, sender };
-    const answer = await this.#ask(access, 'POST', '/store-invite', body);
-    const { errcode, mxid } = answer.body;
-    if (answer.status === 400 && errcode === 'M_THREEPID_IN_USE' && isUserId(mxid)) return mxid;
-    if (answer.status === 400 && errcode === 'M_UNRECOGNIZED')
+    const response = await this.#ask(access, 'POST', '/store-invite', body);
+    const { errcode, mxid } = response.body;
+    if (response.status === 400 && errcode === 'M_THREEPID_IN_USE' && isUserId(mxid)) return mxid;
+    if (response.status === 400 && errcode === 'M_UNRECOGNIZED')
       throw new MatrixError('M_THREEPID_MEDIUM_NOT_SUPPORTED', `${server} does not support invites by ${medium}.`);
-    if (answer.status !== 200) throw refusal(server, answer);
-    const { token, display_name: displayName, public_keys: keys } = answer.body;
+    if (response.status !== 200) throw refusal(server, response);
+    const { token, display_name: displayName, public_keys: keys } = response.body;
     const [first, ...others] = Array.isArray(keys) ? keys.map(inviteKey) : [];
     if (typeof token !== 'string' || !isOpaqueSecret(token) || typeof displayName !== 'string' || first === undefined)
       throw strange(server, 'kept the invitation, but did not say how to redeem it');

@@ -12,7 +12,7 @@ export type { OutboundAnswer, OutboundFailure, OutboundFailureKind, OutboundResu
 
 /** Milliseconds. */
 export interface OutboundTimeouts {
-  /** Until the header of the answer is there, from when the connection stands. */
+  /** Until the header of the response is there, from when the connection stands. */
   readonly headersMs: number;
   /** Between two pieces of the body. */
   readonly bodyMs: number;
@@ -25,12 +25,12 @@ export interface OutboundRequest {
   readonly url: string;
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly body?: string | Uint8Array | undefined;
-  /** Bytes of the answer's body at most, or how many by its type (`Content-Type`); 1 MiB by default. */
+  /** Bytes of the response's body at most, or how many by its type (`Content-Type`); 1 MiB by default. */
   readonly maxBodyBytes?: number | ((contentType: string) => number) | undefined;
   readonly timeouts?: Partial<OutboundTimeouts> | undefined;
-  /** Redirects to follow, each of them guarded like the first request. None by default: a redirect is the answer then. */
+  /** Redirects to follow, each of them guarded like the first request. None by default: a redirect is the response then. */
   readonly maxRedirects?: number | undefined;
-  /** How to treat a longer body: it is a failure by default; with `cut`, its first `maxBodyBytes` are the answer. */
+  /** How to treat a longer body: it is a failure by default; with `cut`, its first `maxBodyBytes` are the response. */
   readonly overlong?: 'refuse' | 'cut' | undefined;
   /** Whether a redirect may lead to this URL. Everywhere the guard allows, when left out. */
   readonly mayFollow?: ((url: URL) => boolean | Promise<boolean>) | undefined;
@@ -62,7 +62,7 @@ const DEFAULT_MAX_BODY_BYTES = 1_048_576;
 
 /**
  * HTTP requests of this server, except those of federation, go through here. It connects only to addresses that the guard allows, waits
- * and reads within limits, and returns why there is no answer: it never throws.
+ * and reads within limits, and returns why there is no response: it never throws.
  */
 export class OutboundHttp {
   readonly #options: OutboundHttpOptions;
@@ -94,10 +94,10 @@ export class OutboundHttp {
   async stream(request: OutboundRequest): Promise<OutboundStream | OutboundFailure> {
     const opened = Promise.withResolvers<OutboundStream | OutboundFailure>();
     const whole = this.#admitted<OutboundFailure | undefined>(request, async (timeouts, signal) => {
-      const answer = await this.#follow(request, (hop) => this.#open(hop, timeouts, signal));
-      if (!answer.ok) return answer;
-      const { status, headers } = answer;
-      const body = new BoundedBody(answer.body, maxBytesOf(request)(String(headers['content-type'] ?? '')));
+      const response = await this.#follow(request, (hop) => this.#open(hop, timeouts, signal));
+      if (!response.ok) return response;
+      const { status, headers } = response;
+      const body = new BoundedBody(response.body, maxBytesOf(request)(String(headers['content-type'] ?? '')));
       opened.resolve({ ok: true, status, headers, body });
       await body.ended;
       return undefined;
@@ -157,15 +157,15 @@ export class OutboundHttp {
     for (let redirects = 0; ; redirects++) {
       const refusal = refusedUrl(hop?.url, request.allowHttp === true);
       if (hop === undefined || refusal !== undefined) return failure('refused_url', refusal ?? 'this is no URL');
-      const answer = await ask(hop);
-      const location: string | undefined = answer.ok
-        ? redirectOf(answer.status, answer.headers['location'])
+      const response = await ask(hop);
+      const location: string | undefined = response.ok
+        ? redirectOf(response.status, response.headers['location'])
         : undefined;
-      if (!answer.ok || location === undefined || maxRedirects === 0) return answer;
-      if ('destroy' in answer.body) answer.body.on('error', () => undefined).destroy();
+      if (!response.ok || location === undefined || maxRedirects === 0) return response;
+      if ('destroy' in response.body) response.body.on('error', () => undefined).destroy();
       if (redirects >= maxRedirects)
         return failure('too_many_redirects', `${hop.url.host} leads on and on: ${maxRedirects} redirects at most`);
-      hop = nextHop(hop, answer.status, location);
+      hop = nextHop(hop, response.status, location);
       if (hop !== undefined && (await request.mayFollow?.(hop.url)) === false)
         return failure('refused_redirect', `a redirect leads to ${hop.url.host}, which is not asked`);
     }

@@ -7,11 +7,11 @@ export interface OutboundAnswer {
   readonly body: Buffer;
   /** The body is longer than the limit. */
   readonly isCut: boolean;
-  /** Where the answer came from, after redirects. */
+  /** Where the response came from, after redirects. */
   readonly url: string;
 }
 
-/** Why there is no answer. */
+/** Why there is no response. */
 export type OutboundFailureKind =
   /** The URL or a header cannot be used: malformed, another scheme, with credentials in it. */
   | 'refused_url'
@@ -25,7 +25,7 @@ export type OutboundFailureKind =
   | 'timeout'
   | 'too_large'
   | 'too_many_redirects'
-  /** The answer ended early, or is no HTTP. */
+  /** The response ended early, or is no HTTP. */
   | 'broken'
   /** Too many requests of ours wait already. */
   | 'busy'
@@ -38,7 +38,7 @@ export interface OutboundFailure {
   readonly reason: string;
 }
 
-/** An answer whose body is streamed. */
+/** A response whose body is streamed. */
 export interface OutboundStream extends Pick<OutboundAnswer, 'ok' | 'status' | 'headers'> {
   /** Throws when the body is too long, takes too long or is incomplete. If it is not read to its end, `return()` must be called. */
   readonly body: AsyncIterableIterator<Buffer>;

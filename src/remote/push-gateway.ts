@@ -49,7 +49,7 @@ export class PushGateways {
   async notify(url: string, notification: JsonObject, signal: AbortSignal): Promise<GatewayAnswer> {
     if (!URL.canParse(url) || !isGatewayUrl(new URL(url), this.#allowHttp))
       return { kind: 'unreachable', reason: 'this server does not talk to push gateways under such a URL' };
-    const answer = await this.#http.request({
+    const response = await this.#http.request({
       method: 'POST',
       url,
       headers: { 'content-type': 'application/json', accept: 'application/json' },
@@ -59,12 +59,12 @@ export class PushGateways {
       allowHttp: true,
       signal,
     });
-    if (!answer.ok) return { kind: 'unreachable', reason: answer.reason };
-    const { status } = answer;
-    if (status >= 200 && status < 300) return { kind: 'taken', rejected: rejectedIn(answer.body) };
+    if (!response.ok) return { kind: 'unreachable', reason: response.reason };
+    const { status } = response;
+    if (status >= 200 && status < 300) return { kind: 'taken', rejected: rejectedIn(response.body) };
     const reason = `the push gateway answered with ${status}`;
     if (ABOUT_THE_BODY.has(status)) return { kind: 'refused', reason };
-    const afterMs = waitIn(answer.headers['retry-after']);
+    const afterMs = waitIn(response.headers['retry-after']);
     return afterMs === undefined ? { kind: 'later', reason } : { kind: 'later', reason, afterMs };
   }
 }

@@ -11,7 +11,7 @@ export type SpamCheckAnswer =
       readonly error: string | undefined;
       readonly fields: JsonObject;
     }
-  /** It could not be reached, or its answer is invalid. */
+  /** It could not be reached, or its response is invalid. */
   | { readonly kind: 'silent'; readonly reason: string };
 
 export interface SpamCheckApiOptions {
@@ -40,7 +40,7 @@ export class SpamCheckApi {
   /** Never rejects. */
   async ask(callback: string, body: JsonObject): Promise<SpamCheckAnswer> {
     const { baseUrl, outbound, secret, timeoutMs } = this.#options;
-    const answer = await outbound.request({
+    const response = await outbound.request({
       method: 'POST',
       url: `${baseUrl}/${callback}`,
       allowHttp: true,
@@ -53,12 +53,12 @@ export class SpamCheckApi {
       maxBodyBytes: MAX_BODY_BYTES,
       timeouts: { headersMs: timeoutMs, bodyMs: timeoutMs, totalMs: timeoutMs },
     });
-    if (!answer.ok) return { kind: 'silent', reason: answer.reason };
-    const said = parsed(answer.body);
-    if (answer.status >= 200 && answer.status < 300) return { kind: 'allowed', body: said ?? {} };
+    if (!response.ok) return { kind: 'silent', reason: response.reason };
+    const said = parsed(response.body);
+    if (response.status >= 200 && response.status < 300) return { kind: 'allowed', body: said ?? {} };
     // An error of a proxy or of the receiver itself is no verdict.
-    if (said === undefined || answer.status < 400 || answer.status >= 500)
-      return { kind: 'silent', reason: `it answered ${answer.status}` };
+    if (said === undefined || response.status < 400 || response.status >= 500)
+      return { kind: 'silent', reason: `it answered ${response.status}` };
     const { errcode, error, ...fields } = said;
     return {
       kind: 'refused',

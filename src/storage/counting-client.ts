@@ -33,7 +33,7 @@ export const columnTypes = {
 export class MarkingClient extends pg.Client {
   constructor(config?: string | pg.ClientConfig) {
     super(config);
-    // Before pg listens itself: whoever waits for an answer is told of the same error.
+    // Before pg listens itself: callers that wait for an answer get the same error.
     this.connection.on('error', markConnectionError);
   }
 }

@@ -47,13 +47,13 @@ export class Health {
    * all failures in a while, and ends readiness until something can be written again.
    */
   readonly explain = (error: unknown): MatrixError | undefined => {
-    const told = clientErrorOf(error);
-    if (told?.status !== 503) return told;
+    const refusal = clientErrorOf(error);
+    if (refusal?.status !== 503) return refusal;
     if (!this.#isSuspect) this.#known = undefined;
     this.#isSuspect = true;
     const reason = error instanceof Error ? error.message : String(error);
     this.#flood.write('error', 'database', 'the database cannot be used: requests are answered 503', { reason });
-    return told;
+    return refusal;
   };
 
   async #look(): Promise<boolean> {

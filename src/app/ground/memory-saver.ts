@@ -125,7 +125,7 @@ const preferMemory = (littleMemory: boolean): void => {
   setFlagsFromString(`--heap-growing-percent=${littleMemory ? RESTING_GROWTH : BUSY_GROWTH}`);
 };
 
-/** A `MemorySaver` of this process. @param release lets go of what can be made again */
+/** A `MemorySaver` of this process. @param release frees what can be made again */
 export const saveMemory = (release: () => void): MemorySaver => {
   let before = performance.eventLoopUtilization();
   return new MemorySaver({

@@ -14,7 +14,7 @@ export interface Slice<Services extends object> {
   close?(): Promise<void> | void;
   /** Resolves when everything that was begun is done. */
   idle?(): Promise<void>;
-  /** There is little to do: lets go of memory for what can be made again. */
+  /** There is little to do: frees memory of what can be made again. */
   rest?(): void;
   /** Reloads files that may have changed, such as certificates. */
   reload?(): Promise<void>;
@@ -76,7 +76,7 @@ export class Composition<Services extends object> {
     }
   }
 
-  /** Has every slice let go of memory for what can be made again. */
+  /** Has every slice free memory of what can be made again. */
   rest(): void {
     for (const slice of this.#slices) slice.rest?.();
   }

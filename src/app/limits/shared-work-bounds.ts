@@ -23,7 +23,7 @@ export const SHARED_WORK_BOUNDS: FixedBounds = {
       metric: 'tsudoi_turns_waiting',
     },
     {
-      what: 'Pause that somebody who used much has to leave after each piece of work, while others are served',
+      what: 'Pause after each piece of work for a party that used much, while others are served',
       most: `twice as long as the piece took, ${inTime(MAX_REST_MS)} at most`,
       beyond: 'they wait',
       metric: 'tsudoi_turns_waiting',

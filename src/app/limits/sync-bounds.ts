@@ -1,6 +1,6 @@
 import { MAX_ROOMS_BEHIND } from '#src/protocol/wire/position.ts';
 import { FEW as NOTED_CHANGES_FEW } from '#src/services/commit/noted-changes.ts';
-import { MAX_TOLD as ROOM_RECEIPTS_MAX_TOLD } from '#src/services/push/receipts/room-receipts.ts';
+import { MAX_SHOWN as ROOM_RECEIPTS_MAX_SHOWN } from '#src/services/push/receipts/room-receipts.ts';
 import {
   CONCURRENCY as LARGE_SYNCS_CONCURRENCY,
   MAX_WAITING as LARGE_SYNCS_MAX_WAITING,
@@ -77,14 +77,14 @@ export const SYNC_BOUNDS: FixedBounds = {
       beyond: 'clients have to ask for the others',
     },
     {
-      what: 'Receipts of others in one room that a client is told at the same time',
-      most: `${ROOM_RECEIPTS_MAX_TOLD}, and as many new ones`,
-      beyond: 'older ones are not told',
+      what: 'Receipts of others in one room that a client is sent at the same time',
+      most: `${ROOM_RECEIPTS_MAX_SHOWN}, and as many new ones`,
+      beyond: 'older ones are not sent',
     },
     {
       what: `The same in sliding sync, after ${MOST_OF_RECEIPTS} characters of them in one answer`,
       most: `${FEW_RECEIPTS}, and as many new ones`,
-      beyond: 'older ones are not told',
+      beyond: 'older ones are not sent',
     },
     {
       what: 'Changes of devices, and of profiles, since a token, that are looked at one by one',

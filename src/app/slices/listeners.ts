@@ -50,7 +50,7 @@ export function composeListeners(below: Platform & Outbound): Slice<Listeners> {
     logger,
     metrics,
     processorMs,
-    tellFromMs: config.log.heldLoopMs,
+    reportFromMs: config.log.heldLoopMs,
   });
   return {
     name: 'listeners',

@@ -6,6 +6,7 @@ import {
   type Asking,
   download,
   DOWNLOAD_ERRORS,
+  MEDIA_CONFIG,
   mediaParams,
   type MediaServices,
   namedMediaParams,
@@ -92,19 +93,9 @@ export const authedContentRepoEndpoints = [
     handler: ({ urlPreviews }: Services, { requester, query }) => urlPreviews.preview(requester.userId, query.url),
   }),
   endpoint({
+    ...MEDIA_CONFIG,
     operationId: 'getConfigAuthed',
-    summary: 'Get the configuration for the content repository.',
-    method: 'GET',
     path: `${BASE}/config`,
     aliases: [`${STABLE}/config`],
-    auth: 'accessToken',
-    guests: { allowed: 'clients ask for it before they show anything' },
-    suspended: READS,
-    rateLimit: 'default',
-    response: Type.Object({ 'm.upload.size': Type.Integer() }),
-    errcodes: ['M_LIMIT_EXCEEDED'],
-    async handler({ maxUploadBytes }: Services) {
-      return { 'm.upload.size': maxUploadBytes };
-    },
   }),
 ];

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { OTHERS_SEE, READS } from '#src/services/accounts/admission/access-rules.ts';
+import { OTHERS_SEE } from '#src/services/accounts/admission/access-rules.ts';
 import type { OpenMedia } from '#src/services/media/open-media.ts';
 import { endpoint, type RequestInfo, StreamBody } from '../endpoint.ts';
 import { empty } from './parts/auth-schemas.ts';
@@ -7,6 +7,7 @@ import {
   type Asking,
   download,
   DOWNLOAD_ERRORS,
+  MEDIA_CONFIG,
   mediaParams,
   type MediaServices,
   namedMediaParams,
@@ -92,20 +93,10 @@ const keptEndpoints = [
     },
   }),
   endpoint({
+    ...MEDIA_CONFIG,
     operationId: 'getConfig',
-    summary: 'Get the configuration for the content repository.',
-    method: 'GET',
     path: '/_matrix/media/v3/config',
     aliases: ['/_matrix/media/r0/config', '/_matrix/media/v1/config'],
-    auth: 'accessToken',
-    guests: { allowed: 'clients ask for it before they show anything' },
-    suspended: READS,
-    rateLimit: 'default',
-    response: Type.Object({ 'm.upload.size': Type.Integer() }),
-    errcodes: ['M_LIMIT_EXCEEDED'],
-    async handler({ maxUploadBytes }: Services) {
-      return { 'm.upload.size': maxUploadBytes };
-    },
   }),
 ];
 

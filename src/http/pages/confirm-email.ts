@@ -18,7 +18,7 @@ const TEXTS = {
   },
   done: { en: 'Confirmed', ja: '確認しました' },
   back: {
-    en: 'Go back to the app in which you began: it goes on there.',
+    en: 'Go back to the app in which you began: it continues there.',
     ja: 'はじめに操作していたアプリに戻って、手続きを続けてください。',
   },
   onwards: { en: 'Or continue to', ja: 'または、次のサイトに進みます:' },

@@ -15,7 +15,7 @@ const TEXTS = {
   button: { en: 'Go on', ja: '続ける' },
   email: { en: 'Your mail address', ja: 'メールアドレス' },
   sent: {
-    en: 'A mail with a link is on its way to this address. Follow it, then come back and go on here.',
+    en: 'A mail with a link is on its way to this address. Follow it, then come back and continue here.',
     ja: 'このアドレスに確認用のリンクを送信しました。リンクを開いて確認したあと、この画面に戻って続けてください。',
   },
 } as const satisfies Record<string, Translated>;

@@ -28,10 +28,10 @@ interface Services {
   readonly openMedia: OpenMedia;
 }
 
-/** The task that goes on where one request may not do everything. */
+/** The task that continues where one request may not do everything. */
 const goesOn = (task: string | undefined): { task_id?: string } => (task === undefined ? {} : { task_id: task });
 
-/** Synapse Admin API, "Media Admin API". Where there is more to do than one request may, the task named by `task_id` goes on. */
+/** Synapse Admin API, "Media Admin API". Where there is more to do than one request may, the task named by `task_id` continues. */
 export const mediaAdminEndpoints = [
   endpoint({
     operationId: 'adminGetMedia',

@@ -57,12 +57,12 @@ const deletionParamsOf = (request: DeletionBody): RoomDeletionParams => ({
 
 /** Tools know no status for a cancelled deletion: they are told that it failed. */
 const statusOf = ({ error, id, result, roomId, status: is }: Deletion) => {
-  const told = is === 'cancelled' ? 'The deletion was cancelled.' : error;
+  const shownError = is === 'cancelled' ? 'The deletion was cancelled.' : error;
   return {
     delete_id: id,
     room_id: roomId,
     status: is === 'cancelled' ? 'failed' : is,
-    ...(told === undefined ? {} : { error: told }),
+    ...(shownError === undefined ? {} : { error: shownError }),
     shutdown_room: result,
   };
 };

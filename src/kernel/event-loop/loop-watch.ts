@@ -20,7 +20,7 @@ export interface LoopWatchOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   /** Milliseconds from which on it is told that the event loop was held. */
-  readonly tellFromMs: number;
+  readonly reportFromMs: number;
   /** Milliseconds of processor time that this thread has taken so far: a loop that was held by less of it waited for the machine. */
   readonly processorMs: () => number;
   /** Where it reads what is done; that of the process when left out. */
@@ -33,7 +33,7 @@ export interface LoopWatchOptions {
  */
 export class LoopWatch {
   readonly #clock: Clock;
-  readonly #tellFromMs: number;
+  readonly #reportFromMs: number;
   readonly #processorMs: () => number;
   readonly #flood: LogFlood;
   readonly #turns: Counter;
@@ -50,7 +50,7 @@ export class LoopWatch {
 
   constructor(options: LoopWatchOptions) {
     this.#clock = options.clock;
-    this.#tellFromMs = options.tellFromMs;
+    this.#reportFromMs = options.reportFromMs;
     this.#processorMs = options.processorMs;
     this.#flood = new LogFlood(options.logger, options.timers, { most: 5 });
     this.#turns = options.metrics.counter(
@@ -92,7 +92,7 @@ export class LoopWatch {
     const late = now - this.#due;
     this.#delays.record(Math.max(1, Math.round(late * NANOSECONDS_PER_MS)));
     const taken = this.#processorMs();
-    if (late >= Math.min(this.#tellFromMs, CHARGED_FROM_MS)) this.#held(this.#due, now, taken - this.#taken);
+    if (late >= Math.min(this.#reportFromMs, CHARGED_FROM_MS)) this.#held(this.#due, now, taken - this.#taken);
     this.#due = now + BEAT_MS;
     this.#taken = taken;
     if (now - this.#trail.latest < REST_AFTER_MS) return;
@@ -111,7 +111,7 @@ export class LoopWatch {
     // Time in which the machine did something else is nobody's debt.
     const owed = Math.min(longest?.ms ?? 0, processorMs);
     if (owed >= CHARGED_FROM_MS) longest?.work?.charge?.(owed);
-    if (now - from < this.#tellFromMs) return;
+    if (now - from < this.#reportFromMs) return;
     const operation = longest?.name ?? 'unnamed';
     this.#turns.inc({ operation });
     this.#seconds.inc({ operation }, (now - from) / 1000);

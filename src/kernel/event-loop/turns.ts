@@ -231,7 +231,7 @@ export class Turns {
     });
   }
 
-  /** Whether somebody waits who did not ask for much of late. */
+  /** Whether a party waits that did not ask for much of late. */
   get #hasLight(): boolean {
     return this.#line.hasBefore(2 * LAST_RANK - 1);
   }

@@ -64,7 +64,7 @@ export function* indexJson(bytes: Buffer, most: JsonBounds, pieceBytes = PIECE_B
   const open: number[] = [];
   let values = 1;
   let depth = 0;
-  let told = 0;
+  let yielded = 0;
   for (let at = 0; at < bytes.length; at += 1) {
     const byte = bytes[at] as number;
     if (byte === QUOTE) at = endOfText(bytes, at);
@@ -78,9 +78,9 @@ export function* indexJson(bytes: Buffer, most: JsonBounds, pieceBytes = PIECE_B
       if (start === undefined || bytes[start] !== (byte === CLOSES_ARRAY ? OPENS_ARRAY : OPENS_OBJECT)) throw noJson();
       if (at - start >= pieceBytes) large.set(start, at);
     }
-    if (at - told >= SCANNED_BYTES) {
-      yield at - told;
-      told = at;
+    if (at - yielded >= SCANNED_BYTES) {
+      yield at - yielded;
+      yielded = at;
     }
     if (values > most.values || depth > most.depth) return { bytes, values, depth, large, pieceBytes };
   }

@@ -144,7 +144,7 @@ export class HeldAnswers {
   }
 
   /**
-   * Gives everything back, and takes nothing any more: an answer may still be read when the one who asked for it is done, and nobody would give
+   * Gives everything back, and takes nothing any more: a response may still be read when the one who asked for it is done, and nobody would give
    * back what it takes. May be called again.
    */
   release(): void {

@@ -62,7 +62,7 @@ export class DestinationBackoff {
     return [...this.#outages.entries()];
   }
 
-  /** Milliseconds until a server may be tried again; 0 for at once. @param isUrgent a user waits for the answer */
+  /** Milliseconds until a server may be tried again; 0 for at once. @param isUrgent a user waits for the response */
   waitMs(destination: string, isUrgent = false): number {
     const outage = this.#outages.get(destination);
     if (outage === undefined) return 0;

@@ -4,14 +4,14 @@ import { isJsonObject, type JsonObject, MAX_JSON_DEPTH } from '#src/protocol/jso
 import { indexJson, LARGE_JSON, parseInPieces, PIECES_AT_ONCE } from '#src/protocol/json/parse-in-pieces.ts';
 import { DAY_MS } from '#src/kernel/dates.ts';
 
-/** Values that the JSON of an answer may hold: one for so many bytes, and so many in any case. */
+/** Values that the JSON of a response may hold: one for so many bytes, and so many in any case. */
 const BYTES_PER_VALUE = 16;
 const LEAST_VALUES = 100_000;
 /** The longest `retry_after_ms` that counts. */
 const MAX_WAIT_MS = DAY_MS;
 
 /**
- * The JSON object of an answer; undefined for anything else, and for more values or depth than an answer may have. Large ones are parsed in
+ * The JSON object of a response; undefined for anything else, and for more values or depth than a response may have. Large ones are parsed in
  * several turns of the event loop.
  *
  * @param weigh called with how many values there are before they are made; it throws when there is no room for them

@@ -65,9 +65,9 @@ export interface FederationClientOptions {
 const CONNECT_MS = 10_000;
 const STREAM_TOTAL_MS = 600_000;
 export const DEFAULT_MAX_BODY_BYTES = 1_048_576;
-/** What an answer that is an error may say. */
+/** What a response that is an error may say. */
 export const MAX_ERROR_BYTES = 65_536;
-/** What a value of an answer weighs beside its text. */
+/** What a value of a response weighs beside its text. */
 const BYTES_OF_VALUE = 32;
 export const PER_DESTINATION = 8;
 /** Statuses of a reverse proxy whose server is down. */
@@ -88,7 +88,7 @@ interface Opened {
   readonly body: Readable;
 }
 
-/** How an answer is read. */
+/** How a response is read. */
 interface AnswerReading {
   readonly destination: string;
   /** Bytes that it may have. */
@@ -133,10 +133,10 @@ export class FederationClient {
     const whole: FederationRequest = { ...request, timeouts: { totalMs: STREAM_TOTAL_MS, ...request.timeouts } };
     void this.#admission
       .run(whole, async (deadline, reached) => {
-        const answer = await this.#open(whole, whole, deadline, reached);
-        if ('ok' in answer) return answer;
-        const { headers, status } = answer;
-        const body = new BoundedBody(answer.body, whole.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES);
+        const response = await this.#open(whole, whole, deadline, reached);
+        if ('ok' in response) return response;
+        const { headers, status } = response;
+        const body = new BoundedBody(response.body, whole.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES);
         opened.resolve({ ok: true, status, headers, body });
         await Promise.race([body.ended, aborted(deadline.signal)]);
         return { ok: true, body: {} };
@@ -182,12 +182,12 @@ export class FederationClient {
   ): Promise<FederationResult> {
     const question = 'compose' in request ? await request.compose(deadline.signal) : request;
     if (question === undefined) return { ok: true, body: {} };
-    const answer = await this.#open(request, question, deadline, reached);
-    if ('ok' in answer) return answer;
+    const response = await this.#open(request, question, deadline, reached);
+    if ('ok' in response) return response;
     const { destination } = request;
     const most = request.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES;
     const { held, isCounted } = request;
-    const read = await this.#readObject(answer, { destination, most, held, isCounted, signal: deadline.signal });
+    const read = await this.#readObject(response, { destination, most, held, isCounted, signal: deadline.signal });
     if ('ok' in read) return read;
     const { body } = read;
     if (body === undefined)
@@ -234,17 +234,17 @@ export class FederationClient {
     const { destination } = params;
     const { signal } = deadline;
     for (let { others, place } = reached; ;) {
-      const answer = await this.#openAt(place, params, question, deadline);
-      if (!('ok' in answer)) {
-        const { status } = answer;
-        if (status < 200 || status >= 300) return this.#refused(answer, destination, signal);
+      const response = await this.#openAt(place, params, question, deadline);
+      if (!('ok' in response)) {
+        const { status } = response;
+        if (status < 200 || status >= 300) return this.#refused(response, destination, signal);
         this.#options.backoff.reached(destination);
-        return answer;
+        return response;
       }
-      this.#noteFailure(place, answer);
-      if (signal.aborted || answer.kind === 'denied' || others.length === 0) {
+      this.#noteFailure(place, response);
+      if (signal.aborted || response.kind === 'denied' || others.length === 0) {
         this.#missed(destination, deadline);
-        return answer;
+        return response;
       }
       const next = await this.#reach(destination, deadline, others);
       if ('ok' in next) return next;
@@ -310,17 +310,17 @@ export class FederationClient {
     return federationFailure(KIND_OF[kind], destination, `${sentence(reason)}.`);
   }
 
-  /** An answer that is an error, with what it says. */
-  async #refused(answer: Opened, destination: string, signal: AbortSignal): Promise<FederationFailure> {
+  /** A response that is an error, with what it says. */
+  async #refused(response: Opened, destination: string, signal: AbortSignal): Promise<FederationFailure> {
     const { backoff } = this.#options;
-    const { status } = answer;
-    const read = await this.#readObject(answer, { destination, most: MAX_ERROR_BYTES, held: undefined, signal });
+    const { status } = response;
+    const read = await this.#readObject(response, { destination, most: MAX_ERROR_BYTES, held: undefined, signal });
     const body = 'ok' in read ? undefined : read.body;
     const errcode = body?.['errcode'];
     if (GATEWAY_STATUSES.has(status) && typeof errcode !== 'string') backoff.failed(destination);
     else backoff.reached(destination);
-    const told = body?.['error'];
-    const retryAfterMs = waitOf(body?.['retry_after_ms'], answer.headers['retry-after']);
+    const reason = body?.['error'];
+    const retryAfterMs = waitOf(body?.['retry_after_ms'], response.headers['retry-after']);
     return {
       ok: false,
       kind: 'refused',
@@ -328,15 +328,15 @@ export class FederationClient {
       status,
       ...(typeof errcode === 'string' ? { errcode: errcode.slice(0, MAX_ERROR_LENGTH) } : {}),
       error:
-        typeof told === 'string' && told !== ''
-          ? told.slice(0, MAX_ERROR_LENGTH).toWellFormed()
+        typeof reason === 'string' && reason !== ''
+          ? reason.slice(0, MAX_ERROR_LENGTH).toWellFormed()
           : `${destination} answered with ${status}.`,
       ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
       ...(body === undefined ? {} : { body }),
     };
   }
 
-  /** The JSON object that an answer is; undefined where it is none. */
+  /** The JSON object that a response is; undefined where it is none. */
   async #readObject(
     { body }: Opened,
     { destination, held, isCounted, most, signal }: AnswerReading,
@@ -360,13 +360,13 @@ export class FederationClient {
       const parsed = await parsedObject(bytes, most, async (values) => {
         if (held !== undefined && !(await weigh(bytes.length + BYTES_OF_VALUE * values))) throw new NoRoomError();
       });
-      // Nobody gets an answer that comes too late.
+      // Nobody gets a response that comes too late.
       isHeld = held !== undefined && !signal.aborted;
       return { body: parsed };
     } catch (error) {
       if (error instanceof TooManyPiecesError)
         return federationFailure('bad_answer', destination, `${destination} answered in too many pieces.`);
-      // What was given up found no room because of that, and without others beside it, an answer is one for which there never is any.
+      // What was given up found no room because of that, and without others beside it, a response is one for which there never is any.
       if (error instanceof NoRoomError && !signal.aborted)
         return federationFailure(
           held === undefined ? 'too_large' : 'busy',

@@ -7,13 +7,13 @@ export interface FederationRequestOptions {
   /** Its server name. */
   readonly destination: string;
   readonly method: 'GET' | 'POST' | 'PUT';
-  /** Of the answer; 1 MiB by default. */
+  /** Of the response; 1 MiB by default. */
   readonly maxBodyBytes?: number | undefined;
   readonly timeouts?: Partial<FederationTimeouts> | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** A client waits for the answer: a server that could not be reached is tried again sooner. */
+  /** A client waits for the response: a server that could not be reached is tried again sooner. */
   readonly isUrgent?: boolean | undefined;
-  /** What counts the bytes of the answer for as long as its owner holds them; when left out, they are counted until the answer is parsed. */
+  /** What counts the bytes of the response for as long as its owner holds them; when left out, they are counted until the response is parsed. */
   readonly held?: HeldAnswers | undefined;
   /** False where few such answers are asked for at once, which may be larger than what may be counted. */
   readonly isCounted?: false | undefined;
@@ -36,7 +36,7 @@ export interface FederationRequest extends FederationRequestOptions, FederationR
 /** A request that is put together when there is a connection to make it over: one that cannot be made costs nothing of it. */
 export interface ComposedRequest extends FederationRequestOptions {
   /**
-   * Called once at most. Undefined: there is nothing to ask, and no request is made; the answer is `{}` then.
+   * Called once at most. Undefined: there is nothing to ask, and no request is made; the response is `{}` then.
    *
    * @param signal aborted when the request is given up, which does not wait for what is still put together
    */
@@ -48,7 +48,7 @@ export interface FederationTimeouts extends OutboundTimeouts {
   readonly acceptMs: number;
 }
 
-/** An answer whose body is read bit by bit. */
+/** A response whose body is read bit by bit. */
 export interface FederationStream {
   readonly ok: true;
   readonly status: number;

@@ -12,7 +12,7 @@ export type FederationFailureKind =
   | 'unreachable'
   | 'timeout'
   | 'too_large'
-  /** It has answered, but this server has no memory for the answer at the moment. */
+  /** It has answered, but this server has no memory for the response at the moment. */
   | 'busy'
   /** It answers with what no server should. */
   | 'bad_answer'
@@ -23,14 +23,14 @@ export interface FederationFailure {
   readonly ok: false;
   readonly kind: FederationFailureKind;
   readonly destination: string;
-  /** Of the answer, where there is one. */
+  /** Of the response, where there is one. */
   readonly status?: number;
   readonly errcode?: string;
   /** A sentence, for users and logs. */
   readonly error: string;
   /** Milliseconds that it asks to wait. */
   readonly retryAfterMs?: number;
-  /** Of the answer, where it is a JSON object. */
+  /** Of the response, where it is a JSON object. */
   readonly body?: JsonObject;
 }
 
@@ -41,7 +41,7 @@ export interface FederationAnswer {
 
 export type FederationResult = FederationAnswer | FederationFailure;
 
-/** A failure that has no answer behind it. */
+/** A failure that has no response behind it. */
 export const federationFailure = (
   kind: FederationFailureKind,
   destination: string,

@@ -22,7 +22,7 @@ export interface StateEvents {
 const MEBIBYTE = 1_048_576;
 /** What answers may be long. A state of 50,000 members takes about 50 MiB. */
 export const MAX_BYTES = { event: MEBIBYTE, events: 16 * MEBIBYTE, stateIds: 16 * MEBIBYTE, state: 128 * MEBIBYTE };
-/** Maximum number of event ids in one answer. */
+/** Maximum number of event ids in one response. */
 const MAX_IDS = 250_000;
 const HISTORY_MS = { headersMs: 20_000, totalMs: 30_000 };
 const STATE_MS = { headersMs: 60_000, bodyMs: 30_000, totalMs: 120_000 };

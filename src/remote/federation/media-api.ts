@@ -59,14 +59,14 @@ export class MediaApi {
    */
   async download(destination: string, mediaId: string, waitMs: number): Promise<RemoteFile | FederationFailure> {
     const id = encodeURIComponent(mediaId);
-    const answer = await this.#stream(
+    const response = await this.#stream(
       destination,
       `/_matrix/federation/v1/media/download/${id}`,
       { timeout_ms: String(waitMs) },
       waitMs,
     );
-    if (answer.ok) return this.#partsOf(answer, destination);
-    if (!isUnrecognized(answer)) return answer;
+    if (response.ok) return this.#partsOf(response, destination);
+    if (!isUnrecognized(response)) return response;
     // "allow_remote: Indicates to the server that it should not attempt to fetch the media if it is deemed remote."
     const old = await this.#stream(
       destination,
@@ -125,22 +125,26 @@ export class MediaApi {
 
   /** "a `Location` header to redirect the caller to where the media can be retrieved". */
   async #follow(location: string, destination: string): Promise<RemoteFile | FederationFailure> {
-    const answer = await this.#options.outbound.stream({
+    const response = await this.#options.outbound.stream({
       method: 'GET',
       url: location,
       maxBodyBytes: this.#options.maxBytes,
       maxRedirects: MAX_REDIRECTS,
       timeouts: { headersMs: HEADERS_MS, bodyMs: BODY_MS, totalMs: TOTAL_MS },
     });
-    if (!answer.ok)
+    if (!response.ok)
       return federationFailure(
-        answer.kind === 'refused_address' ? 'denied' : answer.kind === 'timeout' ? 'timeout' : 'unreachable',
+        response.kind === 'refused_address' ? 'denied' : response.kind === 'timeout' ? 'timeout' : 'unreachable',
         destination,
-        `${destination} leads to where the file cannot be fetched: ${answer.reason}.`,
+        `${destination} leads to where the file cannot be fetched: ${response.reason}.`,
       );
-    if (answer.status === 200) return this.#fileOf(answer, destination);
-    await answer.body[Symbol.asyncIterator]().return?.();
-    return federationFailure('bad_answer', destination, `Where ${destination} leads, the answer is ${answer.status}.`);
+    if (response.status === 200) return this.#fileOf(response, destination);
+    await response.body[Symbol.asyncIterator]().return?.();
+    return federationFailure(
+      'bad_answer',
+      destination,
+      `Where ${destination} leads, the answer is ${response.status}.`,
+    );
   }
 
   /** A file that is the whole body. */
@@ -186,7 +190,7 @@ async function* bounded(body: AsyncIterable<Buffer>, destination: string, maxByt
   }
 }
 
-/** Reads the two parts of an answer, as fast as they are consumed. */
+/** Reads the two parts of a response, as fast as they are consumed. */
 class FileParts {
   readonly #pieces: AsyncIterator<Buffer>;
   readonly #reader: MixedReader;

@@ -42,7 +42,7 @@ export class MembershipApi {
     this.#client = client;
   }
 
-  /** @param known the room's version, where it is known: an answer with another one is refused */
+  /** @param known the room's version, where it is known: a response with another one is refused */
   async make(
     how: Handshake,
     destination: string,
@@ -81,7 +81,7 @@ export class MembershipApi {
     return { ok: true, version, links: { depth, prevEvents, authEvents }, content };
   }
 
-  /** The answer is a stream: it has the state of the room. */
+  /** The response is a stream: it has the state of the room. */
   async sendJoin(
     destination: string,
     { roomId, eventId, event }: CompletedEvent,
@@ -97,16 +97,16 @@ export class MembershipApi {
     } as const;
     const path = `send_join/${segment(roomId)}/${segment(eventId)}`;
     const query = omitsMembers ? { omit_members: 'true' } : {};
-    const answer = await this.#client.stream({ ...request, path: `${V2}/${path}`, query });
-    if (answer.ok || !isUnknownEndpoint(answer)) return answer;
+    const response = await this.#client.stream({ ...request, path: `${V2}/${path}`, query });
+    if (response.ok || !isUnknownEndpoint(response)) return response;
     return this.#client.stream({ ...request, path: `${V1}/${path}` });
   }
 
   async sendLeave(destination: string, { roomId, eventId, event }: CompletedEvent): Promise<Answered<object>> {
     const request = { destination, method: 'PUT', content: event, timeouts: TIMEOUTS, isUrgent: true } as const;
     const path = `send_leave/${segment(roomId)}/${segment(eventId)}`;
-    const answer = await this.#client.request({ ...request, path: `${V2}/${path}` });
-    return answer.ok || !isUnknownEndpoint(answer) ? answer : this.#ofList({ ...request, path: `${V1}/${path}` });
+    const response = await this.#client.request({ ...request, path: `${V2}/${path}` });
+    return response.ok || !isUnknownEndpoint(response) ? response : this.#ofList({ ...request, path: `${V1}/${path}` });
   }
 
   /** @returns the stripped state of the room, as received */
@@ -114,7 +114,7 @@ export class MembershipApi {
     destination: string,
     { roomId, eventId, event }: CompletedEvent,
   ): Promise<Answered<{ readonly state: JsonValue | undefined }>> {
-    const answer = await this.#client.request({
+    const response = await this.#client.request({
       destination,
       method: 'PUT',
       path: `${V1}/send_knock/${segment(roomId)}/${segment(eventId)}`,
@@ -123,7 +123,7 @@ export class MembershipApi {
       timeouts: TIMEOUTS,
       isUrgent: true,
     });
-    return answer.ok ? { ok: true, state: answer.body['knock_room_state'] } : answer;
+    return response.ok ? { ok: true, state: response.body['knock_room_state'] } : response;
   }
 
   /** Has the invited user's server sign an invite. @returns the event with its signature */
@@ -135,19 +135,19 @@ export class MembershipApi {
   ): Promise<Answered<{ readonly event: JsonObject }>> {
     const request = { destination, method: 'PUT', timeouts: TIMEOUTS, isUrgent: true } as const;
     const path = `invite/${segment(roomId)}/${segment(eventId)}`;
-    let answer: Answered<{ readonly body: JsonObject }> = await this.#client.request({
+    let response: Answered<{ readonly body: JsonObject }> = await this.#client.request({
       ...request,
       path: `${V2}/${path}`,
       content: { room_version: version.id, event, invite_room_state: state },
     });
     // "Senders which receive a 400 or 404 response to this endpoint should retry using the v1 API ... if the room version is "1" or "2"."
-    if (!answer.ok && version.eventIdFormat === 'assigned' && (answer.status === 400 || answer.status === 404)) {
+    if (!response.ok && version.eventIdFormat === 'assigned' && (response.status === 400 || response.status === 404)) {
       const content = { ...event, unsigned: { invite_room_state: state } };
       const older = await this.#ofList({ ...request, path: `${V1}/${path}`, content });
-      if (older.ok) answer = older;
+      if (older.ok) response = older;
     }
-    if (!answer.ok) return answer;
-    const signed = answer.body['event'];
+    if (!response.ok) return response;
+    const signed = response.body['event'];
     if (isJsonObject(signed)) return { ok: true, event: signed };
     return federationFailure('bad_answer', destination, `${destination} did not answer with the invite.`);
   }
@@ -167,16 +167,16 @@ export class MembershipApi {
   /** A request of version 1, whose answer is a list of status and body. */
   async #ofList(request: FederationRequest): Promise<Answered<{ readonly body: JsonObject }>> {
     const { destination } = request;
-    const answer = await this.#client.stream({ ...request, maxBodyBytes: MAX_STATE_BYTES });
-    if (!answer.ok) return answer;
+    const response = await this.#client.stream({ ...request, maxBodyBytes: MAX_STATE_BYTES });
+    if (!response.ok) return response;
     try {
       const chunks: Buffer[] = [];
-      for await (const chunk of answer.body) chunks.push(chunk);
+      for await (const chunk of response.body) chunks.push(chunk);
       const value: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'));
       const body: unknown = Array.isArray(value) ? value[1] : undefined;
       if (isJsonObject(body)) return { ok: true, body };
     } catch {
-      // An incomplete or invalid body is no answer either.
+      // An incomplete or invalid body is no response either.
     }
     return federationFailure('bad_answer', destination, `${destination} did not answer as version 1 of the API does.`);
   }

@@ -12,7 +12,7 @@ export const MAX_ANSWER_SIZE = 65_536;
 const TIMEOUTS: Partial<OutboundTimeouts> = { headersMs: 10_000, bodyMs: 10_000, totalMs: 10_000 };
 
 export interface AskedSignature {
-  /** A user waits for the answer. */
+  /** A user waits for the response. */
   readonly isUrgent?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
@@ -31,7 +31,7 @@ export class PolicyApi {
     pdu: JsonObject,
     { isUrgent = false, signal }: AskedSignature = {},
   ): Promise<{ readonly ok: true; readonly signature: string } | FederationFailure> {
-    const answer = await this.#client.request({
+    const response = await this.#client.request({
       destination,
       method: 'POST',
       path: '/_matrix/policy/v1/sign',
@@ -41,8 +41,8 @@ export class PolicyApi {
       isUrgent,
       signal,
     });
-    if (!answer.ok) return answer;
-    const signature = signaturesOf({ signatures: answer.body }, destination).get(POLICY_KEY_ID);
+    if (!response.ok) return response;
+    const signature = signaturesOf({ signatures: response.body }, destination).get(POLICY_KEY_ID);
     return signature === undefined
       ? federationFailure('bad_answer', destination, `${destination} did not answer with a signature.`)
       : { ok: true, signature };

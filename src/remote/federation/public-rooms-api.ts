@@ -41,15 +41,15 @@ export class PublicRoomsApi {
     destination: string,
     query: RemotePublicRoomsQuery,
   ): Promise<{ readonly ok: true; readonly page: RemotePublicRoomsPage } | FederationFailure> {
-    const answer = await this.#client.request({
+    const response = await this.#client.request({
       destination,
       path: PATH,
       maxBodyBytes: MAX_PAGE_SIZE,
       timeouts: TIMEOUTS,
       ...askedFor(query),
     });
-    if (!answer.ok) return answer;
-    const { chunk, next_batch: next, prev_batch: previous, total_room_count_estimate: total } = answer.body;
+    if (!response.ok) return response;
+    const { chunk, next_batch: next, prev_batch: previous, total_room_count_estimate: total } = response.body;
     if (!Array.isArray(chunk))
       return federationFailure('bad_answer', destination, `${destination} did not answer with a list of rooms.`);
     const rooms = chunk.slice(0, query.limit).flatMap((room) => remotePublicRoom(room) ?? []);

@@ -33,7 +33,7 @@ export class QueriesApi {
 
   /** The profile of a user of another server. `GET /query/profile`. */
   async profile(userId: string): Promise<{ readonly ok: true; readonly fields: JsonObject } | FederationFailure> {
-    const answer = await this.#client.request({
+    const response = await this.#client.request({
       destination: domainOf(userId) ?? '',
       method: 'GET',
       path: '/_matrix/federation/v1/query/profile',
@@ -41,13 +41,13 @@ export class QueriesApi {
       maxBodyBytes: MAX_PROFILE_SIZE,
       timeouts: TIMEOUTS,
     });
-    return answer.ok ? { ok: true, fields: profileFields(answer.body) } : answer;
+    return response.ok ? { ok: true, fields: profileFields(response.body) } : response;
   }
 
   /** The room of an alias of another server. `GET /query/directory`. */
   async directory(alias: string): Promise<({ readonly ok: true } & RemoteAlias) | FederationFailure> {
     const destination = domainOf(alias) ?? '';
-    const answer = await this.#client.request({
+    const response = await this.#client.request({
       destination,
       method: 'GET',
       path: '/_matrix/federation/v1/query/directory',
@@ -55,8 +55,8 @@ export class QueriesApi {
       maxBodyBytes: MAX_DIRECTORY_ANSWER_SIZE,
       timeouts: TIMEOUTS,
     });
-    if (!answer.ok) return answer;
-    const { room_id: roomId, servers } = answer.body;
+    if (!response.ok) return response;
+    const { room_id: roomId, servers } = response.body;
     if (!isRoomId(roomId))
       return federationFailure('bad_answer', destination, `${destination} does not say which room the alias leads to.`);
     const named = Array.isArray(servers) ? servers.filter(isServerName) : [];

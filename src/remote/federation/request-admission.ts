@@ -15,7 +15,7 @@ export const DEFAULT_TIMEOUTS: FederationTimeouts = {
 export const CONCURRENCY = 1_024;
 /** The same, to servers that could not be reached recently: they take long, and must not hold up the others. */
 const CONCURRENCY_OF_FAILING = 64;
-/** Connection attempts to such servers at once. Most get no answer, and each costs a socket and nothing else. */
+/** Connection attempts to such servers at once. Most get no response, and each costs a socket and nothing else. */
 const TRIES_OF_FAILING = 512;
 /** When to retry a request that never had its turn. */
 const BUSY_MS = 5_000;

@@ -33,7 +33,7 @@ export class SpacesApi {
     suggestedOnly: boolean,
     signal?: AbortSignal,
   ): Promise<{ readonly ok: true; readonly space: RemoteSpace } | FederationFailure> {
-    const answer = await this.#client.request({
+    const response = await this.#client.request({
       destination,
       method: 'GET',
       path: `/_matrix/federation/v1/hierarchy/${encodeURIComponent(roomId)}`,
@@ -42,8 +42,8 @@ export class SpacesApi {
       timeouts: TIMEOUTS,
       ...(signal === undefined ? {} : { signal }),
     });
-    if (!answer.ok) return answer;
-    const { children, inaccessible_children: inaccessible, room: given = null } = answer.body;
+    if (!response.ok) return response;
+    const { children, inaccessible_children: inaccessible, room: given = null } = response.body;
     const room = remoteRoomSummary(given);
     if (room?.room_id !== roomId)
       return federationFailure('bad_answer', destination, `${destination} did not answer with the room ${roomId}.`);

@@ -21,7 +21,7 @@ export interface RemoteUserDevices {
   readonly selfSigningKey: JsonObject | undefined;
 }
 
-/** Maximum size of an answer in bytes: some thousand devices. */
+/** Maximum size of a response in bytes: some thousand devices. */
 const MAX_ANSWER_SIZE = 8_388_608;
 /** Maximum number of devices of one user. */
 export const MAX_REMOTE_DEVICES = 2_000;
@@ -42,7 +42,7 @@ export class UserDevicesApi {
     userId: string,
     timeoutMs: number,
   ): Promise<({ readonly ok: true } & RemoteUserDevices) | FederationFailure> {
-    const answer = await this.#client.request({
+    const response = await this.#client.request({
       destination,
       method: 'GET',
       path: `/_matrix/federation/v1/user/devices/${encodeURIComponent(userId)}`,
@@ -50,8 +50,8 @@ export class UserDevicesApi {
       timeouts: { headersMs: timeoutMs, bodyMs: timeoutMs, totalMs: timeoutMs },
       isUrgent: true,
     });
-    if (!answer.ok) return answer;
-    const { devices, master_key: master, self_signing_key: selfSigning, stream_id: streamId } = answer.body;
+    if (!response.ok) return response;
+    const { devices, master_key: master, self_signing_key: selfSigning, stream_id: streamId } = response.body;
     if (!isStreamId(streamId) || !Array.isArray(devices))
       return {
         ok: false,
@@ -86,7 +86,7 @@ export const isDeviceId = (value: unknown): value is string =>
   !value.includes('\0') &&
   value.isWellFormed();
 
-/** A device of an answer or an `m.device_list_update`; undefined without a valid id. */
+/** A device of a response or an `m.device_list_update`; undefined without a valid id. */
 export const remoteDevice = (userId: string, given: JsonObject): RemoteDevice | undefined => {
   const { device_display_name: name, device_id: deviceId, keys } = given;
   if (!isDeviceId(deviceId)) return undefined;

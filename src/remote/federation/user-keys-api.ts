@@ -10,7 +10,7 @@ import type { FederationFailure } from './federation-result.ts';
 
 /** The keys of users as their server reports them. */
 export interface RemoteUserKeys {
-  /** User -> device -> `DeviceKeys`, with the device's name in `unsigned`. Every user in the answer has an entry. */
+  /** User -> device -> `DeviceKeys`, with the device's name in `unsigned`. Every user in the response has an entry. */
   readonly deviceKeys: Readonly<Record<string, Readonly<Record<string, JsonObject>>>>;
   readonly masterKeys: Readonly<Record<string, JsonObject>>;
   readonly selfSigningKeys: Readonly<Record<string, JsonObject>>;
@@ -19,11 +19,11 @@ export interface RemoteUserKeys {
 /** User -> device -> `<algorithm>:<key id>` -> key. */
 export type RemoteClaimedKeys = Readonly<Record<string, Readonly<Record<string, Readonly<Record<string, JsonValue>>>>>>;
 
-/** What ends a question, and what its answer is counted by. */
+/** What ends a question, and what its response is counted by. */
 type QuestionBounds = Required<Pick<FederationRequestOptions, 'signal' | 'held'>>;
 
 const BASE = '/_matrix/federation/v1/user/keys';
-/** Bytes of an answer for each user who is asked for, hundreds of devices, and for all of them. */
+/** Bytes of a response for each user who is asked for, hundreds of devices, and for all of them. */
 export const MAX_BYTES_OF_USER = 1_048_576;
 export const MAX_ANSWER_SIZE = 4 * MAX_BYTES_OF_USER;
 /** Maximum number of devices of one user. */
@@ -43,16 +43,16 @@ export class UserKeysApi {
    * The keys of users of one server. `POST /user/keys/query`.
    *
    * @param wanted user -> device ids; none for all devices
-   * @param bounds aborts the request for the caller, which does not count as a failure of the server, and holds the answer
+   * @param bounds aborts the request for the caller, which does not count as a failure of the server, and holds the response
    */
   async query(
     destination: string,
     wanted: Readonly<Record<string, readonly string[]>>,
     bounds: QuestionBounds,
   ): Promise<({ readonly ok: true } & RemoteUserKeys) | FederationFailure> {
-    const answer = await this.#client.request(asked(destination, '/query', { device_keys: wanted }, bounds));
-    if (!answer.ok) return answer;
-    const { device_keys: devices, master_keys: master, self_signing_keys: selfSigning } = answer.body;
+    const response = await this.#client.request(asked(destination, '/query', { device_keys: wanted }, bounds));
+    if (!response.ok) return response;
+    const { device_keys: devices, master_keys: master, self_signing_keys: selfSigning } = response.body;
     const deviceKeys: Record<string, Record<string, JsonObject>> = {};
     for (const [userId, chosen] of Object.entries(wanted)) {
       const given = ownMember(devices, userId);
@@ -77,11 +77,11 @@ export class UserKeysApi {
     wanted: Readonly<Record<string, Readonly<Record<string, string>>>>,
     bounds: QuestionBounds,
   ): Promise<{ readonly ok: true; readonly claimed: RemoteClaimedKeys } | FederationFailure> {
-    const answer = await this.#client.request(asked(destination, '/claim', { one_time_keys: wanted }, bounds));
-    if (!answer.ok) return answer;
+    const response = await this.#client.request(asked(destination, '/claim', { one_time_keys: wanted }, bounds));
+    if (!response.ok) return response;
     const claimed: Record<string, Record<string, Record<string, JsonValue>>> = {};
     for (const [userId, devices] of Object.entries(wanted)) {
-      const ofUser = ownMember(answer.body['one_time_keys'], userId);
+      const ofUser = ownMember(response.body['one_time_keys'], userId);
       for (const [deviceId, algorithm] of Object.entries(devices)) {
         const key = keyIn(ownMember(ofUser, deviceId), algorithm);
         if (key !== undefined) (claimed[userId] ??= {})[deviceId] = key;

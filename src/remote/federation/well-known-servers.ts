@@ -101,17 +101,17 @@ export class WellKnownServers {
 
   async #fetch(hostname: string, known: Known | undefined): Promise<Known> {
     const { clock } = this.#options;
-    const answer = await this.#request(hostname);
+    const response = await this.#request(hostname);
     const now = clock.now();
-    const name = answer.ok && answer.status === 200 ? nameIn(answer.body) : undefined;
-    if (answer.ok && name !== undefined) {
-      const lifetime = lifetimeOf(answer, now);
+    const name = response.ok && response.status === 200 ? nameIn(response.body) : undefined;
+    if (response.ok && name !== undefined) {
+      const lifetime = lifetimeOf(response, now);
       return { name, fetchedAt: now, refreshAt: now + lifetime * FRESH_PART, expiresAt: now + lifetime, failures: 0 };
     }
     const failures = (known?.failures ?? 0) + 1;
     const pause = Math.min(MAX_ERROR_MS, FIRST_ERROR_MS * 2 ** (failures - 1));
     // A failed request does not mean that the delegation has changed.
-    const isPassing = !answer.ok || answer.status >= 500 || answer.status === 429;
+    const isPassing = !response.ok || response.status >= 500 || response.status === 429;
     if (isPassing && known?.name !== undefined && now < known.fetchedAt + MAX_MS) {
       const expiresAt = Math.min(now + pause, known.fetchedAt + MAX_MS);
       return { ...known, refreshAt: expiresAt, expiresAt, failures };
@@ -165,10 +165,10 @@ const nameIn = (body: Buffer): WrittenName | undefined => {
   }
 };
 
-/** Milliseconds for which an answer may be used. RFC 9111, 4.2.1. */
+/** Milliseconds for which a response may be used. RFC 9111, 4.2.1. */
 const lifetimeOf = ({ headers }: OutboundAnswer, now: number): number => {
-  const told = cacheLifetime(headers['cache-control'], headers['expires'], now);
-  return Math.min(MAX_MS, Math.max(MIN_MS, told ?? DEFAULT_MS));
+  const lifetimeMs = cacheLifetime(headers['cache-control'], headers['expires'], now);
+  return Math.min(MAX_MS, Math.max(MIN_MS, lifetimeMs ?? DEFAULT_MS));
 };
 
 const cacheLifetime = (

@@ -122,7 +122,7 @@ export class ContentStore {
     } catch (error) {
       this.counts.add('failed');
       await this.#discard(name);
-      throw this.#told(error, place);
+      throw this.#failed(error, place);
     } finally {
       this.#held -= held;
     }
@@ -133,7 +133,7 @@ export class ContentStore {
     try {
       return await this.#storeOf(place).open(name, range);
     } catch (error) {
-      throw this.#told(error, place);
+      throw this.#failed(error, place);
     }
   }
 
@@ -226,7 +226,7 @@ export class ContentStore {
       await this.#storeOf(place).put(name, Readable.from([Buffer.alloc(TRIAL_BYTES)]));
       this.condition.works();
     } catch (error) {
-      this.#told(error, place);
+      this.#failed(error, place);
     } finally {
       await this.#discard(name);
     }
@@ -259,8 +259,8 @@ export class ContentStore {
     return store;
   }
 
-  /** What a client is told of a failure, which the log and the condition of the store hear of. */
-  #told(error: unknown, place: BlobPlace): unknown {
+  /** Notes a failure in the log and in the condition of the store. @returns the error for the client */
+  #failed(error: unknown, place: BlobPlace): unknown {
     if (!(error instanceof BlobStoreError)) return error;
     if (place === this.#options.place) this.condition.fails(error.kind);
     this.#flood.write('error', error.kind, 'the store of media fails', { kind: error.kind, err: error });

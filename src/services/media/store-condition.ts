@@ -6,8 +6,8 @@ import { Background } from '#src/kernel/concurrency/background.ts';
 const LOOK_MS = 10_000;
 
 /**
- * Whether files can be stored, as far as this process knows: a failure counts until something was written again. While nobody uploads, whoever asks
- * has it looked after, behind the answer, which comes from memory: a store that does not answer must not hold up a probe.
+ * Whether files can be stored, as far as this process knows: a failure counts until something was written again. While nobody uploads, a probe
+ * causes a trial that it does not wait for, and is answered from memory: a store that does not answer must not hold it up.
  */
 export class StoreCondition {
   readonly #clock: Clock;

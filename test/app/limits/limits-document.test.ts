@@ -99,7 +99,7 @@ const EXCUSED: readonly Excuse[] = [
     why: 'steps on the way to something that has a row, or to which nothing is refused',
     names: `MAX_ATTEMPTS MAX_TRIES MAX_WANTED MAX_COUNTED MAX_WALKED MAX_READ MAX_BYTES_READ MAX_FILLED MAX_LOADED MAX_PENDING MAX_STATES MAX_LOOKS
       MAX_LOOKED_AT MAX_OTHERS MAX_ASKED MAX_TIMES MAX_PARTS MAX_TOMBSTONES MAX_INSTRUCTIONS MAX_STEPS MAX_PUSHED MAX_WAITING_WHILE_AWAY
-      MAX_GATHERED MAX_RECEIPTS MAX_PER_SENDER MAX_COMPANIONS MAX_TOLD`,
+      MAX_GATHERED MAX_RECEIPTS MAX_PER_SENDER MAX_COMPANIONS MAX_SHOWN MAX_SENT_TO`,
     at: {
       'services/appservices/delivery/appservice-transactions.ts': 'CONCURRENCY',
       'services/appservices/extras/device-extras.ts': 'MAX_USERS MAX_DEVICES',

@@ -55,7 +55,7 @@ describe('the watch on the event loop', () => {
       timers: clock,
       logger: recordingLogger(lines),
       metrics: noMetrics,
-      tellFromMs: 100,
+      reportFromMs: 100,
       processorMs: () => share * clock.monotonic(),
       trail,
     });
@@ -134,7 +134,7 @@ describe('the watch on the event loop', () => {
     let delay = (): number => Number.NaN;
     const metrics: Metrics = { ...noMetrics, gaugeOf: (_name, _help, read) => void (delay = read) };
     const logger = recordingLogger([]);
-    const options = { clock, timers: clock, logger, metrics, tellFromMs: 1_000, processorMs: () => 0, trail };
+    const options = { clock, timers: clock, logger, metrics, reportFromMs: 1_000, processorMs: () => 0, trail };
     const loopWatch = new LoopWatch(options);
     loopWatch.start();
     const resting: number[] = [];

@@ -1,4 +1,5 @@
 import { Type } from 'typebox';
+import { READS } from '#src/services/accounts/admission/access-rules.ts';
 import type { MediaDelivery } from '#src/services/media/media-delivery.ts';
 import type { AvailableMedia, MediaService, MediaParams } from '#src/services/media/media-service.ts';
 import type { ServedContent, ThumbnailService } from '#src/services/media/thumbnail-service.ts';
@@ -9,6 +10,19 @@ export interface MediaServices {
   readonly thumbnails: ThumbnailService;
   readonly mediaDelivery: MediaDelivery;
 }
+
+/** What the endpoints of the media configuration have in common. Client-Server API, "Content repository". */
+export const MEDIA_CONFIG = {
+  summary: 'Get the configuration for the content repository.',
+  method: 'GET',
+  auth: 'accessToken',
+  guests: { allowed: 'clients ask for it before they show anything' },
+  suspended: READS,
+  rateLimit: 'default',
+  response: Type.Object({ 'm.upload.size': Type.Integer() }),
+  errcodes: ['M_LIMIT_EXCEEDED'],
+  handler: ({ maxUploadBytes }: { readonly maxUploadBytes: number }) => ({ 'm.upload.size': maxUploadBytes }),
+} as const;
 
 export const mediaParams = Type.Object({ serverName: Type.String(), mediaId: Type.String() });
 export const namedMediaParams = Type.Object({

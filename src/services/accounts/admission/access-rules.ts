@@ -44,5 +44,5 @@ export const OTHERS_SEE: AccessRule = { refused: 'other users would see what it 
 /** "This applies to all aspects of the Client-Server API, except for Account Management." */
 export const ACCOUNT_MANAGEMENT: AccessRule = 'refused';
 export const ADMINISTERS: AccessRule = {
-  refused: 'nobody is to moderate others, or lift their own suspension, while suspended',
+  refused: 'suspended users may not moderate others, or lift their own suspension',
 };

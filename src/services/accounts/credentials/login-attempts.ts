@@ -40,7 +40,7 @@ interface Refusal {
  * Limits failed attempts to prove who one is by a password: of an account from one network; of a network, whichever accounts; and of an account
  * from networks where it is not in use. So an attacker cannot lock the owner out of the network that they use, and cannot guess for long from
  * many networks at once. What the attacker uses up is not all: a reserve is left for networks that have hardly tried, and for clients that know a
- * device of the account, so that the owner gets in from elsewhere and from a network that they share with the attacker.
+ * device of the account, so that the owner can log in from other networks and from a network that they share with the attacker.
  */
 export class LoginAttempts {
   readonly #database: Database;
@@ -67,7 +67,7 @@ export class LoginAttempts {
   }
 
   /**
-   * Counts that somebody has proved to be this user.
+   * Counts that a request has proved to be this user's.
    *
    * @throws MatrixError M_LIMIT_EXCEEDED
    */

@@ -9,7 +9,7 @@ import { type NewAccount, userInUse, type UserService } from '#src/services/acco
 import { type LocalName, nameOfNewAccount } from '#src/services/accounts/users/usernames.ts';
 import type { Tx } from '#src/storage/database.ts';
 
-/** How whoever registers is logged in. */
+/** How a new user is logged in. */
 export interface LoginParams {
   readonly deviceId?: string | undefined;
   readonly displayName?: string | undefined;

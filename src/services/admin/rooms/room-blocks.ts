@@ -31,8 +31,8 @@ export class RoomBlocks {
   /** @throws MatrixError M_INVALID_PARAM for what is no room id */
   async set(actor: Actor, roomId: string, isBlocked: boolean): Promise<void> {
     assertRoomId(roomId);
-    const told = await this.#options.database.write((tx) => this.change(tx, actor, roomId, isBlocked));
-    told();
+    const publish = await this.#options.database.write((tx) => this.change(tx, actor, roomId, isBlocked));
+    publish();
   }
 
   /** The same in a transaction. @returns a function to be called after the commit, which publishes the change */

@@ -50,8 +50,8 @@ export interface Deletion {
 }
 
 const DELETE_ROOM = 'shutdown_and_purge_room';
-/** Deletions of one room that are told. */
-const MAX_TOLD = 100;
+/** Deletions of one room that are shown. */
+const MAX_SHOWN = 100;
 
 /** Removes all local users from a room, and deletes it. The task of `RoomDeletions`. */
 export const deleteRoomKind = (shutdown: RoomShutdown, purge: RoomPurge): TaskKind<Params, ShutdownProgress> => ({
@@ -153,7 +153,10 @@ export class RoomDeletions {
   /** The deletions of a room, the oldest first. @throws MatrixError M_INVALID_PARAM, M_NOT_FOUND when there is none */
   async ofRoom(roomId: string): Promise<Deletion[]> {
     assertRoomId(roomId);
-    const { tasks } = await this.#options.tasks.list({ actions: [DELETE_ROOM], resource: roomId }, { limit: MAX_TOLD });
+    const { tasks } = await this.#options.tasks.list(
+      { actions: [DELETE_ROOM], resource: roomId },
+      { limit: MAX_SHOWN },
+    );
     if (tasks.length === 0) throw new MatrixError('M_NOT_FOUND', `No delete task for room_id '${roomId}' found`);
     return tasks.map(deletionOf).toReversed();
   }

@@ -76,9 +76,9 @@ export class TaskRunner {
       if (isOfDatabase(error)) throw error;
       if (!isAsked) {
         logger.error('a task failed', { task: id, action, resource: row.resource, err: error });
-        const told =
+        const shownError =
           error instanceof MatrixError ? error.message : 'It failed by a fault of this server; its log says more.';
-        return await end({ status: 'failed', error: told });
+        return await end({ status: 'failed', error: shownError });
       }
     } finally {
       stop();

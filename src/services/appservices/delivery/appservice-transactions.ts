@@ -368,7 +368,7 @@ export class AppserviceTransactions {
     this.#failures.set(id, sent.reason);
     const { failures } = this.#options.log.of(id).delivery;
     const fields = { appservice: id, transaction: held.id, reason: sent.reason, failures: failures + 1 };
-    if (failures === 0) logger.warn('an application service did not take a transaction; trying again', fields);
+    if (failures === 0) logger.warn('a transaction to an application service failed; it is retried', fields);
     else logger.debug('a transaction to an application service failed again', fields);
     if (sent.kind === 'refused') {
       if (held.events <= 1) return { kind: 'refused' };

@@ -159,7 +159,7 @@ export class PresenceService {
     const user = this.#peek(userId) ?? new UserPresence(userId, undefined, undefined, this.#options.idleMs);
     // Nor do those who are there already grow.
     const { status_msg: _, ...rest } = content;
-    this.#update(user, (now) => user.told(isFull ? rest : content, now), false);
+    this.#update(user, (now) => user.received(isFull ? rest : content, now), false);
   }
 
   /** The users who are not offline. */
@@ -237,7 +237,7 @@ export class PresenceService {
       this.#activeBytes += user.weight;
     }
     // What other servers say, they say again after a restart.
-    if (!user.isTold && (isNews || user.visible !== before)) {
+    if (!user.hasReceived && (isNews || user.visible !== before)) {
       this.#unstored.add(user);
       this.#store ??= this.#options.timers.after(STORE_MS, () => this.#ongoing.add(undefined, this.#storeNow()));
     }

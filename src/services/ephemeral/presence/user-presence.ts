@@ -49,7 +49,7 @@ export class UserPresence {
   readonly #devices = new Map<string, Said>();
   #own: Said | undefined;
   /** What the user's server says, for a remote user. */
-  #told: (Said & { readonly isActive: boolean }) | undefined;
+  #received: (Said & { readonly isActive: boolean }) | undefined;
 
   /** @param idleMs how long without doing anything makes a user `unavailable` */
   constructor(userId: string, statusMsg: string | undefined, lastActive: number | undefined, idleMs: number) {
@@ -66,8 +66,8 @@ export class UserPresence {
     return this.#statusMsg;
   }
   /** Whether the presence comes from another server. */
-  get isTold(): boolean {
-    return this.#told !== undefined;
+  get hasReceived(): boolean {
+    return this.#received !== undefined;
   }
   get lastActive(): number | undefined {
     return this.#lastActive;
@@ -147,17 +147,17 @@ export class UserPresence {
   }
 
   /** Another server sends its user's presence, which holds until it has not been repeated for long. */
-  told({ presence, status_msg, last_active_ago, currently_active }: PresenceContent, now: number): void {
+  received({ presence, status_msg, last_active_ago, currently_active }: PresenceContent, now: number): void {
     if (status_msg !== this.#statusMsg) this.#setStatus(status_msg);
     if (last_active_ago !== undefined) this.#lastActive = Math.max(0, now - last_active_ago);
-    this.#told = { state: presence, until: now + BELIEVED_MS, isActive: currently_active === true };
+    this.#received = { state: presence, until: now + BELIEVED_MS, isActive: currently_active === true };
     this.timePasses(now);
   }
 
   /** Applies the time that has passed. */
   timePasses(now: number): void {
-    if (this.#told !== undefined) {
-      const { isActive, state, until } = this.#told;
+    if (this.#received !== undefined) {
+      const { isActive, state, until } = this.#received;
       this.#state = until <= now ? 'offline' : state;
       this.#isActive = this.#state === 'online' && isActive;
       return;

@@ -133,8 +133,8 @@ export class EventReceiver {
       await turn.lookUp([...namedIds(room, incoming), ...states.flat()]);
       const missing = states.flat().filter((id) => turn.place(id) === undefined);
       if (missing.length > 0) return { outcome: 'missing', ids: [...new Set(missing)] };
-      const told = await Promise.all(states.map((ids) => turn.entriesOf(ids)));
-      const reception = await this.#receive(turn, incoming, 0, told);
+      const statesBefore = await Promise.all(states.map((ids) => turn.entriesOf(ids)));
+      const reception = await this.#receive(turn, incoming, 0, statesBefore);
       await turn.settle();
       return reception;
     };
@@ -194,14 +194,14 @@ export class EventReceiver {
 
   /**
    * @param flags what is remembered of the event if it is accepted
-   * @param told states after those prev_events that are not here: without any, all of these have to be here
+   * @param statesBefore states after those prev_events that are not here: without any, all of these have to be here
    * @param isAnew it may be here as one that was refused
    */
   async #receive(
     turn: ReceivingTurn,
     given: IdentifiedPdu,
     flags: number,
-    told?: readonly StateEntries[],
+    statesBefore?: readonly StateEntries[],
     isAnew = false,
   ): Promise<Reception> {
     const { room } = turn;
@@ -219,17 +219,19 @@ export class EventReceiver {
     const { partial } = room;
     // What happened beside the join begins where that does.
     const isBesideJoin =
-      told === undefined && missingPrev.length > 0 && missingPrev.every((id) => partial?.before.has(id) === true);
-    if (missingAuth.length > 0 || (told === undefined && missingPrev.length > 0 && !isBesideJoin))
+      statesBefore === undefined &&
+      missingPrev.length > 0 &&
+      missingPrev.every((id) => partial?.before.has(id) === true);
+    if (missingAuth.length > 0 || (statesBefore === undefined && missingPrev.length > 0 && !isBesideJoin))
       return {
         outcome: 'missing',
-        ids: [...new Set([...(told === undefined && !isBesideJoin ? missingPrev : []), ...missingAuth])],
+        ids: [...new Set([...(statesBefore === undefined && !isBesideJoin ? missingPrev : []), ...missingAuth])],
       };
     const positions = (ids: readonly string[]): number[] => ids.flatMap((id) => turn.place(id)?.nid ?? []);
     const prev = await turn.events(positions(prevIds.filter((id) => !missingPrev.includes(id))));
     const auth = await turn.events(positions(authIds));
     const names = await this.#names(given);
-    const stateBefore = await turn.around.before(room, prev, told, isBesideJoin ? partial?.state : undefined);
+    const stateBefore = await turn.around.before(room, prev, statesBefore, isBesideJoin ? partial?.state : undefined);
     const judged = await this.#judge.judge(turn, given, auth, stateBefore, partial !== undefined);
     if (judged === undefined) return { outcome: 'missing', ids: [] };
     const { verdict } = judged;
@@ -237,7 +239,7 @@ export class EventReceiver {
     // Others stand on an outlier that its auth events allow. They must not fall because a server that sends it once more tells another state, or
     // none: m.room.create comes after nothing. What fails against the room's own state is rejected, so that others can be built on it.
     const isGoodOutlier = known !== undefined && isReplaceable(known) && (known.flags & EVENT_FLAGS.rejected) === 0;
-    const isStateDoubtful = told !== undefined || partial !== undefined || prevIds.length === 0;
+    const isStateDoubtful = statesBefore !== undefined || partial !== undefined || prevIds.length === 0;
     if (isGoodOutlier && isStateDoubtful && verdict.kind === 'rejected') return { outcome: 'known' };
     const plan = await this.#planner.plan(turn, {
       ...judged,

@@ -163,7 +163,7 @@ export class EventFollower {
     });
   }
 
-  #tellWaiting(): void {
+  #resolveWaiting(): void {
     if (this.#isBehind) return;
     for (const waiting of this.#waiting) if (this.#taken >= waiting.until) waiting.done();
   }
@@ -267,7 +267,7 @@ export class EventFollower {
     try {
       if (this.#cursors.isUnsure && (await this.#cursors.goBack())) this.#isBehind = true;
       while (this.#isBehind && !this.#isClosed) await this.#catchUp();
-      this.#tellWaiting();
+      this.#resolveWaiting();
       if (!this.#isBehind) await this.#drain();
       if (!this.#isBehind && this.#isUnsaved && this.#options.wantsRoom !== undefined)
         await this.#reach([...this.#heard]);
@@ -299,7 +299,7 @@ export class EventFollower {
         // What was not processed is read again while it is behind.
         this.#taken += batch.length;
       }
-      this.#tellWaiting();
+      this.#resolveWaiting();
       await this.#reach(reached);
     }
   }

@@ -126,7 +126,7 @@ export class Backfill implements PastSource {
     if (!(await this.#options.wholeState.within(room, MAX_WAIT_MS))) return false;
     const place = { party: userId, isPreferred: false };
     return this.#inTime(false, (signal) => {
-      // The second request finds what the first one fetched. Whoever was answered meanwhile wants nothing any more.
+      // The second request finds what the first one fetched. A request that was answered meanwhile needs nothing more.
       const inTurn = (): Promise<boolean> =>
         this.#turns.run(room.nid, async () => !signal.aborted && (await this.#fill(room, range, true)));
       return this.#pages
@@ -303,13 +303,13 @@ export class Backfill implements PastSource {
     const open = events.filter(
       ({ eventId, pdu }) => !isHere.has(eventId) && referencedIds(pdu.prev_events).some((id) => missing.has(id)),
     );
-    const told = new Map<string, readonly string[]>();
+    const statesBefore = new Map<string, readonly string[]>();
     for (const { eventId } of open.toSorted((a, b) => b.pdu.depth - a.pdu.depth).slice(0, MAX_STATES)) {
       const state = await fetcher.stateBefore(room, eventId, server, this.#closing.signal);
-      if (state !== undefined) told.set(eventId, state);
+      if (state !== undefined) statesBefore.set(eventId, state);
     }
     await fetcher.fetchMissingAuth(room, events, server);
-    return past.receive(room, events, told);
+    return past.receive(room, events, statesBefore);
   }
 
   async #here(room: Room, ids: readonly string[]): Promise<readonly string[]> {

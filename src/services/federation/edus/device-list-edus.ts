@@ -91,8 +91,8 @@ export class DeviceListEdus implements EduSource {
     const keysOf = await this.#options.keys.of(lists.map(({ userId }) => userId));
     const edus: Edu[] = [];
     const identity: string[] = [];
-    const told = new Map<string, number>(lists.map(({ userId, after }) => [userId, after]));
-    const previous = new Map<string, number>(told);
+    const sentUpTo = new Map<string, number>(lists.map(({ userId, after }) => [userId, after]));
+    const previous = new Map<string, number>(sentUpTo);
     // Deleted devices as well: a server that is sent all devices may know them, from before or from a transaction whose answer was lost.
     let left = characters;
     for (const row of rows) {
@@ -100,7 +100,7 @@ export class DeviceListEdus implements EduSource {
       const edu = eduOf(userId, row, previous.get(userId) ?? 0, keysOf(userId));
       left -= JSON.stringify(edu.content).length;
       if (edus.length >= limit || (edus.length > 0 && left < 0)) break;
-      told.set(userId, streamId);
+      sentUpTo.set(userId, streamId);
       edus.push(edu);
       if (deviceId !== CROSS_SIGNING) previous.set(userId, streamId);
       identity.push(`${userId} ${deviceId} ${streamId}`);
@@ -109,7 +109,7 @@ export class DeviceListEdus implements EduSource {
       markDeviceListsSent(
         database,
         destination,
-        Array.from(told, ([userId, upTo]) => ({ userId, upTo })),
+        Array.from(sentUpTo, ([userId, upTo]) => ({ userId, upTo })),
       );
     return { edus, identity, holdsEventsBack: false, delivered };
   }

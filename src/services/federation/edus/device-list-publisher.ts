@@ -123,9 +123,9 @@ export class DeviceListPublisher {
     for (let from = 0; from < userIds.length; from += page) {
       const some = userIds.slice(from, from + page);
       // While no server shared a room with them nothing was noted of devices without keys.
-      const untold = await usersWithUnsentDevices(database, some, withoutKeys);
-      const serversOf = await servers.of(untold);
-      for (const userId of untold) await this.#publish(userId, [...serversOf(userId)]);
+      const unsent = await usersWithUnsentDevices(database, some, withoutKeys);
+      const serversOf = await servers.of(unsent);
+      for (const userId of unsent) await this.#publish(userId, [...serversOf(userId)]);
       const added = await database.writeAgain(async (tx) => {
         // What is worked out for the first time just now is nothing yet, and was to be told to others.
         await awaitFirstSentDevices(tx, some);
@@ -249,11 +249,11 @@ export class DeviceListPublisher {
 
   /** The users with something that no server was told, and whether it is more than devices without keys. */
   async #changesOf(userIds: readonly string[]): Promise<ReadonlyMap<string, boolean>> {
-    const told = await sentDevicesAfter(
+    const sent = await sentDevicesAfter(
       this.#options.database,
       userIds.map((userId) => ({ userId, after: 0 })),
     );
-    const before = Map.groupBy(told, ({ userId }) => userId);
+    const before = Map.groupBy(sent, ({ userId }) => userId);
     const keysOf = await this.#options.keys.of(userIds);
     const found = new Map<string, boolean>();
     for (const userId of userIds) {
@@ -278,14 +278,14 @@ export class DeviceListPublisher {
       if (changes.length === 0) return [];
       // A server that came to share a room meanwhile was to be told of nothing.
       const now = before.length > 0 ? sharing : (await servers.of([userId]))(userId);
-      const told = [...now].filter((server) => allows(server));
+      const destinations = [...now].filter((server) => allows(server));
       await saveSentDevices(tx, userId, changes, KEPT_DELETED);
       const after = Math.max(
         0,
         ...before.flatMap(({ deviceId, streamId }) => (deviceId === CROSS_SIGNING ? [] : streamId)),
       );
-      await addDestinationDeviceLists(tx, told, [userId], after);
-      return told;
+      await addDestinationDeviceLists(tx, destinations, [userId], after);
+      return destinations;
     });
     this.#options.edus.wait(destinations);
   }
@@ -303,9 +303,9 @@ const changesOf = (before: readonly SentDevice[], { devices, master, selfSigning
   let streamId = Math.max(0, ...before.map((device) => device.streamId));
   const changes: SentDevice[] = [];
   const note = (deviceId: string, digest: Buffer, deleted: boolean): void => {
-    const told = known.get(deviceId);
-    if (told?.deleted === deleted && (deleted || told.digest.equals(digest))) return;
-    if (told === undefined && deleted) return;
+    const sent = known.get(deviceId);
+    if (sent?.deleted === deleted && (deleted || sent.digest.equals(digest))) return;
+    if (sent === undefined && deleted) return;
     changes.push({ deviceId, streamId: (streamId += 1), digest, deleted });
   };
   const hasCrossSigning = master !== undefined || selfSigning !== undefined;

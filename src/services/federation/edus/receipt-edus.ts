@@ -14,14 +14,14 @@ import { GatheredEdus } from './gathered-edus.ts';
 /** For so long receipts are gathered: a user who reads message by message causes few EDUs. */
 const GATHER_MS = 150;
 export const MAX_WAITING = 1_000;
-/** Of a server that cannot be reached. */
+/** Most receipts that wait for a server that cannot be reached. */
 const MAX_WAITING_WHILE_AWAY = 100;
 /** Receipts of one transaction that are looked at, and that are stored by one write. */
 export const MAX_RECEIVED = 1_000;
 const STORED_AT_ONCE = 250;
 const MAX_THREAD_LENGTH = 255;
 
-interface Told {
+interface PendingReceipt {
   readonly room: Room;
   readonly receipt: Receipt;
 }
@@ -40,7 +40,7 @@ export interface ReceiptEdusOptions {
 export class ReceiptEdus {
   readonly #options: ReceiptEdusOptions;
   /** What waits for other servers, by room, user and thread. */
-  readonly edus: GatheredEdus<Told>;
+  readonly edus: GatheredEdus<PendingReceipt>;
 
   constructor(options: ReceiptEdusOptions) {
     this.#options = options;
@@ -85,11 +85,11 @@ export class ReceiptEdus {
  * @returns what did not fit in as well
  */
 const edusOf = (
-  told: readonly Told[],
+  told: readonly PendingReceipt[],
   limit: number,
-): { readonly edus: readonly Edu[]; readonly left: ReadonlySet<Told> } => {
+): { readonly edus: readonly Edu[]; readonly left: ReadonlySet<PendingReceipt> } => {
   const contents: Record<string, { 'm.read': Record<string, JsonObject> }>[] = [];
-  const left = new Set<Told>();
+  const left = new Set<PendingReceipt>();
   for (const one of told) {
     const { receipt, room } = one;
     const { roomId } = room;

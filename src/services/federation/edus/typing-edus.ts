@@ -86,11 +86,11 @@ export class TypingEdus {
     const typed = this.#typed.get(roomNid) ?? new Set();
     if (isTyping) this.#typed.set(roomNid, typed.add(userId));
     else if (typed.delete(userId) && typed.size === 0) this.#typed.delete(roomNid);
-    if (this.#typed.size > 0) this.#again ??= this.#options.timers.every(AGAIN_MS, () => this.#tellAgain());
+    if (this.#typed.size > 0) this.#again ??= this.#options.timers.every(AGAIN_MS, () => this.#resend());
     this.#tell(room, userId, isTyping);
   }
 
-  #tellAgain(): void {
+  #resend(): void {
     for (const [roomNid, userIds] of this.#typed) {
       const room = this.#options.rooms.peek(roomNid);
       if (room === undefined) this.#typed.delete(roomNid);

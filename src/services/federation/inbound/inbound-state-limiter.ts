@@ -8,7 +8,7 @@ const BUCKET = 'remote_state_bytes';
 /** The group that counts all rooms together, under one key. */
 const TOTAL = 'remote_state_bytes_total';
 const ALL_ROOMS = '';
-/** While the bucket of all rooms is empty, rooms wait that have used this share of their own: rooms that hardly grow go on. */
+/** While the bucket of all rooms is empty, rooms wait that have used this share of their own: rooms that hardly grow are not held up. */
 const GROWING = 0.05;
 /** Bytes that a member counts: a row of a table in memory. */
 const BYTES_OF_MEMBER = 100;

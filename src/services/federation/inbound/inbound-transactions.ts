@@ -65,7 +65,7 @@ export const KEYS_AT_ONCE = 8;
 export const ANSWER_BYTES = 8 * 1024 * 1024;
 /** Characters of the error for one event. */
 const MAX_ERROR_LENGTH = 500;
-/** `retry_after_ms` for a server that has sent more than could be received. */
+/** `retry_after_ms` for a server with too many queued events. */
 const RETRY_AFTER_MS = 2_000;
 /** The error for events of a room whose queue is full since its state grows too fast. */
 const CLOGGED = 'The queue of events of this room is full: its state grows too fast.';

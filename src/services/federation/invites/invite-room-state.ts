@@ -24,16 +24,16 @@ export const receivedRoomState = (
   version: RoomVersion,
 ): readonly StrippedStateEvent[] => {
   if (!Array.isArray(state)) return [];
-  const told: StrippedStateEvent[] = [];
+  const events: StrippedStateEvent[] = [];
   let left = MAX_BYTES;
   for (const one of foremost(state)) {
     const event = stripped(one, version);
     const size = event === undefined ? 0 : sizeOf(event);
     if (event === undefined || size > left) continue;
     left -= size;
-    told.push(event);
+    events.push(event);
   }
-  return told;
+  return events;
 };
 
 /** `invite_room_state` or `knock_room_state` of another server. */
@@ -55,8 +55,8 @@ export const verifiedRoomState = async (
   verifier: Pick<EventVerifier, 'verify'>,
   { roomId, showsDoubtful, state, version }: ReceivedRoomState,
 ): Promise<{ readonly shown: readonly JsonValue[]; readonly fault: string | undefined }> => {
-  const told = Array.isArray(state) ? foremost(state) : [];
-  const whole = told.filter((event) => event['signatures'] !== undefined).slice(0, MAX_VERIFIED);
+  const received = Array.isArray(state) ? foremost(state) : [];
+  const whole = received.filter((event) => event['signatures'] !== undefined).slice(0, MAX_VERIFIED);
   const verdicts = await verifier.verify(version, whole);
   const valid = new Map<JsonObject, JsonObject>();
   const faults: string[] = [];
@@ -67,10 +67,12 @@ export const verifiedRoomState = async (
     else valid.set(one, verdict.event.pdu);
   }
   // Where the room's id is its hash, nothing but the whole event says so.
-  if (!told.some((event) => isCreate(event) && (valid.has(event) || !version.roomIdIsCreateHash)))
+  if (!received.some((event) => isCreate(event) && (valid.has(event) || !version.roomIdIsCreateHash)))
     faults.unshift('has no m.room.create');
   const isDoubtful = (event: JsonObject): boolean => event['signatures'] !== undefined && !valid.has(event);
-  const shown = told.filter((event) => showsDoubtful || !isDoubtful(event)).map((event) => valid.get(event) ?? event);
+  const shown = received
+    .filter((event) => showsDoubtful || !isDoubtful(event))
+    .map((event) => valid.get(event) ?? event);
   return { shown, fault: faults[0] };
 };
 

@@ -88,11 +88,11 @@ export class ReceivedInvites {
     await this.#assertTakes(target, room);
     await policy.mayBeInvitedFrom(event.eventId, roomId, event.pdu);
     await invitePermission.assertInvitable(target, event.pdu.sender);
-    const told = await this.#roomState(version, invite);
+    const roomState = await this.#roomState(version, invite);
     const signed = countersigned(version, { ...event.pdu }, signer);
     // For a room that this server is in, the invite also arrives by `/send`.
     if (room?.isResident !== true) {
-      const state = receivedRoomState(told, version);
+      const state = receivedRoomState(roomState, version);
       await outOfBand.store({ roomId, version, event: { eventId: event.eventId, pdu: signed as Pdu }, state });
     }
     return signed;

@@ -119,7 +119,7 @@ export class EventAudience {
     this.#options.heard();
     const changes = serverChanges(appended);
     if (room.remoteServers().length === 0 && changes.left.size === 0) {
-      this.#tellTargets(room, events);
+      this.#assignTargets(room, events);
       return undefined;
     }
     const ours = events.filter(({ event }) => isOurs(event, this.#options.isLocal));
@@ -147,7 +147,7 @@ export class EventAudience {
       }
       this.#options.wakeSoon();
     }
-    this.#tellTargets(room, ours, changes.left);
+    this.#assignTargets(room, ours, changes.left);
     return undefined;
   }
 
@@ -168,7 +168,7 @@ export class EventAudience {
   }
 
   /** "leave/kick/ban" of users who were not in the room, or no longer: their server gets that event, and nothing else. */
-  #tellTargets(room: Room, events: readonly CommittedEvent[], left: ReadonlyMap<string, number> = NO_SERVERS): void {
+  #assignTargets(room: Room, events: readonly CommittedEvent[], left: ReadonlyMap<string, number> = NO_SERVERS): void {
     for (const { event, member } of events) {
       if (member === undefined || member.after.local || !isOurs(event, this.#options.isLocal)) continue;
       const server = domainOf(member.after.userId);

@@ -39,7 +39,7 @@ export const transactionId = (identity: readonly string[], otherwise: () => stri
  * @param pdus each in Canonical JSON
  */
 export const bodyOf = (origin: string, now: number, pdus: readonly string[], edus: readonly Edu[]): string => {
-  const told = edus.map(({ edu_type, content }) => ({ edu_type, content }));
-  const first = told.length === 0 ? '' : `"edus":${canonicalJson(told, 'lenient')},`;
+  const contents = edus.map(({ edu_type, content }) => ({ edu_type, content }));
+  const first = contents.length === 0 ? '' : `"edus":${canonicalJson(contents, 'lenient')},`;
   return `{${first}"origin":${canonicalJson(origin)},"origin_server_ts":${now},"pdus":[${pdus.join(',')}]}`;
 };

@@ -188,17 +188,17 @@ export class FullStates {
   /** @returns whether the state is complete now (law: "full state" or "partial state", never "whole") */
   async #askOne(room: Room, join: StoredEvent, server: string, signal: AbortSignal): Promise<boolean> {
     const { completion, reader } = this.#options;
-    const told = (await this.#askAfter(room, server, signal)) ?? {
+    const asked = (await this.#askAfter(room, server, signal)) ?? {
       answer: await this.#stream(room, join.eventId, server, signal),
       later: [],
     };
-    const { body } = told.answer;
+    const { body } = asked.answer;
     const complete = async (state: JoinAnswer): Promise<boolean> => {
       if (!signal.aborted) await completion.complete(room, join, state);
       return room.partial === undefined;
     };
     const answer = { server, roomId: room.roomId, request: 'state', body, signal } as const;
-    return reader.read(room, answer, complete, told.later);
+    return reader.read(room, answer, complete, asked.later);
   }
 
   /**

@@ -33,7 +33,7 @@ import { StateRebase } from './state-rebase.ts';
 /** Events that are judged again, and rows of states that are looked at, without a pause. */
 const BATCH_SIZE = 200;
 /** Servers that are sent devices because they turned out to be in a room; others get them with the next change. */
-const MAX_TOLD = 1_000;
+const MAX_SENT_TO = 1_000;
 
 export interface RoomCompletionOptions {
   readonly database: Database;
@@ -78,8 +78,8 @@ export class RoomCompletion {
     await answered.store(room, join.eventId, answer.events);
     const entries = await answered.entriesOf(room, join.eventId, answer);
     const before = await states.get(partial.state);
-    const told = new Map(entries.map(({ nid, skey }) => [skey, nid]));
-    if ([...before.others().keys].some((skey) => !told.has(skey)))
+    const nids = new Map(entries.map(({ nid, skey }) => [skey, nid]));
+    if ([...before.others().keys].some((skey) => !nids.has(skey)))
       throw new BadAnswerError('The state lacks what the state that was told with the join had.');
     const members = await this.#membersOf(room, partial, entries);
     await this.#options.members.write(room, members, (member) => isNews(room, member));
@@ -101,18 +101,18 @@ export class RoomCompletion {
   async #membersOf(room: Room, { join }: PartialState, entries: AnsweredEntries): Promise<readonly Member[]> {
     const { answered, events } = this.#options;
     const names = await answered.namesOf(entries);
-    const isTold = new Set(entries.map(({ member }) => member?.userId));
+    const inState = new Set(entries.map(({ member }) => member?.userId));
     const believed = [...room.members.values()].filter(
-      ({ event, local, userId }) => event !== 0 && event < join && !local && !isTold.has(userId),
+      ({ event, local, userId }) => event !== 0 && event < join && !local && !inState.has(userId),
     );
-    const told = entries.flatMap(({ member, nid }): Member[] => {
+    const members = entries.flatMap(({ member, nid }): Member[] => {
       if (member === undefined) return [];
       const { membership, userId } = member;
       const local = events.isLocal(userId);
       const forgotten = room.member(userId)?.forgotten === true;
       return [{ userId, user: names.user(userId), membership, event: nid, since: 0, local, forgotten }];
     });
-    return [...told, ...believed.map((member): Member => ({ ...member, membership: 'leave', event: 0 }))];
+    return [...members, ...believed.map((member): Member => ({ ...member, membership: 'leave', event: 0 }))];
   }
 
   /** Judges the events since the join by the full state before it. */
@@ -166,14 +166,14 @@ export class RoomCompletion {
   async #write(
     room: Room,
     partial: PartialState,
-    told: StateRebase,
+    rebase: StateRebase,
     judged: Judged,
     members: readonly Member[],
   ): Promise<void> {
     const { events, loader, states, stream, writer } = this.#options;
-    const { rebased, stateIds } = await this.#rows(room, partial, told);
+    const { rebased, stateIds } = await this.#rows(room, partial, rebase);
     const extremities = await this.#extremities(room, partial, judged.rejected);
-    const head = { extremities, chain: told.chain(room.head.chain) };
+    const head = { extremities, chain: rebase.chain(room.head.chain) };
     const changes = await this.#changes(room, judged);
     const joined = members.filter(({ membership }) => membership === 'join');
     const heard = new Set(room.remoteServers());
@@ -207,7 +207,7 @@ export class RoomCompletion {
             requestJob(settleCompletion, {
               room: room.nid,
               after: partial.join,
-              servers: [...unheard].slice(0, MAX_TOLD),
+              servers: [...unheard].slice(0, MAX_SENT_TO),
             }),
           ],
         ),
@@ -276,7 +276,7 @@ export class RoomCompletion {
   async #rows(
     room: Room,
     { state: from }: PartialState,
-    told: StateRebase,
+    rebase: StateRebase,
   ): Promise<{ readonly rebased: readonly RebasedDeltaRow[]; readonly stateIds: readonly number[] }> {
     const rebased: RebasedDeltaRow[] = [];
     const stateIds: number[] = [];
@@ -284,7 +284,7 @@ export class RoomCompletion {
       const rows = await stateRowsSince(this.#options.database, room.nid, { from, after, limit: BATCH_SIZE });
       for (const row of rows) {
         stateIds.push(row.nid);
-        const changed = told.row(row);
+        const changed = rebase.row(row);
         if (changed !== undefined) rebased.push(changed);
       }
       if (rows.length < BATCH_SIZE) return { rebased, stateIds };

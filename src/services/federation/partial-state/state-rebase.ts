@@ -11,7 +11,7 @@ import type { StateRow } from '#src/storage/federation/partial-rooms.ts';
 export class StateRebase {
   /** Position of the state before the join: later states have greater positions. */
   readonly #from: number;
-  readonly #told: EntryList;
+  readonly #fullMembers: EntryList;
   readonly #members: ReadonlyMap<number, number>;
   readonly #replaced: ReadonlyMap<number, number>;
   /** State keys (other than memberships) of the `send_join` response. */
@@ -26,7 +26,7 @@ export class StateRebase {
     this.#from = before.nid;
     this.#others = new Set(before.others().keys);
     this.#members = members;
-    this.#told = EntryList.from(members);
+    this.#fullMembers = EntryList.from(members);
     this.#replaced = replaced;
   }
 
@@ -58,7 +58,7 @@ export class StateRebase {
 
   #membersOf(members: EntryList, isBase: boolean): EntryList {
     const settled = this.#listed(members);
-    return isBase ? this.#told.under(settled) : settled;
+    return isBase ? this.#fullMembers.under(settled) : settled;
   }
 
   /** The same list where nothing changes. */

@@ -103,8 +103,8 @@ export class DigestService {
       toldTs,
       missed.reduce((latest, { ts }) => Math.max(latest, ts), toldTs),
     );
-    const told = missed.filter(({ ts }) => ts <= upTo);
-    if (told.length > 0) {
+    const included = missed.filter(({ ts }) => ts <= upTo);
+    if (included.length > 0) {
       const unsubscribeUrl = this.#unsubscribeUrl(id);
       const language = await this.#options.languages.of(pusher.userId, languageOf(pusher.lang));
       const { service } = sender;
@@ -113,11 +113,11 @@ export class DigestService {
         kind: 'digest',
         to: address,
         language,
-        content: digestContent(told, { language, service, userId: pusher.userId, unsubscribeUrl }),
+        content: digestContent(included, { language, service, userId: pusher.userId, unsubscribeUrl }),
         unsubscribeUrl,
       });
     }
-    const rooms = [...new Set(told.map(({ roomId }) => roomId))].map((roomId): DigestRoom => ({
+    const rooms = [...new Set(included.map(({ roomId }) => roomId))].map((roomId): DigestRoom => ({
       roomId,
       toldTs: now,
       pauseMs: pauseAfter(rests.get(roomId), now, times),

@@ -36,7 +36,7 @@ export class SpamChecks {
   readonly #enabled: ReadonlySet<Callback>;
   readonly #background: ReadonlySet<Callback>;
   readonly #failOpen: ReadonlySet<Callback>;
-  readonly #told = new Ongoing();
+  readonly #running = new Ongoing();
   #pinging: Promise<void> | undefined;
   readonly #closing = new AbortController();
   readonly #asked: Counter;
@@ -71,9 +71,9 @@ export class SpamChecks {
     if (!this.#enabled.has(callback)) return undefined;
     if (!this.#background.has(callback)) return this.#ask(callback, body);
     // The operator chose that nothing depends on its being told: so it is not told again of what happened before a restart.
-    if (this.#told.size >= MAX_IN_BACKGROUND) this.#asked.inc({ callback, outcome: 'dropped' });
+    if (this.#running.size >= MAX_IN_BACKGROUND) this.#asked.inc({ callback, outcome: 'dropped' });
     else
-      this.#told.add(
+      this.#running.add(
         undefined,
         this.#ask(callback, body).then(() => undefined),
       );
@@ -93,13 +93,13 @@ export class SpamChecks {
 
   /** Resolves when all notifications have been sent. */
   idle(): Promise<void> {
-    return this.#told.idle();
+    return this.#running.idle();
   }
 
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#pinging;
-    await this.#told.idle();
+    await this.#running.idle();
   }
 
   async #ask(callback: Callback, body: JsonObject): Promise<PolicyRefusal | undefined> {

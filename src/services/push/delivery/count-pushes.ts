@@ -175,7 +175,7 @@ export class CountPushes {
     if (rows.length > 0)
       await log.append(rows, (records) => {
         for (const record of records) {
-          recent.add({ ...record, toldIf: 'asked', isInMain: false, exceptions: new Map() });
+          recent.add({ ...record, pushScope: 'asked', isInMain: false, exceptions: new Map() });
           const pushers = (byUser.get(record.user_nid ?? 0) ?? []).filter(takesCounts);
           held.add(heldPush(record, graceMs, { kind: 'counts', pushers }));
         }

@@ -179,7 +179,7 @@ export class PushDelivery {
     const shown = events.filter(({ room, event }) => event.nid > 0 && recipients.concerns(room));
     if (shown.length === 0) return;
     await recipients.prepare(shown);
-    const told = new Map<number, FollowedEvent>();
+    const notifying = new Map<number, FollowedEvent>();
     const unsure = new Map<string, undefined>();
     for (const room of new Set(shown.map((followed) => followed.room)))
       for (const userId of recipients.audienceOf(room)) badges.touch(userId, room.nid);
@@ -187,10 +187,10 @@ export class PushDelivery {
       const { room, event } = followed;
       for (const userId of this.#counts.readBy(followed)) unsure.set(userId, undefined);
       // The recipients are computed when it is due: by then most of them may have read it, or have a gateway that cannot be reached.
-      if (recipients.areAny(room, event)) told.set(event.nid, followed);
+      if (recipients.areAny(room, event)) notifying.set(event.nid, followed);
     }
     const ts = clock.now();
-    const rows = Array.from(told.values(), ({ room, event }) => ({
+    const rows = Array.from(notifying.values(), ({ room, event }) => ({
       room: room.nid,
       event: event.nid,
       user_nid: null,
@@ -199,7 +199,7 @@ export class PushDelivery {
     if (rows.length > 0)
       await this.#log.append(rows, (records) => {
         for (const record of records) {
-          const followed = told.get(record.event ?? 0);
+          const followed = notifying.get(record.event ?? 0);
           if (followed === undefined) continue;
           const { room, event } = followed;
           this.#recent.add({ ...record, ...recipients.factsOf(event) });
@@ -267,7 +267,7 @@ export class PushDelivery {
     const takes = (destination: string): boolean => this.#pending.takes(destination);
     const users: string[] = [];
     for (const { destinations, isSettled, settledUpTo, userId } of listeners) {
-      if (event.nid <= settledUpTo[facts.toldIf] && facts.exceptions.size === 0) continue;
+      if (event.nid <= settledUpTo[facts.pushScope] && facts.exceptions.size === 0) continue;
       // Their queues may have been filled by the pushes before.
       if (destinations.some(takes) && !isSettled(event.nid, facts)) users.push(userId);
     }

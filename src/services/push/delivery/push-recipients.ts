@@ -104,9 +104,9 @@ export class PushRecipients {
   factsOf(event: StoredEvent): PushFacts {
     const { exceptions } = this.#heard.get(event) ?? { exceptions: NO_EXCEPTIONS };
     const isInMain = event.relation === undefined;
-    if (!this.#isForClients(event)) return { toldIf: 'unread', isInMain, exceptions };
+    if (!this.#isForClients(event)) return { pushScope: 'unread', isInMain, exceptions };
     const isUsual = exceptions.size === 0 && classOfFlags(event.flags) !== 'none';
-    return { toldIf: isUsual ? 'unread-of-all' : 'asked', isInMain, exceptions };
+    return { pushScope: isUsual ? 'unread-of-all' : 'asked', isInMain, exceptions };
   }
 
   /** Whether an event is pushed so that clients can decrypt it, whether or not it counts as unread. MSC4028. */

@@ -22,7 +22,7 @@ import type { PushFacts, SettledUpTo } from './recent-pushes.ts';
 const MAX_STEPS = 500_000;
 
 /** Whether an event certainly need not be pushed to a user any more. */
-export type IsSettled = (nid: number, facts: Pick<PushFacts, 'toldIf' | 'isInMain'>) => boolean;
+export type IsSettled = (nid: number, facts: Pick<PushFacts, 'pushScope' | 'isInMain'>) => boolean;
 
 export interface PushRelevanceOptions {
   readonly events: EventService;
@@ -66,8 +66,8 @@ export class PushRelevance {
     const hearsAll = rules !== undefined && hearsAllOf(rules, room);
     let isUnread: ((nid: number) => boolean) | undefined;
     let isAsked = false;
-    return (nid, { isInMain, toldIf }) => {
-      if (toldIf === 'asked' || (toldIf === 'unread-of-all' && !hearsAll)) return false;
+    return (nid, { isInMain, pushScope }) => {
+      if (pushScope === 'asked' || (pushScope === 'unread-of-all' && !hearsAll)) return false;
       // The sender of a message has read what came before it. For active users nothing else has to be in memory.
       if (isInMain && nid < saidAt) return true;
       if (!isAsked) isUnread = unread.peekUnread(userId, room);

@@ -49,7 +49,7 @@ export class PushSender {
   readonly #options: PushSenderOptions;
   readonly #sent: Counter;
   /** Counts that pushers were sent, still to be stored. One that is lost costs a notification without news. */
-  readonly #told: Batches<readonly [destination: string, unread: number]>;
+  readonly #sentCounts: Batches<readonly [destination: string, unread: number]>;
   /** Pushers with a running request: the count that they have is known once their gateway has answered. */
   readonly #telling = new Set<string>();
 
@@ -60,7 +60,7 @@ export class PushSender {
       'outcome',
     ]);
     const { database, logger } = options;
-    this.#told = new Batches({
+    this.#sentCounts = new Batches({
       name: 'push counts',
       most: SAVED_AT_ONCE,
       work: (told) =>
@@ -76,7 +76,7 @@ export class PushSender {
 
   /** Resolves when everything is stored. */
   idle(): Promise<void> {
-    return this.#told.idle();
+    return this.#sentCounts.idle();
   }
 
   readonly send = async (destination: string, { items }: Batch<PushItem>, signal: AbortSignal): Promise<Outcome> => {
@@ -158,7 +158,7 @@ export class PushSender {
         await pushers.remove(pusher.id);
         return { kind: 'gone' };
       }
-      if (unread !== undefined) this.#keepTold(ref.destination, unread);
+      if (unread !== undefined) this.#storeSentCount(ref.destination, unread);
       return { kind: 'done' };
     }
     logger.debug('a push gateway did not accept a notification', {
@@ -172,10 +172,10 @@ export class PushSender {
     return answer.afterMs === undefined ? { kind: 'retry' } : { kind: 'retry', afterMs: answer.afterMs };
   }
 
-  #keepTold(destination: string, unread: number): void {
+  #storeSentCount(destination: string, unread: number): void {
     const { registry } = this.#options;
     if (registry.lastSentCountOf(destination) === unread) return;
-    registry.setTold(destination, unread);
-    this.#told.add([destination, unread]);
+    registry.setLastSentCount(destination, unread);
+    this.#sentCounts.add([destination, unread]);
   }
 }

@@ -18,7 +18,7 @@ export type SettledUpTo = Readonly<Record<PushScope, number>>;
 
 /** What applies to all recipients of an event. */
 export interface PushFacts {
-  readonly toldIf: PushScope;
+  readonly pushScope: PushScope;
   /** Whether it certainly is in the main timeline. */
   readonly isInMain: boolean;
   /** Users whom it notifies otherwise than its class says, by their numbers. */
@@ -92,7 +92,7 @@ export class RecentPushes {
     const kinds = this.#byRoom.get(room);
     if (kinds === undefined) return [];
     return [
-      ...PUSH_SCOPES.map((toldIf) => between(kinds[toldIf], after, upTo, settled?.[toldIf])),
+      ...PUSH_SCOPES.map((pushScope) => between(kinds[pushScope], after, upTo, settled?.[pushScope])),
       between(kinds.others, after, upTo),
     ];
   }
@@ -115,7 +115,7 @@ export class RecentPushes {
       kinds = { unread: [], 'unread-of-all': [], asked: [], others: [] };
       this.#byRoom.set(push.room, kinds);
     }
-    const alike = kinds[push.toldIf];
+    const alike = kinds[push.pushScope];
     const isInOrder = (push.event ?? 0) > (alike.at(-1)?.event ?? 0);
     (isInOrder && push.exceptions.size === 0 ? alike : kinds.others).push(push);
   }

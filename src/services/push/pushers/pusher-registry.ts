@@ -68,7 +68,7 @@ export class PusherRegistry {
   readonly #byDestination = new Map<string, PusherRef>();
   readonly #byUser = new Map<string, readonly PusherRef[]>();
   /** The unread count that was last sent to each pusher; those that were sent none are left out. */
-  readonly #told = new Map<string, number>();
+  readonly #sentCounts = new Map<string, number>();
   /** Users whose pushers changed, the latest last. */
   readonly #changes = new RecentChanges<string>(REMEMBERED_CHANGES);
 
@@ -88,7 +88,7 @@ export class PusherRegistry {
       const page = await pushersPage(this.#database, after, PAGE);
       for (const pusher of page) {
         this.#put(pusher, 0);
-        this.setTold(String(pusher.id), pusher.told);
+        this.setLastSentCount(String(pusher.id), pusher.told);
       }
       after = page.at(-1)?.id ?? after;
       if (page.length < PAGE) return;
@@ -132,12 +132,12 @@ export class PusherRegistry {
 
   /** The unread count that was last sent to a pusher. */
   lastSentCountOf(destination: string): number {
-    return this.#told.get(destination) ?? 0;
+    return this.#sentCounts.get(destination) ?? 0;
   }
 
-  setTold(destination: string, unread: number): void {
-    if (unread === 0) this.#told.delete(destination);
-    else this.#told.set(destination, unread);
+  setLastSentCount(destination: string, unread: number): void {
+    if (unread === 0) this.#sentCounts.delete(destination);
+    else this.#sentCounts.set(destination, unread);
   }
 
   /** Adds a pusher as it is committed. */
@@ -163,7 +163,7 @@ export class PusherRegistry {
     const ref = this.#byDestination.get(destination);
     if (ref === undefined) return;
     this.#byDestination.delete(destination);
-    this.#told.delete(destination);
+    this.#sentCounts.delete(destination);
     const others = this.of(ref.userId).filter((one) => one.destination !== destination);
     if (others.length === 0) this.#byUser.delete(ref.userId);
     else this.#byUser.set(ref.userId, others);

@@ -31,8 +31,8 @@ const NOTHING_READ: ReadPositions = { unthreaded: undefined, main: undefined, th
 export const MAIN_THREAD = 'main';
 
 const LOG_LENGTH = 256;
-/** Receipts of others that a reader is told at once, beside what the log has. */
-export const MAX_TOLD = 2_000;
+/** Receipts of others that a reader is shown at once, beside what the log has. */
+export const MAX_SHOWN = 2_000;
 
 /** Key of the receipt that a new one of the same user replaces: kind and thread. */
 export const slotOf = (receipt: Pick<Receipt, 'kind' | 'thread'>): string => `${receipt.kind} ${receipt.thread ?? ''}`;
@@ -83,12 +83,12 @@ export class RoomReceipts {
   }
 
   /**
-   * What a reader is told who knows everything up to a position of the room's shard: in a room of very many receipts their own, and the newest of the
+   * What a reader is shown who knows everything up to a position of the room's shard: in a room of very many receipts their own, and the newest of the
    * others. `isVisible` filters them.
    *
    * @param most of others; up to twice as many where there are very many
    */
-  told(userId: string, after: number, most = MAX_TOLD): Receipt[] {
+  shownTo(userId: string, after: number, most = MAX_SHOWN): Receipt[] {
     if (after >= this.#floor || this.#count <= most) return this.changedSince(after);
     const from = Math.max(after, this.#positionOf(most));
     const found: Receipt[] = [];

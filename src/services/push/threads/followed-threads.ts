@@ -16,7 +16,7 @@ export interface FollowedThreadsOptions {
   readonly interner: Interner;
   readonly writer: Writer;
   readonly pushRules: Pick<PushRuleService, 'enable'>;
-  /** Thread subscriptions that are stored for a user. */
+  /** Most thread subscriptions that are stored for a user. */
   readonly most: number;
   /** Bytes that users may take in memory. */
   readonly cacheBytes: number;

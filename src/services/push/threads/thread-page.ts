@@ -42,7 +42,7 @@ const within = <Value>(rooms: Map<string, Map<string, Value>>, roomId: string): 
 
 /** The JSON members of a page. */
 export const threadMembers = ({ subscribed, unsubscribed }: ThreadPage): Record<string, object> => {
-  const told = <Value>(
+  const textOf = <Value>(
     rooms: ReadonlyMap<string, ReadonlyMap<string, Value>>,
     write: (value: Value) => object,
   ): Record<string, object> =>
@@ -55,10 +55,10 @@ export const threadMembers = ({ subscribed, unsubscribed }: ThreadPage): Record<
   return {
     ...(subscribed.size === 0
       ? {}
-      : { subscribed: told(subscribed, ({ automatic, bumpStamp }) => ({ automatic, bump_stamp: bumpStamp })) }),
+      : { subscribed: textOf(subscribed, ({ automatic, bumpStamp }) => ({ automatic, bump_stamp: bumpStamp })) }),
     ...(unsubscribed.size === 0
       ? {}
-      : { unsubscribed: told(unsubscribed, ({ bumpStamp }) => ({ bump_stamp: bumpStamp })) }),
+      : { unsubscribed: textOf(unsubscribed, ({ bumpStamp }) => ({ bump_stamp: bumpStamp })) }),
   };
 };
 

@@ -116,7 +116,7 @@ export class ThreadSubscriptionService {
   }
 }
 
-/** What is read; undefined for what is not there, or not for this user. */
+/** The result; undefined for M_NOT_FOUND. */
 const unlessMissing = async <Found>(reading: Promise<Found>): Promise<Found | undefined> => {
   try {
     return await reading;

@@ -83,7 +83,7 @@ export class UnreadEntries {
 
   /** Removes the entries up to a position, and visits them. */
   shift(upTo: number, visit: Visit): void {
-    // Asked whenever somebody counts, and nearly always nothing more is read.
+    // Called at every count; nearly always nothing more is read.
     if ((this.first ?? Infinity) > upTo) return;
     const { offset, nid, count } = this.#walk(upTo, visit);
     this.#base = nid;

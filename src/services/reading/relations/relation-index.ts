@@ -20,7 +20,7 @@ export const MAX_OF_EVENT = 20_000;
 export const MAX_READ = 100_000;
 /** Events whose relations are read together where there are very many: as many as are sure not to be too many. */
 const LARGE_TOGETHER = MAX_READ / MAX_OF_EVENT;
-/** Relations that are taken in in one turn of the event loop. */
+/** Relations that are added in one turn of the event loop. */
 const IN_A_TURN = 5_000;
 const NO_RELATIONS: readonly RelatedEvent[] = [];
 

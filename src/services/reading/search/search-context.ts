@@ -100,7 +100,7 @@ export class SearchContexts {
     const chain = await this.#roomState.at(view, target.event);
     const senders = new Set(events.map(({ event }) => event.sender));
     const held = await this.#roomState.membersOf(view.room, chain, senders);
-    const members = (await this.#roomState.told(view.room, userId, held)).map(({ event }) => event);
+    const members = (await this.#roomState.shownTo(view.room, userId, held)).map(({ event }) => event);
     return new Map(
       members.map(({ stateKey = '', content: { displayname, avatar_url: avatarUrl } }) => [
         stateKey,

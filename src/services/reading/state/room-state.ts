@@ -129,9 +129,9 @@ export class RoomState {
     const isMissing = type === MEMBER && !known.room.knowsMember(stateKey);
     const view = isMissing ? await this.#whole(roomId, userId) : known;
     const event = await this.#entry(view, type, stateKey);
-    const [told] = event === undefined ? [] : await this.told(view.room, userId, [event]);
-    if (told === undefined) throw new MatrixError('M_NOT_FOUND', `The room has no ${type} with that state key.`);
-    return told.event;
+    const [shown] = event === undefined ? [] : await this.shownTo(view.room, userId, [event]);
+    if (shown === undefined) throw new MatrixError('M_NOT_FOUND', `The room has no ${type} with that state key.`);
+    return shown.event;
   }
 
   /** What a user may read of a room, once its full state is known. */
@@ -187,17 +187,17 @@ export class RoomState {
   }
 
   /** State events as a reader may see them. */
-  told(room: Room, userId: string, events: readonly StoredEvent[]): Promise<VisibleEvent[]> {
+  shownTo(room: Room, userId: string, events: readonly StoredEvent[]): Promise<VisibleEvent[]> {
     return this.#visibility.asState(room, userId, events);
   }
 
   /** JSON of state events for a reader. */
   async write(room: Room, userId: string, events: readonly StoredEvent[]): Promise<string[]> {
-    const told = await this.told(room, userId, events);
+    const shown = await this.shownTo(room, userId, events);
     const now = this.#clock.now();
     const loopYield = new LoopYield(CHARACTERS_IN_A_TURN);
     const texts: string[] = [];
-    for (const one of told) {
+    for (const one of shown) {
       const text = eventText(one, { userId, deviceId: undefined }, { now }, true);
       texts.push(text);
       const turn = loopYield.after(text.length + CHARACTERS_OF_AN_EVENT);

@@ -18,7 +18,7 @@ export const membershipIn = (content: unknown): Membership => {
 export const isInOrInvited = (membership: Membership | undefined): boolean =>
   membership === 'join' || membership === 'invite';
 
-/** Whether somebody has to answer before a user is in a room: the user an invite, its members a knock. */
+/** Whether a membership is pending: the user has yet to answer an invite, or the room's members a knock. */
 export const isPending = (membership: Membership | undefined): boolean =>
   membership === 'invite' || membership === 'knock';
 

@@ -74,7 +74,7 @@ export class StateCompleteness {
     this.#servers = undefined;
   }
 
-  /** The state became complete. Requests that wait for it go on waiting until `endWaiting`. */
+  /** The state became complete. Requests that wait for it still wait until `endWaiting`. */
   complete(position: number): void {
     this.#standing.partial = undefined;
     this.#servers = undefined;

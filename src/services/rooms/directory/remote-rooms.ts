@@ -67,9 +67,9 @@ export class RemoteRooms {
     for (const server of [...asked].slice(0, MAX_ASKED)) {
       const key = JSON.stringify([server, roomId, suggestedOnly, this.#moves.get(server) ?? 0]);
       const answer = await this.#answers.get(key, async () => {
-        const told = await this.#api.hierarchy(server, roomId, suggestedOnly);
-        if (told.ok || !WITHOUT_ASKING.has(told.kind)) count?.();
-        return told;
+        const summary = await this.#api.hierarchy(server, roomId, suggestedOnly);
+        if (summary.ok || !WITHOUT_ASKING.has(summary.kind)) count?.();
+        return summary;
       });
       if (answer.ok) return { ...answer.space, server };
     }

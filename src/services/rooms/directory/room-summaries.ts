@@ -76,9 +76,10 @@ export class RoomSummaries {
     userId: string | undefined,
   ): Promise<RoomSummary | undefined> {
     const { openness, remote } = this.#options;
-    const told = await remote.find(roomId, servers, false);
-    if (told === undefined || !(await openness.isSummaryOpenTo(told.room, room, userId))) return undefined;
-    const { children_state: _children, ...summary } = told.room;
+    const remoteSummary = await remote.find(roomId, servers, false);
+    if (remoteSummary === undefined || !(await openness.isSummaryOpenTo(remoteSummary.room, room, userId)))
+      return undefined;
+    const { children_state: _children, ...summary } = remoteSummary.room;
     return summary;
   }
 }

@@ -16,8 +16,8 @@ export const receivedRoomStateKey = (membership: 'invite' | 'knock'): string => 
 const strippedStateOf = ({ content, unsigned }: Pdu): readonly StrippedStateEvent[] | undefined => {
   const { membership } = content;
   if (membership !== 'invite' && membership !== 'knock') return undefined;
-  const told = unsigned?.[receivedRoomStateKey(membership)];
-  return Array.isArray(told) ? told.filter((one): one is StrippedStateEvent => isJsonObject(one)) : undefined;
+  const received = unsigned?.[receivedRoomStateKey(membership)];
+  return Array.isArray(received) ? received.filter((one): one is StrippedStateEvent => isJsonObject(one)) : undefined;
 };
 
 /**
@@ -32,9 +32,9 @@ export const strippedStateFor = async (
 ): Promise<StrippedStateEvent[]> => {
   const own = room.member(userId);
   const ownEvent = own === undefined ? undefined : await loader.one(room, own.event);
-  const told = ownEvent === undefined ? undefined : strippedStateOf(ownEvent.pdu);
-  if (ownEvent !== undefined && told !== undefined) {
-    const others = told.filter(({ type, state_key: key }) => type !== ownEvent.type || key !== ownEvent.stateKey);
+  const received = ownEvent === undefined ? undefined : strippedStateOf(ownEvent.pdu);
+  if (ownEvent !== undefined && received !== undefined) {
+    const others = received.filter(({ type, state_key: key }) => type !== ownEvent.type || key !== ownEvent.stateKey);
     return [...others, strippedState(ownEvent.pdu, room.version)];
   }
   const state = STRIPPED_STATE_TYPES.flatMap((type) => {

@@ -48,7 +48,7 @@ export interface RequestAuthenticatorOptions {
   readonly contacts: Pick<Contacts, 'heardOf'>;
   readonly rateLimiter: RateLimiter;
   readonly clock: Clock;
-  /** Verifies the signatures of large bodies elsewhere. */
+  /** Verifies the signatures of large bodies, on a thread of its own. */
   readonly large: Pick<ThreadedVerifier, 'verifyLarge'>;
 }
 

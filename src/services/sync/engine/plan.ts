@@ -167,8 +167,8 @@ export class SyncPlanner {
    */
   async #left(plan: SyncPlan, request: SectionRequest): Promise<PlannedRoom[]> {
     const { filter, isInitial } = request;
-    const told = isInitial && !filter.includeLeave ? await this.#kickedOrBanned(plan.left) : plan.left;
-    return this.#inParts([...told.keys()], (rooms) => this.#leftOf(rooms, told, request));
+    const left = isInitial && !filter.includeLeave ? await this.#kickedOrBanned(plan.left) : plan.left;
+    return this.#inParts([...left.keys()], (rooms) => this.#leftOf(rooms, left, request));
   }
 
   /** Plans rooms a part at a time. Only the first part is held until it is told: there may be more rooms than have a place in memory. */
@@ -188,7 +188,7 @@ export class SyncPlanner {
 
   async #leftOf(
     rooms: readonly Room[],
-    told: ReadonlyMap<number, Member>,
+    left: ReadonlyMap<number, Member>,
     { userId, since, isInitial, fullState, filter }: SectionRequest,
   ): Promise<RoomPlan[]> {
     const { loader, past, states } = this.#options;
@@ -204,9 +204,9 @@ export class SyncPlanner {
       : await states.at(loaded.map((room) => ({ room: room.nid, upTo: afterOf(room) })));
     const stays: Stay[] = [];
     // Read together, with the events that they replaced.
-    await loader.load(loaded.flatMap((room) => ({ room, nid: told.get(room.nid)?.event ?? 0 })));
+    await loader.load(loaded.flatMap((room) => ({ room, nid: left.get(room.nid)?.event ?? 0 })));
     const places = loaded.flatMap((room) => {
-      const member = told.get(room.nid);
+      const member = left.get(room.nid);
       return member === undefined ? [] : [{ room, member }];
     });
     const untils = await past.joinedUntilOf(places);

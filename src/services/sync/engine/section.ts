@@ -99,7 +99,7 @@ export interface Section {
    * False for sections without parts for rooms: they are not opened again for rooms that did not fit into an earlier response, but the view
    * of this response sees these rooms, too.
    */
-  readonly tellsOfRooms?: false;
+  readonly hasRoomParts?: false;
   /** Subscribes to changes. Called once. */
   listen?(waker: Waker): void;
   /** Opens the section for a response, and reads what it will need; without anything to read it answers at once. */

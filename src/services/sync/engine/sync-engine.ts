@@ -128,13 +128,13 @@ export class SyncEngine {
       for (const rooms of since.rooms) {
         const earlier = this.#requestOf(user, earlierRequest(request, rooms), data, since, answer);
         // A section without parts for rooms may note whom they show: its one view sees all of them.
-        const opened = sections.map(({ tellsOfRooms }, index) => (tellsOfRooms === false ? views[index] : undefined));
+        const opened = sections.map(({ hasRoomParts }, index) => (hasRoomParts === false ? views[index] : undefined));
         const reading = this.#opener.open(
           opened,
           earlier,
           undefined,
           undefined,
-          ({ tellsOfRooms }) => tellsOfRooms !== false,
+          ({ hasRoomParts }) => hasRoomParts !== false,
         );
         if (reading !== undefined) yield reading;
         (behind ??= []).push({ common: earlier, views: opened });
@@ -142,7 +142,7 @@ export class SyncEngine {
     // One turn of the event loop from here to the plan: the response contains nothing after this end.
     const end = this.#endNow();
     const stretches = stretchesOf(planner, { common, views }, behind, since?.rooms, end);
-    user.told(end);
+    user.noteSent(end);
 
     let isEmpty = true;
     let left = this.#options.mostBytes;

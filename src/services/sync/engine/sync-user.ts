@@ -14,7 +14,7 @@ export const EVERY_SECTION = -1;
 export const NO_SECTION = -2;
 
 /** A position that an answer led to, and the user's version when it was made. */
-interface Told {
+interface SentPosition {
   readonly position: SyncPosition;
   readonly version: number;
 }
@@ -33,7 +33,7 @@ export class SyncUser {
   readonly #woken: number[] = [];
   /** The last version that may concern every section. */
   #allWoken = 0;
-  readonly #told: Told[] = [];
+  readonly #sent: SentPosition[] = [];
   #uses = 0;
 
   constructor(userId: string) {
@@ -61,18 +61,18 @@ export class SyncUser {
   }
 
   /** Remembers up to where an answer told. */
-  told(position: SyncPosition): void {
+  noteSent(position: SyncPosition): void {
     // The first version of a position counts: later changes are new to a client at that position.
     if (this.versionAt(position) !== undefined) return;
-    if (this.#told.length === ANSWERS) this.#told.shift();
-    this.#told.push({ position, version: this.#version });
+    if (this.#sent.length === ANSWERS) this.#sent.shift();
+    this.#sent.push({ position, version: this.#version });
   }
 
   /** The version that belongs to a position; undefined when that is not remembered. */
   versionAt(position: SyncPosition): number | undefined {
-    for (let index = this.#told.length - 1; index >= 0; index--) {
-      const told = this.#told[index];
-      if (told !== undefined && isSamePosition(told.position, position)) return told.version;
+    for (let index = this.#sent.length - 1; index >= 0; index--) {
+      const sent = this.#sent[index];
+      if (sent !== undefined && isSamePosition(sent.position, position)) return sent.version;
     }
     return undefined;
   }

@@ -65,7 +65,7 @@ export class ProfileUpdates {
   async read({ fields: asked, left, since, upTo, user, whole }: ProfileQuestion): Promise<ProfileAnswer> {
     const wants = (field: string): boolean => asked?.has(field) !== false;
     const changes = since === undefined ? [] : await this.#changes.fewBetween(since, upTo);
-    /** Of so many changes it is not looked which they are: whoever shares a room may have changed or removed any field. */
+    /** Of so many changes it is not looked which they are: any user who shares a room may have changed or removed any field. */
     const anybody =
       changes === undefined
         ? [...(await sharedUsers(user, this.#rooms, 'local'))].map((userId): DueProfile => [userId, ...(asked ?? [])])

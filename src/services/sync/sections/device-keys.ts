@@ -7,8 +7,8 @@ import type { Part, Section, SectionRequest, SectionView, Waker } from '../engin
 const KEPT_PARTS = 1_000;
 const EMPTY_VIEW: SectionView = {};
 
-/** How counts are told. */
-interface Told {
+/** Encoded counts. */
+interface SentCounts {
   readonly news: Part;
   readonly noNews: Part;
 }
@@ -19,13 +19,13 @@ interface Told {
  */
 export class DeviceKeysSection implements Section {
   readonly name = 'device_keys';
-  readonly tellsOfRooms = false;
+  readonly hasRoomParts = false;
   readonly #counts: DeviceKeyCounts;
   /** The counts that each device was sent last: only a different count is a change. */
-  readonly #told = new WeakMap<object, Map<string, KeyCounts>>();
+  readonly #sent = new WeakMap<object, Map<string, KeyCounts>>();
   /** Parts by count, shared by all devices with the same count. */
-  readonly #parts = new CountedCache<string, Told>('device_key_parts', atMost(KEPT_PARTS));
-  readonly #partOf = new WeakMap<KeyCounts, Told>();
+  readonly #parts = new CountedCache<string, SentCounts>('device_key_parts', atMost(KEPT_PARTS));
+  readonly #partOf = new WeakMap<KeyCounts, SentCounts>();
 
   constructor(counts: DeviceKeyCounts) {
     this.#counts = counts;
@@ -48,33 +48,33 @@ export class DeviceKeysSection implements Section {
   }
 
   #tell(user: object, deviceId: string, counts: KeyCounts, isInitial: boolean): Part {
-    let told = this.#told.get(user);
-    if (told === undefined) this.#told.set(user, (told = new Map()));
-    const before = told.get(deviceId);
+    let sent = this.#sent.get(user);
+    if (sent === undefined) this.#sent.set(user, (sent = new Map()));
+    const before = sent.get(deviceId);
     const part = this.#part(counts);
-    if (before !== counts) told.set(deviceId, counts);
+    if (before !== counts) sent.set(deviceId, counts);
     const isNews = !isInitial && before !== undefined && !isSame(before, counts);
     return isNews ? part.news : part.noNews;
   }
 
-  #part(counts: KeyCounts): Told {
+  #part(counts: KeyCounts): SentCounts {
     const known = this.#partOf.get(counts);
     if (known !== undefined) return known;
     const oneTime = JSON.stringify(counts.oneTime);
     const fallback = JSON.stringify(counts.unusedFallback);
     const key = `${oneTime} ${fallback}`;
-    let told = this.#parts.get(key);
-    if (told === undefined) {
+    let part = this.#parts.get(key);
+    if (part === undefined) {
       const members = {
         device_one_time_keys_count: oneTime,
         device_unused_fallback_key_types: fallback,
         'org.matrix.msc2732.device_unused_fallback_key_types': fallback,
       };
-      told = { news: { members, isNews: true }, noNews: { members, isNews: false } };
-      this.#parts.set(key, told);
+      part = { news: { members, isNews: true }, noNews: { members, isNews: false } };
+      this.#parts.set(key, part);
     }
-    this.#partOf.set(counts, told);
-    return told;
+    this.#partOf.set(counts, part);
+    return part;
   }
 }
 

@@ -6,7 +6,7 @@ import type { Section, SectionRequest, SectionView, Waker } from '../engine/sect
 /** `device_lists`: users whose devices have to be queried again. Client-Server API, "Extensions to /sync" of "End-to-End Encryption". */
 export class DeviceListsSection implements Section {
   readonly name = 'device_lists';
-  readonly tellsOfRooms = false;
+  readonly hasRoomParts = false;
   readonly opensOnlyWhenWoken = true;
   readonly #deltas: DeviceListDeltas;
   readonly #changed: Subscribable<DeviceListChange>;

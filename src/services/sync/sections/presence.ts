@@ -18,7 +18,7 @@ export interface PresenceSource {
 /** Presence of the users with whom the reader shares rooms. Client-Server API, "Presence". */
 export class PresenceSection implements Section {
   readonly name = 'presence';
-  readonly tellsOfRooms = false;
+  readonly hasRoomParts = false;
   readonly opensOnlyWhenWoken = true;
   readonly #source: PresenceSource;
   readonly #companions: SharedRoomCheck;

@@ -87,7 +87,7 @@ export interface ProfilesSectionOptions {
  */
 export class ProfilesSection implements Section {
   readonly name = 'profiles';
-  readonly tellsOfRooms = false;
+  readonly hasRoomParts = false;
   readonly cursor = 'p';
   readonly keepsRemainder = true;
   readonly #options: ProfilesSectionOptions;

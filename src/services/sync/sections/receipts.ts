@@ -7,7 +7,7 @@ import { receiptContent, type ReceiptEntry } from '#src/services/push/receipts/r
 /** The receipts of a room, in memory. */
 interface RoomReceiptsView {
   /** Those that came after a position: of very many the reader's own, and the newest of others. @param most of others */
-  told(userId: string, after: number, most?: number): readonly ReceiptEntry[];
+  shownTo(userId: string, after: number, most?: number): readonly ReceiptEntry[];
   /** Position of the newest one. */
   readonly latest: number;
 }
@@ -60,7 +60,7 @@ export class ReceiptsSection implements Section {
         const receipts = of(room);
         if (receipts === undefined || filter.ephemeral?.({ type: 'm.receipt', content: {} }) === false)
           return undefined;
-        const news = receipts.told(userId, isFull ? 0 : (since[room.shard] ?? 0));
+        const news = receipts.shownTo(userId, isFull ? 0 : (since[room.shard] ?? 0));
         const unheard = ignored();
         const shown = news.filter(
           ({ kind, pos, userId: reader }) =>

@@ -131,19 +131,19 @@ export class RoomEventsSection implements Section {
       const events =
         nids.length > STATE_EVENTS_AT_ONCE ? await loader.load(some.map((nid) => ({ room: plan.room, nid }))) : loaded;
       const state = some.map((nid) => events.get(nid)).filter((event) => event !== undefined);
-      const told = await this.#asTold(
+      const shown = await this.#asShown(
         plan,
         filter.state === undefined ? state : state.filter((event) => filter.state?.(event) === true),
       );
-      if (told.length === 0) continue;
-      texts.push(told.map((one) => encoder.event(one, { userId, deviceId }, filter)).join(','));
-      hasMembers ||= told.some(({ event }) => isMember(event));
+      if (shown.length === 0) continue;
+      texts.push(shown.map((one) => encoder.event(one, { userId, deviceId }, filter)).join(','));
+      hasMembers ||= shown.some(({ event }) => isMember(event));
     }
     return { json: texts.join(','), isEmpty: texts.length === 0, hasMembers };
   }
 
   /** State events as the reader may see them: for a present member nothing is read. */
-  async #asTold({ room, member, section }: RoomPlan, state: readonly StoredEvent[]): Promise<readonly VisibleEvent[]> {
+  async #asShown({ room, member, section }: RoomPlan, state: readonly StoredEvent[]): Promise<readonly VisibleEvent[]> {
     if (state.length === 0) return [];
     const { visibility } = this.#options;
     return section === 'join'

@@ -93,10 +93,10 @@ const fromRing = (request: StateRequest): StateChanges | undefined => {
   const members = new Map<string, number>();
   for (const event of events) {
     if (event.stateKey === undefined) continue;
-    const told =
+    const isShown =
       upToEnd ||
       (!shown.has(event) && (first === undefined || event.nid < first.nid || window.hiddenState.includes(event)));
-    if (!told) continue;
+    if (!isShown) continue;
     if (event.type === 'm.room.member') members.set(event.stateKey, event.nid);
     else others.set(`${event.type}\0${event.stateKey}`, event.nid);
   }

@@ -12,7 +12,7 @@ const EMPTY_VIEW: SectionView = {};
 /** To-device messages, each once. Filters do not apply to them. Client-Server API, "Send-to-Device messaging". */
 export class ToDeviceSection implements Section {
   readonly name = 'to_device';
-  readonly tellsOfRooms = false;
+  readonly hasRoomParts = false;
   readonly cursor = 't';
   readonly #inboxes: DeviceInboxes;
   readonly #arrived: Subscribable<readonly string[]>;

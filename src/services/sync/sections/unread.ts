@@ -94,13 +94,13 @@ export class UnreadSection implements Section {
 }
 
 const withThreadCounts = ({ notification, highlight, threads }: RoomTally, isNews: boolean): Part => {
-  const told = [...threads]
+  const counted = [...threads]
     .filter(([, tally]) => tally.notification > 0 || tally.highlight > 0)
     .map(([root, tally]) => `${JSON.stringify(root)}:${countsJson(tally)}`);
   return {
     members: {
       unread_notifications: countsJson({ notification, highlight }),
-      ...(told.length === 0 ? {} : { unread_thread_notifications: `{${told.join(',')}}` }),
+      ...(counted.length === 0 ? {} : { unread_thread_notifications: `{${counted.join(',')}}` }),
     },
     isNews,
   };

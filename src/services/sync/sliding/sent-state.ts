@@ -47,16 +47,16 @@ export const stateToSend = async (
   if (plan.section !== 'join') return { nids: [], lazy };
   const after = isInitial ? 0 : (sent?.vector[room.shard] ?? 0);
   // Sent before and unchanged.
-  const told = isInitial || sent === undefined ? undefined : StateWanted.from(sent.wanted);
-  const isTold = (type: string, stateKey: string): boolean =>
-    told !== undefined && (told === state || told.has(type, stateKey));
+  const before = isInitial || sent === undefined ? undefined : StateWanted.from(sent.wanted);
+  const wasSent = (type: string, stateKey: string): boolean =>
+    before !== undefined && (before === state || before.has(type, stateKey));
   // Each of the configs may have to be looked at for an entry.
   const charactersOfEntry =
-    CHARACTERS_OF_LOOK * Math.max(1, state.configs + (told === undefined || told === state ? 0 : told.configs));
+    CHARACTERS_OF_LOOK * Math.max(1, state.configs + (before === undefined || before === state ? 0 : before.configs));
   const nids = new Set<number>();
   for (const { event } of room.state.values()) {
     const { type, stateKey = '' } = event;
-    const isNews = isNewsAfter(after, event) || restored.has(event.nid) || !isTold(type, stateKey);
+    const isNews = isNewsAfter(after, event) || restored.has(event.nid) || !wasSent(type, stateKey);
     if (isNews && state.has(type, stateKey)) nids.add(event.nid);
     const turn = loopYield.after(charactersOfEntry);
     if (turn !== undefined) await turn;
@@ -70,7 +70,7 @@ export const stateToSend = async (
     const turn = loopYield.after(charactersOfEntry);
     if (turn !== undefined) await turn;
     if (member === undefined) continue;
-    const isNews = member.event > after || restored.has(member.event) || !isTold('m.room.member', member.userId);
+    const isNews = member.event > after || restored.has(member.event) || !wasSent('m.room.member', member.userId);
     if (isNews && state.has('m.room.member', member.userId)) addMember(member);
   }
   if (state.lazyMembers) {

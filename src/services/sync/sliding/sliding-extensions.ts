@@ -172,8 +172,8 @@ export class SlidingExtensions {
       if (answers.accountData.global.length > 0 || answers.accountData.rooms.size > 0) isNews = true;
     }
     if (configs.receipts !== undefined) {
-      const told = await chosen(configs.receipts, rooms, loopYield);
-      answers.receipts = await this.#receipts(told, userId, span, hidden, loopYield);
+      const chosenRooms = await chosen(configs.receipts, rooms, loopYield);
+      answers.receipts = await this.#receipts(chosenRooms, userId, span, hidden, loopYield);
       if (answers.receipts.size > 0) isNews = true;
     }
     if (configs.typing !== undefined) {
@@ -196,7 +196,7 @@ export class SlidingExtensions {
     }
     if (configs.profiles !== undefined) {
       const { name, fields } = configs.profiles;
-      const { profiles: told, since, upTo } = span;
+      const { profiles: before, since, upTo } = span;
       // Newly requested fields are sent once, also for members of rooms that come with later responses.
       const known = wanted.filter(({ isDeferred, sent }) => !isDeferred || sent !== undefined);
       const inSight = await chosen(configs.profiles, known, loopYield);
@@ -204,11 +204,11 @@ export class SlidingExtensions {
         user,
         fields: fields === undefined ? undefined : new Set(fields),
         whole: [
-          ...(told?.due ?? []),
+          ...(before?.due ?? []),
           ...(await this.#usersIn(inSight, ({ met }) => met, loopYield)),
-          ...(isWider(fields, told) ? await this.#usersIn(inSight, ({ seen }) => seen?.keys(), loopYield) : []),
+          ...(isWider(fields, before) ? await this.#usersIn(inSight, ({ seen }) => seen?.keys(), loopYield) : []),
         ],
-        since: told === undefined ? undefined : since,
+        since: before === undefined ? undefined : since,
         upTo,
         left: () => (since === undefined ? Promise.resolve({ left: [] }) : deltas(since)),
       });
@@ -238,7 +238,7 @@ export class SlidingExtensions {
       if (view === undefined) continue;
       const after = sent?.vector[room.shard];
       if (after !== undefined && view.latest <= after) continue;
-      const news = view.told(userId, after ?? 0, characters < MOST_OF_RECEIPTS ? undefined : FEW_RECEIPTS);
+      const news = view.shownTo(userId, after ?? 0, characters < MOST_OF_RECEIPTS ? undefined : FEW_RECEIPTS);
       const shown = news.filter(
         ({ kind, pos, userId: reader }) =>
           covers(upTo, pos) && (kind === 'm.read' || reader === userId) && !hidden.has(reader),
@@ -295,10 +295,10 @@ export class SlidingExtensions {
 }
 
 /** Whether a client asks for fields of profiles that it was not told of before. */
-const isWider = (fields: readonly string[] | undefined, told: KnownProfiles | undefined): boolean =>
-  told === undefined ||
-  (told.fields !== undefined &&
-    (fields === undefined || fields.some((field) => told.fields?.includes(field) === false)));
+const isWider = (fields: readonly string[] | undefined, known: KnownProfiles | undefined): boolean =>
+  known === undefined ||
+  (known.fields !== undefined &&
+    (fields === undefined || fields.some((field) => known.fields?.includes(field) === false)));
 
 /** The rooms that an extension is to tell of. @param loopYield is told how much was looked at */
 const chosen = async (

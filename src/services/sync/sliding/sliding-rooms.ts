@@ -105,8 +105,8 @@ export class SlidingRooms {
         isNewsAfter(plan.after, nameOf(plan.room)) ||
         resolved.has(span) ||
         isCompleted(span.plan);
-      const isTold = plan.section === 'join' && isNews && !isNamed(plan.room);
-      return isTold ? heroesOf(plan.room, request.userId) : [];
+      const showsHeroes = plan.section === 'join' && isNews && !isNamed(plan.room);
+      return showsHeroes ? heroesOf(plan.room, request.userId) : [];
     });
     const loaded = await this.#options.loader.load(
       spans.flatMap((span, index) => {

@@ -323,7 +323,7 @@ const LEFT: RoomConfig = {
   requiredState: { include: [['m.room.member', '$ME']], exclude: [], lazyMembers: false },
 };
 
-/** Whether nothing has become of a membership. */
+/** Whether a membership is still the same. */
 const isSameMember = (now: Member | undefined, before: Member): boolean =>
   now?.event === before.event && now.membership === before.membership;
 

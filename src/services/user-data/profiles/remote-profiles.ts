@@ -59,8 +59,8 @@ export class RemoteProfiles {
     }
     if (answer.kind === 'refused' && (answer.status === 404 || answer.status === 400))
       throw new MatrixError('M_NOT_FOUND', `Profile not found: ${answer.destination} tells of no such user.`);
-    const told = answer.kind === 'refused' && answer.status === 403 ? undefined : this.#told.outdated(userId);
-    if (told !== undefined) return told;
+    const outdated = answer.kind === 'refused' && answer.status === 403 ? undefined : this.#told.outdated(userId);
+    if (outdated !== undefined) return outdated;
     throw matrixErrorOf(answer);
   }
 }

@@ -20,8 +20,8 @@ describe('the receipts of a room', () => {
     const receipts = new RoomReceipts();
     for (let pos = 1; pos <= 1_000; pos += 1) receipts.apply(receipt(`@u${pos}:test`, pos));
     receipts.loaded();
-    expect(receipts.told(ME, 0)).to.have.length(1_000);
-    expect(positionsOf(receipts.told(ME, 990))).to.deep.equal([991, 992, 993, 994, 995, 996, 997, 998, 999, 1_000]);
+    expect(receipts.shownTo(ME, 0)).to.have.length(1_000);
+    expect(positionsOf(receipts.shownTo(ME, 990))).to.deep.equal([991, 992, 993, 994, 995, 996, 997, 998, 999, 1_000]);
   });
 
   it('are the newest and the own ones where there are very many, whatever comes and goes', () => {
@@ -33,8 +33,8 @@ describe('the receipts of a room', () => {
       receipts.apply(receipt(`@u${2 + (pos % 15_000)}:hostile.test`, pos));
       if (pos % 500 > 0) continue;
       for (const [told, most] of [
-        [receipts.told(ME, 0), 2_000],
-        [receipts.told(ME, 0, 50), 50],
+        [receipts.shownTo(ME, 0), 2_000],
+        [receipts.shownTo(ME, 0, 50), 50],
       ] as const) {
         const positions = positionsOf(told);
         expect(positions[0], 'the own one').to.equal(1);
