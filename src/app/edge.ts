@@ -22,6 +22,7 @@ import type { AppserviceRegistry } from './slices/appservice-registry.ts';
 import type { Listeners } from './slices/listeners.ts';
 import type { Media } from './slices/media.ts';
 import type { Outbound } from './slices/outbound.ts';
+import type { Privacy } from './slices/privacy.ts';
 import type { Servers } from './slices/servers.ts';
 import type { Sync } from './slices/sync.ts';
 import type { Users } from './slices/users.ts';
@@ -39,6 +40,7 @@ type Below = Platform &
   Pick<Accounts, 'activity' | 'firstAdmin' | 'sessions'> &
   Pick<Sync, 'sync' | 'syncUsers'> &
   Pick<Media, 'contents'> &
+  Pick<Privacy, 'exportFiles'> &
   Watching &
   Omit<EndpointServices, keyof ServerInfo>;
 

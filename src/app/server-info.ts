@@ -9,6 +9,7 @@ import type { Platform } from './ground/platform.ts';
 import type { ServerFiles } from './ground/server-files.ts';
 import type { Media } from './slices/media.ts';
 import type { Outbound } from './slices/outbound.ts';
+import type { Privacy } from './slices/privacy.ts';
 
 /** MSC4143: for clients that do not know the endpoint. */
 const RTC_FOCI = 'org.matrix.msc4143.rtc_foci';
@@ -35,11 +36,11 @@ export type ServerInfo = Pick<
 >;
 
 export function serverInfo(
-  below: Platform & ServerFiles & Outbound & Pick<Media, 'contents'>,
+  below: Platform & ServerFiles & Outbound & Pick<Media, 'contents'> & Pick<Privacy, 'exportFiles'>,
   drainSignal: AbortSignal,
   health: Health,
 ): ServerInfo {
-  const { config, contents, metrics, publicAddress, version } = below;
+  const { config, contents, exportFiles, metrics, publicAddress, version } = below;
   const { enabled, allowIpRanges } = config.metrics;
   return {
     serverName: config.serverName,
@@ -81,7 +82,10 @@ export function serverInfo(
       return { contacts: supportContacts, more: supportKeys, ...(supportPage === null ? {} : { supportPage }) };
     },
     isReady: async () => !drainSignal.aborted && (await health.isReady()),
-    degradedParts: () => (contents.condition.failure() === undefined ? [] : ['media']),
+    degradedParts: () => [
+      ...(contents.condition.failure() === undefined ? [] : ['media']),
+      ...(exportFiles.condition.failure() === undefined ? [] : ['exports']),
+    ],
     metrics: oncePerTurn(() => metrics.render()),
     mayReadMetrics: addressFilter(enabled ? allowIpRanges : []),
   };

@@ -2,7 +2,14 @@ import { createHash } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { assertBlobName, type BlobStore, BlobStoreError, type ByteRange, type StoredContent } from './blob-store.ts';
+import {
+  assertBlobName,
+  type BlobFailureKind,
+  type BlobStore,
+  BlobStoreError,
+  type ByteRange,
+  type StoredContent,
+} from './blob-store.ts';
 
 const FULL: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 const BROKEN: ReadonlySet<unknown> = new Set([
@@ -92,12 +99,21 @@ const isNameIn = (name: string, first: string, second: string): boolean =>
 
 const codeOf = (error: unknown): unknown => (error instanceof Error ? (error as { code?: unknown }).code : undefined);
 
-const storeErrorOf = (error: unknown): unknown => {
+/** Whether an error of the file system is one that an operator or time mends, and which; undefined for others. */
+export const fileFailureOf = (error: unknown): BlobFailureKind | undefined => {
   const code = codeOf(error);
-  if (FULL.has(code)) return new BlobStoreError('full', 'the disk for media has no space left', error);
-  if (BROKEN.has(code))
-    return new BlobStoreError('unreachable', `files of media cannot be read or written (${String(code)})`, error);
-  return error;
+  if (FULL.has(code)) return 'full';
+  return BROKEN.has(code) ? 'unreachable' : undefined;
+};
+
+const storeErrorOf = (error: unknown): unknown => {
+  const kind = fileFailureOf(error);
+  if (kind === undefined) return error;
+  const message =
+    kind === 'full'
+      ? 'the disk for media has no space left'
+      : `files of media cannot be read or written (${String(codeOf(error))})`;
+  return new BlobStoreError(kind, message, error);
 };
 
 async function foldersIn(path: string): Promise<string[]> {

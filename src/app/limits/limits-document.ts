@@ -349,7 +349,7 @@ export const limitsDocument = (): string => {
     '- A limit "by address" counts a /64 of IPv6 as one address. Behind a proxy it is the address of the client, if the proxy is in `http.trusted_proxies`.',
     '- "Users take turns" means that users of whom much waits do not delay the others.',
     '- Nobody gets more than half of what the others leave of a shared budget (of connections two thirds), so that there is always something left for one more.',
-    '- Where the database cannot be reached, or not written to, requests are answered 503 `M_UNKNOWN` with `Retry-After`. `/health` and `/readyz` say so. Where only files cannot be stored, uploads are answered so, and `/health` says `Degraded: media` with 200.',
+    '- Where the database cannot be reached, or not written to, requests are answered 503 `M_UNKNOWN` with `Retry-After`. `/health` and `/readyz` say so. Where only files cannot be stored, uploads are answered so, and `/health` says `Degraded: media` with 200; `Degraded: exports` where archives of users cannot.',
     '- What holds the event loop longer than `log.held_loop_ms` is logged with its name and its processor time (`processor_ms`; where that is far less than',
     '  the time, the machine was busy with something else), and counted in `tsudoi_event_loop_held_total{operation}` and',
     '  `tsudoi_event_loop_held_seconds_total{operation}`.',

@@ -9,6 +9,7 @@ import type { Auditing } from './audit.ts';
 import type { EventStreaming } from './event-stream.ts';
 import type { Jobs } from './jobs.ts';
 import type { Media } from './media.ts';
+import type { Privacy } from './privacy.ts';
 import type { Sync } from './sync.ts';
 import type { Watching } from './watching.ts';
 
@@ -23,7 +24,7 @@ interface Facts {
   readonly outbox: Awaited<ReturnType<typeof outboxState>>;
 }
 
-type Below = Platform & Auditing & EventStreaming & Media & Sync & Jobs & Watching;
+type Below = Platform & Auditing & EventStreaming & Media & Privacy & Sync & Jobs & Watching;
 
 /** For how many milliseconds an answer of the database about itself is good enough for metrics, however many read them. */
 const FACTS_LIFETIME_MS = 5_000;
@@ -87,7 +88,17 @@ export function composeMeasures(below: Below): Slice<Measures> {
 }
 
 function measureAreas(below: Below & { readonly eventCounts: EventCounts }, metrics: Metrics): void {
-  const { auditLog, contents, eventCounts, mediaDelivery, remoteMedia, syncEngine, syncUsers, thumbnails } = below;
+  const {
+    auditLog,
+    contents,
+    eventCounts,
+    exportFiles,
+    mediaDelivery,
+    remoteMedia,
+    syncEngine,
+    syncUsers,
+    thumbnails,
+  } = below;
   metrics.valuesOf({
     name: 'tsudoi_events_committed_total',
     help: 'events that were committed, by whether users of this server or of others have sent them',
@@ -120,6 +131,11 @@ function measureAreas(below: Below & { readonly eventCounts: EventCounts }, metr
   });
   metrics.gaugeOf('tsudoi_media_store_up', '1 while files can be stored, as far as is known, else 0', () =>
     contents.condition.failure() === undefined ? 1 : 0,
+  );
+  metrics.gaugeOf(
+    'tsudoi_exports_store_up',
+    "1 while archives of users' data can be stored, as far as is known, else 0",
+    () => (exportFiles.condition.failure() === undefined ? 1 : 0),
   );
   metrics.valuesOf({
     name: 'tsudoi_media_answers_total',

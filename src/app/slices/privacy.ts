@@ -28,6 +28,7 @@ export interface Privacy {
   readonly userEventRedactions: UserEventRedactions;
   readonly userErasure: UserErasure;
   readonly userExports: UserExports;
+  readonly exportFiles: ExportFiles;
   /** Whether users export their own data themselves. */
   readonly usersExport: boolean;
   /** Those that are tasks. */
@@ -104,6 +105,7 @@ export function composePrivacy(
       userEventRedactions,
       userErasure,
       userExports,
+      exportFiles: files,
       usersExport,
       userTasks: [userEventRedactions, userErasure, userExports],
     },
@@ -111,6 +113,10 @@ export function composePrivacy(
       clean();
       cleaning = timers.every(CLEAN_EACH_MS, clean);
     },
-    close: () => cleaning?.cancel(),
+    idle: () => files.condition.idle(),
+    async close() {
+      cleaning?.cancel();
+      await files.condition.close();
+    },
   };
 }

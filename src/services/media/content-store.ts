@@ -74,7 +74,7 @@ export class ContentStore {
   constructor(options: ContentStoreOptions) {
     this.#options = options;
     this.#flood = new LogFlood(options.logger, options.timers, { most: 1 });
-    this.condition = new StoreCondition(options.clock, () => this.#tryStore());
+    this.condition = new StoreCondition(options.clock, 'media', () => this.#tryStore());
   }
 
   /**

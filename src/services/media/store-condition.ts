@@ -6,7 +6,7 @@ import { Background } from '#src/kernel/concurrency/background.ts';
 const LOOK_MS = 10_000;
 
 /**
- * Whether files can be stored, as far as this process knows: a failure counts until something was written again. While nobody uploads, a probe
+ * Whether files can be stored, as far as this process knows: a failure counts until something was written again. While nobody stores any, a probe
  * causes a trial that it does not wait for, and is answered from memory: a store that does not answer must not hold it up.
  */
 export class StoreCondition {
@@ -15,11 +15,14 @@ export class StoreCondition {
   #failure: BlobFailureKind | undefined;
   #nextLook = -Infinity;
 
-  /** @param look writes something, and says by `works` and `fails` what came of it */
-  constructor(clock: Clock, look: () => Promise<void>) {
+  /**
+   * @param name names the store in logs and metrics
+   * @param look writes something, and says by `works` and `fails` what came of it
+   */
+  constructor(clock: Clock, name: string, look: () => Promise<void>) {
     this.#clock = clock;
     // What keeps it from being found out is the database, which has a health of its own.
-    this.#looking = new Background('media.look-after-store', look, () => undefined);
+    this.#looking = new Background(`${name}.look-after-store`, look, () => undefined);
   }
 
   works(): void {

@@ -228,7 +228,7 @@ describe('a server whose disk for files is full, and not that of its database', 
     expect((await ask(server.url, 'PUT', path, { token, raw: bytes(100_000), headers: type })).status).to.equal(200);
   });
 
-  it('says of an archive that it could not be made, keeps no part of it, and makes the next one', async () => {
+  it('says of an archive that it could not be made, and that to who asks for its health, keeps no part of it, and makes the next one', async () => {
     expect(await exported()).to.deep.include({ status: 'complete' });
     // Incompressible, as files are.
     const noise = await ask(server.url, 'POST', '/_matrix/media/v3/upload', {
@@ -243,10 +243,13 @@ describe('a server whose disk for files is full, and not that of its database', 
     const failed = await exported();
     expect(failed.status).to.equal('failed');
     expect(failed.error).to.match(/space|ENOSPC/);
+    expect(await probed('/health')).to.deep.equal([200, 'Degraded: exports']);
+    expect(await probed('/readyz')).to.deep.equal([200, 'OK']);
     expect(files()).to.have.members(before);
     disk?.free();
     const made = await exported();
     expect(made.status).to.equal('complete');
+    expect(await probed('/health')).to.deep.equal([200, 'OK']);
     const archive = await fetch(`${server.url}${EXPORTS}/${made.id}`, {
       headers: { authorization: `Bearer ${token}` },
     });

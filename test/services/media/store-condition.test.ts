@@ -7,7 +7,7 @@ describe('the condition of the store of media', () => {
     const clock = new ManualClock();
     let tries = 0;
     let works = false;
-    const condition: StoreCondition = new StoreCondition(clock, async () => {
+    const condition: StoreCondition = new StoreCondition(clock, 'media', async () => {
       tries += 1;
       if (works) condition.works();
       else condition.fails('unreachable');
