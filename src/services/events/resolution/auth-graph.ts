@@ -7,7 +7,7 @@ import { authEdges, authEdgesOf } from '#src/storage/room-model/auth-edges.ts';
 export type AuthEdges = ReadonlyMap<number, readonly number[]>;
 
 /** Edges that are followed in one turn of the event loop: about two milliseconds. */
-const EDGES_AT_ONCE = 20_000;
+const STEPS_AT_ONCE = 20_000;
 
 const NOTHING: ReadonlySet<number> = new Set();
 
@@ -40,7 +40,7 @@ export class AuthGraphs {
     except: ReadonlySet<number> = NOTHING,
   ): Promise<{ readonly edges: AuthEdges; readonly events: Set<number> }> {
     const { edges } = await this.#upToNow(room);
-    const loopYield = new LoopYield(EDGES_AT_ONCE);
+    const loopYield = new LoopYield(STEPS_AT_ONCE);
     const events = new Set<number>();
     for (const nid of from) if (!except.has(nid)) events.add(nid);
     // A set is walked in the order of insertion, what is added on the way included.
