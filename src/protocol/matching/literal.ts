@@ -12,6 +12,16 @@ export type LiteralSearch = (text: string, from: number, visit: (at: number) => 
 export const literalSearch = (literal: string): LiteralSearch =>
   literal.length < SHORT ? byIndexOf(literal) : byBorders(literal);
 
+/** Makes a literal ready to be looked for in many texts: whether it stands in one, in a number of steps as `literalSearch` takes. */
+export const literalTest = (literal: string): ((text: string, budget?: StepBudget) => boolean) => {
+  const search = literalSearch(literal);
+  return (text, budget) => {
+    let isFound = false;
+    search(text, 0, () => (isFound = true), budget);
+    return isFound;
+  };
+};
+
 /** Up to where a text is looked through: to its end, or as far as the budget allows. */
 export const stopAt = (text: string, from: number, stepsEach: number, budget: StepBudget | undefined): number =>
   budget === undefined ? text.length : Math.min(text.length, from + Math.ceil(budget.left / stepsEach));

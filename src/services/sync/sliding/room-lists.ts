@@ -1,3 +1,4 @@
+import { literalTest } from '#src/protocol/matching/literal.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
@@ -250,8 +251,8 @@ export class ListContext {
       tests.push(({ room }) => !this.#tagsOf(room).some((tag) => unwanted.has(tag)));
     }
     if (nameLike !== undefined) {
-      const wanted = nameLike.toLowerCase();
-      tests.push(({ facts }) => facts.name.includes(wanted));
+      const isIn = literalTest(nameLike.toLowerCase());
+      tests.push(({ facts }) => isIn(facts.name));
     }
     return tests;
   }
