@@ -11,7 +11,10 @@ import {
   MAX_FIELDS as PREVIEW_FIELDS_MAX_FIELDS,
   MAX_LENGTH as PREVIEW_FIELDS_MAX_LENGTH,
 } from '#src/services/media/previews/preview-fields.ts';
-import { MAX_BYTES as ROBOTS_RULES_MAX_BYTES } from '#src/services/media/previews/robots-rules.ts';
+import {
+  MAX_BYTES as ROBOTS_RULES_MAX_BYTES,
+  MAX_NAMES as ROBOTS_RULES_MAX_NAMES,
+} from '#src/services/media/previews/robots-rules.ts';
 import { MAX_WAITING as URL_PREVIEWS_MAX_WAITING } from '#src/services/media/previews/url-previews.ts';
 import { MAX_URL_LENGTH } from '#src/services/media/previews/url-rules.ts';
 import { CONCURRENCY as REMOTE_MEDIA_CONCURRENCY, OF_SERVER, FOR_PARTY } from '#src/services/media/remote-media.ts';
@@ -102,7 +105,7 @@ export const MEDIA_BOUNDS: FixedBounds = {
     },
     {
       what: '`robots.txt` of a site',
-      most: inBytes(ROBOTS_RULES_MAX_BYTES),
+      most: `${inBytes(ROBOTS_RULES_MAX_BYTES)}; ${ROBOTS_RULES_MAX_NAMES} names of robots in a group`,
       beyond: 'the rest is not read',
     },
     {

@@ -20,8 +20,8 @@ export interface RobotsRulesOptions {
 interface Known {
   /** Undefined: the site has no rules. */
   readonly robot: Robot | undefined;
-  /** Characters of rules that are compared with every place of a URL. */
-  readonly wild: number;
+  /** Steps that its rules take for each character of a URL, at most. */
+  readonly steps: number;
   readonly until: number;
 }
 
@@ -29,9 +29,31 @@ export const MAX_BYTES = 65_536;
 /** Steps that a site's rules may take for one URL: some milliseconds. */
 const MAX_STEPS = 4_000_000;
 
-/** What follows a wildcard in a rule is compared with all of the URL. */
-const wildIn = (text: string): number =>
-  text.split(/[\r\n]/).reduce((sum, line) => sum + (line.includes('*') ? line.length - line.indexOf('*') : 0), 0);
+/** Groups that begin with many names of robots are not read: each rule is kept for each name. */
+export const MAX_NAMES = 50;
+const NAME = /^\s*user-agent\s*:/i;
+
+/** A line for each character of a URL, and what follows a wildcard in a rule as often. */
+const stepsOf = (lines: readonly string[]): number =>
+  lines.reduce((sum, line) => sum + 1 + (line.includes('*') ? line.length - line.indexOf('*') : 0), 0);
+
+/** The lines of a robots.txt, without names of robots that one more of would be too many in a row, or that stand there already. */
+export const linesOf = (text: string): readonly string[] => {
+  const lines: string[] = [];
+  let names = new Set<string>();
+  let isNaming = false;
+  for (const line of text.split(/[\r\n]+/)) {
+    if (line.trim() === '' || line.trim().startsWith('#')) continue;
+    const isName = NAME.test(line);
+    if (isName && !isNaming) names = new Set();
+    isNaming = isName;
+    const name = line.trim().toLowerCase();
+    if (isName && (names.has(name) || names.size >= MAX_NAMES)) continue;
+    if (isName) names.add(name);
+    lines.push(line);
+  }
+  return lines;
+};
 
 /** Asks sites for their robots.txt. RFC 9309. */
 export class RobotsRules {
@@ -50,10 +72,10 @@ export class RobotsRules {
       remembered !== undefined && remembered.until > clock.now()
         ? remembered
         : await this.#asking.run(url.origin, () => this.#ask(url.origin));
-    const { robot, wild } = known;
+    const { robot, steps } = known;
     if (robot === undefined) return true;
     // A site whose rules take too much work gets no preview.
-    return wild * url.href.length <= MAX_STEPS && robot.isAllowed(url.href, userAgent) !== false;
+    return steps * url.href.length <= MAX_STEPS && robot.isAllowed(url.href, userAgent) !== false;
   }
 
   /** A site that cannot be asked does not answer the other request either. */
@@ -72,16 +94,16 @@ export class RobotsRules {
       allowHttp: true,
     });
     let robot: Robot | undefined;
-    let wild = 0;
+    let steps = 0;
     if (answer.ok && answer.status >= 200 && answer.status < 300) {
       const { default: parse } = (await import('robots-parser')) as unknown as {
         default: (url: string, text: string) => Robot;
       };
-      const text = answer.body.toString('utf8');
-      robot = parse(url, text);
-      wild = wildIn(text);
+      const lines = linesOf(answer.body.toString('utf8'));
+      robot = parse(url, lines.join('\n'));
+      steps = stepsOf(lines);
     }
-    const known = { robot, wild, until: clock.now() + lifetimeMs };
+    const known = { robot, steps, until: clock.now() + lifetimeMs };
     this.#known.set(origin, known);
     return known;
   }
