@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { Gate } from '#src/kernel/limits/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Timers } from '#src/kernel/timers.ts';
@@ -39,6 +40,8 @@ export interface FullStatesOptions {
 export const ASKED_AT_ONCE = 64;
 /** Other servers that are asked in one attempt, after the server of the join. */
 const MAX_OTHERS = 4;
+/** Servers that are looked at to find so many: the ACL of a room may shut all of them out, and take long for each. */
+const MAX_LOOKED_AT = 20;
 const FIRST_PAUSE_MS = 5_000;
 const MAX_PAUSE_MS = 3_600_000;
 
@@ -150,7 +153,7 @@ export class FullStates {
     const { partial } = room;
     const join = partial === undefined ? undefined : await loader.one(room, partial.join);
     if (partial === undefined || join === undefined) return;
-    for (const server of this.#serversOf(room, partial.via)) {
+    for (const server of await this.#serversOf(room, partial.via)) {
       if (signal.aborted) return;
       try {
         if (await this.#askOne(room, join, server, signal)) return;
@@ -176,11 +179,16 @@ export class FullStates {
   }
 
   /** The server of the join first: others may have a different state of the room. */
-  #serversOf(room: Room, via: string): readonly string[] {
+  async #serversOf(room: Room, via: string): Promise<readonly string[]> {
     const { policy, reader } = this.#options;
-    const others = room.remoteServers().filter((server) => server !== via && room.allowsServer(server));
+    const others: string[] = [];
+    for (const server of room.remoteServers().slice(0, MAX_LOOKED_AT)) {
+      if (others.length >= MAX_OTHERS) break;
+      if (server !== via && room.allowsServer(server)) others.push(server);
+      await setImmediate();
+    }
     const { roomId } = room;
-    return [via, ...others.slice(0, MAX_OTHERS)].filter(
+    return [via, ...others].filter(
       (server) => policy.allows(server) && !reader.isPaused({ server, roomId, request: 'state' }),
     );
   }
