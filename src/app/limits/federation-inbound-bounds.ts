@@ -58,6 +58,7 @@ import {
 } from '#src/services/servers/keys/known-server-keys.ts';
 import {
   CONCURRENCY as SERVER_KEYS_CONCURRENCY,
+  CONCURRENCY_OF_ONE as SERVER_KEYS_CONCURRENCY_OF_ONE,
   MAX_WAITING as SERVER_KEYS_MAX_WAITING,
 } from '#src/services/servers/keys/server-keys.ts';
 import {
@@ -184,7 +185,7 @@ export const FEDERATION_INBOUND_BOUNDS: FixedBounds = {
     },
     {
       what: 'Servers that are asked for their keys at the same time',
-      most: `${SERVER_KEYS_CONCURRENCY}; ${SERVER_KEYS_MAX_WAITING} may wait`,
+      most: `${SERVER_KEYS_CONCURRENCY}, for one address or server ${SERVER_KEYS_CONCURRENCY_OF_ONE}; they take turns, and ${SERVER_KEYS_MAX_WAITING} of one may wait`,
       beyond: '401 `M_UNAUTHORIZED` for their requests; their events are not accepted',
       metric: 'tsudoi_server_key_fetches_total{outcome}',
     },

@@ -114,7 +114,7 @@ export class MembershipHandshakes {
         throw new MatrixError('M_FORBIDDEN', 'Joins of this room are not authorised by its members.');
     }
     const pdu = authorisedBy === undefined ? request.event : signed(room, request.event, signer);
-    const [verified] = await verifier.verify(room.version, [pdu]);
+    const [verified] = await verifier.verify(room.version, [pdu], { party: origin });
     if (verified?.ok !== true) throw invalidMembership('The event', verified);
     // An event with a wrong content hash would be accepted in redacted form, without its content: refuse it.
     if (!hasRightContentHash(room.version, pdu))

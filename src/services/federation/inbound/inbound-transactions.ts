@@ -206,7 +206,7 @@ export class InboundTransactions {
       const verdicts = await verifier.verify(
         version,
         ofVersion.map(({ pdu }) => pdu),
-        KEYS_AT_ONCE,
+        { party: origin, atOnce: KEYS_AT_ONCE },
       );
       for (const [at, { index, pdu, room }] of ofVersion.entries()) {
         const verdict = verdicts[at];

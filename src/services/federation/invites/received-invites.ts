@@ -118,7 +118,7 @@ export class ReceivedInvites {
       return 'The invite was made by another user.';
     if (before.membership === 'knock' && !(await this.#isOfRoom(room, before, origin)))
       return 'Nothing that was told of the room says that your server is in it.';
-    const [verified] = await verifier.verify(room.version, [pdu]);
+    const [verified] = await verifier.verify(room.version, [pdu], { party: origin });
     if (verified?.ok !== true) return `The event is not valid: ${verified?.reason ?? 'it is missing'}.`;
     await outOfBand.store({ roomId, version: room.version, event: verified.event, state: [] });
     return undefined;
@@ -145,9 +145,9 @@ export class ReceivedInvites {
     return target;
   }
 
-  async #verified(version: RoomVersion, { event, eventId }: ReceivedInvite): Promise<IdentifiedPdu> {
+  async #verified(version: RoomVersion, { event, eventId, origin }: ReceivedInvite): Promise<IdentifiedPdu> {
     const { unsigned: _unsigned, ...pdu } = event;
-    const [verified] = await this.#options.verifier.verify(version, [pdu]);
+    const [verified] = await this.#options.verifier.verify(version, [pdu], { party: origin });
     if (verified?.ok !== true) throw invalidMembership('The invite', verified);
     if (!hasRightContentHash(version, pdu)) throw invalidParam('The content of the invite is not what its hash says.');
     if (verified.event.eventId !== eventId) throw invalidParam(`The invite's id is ${verified.event.eventId}.`);

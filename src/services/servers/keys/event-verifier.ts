@@ -7,7 +7,7 @@ import { checkPduFormat } from '#src/protocol/events/pdu-format.ts';
 import { redact } from '#src/protocol/events/redaction.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { signaturesOf } from '#src/protocol/signing/json-signatures.ts';
-import type { ServerKeys, WantedKey } from './server-keys.ts';
+import { type KeyAsking, OWN_ASKING, type ServerKeys, type WantedKey } from './server-keys.ts';
 
 /** An event with valid format, signatures and hash; or why it is invalid. */
 export type VerifiedPdu =
@@ -55,15 +55,15 @@ export class EventVerifier {
    * Checks events of one room version, in the order in which they are given. Where only the content hash is wrong, the event is the redacted
    * copy.
    *
-   * @param atOnce servers that are asked for their keys at the same time; as many as all may be together when left out
+   * @param asking in whose name servers are asked for their keys; in that of this one, whose question was answered, when left out
    */
-  async verify(version: RoomVersion, pdus: readonly unknown[], atOnce?: number): Promise<VerifiedPdu[]> {
+  async verify(version: RoomVersion, pdus: readonly unknown[], asking = OWN_ASKING): Promise<VerifiedPdu[]> {
     const verdicts: (VerifiedPdu | Candidate)[] = [];
     for (const [index, json] of pdus.entries()) {
       if (index > 0 && index % SLICE === 0) await setImmediate();
       verdicts.push(candidate(version, json));
     }
-    const failures = await this.#checkSignatures(version, verdicts.filter(isCandidate), atOnce);
+    const failures = await this.#checkSignatures(version, verdicts.filter(isCandidate), asking);
     const verified: VerifiedPdu[] = [];
     for (const [index, verdict] of verdicts.entries()) {
       if (index > 0 && index % SLICE === 0) await setImmediate();
@@ -76,7 +76,7 @@ export class EventVerifier {
   async #checkSignatures(
     version: RoomVersion,
     candidates: readonly Candidate[],
-    atOnce: number | undefined,
+    asking: KeyAsking,
   ): Promise<Map<Candidate, string>> {
     const wanted: (WantedKey & { readonly candidate: Candidate; readonly signature: string })[] = [];
     for (const one of candidates) {
@@ -85,7 +85,7 @@ export class EventVerifier {
         for (const [keyId, signature] of signatures)
           wanted.push({ serverName, keyId, validAt, candidate: one, signature });
     }
-    const keys = await this.#options.keys.keysOf(wanted, atOnce);
+    const keys = await this.#options.keys.keysOf(wanted, asking);
     const checks: SignatureCheck[] = [];
     const checked: (typeof wanted)[number][] = [];
     for (const [index, want] of wanted.entries()) {

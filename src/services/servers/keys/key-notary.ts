@@ -70,7 +70,7 @@ export class KeyNotary {
       Object.entries(query).map(([keyId, { minimum_valid_until_ts: until = validUntil }]) => [keyId, until]),
     );
     const mayAsk = (): boolean => rateLimiter.take(ASKING, network).ok;
-    const answers = await keys.answersOf(serverName, wanted, validUntil, mayAsk);
+    const answers = await keys.answersOf(serverName, wanted, validUntil, mayAsk, { party: network });
     return answers.map((answer) => own.sign(answer));
   }
 }

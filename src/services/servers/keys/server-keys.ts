@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '#src/kernel/clock.ts';
+import { FairGate } from '#src/kernel/limits/fair-gate.ts';
 import { Gate } from '#src/kernel/limits/gate.ts';
 import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Metrics } from '#src/kernel/metrics.ts';
@@ -22,6 +23,17 @@ export interface WantedKey {
   readonly validAt: number;
 }
 
+/** In whose name other servers are asked for their keys. */
+export interface KeyAsking {
+  /** Who takes turns with others: the network of a request, or the server that sent events. */
+  readonly party: string;
+  /** Servers that are asked at the same time; as many as a party may have asked when left out. */
+  readonly atOnce?: number;
+}
+
+/** What this server itself asks for: keys for answers that it wanted. */
+export const OWN_ASKING: KeyAsking = { party: 'this server' };
+
 export interface ServerKeysOptions {
   readonly database: Database;
   readonly client: Pick<FederationClient, 'request'>;
@@ -39,8 +51,9 @@ export interface ServerKeysOptions {
 
 /** An answer that is longer is not even read. */
 const MAX_ANSWER_BYTES = 65_536;
-/** Servers that are asked at the same time, and that wait to be. */
+/** Servers that are asked at the same time, in all and for one party, and that may wait for one: many may be silent until their time is over. */
 export const CONCURRENCY = 64;
+export const CONCURRENCY_OF_ONE = 32;
 export const MAX_WAITING = 2_000;
 /** A server that has answered is not asked again sooner, whatever keys are wanted of it. */
 const MIN_PAUSE_MS = 10_000;
@@ -62,7 +75,13 @@ export class ServerKeys {
     sizeCalculation: () => 1,
   });
   readonly #fetches = new OnceByKey<string, KnownServer>();
-  readonly #gate = new Gate(CONCURRENCY);
+  /** Those that wait in the line of a party: `<party> <server>`. */
+  readonly #waiting = new OnceByKey<string, KnownServer>();
+  readonly #gate = new FairGate({
+    concurrency: CONCURRENCY,
+    concurrencyOfOne: CONCURRENCY_OF_ONE,
+    maxWaiting: MAX_WAITING,
+  });
   readonly #outcomes: Counter;
 
   constructor(options: ServerKeysOptions) {
@@ -81,18 +100,17 @@ export class ServerKeys {
   /**
    * The keys, in the order in which they are wanted; undefined for those that cannot be had, or were not valid then. Never rejects for another server's fault.
    *
-   * @param atOnce servers that are asked at the same time
    */
-  keysOf(wanted: readonly WantedKey[], atOnce = CONCURRENCY): Promise<(VerifyKey | undefined)[]> {
-    return this.#lookUp(wanted, this.#options.notaries, atOnce);
+  keysOf(wanted: readonly WantedKey[], asking = OWN_ASKING): Promise<(VerifyKey | undefined)[]> {
+    return this.#lookUp(wanted, this.#options.notaries, asking);
   }
 
   async #lookUp(
     wanted: readonly WantedKey[],
     notaries: readonly string[],
-    atOnce = CONCURRENCY,
+    asking: KeyAsking,
   ): Promise<(VerifyKey | undefined)[]> {
-    const share = new Gate(atOnce);
+    const share = new Gate(asking.atOnce ?? CONCURRENCY_OF_ONE);
     const byServer = Map.groupBy(wanted, ({ serverName }) => serverName);
     const servers = await this.#known.load([...byServer.keys()]);
     await Promise.all(
@@ -101,7 +119,7 @@ export class ServerKeys {
         const known = servers.get(serverName) ?? NO_KEYS;
         const missing = keys.filter((key) => isVerifyKeyId(key.keyId) && goodKey(known, key) === undefined);
         if (missing.length > 0)
-          servers.set(serverName, await share.run(() => this.#fetchFor(serverName, known, missing, notaries)));
+          servers.set(serverName, await share.run(() => this.#fetchFor(serverName, known, missing, notaries, asking)));
         else this.#refreshEarly(serverName, known);
       }),
     );
@@ -130,6 +148,7 @@ export class ServerKeys {
     wanted: ReadonlyMap<string, number>,
     validAt: number,
     mayAsk: () => boolean,
+    asking: KeyAsking,
   ): Promise<JsonObject[]> {
     const known = (await this.#known.load([serverName])).get(serverName) ?? NO_KEYS;
     const current = [...known.keys.values()].filter(({ isOld }) => !isOld);
@@ -141,7 +160,7 @@ export class ServerKeys {
             return key !== undefined && (key.isOld || key.validUntil >= until);
           });
     if ((!isEnough || isHalfOver(known, this.#options.clock.now())) && this.#mayFetch(serverName, known) && mayAsk())
-      await this.#fetch(serverName, known);
+      await this.#fetch(serverName, known, asking.party);
     return this.#known.answersOf(serverName, wanted);
   }
 
@@ -151,6 +170,7 @@ export class ServerKeys {
     known: KnownServer,
     missing: readonly WantedKey[],
     notaries: readonly string[],
+    asking: KeyAsking,
   ): Promise<KnownServer> {
     const now = this.#options.clock.now();
     // A key is never valid for longer.
@@ -161,19 +181,40 @@ export class ServerKeys {
       return key === undefined || !key.isOld;
     });
     if (!isWorth) return known;
-    const fetched = await this.#fetch(serverName, known);
+    const fetched = await this.#fetch(serverName, known, asking.party);
     const left = missing.filter((key) => goodKey(fetched, key) === undefined);
     return left.length === 0 ? fetched : this.#askNotaries(notaries, serverName, fetched, left);
   }
 
-  /** Asks the server for its keys of today, unless it was asked of late. */
-  #fetch(serverName: string, known: KnownServer): Promise<KnownServer> {
+  /**
+   * Asks the server for its keys of today, unless it was asked of late. Parties take turns: who names many servers that do not answer keeps
+   * nobody else's from being asked, not even where both name the same.
+   */
+  #fetch(serverName: string, known: KnownServer, party: string): Promise<KnownServer> {
     const latest = this.#known.peek(serverName) ?? known;
     if (!this.#mayFetch(serverName, latest)) return Promise.resolve(latest);
-    return this.#fetches.run(serverName, () => {
-      if (this.#gate.waiting >= MAX_WAITING) return Promise.resolve(latest);
-      return this.#gate.run(async () => (await this.#fetchNow(serverName)) ?? this.#known.peek(serverName) ?? known);
-    });
+    return this.#waiting.run(`${party} ${serverName}`, () =>
+      this.#gate
+        .run(
+          { party, isPreferred: false },
+          () => this.#fetchOnce(serverName, known),
+          () => new LineIsFull(),
+        )
+        .catch((error: unknown) => {
+          if (error instanceof LineIsFull) return latest;
+          throw error;
+        }),
+    );
+  }
+
+  /** The same when there is a place: another party may have asked meanwhile. */
+  #fetchOnce(serverName: string, known: KnownServer): Promise<KnownServer> {
+    const latest = this.#known.peek(serverName) ?? known;
+    if (!this.#mayFetch(serverName, latest)) return Promise.resolve(latest);
+    return this.#fetches.run(
+      serverName,
+      async () => (await this.#fetchNow(serverName)) ?? this.#known.peek(serverName) ?? known,
+    );
   }
 
   #mayFetch(serverName: string, { fetchedAt }: KnownServer): boolean {
@@ -274,6 +315,7 @@ export class ServerKeys {
     const keys = await this.#lookUp(
       ids.map((keyId) => ({ serverName: notary, keyId, validAt })),
       [],
+      OWN_ASKING,
     );
     return ids.some((keyId, index) => {
       const key = keys[index];
@@ -284,8 +326,12 @@ export class ServerKeys {
   /** Keys in use are renewed before they expire, in the background. */
   #refreshEarly(serverName: string, known: KnownServer): void {
     // Keys that could not be renewed are asked for when they are needed.
-    if (isHalfOver(known, this.#options.clock.now())) void this.#fetch(serverName, known).catch(() => undefined);
+    if (isHalfOver(known, this.#options.clock.now()))
+      void this.#fetch(serverName, known, OWN_ASKING.party).catch(() => undefined);
   }
 }
+
+/** Too many servers wait to be asked for the same party. */
+class LineIsFull extends Error {}
 
 const MAX_ANSWERS = 8;

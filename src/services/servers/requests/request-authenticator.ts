@@ -130,7 +130,7 @@ export class RequestAuthenticator {
       const verdict = rateLimiter.take(UNKNOWN_SERVER, request.network);
       if (!verdict.ok) throw limitExceeded(UNKNOWN_SERVER, verdict.retryAfterMs);
     }
-    const found = await keys.keysOf(wanted);
+    const found = await keys.keysOf(wanted, { party: request.network });
     if (found.every((key) => key === undefined))
       throw unauthorized(
         `No key with which the request is signed is a valid key of ${origin}, as far as is known here.`,
