@@ -27,9 +27,12 @@ import {
 import {
   MAX_LIMIT as THREADS_LIST_MAX_LIMIT,
   MAX_SCANNED as THREADS_LIST_MAX_SCANNED,
+  MAX_WALKED,
+  MAX_LATER,
+  MAX_PARTICIPATION,
   MAX_REPLIES_JUDGED,
   MAX_JUDGED as THREADS_LIST_MAX_JUDGED,
-  SORTED_AT_ONCE,
+  READ_AT_ONCE,
   MAX_WAITING as THREADS_LIST_MAX_WAITING,
 } from '#src/services/reading/relations/threads-list.ts';
 import { MAX_AROUND } from '#src/services/reading/search/search-context.ts';
@@ -143,8 +146,23 @@ export const READING_BOUNDS: FixedBounds = {
       beyond: 'earlier ones do not count',
     },
     {
-      what: 'Lists of threads that the database sorts at the same time',
-      most: `${SORTED_AT_ONCE}; users take turns, and ${THREADS_LIST_MAX_WAITING} of one user may wait`,
+      what: 'Replies that one page of `/threads` goes through, of all threads of the room',
+      most: String(MAX_WALKED),
+      beyond: 'less than was asked for, with a token to continue',
+    },
+    {
+      what: 'What relates to the root of a thread between two replies that count: reactions, replies that were redacted or are by ignored users',
+      most: String(MAX_LATER),
+      beyond: 'the thread is listed twice by `/threads`',
+    },
+    {
+      what: 'Replies of a thread among which one of the reader is looked for (`include=participated`)',
+      most: `${MAX_PARTICIPATION}, the newest`,
+      beyond: 'the thread is not listed',
+    },
+    {
+      what: 'Lists of threads that are read at the same time',
+      most: `${READ_AT_ONCE}; users take turns, and ${THREADS_LIST_MAX_WAITING} of one user may wait`,
       beyond: '429 `M_LIMIT_EXCEEDED`',
       metric: 'tsudoi_limited_requests_total{limiter="threads_lists"}',
     },

@@ -23,13 +23,13 @@ export interface RelatedRecord {
 }
 
 /** Not by the index of all events of a room in that order: it goes through all of them where few relate to the event. */
-const OF_ROOM = 'e.room + 0';
+const OF_ROOM = (event: string): string => `${event}.room + 0`;
 
 const RELATED = sql(
   'events_related',
   `select e.* from unnest($1::int[], $2::bigint[]) w(room, nid) cross join lateral (
      select e.rel as target, e.nid, e.topo, e.event_id, e.type, e.sender, e.ts, e.skey is not null as is_state, e.rel_type from events e
-     where e.rel = w.nid and ${OF_ROOM} = w.room and e.rel is not null and e.flags & ${HIDDEN_FLAGS} = 0 and e.redacted_by is null
+     where e.rel = w.nid and ${OF_ROOM('e')} = w.room and e.rel is not null and e.flags & ${HIDDEN_FLAGS} = 0 and e.redacted_by is null
      order by e.topo desc, e.nid desc limit $3
    ) e limit $4`,
 );
@@ -54,7 +54,7 @@ export const relatedEvents = (
 const UNREDACTED_PAGE = sql(
   'events_related_unredacted',
   `select e.nid, e.topo, e.event_id, e.sender from events e
-   where e.rel = $2 and ${OF_ROOM} = $1 and e.rel is not null and (e.topo, e.nid) < ($3, $4) and ($5::int[] is null or e.rel_type = any($5::int[]))
+   where e.rel = $2 and ${OF_ROOM('e')} = $1 and e.rel is not null and (e.topo, e.nid) < ($3, $4) and ($5::int[] is null or e.rel_type = any($5::int[]))
      and e.flags & ${HIDDEN_FLAGS} = 0 and e.redacted_by is null
    order by e.topo desc, e.nid desc limit $6`,
 );
@@ -92,12 +92,12 @@ const PAGE_COLUMNS = `e.rel as target, e.nid, e.topo, e.event_id, e.type, e.send
 
 const PAGE_BACK = sql(
   'events_related_page_back',
-  `select ${PAGE_COLUMNS} from events e where e.rel = $2 and ${OF_ROOM} = $1 and e.rel is not null and (e.topo, e.nid) < ($3, $4)
+  `select ${PAGE_COLUMNS} from events e where e.rel = $2 and ${OF_ROOM('e')} = $1 and e.rel is not null and (e.topo, e.nid) < ($3, $4)
    order by e.topo desc, e.nid desc limit $5`,
 );
 const PAGE_FORTH = sql(
   'events_related_page_forth',
-  `select ${PAGE_COLUMNS} from events e where e.rel = $2 and ${OF_ROOM} = $1 and e.rel is not null and (e.topo, e.nid) >= ($3, $4)
+  `select ${PAGE_COLUMNS} from events e where e.rel = $2 and ${OF_ROOM('e')} = $1 and e.rel is not null and (e.topo, e.nid) >= ($3, $4)
    order by e.topo, e.nid limit $5`,
 );
 
@@ -143,7 +143,7 @@ const MAX_UNNAMED_BYTES = 4_096;
 
 const UNNAMED = sql(
   'event_annotations_unnamed',
-  `select e.json from events e where e.rel = $2 and ${OF_ROOM} = $1 and e.rel is not null and e.sender = $3 and e.annotation is null
+  `select e.json from events e where e.rel = $2 and ${OF_ROOM('e')} = $1 and e.rel is not null and e.sender = $3 and e.annotation is null
      and e.flags & ${HIDDEN_FLAGS} = 0 and e.redacted_by is null and octet_length(e.json) <= ${MAX_UNNAMED_BYTES}
    order by e.topo desc, e.nid desc limit $4`,
 );
@@ -173,43 +173,83 @@ export interface ThreadRecord {
   readonly root: number;
   readonly topo: number;
   readonly nid: number;
+  /** Whether the participant that was asked for wrote in it; true where nobody was asked for. */
+  readonly participates: boolean;
 }
 
-// All replies of the room are gone through once: to ask of each whether a later one is there would take the square of a long thread.
+/** Threads that some replies of a room belong to. */
+export interface WalkedThreads {
+  /** Those whose latest reply is among the replies, the latest first. */
+  readonly threads: readonly ThreadRecord[];
+  /** How many replies were walked over, and the place of the last; undefined where there was none. */
+  readonly walked: number;
+  readonly last: Place | undefined;
+}
+
+const heard = (reply: string): string =>
+  `(${reply}.nid <= $4 and ${reply}.flags & ${HIDDEN_FLAGS} = 0 and ${reply}.redacted_by is null and ${reply}.sender <> all($5::int[]))`;
+
+// Backwards over the index of replies: a thread is met at its latest reply, and again at each earlier one, which a later one tells.
 const THREADS = sql(
   'room_threads',
-  `select t.root, t.topo, t.nid from (
-     select distinct on (e.rel) e.rel as root, e.rel_type, e.topo, e.nid from events e
-     where e.room = $1 and e.nid <= $4 and e.flags & ${EVENT_FLAGS.threaded} <> 0 and e.flags & ${HIDDEN_FLAGS} = 0
-       and e.redacted_by is null and e.rel is not null and e.sender <> all($5::int[])
-     order by e.rel, e.topo desc, e.nid desc
-   ) t
-   where (t.topo, t.nid) < ($2, $3)
-     and ($6::int is null
+  `with walked as materialized (
+     select e.rel as root, e.rel_type, e.topo, e.nid, ${heard('e')} and e.rel is not null as heard from events e
+     where e.room = $1 and e.flags & ${EVENT_FLAGS.threaded} <> 0 and (e.topo, e.nid) < ($2, $3)
+     order by e.topo desc, e.nid desc limit $8
+   ), met as materialized (
+     select distinct on (root) root, rel_type, topo, nid from walked where heard order by root, topo desc, nid desc
+   ), threads as materialized (
+     select t.* from (select * from met order by topo desc, nid desc) t
+     where not exists (
+       select 1 from (
+         select l.* from events l
+         where l.rel = t.root and ${OF_ROOM('l')} = $1 and l.rel is not null and (l.topo, l.nid) > (t.topo, t.nid)
+         order by l.topo, l.nid limit $9
+       ) l where l.rel_type = t.rel_type and ${heard('l')}
+     )
+     order by t.topo desc, t.nid desc limit $7
+   )
+   select (select count(*)::int from walked) as walked,
+     (select json_build_object('topo', topo, 'nid', nid) from walked order by topo, nid limit 1) as last,
+     coalesce((select json_agg(json_build_object('root', t.root, 'topo', t.topo, 'nid', t.nid, 'participates',
+       $6::int is null
        or exists (select 1 from events r where r.room = $1 and r.nid = t.root and r.sender = $6)
        or exists (
-         select 1 from events p where p.rel = t.root and p.rel_type = t.rel_type and p.room = $1 and p.sender = $6
-           and p.redacted_by is null
-       ))
-   order by t.topo desc, t.nid desc limit $7`,
+         select 1 from (
+           select p.sender, p.rel_type, p.redacted_by from events p where p.rel = t.root and ${OF_ROOM('p')} = $1 and p.rel is not null
+           order by p.topo desc, p.nid desc limit $10
+         ) p where p.sender = $6 and p.rel_type = t.rel_type and p.redacted_by is null
+       )) order by t.topo desc, t.nid desc) from threads t), '[]') as threads`,
 );
 
-/** Threads of a room by their latest reply, the latest first. */
-export const threadsOf = (
+/** Walks backwards over replies in threads of a room, from a place. */
+export const threadsOf = async (
   database: Database,
   query: {
     readonly room: number;
     /** Only threads whose latest reply stands before this place. */
-    readonly before: { readonly topo: number; readonly nid: number };
+    readonly before: Place;
     readonly upTo: number;
     /** Senders whose replies do not count. */
     readonly without: readonly number[];
-    /** Only threads in which this user wrote. */
+    /** Who is asked for in each of them. */
     readonly participant: number | undefined;
     readonly limit: number;
   },
-): Promise<ThreadRecord[]> =>
-  database.query<ThreadRecord>(THREADS, [
+  most: {
+    /** Replies that are walked over. */
+    readonly walked: number;
+    /** Of what relates to a root after a reply, the first, among which a later reply is looked for. */
+    readonly later: number;
+    /** Of what relates to a root, the newest, among which one of the participant is looked for. */
+    readonly participation: number;
+  },
+): Promise<WalkedThreads> => {
+  const [found] = await database.query<{
+    readonly threads: readonly ThreadRecord[];
+    readonly walked: number;
+    readonly last: Place | null;
+  }>(THREADS, [
     query.room,
     query.before.topo,
     query.before.nid,
@@ -217,4 +257,9 @@ export const threadsOf = (
     query.without,
     query.participant ?? null,
     query.limit,
+    most.walked,
+    most.later,
+    most.participation,
   ]);
+  return { threads: found?.threads ?? [], walked: found?.walked ?? 0, last: found?.last ?? undefined };
+};

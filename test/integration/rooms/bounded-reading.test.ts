@@ -226,6 +226,41 @@ describe('reading what is mostly for others', function () {
     }
   });
 
+  it('walks over a bounded number of replies for one page of threads, and comes to the last thread by its tokens', async () => {
+    const roomId = await server.room('alice');
+    const roots: string[] = [];
+    for (const index of [0, 1, 2]) {
+      const root = await server.say('alice', roomId, `root ${index}`);
+      const content = { msgtype: 'm.text', body: 're', 'm.relates_to': { rel_type: 'm.thread', event_id: root } };
+      await server.must('alice', 'PUT', `/rooms/${roomId}/send/m.room.message/walked${index}`, content);
+      roots.push(root);
+    }
+    // The last one has very many replies after those of the others.
+    const { nid } = (await server.services.rooms.byId(roomId))!;
+    await server.services.database.query(
+      sql(
+        'test_many_replies',
+        `insert into events (room, nid, topo, event_id, type, sender, ts, state, prev, auth, rel, rel_type, flags, json)
+         select room, nid - n * 1000000::bigint, topo + n, sha256((nid || ' ' || n)::bytea), type, sender, ts, state, prev, auth, rel, rel_type, flags, json
+         from events, generate_series(1, 25000) n where room = $1 and nid = (select max(nid) from events where room = $1 and rel is not null)`,
+      ),
+      [nid],
+    );
+    await server.restart();
+    const { threads } = server.services;
+    const reader = { userId: '@alice:test', deviceId: 'D' };
+    const listed: string[] = [];
+    let [pages, from]: [number, string | undefined] = [0, undefined];
+    do {
+      const page = await threads.page(roomId, reader, { participated: pages % 2 === 1, limit: 5, from });
+      listed.push(...page.chunk.map((text) => (JSON.parse(text) as Json).event_id));
+      pages += 1;
+      from = page.next;
+    } while (from !== undefined);
+    expect(listed).to.deep.equal(roots.toReversed());
+    expect(pages).to.equal(3);
+  });
+
   describe('is for a reaction', () => {
     const ALICE = '@alice:test';
     const annotation = (eventId: string, key: string): Json => ({

@@ -13,7 +13,7 @@ import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
 import type { EventVisibility, VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
-import { threadsOf } from '#src/storage/reading/relation-reads.ts';
+import { type ThreadRecord, threadsOf } from '#src/storage/reading/relation-reads.ts';
 import type { IgnoredUsers } from './bundled-aggregations.ts';
 import { REL } from './related-events.ts';
 import type { RelationIndex } from './relation-index.ts';
@@ -29,13 +29,20 @@ export const MAX_SCANNED = 300;
 export const MAX_REPLIES_JUDGED = 1_000;
 export const MAX_JUDGED = 4_000;
 
-/** Lists that the database sorts at once, and how many of one user may wait. */
-export const SORTED_AT_ONCE = 2;
+/** Replies that one answer walks over, and those of them that are read at once: a thread is met at its latest reply. */
+export const MAX_WALKED = 10_000;
+const WALKED_AT_ONCE = 1_000;
+/** Of what relates to a root after a reply, the first, among which a later reply is looked for: were it beyond, the thread would be listed again. */
+export const MAX_LATER = 1_000;
+/** Of what relates to a root, the newest, among which one of the reader is looked for. */
+export const MAX_PARTICIPATION = 2_000;
+const MOST = { walked: WALKED_AT_ONCE, later: MAX_LATER, participation: MAX_PARTICIPATION };
+
+/** Lists that are read from the database at once, and how many of one user may wait. */
+export const READ_AT_ONCE = 2;
 export const MAX_WAITING = 200;
 
 const NO_ROOTS: ReadonlySet<number> = new Set();
-
-type ThreadRecord = Awaited<ReturnType<typeof threadsOf>>[number];
 
 interface ThreadRoot {
   readonly one: VisibleEvent;
@@ -62,7 +69,7 @@ export class ThreadsList {
   readonly #ignoredUsers: IgnoredUsers;
   readonly #writer: ClientEvents;
   readonly #maxBytes: number;
-  readonly #sorting = new FairGate({ concurrency: SORTED_AT_ONCE, maxWaiting: MAX_WAITING });
+  readonly #reading = new FairGate({ concurrency: READ_AT_ONCE, maxWaiting: MAX_WAITING });
 
   constructor(options: {
     readonly access: RoomAccess;
@@ -114,17 +121,18 @@ export class ThreadsList {
     let isEnd = false;
     let bytes = 0;
     // Threads that the reader may not see are passed over, so many of them in one answer: the token continues behind them.
-    for (let scanned = 0; shown.length < limit && bytes < this.#maxBytes && !isEnd && scanned < MAX_SCANNED;) {
+    const isFull = (): boolean => shown.length >= limit || bytes >= this.#maxBytes;
+    for (let scanned = 0, walked = 0; !isFull() && !isEnd && scanned < MAX_SCANNED && walked < MAX_WALKED;) {
       const batch = Math.min(Math.max(limit - shown.length, scanned === 0 ? 1 : BATCH), BATCH);
       const wanted = { room: room.nid, before: place, upTo, without, participant, limit: batch + 1 };
-      // The replies of all threads of the room are sorted for it.
-      const records = await this.#sorting.run(
+      const found = await this.#reading.run(
         { party: reader.userId, isPreferred: false },
-        () => threadsOf(this.#database, wanted),
+        () => threadsOf(this.#database, wanted, MOST),
         tooMany,
       );
-      const page = records.slice(0, batch);
-      const roots = await this.#roots(room, reader, page, ignored);
+      const page = found.threads.slice(0, batch);
+      const own = page.filter(({ participates }) => participates);
+      const roots = own.length === 0 ? [] : await this.#roots(room, reader, own, ignored);
       const fitting: typeof roots = [];
       for (const root of roots) {
         if (shown.length + fitting.length >= limit || bytes >= this.#maxBytes) break;
@@ -134,9 +142,11 @@ export class ThreadsList {
       shown.push(...fitting.map(({ one }) => one));
       // What came after the last one that fits comes with the next page.
       const isCut = roots.length > fitting.length;
-      place = (isCut ? fitting.at(-1)?.record : page.at(-1)) ?? place;
-      isEnd = !isCut && records.length <= batch;
+      const isMore = found.threads.length > batch;
+      place = (isCut ? fitting.at(-1)?.record : isMore ? page.at(-1) : found.last) ?? place;
+      isEnd = !isCut && !isMore && found.walked < WALKED_AT_ONCE;
       scanned += page.length;
+      walked += found.walked;
     }
     const events = shown.map((one) =>
       // "If the thread root event was sent by an ignored user, the event is returned redacted to the caller."

@@ -110,14 +110,15 @@ describe('events that came before what they relate to', function () {
     const bundled = JSON.parse(bundles.get(stored.nid) ?? '{}');
     expect(bundled['m.replace'].content['m.new_content'].body).to.equal('edited');
     expect(bundled['m.thread'].count).to.equal(1);
-    const threads = await threadsOf(clone.database, {
+    const query = {
       room: remote.room.nid,
       before: { topo: Number.MAX_SAFE_INTEGER, nid: Number.MAX_SAFE_INTEGER },
       upTo: Number.MAX_SAFE_INTEGER,
       without: [],
       participant: undefined,
       limit: 5,
-    });
+    };
+    const { threads } = await threadsOf(clone.database, query, { walked: 10, later: 10, participation: 10 });
     expect(threads.map(({ root }) => root)).to.deep.equal([stored.nid]);
   });
 
