@@ -1,3 +1,4 @@
+import { MAX_EDUS, MAX_PDUS } from '#src/protocol/wire/transaction-bounds.ts';
 import { MAX_BYTES as TRANSACTIONS_MAX_BYTES } from '#src/http/server-server/transactions.ts';
 import { MAX_REMOTE_DEVICES } from '#src/remote/federation/user-devices-api.ts';
 import { MAX_RESYNCING } from '#src/services/e2ee/device-lists/remote-device-lists.ts';
@@ -26,13 +27,7 @@ import {
   ASKING_OF_ORIGIN_AT_ONCE,
   MAX_ASKING_MS,
 } from '#src/services/federation/inbound/inbound-receiving.ts';
-import {
-  MAX_PDUS,
-  MAX_EDUS,
-  ANSWER_BYTES,
-  JUDGED_AT_ONCE,
-  KEYS_AT_ONCE,
-} from '#src/services/federation/inbound/inbound-transactions.ts';
+import { ANSWER_BYTES, JUDGED_AT_ONCE, KEYS_AT_ONCE } from '#src/services/federation/inbound/inbound-transactions.ts';
 import { MAX_IN_GAP, MAX_ROUNDS, MAX_BRANCHES } from '#src/services/federation/inbound/missing-events.ts';
 import {
   STATES_AT_ONCE,

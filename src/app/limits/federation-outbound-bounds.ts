@@ -1,3 +1,4 @@
+import { MAX_EDUS, MAX_PDUS } from '#src/protocol/wire/transaction-bounds.ts';
 import { MAX_ANSWER_BYTES, MAX_ANSWER_BYTES_OF_PARTY } from '#src/remote/federation/answer-bytes.ts';
 import { DEFAULT_MAX_BODY_BYTES, MAX_ERROR_BYTES, PER_DESTINATION } from '#src/remote/federation/federation-client.ts';
 import { MAX_BYTES as HISTORY_API_MAX_BYTES } from '#src/remote/federation/history-api.ts';
@@ -46,7 +47,6 @@ import {
 import { MAX_SERVERS as ROOM_IMPORT_MAX_SERVERS } from '#src/services/federation/room-import/room-import.ts';
 import { MAX_FOR_LEAVE } from '#src/services/federation/joins/remote-leaves.ts';
 import { MAX_PAUSE_MS } from '#src/services/federation/outbound/destination-pauses.ts';
-import { MAX_PDUS, MAX_EDUS } from '#src/services/federation/outbound/outbound-transaction.ts';
 import { MAX_ROOMS as PENDING_ROOMS_MAX_ROOMS } from '#src/services/federation/outbound/pending-rooms.ts';
 import {
   CONCURRENCY as TRANSACTION_COMPOSER_CONCURRENCY,

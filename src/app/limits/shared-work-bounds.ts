@@ -32,7 +32,7 @@ export const SHARED_WORK_BOUNDS: FixedBounds = {
       what: `Account data, tags and messages between devices of ${inBytes(WRITER_LARGE_BYTES)} and more that are written at the same time`,
       most: `1; users take turns, and ${MAX_LARGE_WAITING} of one user may wait`,
       beyond: '429 `M_LIMIT_EXCEEDED`',
-      metric: 'tsudoi_limited_requests_total{limiter="writer"}',
+      metric: 'tsudoi_limited_requests_total{limiter="writer_large"}',
     },
     {
       what: `Transactions of the database for requests whose bodies have ${inBytes(LARGE_WRITES_LARGE_BYTES)} and more, at the same time`,

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { setImmediate } from 'node:timers/promises';
 import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import type { Work } from '#src/kernel/event-loop/work.ts';
+import { MAX_EVENT_BYTES } from '#src/protocol/events/pdu-format.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { measureJson } from '#src/protocol/json/json-measure.ts';
 import { indexJson, parseInPieces, PIECES_AT_ONCE } from '#src/protocol/json/parse-in-pieces.ts';
@@ -44,9 +45,6 @@ const loneSurrogate = (): MatrixError =>
 
 /** Whether a body becomes the content of one event, or of several. */
 export type EventBody = 'one' | 'several';
-
-/** Client-Server API, "Size limits": bytes of a whole event. */
-const MAX_EVENT_BYTES = 65_536;
 
 /**
  * Parses a body whatever its Content-Type says: clients are careless about that header.

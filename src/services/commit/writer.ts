@@ -7,7 +7,7 @@ import type { Histogram, Metrics } from '#src/kernel/metrics.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { currentWork } from '#src/kernel/event-loop/work.ts';
-import { limiterFields } from '#src/protocol/errors/limit-exceeded.ts';
+import { limiterFields, limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { ORIGIN, type PositionVector, positionOf, SHARDS, shardOfPosition } from '#src/protocol/wire/position.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -26,13 +26,16 @@ export class BuiltOnFailedWriteError extends Error {
   }
 }
 
-/** Too much waits to be written: the client may try again in a moment. */
+/** Too much waits to be written, whichever party it is for: the client may try again in a moment. */
 export class WriterOverloadedError extends MatrixError {
   constructor() {
     super('M_LIMIT_EXCEEDED', 'The server has more to write than it can keep up with.', limiterFields('writer', 1_000));
     this.name = 'WriterOverloadedError';
   }
 }
+
+const tooManyLarge = (): MatrixError =>
+  limitExceeded('writer_large', 1_000, 'Too many of your large requests wait to be written: try again in a moment.');
 
 /** Bytes from which on a write has a batch of its own, and how many of one party may wait for theirs. */
 export const LARGE_BYTES = 64 * 1024;
@@ -166,7 +169,7 @@ export class Writer {
    *
    * @param party the user or server it is written for
    * @param make takes the positions, in the turn of the event loop in which it is queued
-   * @throws MatrixError as `assertAccepting` does, also when too many large ones wait
+   * @throws MatrixError as `assertAccepting` does, also when too many large ones of the party wait
    */
   async write(party: string, bytes: number, make: () => WriteRequest): Promise<void> {
     const isLarge = bytes >= LARGE_BYTES;
@@ -177,7 +180,7 @@ export class Writer {
       return this.#queue(make(), isLarge);
     };
     if (!isLarge) return write();
-    return this.#large.run({ party, isPreferred: false }, write, () => new WriterOverloadedError());
+    return this.#large.run({ party, isPreferred: false }, write, tooManyLarge);
   }
 
   /** Queues a write. Resolves when it is committed and published; rejects when the database refused it. */

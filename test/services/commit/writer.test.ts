@@ -5,6 +5,7 @@ import { silentLogger } from '#src/kernel/logger.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { systemClock } from '#src/kernel/clock.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
+import { limiterOf } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { sequenceOf, shardOfPosition } from '#src/protocol/wire/position.ts';
 import type { WriteRequest } from '#src/services/commit/operation.ts';
@@ -294,18 +295,18 @@ describe('the writer', function () {
 
   it('refuses a large piece when too many of its party wait, and nobody else', async () => {
     const writer = await start();
-    const write = (party: string): Promise<string> =>
+    const write = (party: string): Promise<unknown> =>
       writer
         .write(party, 100 * 1024, () => accountData(writer, 1, '"x"'))
         .then(
           () => 'written',
-          (error: unknown) => (error as MatrixError).errcode,
+          (error: unknown) => limiterOf(error as MatrixError),
         );
     const all = Array.from({ length: 1_010 }, () => write('a'));
     const other = write('b');
     expect(await other).to.equal('written');
     const outcomes = await Promise.all(all);
-    expect(outcomes.filter((outcome) => outcome === 'M_LIMIT_EXCEEDED')).to.have.length(9);
+    expect(outcomes.filter((outcome) => outcome === 'writer_large')).to.have.length(9);
     expect(outcomes.filter((outcome) => outcome === 'written')).to.have.length(1_001);
   });
 

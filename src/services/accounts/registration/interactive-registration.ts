@@ -64,7 +64,7 @@ export interface RegistrationRequest extends LoginParams {
 }
 
 /** What the requests of a session asked for. */
-interface Wishes extends LoginParams {
+interface RegistrationParams extends LoginParams {
   readonly username?: string | undefined;
   /** Its hash, and by what it is known again. */
   readonly password?: { readonly hash: string; readonly mark: string } | undefined;
@@ -89,7 +89,7 @@ export class InteractiveRegistration {
   }
 
   /**
-   * Registers a user after user-interactive authentication. What is wrong with the wishes is said before that. They may be spread over
+   * Registers a user after user-interactive authentication. What is wrong with the parameters is said before that. They may be spread over
    * the requests of a session (clients learn the flows by an empty one, or send nothing but `auth` afterwards), and a client that repeats the
    * last request gets the same account, device and tokens.
    *
@@ -100,7 +100,7 @@ export class InteractiveRegistration {
     const { uia } = this.#deps;
     this.assertOpen();
     const { auth, ip, userAgent } = request;
-    return uia.performGathered<Wishes, Registration>(
+    return uia.performGathered<RegistrationParams, Registration>(
       {
         operation: 'register',
         flows: this.#flows(),
@@ -109,25 +109,28 @@ export class InteractiveRegistration {
         gather: (earlier) => this.#gather(request, earlier ?? {}),
         repeats: (done) => this.#repeats(request, done),
       },
-      ({ proofs, wishes }) => this.#deps.accounts.counted(ip, () => this.#register(wishes, proofs, { ip, userAgent })),
+      ({ proofs, params }) => this.#deps.accounts.counted(ip, () => this.#register(params, proofs, { ip, userAgent })),
     );
   }
 
-  /** What is wished for in all the requests of a session together. The password is kept as its hash only. */
-  async #gather(request: RegistrationRequest, earlier: Wishes): Promise<Wishes> {
+  /** What is asked for in all the requests of a session together. The password is kept as its hash only. */
+  async #gather(request: RegistrationRequest, earlier: RegistrationParams): Promise<RegistrationParams> {
     const { hasher, passwordPolicy } = this.#deps;
     const { deviceId, displayName, guestAccessToken, inhibitLogin, password, refreshable, username } = request;
     if (deviceId !== undefined) checkDeviceId(deviceId);
     if (displayName !== undefined) checkDeviceName(displayName);
-    const wishes: Wishes = { ...earlier, ...given({ deviceId, displayName, inhibitLogin, refreshable, username }) };
+    const params: RegistrationParams = {
+      ...earlier,
+      ...given({ deviceId, displayName, inhibitLogin, refreshable, username }),
+    };
     const guest =
-      guestAccessToken === undefined ? undefined : (await this.#guest(guestAccessToken, wishes.username)).userId;
-    const isGuest = guest !== undefined || (earlier.guest !== undefined && wishes.username === earlier.username);
+      guestAccessToken === undefined ? undefined : (await this.#guest(guestAccessToken, params.username)).userId;
+    const isGuest = guest !== undefined || (earlier.guest !== undefined && params.username === earlier.username);
     if (username !== undefined && !isGuest) await this.#deps.accounts.free(username);
     if (password !== undefined) checkNewPassword(password, passwordPolicy ?? {});
     const mark = password === undefined ? undefined : this.#markOf(password);
     return {
-      ...wishes,
+      ...params,
       guest: isGuest ? (guest ?? earlier.guest) : undefined,
       ...(password === undefined || mark === undefined || mark === earlier.password?.mark
         ? {}
@@ -140,11 +143,11 @@ export class InteractiveRegistration {
   /** Whether a request repeats the one that was carried out. */
   #repeats(
     { deviceId, displayName, inhibitLogin, password, refreshable, username }: RegistrationRequest,
-    done: Wishes,
+    done: RegistrationParams,
   ): boolean {
     const said = given({ deviceId, displayName, inhibitLogin, refreshable, username });
     return (
-      Object.entries(said).every(([wish, value]) => done[wish as keyof Wishes] === value) &&
+      Object.entries(said).every(([name, value]) => done[name as keyof RegistrationParams] === value) &&
       (password === undefined || this.#markOf(password) === done.password?.mark)
     );
   }
@@ -155,7 +158,7 @@ export class InteractiveRegistration {
   }
 
   async #register(
-    wishes: Wishes,
+    params: RegistrationParams,
     proofs: Readonly<Record<string, string>>,
     from: RequestOrigin,
   ): Promise<Registration> {
@@ -163,17 +166,17 @@ export class InteractiveRegistration {
     const token = proofs[TOKEN_STAGE];
     const terms = proofs[TERMS_STAGE];
     const sid = proofs[EMAIL_STAGE];
-    if (wishes.password === undefined)
+    if (params.password === undefined)
       throw new MatrixError('M_MISSING_PARAM', 'The member password is missing from the body.');
-    const passwordHash = wishes.password.hash;
-    const { guest } = wishes;
+    const passwordHash = params.password.hash;
+    const { guest } = params;
     if (guest !== undefined && (await users.account(guest))?.isGuest !== true) throw notAGuest();
     const name =
-      guest !== undefined || wishes.username === undefined ? undefined : await accounts.free(wishes.username);
-    await policy.mayRegister(wishes.username, from, async () =>
+      guest !== undefined || params.username === undefined ? undefined : await accounts.free(params.username);
+    await policy.mayRegister(params.username, from, async () =>
       sid === undefined ? undefined : addressValidation.addressOf(sid),
     );
-    const login = { ...wishes, ip: from.ip };
+    const login = { ...params, ip: from.ip };
     return database.write(async (tx) => {
       if (token !== undefined) await tokens.consume(tx, token);
       const validated = sid === undefined ? undefined : await addressValidation.consume(tx, 'register', sid);

@@ -67,21 +67,21 @@ export interface StageView {
 }
 
 /** What was proved, and what was asked for in all the requests of a session. */
-export interface Authorized<Wishes> {
+export interface Authorized<Params> {
   readonly proofs: Readonly<Record<string, string>>;
-  readonly wishes: Wishes;
+  readonly params: Params;
 }
 
 /** An operation whose parameters may be said in several requests of a session. */
-export interface GatheredRequest<Wishes> extends UiaRequest {
+export interface GatheredRequest<Params> extends UiaRequest {
   /**
    * Adds what this request asks for to what earlier ones of its session did.
    *
-   * @throws MatrixError for what cannot be granted: the earlier wishes stay then
+   * @throws MatrixError for what cannot be granted: the earlier parameters stay then
    */
-  readonly gather: (earlier: Wishes | undefined) => Promise<Wishes>;
+  readonly gather: (earlier: Params | undefined) => Promise<Params>;
   /** Whether the request asks for what was done already: only then it gets the result of that. */
-  readonly repeats: (done: Wishes) => boolean;
+  readonly repeats: (done: Params) => boolean;
 }
 
 export interface UiaServiceDependencies {
@@ -137,9 +137,9 @@ export class UiaService {
   }
 
   /** As `perform`, where what is asked for may be said in several requests of the session: a later value takes the place of an earlier one. */
-  async performGathered<Wishes, T>(
-    asked: GatheredRequest<Wishes>,
-    operation: (authorized: Authorized<Wishes>) => Promise<T>,
+  async performGathered<Params, T>(
+    asked: GatheredRequest<Params>,
+    operation: (authorized: Authorized<Params>) => Promise<T>,
   ): Promise<T> {
     const id = asked.auth?.session;
     if (id === undefined) return this.#perform(asked, undefined, operation);
@@ -151,7 +151,7 @@ export class UiaService {
         throw new MatrixError('M_FORBIDDEN', 'This authentication session was begun for a different request.');
       }
       if (session.outcome === undefined) return this.#perform(asked, session, operation);
-      if (!asked.repeats(session.wishes as Wishes)) {
+      if (!asked.repeats(session.params as Params)) {
         throw new MatrixError(
           'M_FORBIDDEN',
           'What this authentication session was for has been done. Leave the session out to ask for something else.',
@@ -188,16 +188,16 @@ export class UiaService {
     });
   }
 
-  async #perform<Wishes, T>(
-    asked: GatheredRequest<Wishes>,
+  async #perform<Params, T>(
+    asked: GatheredRequest<Params>,
     known: UiaSession | undefined,
-    operation: (authorized: Authorized<Wishes>) => Promise<T>,
+    operation: (authorized: Authorized<Params>) => Promise<T>,
   ): Promise<T> {
-    const wishes = await asked.gather(known?.wishes as Wishes | undefined);
-    const session = await this.#authorize(asked, wishes, known);
+    const params = await asked.gather(known?.params as Params | undefined);
+    const session = await this.#authorize(asked, params, known);
     // A session that the client was never told of cannot be named again.
     if (known !== undefined) await this.#store.put(session);
-    const result = await operation({ proofs: session.proofs, wishes });
+    const result = await operation({ proofs: session.proofs, params });
     if (known !== undefined) await this.#store.put({ ...session, outcome: { result } });
     return result;
   }
@@ -208,11 +208,11 @@ export class UiaService {
    * @param known the session as it is kept; undefined for a new one
    * @throws UiaChallenge as long as there are stages to complete
    */
-  async #authorize(asked: UiaRequest, wishes: unknown, known: UiaSession | undefined): Promise<UiaSession> {
+  async #authorize(asked: UiaRequest, params: unknown, known: UiaSession | undefined): Promise<UiaSession> {
     const { auth } = asked;
     const request = this.#isFresh(asked) ? { ...asked, flows: [...asked.flows, DUMMY_FLOW] } : asked;
     let session =
-      known?.wishes === wishes && known !== undefined ? known : { ...(known ?? this.#newSession(asked)), wishes };
+      known?.params === params && known !== undefined ? known : { ...(known ?? this.#newSession(asked)), params };
     const challenge = async (failed?: StageFailed): Promise<UiaChallenge> => {
       // A request that changes nothing does not lengthen the session's life.
       if (session !== known) await this.#store.put(session);
@@ -250,8 +250,8 @@ export class UiaService {
   }
 
   /** The session that is named is none, or has expired: whatever was proved for it counts for nothing, and the client begins anew. */
-  async #begunAnew<Wishes>(asked: GatheredRequest<Wishes>): Promise<UiaChallenge> {
-    const session: UiaSession = { ...this.#newSession(asked), wishes: await asked.gather(undefined) };
+  async #begunAnew<Params>(asked: GatheredRequest<Params>): Promise<UiaChallenge> {
+    const session: UiaSession = { ...this.#newSession(asked), params: await asked.gather(undefined) };
     await this.#store.put(session);
     return this.#challenge(asked, session, unknownSession());
   }

@@ -18,7 +18,7 @@ export interface UiaSession {
   /** What stages proved, for the operation to use: the registration token, for one. */
   readonly proofs: Readonly<Record<string, string>>;
   /** What the requests of the session asked for so far, where it may be said in several of them. */
-  readonly wishes?: unknown;
+  readonly params?: unknown;
   /** What the operation returned, once it was done. */
   readonly outcome?: { readonly result: unknown } | undefined;
 }

@@ -12,6 +12,7 @@ import { isEventId } from '#src/protocol/identifiers/identifiers.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { EventVerifier } from '#src/services/servers/keys/event-verifier.ts';
+import { MAX_EDUS, MAX_PDUS } from '#src/protocol/wire/transaction-bounds.ts';
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -21,10 +22,6 @@ import { isOfDatabase } from '#src/storage/failures.ts';
 import { answerOf, stageTransaction } from '#src/storage/federation/inbound.ts';
 import type { EduHandlers } from './edu-handlers.ts';
 import type { InboundQueue } from './inbound-queue.ts';
-
-/** "Must not include more than 50 PDUs", "more than 100 EDUs". Server-Server API, "Transactions". */
-export const MAX_PDUS = 50;
-export const MAX_EDUS = 100;
 
 /** The content of a transaction. */
 export interface Transaction {

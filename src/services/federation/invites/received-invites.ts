@@ -128,8 +128,8 @@ export class ReceivedInvites {
   async #isOfRoom(room: Room, member: Member, origin: string): Promise<boolean> {
     const { outOfBand, signer } = this.#options;
     const knock = await outOfBand.eventOf(room, member);
-    const known = candidatesFor({ roomId: room.roomId, named: [], room, member: knock }, signer.serverName, () => true);
-    return known.includes(origin);
+    const sources = { roomId: room.roomId, named: [], room, member: knock };
+    return candidatesFor(sources, { serverName: signer.serverName }).includes(origin);
   }
 
   /** "Servers MUST apply certain validation to ensure they don't accidentally sign non-invite events". @throws MatrixError M_INVALID_PARAM */

@@ -75,12 +75,12 @@ export class FederationMembership implements RemoteMembership {
       if (room?.isJoined(entry.userId) === true) return true;
       const wasResident = room?.isResident === true;
       const member = await memberEvent(this.#options.loader, room, entry.userId);
-      const servers = this.#candidates(entry.roomId, entry.servers, room, member);
+      const servers = candidatesFor({ roomId: entry.roomId, named: entry.servers, room, member }, this.#options);
       // No server can be asked: for the user it is as if there were no such room.
       if (servers.length === 0) throw notInRoom();
       await this.#exchange(entry);
       const known = wasResident ? room.version : undefined;
-      const named = this.#candidates('', entry.servers, undefined, member);
+      const named = candidatesFor({ roomId: '', named: entry.servers, room: undefined, member }, this.#options);
       return tryEach(
         this.#options.logger,
         servers,
@@ -89,16 +89,6 @@ export class FederationMembership implements RemoteMembership {
         named.length === 0 ? servers : named,
       );
     });
-  }
-
-  #candidates(
-    roomId: string,
-    named: readonly string[],
-    room: Room | undefined,
-    member: StoredEvent | undefined,
-  ): readonly string[] {
-    const { policy, serverName } = this.#options;
-    return candidatesFor({ roomId, named, room, member }, serverName, (server) => policy.allows(server));
   }
 
   leave(room: Room, userId: string, reason: string | undefined): Promise<void> {

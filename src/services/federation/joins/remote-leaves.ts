@@ -91,9 +91,7 @@ export class RemoteLeaves {
 
   /** Servers that may be in the room, best first. */
   #servers(room: Room, member: StoredEvent | undefined): readonly string[] {
-    const { policy, serverName } = this.#options;
-    const asked = { roomId: room.roomId, named: [], room, member };
-    return candidatesFor(asked, serverName, (server) => policy.allows(server));
+    return candidatesFor({ roomId: room.roomId, named: [], room, member }, this.#options);
   }
 
   /** Leaves through one server. @throws RefusalError */

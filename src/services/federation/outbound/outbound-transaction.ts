@@ -2,10 +2,6 @@ import { hash } from 'node:crypto';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { Edu } from './edu-source.ts';
 
-/** "The list of PDUs must not exceed 50", "the list of EDUs must not exceed 100". Server-Server API, `PUT /send/{txnId}`. */
-export const MAX_PDUS = 50;
-export const MAX_EDUS = 100;
-
 /** What is kept of a transaction until it has arrived, or is given up: not its content, which is read again for each attempt. */
 export interface SentTransaction {
   readonly id: string;

@@ -5,19 +5,13 @@ import type { Logger } from '#src/kernel/logger.ts';
 import type { Counter, Metrics } from '#src/kernel/metrics.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { SharedBudget, Shares } from '#src/kernel/limits/shared-budget.ts';
+import { MAX_EDUS, MAX_PDUS } from '#src/protocol/wire/transaction-bounds.ts';
 import { countGivenUp } from '#src/services/events/stream/follower-metrics.ts';
 import { isOfDatabase } from '#src/storage/failures.ts';
 import { NO_EDUS, type TakenEdus } from './edu-source.ts';
 import type { EduSources } from './edu-sources.ts';
 import { type EventsOnTheirWay, type EventsToSend, NO_EVENTS } from './events-to-send.ts';
-import {
-  bodyOf,
-  MAX_EDUS,
-  MAX_PDUS,
-  type OutboundTransaction,
-  type SentTransaction,
-  transactionId,
-} from './outbound-transaction.ts';
+import { bodyOf, type OutboundTransaction, type SentTransaction, transactionId } from './outbound-transaction.ts';
 
 /** Bytes of bodies under way to all servers together, and which part of what is left one of them may have. */
 export const MAX_BYTES = 64 * 1024 * 1024;

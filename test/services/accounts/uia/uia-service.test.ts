@@ -196,7 +196,7 @@ describe('UiaService', () => {
           gather: async (earlier) => wish ?? earlier ?? '',
           repeats: (done) => wish === undefined || wish === done,
         },
-        async ({ wishes }) => `did ${wishes}`,
+        async ({ params }) => `did ${params}`,
       );
     const begin = (wish: string) => ask(wish, { auth: { session } }).catch((thrown: unknown) => thrown);
     expect(await begin('first')).to.be.instanceOf(UiaChallenge);
