@@ -68,6 +68,7 @@ export const ACCOUNT_BOUNDS: FixedBounds = {
       what: 'Registration tokens',
       most: `${MAX_TOKENS}, of ${REGISTRATION_TOKENS_MAX_LENGTH} characters each`,
       beyond: '403 `M_RESOURCE_LIMIT_EXCEEDED`',
+      metric: 'tsudoi_quota_refused_total{quota="registration_tokens"}',
     },
     {
       what: 'Id of a device',
@@ -83,6 +84,7 @@ export const ACCOUNT_BOUNDS: FixedBounds = {
       what: 'A whole profile',
       most: `less than ${inBytes(MAX_PROFILE_SIZE)}`,
       beyond: '400 `M_PROFILE_TOO_LARGE`',
+      metric: 'tsudoi_quota_refused_total{quota="profile_bytes"}',
     },
     {
       what: 'Display name of a user',

@@ -55,6 +55,7 @@ export const ENCRYPTION_BOUNDS: FixedBounds = {
       what: 'Fallback keys of one device',
       most: `${MAX_FALLBACK}, one for each algorithm`,
       beyond: '413 `M_TOO_LARGE`',
+      metric: 'tsudoi_quota_refused_total{quota="fallback_keys"}',
     },
     {
       what: 'Identity keys of a device, or a cross-signing key',
@@ -111,6 +112,7 @@ export const ENCRYPTION_BOUNDS: FixedBounds = {
       what: "Versions of a user's key backup",
       most: String(MAX_VERSIONS),
       beyond: '403 `M_LIMIT_EXCEEDED`',
+      metric: 'tsudoi_quota_refused_total{quota="key_backup_versions"}',
     },
     {
       what: '`auth_data` of a version of a backup',

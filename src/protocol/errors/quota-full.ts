@@ -30,7 +30,16 @@ export const QUOTAS = {
   'e2ee.max_backup_bytes': 'M_TOO_LARGE',
 } as const satisfies Record<string, Errcode>;
 
-export type Quota = keyof typeof QUOTAS;
+/** The same of what no key of the configuration bounds: the names are those of the metric alone. */
+export const FIXED_QUOTAS = {
+  fallback_keys: { errcode: 'M_TOO_LARGE', status: 413 },
+  key_backup_versions: { errcode: 'M_LIMIT_EXCEEDED', status: 403 },
+  profile_bytes: { errcode: 'M_PROFILE_TOO_LARGE', status: 400 },
+  registration_tokens: { errcode: 'M_RESOURCE_LIMIT_EXCEEDED', status: 403 },
+} as const satisfies Record<string, { readonly errcode: Errcode; readonly status: number }>;
+
+export type FixedQuota = keyof typeof FIXED_QUOTAS;
+export type Quota = keyof typeof QUOTAS | FixedQuota;
 
 /**
  * The refusal of what would be more than is kept.
@@ -38,8 +47,15 @@ export type Quota = keyof typeof QUOTAS;
  * @param quota named to clients and counted, so that an operator sees which bound is too low
  * @param message says how much is kept, and what can be done
  */
-export const quotaFull = (quota: Quota, message: string): MatrixError =>
-  new MatrixError(QUOTAS[quota], message, { [QUOTA]: quota });
+export const quotaFull = (quota: Quota, message: string): MatrixError => {
+  const { errcode, status } = answerOf(quota);
+  return new MatrixError(errcode, message, { [QUOTA]: quota }, status);
+};
+
+const isFixed = (quota: Quota): quota is FixedQuota => Object.hasOwn(FIXED_QUOTAS, quota);
+
+const answerOf = (quota: Quota): { readonly errcode: Errcode; readonly status: number } =>
+  isFixed(quota) ? FIXED_QUOTAS[quota] : { errcode: QUOTAS[quota], status: ERRCODE_STATUS[QUOTAS[quota]] };
 
 /** The quota by which something was refused; undefined for other errors. */
 export const quotaOf = (error: MatrixError): Quota | undefined => error.fields[QUOTA] as Quota | undefined;

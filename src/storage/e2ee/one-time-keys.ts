@@ -61,10 +61,15 @@ const INSERT = sql(
 );
 const UPSERT_FALLBACK = sql(
   'fallback_keys_upsert',
-  `insert into fallback_keys (user_id, device_id, algorithm, key_id, content)
-   select $1, $2, k.* from unnest($3::text[], $4::text[], $5::text[]) k(algorithm, key_id, content)
-   on conflict (user_id, device_id, algorithm) do update set key_id = excluded.key_id, content = excluded.content, used = false
-     where fallback_keys.key_id <> excluded.key_id or fallback_keys.content <> excluded.content`,
+  `with fits as (
+     select count(*) <= $6::int as ok from (
+       select algorithm from fallback_keys where user_id = $1 and device_id = $2 union select unnest($3::text[])) a
+   ), stored as (
+     insert into fallback_keys (user_id, device_id, algorithm, key_id, content)
+     select $1, $2, k.* from fits, unnest($3::text[], $4::text[], $5::text[]) k(algorithm, key_id, content) where ok
+     on conflict (user_id, device_id, algorithm) do update set key_id = excluded.key_id, content = excluded.content, used = false
+       where fallback_keys.key_id <> excluded.key_id or fallback_keys.content <> excluded.content
+   ) select ok from fits`,
 );
 const COUNTS = sql(
   'one_time_keys_counts',
@@ -146,14 +151,21 @@ export const insertOneTimeKeys = async (
   await tx.query(INSERT, [userId, deviceId, ...columns(keys)]);
 };
 
-/** Stores the fallback key of each algorithm, in the place of the one before. The same key again stays as used as it is. */
+/**
+ * Stores the fallback key of each algorithm, in the place of the one before. The same key again stays as used as it is.
+ *
+ * @param most algorithms that a device may have keys of
+ * @returns false, and nothing is stored, where they would be more
+ */
 export const upsertFallbackKeys = async (
   tx: Tx,
   userId: string,
   deviceId: string,
   keys: readonly KeyRow[],
-): Promise<void> => {
-  await tx.query(UPSERT_FALLBACK, [userId, deviceId, ...columns(keys)]);
+  most: number,
+): Promise<boolean> => {
+  const [row] = await tx.query<{ ok: boolean }>(UPSERT_FALLBACK, [userId, deviceId, ...columns(keys), most]);
+  return row?.ok === true;
 };
 
 /** How many one-time keys a device has left, by algorithm, and where its fallback key was not used yet. */

@@ -4,7 +4,7 @@ import { publishedSchema } from '#src/app/config/published-schema.ts';
 import { inBytes, inTime } from '#src/app/limits/fixed-bounds.ts';
 import { limitsDocument, NO_BOUNDS } from '#src/app/limits/limits-document.ts';
 import { ERRCODE_STATUS } from '#src/protocol/errors/matrix-error.ts';
-import { QUOTAS } from '#src/protocol/errors/quota-full.ts';
+import { FIXED_QUOTAS, QUOTAS } from '#src/protocol/errors/quota-full.ts';
 import { MAX_LIMIT as ROOMS_OF_PAGE } from '#src/services/rooms/spaces/space-hierarchy.ts';
 
 /** What is read of the schema of the configuration. */
@@ -196,6 +196,14 @@ describe('the page of limits', () => {
       for (const row of rows) expect(row, quota).to.contain(`| ${ERRCODE_STATUS[errcode]} \`${errcode}\` |`);
       expect(code, quota).to.contain(`'${quota}'`);
     }
+    const counted = page.split('\n').filter((line) => line.includes('tsudoi_quota_refused_total{quota="'));
+    for (const [quota, { errcode, status }] of Object.entries(FIXED_QUOTAS)) {
+      const [row, ...others] = counted.filter((line) => line.includes(`{quota="${quota}"}`));
+      expect(row, quota).to.contain(`| ${status} \`${errcode}\` |`);
+      expect(others, quota).to.deep.equal([]);
+      expect(code, quota).to.contain(`'${quota}'`);
+    }
+    expect(counted).to.have.length(Object.keys(FIXED_QUOTAS).length);
     const quotas = page.split('\n').filter((line) => line.startsWith('| `quotas.'));
     expect(quotas.length).to.be.greaterThan(10);
     for (const row of quotas) expect(row).not.to.match(/\| -? ?\|$/);

@@ -5,8 +5,12 @@ import { parser } from '@prometheus-io/lezer-promql';
 import { expect } from 'chai';
 import { parse } from 'yaml';
 import type { MetricDescription } from '#src/app/ground/metrics.ts';
+import { FIXED_QUOTAS, type FixedQuota } from '#src/protocol/errors/quota-full.ts';
+import { MAX_TOKENS } from '#src/services/accounts/registration/registration-tokens.ts';
+import { MAX_VERSIONS } from '#src/services/e2ee/key-backup/key-backup-service.ts';
+import { query } from '#test/support/database.ts';
 import { until } from '#test/support/until.ts';
-import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
+import { type Answer, InProcessServer, type Json } from '#test/support/in-process-server.ts';
 import { downloadMedia, uploadMedia } from '#test/support/media.ts';
 
 const DOCS = fileURLToPath(new URL('../../../docs/', import.meta.url));
@@ -118,6 +122,50 @@ describe('the metrics', function () {
   });
   after(() => server?.stop());
 
+  it('count what is refused because as much is kept as may be, also where the bound is fixed', async () => {
+    const { userId } = await server.session('alice');
+    const V3 = '/_matrix/client/v3';
+    const refused: Readonly<Record<FixedQuota, () => Promise<Answer>>> = {
+      fallback_keys: async () => {
+        // Each upload may have some more of them.
+        const keys = (from: number): object => ({
+          fallback_keys: Object.fromEntries(
+            Array.from({ length: 6 }, (_, n) => [`x.algorithm${from + n}:F`, { key: 'k', signatures: {} }]),
+          ),
+        });
+        await server.must('alice', 'POST', `${V3}/keys/upload`, keys(0));
+        await server.must('alice', 'POST', `${V3}/keys/upload`, keys(4));
+        return server.ask('alice', 'POST', `${V3}/keys/upload`, keys(5));
+      },
+      key_backup_versions: async () => {
+        const version = { algorithm: 'm.megolm_backup.v1.curve25519-aes-sha2', auth_data: {} };
+        for (let n = 0; n < MAX_VERSIONS; n += 1)
+          await server.must('alice', 'POST', `${V3}/room_keys/version`, version);
+        return server.ask('alice', 'POST', `${V3}/room_keys/version`, version);
+      },
+      profile_bytes: async () => {
+        const put = (key: string): Promise<Answer> =>
+          server.ask('alice', 'PUT', `${V3}/profile/${userId}/${key}`, { [key]: 'x'.repeat(40_000) });
+        expect((await put('org.example.one')).status).to.equal(200);
+        return put('org.example.two');
+      },
+      registration_tokens: async () => {
+        const text = `insert into registration_tokens (token, completed, created_ts) select 'made' || n, 0, 0
+          from generate_series(1, ${MAX_TOKENS}) n`;
+        await query(server.databaseUrl, text);
+        return server.ask('admin', 'POST', '/_synapse/admin/v1/registration_tokens/new', {});
+      },
+    };
+    for (const [quota, work] of Object.entries(refused)) {
+      let answer: Answer | undefined;
+      const [counted] = await growth(async () => {
+        answer = await work();
+      }, ['tsudoi_quota_refused_total', { quota }]);
+      const { errcode, status } = FIXED_QUOTAS[quota as FixedQuota];
+      expect([answer?.status, answer?.body['errcode'], counted], quota).to.deep.equal([status, errcode, 1]);
+    }
+    await query(server.databaseUrl, "delete from registration_tokens where token like 'made%'");
+  });
   it('are all listed in docs/metrics.md, with nothing else', async () => {
     const document = documentOf(described);
     if (process.env['TSUDOI_GENERATE'] !== undefined) await writeFile(`${DOCS}metrics.md`, document);

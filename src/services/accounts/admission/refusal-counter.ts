@@ -15,7 +15,7 @@ export class RefusalCounter {
     const limited = 'requests that were refused because of a limit';
     this.#limited = metrics.counter('tsudoi_limited_requests_total', limited, ['api', 'limiter']);
     const full =
-      'requests that were refused because as much as is allowed is kept already, by the key of the configuration';
+      'requests that were refused because as much as is allowed is kept already, by the key of the configuration or the name of the bound';
     this.#full = metrics.counter('tsudoi_quota_refused_total', full, ['quota']);
   }
 

@@ -1,6 +1,7 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { quotaFull } from '#src/protocol/errors/quota-full.ts';
 import { isOpaqueId } from '#src/protocol/identifiers/identifiers.ts';
 import type { Actor } from '#src/services/audit/actor.ts';
 import type { AuditLog } from '#src/services/audit/audit-log.ts';
@@ -99,7 +100,7 @@ export class RegistrationTokens {
     };
     await this.#database.write(async (tx) => {
       if ((await countRegistrationTokens(tx)) >= MAX_TOKENS)
-        throw new MatrixError('M_RESOURCE_LIMIT_EXCEEDED', `There are ${MAX_TOKENS} registration tokens: delete some.`);
+        throw quotaFull('registration_tokens', `There are ${MAX_TOKENS} registration tokens: delete some.`);
       if (!(await insertRegistrationToken(tx, record)))
         throw new MatrixError('M_INVALID_PARAM', 'There is such a registration token already.');
       await this.#auditLog.record(tx, actor, {

@@ -144,7 +144,11 @@ export class DeviceKeyService {
       await forgetClaimedKeys(tx, userId, deviceId, fresh);
       await insertOneTimeKeys(tx, userId, deviceId, fresh);
     }
-    if (fallback.length > 0) await upsertFallbackKeys(tx, userId, deviceId, fallback);
+    if (fallback.length > 0 && !(await upsertFallbackKeys(tx, userId, deviceId, fallback, MAX_FALLBACK)))
+      throw quotaFull(
+        'fallback_keys',
+        `A device can have fallback keys of ${MAX_FALLBACK} algorithms at most, those included that are here already.`,
+      );
   }
 }
 
@@ -162,5 +166,5 @@ const checkFallback = (keys: readonly KeyRow[]): void => {
   if (new Set(keys.map(({ algorithm }) => algorithm)).size < keys.length)
     throw new MatrixError('M_INVALID_PARAM', 'There can be one fallback key for each algorithm.');
   if (keys.length > MAX_FALLBACK)
-    throw new MatrixError('M_TOO_LARGE', `A device can have fallback keys of ${MAX_FALLBACK} algorithms at most.`);
+    throw quotaFull('fallback_keys', `A device can have fallback keys of ${MAX_FALLBACK} algorithms at most.`);
 };

@@ -87,11 +87,9 @@ export class KeyBackupService {
     return this.#options.database.write(async (tx) => {
       await lockKeyBackups(tx, userId);
       if ((await countKeyBackups(tx, userId)) >= MAX_VERSIONS)
-        throw new MatrixError(
-          'M_LIMIT_EXCEEDED',
+        throw quotaFull(
+          'key_backup_versions',
           `You have ${MAX_VERSIONS} versions of your backup: delete one of them first.`,
-          {},
-          403,
         );
       return String(await createKeyBackup(tx, userId, algorithm, text));
     });

@@ -1,4 +1,5 @@
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { quotaFull } from '#src/protocol/errors/quota-full.ts';
 import { fitsBytes } from '#src/protocol/identifiers/byte-length.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
 
@@ -51,6 +52,6 @@ export const profileValueIn = (key: string, body: JsonObject): JsonValue | undef
 /** @throws MatrixError M_PROFILE_TOO_LARGE */
 export const assertProfileSize = (fields: JsonObject): void => {
   if (Buffer.byteLength(JSON.stringify(fields)) >= MAX_PROFILE_SIZE) {
-    throw new MatrixError('M_PROFILE_TOO_LARGE', 'With this the profile would be 64 KiB or more.');
+    throw quotaFull('profile_bytes', 'With this the profile would be 64 KiB or more.');
   }
 };
