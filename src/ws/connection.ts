@@ -1,21 +1,24 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
-import { type BytesHeld, type BytesInFlight, bytesOfJson } from '#src/kernel/limits/bytes-in-flight.ts';
+import { type BytesInFlight, bytesOfJson } from '#src/kernel/limits/bytes-in-flight.ts';
 import { networkOf } from '#src/kernel/network.ts';
-import { currentWork, doing, Work } from '#src/kernel/event-loop/work.ts';
-import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
+import { currentWork, type Work } from '#src/kernel/event-loop/work.ts';
+import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { measureJson } from '#src/protocol/json/json-measure.ts';
 import { type Admission, endsConnection } from '#src/services/accounts/admission/admission.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
-import { type AdmissionDesk, admit, admitAgain } from './admission.ts';
+import { type AdmissionDesk, admit, admitAgain, type Admitted } from './admission.ts';
 import { CLOSE_REASONS, type CloseName } from './close-codes.ts';
 import type { WebSocketDependencies, WebSocketLimits } from './dependencies.ts';
 import { errorFrame, parseFrame, type RequestFrame, type RequestId, resultFrame } from './frames.ts';
 import type { HasHeartbeat } from './heartbeat.ts';
 import type { Method } from './method.ts';
 import { closeNameOf, matrixErrorOf } from './failures.ts';
+import { doRequest } from './request-work.ts';
 import { runRequest } from './requests.ts';
 import type { SharedFrames } from './shared-frames.ts';
+import { SocketBytes } from './socket-bytes.ts';
+import { type Peer, SocketClient } from './socket-client.ts';
 import type { SocketMetrics } from './socket-metrics.ts';
 import { assertedIn, type StreamParams, type StreamStart, streamParamsOf, validateAuth } from './stream-params.ts';
 import { type StreamSink, SyncStream } from './sync-stream.ts';
@@ -34,18 +37,8 @@ export interface ConnectionHub {
   closing(connection: Connection): void;
 }
 
-/** The address and handshake of a client. */
-export interface Peer {
-  readonly ip: string;
-  readonly userAgent: string | undefined;
-  /** The handshake's query. */
-  readonly query: string;
-}
-
 /** Heartbeats that may stay unanswered. */
 export const MAX_SILENCE = 2;
-/** Bytes in either direction that are not counted: as many sockets as there may be do no harm by them. */
-const UNCOUNTED_BYTES = 2 * 1024;
 /** Shorter JSON is not worth measuring. */
 const MEASURED_FROM = 16 * 1024;
 /** What the operating system hands over at once. */
@@ -58,20 +51,14 @@ export class Connection implements StreamSink, HasHeartbeat {
   readonly #transport: Duplex;
   readonly #peer: Peer;
   readonly #network: string;
-  #requester: Requester | undefined;
-  #token = '';
+  readonly #bytes: SocketBytes;
+  /** Once it has authenticated. */
+  #client: SocketClient | undefined;
   #stream: SyncStream | undefined;
   /** Frames that came before authentication had ended. */
   #early: EarlyFrame[] | undefined;
   /** Frames that wait for their turn to be looked at, while nothing more is read. */
   #reading: Buffer[] | undefined;
-  /** What both of them weigh, and what requests that run keep. */
-  #waitingBytes = 0;
-  #runningBytes = 0;
-  /** What it holds of the memory for bytes in flight. */
-  readonly #held: BytesHeld;
-  /** Bytes that came since the last whole frame, or since we closed. */
-  #arriving = 0;
   #controlFrames = 0;
   #inFlight = 0;
   #refusals = 0;
@@ -80,7 +67,6 @@ export class Connection implements StreamSink, HasHeartbeat {
   #isClosing = false;
   #isDraining = false;
   #isPaused = false;
-  #isGone = false;
 
   /** @param transport what `socket` writes to */
   constructor(hub: ConnectionHub, socket: WebSocket, transport: Duplex, peer: Peer) {
@@ -89,16 +75,16 @@ export class Connection implements StreamSink, HasHeartbeat {
     this.#transport = transport;
     this.#peer = peer;
     this.#network = networkOf(peer.ip);
-    this.#held = hub.bytesInFlight.open(peer.ip, transport);
+    this.#bytes = new SocketBytes(hub.bytesInFlight.open(peer.ip, transport), socket, this);
   }
 
   get requester(): Requester | undefined {
-    return this.#requester;
+    return this.#client?.requester;
   }
 
   /** Says that the user was suspended, or that this was lifted: for all requests from now on. */
   suspended(isSuspended: boolean): void {
-    if (this.#requester !== undefined) this.#requester = { ...this.#requester, isSuspended };
+    this.#client?.suspended(isSuspended);
   }
 
   /** Bytes that wait for the peer to read them. */
@@ -107,52 +93,55 @@ export class Connection implements StreamSink, HasHeartbeat {
   }
 
   /** Sets the authenticated client, and begins to push. */
-  begin(requester: Requester, token: string, start: StreamStart): void {
+  begin(admitted: Admitted & { readonly start: StreamStart }): void {
     const { deps } = this.#hub;
-    this.#requester = requester;
-    this.#token = token;
-    this.#held.userId = requester.userId;
+    const { requester, start } = admitted;
+    const client = (this.#client = new SocketClient(deps, this.#peer, admitted));
+    this.#bytes.countFor(requester.userId);
     this.#hub.authenticated(this);
     this.#stream = new SyncStream(deps.services, this, requester, start, deps.drainSignal);
-    this.#sayPresent(requester);
+    client.seen(this.#stream.presence);
     // What is begun for a socket ends with it.
     void this.#stream.open();
     // A session that ended since its token was looked at was not known to be ours: it is looked at once more.
-    void this.#recheck();
+    void this.#recheck(client);
   }
 
   /** Bytes came, which are looked at next. */
   arrived(bytes: number): void {
-    this.#arriving += bytes;
-    if (this.#arriving <= UNCOUNTED_BYTES) return;
+    if (!this.#bytes.arrived(bytes)) return;
     const { maxFrameBytes, maxStrangerFrameBytes } = this.#hub.limits;
-    const longest = this.#requester === undefined && this.#early === undefined ? maxStrangerFrameBytes : maxFrameBytes;
+    const longest = this.#isStranger ? maxStrangerFrameBytes : maxFrameBytes;
     // A client that was sent a close frame, or sends no whole frame in so many bytes, is not read any longer.
-    const isTooMuch = this.#arriving > (this.#isClosing ? CHUNK_BYTES : longest + 2 * CHUNK_BYTES);
+    const isTooMuch = this.#bytes.arriving > (this.#isClosing ? CHUNK_BYTES : longest + 2 * CHUNK_BYTES);
     if (isTooMuch) this.#drop('tooLarge');
-    else this.#count();
+    else this.#bytes.count();
+  }
+
+  /** Whether the client has not shown an access token yet. */
+  get #isStranger(): boolean {
+    return this.#client === undefined && this.#early === undefined;
   }
 
   /** A frame came. */
   receive(data: Buffer, isBinary: boolean): void {
     this.#silence = 0;
     if (this.#isClosing || this.#isDraining) return;
-    this.#arriving = 0;
-    if (this.#held.bytes > 0) this.#count();
+    this.#bytes.framed();
+    this.#bytes.countAgain();
     this.#hub.metrics.received();
-    const isStranger = this.#requester === undefined && this.#early === undefined;
     if (isBinary) this.close('binary');
-    else if (isStranger && data.length > this.#hub.limits.maxStrangerFrameBytes) this.close('tooLarge');
+    else if (this.#isStranger && data.length > this.#hub.limits.maxStrangerFrameBytes) this.close('tooLarge');
     else if (this.#reading !== undefined) {
       this.#reading.push(data);
-      this.#waits(data.length);
+      this.#bytes.waits(data.length);
     } else if (data.length > MEASURED_FROM) this.#readInTurn(data);
     else this.#read(data);
   }
 
   /** Large frames take time before it is known what they want: they wait for their turn, and nothing more is read until then. */
   #readInTurn(data: Buffer): void {
-    const key = this.#requester?.userId ?? this.#network;
+    const key = this.requester?.userId ?? this.#network;
     const waiting = this.#hub.admission.turn(key);
     if (waiting === undefined) {
       this.#read(data);
@@ -160,12 +149,12 @@ export class Connection implements StreamSink, HasHeartbeat {
     }
     this.#reading = [data];
     this.#socket.pause();
-    this.#waits(data.length);
+    this.#bytes.waits(data.length);
     const read = (): void => {
       const frames = this.#reading ?? [];
       this.#reading = undefined;
-      this.#waitingBytes -= frames.reduce((sum, { length }) => sum + length, 0);
-      this.#count();
+      this.#bytes.waited(frames.reduce((sum, { length }) => sum + length, 0));
+      this.#bytes.count();
       for (const frame of frames) if (!this.#isClosing) this.#read(frame);
       this.#resume();
     };
@@ -185,14 +174,8 @@ export class Connection implements StreamSink, HasHeartbeat {
     else if (this.#early === undefined) this.#frame(data.toString(), bytes);
     else if (this.#early.length < maxInFlight) {
       this.#early.push({ text: data.toString(), bytes });
-      this.#waits(bytes);
+      this.#bytes.waits(bytes);
     } else this.close('protocolError');
-  }
-
-  /** Counts a frame that waits. */
-  #waits(bytes: number): void {
-    this.#waitingBytes += bytes;
-    this.#count();
   }
 
   /** A ping or a pong came: the peer is there. */
@@ -204,7 +187,7 @@ export class Connection implements StreamSink, HasHeartbeat {
 
   /** What was written has left: the peer reads. */
   flushed(): void {
-    if (this.#held.bytes > 0) this.#count();
+    this.#bytes.countAgain();
     if (this.#isPaused) {
       this.#isPaused = false;
       this.#resume();
@@ -226,12 +209,12 @@ export class Connection implements StreamSink, HasHeartbeat {
     this.#silence += 1;
     this.#refusals = 0;
     this.#controlFrames = 0;
-    this.#count();
+    this.#bytes.count();
     this.#socket.ping();
-    if (this.#requester === undefined) return;
-    this.#sayPresent(this.#requester);
+    if (this.#client === undefined) return;
+    this.#client.seen(this.#stream?.presence ?? 'online');
     // It closes the connection or does nothing.
-    void this.#recheck();
+    void this.#recheck(this.#client);
   }
 
   /** Lets running requests end, takes no more, and closes. */
@@ -247,7 +230,7 @@ export class Connection implements StreamSink, HasHeartbeat {
     this.#hub.metrics.dropped(name);
     this.#hub.closing(this);
     this.closed();
-    this.#arriving = 0;
+    this.#bytes.framed();
     if (this.#reading !== undefined) {
       // What waited is not looked at any more, but for the peer's answer to the close.
       this.#reading = undefined;
@@ -266,30 +249,19 @@ export class Connection implements StreamSink, HasHeartbeat {
 
   /** Gives back what it held, when nothing of it is left. */
   release(): void {
-    this.#isGone = true;
-    // Requests that run keep what they were asked.
-    this.#held.hold('frame', this.#runningBytes);
+    this.#bytes.release();
   }
 
-  /** Counts what is in memory on its way in or out. Where there is no room for it, the socket goes. */
-  #count(): void {
-    if (this.#isGone) {
-      this.#held.hold('frame', Math.min(this.#held.bytes, this.#runningBytes));
-      return;
-    }
-    const { bufferedAmount } = this.#socket;
-    const arriving = this.#arriving > UNCOUNTED_BYTES ? this.#arriving : 0;
-    const leaving = bufferedAmount > UNCOUNTED_BYTES ? bufferedAmount : 0;
-    const inside = this.#waitingBytes + this.#runningBytes;
-    const kept = inside > UNCOUNTED_BYTES ? inside : 0;
-    if (!this.#held.hold('frame', arriving + kept + leaving)) this.#drop('noRoom');
+  /** There is no memory for what it holds. */
+  noRoom(): void {
+    this.#drop('noRoom');
   }
 
   /** It is closed, by either side. */
   closed(): void {
     this.#isClosing = true;
     this.#early = undefined;
-    this.#waitingBytes = 0;
+    this.#bytes.waitNoLonger();
     this.#stream?.close();
   }
 
@@ -301,9 +273,10 @@ export class Connection implements StreamSink, HasHeartbeat {
 
   push(body: string): void {
     const work = currentWork();
-    if (work !== undefined && this.#requester?.rateLimited === true) {
+    const { requester } = this;
+    if (work !== undefined && requester?.rateLimited === true) {
       work.bytesOut = body.length;
-      this.#hub.admission.charge(this.#requester.userId, work, true);
+      this.#hub.admission.charge(requester.userId, work, true);
     }
     this.#hub.metrics.pushed();
     this.#send(body);
@@ -319,10 +292,10 @@ export class Connection implements StreamSink, HasHeartbeat {
     const frame = parseFrame(text);
     if (frame === undefined) this.close('protocolError');
     else if (frame.method === 'auth')
-      void (this.#requester === undefined ? this.#authenticate(frame) : this.#renew(frame, this.#requester));
-    else if (this.#requester === undefined || frame.id === undefined) this.close('badAuth');
+      void (this.#client === undefined ? this.#authenticate(frame) : this.#renew(frame, this.#client));
+    else if (this.#client === undefined || frame.id === undefined) this.close('badAuth');
     // It answers whatever happens; a client that gets no answer repeats its request.
-    else void this.#serve(frame, frame.id, this.#requester, bytes);
+    else void this.#serve(frame, frame.id, this.#client.requester, bytes);
   }
 
   async #authenticate(frame: RequestFrame): Promise<void> {
@@ -332,10 +305,10 @@ export class Connection implements StreamSink, HasHeartbeat {
       validateAuth(params);
       const begin = (): StreamParams => ({ ...streamParamsOf(this.#peer.query), ...params });
       const asserted = assertedIn(params);
-      const { requester, token, start } = await admit(this.#desk, this.#network, params.token, asserted, begin);
+      const admitted = await admit(this.#desk, this.#network, params.token, asserted, begin);
       if (this.#isClosing) return;
-      this.begin(requester, token, start);
-      this.#welcome(frame.id, requester);
+      this.begin(admitted);
+      this.#welcome(frame.id, admitted.requester);
     } catch (error) {
       if (this.#isClosing) return;
       const told = this.#asMatrixError(error, 'auth');
@@ -345,17 +318,15 @@ export class Connection implements StreamSink, HasHeartbeat {
     }
     const early = this.#early ?? [];
     this.#early = undefined;
-    this.#waitingBytes -= early.reduce((sum, { bytes }) => sum + bytes, 0);
+    this.#bytes.waited(early.reduce((sum, { bytes }) => sum + bytes, 0));
     for (const { text, bytes } of early) if (!this.#isClosing) this.#frame(text, bytes);
   }
 
   /** The client continues with a fresh token of the same device. */
-  async #renew(frame: RequestFrame, current: Requester): Promise<void> {
+  async #renew(frame: RequestFrame, client: SocketClient): Promise<void> {
     try {
-      const { requester, token } = await admitAgain(this.#desk, this.#network, current, frame.params);
-      this.#requester = requester;
-      this.#token = token;
-      this.#welcome(frame.id, requester);
+      client.renew(await admitAgain(this.#desk, this.#network, client.requester, frame.params));
+      this.#welcome(frame.id, client.requester);
     } catch (error) {
       const told = this.#asMatrixError(error, 'auth');
       this.#send(errorFrame(frame.id, told));
@@ -380,44 +351,17 @@ export class Connection implements StreamSink, HasHeartbeat {
   }
 
   async #serve(frame: RequestFrame, id: RequestId, requester: Requester, bytes: number): Promise<void> {
-    const { admission, deps, metrics, methods } = this.#hub;
-    this.#runningBytes += bytes;
-    if (this.#runningBytes > UNCOUNTED_BYTES) this.#count();
-    if (this.#isClosing) {
-      this.#ended(bytes);
-      return;
+    this.#bytes.runs(bytes);
+    if (!this.#isClosing) {
+      const { methods } = this.#hub;
+      const method = typeof frame.method === 'string' ? methods.get(frame.method) : undefined;
+      const asked = { requester, ip: this.#peer.ip, bytes: frame.text.length };
+      this.#inFlight += 1;
+      await doRequest(this.#hub, method, asked, (work) => this.#answer(frame, id, requester, method, work));
+      this.#inFlight -= 1;
     }
-    const started = deps.clock.monotonic();
-    const method = typeof frame.method === 'string' ? methods.get(frame.method) : undefined;
-    const name = method?.name ?? 'unknown';
-    const work = new Work(`websocket.${name}`);
-    work.bytesIn = frame.text.length;
-    work.party = () => requester.userId;
-    work.resume = () => admission.resume(requester.userId);
-    work.charge = (ms) => {
-      if (requester.rateLimited) admission.chargeMeasured(requester.userId, ms);
-    };
-    this.#inFlight += 1;
-    const errcode = await doing(work, () => this.#answer(frame, id, requester, method, work));
-    this.#inFlight -= 1;
-    this.#ended(bytes);
-    if (requester.rateLimited) admission.charge(requester.userId, work, true);
-    const ms = deps.clock.monotonic() - started;
-    metrics.served(name, errcode, ms);
-    deps.logger.debug('websocket request', {
-      method: method?.name,
-      errcode,
-      ms,
-      user_id: requester.userId,
-      ip: this.#peer.ip,
-    });
+    this.#bytes.ended(bytes);
     if (this.#isDraining && this.#inFlight === 0) this.close('drain');
-  }
-
-  /** A request is worked on no longer. */
-  #ended(bytes: number): void {
-    this.#runningBytes -= bytes;
-    if (this.#held.bytes > 0) this.#count();
   }
 
   /** @returns the errcode; empty when it went well */
@@ -446,7 +390,7 @@ export class Connection implements StreamSink, HasHeartbeat {
     if (this.#isClosing) return;
     this.#hub.metrics.sent();
     this.#socket.send(this.#hub.frames.bytes(text), TEXT);
-    if (this.#socket.bufferedAmount > UNCOUNTED_BYTES) this.#count();
+    this.#bytes.written();
     // A client that does not read the answers is not read further: memory would grow with each of them.
     if (!this.#isPaused && this.#isOverfull()) {
       this.#isPaused = true;
@@ -459,29 +403,14 @@ export class Connection implements StreamSink, HasHeartbeat {
     return this.#transport.writableNeedDrain && this.#socket.bufferedAmount > this.#hub.limits.maxQueueBytes;
   }
 
-  #sayPresent(requester: Requester): void {
-    const { deps } = this.#hub;
-    if (requester.adminLogin !== undefined) return;
-    deps.services.presence.seen(requester.userId, this.#stream?.presence ?? 'online', requester.deviceId);
-    deps.seen?.(requester, this.#peer.ip, this.#peer.userAgent);
-  }
-
-  /** Closes when the token is no longer good: expired, for one, which nobody tells. */
-  async #recheck(): Promise<void> {
-    const token = this.#token;
-    try {
-      await this.#hub.deps.services.sessions.authenticate(token, undefined, this.#requester);
-    } catch (error) {
-      if (this.#isClosing || token !== this.#token) return;
-      // Whatever else went wrong says nothing about the token.
-      if (!(error instanceof MatrixError)) return;
-      const name = closeNameOf(error);
-      this.close(name === 'badAuth' ? 'tokenRevoked' : name);
-    }
+  /** Closes when the token is no longer good. */
+  async #recheck(client: SocketClient): Promise<void> {
+    const name = await client.recheck();
+    if (name !== undefined) this.close(name);
   }
 
   #asMatrixError(error: unknown, method: string): MatrixError {
-    const told = matrixErrorOf(error, this.#hub.deps, { method, user_id: this.#requester?.userId });
+    const told = matrixErrorOf(error, this.#hub.deps, { method, user: this.requester?.userId });
     this.#hub.metrics.refused(told);
     return told;
   }

@@ -6,7 +6,7 @@ import { networkOf } from '#src/kernel/network.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { Admission } from '#src/services/accounts/admission/admission.ts';
 import { admit } from './admission.ts';
-import { Connection, type ConnectionHub, type Peer } from './connection.ts';
+import { Connection, type ConnectionHub } from './connection.ts';
 import { DEFAULT_WEBSOCKET_LIMITS, type WebSocketDependencies, type WebSocketLimits } from './dependencies.ts';
 import { matrixErrorOf } from './failures.ts';
 import { bearerToken } from '#src/services/accounts/sessions/bearer-token.ts';
@@ -14,6 +14,7 @@ import { refuseHandshake } from './handshake.ts';
 import { HeartbeatWheel } from './heartbeat.ts';
 import { METHODS } from './methods.ts';
 import { SharedFrames } from './shared-frames.ts';
+import type { Peer } from './socket-client.ts';
 import { SocketMetrics } from './socket-metrics.ts';
 import { assertedInQuery, type StreamParams, streamParamsOf } from './stream-params.ts';
 
@@ -182,7 +183,7 @@ export class WebSocketApi implements ConnectionHub {
     this.#open.add(connection);
     this.#wheel.add(connection);
     if (this.deps.drainSignal.aborted) connection.drain();
-    else if (arrival !== undefined) connection.begin(arrival.requester, arrival.token, arrival.start);
+    else if (arrival !== undefined) connection.begin(arrival);
     else this.#strangers.set(connection, this.deps.clock.monotonic() + this.limits.authTimeoutMs);
   }
 
