@@ -2,7 +2,8 @@ import { threadMembers } from '#src/services/push/threads/thread-page.ts';
 import type { ProfileUpdate } from '../profiles/profile-updates.ts';
 import type { ExtensionAnswers } from './sliding-extensions.ts';
 import type { Hero, RoomAnswer, StateEntry } from './room-answer.ts';
-import type { ListAnswer, SlidingAnswer } from './sliding-sync.ts';
+import type { SlidingAnswer } from './sliding-sync.ts';
+import type { ListAnswer } from './wanted-rooms.ts';
 import type { WireForm } from './sliding-request.ts';
 
 type Members = [name: string, text: string | undefined][];

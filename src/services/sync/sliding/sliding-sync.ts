@@ -19,24 +19,16 @@ import { connectionKey, Connections } from './connections.ts';
 import { ConnectionSaver } from './connection-saver.ts';
 import type { ConnectionStore } from './connection-store.ts';
 import type { NotJoinedRooms } from './not-joined-rooms.ts';
-import { combined, type CombinedRoomConfig } from './required-state.ts';
+import { combined } from './required-state.ts';
 import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
-import { ListContext, type ListedRoom, type RoomListings, windowed, WindowNames } from './room-lists.ts';
+import { ListContext, type RoomListings } from './room-lists.ts';
 import type { ExtensionAnswers, ExtensionRoom, SlidingExtensions } from './sliding-extensions.ts';
-import type { RoomConfig, SlidingRequest } from './sliding-request.ts';
+import type { SlidingRequest } from './sliding-request.ts';
 import type { RoomAnswer } from './room-answer.ts';
 import type { WantedRoom } from './room-spans.ts';
 import type { SlidingRooms } from './sliding-rooms.ts';
-
-/** One list of an answer. */
-export interface ListAnswer {
-  readonly name: string;
-  /** How many rooms it has, within its windows and beyond. */
-  readonly count: number;
-  /** None where the answer does not name their rooms. */
-  readonly windows: readonly { readonly range: readonly [number, number]; readonly roomIds: readonly string[] }[];
-}
+import { combineConfigs, type ListAnswer, wishesOf } from './wanted-rooms.ts';
 
 /** An answer to a connection. An encoder writes its body. */
 export interface SlidingAnswer {
@@ -71,20 +63,10 @@ export interface SlidingSyncOptions {
 
 /** Characters written in one turn of the event loop. */
 const CHARACTERS_AT_ONCE = 100_000;
-/** To note that a list wants a room takes as long as writing so many characters. */
-const CHARACTERS_OF_CONFIG = 20;
 /** Most lists and subscriptions of a request that is not "large". */
 const USUAL_WISHES = 20;
 
 const isLarge = ({ lists, subscriptions }: SlidingRequest): boolean => lists.size + subscriptions.size > USUAL_WISHES;
-
-/** A room that some list or subscription wants, with everything that wants it. */
-interface RequestedRoom {
-  readonly listed: ListedRoom;
-  readonly configs: RoomConfig[];
-  readonly lists: string[];
-  isSubscribed: boolean;
-}
 
 interface Computed {
   readonly lists: readonly ListAnswer[];
@@ -246,7 +228,7 @@ export class SlidingSync {
       (a, b) => b.activity - a.activity || b.room.nid - a.room.nid,
     );
     const context = await ListContext.of(data, listed, roomRegistry);
-    const { lists, wanted } = await wantedRoomsOf(request, context, listed, outside.left, loopYield);
+    const { lists, wanted } = await wishesOf(request, context, listed, outside.left, loopYield);
     const combinedOf = await combineConfigs(wanted, userId, loopYield);
     // Everything that is told lies before this end, whatever comes while rooms are read: each is told as it was then.
     const end = { vector: writer.committed(), count: ephemeral.current };
@@ -254,7 +236,7 @@ export class SlidingSync {
     const all = wanted.filter(({ listed: { member, room } }) => isSameMember(user.memberships.get(room.nid), member));
     const rooms = all.map((one): WantedRoom => {
       const { listed: of, lists: names } = one;
-      const { timelineLimit, state: stateWanted } = combinedOf.get(one) ?? combined(one.configs, userId);
+      const { timelineLimit, state: stateWanted } = combinedOf.get(one) ?? combined(one.wishes, userId);
       return { listed: of, timelineLimit, state: stateWanted, lists: names, sent: state.rooms.get(of.room.nid) };
     });
     const { answered, deferred } = await slidingRooms.read(
@@ -278,7 +260,7 @@ export class SlidingSync {
         isDeferred: deferred.has(room.nid),
         sent,
         met: now === undefined ? [] : metOf.get(now),
-        seen: rooms[index]?.state.lazyMembers === true ? ((now ?? sent)?.lazy ?? NO_USERS) : undefined,
+        seen: rooms[index]?.state.lazyMembers === true ? ((now ?? sent)?.lazy ?? NOBODY) : undefined,
       };
     });
     const extended = await extensions.read(
@@ -315,82 +297,8 @@ const changeOf = ({ end, known: others, lists, quiet, rooms }: Computed): Connec
   return { ...end, rooms: known, counts: new Map(lists.map(({ name, count }) => [name, count])), ...others };
 };
 
-const NO_USERS: ReadonlyMap<string, number> = new Map();
-
-/** A room that was left is sent once more, up to the leave. */
-const LEFT: RoomConfig = {
-  timelineLimit: 20,
-  requiredState: { include: [['m.room.member', '$ME']], exclude: [], lazyMembers: false },
-};
+const NOBODY: ReadonlyMap<string, number> = new Map();
 
 /** Whether a membership is still the same. */
 const isSameMember = (now: Member | undefined, before: Member): boolean =>
   now?.event === before.event && now.membership === before.membership;
-
-/** The lists of an answer, and every room that any of them or a subscription wants. */
-const wantedRoomsOf = async (
-  { lists: asked, namesRooms, subscriptions }: SlidingRequest,
-  context: ListContext,
-  listed: readonly ListedRoom[],
-  left: readonly ListedRoom[],
-  loopYield: LoopYield,
-): Promise<{ readonly lists: readonly ListAnswer[]; readonly wanted: readonly RequestedRoom[] }> => {
-  const wanted = new Map<number, RequestedRoom>();
-  const want = (one: ListedRoom, config: RoomConfig): RequestedRoom => {
-    const known = wanted.get(one.room.nid) ?? { listed: one, configs: [], lists: [], isSubscribed: false };
-    known.configs.push(config);
-    wanted.set(one.room.nid, known);
-    return known;
-  };
-  const lists: ListAnswer[] = [];
-  const names = new WindowNames(listed.length);
-  for (const [name, config] of asked) {
-    const rooms = await context.rooms(config, loopYield);
-    names.add(rooms, config.ranges, namesRooms);
-    const within = windowed(rooms, config.ranges);
-    for (const one of within) want(one, config).lists.push(name);
-    const ranges = namesRooms ? (config.ranges ?? [[0, Math.max(rooms.length - 1, 0)] as const]) : [];
-    const windows = ranges.map(([first, last]) => ({
-      range: [first, last] as const,
-      roomIds: rooms.slice(first, last + 1).map(({ room }) => room.roomId),
-    }));
-    lists.push({ name, count: rooms.length, windows });
-    await loopYield.after(CHARACTERS_OF_CONFIG * (1 + within.length));
-  }
-  if (subscriptions.size > 0) {
-    const byId = new Map([...listed, ...left].map((one) => [one.room.roomId, one]));
-    for (const [roomId, config] of subscriptions) {
-      const one = byId.get(roomId);
-      if (one !== undefined && context.isReadyFor(config, one)) want(one, config).isSubscribed = true;
-    }
-  }
-  // Rooms that were left are told of to the client that knows them, whatever it asks for.
-  for (const one of left) if (!wanted.has(one.room.nid)) want(one, LEFT);
-  return { lists, wanted: [...wanted.values()] };
-};
-
-/** What is wanted of each room, all in all. */
-const combineConfigs = async (
-  wanted: readonly RequestedRoom[],
-  userId: string,
-  loopYield: LoopYield,
-): Promise<ReadonlyMap<RequestedRoom, CombinedRoomConfig>> => {
-  const found = new Map<RequestedRoom, CombinedRoomConfig>();
-  // Most rooms are wanted by the same lists.
-  const known = new Map<string, CombinedRoomConfig>();
-  for (const one of wanted) {
-    const { isSubscribed, lists, configs } = one;
-    const key = isSubscribed || lists.length === 0 ? undefined : JSON.stringify(lists);
-    let config = key === undefined ? undefined : known.get(key);
-    let characters = key?.length ?? 0;
-    if (config === undefined) {
-      config = combined(configs, userId);
-      if (key !== undefined) known.set(key, config);
-      characters += CHARACTERS_OF_CONFIG * configs.length + config.state.key.length;
-    }
-    found.set(one, config);
-    const turn = loopYield.after(characters);
-    if (turn !== undefined) await turn;
-  }
-  return found;
-};
