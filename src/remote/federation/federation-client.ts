@@ -5,18 +5,17 @@ import type { Logger } from '#src/kernel/logger.ts';
 import type { Histogram, Metrics } from '#src/kernel/metrics.ts';
 import { aborted } from '#src/kernel/concurrency/or-aborted.ts';
 import type { Timers } from '#src/kernel/timers.ts';
-import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { signRequest } from '#src/protocol/signing/request-signature.ts';
 import type { SigningKey } from '#src/protocol/signing/signing-key.ts';
 import type { AddressGuard } from '../address-guard.ts';
 import type { Resolve } from '../name-resolver.ts';
-import type { OutboundFailure } from '../outbound-result.ts';
-import { AnswerBytes, type HeldAnswers, SMALL_ANSWER } from './answer-bytes.ts';
+import { AnswerBytes, type HeldAnswers } from './answer-bytes.ts';
+import { AnswerReader } from './answer-reader.ts';
 import { BoundedBody } from '../bounded-body.ts';
 import type { DestinationBackoff } from './destination-backoff.ts';
 import { type DestinationPlace, textOfPlace } from './destination-place.ts';
 import type { DestinationPools } from './destination-pools.ts';
-import { parsedObject, waitOf } from './federation-answer.ts';
+import { waitOf } from './federation-answer.ts';
 import {
   type ComposedRequest,
   type FederationRequestContent,
@@ -27,6 +26,7 @@ import {
 } from './federation-request.ts';
 import { type FederationFailure, federationFailure, type FederationResult } from './federation-result.ts';
 import { type RequestDeadline, RequestAdmission } from './request-admission.ts';
+import { failureOfError } from './request-failure.ts';
 import type { ServerDiscovery } from './server-discovery.ts';
 
 export {
@@ -67,8 +67,6 @@ const STREAM_TOTAL_MS = 600_000;
 export const DEFAULT_MAX_BODY_BYTES = 1_048_576;
 /** What a response that is an error may say. */
 export const MAX_ERROR_BYTES = 65_536;
-/** What a value of a response weighs beside its text. */
-const BYTES_OF_VALUE = 32;
 export const PER_DESTINATION = 8;
 /** Statuses of a reverse proxy whose server is down. */
 const GATEWAY_STATUSES: ReadonlySet<number> = new Set([502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 530]);
@@ -88,16 +86,6 @@ interface Opened {
   readonly body: Readable;
 }
 
-/** How a response is read. */
-interface AnswerReading {
-  readonly destination: string;
-  /** Bytes that it may have. */
-  readonly most: number;
-  readonly held: HeldAnswers | undefined;
-  readonly isCounted?: false | undefined;
-  readonly signal: AbortSignal;
-}
-
 /** Makes requests to other servers: finds and connects to them, signs, waits and reads within limits, and never throws. Server-Server API. */
 export class FederationClient {
   readonly #options: FederationClientOptions;
@@ -105,11 +93,13 @@ export class FederationClient {
   readonly #pools = new Lazy(() => this.#openPools());
   readonly #admission: RequestAdmission<Reached>;
   readonly #answers: AnswerBytes;
+  readonly #reader: AnswerReader;
 
   constructor(options: FederationClientOptions) {
     this.#options = options;
     const { backoff, metrics } = options;
     this.#answers = new AnswerBytes(metrics);
+    this.#reader = new AnswerReader(this.#answers);
     this.#admission = new RequestAdmission(options, (destination, deadline) => this.#reach(destination, deadline));
     this.#seconds = metrics.histogram(
       'tsudoi_federation_request_seconds',
@@ -187,7 +177,13 @@ export class FederationClient {
     const { destination } = request;
     const most = request.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES;
     const { held, isCounted } = request;
-    const read = await this.#readObject(response, { destination, most, held, isCounted, signal: deadline.signal });
+    const read = await this.#reader.readObject(response.body, {
+      destination,
+      most,
+      held,
+      isCounted,
+      signal: deadline.signal,
+    });
     if ('ok' in read) return read;
     const { body } = read;
     if (body === undefined)
@@ -215,7 +211,7 @@ export class FederationClient {
         if (signal.aborted) break;
         return { place, others: all.slice(index + 1) };
       } catch (error) {
-        failure = await this.#failureOf(error, destination, signal);
+        failure = await failureOfError(error, destination, signal);
       }
       this.#noteFailure(place, failure);
       if (signal.aborted || failure.kind === 'denied') break;
@@ -300,21 +296,20 @@ export class FederationClient {
       });
       return { status: statusCode, headers: answered, body };
     } catch (error) {
-      return this.#failureOf(error, destination, signal);
+      return failureOfError(error, destination, signal);
     }
-  }
-
-  async #failureOf(error: unknown, destination: string, signal: AbortSignal): Promise<FederationFailure> {
-    const { failureOf } = await import('../outbound-failures.ts');
-    const { kind, reason } = failureOf(error, destination, signal);
-    return federationFailure(KIND_OF[kind], destination, `${sentence(reason)}.`);
   }
 
   /** A response that is an error, with what it says. */
   async #refused(response: Opened, destination: string, signal: AbortSignal): Promise<FederationFailure> {
     const { backoff } = this.#options;
     const { status } = response;
-    const read = await this.#readObject(response, { destination, most: MAX_ERROR_BYTES, held: undefined, signal });
+    const read = await this.#reader.readObject(response.body, {
+      destination,
+      most: MAX_ERROR_BYTES,
+      held: undefined,
+      signal,
+    });
     const body = 'ok' in read ? undefined : read.body;
     const errcode = body?.['errcode'];
     if (GATEWAY_STATUSES.has(status) && typeof errcode !== 'string') backoff.failed(destination);
@@ -336,68 +331,9 @@ export class FederationClient {
     };
   }
 
-  /** The JSON object that a response is; undefined where it is none. */
-  async #readObject(
-    { body }: Opened,
-    { destination, held, isCounted, most, signal }: AnswerReading,
-  ): Promise<{ readonly body: JsonObject | undefined } | FederationFailure> {
-    const { NoRoomError, readUpTo, TooManyPiecesError } = await import('../read-up-to.ts');
-    const room = held ?? this.#answers.open(most, destination);
-    let taken = 0;
-    /** Takes what is more than before, or gives back what is less. Small answers take nothing. */
-    const weigh = async (bytes: number): Promise<boolean> => {
-      const more = (bytes <= SMALL_ANSWER ? 0 : bytes) - taken;
-      if (more > 0 && !(await room.take(more, signal))) return false;
-      if (more < 0) room.give(-more);
-      taken += more;
-      return true;
-    };
-    let isHeld = false;
-    try {
-      const { bytes, isCut } = await readUpTo(body as never, most, isCounted === false ? undefined : weigh);
-      if (isCut)
-        return federationFailure('too_large', destination, `${destination} answered with more than ${most} bytes.`);
-      const parsed = await parsedObject(bytes, most, async (values) => {
-        if (held !== undefined && !(await weigh(bytes.length + BYTES_OF_VALUE * values))) throw new NoRoomError();
-      });
-      // Nobody gets a response that comes too late.
-      isHeld = held !== undefined && !signal.aborted;
-      return { body: parsed };
-    } catch (error) {
-      if (error instanceof TooManyPiecesError)
-        return federationFailure('bad_answer', destination, `${destination} answered in too many pieces.`);
-      // What was given up found no room because of that, and without others beside it, a response is one for which there never is any.
-      if (error instanceof NoRoomError && !signal.aborted)
-        return federationFailure(
-          held === undefined ? 'too_large' : 'busy',
-          destination,
-          `There is no memory for the answer of ${destination}.`,
-        );
-      return this.#failureOf(error, destination, signal);
-    } finally {
-      if (!isHeld) room.give(taken);
-    }
-  }
-
   async #openPools(): Promise<DestinationPools> {
     const { certificateAuthorities, guard, resolve } = this.#options;
     const { DestinationPools: Pools } = await import('./destination-pools.ts');
     return new Pools({ guard, resolve, certificateAuthorities, timeoutMs: CONNECT_MS, connections: PER_DESTINATION });
   }
 }
-
-const KIND_OF: Readonly<Record<OutboundFailure['kind'], FederationFailure['kind']>> = {
-  refused_url: 'bad_answer',
-  refused_redirect: 'bad_answer',
-  refused_address: 'denied',
-  unresolved: 'unreachable',
-  unreachable: 'unreachable',
-  timeout: 'timeout',
-  too_large: 'too_large',
-  too_many_redirects: 'bad_answer',
-  broken: 'unreachable',
-  busy: 'unreachable',
-  aborted: 'unreachable',
-};
-
-const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
