@@ -2,7 +2,8 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
-import type { EventVisibility, VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/visible-event.ts';
 import type { RoomAccess, RoomView } from './room-access.ts';
 
 const all = (_room: Room, _userId: string, events: readonly StoredEvent[]): Promise<VisibleEvent[]> =>

@@ -2,7 +2,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { StickySource } from '#src/services/events/sticky/sticky-view.ts';
-import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/visible-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 
 /** The reader that events are written for. */

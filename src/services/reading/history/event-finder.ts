@@ -2,7 +2,8 @@ import { type IgnoredUsers, isIgnored } from '#src/services/user-data/account-da
 import { EVENT_FLAGS, HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
-import type { EventVisibility, VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/visible-event.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { PastSource } from './past-source.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';

@@ -4,7 +4,7 @@ import { NO_ROOM_EVENT_FILTER, parseRoomEventFilter } from '#src/protocol/filter
 import { encodeRoomToken, type TopologicalPosition } from '#src/protocol/wire/position.ts';
 import { pageLimit } from '#src/kernel/limits/page-limit.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
-import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/visible-event.ts';
 import type { ClientEvents, Reader } from '#src/services/reading/client-events/client-events.ts';
 import { type EventFinder, throwEventNotFound } from './event-finder.ts';
 import type { HistoryPages } from './history-pages.ts';

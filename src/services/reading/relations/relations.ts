@@ -13,7 +13,8 @@ import {
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
 import { encodeRoomToken } from '#src/protocol/wire/position.ts';
-import type { EventVisibility, VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/visible-event.ts';
 import type { Database } from '#src/storage/database.ts';
 import { relatedPage } from '#src/storage/reading/relation-reads.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';

@@ -10,7 +10,8 @@ import type { ClientEvents, Reader } from '#src/services/reading/client-events/c
 import { LATEST } from '#src/services/reading/history/history-tokens.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomAccess } from '#src/services/reading/access/room-access.ts';
-import type { EventVisibility, VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/visible-event.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { type ThreadRecord, threadsOf } from '#src/storage/reading/relation-reads.ts';

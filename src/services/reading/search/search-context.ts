@@ -5,7 +5,7 @@ import type { HistoryPages } from '#src/services/reading/history/history-pages.t
 import type { RoomAccess, RoomView } from '#src/services/reading/access/room-access.ts';
 import type { RoomState } from '#src/services/reading/state/room-state.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/visible-event.ts';
 
 /** Events before a result, and after it. */
 export const MAX_AROUND = 100;

@@ -9,7 +9,8 @@ import type { EventLoader } from '#src/services/room-model/event/event-loader.ts
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
-import type { EventVisibility, VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/visible-event.ts';
 import type { Database } from '#src/storage/database.ts';
 import { relationsTo } from '#src/storage/reading/relation-senders.ts';
 import {

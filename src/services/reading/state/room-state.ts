@@ -15,7 +15,8 @@ import type { Interner } from '#src/storage/room-model/interner.ts';
 import { type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { eventText } from '#src/services/reading/client-events/client-events.ts';
-import type { EventVisibility, VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { EventVisibility } from '#src/services/reading/visibility/event-visibility.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/visible-event.ts';
 import type { WholeState } from '#src/services/room-model/room/whole-state.ts';
 import type { RoomAccess, RoomView } from '#src/services/reading/access/room-access.ts';
 

@@ -1,34 +1,21 @@
-import {
-  type HistoryVisibility,
-  isShared,
-  mayUserSee,
-  parseHistoryVisibility,
-} from '#src/protocol/visibility/history-visibility.ts';
+import { isShared, mayUserSee, parseHistoryVisibility } from '#src/protocol/visibility/history-visibility.ts';
 import { HISTORY_VISIBILITY, MEMBER } from '#src/protocol/events/event-types.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { type Member, type Membership, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import type { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { StickySource, StickyView } from '#src/services/events/sticky/sticky-view.ts';
+import { ErasedContent } from './erased-content.ts';
 import { type ErasedSenders, NOBODY_ERASED } from './erased-senders.ts';
+import { EventStandings } from './event-standings.ts';
 import { MembershipPast } from './membership-past.ts';
+import type { VisibleEvent } from './visible-event.ts';
 
 /** Events of which the states are asked for at once, and states, or events with their texts, that are read at once. */
 const OUTLINES_AT_ONCE = 1_000;
 const TEXTS_AT_ONCE = 128;
-
-/** An event that a user may see, with their membership at the event, changes by the event itself included (`unsigned.membership`). */
-export interface VisibleEvent {
-  readonly event: StoredEvent;
-  readonly membership: Membership | undefined;
-  /** The user may not see the state that the event replaced: `prev_content` and the like are left out. */
-  readonly hidesPrevious?: boolean;
-  /** It is reduced for this user: the text for others must not be used. */
-  readonly isReduced?: boolean;
-}
 
 /** What is known of an event without its text. */
 export interface EventOutline {
@@ -37,31 +24,13 @@ export interface EventOutline {
   readonly isState: boolean;
 }
 
-/** What decides whether a user may see an event, but for what the event itself changes. */
-interface Standing {
-  /** Both in the state before the event. */
-  readonly visibility: HistoryVisibility;
-  readonly membership: Membership | undefined;
-  readonly joinedLater: boolean;
-}
-
-/** Whether a user was in the room at a position. */
-type WasJoined = (position: number) => boolean;
-
-/**
- * Decides which events of a room a user may see, and in which form. Client-Server API, "Room History Visibility".
- *
- * Events of users whose content was erased are shown in their redacted form to users who were not in the room then: "any users (or servers)
- * which join the room after the erasure request are served redacted copies of the events sent by this account". What makes up the room as
- * it is now (its name, its rules, its encryption; not its members) is the room's, and stays as it is for all. POST /account/deactivate.
- */
+/** Decides which events of a room a user may see, and in which form. Client-Server API, "Room History Visibility". */
 export class EventVisibility {
-  readonly #interner: Interner;
   readonly #loader: EventLoader;
-  readonly #states: StateStore;
   readonly #past: MembershipPast;
   readonly #sticky: StickySource | undefined;
-  readonly #erased: ErasedSenders;
+  readonly #standings: EventStandings;
+  readonly #erased: ErasedContent;
 
   constructor(
     interner: Interner,
@@ -71,11 +40,10 @@ export class EventVisibility {
     erased: ErasedSenders = NOBODY_ERASED,
   ) {
     this.#sticky = sticky;
-    this.#erased = erased;
-    this.#interner = interner;
+    this.#erased = new ErasedContent(erased);
     this.#loader = loader;
-    this.#states = states;
     this.#past = new MembershipPast(loader);
+    this.#standings = new EventStandings(interner, loader, states, this.#past);
   }
 
   /** When and how a user was a member. */
@@ -100,15 +68,15 @@ export class EventVisibility {
     if (member !== undefined && events.every((event) => event.nid >= joinedSince))
       return this.asMember(room, member, events);
     const visible = await this.#withoutUnseenPast(room, userId, await this.#visible(room, userId, events));
-    if (this.#erased.isEmpty || !visible.some(({ event }) => this.#isOfErased(event))) return visible;
+    if (!this.#erased.concerns(visible)) return visible;
     const past = member === undefined ? undefined : await this.#past.of(room, member, oldestOf(events));
-    return this.#reduced(room, visible, (position) => position > 0 && past?.at(position) === 'join');
+    return this.#erased.reduced(room, visible, (position) => position > 0 && past?.at(position) === 'join');
   }
 
   /** Events from the time in which the reader is a member. */
   asMember(room: Room, member: Member, events: readonly StoredEvent[]): VisibleEvent[] {
     const { membership, since } = member;
-    return this.#reduced(
+    return this.#erased.reduced(
       room,
       events.map((event) => ({ event, membership: event.nid >= since ? membership : 'leave' })),
       (position) => membership === 'join' && position >= since,
@@ -126,7 +94,7 @@ export class EventVisibility {
       if (periods === undefined) return 'leave';
       return position > 0 ? periods.at(position) : undefined;
     };
-    return this.#reduced(
+    return this.#erased.reduced(
       room,
       asStateBy(room, userId, events, membershipAt),
       (position) => membershipAt(position) === 'join',
@@ -136,35 +104,11 @@ export class EventVisibility {
   /** The same for a member, without reading anything: what was set before they joined the last time counts as set before they were there. */
   asStateOfMember(room: Room, member: Member, events: readonly StoredEvent[]): VisibleEvent[] {
     const membershipAt = (position: number): Membership => (position >= member.since ? member.membership : 'leave');
-    return this.#reduced(
+    return this.#erased.reduced(
       room,
       asStateBy(room, member.userId, events, membershipAt),
       (position) => membershipAt(position) === 'join',
     );
-  }
-
-  #isOfErased({ sender, previous, redactedBecause }: StoredEvent): boolean {
-    return [sender, previous?.sender, redactedBecause?.sender].some(
-      (one) => one !== undefined && this.#erased.has(one),
-    );
-  }
-
-  /** The events with those of erased users reduced. Current state is not reduced: it belongs to the room. */
-  #reduced(room: Room, visible: VisibleEvent[], wasJoined: WasJoined): VisibleEvent[] {
-    if (this.#erased.isEmpty || !visible.some(({ event }) => this.#isOfErased(event))) return visible;
-    const isHidden = (event: StoredEvent | undefined): event is StoredEvent =>
-      event !== undefined && this.#erased.has(event.sender) && !wasJoined(event.nid);
-    return visible.map((one) => {
-      const { event, membership } = one;
-      const { previous, redactedBecause: because } = event;
-      const isOfRoom = event.type !== MEMBER && isInForce(room, event);
-      const hidesPrevious = one.hidesPrevious === true || isHidden(previous);
-      if (isHidden(event) && membership !== 'join' && !isOfRoom)
-        return { event: event.redactedCopy(), membership, hidesPrevious, isReduced: true };
-      if (isHidden(because))
-        return { event: event.redactedAs(because.redactedCopy()), membership, hidesPrevious, isReduced: true };
-      return isHidden(previous) ? { event, membership, hidesPrevious, isReduced: true } : one;
-    });
   }
 
   async #withoutUnseenPast(room: Room, userId: string, visible: VisibleEvent[]): Promise<VisibleEvent[]> {
@@ -271,7 +215,7 @@ export class EventVisibility {
     for (let at = 0; at < groups.length; at += TEXTS_AT_ONCE) {
       const events = groups.slice(at, at + TEXTS_AT_ONCE).flat();
       // oxlint-disable-next-line eslint/no-await-in-loop
-      const standings = await this.#standings(room, userId, events);
+      const standings = await this.#standings.of(room, userId, events);
       for (const [index, { nid }] of events.entries()) {
         const standing = standings[index];
         if ((standing !== undefined && mayUserSee(standing)) || sticky?.ttl({ nid }) !== undefined) seen.push(nid);
@@ -297,7 +241,7 @@ export class EventVisibility {
     verdicts: (VisibleEvent | undefined)[],
   ): Promise<void> {
     const events = open.map(({ event }) => event);
-    const standings = await this.#standings(room, userId, events);
+    const standings = await this.#standings.of(room, userId, events);
     const sticky = events.some((event) => event.stickyDuration !== undefined)
       ? await this.#stickyOf(room, userId)
       : undefined;
@@ -321,69 +265,14 @@ export class EventVisibility {
     }
   }
 
-  /** What the states before events say of the room's visibility, and of a user's membership, in the same order. */
-  async #standings(
-    room: Room,
-    userId: string,
-    events: readonly { readonly nid: number; readonly state: number }[],
-  ): Promise<readonly Standing[]> {
-    const member = room.member(userId);
-    const joinedUntil = member === undefined ? 0 : await this.#past.joinedUntil(room, member);
-    const names = await this.#interner.find({
-      stateKeys: [
-        { type: HISTORY_VISIBILITY, stateKey: '' },
-        { type: MEMBER, stateKey: userId },
-      ],
-    });
-    const visibilityKey = names.peekStateKey(HISTORY_VISIBILITY, '');
-    const memberKey = member === undefined ? undefined : names.peekStateKey(MEMBER, userId);
-    const chains = await this.#chainsAt(
-      room,
-      events.map(({ state }) => state),
-    );
-    const places = events.map(({ nid: position, state }) => {
-      const chain = chains.get(state);
-      const visibility = visibilityKey === undefined ? undefined : chain?.get(visibilityKey);
-      const own = memberKey === undefined ? undefined : chain?.get(memberKey);
-      // An event that came back out of an archive may stand in a later state than its own, which is gone.
-      const isLater = (nid: number | undefined): boolean => position > 0 && nid !== undefined && nid > position;
-      return {
-        visibility,
-        isVisibilityLater: isLater(visibility),
-        member: isLater(own) ? undefined : own,
-      };
-    });
-    const nids = new Set(places.flatMap((place) => [place.visibility ?? [], place.member ?? []].flat()));
-    const loaded = await this.#loader.load([...nids].map((nid) => ({ room, nid })));
-    const at = (nid: number | undefined): StoredEvent | undefined => (nid === undefined ? undefined : loaded.get(nid));
-    return places.map(({ visibility, isVisibilityLater, member: own }, index) => {
-      const before = at(own);
-      return {
-        visibility: isVisibilityLater ? 'joined' : parseHistoryVisibility(at(visibility)?.content),
-        membership: before === undefined ? undefined : membershipIn(before.content),
-        joinedLater: (events[index]?.nid ?? Infinity) < joinedUntil,
-      };
-    });
-  }
-
   /** "Any joined user or server is authorised to see sticky events for the duration they remain sticky." MSC4354. */
   async #stickyOf(room: Room, userId: string): Promise<StickyView | undefined> {
     return room.isJoined(userId) ? (await this.#sticky?.forRooms([room]))?.get(room.nid) : undefined;
-  }
-
-  async #chainsAt(room: Room, ids: readonly number[]): Promise<Map<number, StateChain>> {
-    const current = room.stateChain;
-    const found = await this.#states.load(ids.filter((id) => id !== current.nid));
-    return new Map(found).set(current.nid, current);
   }
 }
 
 const oldestOf = (events: readonly StoredEvent[]): number =>
   events.reduce((first, { nid }) => (nid > 0 ? Math.min(first, nid) : first), Infinity);
-
-/** Whether an event is what the room's state says now. */
-const isInForce = (room: Room, event: StoredEvent): boolean =>
-  event.stateKey !== undefined && room.stateEvent(event.type, event.stateKey)?.nid === event.nid;
 
 const asStateBy = (
   room: Room,

@@ -3,7 +3,7 @@ import type { IgnoredUsers } from '#src/services/user-data/account-data/ignored-
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import { membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/visible-event.ts';
 
 /** Reads the member events by which a user is invited to a room, or knocks at it. */
 export class Invitations {

@@ -5,7 +5,7 @@ import { STICKY_TTL } from '#src/protocol/events/sticky.ts';
 import { eventText, type Reader } from '#src/services/reading/client-events/client-events.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StickyView } from '#src/services/events/sticky/sticky-view.ts';
-import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/visible-event.ts';
 import type { SyncFilter } from '../engine/sync-filter.ts';
 
 interface SharedTimeline {

@@ -5,7 +5,7 @@ import type { RoomEventStream } from '#src/services/events/stream/room-event-str
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/visible-event.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { Names } from '#src/storage/room-model/names.ts';
 import { memberKey, SharedTimelines } from './shared-timelines.ts';

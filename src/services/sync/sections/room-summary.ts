@@ -1,5 +1,5 @@
 import type { Room } from '#src/services/room-model/room/room.ts';
-import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/visible-event.ts';
 import { isInOrInvited, type Membership } from '#src/services/room-model/room/membership.ts';
 
 const HEROES = 5;

@@ -4,7 +4,7 @@ import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomPlan } from '../engine/room-plan.ts';
 import type { StickySource, StickyView } from '#src/services/events/sticky/sticky-view.ts';
-import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/visible-event.ts';
 
 /** A room of a response, as far as sticky events go. */
 export interface StickyDraft {

@@ -2,7 +2,7 @@ import { isIgnored } from '#src/services/user-data/account-data/ignored-users.ts
 import type { StickySource } from '#src/services/events/sticky/sticky-view.ts';
 import type { Relation } from '#src/protocol/filters/event-predicate.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
-import type { VisibleEvent } from '#src/services/reading/visibility/event-visibility.ts';
+import type { VisibleEvent } from '#src/services/reading/visibility/visible-event.ts';
 import type { RoomPlan } from '../engine/room-plan.ts';
 import type { SectionRequest } from '../engine/section.ts';
 import { stickyDeliveries, type StickyDelivery } from './sticky-delivery.ts';
