@@ -1,6 +1,4 @@
-import type * as BullMq from 'bullmq';
-import type { Job, JobsOptions, PgPool, Queue, Worker, WorkerOptions } from 'bullmq';
-import type { Redis } from 'ioredis';
+import type { Job, Queue, Worker } from 'bullmq';
 import { systemClock } from '#src/kernel/clock.ts';
 import { LogFlood } from '#src/kernel/logging/log-flood.ts';
 import type { Logger } from '#src/kernel/logger.ts';
@@ -9,12 +7,8 @@ import { doing, Work } from '#src/kernel/event-loop/work.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { schemaCheck } from '#src/kernel/schemas/schema-check.ts';
 import type { Timers } from '#src/kernel/timers.ts';
-import { type JobDefinition, type JobHandler, type QueueName, QUEUES } from './job-definition.ts';
-
-/** Where queues are kept: in PostgreSQL, on connections that storage made for them, or in Redis. */
-export type QueueStore =
-  | { readonly kind: 'postgres'; readonly pool: PgPool }
-  | { readonly kind: 'redis'; readonly url: string; readonly prefix: string };
+import { BullStore, optionsOf, type QueueStore } from './bull-store.ts';
+import type { JobDefinition, JobHandler, QueueName } from './job-definition.ts';
 
 export interface JobQueuesOptions {
   readonly store: QueueStore;
@@ -27,14 +21,10 @@ export interface JobQueuesOptions {
   readonly lockMs?: number | undefined;
 }
 
-const MAX_BACKOFF_MS = 3_600_000;
 /** Milliseconds that running jobs get to stop at a good place. */
 const CLOSE_MS = 3_000;
 /** Jobs that wait in one queue at most; further ones stay in the outbox. */
 const WAITING_LIMIT = 10_000;
-const KEEP_COMPLETED = { age: 3_600, count: 1_000 };
-const KEEP_FAILED = { age: 7 * 86_400, count: 1_000 };
-
 /** States of jobs that are counted. */
 const STATES = ['waiting', 'active', 'delayed', 'failed'] as const;
 const BUCKETS_SECONDS = [0.01, 0.05, 0.25, 1, 5, 30, 120, 600];
@@ -61,13 +51,13 @@ export class JobQueues {
   readonly #running = new Map<string, string>();
   readonly #outcomes: Counter;
   readonly #seconds: Histogram;
-  #bull: typeof BullMq | undefined;
+  readonly #bull: BullStore;
   #done = 0;
-  #redis: Redis | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: JobQueuesOptions) {
     this.#options = options;
+    this.#bull = new BullStore(options.store, options.logger, options.lockMs);
     this.#flood = new LogFlood(options.logger, options.timers, { most: 1 });
     const metrics = options.metrics ?? noMetrics;
     this.#outcomes = metrics.counter(
@@ -100,24 +90,9 @@ export class JobQueues {
 
   /** Connects, and makes the queues' tables where they lie in PostgreSQL. @throws when the store cannot be reached */
   async open(): Promise<void> {
-    const { store, logger } = this.#options;
-    const bull = await import('bullmq');
-    this.#bull = bull;
-    if (store.kind === 'postgres') {
-      const client = await store.pool.connect();
-      try {
-        await bull.runMigrations(client);
-      } finally {
-        client.release();
-      }
-    } else {
-      const ioredis = await import('ioredis');
-      this.#redis = new ioredis.Redis(store.url, { maxRetriesPerRequest: null, lazyConnect: true });
-      this.#redis.on('error', (err) => logger.warn('Redis does not answer', { reason: err.message }));
-      await this.#redis.connect();
-    }
+    await this.#bull.open();
     for (const name of new Set([...this.#known.values()].map(({ definition }) => definition.queue))) {
-      const queue = this.#queue(name);
+      const queue = this.#bull.queue(name);
       queue.on('error', (err) => this.#outOfReach(name, err));
       this.#queues.set(name, queue);
     }
@@ -183,7 +158,7 @@ export class JobQueues {
   async work(handlers: readonly JobHandler[]): Promise<void> {
     const byName = new Map(handlers.map((handler) => [handler.definition.name, handler]));
     for (const [name, queue] of this.#queues) {
-      const worker = this.#worker(name, (job, token) => this.#run(byName.get(job.name), job, token));
+      const worker = this.#bull.worker(name, (job, token) => this.#run(byName.get(job.name), job, token));
       worker.on('error', (err) => this.#outOfReach(queue.name, err));
       worker.on('completed', (job) => {
         this.#done += 1;
@@ -282,17 +257,14 @@ export class JobQueues {
   }
 
   async #close(): Promise<void> {
-    const { store, timers } = this.#options;
+    const { timers } = this.#options;
     this.#ending.abort();
     const closing = Promise.allSettled(this.#workers.map((worker) => worker.close()));
     await Promise.race([closing, timers.sleep(CLOSE_MS)]);
     const rest = Promise.allSettled([
       ...this.#workers.map((worker) => worker.close(true)),
       ...[...this.#queues.values()].map((queue) => queue.close()),
-    ]).then(async () => {
-      this.#redis?.disconnect();
-      if (store.kind === 'postgres') await store.pool.end();
-    });
+    ]).then(() => this.#bull.close());
     await Promise.race([rest, timers.sleep(CLOSE_MS / 2)]);
   }
 
@@ -305,7 +277,7 @@ export class JobQueues {
     this.#outcomes.inc({ kind: job.name, outcome: 'interrupted' });
     await job.moveToWait(token);
     this.#stopped.emit(handler.definition.queue);
-    throw new (this.#library().WaitingError)();
+    throw this.#bull.waitingError();
   }
 
   async #do(handler: JobHandler, { id = '', name, data }: Job): ReturnType<JobHandler['run']> {
@@ -331,68 +303,9 @@ export class JobQueues {
     return job !== undefined && this.#known.has(job.name) ? job.name : 'unknown';
   }
 
-  #library(): typeof BullMq {
-    if (this.#bull === undefined) throw new Error('the queues are not open');
-    return this.#bull;
-  }
-
   #of(definition: JobDefinition): Queue {
     const queue = this.#queues.get(definition.queue);
     if (queue === undefined) throw new Error(`the queue ${definition.queue} is not open`);
     return queue;
   }
-
-  #queue(name: QueueName): Queue {
-    const { store } = this.#options;
-    const bull = this.#library();
-    if (store.kind === 'postgres') {
-      return new bull.Queue(name, { connection: store.pool }, bull.createPostgresBackend) as unknown as Queue;
-    }
-    return new bull.Queue(name, { connection: this.#connection(), prefix: store.prefix });
-  }
-
-  #worker(name: QueueName, process: (job: Job, token?: string) => Promise<void>): Worker {
-    const { store, lockMs = 15_000 } = this.#options;
-    const bull = this.#library();
-    const options: Omit<WorkerOptions, 'connection'> = {
-      concurrency: QUEUES[name].concurrency,
-      // A new job wakes an idle worker, and one that is due is waited for. It looks by itself for those of which a killed process had the lock.
-      drainDelay: lockMs / 1_000,
-      lockDuration: lockMs,
-      stalledInterval: Math.ceil(lockMs / 3),
-      // A process that is killed says nothing about the job that it did.
-      maxStalledCount: 100,
-      removeOnComplete: KEEP_COMPLETED,
-      removeOnFail: KEEP_FAILED,
-      settings: { backoffStrategy: backoffOf },
-    };
-    if (store.kind === 'postgres') {
-      return new bull.Worker(
-        name,
-        process,
-        { ...options, connection: store.pool },
-        bull.createPostgresBackend,
-      ) as unknown as Worker;
-    }
-    return new bull.Worker(name, process, { ...options, connection: this.#connection(), prefix: store.prefix });
-  }
-
-  #connection(): Redis {
-    if (this.#redis === undefined) throw new Error('Redis is not connected');
-    return this.#redis;
-  }
 }
-
-/** Each wait is twice as long as the one before it, up to a bound: what is mended is tried again within an hour. */
-const backoffOf = (tried: number, _type?: string, _error?: Error, job?: { readonly opts: JobsOptions }): number => {
-  const backoff = job?.opts.backoff;
-  const first = (typeof backoff === 'object' ? backoff.delay : undefined) ?? 1_000;
-  return Math.min(first * 2 ** (tried - 1), MAX_BACKOFF_MS);
-};
-
-const optionsOf = (definition: JobDefinition): JobsOptions => ({
-  attempts: definition.attempts,
-  backoff: { type: 'bounded', delay: definition.backoffMs },
-  removeOnComplete: KEEP_COMPLETED,
-  removeOnFail: KEEP_FAILED,
-});
