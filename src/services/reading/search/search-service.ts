@@ -13,14 +13,9 @@ import type { Database } from '#src/storage/database.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { knownUsers } from '#src/storage/reading/search.ts';
 import { MAX_AROUND, type SearchContext, type SearchContexts } from './search-context.ts';
-import {
-  isBefore,
-  NEWEST,
-  type SearchMatch,
-  type SearchPage,
-  type SearchPageRequest,
-  type SearchPages,
-} from './search-pages.ts';
+import { isBefore, NEWEST } from './search-candidates.ts';
+import type { SearchMatch } from './search-check.ts';
+import type { SearchPage, SearchPageRequest, SearchPages } from './search-pages.ts';
 import type { SearchScopes } from './search-scope.ts';
 import { decodeSearchToken, encodeSearchToken, type SearchPosition } from './search-token.ts';
 import { SEARCH_KEYS, type SearchKey, TYPE_OF_KEY } from './searchable-text.ts';
