@@ -307,6 +307,23 @@ describe('limits on logging in', () => {
     expect(wrong).to.deep.equal([403, 403, 429]);
   });
 
+  it('let a device of the account in, though its network has used up its share of the reserve', async () => {
+    await start({ ...RESERVE, login_account: { perSecond: 3e-11, burst: 1 } });
+    server.forwardedFor = '192.0.2.99';
+    const { body } = await server.register({ username: 'shares' });
+    expect(await statuses(5, () => '192.0.2.1', 'shares')).to.deep.equal([403, 403, 403, 403, 429]);
+    await server.clock.advance(5_000);
+    const own = { device_id: body.device_id };
+    expect((await guess('192.0.2.1', 'shares', PASSWORD)).status).to.equal(429);
+    for (let count = 0; count < 2; count += 1)
+      expect((await guess('192.0.2.1', 'shares', 'wrong guess', own)).status).to.equal(403);
+    const told = await guess('192.0.2.1', 'shares', PASSWORD, own);
+    // That of all is there again before that of the network, and before the account's own.
+    expect([told.status, told.body.retry_after_ms]).to.deep.equal([429, 5_000]);
+    await server.clock.advance(5_000);
+    expect((await guess('192.0.2.1', 'shares', PASSWORD, own)).status).to.equal(200);
+  });
+
   it('count what proves the password as logins do, whether or not the session of an authentication is named', async () => {
     await start({ login_success: { perSecond: 0.05, burst: 4 } });
     const { body } = await server.register({ username: 'again' });

@@ -1,4 +1,4 @@
-import type { RateLimiter, RateVerdict } from '#src/kernel/limits/rate-limiter.ts';
+import type { RateLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -31,9 +31,12 @@ export interface LoginAttempt {
 /** A group of limits, and a key in it. */
 type Count = readonly [bucket: string, key: string];
 
-interface Refusal {
-  readonly bucket: string;
-  readonly retryAfterMs: number;
+/** A way in which an attempt may be let in. */
+interface Way {
+  /** What it takes. */
+  readonly takes: readonly Count[];
+  /** What has to be left, without being taken. */
+  readonly needs: readonly Count[];
 }
 
 /**
@@ -59,11 +62,14 @@ export class LoginAttempts {
    */
   async begin(attempt: LoginAttempt): Promise<() => void> {
     const counts = countsOf(attempt);
-    const refusal = this.#take(counts);
-    if (refusal === undefined) return () => this.#refund(counts);
-    const reserved = await this.#reservedFor(attempt, refusal);
-    if (reserved === undefined || this.#take(reserved) !== undefined) throw tooMany(refusal);
-    return () => this.#refund(reserved);
+    const refused = this.#take(counts);
+    if (refused === undefined) return () => this.#refund(counts);
+    const ways: Way[] = [{ takes: counts, needs: [] }];
+    for await (const way of this.#reserves(attempt, counts)) {
+      if (this.#waitFor(way.needs) === 0 && this.#take(way.takes) === undefined) return () => this.#refund(way.takes);
+      ways.push(way);
+    }
+    throw tooMany(refused, Math.min(...ways.map(({ needs, takes }) => this.#waitFor([...needs, ...takes]))));
   }
 
   /**
@@ -81,31 +87,40 @@ export class LoginAttempts {
       );
   }
 
-  /** What an attempt takes of the reserve; undefined where it may not. Accounts that are none are treated like others. */
-  async #reservedFor(
+  /** What an attempt may take of the reserve, and when. Accounts that are none are treated like others. */
+  async *#reserves(
     { deviceId, name, network, sessionOf }: LoginAttempt,
-    refusal: Refusal,
-  ): Promise<Count[] | undefined> {
-    if (sessionOf !== undefined) return undefined;
-    const of = (who: string): Count[] => [
+    counts: readonly Count[],
+  ): AsyncGenerator<Way> {
+    if (sessionOf !== undefined) return;
+    const takes = (who: string): Count[] => [
       [SHARE_OF_RESERVE, `${name} ${who}`],
       [RESERVE, name],
     ];
-    if (refusal.bucket === OF_ACCOUNT) return of(network);
-    if (deviceId === undefined || !isDeviceId(deviceId)) return undefined;
+    const needs = counts.filter(([bucket]) => bucket !== OF_ACCOUNT);
+    // Where only the account has used up its own, not this network.
+    if (needs.length < counts.length) yield { takes: takes(network), needs };
+    if (deviceId === undefined || !isDeviceId(deviceId)) return;
     const device = await this.#database.read((tx) => findDevice(tx, name, deviceId));
-    return device === undefined ? undefined : of(`device ${deviceId}`);
+    if (device !== undefined) yield { takes: takes(`device ${deviceId}`), needs: [] };
   }
 
-  /** Takes all or none. */
-  #take(counts: readonly Count[]): Refusal | undefined {
+  /** Takes all or none. @returns the first group in which there is none left */
+  #take(counts: readonly Count[]): string | undefined {
     for (const [index, [bucket, key]] of counts.entries()) {
-      const verdict: RateVerdict = this.#rateLimiter.take(bucket, key);
-      if (verdict.ok) continue;
+      if (this.#rateLimiter.take(bucket, key).ok) continue;
       this.#refund(counts.slice(0, index));
-      return { bucket, retryAfterMs: verdict.retryAfterMs };
+      return bucket;
     }
     return undefined;
+  }
+
+  /** Milliseconds until something is left in each of these. */
+  #waitFor(counts: readonly Count[]): number {
+    return counts.reduce((longest, [bucket, key]) => {
+      const verdict = this.#rateLimiter.check(bucket, key);
+      return verdict.ok ? longest : Math.max(longest, verdict.retryAfterMs);
+    }, 0);
   }
 
   #refund(counts: readonly Count[]): void {
@@ -119,5 +134,6 @@ const countsOf = ({ isKnown, name, network, sessionOf }: LoginAttempt): Count[] 
   return isKnown ? [there] : [there, [OF_ADDRESS, network], [OF_ACCOUNT, name]];
 };
 
-const tooMany = ({ bucket, retryAfterMs }: Refusal): MatrixError =>
-  limitExceeded(bucket, retryAfterMs, 'Too many attempts to log in: wait before the next one.');
+/** @param retryAfterMs until the first moment at which the attempt would be let in */
+const tooMany = (bucket: string, retryAfterMs: number): MatrixError =>
+  limitExceeded(bucket, Math.max(retryAfterMs, 1), 'Too many attempts to log in: wait before the next one.');
