@@ -4,6 +4,7 @@ import type { JsonValue } from '#src/protocol/json/json-value.ts';
 import { ed25519, PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from '#src/protocol/signing/ed25519.ts';
 import type { LargeTextRequest, VerifierReply, VerifierRequest } from './verifier-messages.ts';
 
+/** A worker thread of `ThreadedVerifier`: checks Ed25519 signatures off the event loop. */
 type Signed = Pick<VerifierRequest, 'signatures' | 'keys'>;
 
 const isSigned = (bytes: Buffer, { keys, signatures }: Signed, index: number): boolean =>
@@ -32,7 +33,6 @@ const verdictsOnLarge = (request: LargeTextRequest): Uint8Array => {
   }
 };
 
-/** What a thread of `ThreadedVerifier` does. */
 parentPort?.on('message', (request: VerifierRequest | LargeTextRequest) => {
   const verdicts =
     'json' in request

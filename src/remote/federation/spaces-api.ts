@@ -31,7 +31,6 @@ export class SpacesApi {
     destination: string,
     roomId: string,
     suggestedOnly: boolean,
-    signal?: AbortSignal,
   ): Promise<{ readonly ok: true; readonly space: RemoteSpace } | FederationFailure> {
     const response = await this.#client.request({
       destination,
@@ -40,7 +39,6 @@ export class SpacesApi {
       query: { suggested_only: suggestedOnly ? 'true' : 'false' },
       maxBodyBytes: MAX_ANSWER_SIZE,
       timeouts: TIMEOUTS,
-      ...(signal === undefined ? {} : { signal }),
     });
     if (!response.ok) return response;
     const { children, inaccessible_children: inaccessible, room: given = null } = response.body;

@@ -16,14 +16,12 @@ import {
 } from '#src/storage/media/media.ts';
 import {
   latestQuarantineChange,
-  liftContentQuarantine,
   liftName,
   liftQuarantine,
   lockQuarantines,
   noteChange,
   protectMedia,
   quarantineChangesAfter,
-  quarantineContent,
   quarantineContentOf,
   quarantineMedia,
   quarantineName,
@@ -36,7 +34,6 @@ import { deleteWithBytes } from './media-deletion.ts';
 export { LOCAL, MEDIA_ORDERS, type MediaPage, type MediaRecord } from '#src/storage/media/media.ts';
 
 const REFERENCES_SHOWN = 100;
-const DIGEST = /^[0-9a-f]{64}$/;
 export const MAX_PAGE_LENGTH = 1_000;
 const CHANGES_AT_ONCE = 100;
 /** Events of a room that are looked at by one statement, and names that a list of a room's media has at most. */
@@ -183,27 +180,6 @@ export class MediaModeration {
     });
   }
 
-  /** Quarantines a content, whether it was uploaded or is yet to be. @param digest SHA-256 in hex @throws MatrixError M_INVALID_PARAM */
-  async quarantineContent(digest: string, actor: Actor): Promise<void> {
-    const { auditLog, clock, database } = this.#options;
-    const target = digestIn(digest);
-    await database.write(async (tx) => {
-      await quarantineContent(tx, target, actor.userId ?? '', clock.now());
-      await auditLog.record(tx, actor, { action: 'media.quarantine_content', target });
-    });
-  }
-
-  /** @throws MatrixError M_INVALID_PARAM, M_NOT_FOUND when it was not quarantined */
-  async unquarantineContent(digest: string, actor: Actor): Promise<void> {
-    const { auditLog, database } = this.#options;
-    const target = digestIn(digest);
-    await database.write(async (tx) => {
-      if (!(await liftContentQuarantine(tx, target)))
-        throw new MatrixError('M_NOT_FOUND', 'This content is not quarantined.');
-      await auditLog.record(tx, actor, { action: 'media.unquarantine_content', target });
-    });
-  }
-
   /**
    * Changes of quarantines after a position, a hundred at once, and the position after that.
    *
@@ -292,9 +268,3 @@ export class MediaModeration {
     return serverName === this.#options.serverName ? LOCAL : serverName;
   }
 }
-
-const digestIn = (text: string): string => {
-  const digest = text.toLowerCase();
-  if (!DIGEST.test(digest)) throw new MatrixError('M_INVALID_PARAM', 'A digest is a SHA-256 in 64 hexadecimal digits.');
-  return digest;
-};

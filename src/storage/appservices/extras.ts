@@ -1,7 +1,7 @@
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
-/** A message that waits for a device. */
+/** A to-device message for a user of an application service, which is sent to the service. */
 export interface WaitingMessage {
   readonly userId: string;
   readonly deviceId: string;
@@ -32,6 +32,7 @@ const ROOMS_OF_USERS = sql(
    where u.user_id = any($1::text[])`,
 );
 const ALIASES = sql('appservice_aliases_of_rooms', 'select room, alias from aliases where room = any($1::int[])');
+
 /** The oldest messages that wait for devices of these users, in order. */
 export const messagesForUsers = (
   database: Database,

@@ -1,10 +1,12 @@
 import type { Database } from '../database.ts';
 import { sql } from '../statement.ts';
 
+/** The presence of a user, as it was when the last process stopped or it was last worth storing. */
 export interface PresenceRecord {
   readonly user_id: string;
   readonly state: string;
   readonly status_msg: string | null;
+  /** Milliseconds since the epoch. */
   readonly last_active_ts: number;
 }
 

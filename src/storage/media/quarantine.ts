@@ -17,15 +17,10 @@ const PROTECT = sql(
 /** Quarantines contents, from rows of digest, user and time. */
 const contentsOf = (rows: string): string =>
   `insert into quarantined_contents (digest, quarantined_by, created_ts) ${rows} on conflict do nothing`;
-const CONTENT = sql('quarantine_content', contentsOf('values ($1, $2, $3)'));
 const CONTENT_OF = sql(
   'quarantine_content_of',
   contentsOf(`select b.digest, $3, $4 from media m join blobs b on b.name = m.blob
    where m.origin = $1 and m.media_id = $2 and not m.protected`),
-);
-const LIFT_CONTENT = sql(
-  'quarantine_lift_content',
-  'delete from quarantined_contents where digest = $1 returning digest',
 );
 const LIFT_CONTENT_OF = sql(
   'quarantine_lift_content_of',
@@ -109,15 +104,6 @@ export const liftQuarantine = async (tx: Tx, origin: string, mediaId: string): P
 /** Protects a piece of this server's media from quarantine, or no longer. Returns false when it is not there. */
 export const protectMedia = async (tx: Tx, mediaId: string, isProtected: boolean): Promise<boolean> =>
   (await tx.query(PROTECT, [mediaId, isProtected])).length > 0;
-
-/** Quarantines a content, there or not. @param digest SHA-256 in hex */
-export const quarantineContent = async (tx: Tx, digest: string, by: string, now: number): Promise<void> => {
-  await tx.query(CONTENT, [digest, by, now]);
-};
-
-/** Returns false when it was not quarantined. */
-export const liftContentQuarantine = async (tx: Tx, digest: string): Promise<boolean> =>
-  (await tx.query(LIFT_CONTENT, [digest])).length > 0;
 
 /** Who quarantines, and when. */
 export interface Quarantining {

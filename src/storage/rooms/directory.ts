@@ -31,8 +31,10 @@ const DELIST_IN_NETWORK = sql(
 );
 const SET_LISTED = sql('directory_set_listed', 'update rooms set is_public = $2 where nid = $1');
 
+/** The rooms that are listed in this server's own directory. */
 export const listedRooms = (database: Database): Promise<ListedRecord[]> => database.query<ListedRecord>(LISTED);
 
+/** Lists a room in this server's own directory, or no longer. */
 export const setListed = async (database: Database, room: number, isListed: boolean): Promise<void> => {
   await database.query(SET_LISTED, [room, isListed]);
 };
@@ -48,6 +50,7 @@ export interface NetworkListing {
 export const roomsOfNetworks = (database: Database): Promise<(ListedRecord & { readonly instanceId: string })[]> =>
   database.query(OF_NETWORKS);
 
+/** Lists a room for a network of an application service, or no longer. */
 export const setListedInNetwork = async (
   database: Database,
   { appservice, network, room }: NetworkListing,

@@ -61,18 +61,6 @@ describe('an administrator', function () {
     for (const one of [uri, same, later]) expect(await isThere(one)).to.equal(true);
   });
 
-  it('quarantines a content that nobody has uploaded yet', async () => {
-    const { mediaModeration } = server.services;
-    const content = text();
-    await mediaModeration.quarantineContent(digestOf(content).toUpperCase(), ADMIN);
-    const uri = await upload('alice', content);
-    expect(await isThere(uri)).to.equal(false);
-    await mediaModeration.unquarantineContent(digestOf(content), ADMIN);
-    expect(await errcodeOf(mediaModeration.unquarantineContent(digestOf(content), ADMIN))).to.equal('M_NOT_FOUND');
-    expect(await isThere(uri)).to.equal(true);
-    expect(await errcodeOf(mediaModeration.quarantineContent('../etc', ADMIN))).to.equal('M_INVALID_PARAM');
-  });
-
   it('quarantines all that a user has uploaded, or that a room names, but for what is protected', async () => {
     const { mediaMaintenance, mediaModeration } = server.services;
     const uris = await Promise.all(Array.from({ length: 5 }, () => upload('mallory')));
@@ -100,7 +88,7 @@ describe('an administrator', function () {
     await mediaModeration.protect(nameOf(uri).mediaId, true, ADMIN);
     expect(await isThere(uri)).to.equal(true);
     expect(await mediaModeration.quarantine(nameOf(uri), ADMIN)).to.equal(false);
-    await mediaModeration.quarantineContent(digestOf(content), ADMIN);
+    await mediaModeration.quarantine(nameOf(await upload('bob', content)), ADMIN);
     expect(await isThere(uri)).to.equal(true);
     await mediaModeration.protect(nameOf(uri).mediaId, false, ADMIN);
     expect(await isThere(uri)).to.equal(false);

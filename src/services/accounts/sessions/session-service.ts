@@ -53,8 +53,6 @@ export interface SessionServiceOptions {
   readonly maxDevices?: number;
   /** Whether accounts have to be renewed. */
   readonly accountsExpire?: boolean;
-  /** Tokens remembered as verified; default 100 000. */
-  readonly maxLiveTokens?: number;
 }
 
 export interface SessionServiceDependencies {
@@ -71,6 +69,8 @@ export interface SessionServiceDependencies {
 }
 
 const DEFAULT_LIFETIME_MS = 5 * 60_000;
+/** Access tokens that are remembered as verified. */
+const TOKENS_REMEMBERED = 100_000;
 /** Sessions in which administrators act as one user. With one more the oldest ends. */
 export const MAX_ADMIN_LOGINS = 100;
 const UPPERCASE = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
@@ -115,7 +115,7 @@ export class SessionService {
       deps.database,
       deps.clock,
       this.#tokens,
-      deps.options?.maxLiveTokens ?? 100_000,
+      TOKENS_REMEMBERED,
       deps.options?.accountsExpire,
     );
     deps.stream.on('changed', ({ userId }) => {

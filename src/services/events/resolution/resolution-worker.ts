@@ -5,7 +5,7 @@ import { resolveLargeState } from '#src/protocol/state/packed/resolve-large-stat
 import type { StateMap } from '#src/protocol/state/state-map.ts';
 import type { FromWorker, ResolutionTask, ToWorker } from './resolution-messages.ts';
 
-/** What runs in the other thread: one resolution at a time, until all that it asks for is here. */
+/** The worker thread in which large states are resolved: one resolution at a time, which is begun again until all that it asks for is here. */
 class ResolutionRun {
   readonly #task: ResolutionTask;
   readonly #states: readonly StateMap<number>[];

@@ -70,8 +70,8 @@ export class YoungAccounts {
     return this.#actions.has(action);
   }
 
-  /** @param count how often it is done @throws PolicyRefusal M_FORBIDDEN; MatrixError M_LIMIT_EXCEEDED */
-  assert({ createdTs, userId }: AccountAge, action: YoungAction, count = 1): void {
+  /** @throws PolicyRefusal M_FORBIDDEN; MatrixError M_LIMIT_EXCEEDED */
+  assert({ createdTs, userId }: AccountAge, action: YoungAction): void {
     const age = this.#clock.now() - createdTs;
     for (const [index, { forbid, limits, youngerThanHours }] of this.#rules.entries()) {
       if (age >= youngerThanHours * HOUR_MS) continue;
@@ -81,7 +81,7 @@ export class YoungAccounts {
           `Your account is too new to ${SAID[action]}: it has to be ${youngerThanHours} hours old.`,
         );
       if (!limits.some((limit) => limit.action === action)) continue;
-      const verdict = this.#limiter.take(bucketOf(index, action), userId, count);
+      const verdict = this.#limiter.take(bucketOf(index, action), userId);
       if (!verdict.ok) throw limitExceeded(bucketOf(index, action), verdict.retryAfterMs);
     }
   }
