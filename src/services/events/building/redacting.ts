@@ -3,7 +3,7 @@ import { isRedactable, redactionApplies } from '#src/protocol/auth/redactions.ts
 import { redact } from '#src/protocol/events/redaction.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { identified } from '#src/services/events/resolution/state-merger.ts';
+import { identified } from '#src/services/room-model/event/identified-event.ts';
 import type { RedactionRow } from '#src/storage/events/event-rows.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 

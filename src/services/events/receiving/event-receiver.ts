@@ -3,7 +3,8 @@ import type { Clock } from '#src/kernel/clock.ts';
 import { type IdentifiedPdu, redactionTarget, referencedIds } from '#src/protocol/events/pdu.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { ReceivedChecks } from '#src/services/events/policy/received-checks.ts';
-import type { StateEntries, StateMerger } from '#src/services/events/resolution/state-merger.ts';
+import type { StateEntries } from '#src/services/events/resolution/state-entries.ts';
+import type { StateMerger } from '#src/services/events/resolution/state-merger.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -23,8 +24,6 @@ import { OutlierStore } from './outlier-store.ts';
 import { isOutlier, isReplaceable, type Place, ReceivingTurn } from './receiving-turn.ts';
 import { relationOf, type StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { aclDenial } from '#src/services/room-model/room/compiled-acl.ts';
-
-export type { Reception } from './reception.ts';
 
 export interface EventReceiverOptions {
   readonly database: Database;

@@ -5,7 +5,7 @@ import { REDACTION } from '#src/protocol/events/event-types.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import { prepareRedaction } from '#src/services/events/building/redacting.ts';
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
-import { identified } from '#src/services/events/resolution/state-merger.ts';
+import { identified } from '#src/services/room-model/event/identified-event.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';

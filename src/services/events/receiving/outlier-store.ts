@@ -6,7 +6,7 @@ import { causalOrder } from '#src/protocol/events/causal-order.ts';
 import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { createEventIdOf, type IdentifiedPdu, referencedIds } from '#src/protocol/events/pdu.ts';
 import { canonicalJson } from '#src/protocol/json/canonical-json.ts';
-import { identified } from '#src/services/events/resolution/state-merger.ts';
+import { identified } from '#src/services/room-model/event/identified-event.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import { eventRow } from '#src/services/room-model/event/event-row.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';

@@ -3,7 +3,7 @@ import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { type IdentifiedPdu, redactionTarget } from '#src/protocol/events/pdu.ts';
 import { MEMBER } from '#src/protocol/events/event-types.ts';
 import type { ReceivedChecks } from '#src/services/events/policy/received-checks.ts';
-import { identified } from '#src/services/events/resolution/state-merger.ts';
+import { identified } from '#src/services/room-model/event/identified-event.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';

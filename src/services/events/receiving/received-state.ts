@@ -7,8 +7,8 @@ import {
   entriesOf,
   entriesOfAll,
   type StateEntries,
-  type StateMerger,
-} from '#src/services/events/resolution/state-merger.ts';
+} from '#src/services/events/resolution/state-entries.ts';
+import type { StateMerger } from '#src/services/events/resolution/state-merger.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 

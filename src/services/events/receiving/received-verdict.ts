@@ -3,7 +3,7 @@ import { checkAuthEventsSelection } from '#src/protocol/auth/auth-events.ts';
 import type { AuthVerdict } from '#src/protocol/auth/verdict.ts';
 import { type IdentifiedPdu, referencedIds } from '#src/protocol/events/pdu.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { identified } from '#src/services/events/resolution/state-merger.ts';
+import { identified } from '#src/services/room-model/event/identified-event.ts';
 import type { StateChange } from '#src/services/room-model/state/state-chain.ts';
 import type { ReceivingTurn } from './receiving-turn.ts';
 import type { StateBefore } from './received-state.ts';

@@ -9,7 +9,8 @@ import type { Member } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
-import type { StateEntries, StateMerger } from '#src/services/events/resolution/state-merger.ts';
+import type { StateEntries } from '#src/services/events/resolution/state-entries.ts';
+import type { StateMerger } from '#src/services/events/resolution/state-merger.ts';
 import type { Database } from '#src/storage/database.ts';
 import { ReceivedStates } from './received-state.ts';
 

@@ -10,7 +10,7 @@ import type { PolicyServers } from '#src/services/events/policy/policy-servers.t
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StickyEntry } from '#src/services/room-model/room/sticky-set.ts';
-import { identified } from '#src/services/events/resolution/state-merger.ts';
+import { identified } from '#src/services/room-model/event/identified-event.ts';
 import type { Writer } from '#src/services/commit/writer.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { tailRow } from '#src/services/room-model/room/tail-row.ts';

@@ -3,7 +3,7 @@ import type { AuthVerdict } from '#src/protocol/auth/verdict.ts';
 import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { identified } from './state-merger.ts';
+import { identified } from '#src/services/room-model/event/identified-event.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import { Names } from '#src/storage/room-model/names.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';

@@ -1,12 +1,13 @@
 import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import { authEventKeysFor } from '#src/protocol/auth/auth-events.ts';
+import { EVENT_FLAGS } from '#src/protocol/events/event-flags.ts';
 import type { IdentifiedPdu } from '#src/protocol/events/pdu.ts';
 import { resolveState } from '#src/protocol/state/resolve-state.ts';
 import { resolveLargeState } from '#src/protocol/state/packed/resolve-large-state.ts';
 import { type StateMap, stateMapKey } from '#src/protocol/state/state-map.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
-import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
+import { identified } from '#src/services/room-model/event/identified-event.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { eventsByNid } from '#src/storage/room-model/event-reads.ts';
@@ -15,9 +16,8 @@ import { type Names, stateKeyOf } from '#src/storage/room-model/names.ts';
 import type { AuthGraphs } from './auth-graph.ts';
 import type { PackedEdges, ResolutionTask, TaskEvent } from './resolution-messages.ts';
 import type { ResolutionThread } from './resolution-thread.ts';
-import type { StateChain, StateChange } from '#src/services/room-model/state/state-chain.ts';
-
-const REJECTED = 2;
+import { disputedIn, ENTRIES_AT_ONCE, type StateEntries } from './state-entries.ts';
+import type { StateChange } from '#src/services/room-model/state/state-chain.ts';
 
 /** From so many events in the full conflicted set on a resolution runs in a thread of its own, */
 const LARGE = 500;
@@ -28,8 +28,7 @@ const MANY_CHARACTERS = 4 * 1024 * 1024;
 /** From so many entries, or characters, on numbers in typed arrays are faster than maps of names: power levels are read once. */
 const MANY_ENTRIES = 100;
 const SOME_CHARACTERS = 256 * 1024;
-/** Entries that are compared, and characters of events that are parsed, in one turn of the event loop: about two milliseconds. */
-export const ENTRIES_AT_ONCE = 10_000;
+/** Characters of events that are parsed in one turn of the event loop: about two milliseconds. */
 const CHARACTERS_AT_ONCE = 256 * 1024;
 /** What an event costs beside its characters. */
 const CHARACTERS_OF_EVENT = 1_000;
@@ -50,16 +49,6 @@ export interface StateMergerOptions {
   readonly graphs: AuthGraphs;
   readonly thread: ResolutionThread;
 }
-
-/** A stored event as the rules look at it. */
-export const identified = (event: StoredEvent): IdentifiedPdu => ({
-  eventId: event.eventId,
-  pdu: event.pdu,
-  rejected: (event.flags & REJECTED) !== 0,
-});
-
-/** The entries of a state: state key -> state event, both as integers. */
-export type StateEntries = ReadonlyMap<number, number>;
 
 /** An event that is not stored yet, under a position that no event has. */
 export interface FreshEvent {
@@ -266,7 +255,7 @@ export class StateMerger {
       const found = (await eventsByNid(database, stored)).map((record): TaskEvent => ({
         nid: record.nid,
         eventId: eventIdText(room.version, record.event_id),
-        rejected: (record.flags & REJECTED) !== 0,
+        rejected: (record.flags & EVENT_FLAGS.rejected) !== 0,
         json: record.json,
       }));
       if (fresh === undefined || !nids.includes(fresh.nid)) return found;
@@ -343,49 +332,4 @@ const packEdges = (events: ReadonlySet<number>, edgesOf: (nid: number) => readon
     offsets.push(edges.length);
   }
   return { nids: Float64Array.from(events), offsets: Int32Array.from(offsets), edges: Float64Array.from(edges) };
-};
-
-/** All entries of a state. */
-export const entriesOf = (chain: StateChain): StateEntries => {
-  const entries = new Map<number, number>();
-  for (const { keys, events } of [chain.others(), chain.members()]) {
-    for (let i = 0; i < keys.length; i++) entries.set(keys[i] ?? 0, events[i] ?? 0);
-  }
-  return entries;
-};
-
-/** The entries of several states, one state in a turn of the event loop where they are large. */
-export const entriesOfAll = async (chains: readonly StateChain[]): Promise<StateEntries[]> => {
-  const loopYield = new LoopYield(ENTRIES_AT_ONCE);
-  const states: StateEntries[] = [];
-  for (const chain of chains) {
-    const entries = entriesOf(chain);
-    states.push(entries);
-    const waiting = loopYield.after(entries.size);
-    if (waiting !== undefined) await waiting;
-  }
-  return states;
-};
-
-/** The keys whose entries are not the same in all states: those of the others first, in their order. */
-const disputedIn = async (first: StateEntries, others: readonly StateEntries[]): Promise<Set<number>> => {
-  const loopYield = new LoopYield(ENTRIES_AT_ONCE);
-  const disputed = new Set<number>();
-  for (const other of others) {
-    let shared = 0;
-    for (const [skey, nid] of other) {
-      const here = first.get(skey);
-      if (here !== undefined) shared += 1;
-      if (here !== nid) disputed.add(skey);
-      const waiting = loopYield.after(1);
-      if (waiting !== undefined) await waiting;
-    }
-    if (shared === first.size) continue;
-    for (const skey of first.keys()) {
-      if (!other.has(skey)) disputed.add(skey);
-      const waiting = loopYield.after(1);
-      if (waiting !== undefined) await waiting;
-    }
-  }
-  return disputed;
 };

@@ -6,7 +6,9 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { AuthGraphs } from '#src/services/events/resolution/auth-graph.ts';
 import { ResolutionThread } from '#src/services/events/resolution/resolution-thread.ts';
-import { entriesOf, identified, StateMerger } from '#src/services/events/resolution/state-merger.ts';
+import { entriesOf } from '#src/services/events/resolution/state-entries.ts';
+import { identified } from '#src/services/room-model/event/identified-event.ts';
+import { StateMerger } from '#src/services/events/resolution/state-merger.ts';
 import { cloneDatabase, type TestDatabase } from '#test/support/database.ts';
 import {
   ALICE,
