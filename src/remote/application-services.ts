@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/caches/at-most.ts';
-import type { OutboundAnswer, OutboundFailure, OutboundHttp, OutboundTimeouts } from './outbound-http.ts';
+import type { OutboundAnswer, OutboundFailure } from './outbound-result.ts';
+import type { OutboundHttp, OutboundTimeouts } from './outbound-http.ts';
 
 /** What requests need to know of an application service. */
 export interface AskedAppservice {

@@ -8,8 +8,6 @@ import type { GuardedAgent, OpenedAnswer } from './guarded-agent.ts';
 import type { Resolve } from './name-resolver.ts';
 import { failure, type OutboundFailure, type OutboundResult, type OutboundStream } from './outbound-result.ts';
 
-export type { OutboundAnswer, OutboundFailure, OutboundFailureKind, OutboundResult } from './outbound-result.ts';
-
 /** Milliseconds. */
 export interface OutboundTimeouts {
   /** Until the header of the response is there, from when the connection stands. */

@@ -5,14 +5,8 @@ import { systemClock } from '#src/kernel/clock.ts';
 import { systemTimers } from '#src/kernel/timers.ts';
 import { AddressGuard } from '#src/remote/address-guard.ts';
 import { NameResolver } from '#src/remote/name-resolver.ts';
-import {
-  type OutboundAnswer,
-  type OutboundFailure,
-  OutboundHttp,
-  type OutboundHttpOptions,
-  type OutboundRequest,
-  type OutboundResult,
-} from '#src/remote/outbound-http.ts';
+import type { OutboundAnswer, OutboundFailure, OutboundResult } from '#src/remote/outbound-result.ts';
+import { OutboundHttp, type OutboundHttpOptions, type OutboundRequest } from '#src/remote/outbound-http.ts';
 
 /** The names of this machine. */
 export const names = new NameResolver({ clock: systemClock, nameServers: [] });

@@ -29,21 +29,6 @@ import { type RequestDeadline, RequestAdmission } from './request-admission.ts';
 import { failureOfError } from './request-failure.ts';
 import type { ServerDiscovery } from './server-discovery.ts';
 
-export {
-  type FederationAnswer,
-  type FederationFailure,
-  type FederationFailureKind,
-  type FederationResult,
-  matrixErrorOf,
-} from './federation-result.ts';
-export type {
-  ComposedRequest,
-  FederationRequestContent,
-  FederationRequest,
-  FederationStream,
-  FederationTimeouts,
-} from './federation-request.ts';
-
 export interface FederationClientOptions {
   readonly serverName: string;
   readonly signingKey: SigningKey;

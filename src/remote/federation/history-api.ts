@@ -2,7 +2,8 @@ import { isEventId } from '#src/protocol/identifiers/identifiers.ts';
 import type { JsonObject, JsonValue } from '#src/protocol/json/json-value.ts';
 import { isJsonObject } from '#src/protocol/json/json-value.ts';
 import { federationFailure, type FederationFailure, type FederationResult } from './federation-result.ts';
-import type { FederationClient, FederationStream } from './federation-client.ts';
+import type { FederationClient } from './federation-client.ts';
+import type { FederationStream } from './federation-request.ts';
 
 /** A valid answer, or why there is none. */
 export type Asked<T> = { readonly ok: true; readonly value: T } | FederationFailure;

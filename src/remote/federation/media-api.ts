@@ -1,7 +1,8 @@
 import { filenameIn } from '#src/protocol/media/content-disposition.ts';
 import { boundaryOf, MixedFault, MixedReader } from '#src/protocol/media/multipart-mixed.ts';
 import type { OutboundHttp } from '../outbound-http.ts';
-import type { FederationClient, FederationStream } from './federation-client.ts';
+import type { FederationClient } from './federation-client.ts';
+import type { FederationStream } from './federation-request.ts';
 import { type FederationFailure, federationFailure } from './federation-result.ts';
 
 /** A file of another server. */

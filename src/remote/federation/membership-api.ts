@@ -4,7 +4,9 @@ import { areReferences, MAX_AUTH_EVENTS, MAX_PREV_EVENTS } from '#src/protocol/e
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
 import { ROOM_VERSIONS, roomVersion } from '#src/protocol/room-versions/room-versions.ts';
-import type { FederationClient, FederationFailure, FederationRequest, FederationStream } from './federation-client.ts';
+import type { FederationClient } from './federation-client.ts';
+import type { FederationFailure } from './federation-result.ts';
+import type { FederationRequest, FederationStream } from './federation-request.ts';
 import { federationFailure } from './federation-result.ts';
 
 /** Membership changes that take a handshake with a server that is in the room. */

@@ -2,7 +2,8 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '#src/protocol/json/json-value.ts';
 import { parseCrossSigningKey } from '#src/protocol/keys/cross-signing-key.ts';
 import { parseDeviceKeys } from '#src/protocol/keys/device-keys.ts';
-import type { FederationClient, FederationFailure } from './federation-client.ts';
+import type { FederationClient } from './federation-client.ts';
+import type { FederationFailure } from './federation-result.ts';
 
 /** A device of a user of another server. */
 export interface RemoteDevice {

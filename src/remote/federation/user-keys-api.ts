@@ -4,7 +4,8 @@ import { parseCrossSigningKey } from '#src/protocol/keys/cross-signing-key.ts';
 import { parseDeviceKeys, parseUploadedKeys } from '#src/protocol/keys/device-keys.ts';
 import type { OutboundTimeouts } from '../outbound-http.ts';
 import { isDeviceId } from './user-devices-api.ts';
-import type { FederationClient, FederationRequest } from './federation-client.ts';
+import type { FederationClient } from './federation-client.ts';
+import type { FederationRequest } from './federation-request.ts';
 import type { FederationRequestOptions } from './federation-request.ts';
 import type { FederationFailure } from './federation-result.ts';
 

@@ -8,7 +8,8 @@ import { currentWork } from '#src/kernel/event-loop/work.ts';
 import { parseServerName, type ServerName } from '#src/protocol/identifiers/server-name.ts';
 import { HOUR_MS, MINUTE_MS } from '#src/kernel/dates.ts';
 import type { Resolve } from '../name-resolver.ts';
-import type { OutboundAnswer, OutboundFailure, OutboundHttp } from '../outbound-http.ts';
+import type { OutboundAnswer, OutboundFailure } from '../outbound-result.ts';
+import type { OutboundHttp } from '../outbound-http.ts';
 import { failure } from '../outbound-result.ts';
 
 export interface WellKnownServersOptions {

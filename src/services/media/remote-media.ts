@@ -9,7 +9,7 @@ import { TimedCache } from '#src/kernel/caches/timed-cache.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isServerName } from '#src/protocol/identifiers/server-name.ts';
-import { type FederationFailure, matrixErrorOf } from '#src/remote/federation/federation-client.ts';
+import { type FederationFailure, matrixErrorOf } from '#src/remote/federation/federation-result.ts';
 import { type MediaApi, type RemoteFile, RemoteFileFault } from '#src/remote/federation/media-api.ts';
 import { violatesUnique } from '#src/storage/failures.ts';
 import { insertMedia } from '#src/storage/media/media.ts';

@@ -5,7 +5,7 @@ import type {
   ComposedRequest,
   FederationRequestContent,
   FederationRequest,
-} from '#src/remote/federation/federation-client.ts';
+} from '#src/remote/federation/federation-request.ts';
 import { AUTHORITY_FILE } from './federation-fetch.ts';
 import { type ConfigChanges, InProcessServer, type InProcessServerOptions } from '#test/support/in-process-server.ts';
 import { ManualClock } from '#test/support/manual-clock.ts';

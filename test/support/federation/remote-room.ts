@@ -10,7 +10,8 @@ import { generateSigningKey, type SigningKey } from '#src/protocol/signing/signi
 import { unpackChain } from '#src/protocol/wire/packed-state.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
-import type { EventReceiver, Reception } from '#src/services/events/receiving/event-receiver.ts';
+import type { EventReceiver } from '#src/services/events/receiving/event-receiver.ts';
+import type { Reception } from '#src/services/events/receiving/reception.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';

@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { Registration } from '#src/services/accounts/registration/new-accounts.ts';
 import type { AuthData } from '#src/services/accounts/uia/stages.ts';
-import type { NewSession } from '#src/services/accounts/sessions/session-service.ts';
+import type { NewSession } from '#src/services/accounts/sessions/session-types.ts';
 
 /** The `auth` member of requests with user-interactive authentication. */
 export const authData = Type.Object(

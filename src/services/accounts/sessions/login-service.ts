@@ -12,7 +12,8 @@ import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import { candidateUserIds } from '#src/services/accounts/users/usernames.ts';
 import type { Tx } from '#src/storage/database.ts';
 import type { LoginTokens } from './login-tokens.ts';
-import type { NewSession, SessionService } from './session-service.ts';
+import type { NewSession } from './session-types.ts';
+import type { SessionService } from './session-service.ts';
 import {
   notRegistered,
   userDeactivated,

@@ -42,8 +42,6 @@ import { unknownToken, userLocked, wrongPassword } from '#src/services/accounts/
 import { hashOfSecret } from '#src/protocol/identifiers/opaque-secret.ts';
 import { VerifiedTokens } from './verified-tokens.ts';
 
-export type { NewSession, RefreshedTokens, SessionRequest } from './session-types.ts';
-
 export interface SessionServiceOptions {
   /** Milliseconds an access token lasts when its session has refresh tokens; default 5 minutes. */
   readonly accessTokenLifetimeMs?: number;

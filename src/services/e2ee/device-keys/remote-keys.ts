@@ -9,11 +9,8 @@ import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
 import type { CrossSigningKeyRecord } from '#src/storage/e2ee/cross-signing-keys.ts';
 import type { HeldAnswers } from '#src/remote/federation/answer-bytes.ts';
-import {
-  type FederationClient,
-  type FederationFailure,
-  matrixErrorOf,
-} from '#src/remote/federation/federation-client.ts';
+import type { FederationClient } from '#src/remote/federation/federation-client.ts';
+import { type FederationFailure, matrixErrorOf } from '#src/remote/federation/federation-result.ts';
 import type { RemoteClaimedKeys, RemoteUserKeys, UserKeysApi } from '#src/remote/federation/user-keys-api.ts';
 
 /** Other servers that one request may have asked. */

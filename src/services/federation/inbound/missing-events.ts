@@ -1,6 +1,7 @@
 import { causalOrder } from '#src/protocol/events/causal-order.ts';
 import { type IdentifiedPdu, referencedIds } from '#src/protocol/events/pdu.ts';
-import type { EventReceiver, Reception } from '#src/services/events/receiving/event-receiver.ts';
+import type { EventReceiver } from '#src/services/events/receiving/event-receiver.ts';
+import type { Reception } from '#src/services/events/receiving/reception.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { GapCloser } from './inbound-receiving.ts';
 import type { FailedFetches } from './failed-fetches.ts';

@@ -5,7 +5,7 @@ import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isRoomId, isUserId } from '#src/protocol/identifiers/identifiers.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import { matrixErrorOf } from '#src/remote/federation/federation-client.ts';
+import { matrixErrorOf } from '#src/remote/federation/federation-result.ts';
 import type { MembershipApi } from '#src/remote/federation/membership-api.ts';
 import type { UserService } from '#src/services/accounts/users/user-service.ts';
 import type { ExchangedInvites } from './exchanged-invites.ts';

@@ -3,7 +3,7 @@ import type { PduTemplate } from '#src/protocol/events/build-pdu.ts';
 import { HIDDEN_FLAGS } from '#src/protocol/events/event-flags.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts';
-import { type FederationFailure, matrixErrorOf } from '#src/remote/federation/federation-client.ts';
+import { type FederationFailure, matrixErrorOf } from '#src/remote/federation/federation-result.ts';
 import type { MembershipApi } from '#src/remote/federation/membership-api.ts';
 import type { PolicyServers } from '#src/services/events/policy/policy-servers.ts';
 import type { EventReceiver } from '#src/services/events/receiving/event-receiver.ts';

@@ -2,7 +2,7 @@ import type { Logger } from '#src/kernel/logger.ts';
 import { SerialByKey } from '#src/kernel/concurrency/serial.ts';
 import { domainOf } from '#src/protocol/identifiers/server-name.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import { matrixErrorOf } from '#src/remote/federation/federation-client.ts';
+import { matrixErrorOf } from '#src/remote/federation/federation-result.ts';
 import type { MembershipApi } from '#src/remote/federation/membership-api.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';

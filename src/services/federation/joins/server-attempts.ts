@@ -1,7 +1,7 @@
 import type { Logger } from '#src/kernel/logger.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { RoomVersion } from '#src/protocol/room-versions/room-version.ts';
-import { type FederationFailure, matrixErrorOf } from '#src/remote/federation/federation-client.ts';
+import { type FederationFailure, matrixErrorOf } from '#src/remote/federation/federation-result.ts';
 import type { Handshake, MadeMembership, MembershipApi } from '#src/remote/federation/membership-api.ts';
 import { BadAnswerError } from '#src/services/federation/room-import/join-answer-splitter.ts';
 

@@ -1,12 +1,9 @@
 import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/caches/at-most.ts';
 import type { Logger } from '#src/kernel/logger.ts';
-import type {
-  FederationClient,
-  FederationFailure,
-  FederationResult,
-  FederationTimeouts,
-} from '#src/remote/federation/federation-client.ts';
+import type { FederationClient } from '#src/remote/federation/federation-client.ts';
+import type { FederationFailure, FederationResult } from '#src/remote/federation/federation-result.ts';
+import type { FederationTimeouts } from '#src/remote/federation/federation-request.ts';
 import type { Outcome } from '#src/services/delivery/queue/ports.ts';
 import type { OutboundTransaction, SentTransaction } from './outbound-transaction.ts';
 import type { TransactionComposer } from './transaction-composer.ts';

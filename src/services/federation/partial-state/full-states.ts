@@ -4,7 +4,7 @@ import type { Logger } from '#src/kernel/logger.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { doing, Work } from '#src/kernel/event-loop/work.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import type { FederationStream } from '#src/remote/federation/federation-client.ts';
+import type { FederationStream } from '#src/remote/federation/federation-request.ts';
 import type { HistoryApi } from '#src/remote/federation/history-api.ts';
 import type { RoomEventStream } from '#src/services/events/stream/room-event-stream.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';

@@ -1,6 +1,6 @@
 import type { Clock } from '#src/kernel/clock.ts';
 import { TimedCache } from '#src/kernel/caches/timed-cache.ts';
-import { matrixErrorOf } from '#src/remote/federation/federation-client.ts';
+import { matrixErrorOf } from '#src/remote/federation/federation-result.ts';
 import type { QueriesApi, RemoteAlias } from '#src/remote/federation/queries-api.ts';
 
 type Answer = Awaited<ReturnType<QueriesApi['directory']>>;

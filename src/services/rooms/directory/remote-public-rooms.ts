@@ -2,7 +2,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 import { TimedCache } from '#src/kernel/caches/timed-cache.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isServerName } from '#src/protocol/identifiers/server-name.ts';
-import { matrixErrorOf } from '#src/remote/federation/federation-client.ts';
+import { matrixErrorOf } from '#src/remote/federation/federation-result.ts';
 import type {
   PublicRoomsApi,
   RemotePublicRoomsPage,

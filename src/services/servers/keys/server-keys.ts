@@ -9,7 +9,8 @@ import { isJsonObject, type JsonObject } from '#src/protocol/json/json-value.ts'
 import { signaturesOf, verifyJson } from '#src/protocol/signing/json-signatures.ts';
 import { isVerifyKeyId, MAX_VALIDITY_MS } from '#src/protocol/signing/server-keys.ts';
 import type { VerifyKey } from '#src/protocol/signing/signing-key.ts';
-import type { FederationClient, FederationResult } from '#src/remote/federation/federation-client.ts';
+import type { FederationClient } from '#src/remote/federation/federation-client.ts';
+import type { FederationResult } from '#src/remote/federation/federation-result.ts';
 import type { Database } from '#src/storage/database.ts';
 import type { Subscribable } from '#src/kernel/signal.ts';
 import { goodKey, isHalfOver, type KnownServer, KnownServerKeys, NO_KEYS } from './known-server-keys.ts';

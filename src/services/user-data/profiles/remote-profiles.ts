@@ -2,7 +2,7 @@ import type { Clock } from '#src/kernel/clock.ts';
 import { TimedCache } from '#src/kernel/caches/timed-cache.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
-import { matrixErrorOf } from '#src/remote/federation/federation-client.ts';
+import { matrixErrorOf } from '#src/remote/federation/federation-result.ts';
 import type { QueriesApi } from '#src/remote/federation/queries-api.ts';
 
 type Answer = Awaited<ReturnType<QueriesApi['profile']>>;

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { FederationResult } from '#src/remote/federation/federation-client.ts';
+import type { FederationResult } from '#src/remote/federation/federation-result.ts';
 import { type InProcessServer } from '../../../support/in-process-server.ts';
 import {
   type Federation,

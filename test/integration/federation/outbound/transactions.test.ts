@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { FederationResult } from '#src/remote/federation/federation-client.ts';
+import type { FederationResult } from '#src/remote/federation/federation-result.ts';
 import { sql } from '#src/storage/statement.ts';
 import {
   type Federation,

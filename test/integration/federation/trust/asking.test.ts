@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events';
 import { expect } from 'chai';
-import { matrixErrorOf } from '#src/remote/federation/federation-client.ts';
+import { matrixErrorOf } from '#src/remote/federation/federation-result.ts';
 import { MAX_ANSWER_BYTES_OF_PARTY } from '#src/remote/federation/answer-bytes.ts';
 import { type Federation, startFederation } from '#test/support/federation/federation.ts';
 import { until } from '../../../support/until.ts';

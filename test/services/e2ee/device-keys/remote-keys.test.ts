@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { AnswerBytes } from '#src/remote/federation/answer-bytes.ts';
-import type { FederationRequest, FederationResult } from '#src/remote/federation/federation-client.ts';
+import type { FederationRequest } from '#src/remote/federation/federation-request.ts';
+import type { FederationResult } from '#src/remote/federation/federation-result.ts';
 import { UserKeysApi } from '#src/remote/federation/user-keys-api.ts';
 import { type KeyQuestions, RemoteKeys } from '#src/services/e2ee/device-keys/remote-keys.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
-import type { FederationResult } from '#src/remote/federation/federation-client.ts';
+import type { FederationResult } from '#src/remote/federation/federation-result.ts';
 import type { OwnKeys } from '#src/services/servers/keys/own-keys.ts';
 import { CONCURRENCY, CONCURRENCY_OF_ONE, MAX_WAITING, ServerKeys } from '#src/services/servers/keys/server-keys.ts';
 import type { Database } from '#src/storage/database.ts';
