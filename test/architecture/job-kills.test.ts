@@ -14,8 +14,7 @@ const SCENARIOS = [
 const ELSEWHERE: Readonly<Record<string, readonly [file: string, title: string]>> = {
   'federation.send_leave': ['federation/joins/handshakes.test.ts', 'at whichever step the process is killed'],
   'admin.run_task': ['admin/tasks.test.ts', 'wherever it is killed'],
-  // The same runner, in another queue.
-  'admin.run_update': ['admin/tasks.test.ts', 'wherever it is killed'],
+  'admin.run_update': ['admin/task-kills.test.ts', 'writes the user directory anew'],
 };
 
 describe('the jobs', () => {

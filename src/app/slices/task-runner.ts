@@ -28,7 +28,12 @@ type Below = Platform &
   };
 
 /** The kinds of tasks, one per line. */
-const kindsOf = ({ announcements, mediaMaintenance, roomTasks, userTasks }: Below): readonly AnyTaskKind[] => [
+export const kindsOf = ({
+  announcements,
+  mediaMaintenance,
+  roomTasks,
+  userTasks,
+}: Pick<Below, 'announcements' | 'mediaMaintenance' | 'roomTasks' | 'userTasks'>): readonly AnyTaskKind[] => [
   announcements,
   mediaMaintenance.kind,
   ...roomTasks,

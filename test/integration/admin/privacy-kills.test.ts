@@ -6,11 +6,8 @@ import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { sql } from '#src/storage/statement.ts';
-import { killPoints } from '#test/support/mortal/kill-points.ts';
 import { type Life, MortalServer } from '#test/support/mortal/mortal-server.ts';
-
-/** Kills of one task; they are spread evenly over its steps. */
-const MAX_KILLS = 12;
+import { type TaskScenario, taskKilledAnywhere } from './killed-task.ts';
 
 const COUNTS = sql(
   'test_messages_and_redactions',
@@ -48,112 +45,94 @@ describe('a task about all that there is of a user, whose process is killed', fu
         ].map(([type, content, stateKey]) => ({ type, content, stateKey, sender: creator.userId })),
     });
 
-  /** Does a task, killed at each of its steps in turn, each time for somebody else. */
-  const survives = async (task: {
-    readonly prepare: (life: Life, subject: Requester) => Promise<void>;
-    readonly start: (life: Life, subject: Requester) => Promise<string>;
-    readonly assertDone: (life: Life, subject: Requester, id: string, told: string) => Promise<void>;
-  }): Promise<void> => {
-    const run = async (kill: number): Promise<number> => {
-      const doomed = await server.begin();
-      const subject = await server.user(doomed);
-      await task.prepare(doomed, subject);
-      await doomed.doJobs();
-      const id = await task.start(doomed, subject);
-      doomed.mortal.killAt(kill);
-      await doomed.mortal.survives(() => doomed.doJobs());
-      const after = await server.begin();
-      await after.doJobs();
-      await task.assertDone(after, subject, id, `killed at half step ${kill}`);
-      await after.end();
-      return doomed.mortal.steps;
-    };
-    const halfSteps = 2 * (await run(Infinity));
-    for (const kill of killPoints(halfSteps, MAX_KILLS)) await run(kill);
-    expect(halfSteps).to.be.above(10);
-  };
+  const survives = (scenario: TaskScenario<Requester>): void => taskKilledAnywhere(() => server, scenario);
 
-  it('redacts all of it, each event once', async () => {
-    await survives({
-      async prepare(life, subject) {
-        for (let made = 0; made < 2; made++) {
-          const own = await room(life, subject);
-          for (let sent = 0; sent < 3; sent++)
-            await life.services.events.send(own, {
-              type: 'm.room.message',
-              sender: subject.userId,
-              content: { msgtype: 'm.text', body: `${made}.${sent}` },
-            });
-        }
-      },
-      start: ({ services }, { userId }) =>
-        services.userEventRedactions.start({ userId: '@root:localhost', via: 'http' }, userId, { rooms: [] }),
-      async assertDone({ services }, { userId }, id, told) {
-        const task = await services.adminTasks.get(id);
-        expect(task, told).to.deep.include({ status: 'complete' });
-        expect(task?.result, told).to.deep.include({ failed_redactions: {}, rooms_done: 2 });
-        const [counts] = await server.database.query(COUNTS, [userId]);
-        expect(counts, told).to.deep.equal({ left: 0, redactions: 6 });
-      },
-    });
+  survives({
+    title: 'redacts all of it, each event once',
+    task: 'redact_all_events',
+    async prepare(life) {
+      const subject = await server.user(life);
+      for (let made = 0; made < 2; made++) {
+        const own = await room(life, subject);
+        for (let sent = 0; sent < 3; sent++)
+          await life.services.events.send(own, {
+            type: 'm.room.message',
+            sender: subject.userId,
+            content: { msgtype: 'm.text', body: `${made}.${sent}` },
+          });
+      }
+      return subject;
+    },
+    start: ({ services }, { userId }) =>
+      services.userEventRedactions.start({ userId: '@root:localhost', via: 'http' }, userId, { rooms: [] }),
+    async assertDone({ services }, { userId }, id, told) {
+      expect((await services.adminTasks.get(id))?.result, told).to.deep.include({
+        failed_redactions: {},
+        rooms_done: 2,
+      });
+      const [counts] = await server.database.query(COUNTS, [userId]);
+      expect(counts, told).to.deep.equal({ left: 0, redactions: 6 });
+    },
   });
 
-  it('erases everything, and what was said before the account ends', async () => {
-    await survives({
-      async prepare(life, subject) {
-        const { services } = life;
-        const own = await room(life, subject);
-        await services.events.send(own, {
-          type: 'm.room.message',
-          sender: subject.userId,
-          content: { msgtype: 'm.text', body: 'mine' },
-        });
-        await services.accountThreepids.replace(subject.userId, [
-          { medium: 'email', address: `${subject.userId.split(':')[0]?.slice(1)}@mail.test` },
-        ]);
-        await services.media.upload(subject.userId, {
-          content: Readable.from([Buffer.from('content')]),
-          contentType: 'text/plain',
-          filename: 'a.txt',
-        });
-      },
-      start: ({ services }, { userId }) =>
-        services.userErasure.start({ userId: '@root:localhost', via: 'http' }, userId, {
-          redactsEvents: true,
-          redactsProfile: true,
-          deletesMedia: true,
-        }),
-      async assertDone({ services }, { userId }, id, told) {
-        const task = await services.adminTasks.get(id);
-        expect(task, told).to.deep.include({ status: 'complete' });
-        expect(await services.users.account(userId), told).to.include({ deactivated: true, erased: true });
-        const [counts] = await server.database.query(COUNTS, [userId]);
-        expect(counts, told).to.deep.equal({ left: 0, redactions: 1 });
-        const [left] = await server.database.query(TRACES, [userId]);
-        expect(left, told).to.deep.equal({ addresses: 0, devices: 0, media: 0, rooms: 0 });
-      },
-    });
+  survives({
+    title: 'erases everything, and what was said before the account ends',
+    task: 'erase_user',
+    async prepare(life) {
+      const subject = await server.user(life);
+      const { services } = life;
+      const own = await room(life, subject);
+      await services.events.send(own, {
+        type: 'm.room.message',
+        sender: subject.userId,
+        content: { msgtype: 'm.text', body: 'mine' },
+      });
+      await services.accountThreepids.replace(subject.userId, [
+        { medium: 'email', address: `${subject.userId.split(':')[0]?.slice(1)}@mail.test` },
+      ]);
+      await services.media.upload(subject.userId, {
+        content: Readable.from([Buffer.from('content')]),
+        contentType: 'text/plain',
+        filename: 'a.txt',
+      });
+      return subject;
+    },
+    start: ({ services }, { userId }) =>
+      services.userErasure.start({ userId: '@root:localhost', via: 'http' }, userId, {
+        redactsEvents: true,
+        redactsProfile: true,
+        deletesMedia: true,
+      }),
+    async assertDone({ services }, { userId }, _id, told) {
+      expect(await services.users.account(userId), told).to.include({ deactivated: true, erased: true });
+      const [counts] = await server.database.query(COUNTS, [userId]);
+      expect(counts, told).to.deep.equal({ left: 0, redactions: 1 });
+      const [left] = await server.database.query(TRACES, [userId]);
+      expect(left, told).to.deep.equal({ addresses: 0, devices: 0, media: 0, rooms: 0 });
+    },
   });
 
-  it('makes an archive anew, which is there whole or not at all', async () => {
-    await survives({
-      async prepare(life, subject) {
-        const own = await room(life, subject);
-        await life.services.events.send(own, {
-          type: 'm.room.message',
-          sender: subject.userId,
-          content: { msgtype: 'm.text', body: 'mine' },
-        });
-      },
-      start: ({ services }, { userId }) =>
-        services.userExports.start({ userId: '@root:localhost', via: 'http' }, userId, true),
-      async assertDone({ services }, { userId }, id, told) {
-        const [made] = await services.userExports.list(userId);
-        expect(made, told).to.deep.include({ id, status: 'complete' });
-        const names = await readdir(join(server.folder, 'exports'));
-        expect(names, told).to.include(`${id}.zip`).and.to.not.include(`${id}.zip.part`);
-        expect((await stat(join(server.folder, 'exports', `${id}.zip`))).size, told).to.equal(made?.result.bytes);
-      },
-    });
+  survives({
+    title: 'makes an archive anew, which is there whole or not at all',
+    task: 'export_user',
+    async prepare(life) {
+      const subject = await server.user(life);
+      const own = await room(life, subject);
+      await life.services.events.send(own, {
+        type: 'm.room.message',
+        sender: subject.userId,
+        content: { msgtype: 'm.text', body: 'mine' },
+      });
+      return subject;
+    },
+    start: ({ services }, { userId }) =>
+      services.userExports.start({ userId: '@root:localhost', via: 'http' }, userId, true),
+    async assertDone({ services }, { userId }, id, told) {
+      const [made] = await services.userExports.list(userId);
+      expect(made, told).to.deep.include({ id, status: 'complete' });
+      const names = await readdir(join(server.folder, 'exports'));
+      expect(names, told).to.include(`${id}.zip`).and.to.not.include(`${id}.zip.part`);
+      expect((await stat(join(server.folder, 'exports', `${id}.zip`))).size, told).to.equal(made?.result.bytes);
+    },
   });
 });

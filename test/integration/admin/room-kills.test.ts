@@ -3,11 +3,9 @@ import { roomVersion } from '#src/protocol/room-versions/room-versions.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
 import type { Actor } from '#src/services/audit/actor.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
-import { killPoints } from '#test/support/mortal/kill-points.ts';
 import { type Life, MortalServer } from '#test/support/mortal/mortal-server.ts';
+import { taskKilledAnywhere } from './killed-task.ts';
 
-/** Kills of one promise at most; they are spread evenly over its steps. */
-const MAX_KILLS = 16;
 const ADMIN: Actor = { userId: '@admin:localhost', via: 'http' };
 
 interface Subject {
@@ -51,87 +49,55 @@ describe('a server that is killed while it deletes', function () {
     await aliases.create(creator, alias, room.roomId);
     return { room, users, alias };
   };
-  /** Does all jobs, while time that is due goes by. */
-  const work = async (life: Life): Promise<void> => life.clock.runDueUntil(life.doJobs().then(() => undefined));
-
-  /** Does something once whole, and then again with a kill between any two of its steps, or as many of them as there is time for. */
-  const survivesKills = async (
-    start: (life: Life, subject: Subject) => Promise<string>,
-    check: (life: Life, subject: Subject, id: string, killed: string) => Promise<void>,
-  ): Promise<void> => {
-    const first = await server.begin();
-    const subject = await prepare(first);
-    await work(first);
-    const id = await start(first, subject);
-    first.mortal.killAt(Infinity);
-    await work(first);
-    const halfSteps = 2 * first.mortal.steps;
-    await check(first, subject, id, 'not at all');
-    await first.end();
-    for (const kill of killPoints(halfSteps, MAX_KILLS)) {
-      const before = await server.begin();
-      const doomed = await prepare(before);
-      await work(before);
-      const task = await start(before, doomed);
-      before.mortal.killAt(kill);
-      await before.mortal.survives(() => work(before));
-      const after = await server.begin();
-      await work(after);
-      await check(after, doomed, task, `at half step ${kill} of ${halfSteps}`);
-      await after.end();
-    }
-  };
   const rows = async (text: string, values: unknown[]): Promise<number> =>
     (await server.database.query<{ n: number }>({ name: `test_kills_${text.length}`, text }, values))[0]?.n ?? 0;
   const eventsOf = ({ room }: Subject): Promise<number> =>
     rows('select count(*)::int as n from events where room = $1', [room.nid]);
 
-  it('a room has put everybody out of it once, into one new room, and nothing of it is left', async () => {
-    await survivesKills(
-      ({ services }, { room }) =>
-        services.roomDeletions.start(ADMIN, room.roomId, { newRoomUserId: '@moderator:localhost', message: 'gone' }),
-      async ({ services }, subject, id, killed) => {
-        const { result, status } = await services.roomDeletions.get(id);
-        const users = subject.users.map(({ userId }) => userId).toSorted();
-        expect(status, killed).to.equal('complete');
-        expect(result.kicked_users.toSorted(), killed).to.deep.equal(users);
-        expect([result.failed_to_kick_users, result.local_aliases], killed).to.deep.equal([[], [subject.alias]]);
-        const next = (await services.rooms.byId(result.new_room_id ?? ''))!;
-        for (const userId of users) expect(next.isJoined(userId), killed).to.equal(true);
-        const told = `select count(*)::int as n from events e join rooms r on r.nid = e.room join strings s on s.nid = e.type
+  taskKilledAnywhere(() => server, {
+    title: 'a room has put everybody out of it once, into one new room, and nothing of it is left',
+    task: 'shutdown_and_purge_room',
+    prepare,
+    start: ({ services }, { room }) =>
+      services.roomDeletions.start(ADMIN, room.roomId, { newRoomUserId: '@moderator:localhost', message: 'gone' }),
+    async assertDone({ services }, subject, id, killed) {
+      const { result, status } = await services.roomDeletions.get(id);
+      const users = subject.users.map(({ userId }) => userId).toSorted();
+      expect(status, killed).to.equal('complete');
+      expect(result.kicked_users.toSorted(), killed).to.deep.equal(users);
+      expect([result.failed_to_kick_users, result.local_aliases], killed).to.deep.equal([[], [subject.alias]]);
+      const next = (await services.rooms.byId(result.new_room_id ?? ''))!;
+      for (const userId of users) expect(next.isJoined(userId), killed).to.equal(true);
+      const told = `select count(*)::int as n from events e join rooms r on r.nid = e.room join strings s on s.nid = e.type
           where r.room_id = $1 and s.s = 'm.room.message'`;
-        expect(await rows(told, [next.roomId]), `messages, killed ${killed}`).to.equal(1);
-        expect((await services.aliases.resolve(subject.alias)).roomId, killed).to.equal(next.roomId);
-        const made = `select count(*)::int as n from rooms r join users u on u.nid = r.creator
+      expect(await rows(told, [next.roomId]), `messages, killed ${killed}`).to.equal(1);
+      expect((await services.aliases.resolve(subject.alias)).roomId, killed).to.equal(next.roomId);
+      const made = `select count(*)::int as n from rooms r join users u on u.nid = r.creator
           where u.user_id = '@moderator:localhost' and r.nid > $1`;
-        expect(await rows(made, [subject.room.nid]), `rooms made, killed ${killed}`).to.equal(1);
-        expect(await eventsOf(subject), `events, killed ${killed}`).to.equal(0);
-        expect(await rows('select count(*)::int as n from rooms where nid  = $1', [subject.room.nid]), killed).to.equal(
-          0,
-        );
-        expect(services.closedRooms.isGoing(subject.room.roomId), killed).to.equal(false);
-      },
-    );
+      expect(await rows(made, [subject.room.nid]), `rooms made, killed ${killed}`).to.equal(1);
+      expect(await eventsOf(subject), `events, killed ${killed}`).to.equal(0);
+      expect(await rows('select count(*)::int as n from rooms where nid  = $1', [subject.room.nid]), killed).to.equal(
+        0,
+      );
+      expect(services.closedRooms.isGoing(subject.room.roomId), killed).to.equal(false);
+    },
   });
 
-  it("a room's history is without its old part, and with the rest", async () => {
-    await survivesKills(
-      async ({ services }, { room }) => {
-        const eventId = room.ring.newest!.eventId;
-        return services.historyPurges.start(ADMIN, room.roomId, { eventId, deletesLocal: true });
-      },
-      async ({ services }, subject, id, killed) => {
-        expect((await services.historyPurges.get(id)).status, killed).to.equal('complete');
-        const room = (await services.rooms.byId(subject.room.roomId))!;
-        const page = await services.everyHistory.messages(
-          room.roomId,
-          { userId: '', deviceId: undefined },
-          { dir: 'b' },
-        );
-        const bodies = page.chunk.map((json) => (JSON.parse(json) as { content: { body: string } }).content.body);
-        expect(bodies, killed).to.deep.equal(['8']);
-        for (const { userId } of subject.users) expect(room.isJoined(userId), killed).to.equal(true);
-      },
-    );
+  taskKilledAnywhere(() => server, {
+    title: "a room's history is without its old part, and with the rest",
+    task: 'purge_history',
+    prepare,
+    async start({ services }, { room }) {
+      const eventId = room.ring.newest!.eventId;
+      return services.historyPurges.start(ADMIN, room.roomId, { eventId, deletesLocal: true });
+    },
+    async assertDone({ services }, subject, id, killed) {
+      expect((await services.historyPurges.get(id)).status, killed).to.equal('complete');
+      const room = (await services.rooms.byId(subject.room.roomId))!;
+      const page = await services.everyHistory.messages(room.roomId, { userId: '', deviceId: undefined }, { dir: 'b' });
+      const bodies = page.chunk.map((json) => (JSON.parse(json) as { content: { body: string } }).content.body);
+      expect(bodies, killed).to.deep.equal(['8']);
+      for (const { userId } of subject.users) expect(room.isJoined(userId), killed).to.equal(true);
+    },
   });
 });

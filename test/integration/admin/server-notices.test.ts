@@ -3,8 +3,8 @@ import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { OPERATOR } from '#src/services/audit/actor.ts';
 import { sql } from '#src/storage/statement.ts';
 import { InProcessServer, type Json } from '#test/support/in-process-server.ts';
-import { killPoints } from '#test/support/mortal/kill-points.ts';
 import { MortalServer } from '#test/support/mortal/mortal-server.ts';
+import { taskKilledAnywhere } from './killed-task.ts';
 
 const SEND = '/_synapse/admin/v1/send_server_notice';
 const NOTICES = '@notices:test';
@@ -183,38 +183,25 @@ describe('server notices that are not configured', function () {
 
 describe('an announcement whose process is killed', function () {
   this.timeout(180_000);
-  /** Kills at most; they are spread evenly over the steps. */
-  const MAX_KILLS = 12;
   let mortal: MortalServer;
   before(async () => {
     mortal = await MortalServer.open({ TSUDOI_SERVER_NOTICES__USER: 'notices' });
   });
   after(() => mortal?.close());
 
-  it('reaches everybody exactly once, in one room each, wherever it is killed', async () => {
-    const run = async (kill: number): Promise<number> => {
+  taskKilledAnywhere(() => mortal, {
+    title: 'reaches everybody exactly once, in one room each, wherever it is killed',
+    task: 'send_announcement',
+    async prepare(life) {
       // Those of the last round are told of nothing any more.
       await mortal.database.query(HIDE);
-      const doomed = await mortal.begin();
-      const users = [await mortal.user(doomed), await mortal.user(doomed)].map(({ userId }) => userId);
-      await doomed.services.announcements.announce(OPERATOR, {
-        content: notice('told') as JsonObject,
-        translations: {},
-      });
-      doomed.mortal.killAt(kill);
-      await doomed.mortal.survives(() => doomed.doJobs());
-      const after = await mortal.begin();
-      await after.doJobs();
-      const at = `killed at half step ${kill}`;
-      const { tasks } = await after.services.adminTasks.list({ actions: ['send_announcement'] }, { limit: 1 });
-      expect(tasks[0], at).to.deep.include({ status: 'complete' });
+      return [await mortal.user(life), await mortal.user(life)].map(({ userId }) => userId);
+    },
+    start: ({ services }) =>
+      services.announcements.announce(OPERATOR, { content: notice('told') as JsonObject, translations: {} }),
+    async assertDone(_life, users, _id, when) {
       const told = await mortal.database.query<{ userId: string; times: number }>(TOLD, [users]);
-      expect(told, at).to.have.deep.members(users.map((userId) => ({ userId, times: 1 })));
-      await after.end();
-      return doomed.mortal.steps;
-    };
-    const halfSteps = 2 * (await run(Infinity));
-    for (const kill of killPoints(halfSteps, MAX_KILLS)) await run(kill);
-    expect(halfSteps).to.be.above(20);
+      expect(told, when).to.have.deep.members(users.map((userId) => ({ userId, times: 1 })));
+    },
   });
 });

@@ -11,8 +11,6 @@ import { PartnerRoom, type RoomHost } from '#test/support/federation/partner-roo
 import { RemotePartner } from '#test/support/federation/remote-partner.ts';
 
 const PAT = '@pat:p.test';
-/** Kills at most in each history; they are spread evenly over the steps. */
-const MAX_KILLS = 25;
 
 /** What other servers' transactions bring, and what the partner answers when it is asked for more. */
 interface History {
@@ -196,7 +194,7 @@ describe('a server that receives a transaction and is killed between two steps',
         return steps;
       };
       const halfSteps = 2 * (await run(Infinity));
-      const points = killPoints(halfSteps, MAX_KILLS);
+      const points = killPoints(halfSteps);
       for (const kill of points) await run(kill);
       expect(kills).to.be.at.least(Math.floor(points.length / 2));
       await life.end();
