@@ -3,6 +3,7 @@ import pg from 'pg';
 import { redisProgram, startRedis } from '#test/jobs/redis.ts';
 import { ChildServer } from '#test/support/child-server.ts';
 import { emptyDatabase } from '#test/support/database.ts';
+import { HeldRows } from '#test/support/held-rows.ts';
 import { ask, must } from '#test/support/http.ts';
 import { until } from '#test/support/until.ts';
 
@@ -14,9 +15,10 @@ type Json = any;
 function promises(env: () => Readonly<Record<string, string>>): void {
   let server: ChildServer;
   let database: pg.Client;
+  let url: string;
   let alice: string;
   before(async () => {
-    const url = await emptyDatabase();
+    url = await emptyDatabase();
     server = await ChildServer.start({
       database: url,
       env: { TSUDOI_RETENTION__INTERVAL_MS: '300', TSUDOI_RETENTION__PAUSE_MS: '0', ...env() },
@@ -97,12 +99,19 @@ function promises(env: () => Readonly<Record<string, string>>): void {
     expect(types).to.include.members(['m.room.create', 'm.room.name', 'm.room.retention', 'm.room.member']);
   });
 
-  it('resumes after it was killed', async () => {
+  it('resumes after it was killed while it purged', async () => {
     const roomId = await room();
     for (let i = 0; i < 5; i++) await say(roomId, `old ${i}`);
     await age(roomId);
+    const held = await HeldRows.hold(
+      url,
+      'select 1 from events where room = (select nid from rooms where room_id = $1) order by nid desc limit 1 for update',
+      [roomId],
+    );
     await keepFor(roomId, 1);
+    await held.areWaitedFor();
     await server.kill('SIGKILL');
+    await held.release();
     await server.launch();
     await purged(async () => (await bodies(roomId)).length === 0);
   });

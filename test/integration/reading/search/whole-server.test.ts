@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import pg from 'pg';
 import { ChildServer } from '#test/support/child-server.ts';
 import { emptyDatabase } from '#test/support/database.ts';
+import { HeldRows } from '#test/support/held-rows.ts';
 import { must } from '#test/support/http.ts';
 import type { Json } from '#test/support/in-process-server.ts';
 import { until } from '#test/support/until.ts';
@@ -80,9 +81,14 @@ describe('a server that finds messages and users, on a database with LC_CTYPE=C'
   it('misses nothing when it is killed', async () => {
     const token = await register('killed');
     const id = await room(token);
+    // Nothing is indexed before the kill.
+    const held = await HeldRows.hold(url, 'lock table search_docs in share mode');
     const sent = await Promise.all(Array.from({ length: 60 }, (_, i) => say(token, id, `停電の話 ${i}`, `k${i}`)));
     expect(sent).to.have.length(60);
-    await server.restart('SIGKILL');
+    await held.areWaitedFor();
+    await server.kill('SIGKILL');
+    await held.release();
+    await server.launch();
     expect(await find(token, '停電')).to.have.length(60);
     for (let i = 60; i < 70; i++) await say(token, id, `停電の話 ${i}`, `k${i}`);
     await server.restart('SIGTERM');
