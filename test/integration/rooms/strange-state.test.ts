@@ -88,9 +88,25 @@ const keyOf = (type: string): fc.Arbitrary<string> => {
   return fc.oneof({ weight: 4, arbitrary: fc.constant('') }, { weight: 1, arbitrary: text });
 };
 
+interface StrangeState {
+  readonly type: string;
+  readonly key: string;
+  readonly content: Json;
+}
+
+/** The same, except that alice stays in the room and keeps her power: without it she could not upgrade the room. */
+const aliceStays = ({ content, key, type }: StrangeState): StrangeState => {
+  if (type === 'm.room.power_levels' && isObject(content.users ?? {}))
+    return { type, key, content: { ...content, users: { ...content.users, '@alice:localhost': 100 } } };
+  if (type === 'm.room.member' && key === '@alice:localhost' && content.membership === 'leave')
+    return { type, key, content: { ...content, membership: 'join' } };
+  return { type, key, content };
+};
+const isObject = (value: Json): boolean => typeof value === 'object' && value !== null && !Array.isArray(value);
+
 const stateEvents = fc.tuple(
   ...Object.entries(READ).map(([type, members]) =>
-    fc.record({ type: fc.constant(type), key: keyOf(type), content: contentOf(members) }),
+    fc.record({ type: fc.constant(type), key: keyOf(type), content: contentOf(members) }).map(aliceStays),
   ),
 );
 
@@ -121,7 +137,13 @@ describe('state that makes no sense', function () {
     return answer;
   };
 
-  const readAll = async (name: string, roomId: string, eventId: string): Promise<void> => {
+  /** Reads a room in every way. @returns what was not answered with 200 */
+  const readAll = async (name: string, roomId: string, eventId: string): Promise<string[]> => {
+    const refused: string[] = [];
+    const read = async (method: string, path: string, body?: unknown): Promise<void> => {
+      const answer = await calm(name, method, path, body);
+      if (answer.status !== 200) refused.push(`${method} ${path} ${JSON.stringify(answer.body)}`);
+    };
     const room = encodeURIComponent(roomId);
     const event = encodeURIComponent(eventId);
     for (const path of [
@@ -147,13 +169,14 @@ describe('state that makes no sense', function () {
       '/notifications',
       '/pushrules/',
     ])
-      await calm(name, 'GET', path);
+      await read('GET', path);
     const search = {
       search_categories: { room_events: { search_term: 'hello', event_context: {}, include_state: true } },
     };
-    await calm(name, 'POST', '/search', search);
-    await calm(name, 'POST', '/publicRooms', { filter: { generic_search_term: 'o', room_types: [null, 'm.space'] } });
-    await calm(name, 'POST', '/user_directory/search', { search_term: 'a' });
+    await read('POST', '/search', search);
+    await read('POST', '/publicRooms', { filter: { generic_search_term: 'o', room_types: [null, 'm.space'] } });
+    await read('POST', '/user_directory/search', { search_term: 'a' });
+    return refused;
   };
 
   it('does not come of names and pictures: what cannot be in an event is no name', async () => {
@@ -188,15 +211,24 @@ describe('state that makes no sense', function () {
           await calm('alice', 'GET', `/rooms/${encodeURIComponent(roomId)}/state/${type}/${stateKey}`);
         }
         await say('alice', 'second');
-        for (const name of ['bob', 'alice', 'carol', 'dora']) await readAll(name, roomId, eventId);
+        // Carol may have been banned, and dora is not in the room.
+        for (const name of ['carol', 'dora']) await readAll(name, roomId, eventId);
+        for (const name of ['bob', 'alice']) expect(await readAll(name, roomId, eventId), name).to.deep.equal([]);
         await calm(undefined, 'GET', `/_matrix/client/v1/room_summary/${encodeURIComponent(roomId)}`);
         await calm('dora', 'POST', `/knock/${encodeURIComponent(roomId)}`, {});
         await calm('dora', 'POST', `/join/${encodeURIComponent(roomId)}`, {});
         const upgrade = await calm('alice', 'POST', `/rooms/${encodeURIComponent(roomId)}/upgrade`, {
           new_version: '12',
         });
-        expect(upgrade.status, JSON.stringify(upgrade.body)).to.be.oneOf([200, 403]);
-        if (upgrade.status === 200) await readAll('alice', upgrade.body.replacement_room, eventId);
+        expect(upgrade.status, JSON.stringify(upgrade.body)).to.equal(200);
+        const successor = upgrade.body.replacement_room;
+        const { event_id: inSuccessor } = (
+          await calm('alice', 'PUT', `/rooms/${encodeURIComponent(successor)}/send/m.room.message/first`, {
+            msgtype: 'm.text',
+            body: 'hello',
+          })
+        ).body;
+        expect(await readAll('alice', successor, inSuccessor)).to.deep.equal([]);
         await calm('carol', 'POST', `/rooms/${encodeURIComponent(roomId)}/leave`, {});
         for (const name of ['alice', 'bob', 'carol', 'dora']) {
           expect((await calm(name, 'GET', '/sync?timeout=0')).status).to.equal(200);
