@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { LoopWatch } from '#src/kernel/event-loop/loop-watch.ts';
+import { systemTimers } from '#src/kernel/timers.ts';
 import { type Metrics, noMetrics } from '#src/kernel/metrics.ts';
 import { currentWork, databaseAnswered, doing, Trail, Work } from '#src/kernel/event-loop/work.ts';
 import { type Line, recordingLogger } from '#test/support/recording-logger.ts';
@@ -22,6 +23,16 @@ describe('work', () => {
     ]);
     expect([one.statements, one.rows, other.statements, other.rows]).to.deep.equal([3, 5, 1, 7]);
     expect(currentWork()).to.equal(undefined);
+  });
+  it('is not what happens again and again since then: that would be kept, and paid for, as long as it goes on', async () => {
+    const beat = Promise.withResolvers<Work | undefined>();
+    const timer = doing(new Work('request'), () => systemTimers.every(1, () => beat.resolve(currentWork())));
+    const rest = Promise.withResolvers<Work | undefined>();
+    const pause = doing(new Work('request'), () => systemTimers.after(1, () => rest.resolve(currentWork())));
+    expect(await beat.promise).to.equal(undefined);
+    expect((await rest.promise)?.name).to.equal('request');
+    timer.cancel();
+    pause.cancel();
   });
   it('costs more the more it reads, takes and gives', () => {
     const parts = [
