@@ -23,6 +23,8 @@ export interface Extensions {
 /** The composed server and its parts. */
 export interface ComposedApplication extends Application {
   readonly services: ServerServices;
+  /** Gives memory back while the server runs; undefined before its start. */
+  readonly memorySaver: MemorySaver | undefined;
   /**
    * Resolves when everything that was begun is done: writes, their reactions, jobs.
    *
@@ -48,6 +50,9 @@ export async function createApplication(platform: Platform, extensions: Extensio
   let memorySaver: MemorySaver | undefined;
   return {
     services,
+    get memorySaver() {
+      return memorySaver;
+    },
     async start() {
       await composition.start();
       memorySaver = saveMemory(() => composition.rest());

@@ -292,6 +292,7 @@ export class InProcessServer {
     await Promise.all([http.drain(0), queues.close()]);
     timers.end();
     loopWatch.close();
+    application.memorySaver?.close();
     metrics.close();
   }
 
