@@ -30,13 +30,13 @@ export interface AppserviceRequest {
 }
 
 /** The way in which a service accepts requests. */
-interface Manner {
+interface RequestStyle {
   readonly isLegacyPath: boolean;
   /** It reads the token from the query, as before version 1.4. */
   readonly hasTokenInQuery: boolean;
 }
 
-const USUAL: Manner = { isLegacyPath: false, hasTokenInQuery: false };
+const USUAL: RequestStyle = { isLegacyPath: false, hasTokenInQuery: false };
 /** "Homeservers should periodically try again for the newer endpoints because the application service may have been updated." */
 const REMEMBERED_MS = 3_600_000;
 /** Statuses with which a service answers an endpoint that it does not know. */
@@ -52,7 +52,7 @@ export const MAX_BODY_BYTES = 65_536;
 export class ApplicationServicesApi {
   readonly #http: Pick<OutboundHttp, 'request'>;
   /** Services that only accept requests of earlier versions, by id and kind of endpoint. */
-  readonly #manners = new LRUCache<string, Manner>({ ...atMost(10_000), ttl: REMEMBERED_MS });
+  readonly #styles = new LRUCache<string, RequestStyle>({ ...atMost(10_000), ttl: REMEMBERED_MS });
 
   /** @param http with a guard that allows all addresses the operator configured */
   constructor(http: Pick<OutboundHttp, 'request'>) {
@@ -62,23 +62,23 @@ export class ApplicationServicesApi {
   /** Repeats the request as in earlier versions, when the response suggests that the service knows no others. */
   async request(service: AskedAppservice, request: AppserviceRequest): Promise<OutboundAnswer | OutboundFailure> {
     const key = `${service.id} ${service.url} ${request.path.split('/')[1]}`;
-    let manner = this.#manners.get(key) ?? USUAL;
-    let response = await this.#ask(service, request, manner);
+    let style = this.#styles.get(key) ?? USUAL;
+    let response = await this.#ask(service, request, style);
     for (;;) {
-      const other = otherManner(response, request, manner);
+      const other = otherStyle(response, request, style);
       if (other === undefined) return response;
       const retried = await this.#ask(service, request, other);
       // It is no better: the response to the specification's request is more useful.
       if (!retried.ok || retried.status === (response.ok ? response.status : 0)) return response;
-      [response, manner] = [retried, other];
-      if (response.status >= 200 && response.status < 300) this.#manners.set(key, manner);
+      [response, style] = [retried, other];
+      if (response.status >= 200 && response.status < 300) this.#styles.set(key, style);
     }
   }
 
   #ask(
     { hsToken, url }: AskedAppservice,
     request: AppserviceRequest,
-    { hasTokenInQuery, isLegacyPath }: Manner,
+    { hasTokenInQuery, isLegacyPath }: RequestStyle,
   ): Promise<OutboundAnswer | OutboundFailure> {
     const { body, maxBodyBytes = MAX_BODY_BYTES, method, overlong, path, signal, timeouts } = request;
     const query = new URLSearchParams(request.query);
@@ -103,14 +103,14 @@ export class ApplicationServicesApi {
 }
 
 /** How to ask again after a response; undefined when this one is final. */
-const otherManner = (
+const otherStyle = (
   response: OutboundAnswer | OutboundFailure,
   { legacyPath }: AppserviceRequest,
-  manner: Manner,
-): Manner | undefined => {
+  style: RequestStyle,
+): RequestStyle | undefined => {
   if (!response.ok) return undefined;
-  if (NOT_AUTHORISED.has(response.status) && !manner.hasTokenInQuery) return { ...manner, hasTokenInQuery: true };
-  if (UNKNOWN_ROUTE.has(response.status) && legacyPath !== undefined && !manner.isLegacyPath)
-    return { ...manner, isLegacyPath: true };
+  if (NOT_AUTHORISED.has(response.status) && !style.hasTokenInQuery) return { ...style, hasTokenInQuery: true };
+  if (UNKNOWN_ROUTE.has(response.status) && legacyPath !== undefined && !style.isLegacyPath)
+    return { ...style, isLegacyPath: true };
   return undefined;
 };

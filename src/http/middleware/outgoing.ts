@@ -9,8 +9,8 @@ const PIECE = 128 * 1024;
 /** Clients that read more slowly than this are cut off. */
 export const SLOWEST_BYTES_PER_SECOND = 16 * 1024;
 
-/** How answers are written. */
-export interface Leaving {
+/** How long a client may take to read a response. */
+export interface ResponseTimeout {
   readonly deadlines: Deadlines;
   /** Milliseconds in which an answer must have been read; a long one has a second more for every 16 KiB. */
   readonly timeoutMs: number;
@@ -49,7 +49,7 @@ export const writeBody = (
   response: ServerResponse,
   content: string | Buffer,
   held: BytesHeld,
-  { deadlines, timeoutMs }: Leaving,
+  { deadlines, timeoutMs }: ResponseTimeout,
 ): void => {
   if (response.destroyed) {
     held.release();

@@ -7,7 +7,7 @@ import { Reply } from './reply.ts';
 import { endsConnection } from '#src/services/accounts/admission/admission.ts';
 import { noRoom } from './body.ts';
 import { chooseEncoding, compress, COMPRESSOR_BYTES, compressor } from './compression.ts';
-import { type Leaving, SMALL_ANSWER, writeBody } from './outgoing.ts';
+import { type ResponseTimeout, SMALL_ANSWER, writeBody } from './outgoing.ts';
 import { sendStream, STREAM_BYTES } from './stream-reply.ts';
 
 const COMPRESSIBLE = /^(application\/(json|openapi\+json|xml)|text\/)/;
@@ -15,12 +15,12 @@ const COMPRESSIBLE = /^(application\/(json|openapi\+json|xml)|text\/)/;
 /** Writes answers, bypassing Koa: their bytes are counted until they are read. */
 export class Responder {
   readonly #compressFrom: number;
-  readonly #leaving: Leaving;
+  readonly #timeout: ResponseTimeout;
 
   /** @param compressFrom bytes from which on a body is compressed */
-  constructor(compressFrom: number, leaving: Leaving) {
+  constructor(compressFrom: number, timeout: ResponseTimeout) {
     this.#compressFrom = compressFrom;
-    this.#leaving = leaving;
+    this.#timeout = timeout;
   }
 
   /**
@@ -62,7 +62,7 @@ export class Responder {
       const encoder = streamEncoding === undefined ? undefined : () => compressor(streamEncoding);
       const count = (bytes: number): void => void (work !== undefined && (work.bytesOut += bytes));
       try {
-        await sendStream(res, head, reply, reply.stream, this.#leaving, { encoder, count });
+        await sendStream(res, head, reply, reply.stream, this.#timeout, { encoder, count });
       } finally {
         held.release();
       }
@@ -92,7 +92,7 @@ export class Responder {
     }
     // There is no one to answer when the client went away meanwhile.
     if (!res.destroyed) res.writeHead(reply.status, head.list);
-    writeBody(res, content, held, this.#leaving);
+    writeBody(res, content, held, this.#timeout);
   }
 
   /** Client-Server API, "Standard error response". */

@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import type { Deadline } from '#src/kernel/deadlines.ts';
 import type { AnswerHead } from './answer-head.ts';
 import { ClientGone } from './client-gone.ts';
-import { type Leaving, SLOWEST_BYTES_PER_SECOND } from './outgoing.ts';
+import { type ResponseTimeout, SLOWEST_BYTES_PER_SECOND } from './outgoing.ts';
 import type { Reply } from './reply.ts';
 
 /** Memory that an answer needs while it streams: what was read of it, what waits to be written. */
@@ -21,7 +21,7 @@ const taken = ({ socket }: ServerResponse): number =>
  * Cuts off a client that takes less than 16 KiB a second after the first `timeoutMs`. One for whom nothing waits has taken all there was: it
  * begins anew, since it is this server that is slow. @returns cancels it
  */
-const watch = (res: ServerResponse, { deadlines, timeoutMs }: Leaving): (() => void) => {
+const watch = (res: ServerResponse, { deadlines, timeoutMs }: ResponseTimeout): (() => void) => {
   let from = taken(res);
   let grantedMs = timeoutMs;
   const check = (): void => {
@@ -58,7 +58,7 @@ export const sendStream = async (
   head: AnswerHead,
   reply: Reply,
   stream: Readable,
-  leaving: Leaving,
+  timeout: ResponseTimeout,
   {
     count,
     encoder,
@@ -74,7 +74,7 @@ export const sendStream = async (
   // Also at the end: for an empty stream it is the first event.
   if (stream.readableLength === 0 && !stream.readableEnded) await once(stream, 'readable');
   res.writeHead(reply.status, head.list);
-  const unwatch = watch(res, leaving);
+  const unwatch = watch(res, timeout);
   try {
     // Where the length is known it was counted already.
     const counted = count === undefined || reply.length !== undefined ? [] : [counting(count)];

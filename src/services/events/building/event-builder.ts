@@ -25,7 +25,7 @@ import { deltaRowOf } from '#src/services/room-model/state/delta-row.ts';
 import type { EventDraft } from './event-draft.ts';
 import { eventRow, relationLink } from '#src/services/room-model/event/event-row.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
-import { groundOf, isStill, newcomers, type PlannedEvents } from './signed-ahead.ts';
+import { basisOf, isStill, newcomers, type PlannedEvents } from './signed-ahead.ts';
 import { memberRow } from '#src/services/room-model/room/member-row.ts';
 import { flagsOfVerdict, type NotificationClassifier } from './notification-class.ts';
 import { type PreparedRedaction, prepareRedaction } from './redacting.ts';
@@ -114,14 +114,14 @@ export class EventBuilder {
     positionOfEvent: (eventId: string) => number | undefined,
     planned?: PlannedEvents,
   ): readonly PreparedEvent[] | undefined {
-    if (planned !== undefined && !isStill(room, planned.ground)) return undefined;
+    if (planned !== undefined && !isStill(room, planned.basis)) return undefined;
     const restore = room.saveHead();
     const { head, headDepth } = room;
     try {
-      if (planned !== undefined) room.moveHead(planned.ground.head, planned.ground.depth);
+      if (planned !== undefined) room.moveHead(planned.basis.head, planned.basis.depth);
       const prepared = drafts.map((draft, index) => {
         draft.recheck?.(room);
-        const at = planned?.ground.now ?? now;
+        const at = planned?.basis.now ?? now;
         return this.#buildOne(room, draft, loaded, at, positionOfEvent, planned?.events[index]);
       });
       return planned === undefined ? prepared : besideOthers(room, prepared, planned, { head, headDepth });
@@ -139,12 +139,12 @@ export class EventBuilder {
    * @throws MatrixError as `build` does
    */
   plan(room: Room, drafts: readonly EventDraft[], loaded: LoadedEvents, now: number): PlannedEvents | undefined {
-    const ground = groundOf(room, now);
+    const basis = basisOf(room, now);
     const restore = room.saveHead();
     const prepared = this.build(room, drafts, loaded, now, () => undefined);
     restore();
     const events = prepared?.map(({ event, row }) => ({ eventId: event.eventId, pdu: event.pdu, json: row.json }));
-    return events === undefined ? undefined : { ground, events };
+    return events === undefined ? undefined : { basis, events };
   }
 
   #buildOne(
@@ -355,12 +355,12 @@ export class EventBuilder {
 const besideOthers = (
   room: Room,
   prepared: readonly PreparedEvent[],
-  { ground }: PlannedEvents,
+  { basis }: PlannedEvents,
   now: { readonly head: RoomHead; readonly headDepth: number },
 ): readonly PreparedEvent[] => {
   const last = prepared.at(-1);
-  if (last === undefined || now.head === ground.head) return prepared;
-  const extremities = [...newcomers(now.head, ground), ...room.head.extremities];
+  if (last === undefined || now.head === basis.head) return prepared;
+  const extremities = [...newcomers(now.head, basis), ...room.head.extremities];
   room.moveHead({ extremities, chain: room.head.chain }, Math.max(room.headDepth, now.headDepth));
   return [...prepared.slice(0, -1), { ...last, head: room.head }];
 };

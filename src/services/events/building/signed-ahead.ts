@@ -4,7 +4,7 @@ import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts
 import type { Room } from '#src/services/room-model/room/room.ts';
 
 /** What events are built on: their prev events, the state, and the time. */
-export interface Ground {
+export interface EventBasis {
   readonly head: RoomHead;
   readonly depth: number;
   readonly generation: number;
@@ -14,12 +14,12 @@ export interface Ground {
 
 /** Events that are to be completed with the signature of another server before they are written. */
 export interface PlannedEvents {
-  readonly ground: Ground;
+  readonly basis: EventBasis;
   /** One built on the other. */
   readonly events: readonly BuiltPdu[];
 }
 
-export const groundOf = (room: Room, now: number): Ground => ({
+export const basisOf = (room: Room, now: number): EventBasis => ({
   head: room.head,
   depth: room.headDepth,
   generation: room.generation,
@@ -27,14 +27,14 @@ export const groundOf = (room: Room, now: number): Ground => ({
 });
 
 /** The forward extremities that a room has got since then. */
-export const newcomers = (now: RoomHead, { head }: Ground): readonly StoredEvent[] =>
+export const newcomers = (now: RoomHead, { head }: EventBasis): readonly StoredEvent[] =>
   now.extremities.filter((event) => !head.extremities.includes(event));
 
 /**
  * Whether events can still be built on it: nothing of it was rolled back, and the state that authorised them has not changed. Other events
  * may have come, as long as the room does not get too many forward extremities.
  */
-export const isStill = (room: Room, ground: Ground): boolean =>
-  room.generation === ground.generation &&
-  room.head.chain.nid === ground.head.chain.nid &&
-  newcomers(room.head, ground).length < MAX_EXTREMITIES;
+export const isStill = (room: Room, basis: EventBasis): boolean =>
+  room.generation === basis.generation &&
+  room.head.chain.nid === basis.head.chain.nid &&
+  newcomers(room.head, basis).length < MAX_EXTREMITIES;

@@ -46,7 +46,7 @@ export interface EventPipelineOptions {
 }
 
 /** Events that were built before they are written, since a policy server or the moderation tool is asked about them. */
-interface EventsAhead extends PlannedEvents {
+interface PresignedEvents extends PlannedEvents {
   /** The policy server that has signed them, if one had to. */
   readonly policy?: RoomPolicy;
 }
@@ -195,10 +195,14 @@ export class EventPipeline {
   }
 
   /** Has the room's policy server sign the events, before they are sent to any server. */
-  async #signAhead(room: Room, policy: RoomPolicy, { events: planned, ground }: PlannedEvents): Promise<EventsAhead> {
+  async #signAhead(
+    room: Room,
+    policy: RoomPolicy,
+    { events: planned, basis }: PlannedEvents,
+  ): Promise<PresignedEvents> {
     const events: BuiltPdu[] = [];
     for (const event of planned) events.push((await this.#policies?.signed(room, event)) ?? event);
-    return { ground, events, policy };
+    return { basis, events, policy };
   }
 
   /**
@@ -216,7 +220,7 @@ export class EventPipeline {
     isInLine: boolean,
     transaction: string | undefined,
     extra: NewRoomRows | undefined,
-    ahead: EventsAhead | undefined,
+    ahead: PresignedEvents | undefined,
   ): Promise<{ readonly written: Promise<readonly StoredEvent[] | undefined> } | undefined> {
     const preparing = this.#builder.prepare(room, drafts);
     let loaded: LoadedEvents;

@@ -69,10 +69,10 @@ export const PAGES_AT_ONCE = 16;
 export const PAGES_OF_ONE = 4;
 export const MAX_WAITING = 50;
 /** How long after a join or a gap a room is filled behind the requests: who reads at once has it fetched at once, and what comes late may close the gap. */
-const BEHIND_MS = 60_000;
+const BACKFILL_DELAY_MS = 60_000;
 /** Single events that are looked for in a room, in so many milliseconds, and servers that are asked for each. */
 const MAX_LOOKS = 60;
-const LOOKS_MS = 60_000;
+const LOOKUP_WINDOW_MS = 60_000;
 const MAX_LOOKED_AT = 2;
 const FURTHEST = Number.MAX_SAFE_INTEGER;
 
@@ -225,7 +225,7 @@ export class Backfill implements PastSource {
   #mayLook(roomNid: number): boolean {
     const now = this.#options.clock.now();
     const before = this.#looks.get(roomNid);
-    const looks = before === undefined || now >= before.until ? { count: 0, until: now + LOOKS_MS } : before;
+    const looks = before === undefined || now >= before.until ? { count: 0, until: now + LOOKUP_WINDOW_MS } : before;
     if (looks.count >= MAX_LOOKS) return false;
     this.#looks.set(roomNid, { ...looks, count: looks.count + 1 });
     return true;
@@ -244,7 +244,7 @@ export class Backfill implements PastSource {
 
   #later(roomNid: number): void {
     if (this.#waiting.has(roomNid) || this.#waiting.size >= REMEMBERED_ROOMS) return;
-    const timer = this.#options.timers.after(BEHIND_MS, () => {
+    const timer = this.#options.timers.after(BACKFILL_DELAY_MS, () => {
       this.#waiting.delete(roomNid);
       this.#soon(roomNid);
     });

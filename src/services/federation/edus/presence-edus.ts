@@ -15,7 +15,7 @@ import type { SharingServers } from './sharing-servers.ts';
 /** Milliseconds for which changes are batched. (twins: receipt-edus.ts, ephemeral-extras.ts) */
 const GATHER_MS = 1_000;
 /** Unchanged presence is sent again, since other servers let it expire after half an hour. */
-const AGAIN_MS = 25 * 60_000;
+const RESEND_MS = 25 * 60_000;
 export const MAX_WAITING = 1_000;
 /** Users of one EDU. */
 const MAX_PUSHED = 100;
@@ -73,7 +73,7 @@ export class PresenceEdus {
         if (member?.after.local === true && member.after.membership === 'join' && member.before?.membership !== 'join')
           this.#gather(member.after.userId);
     });
-    this.#again = timers.every(AGAIN_MS, () => {
+    this.#again = timers.every(RESEND_MS, () => {
       for (const userId of presence.active()) if (isLocal(userId)) this.#gather(userId);
     });
   }

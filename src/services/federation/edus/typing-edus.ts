@@ -10,7 +10,7 @@ import type { RoomRegistry } from '#src/services/room-model/room/room-registry.t
 import { GatheredEdus } from './gathered-edus.ts';
 
 /** Long typing is sent again, since other servers let it expire. */
-const AGAIN_MS = 25_000;
+const RESEND_MS = 25_000;
 /** After so long typing of remote users expires. */
 const BELIEVED_MS = 60_000;
 export const MAX_WAITING = 200;
@@ -86,7 +86,7 @@ export class TypingEdus {
     const typed = this.#typed.get(roomNid) ?? new Set();
     if (isTyping) this.#typed.set(roomNid, typed.add(userId));
     else if (typed.delete(userId) && typed.size === 0) this.#typed.delete(roomNid);
-    if (this.#typed.size > 0) this.#again ??= this.#options.timers.every(AGAIN_MS, () => this.#resend());
+    if (this.#typed.size > 0) this.#again ??= this.#options.timers.every(RESEND_MS, () => this.#resend());
     this.#tell(room, userId, isTyping);
   }
 

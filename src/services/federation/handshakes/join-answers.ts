@@ -4,6 +4,7 @@ import type { StateChain } from '#src/services/room-model/state/state-chain.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { stateMapKey } from '#src/protocol/state/state-map.ts';
+import { isInOrInvited } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
 import { authEdgesOf } from '#src/storage/room-model/auth-edges.ts';
@@ -72,8 +73,8 @@ export class JoinAnswers {
     const inState = new Set(state.members().events);
     for (const member of room.members.values()) {
       if (nids.length >= state.others().size + HEROES) break;
-      const isIn = member.membership === 'join' || member.membership === 'invite';
-      if (isIn && member.userId !== join.sender && inState.has(member.event)) nids.push(member.event);
+      if (isInOrInvited(member.membership) && member.userId !== join.sender && inState.has(member.event))
+        nids.push(member.event);
     }
     return nids;
   }

@@ -162,7 +162,7 @@ export class RemoteJoins {
   ): Promise<boolean> {
     const { fullStates, imports, rateLimiter } = this.#options;
     const { sender } = join.pdu;
-    if (isGuest && !letsGuestsIn(answer)) {
+    if (isGuest && !answerLetsGuestsIn(answer)) {
       await this.#takeBack(server, room, sender);
       throw guestAccessForbidden();
     }
@@ -266,7 +266,7 @@ export class RemoteJoins {
 /** Milliseconds for which a transaction waits for the room that its events are of. */
 const MAX_COMING_MS = 20_000;
 
-const letsGuestsIn = ({ events, state }: JoinAnswer): boolean => {
-  const told = events.get(state.get(stateMapKey(GUEST_ACCESS, ''))?.eventId ?? '');
-  return told !== undefined && guestsMayJoin((JSON.parse(told.json.toString('utf8')) as Pdu).content['guest_access']);
+const answerLetsGuestsIn = ({ events, state }: JoinAnswer): boolean => {
+  const event = events.get(state.get(stateMapKey(GUEST_ACCESS, ''))?.eventId ?? '');
+  return event !== undefined && guestsMayJoin((JSON.parse(event.json.toString('utf8')) as Pdu).content['guest_access']);
 };

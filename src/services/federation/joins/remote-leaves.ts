@@ -11,6 +11,7 @@ import type { OutOfBandMemberships } from '#src/services/federation/out-of-band/
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
 import type { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
+import { isPending } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { ServerPolicy } from '#src/services/servers/server-policy.ts';
 import { membershipTemplate, RefusalError, tryEach } from './server-attempts.ts';
@@ -110,7 +111,4 @@ export class RemoteLeaves {
 export const MAX_FOR_LEAVE = 3;
 
 /** Whether a user is invited to a room, or knocks at it. */
-export const isOpen = (room: Room, userId: string): boolean => {
-  const membership = room.member(userId)?.membership;
-  return membership === 'invite' || membership === 'knock';
-};
+export const isOpen = (room: Room, userId: string): boolean => isPending(room.member(userId)?.membership);

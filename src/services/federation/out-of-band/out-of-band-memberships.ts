@@ -13,7 +13,8 @@ import type { EventLoader } from '#src/services/room-model/event/event-loader.ts
 import { eventRow, relationLink } from '#src/services/room-model/event/event-row.ts';
 import { StoredEvent } from '#src/services/room-model/event/stored-event.ts';
 import { memberRow } from '#src/services/room-model/room/member-row.ts';
-import { type Member, membershipIn } from '#src/services/room-model/room/membership.ts';
+import { tailRow } from '#src/services/room-model/room/tail-row.ts';
+import { isPending, type Member, membershipIn } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { receivedRoomStateKey } from '#src/services/rooms/membership/stripped-room.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -154,15 +155,7 @@ export class OutOfBandMemberships {
           },
           jobs,
         ),
-        tails: [
-          {
-            room: room.nid,
-            extremities: room.head.extremities.map((one) => one.nid),
-            state: room.head.chain.nid,
-            depth: room.headDepth,
-            lastPos: pos,
-          },
-        ],
+        tails: [tailRow(room, pos)],
       },
       publish: () => {
         room.applyOutOfBand(pos, after);
@@ -177,7 +170,6 @@ export class OutOfBandMemberships {
 /** The event with the stripped state in `unsigned`, as clients get it. Nothing else of its `unsigned` is kept. */
 const withStrippedState = (pdu: Pdu, state: readonly StrippedStateEvent[]): Pdu => {
   const { unsigned: _unsigned, ...rest } = pdu;
-  const { membership } = pdu.content;
-  const isOpen = membership === 'invite' || membership === 'knock';
-  return (isOpen ? { ...rest, unsigned: { [receivedRoomStateKey(membership)]: state } } : rest) as Pdu;
+  const membership = membershipIn(pdu.content);
+  return (isPending(membership) ? { ...rest, unsigned: { [receivedRoomStateKey(membership)]: state } } : rest) as Pdu;
 };

@@ -9,7 +9,7 @@ export interface ServerChanges {
 
 const NONE: ServerChanges = { joined: new Map(), left: new Map() };
 
-interface Balance {
+interface MemberCountDelta {
   /** By how much the number of joined members grew. */
   delta: number;
   firstJoin: number;
@@ -18,7 +18,7 @@ interface Balance {
 
 /** Computes which other servers joined or left; the room is as it is after all of it. Costs nothing where no membership changed. */
 export const serverChanges = ({ room, events, resolvedMembers = [] }: Appended): ServerChanges => {
-  let balances: Map<string, Balance> | undefined;
+  let balances: Map<string, MemberCountDelta> | undefined;
   const count = ({ before, after }: MemberChange, nid: number): void => {
     const was = before?.membership === 'join';
     const is = after.membership === 'join';

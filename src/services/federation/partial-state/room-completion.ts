@@ -18,6 +18,7 @@ import { type Member, membershipIn } from '#src/services/room-model/room/members
 import type { PartialState } from '#src/services/room-model/room/partial-state.ts';
 import type { StateSlot } from '#src/services/room-model/room/current-state.ts';
 import type { ResolvedChanges } from '#src/services/room-model/room/resolved-changes.ts';
+import { tailRowOf } from '#src/services/room-model/room/tail-row.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { StateStore } from '#src/services/room-model/state/state-store.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -222,15 +223,7 @@ export class RoomCompletion {
             fullPos: position,
           },
         ],
-        tails: [
-          {
-            room: room.nid,
-            extremities: head.extremities.map(({ nid }) => nid),
-            state: head.chain.nid,
-            depth: room.headDepth,
-            lastPos: position,
-          },
-        ],
+        tails: [tailRowOf(room, head, room.headDepth, position)],
       },
       publish: () => {
         states.forget(stateIds);

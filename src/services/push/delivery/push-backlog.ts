@@ -1,7 +1,7 @@
 import type { MentionKind } from '#src/services/events/building/notification-class.ts';
 import { type PusherRef, type PusherRegistry, takesCounts } from '#src/services/push/pushers/pusher-registry.ts';
 import type { EventLoader } from '#src/services/room-model/event/event-loader.ts';
-import { type Membership, membershipOfCode } from '#src/services/room-model/room/membership.ts';
+import { isInOrInvited, membershipOfCode } from '#src/services/room-model/room/membership.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { Database } from '#src/storage/database.ts';
@@ -124,14 +124,11 @@ export class PushBacklog {
     const { database, rooms } = this.#options;
     const recent = this.#options.recent.roomsAfter(after);
     if (recent.length > MAX_LOADED) {
-      const own = (await roomsOfUser(database, user)).filter((row) => isIn(membershipOfCode(row.membership)));
+      const own = (await roomsOfUser(database, user)).filter((row) => isInOrInvited(membershipOfCode(row.membership)));
       const ofUser = new Set(own.map((row) => row.room));
       return new Map(recent.flatMap((nid) => (ofUser.has(nid) ? [[nid, rooms.peek(nid)] as const] : [])));
     }
     const loaded = await rooms.load(recent);
-    return new Map([...loaded].filter(([, room]) => isIn(room.member(userId)?.membership)));
+    return new Map([...loaded].filter(([, room]) => isInOrInvited(room.member(userId)?.membership)));
   }
 }
-
-/** Whether a user with this membership gets pushes of the room. */
-const isIn = (membership: Membership | undefined): boolean => membership === 'join' || membership === 'invite';

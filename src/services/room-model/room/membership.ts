@@ -19,7 +19,7 @@ export const isInOrInvited = (membership: Membership | undefined): boolean =>
   membership === 'join' || membership === 'invite';
 
 /** Whether a membership is pending: the user has yet to answer an invite, or the room's members a knock. */
-export const isPending = (membership: Membership | undefined): boolean =>
+export const isPending = (membership: Membership | undefined): membership is 'invite' | 'knock' =>
   membership === 'invite' || membership === 'knock';
 
 /** One user's present membership of a room. */

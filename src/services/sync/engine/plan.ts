@@ -44,7 +44,7 @@ export interface SyncPlan {
 }
 
 /** A room that the user was in. */
-interface Stay {
+interface PastMembership {
   readonly room: Room;
   readonly member: Member;
   /** Position of the end of visibility; undefined when they were not joined since the client's position. */
@@ -202,7 +202,7 @@ export class SyncPlanner {
     const known = isInitial
       ? new Map()
       : await states.at(loaded.map((room) => ({ room: room.nid, upTo: afterOf(room) })));
-    const stays: Stay[] = [];
+    const stays: PastMembership[] = [];
     // Read together, with the events that they replaced.
     await loader.load(loaded.flatMap((room) => ({ room, nid: left.get(room.nid)?.event ?? 0 })));
     const places = loaded.flatMap((room) => {

@@ -5,7 +5,7 @@ import { joinedToAny } from '#src/storage/room-model/joined-rooms.ts';
 import type { Interner } from '#src/storage/room-model/interner.ts';
 import type { SyncUser } from './sync-user.ts';
 
-export interface CompanionCheckOptions {
+export interface SharedRoomCheckOptions {
   readonly database: Database;
   readonly interner: Interner;
   readonly rooms: Pick<RoomRegistry, 'glance'>;
@@ -13,9 +13,9 @@ export interface CompanionCheckOptions {
 
 /** Tells who shares a room with a user: by the rooms that are in memory, and of the others by one statement. */
 export class SharedRoomCheck {
-  readonly #options: CompanionCheckOptions;
+  readonly #options: SharedRoomCheckOptions;
 
-  constructor(options: CompanionCheckOptions) {
+  constructor(options: SharedRoomCheckOptions) {
     this.#options = options;
   }
 

@@ -1,5 +1,6 @@
 import type { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import type { PositionVector } from '#src/protocol/wire/position.ts';
+import { isPending } from '#src/services/room-model/room/membership.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import type { RoomRegistry } from '#src/services/room-model/room/room-registry.ts';
 import type { RoomStub } from '#src/services/room-model/room/room-stub.ts';
@@ -106,7 +107,7 @@ export class RoomSpans {
     const { room, member } = listed;
     if (member.membership !== 'join') {
       if (sent?.membership === member.membership) return undefined;
-      const isOutside = member.membership === 'invite' || member.membership === 'knock';
+      const isOutside = isPending(member.membership);
       return { wanted, isInitial: isOutside || sent === undefined, isExpanded: false, byCounts: false };
     }
     const isInitial = sent === undefined || sent.membership !== 'join';
@@ -152,7 +153,7 @@ export class RoomSpans {
       const { member } = wanted.listed;
       const upTo = end[room.shard] ?? 0;
       const common = { room, member, isNew: false, upTo, end: stateAtEnd, onlyLeave: false };
-      if (member.membership === 'invite' || member.membership === 'knock') {
+      if (isPending(member.membership)) {
         const plan = { ...common, section: member.membership, isFull: true, after: 0 };
         spans.push({ wanted, plan, isInitial, isExpanded });
       } else if (member.membership !== 'join') {
