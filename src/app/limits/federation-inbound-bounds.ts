@@ -23,6 +23,8 @@ import {
 } from '#src/services/federation/inbound/inbound-queue.ts';
 import {
   ROOMS_AT_ONCE,
+  SLOW_ROOMS_AT_ONCE,
+  TURN_MS,
   ASKING_AT_ONCE,
   ASKING_OF_ORIGIN_AT_ONCE,
   MAX_ASKING_MS,
@@ -98,7 +100,7 @@ export const FEDERATION_INBOUND_BOUNDS: FixedBounds = {
     },
     {
       what: 'Rooms whose events are received at the same time',
-      most: `${ROOMS_AT_ONCE}; after ${INBOUND_QUEUE_BATCH} events of one it is the turn of another`,
+      most: `${ROOMS_AT_ONCE}, ${SLOW_ROOMS_AT_ONCE} of them where that takes long; after ${INBOUND_QUEUE_BATCH} events or ${inTime(TURN_MS)} of one it is the turn of another`,
       beyond: 'they wait',
       metric: 'tsudoi_federation_waiting_events',
     },

@@ -81,14 +81,16 @@ export class EventReceiver {
    * are not asked: what they say has been prepared by then, or the event is missing something.
    *
    * @param origin as for `receive`; of each of them, where they come from several
-   * @returns what became of each, in the same order; when one is refused by the database it throws, and those before it are committed
+   * @param isOver whether the others are left for later, asked after each of them; never when left out
+   * @returns what became of each, in the same order, of the first of them where it was over before the last; when one is refused by the database it throws, and those before it are committed
    */
   receiveMany(
     room: Room,
     incoming: readonly IdentifiedPdu[],
     origin?: string | readonly string[],
+    isOver?: () => boolean,
   ): Promise<readonly Reception[]> {
-    return this.#receiveAll(room, incoming, origin, 0);
+    return this.#receiveAll(room, incoming, origin, 0, isOver);
   }
 
   #receiveAll(
@@ -96,6 +98,7 @@ export class EventReceiver {
     incoming: readonly IdentifiedPdu[],
     origin: string | readonly string[] | undefined,
     flags: number,
+    isOver: () => boolean = () => false,
   ): Promise<readonly Reception[]> {
     return this.#exclusively(room, async (turn) => {
       await turn.lookUp(incoming.flatMap((one) => namedIds(room, one)));
@@ -108,6 +111,7 @@ export class EventReceiver {
             ? { outcome: 'denied', reason: aclDenial(sender) }
             : await this.#receive(turn, one, flags),
         );
+        if (isOver()) break;
       }
       await turn.settle();
       return receptions;

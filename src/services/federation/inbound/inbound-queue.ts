@@ -198,9 +198,9 @@ export class InboundQueue {
           continue;
         }
         const batch = await this.#next(room, line, stateLimiter.isTight(room) ? 1 : BATCH);
-        const done = await this.#receive(room, line, batch).finally(() => stateLimiter.count(room));
+        const { received, done } = await this.#receive(room, line, batch).finally(() => stateLimiter.count(room));
         if (signal.aborted) return;
-        await this.#finish(line, batch, done);
+        await this.#finish(line, received, done);
       } catch (err) {
         if (signal.aborted) return;
         logger.warn('remote events wait for the database', { err, room_nid: roomNid });
@@ -225,15 +225,22 @@ export class InboundQueue {
     const records = await nextEvents(this.#options.database, room.nid, line.lastSeq, most);
     line.lastSeq = records.at(-1)?.seq ?? line.lastSeq;
     if (records.length < most) line.hasMore = false;
-    return records.filter(({ seq }) => !line.isAside(seq)).map((record) => waitingEvent(room, record));
+    const events = records.filter(({ seq }) => !line.isAside(seq)).map((record) => waitingEvent(room, record));
+    // Those that are not received in this turn are held until the next one.
+    for (const event of events) this.#heldBytes += sizeOf(event);
+    line.held.unshift(...events);
+    return events;
   }
 
-  /** @param done those of the batch that are finished */
-  async #finish(line: RoomLine, batch: readonly WaitingEvent[], done: readonly WaitingEvent[]): Promise<void> {
-    if (batch.length === 0) return;
+  /**
+   * @param received the first of those that are held
+   * @param done those of them that are finished
+   */
+  async #finish(line: RoomLine, received: readonly WaitingEvent[], done: readonly WaitingEvent[]): Promise<void> {
+    if (received.length === 0) return;
     await this.#remove(line, done);
-    if (line.held[0]?.seq === batch[0]?.seq) {
-      for (const event of line.held.splice(0, batch.length)) this.#heldBytes -= sizeOf(event);
+    if (line.held[0]?.seq === received[0]?.seq) {
+      for (const event of line.held.splice(0, received.length)) this.#heldBytes -= sizeOf(event);
     }
   }
 
@@ -252,20 +259,25 @@ export class InboundQueue {
     line.hasMore = true;
   }
 
-  /** @returns those that are finished; the others wait aside */
-  async #receive(room: Room, line: RoomLine, batch: readonly WaitingEvent[]): Promise<readonly WaitingEvent[]> {
-    if (!(await this.#receiving.askPolicyServer(room, batch))) return [];
+  /** @returns the first of them, which were received in this turn, and of these the ones that are finished: the others wait aside */
+  async #receive(
+    room: Room,
+    line: RoomLine,
+    batch: readonly WaitingEvent[],
+  ): Promise<{ readonly received: readonly WaitingEvent[]; readonly done: readonly WaitingEvent[] }> {
+    if (!(await this.#receiving.askPolicyServer(room, batch))) return { received: [], done: [] };
     const arrived = line.watch();
     const receptions = await this.#receiving.receiveAll(room, batch).finally(() => line.unwatch(arrived));
     const missing = new Map<WaitingEvent, readonly string[]>();
-    for (const [index, waiting] of batch.entries()) {
+    const received = batch.slice(0, receptions.length);
+    for (const [index, waiting] of received.entries()) {
       const reception = receptions[index];
       if (reception?.outcome === 'missing') missing.set(waiting, reception.ids);
       else if (reception !== undefined) this.#receiving.note(room, waiting, reception);
     }
     for (const [waiting, lacks] of missing) this.#waiting.add(room, line, waiting, lacks);
     if (missing.size > 0) for (const eventId of arrived) this.#waiting.came(room, line, eventId);
-    return batch.filter((waiting) => !missing.has(waiting));
+    return { received, done: received.filter((waiting) => !missing.has(waiting)) };
   }
 }
 

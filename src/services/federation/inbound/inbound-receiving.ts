@@ -46,6 +46,10 @@ export interface InboundReceivingOptions {
 
 /** Rooms whose events are received at the same time. */
 export const ROOMS_AT_ONCE = 4;
+/** Milliseconds after which it is the turn of another room: what events do to large rooms with many forks may take long for each of them. */
+export const TURN_MS = 1_000;
+/** Of those rooms, the ones whose last turn took as long: the others have places of their own. */
+export const SLOW_ROOMS_AT_ONCE = 2;
 /** Events whose missing events are requested at the same time: in all, and of one origin. */
 export const ASKING_AT_ONCE = 64;
 export const ASKING_OF_ORIGIN_AT_ONCE = 4;
@@ -58,6 +62,8 @@ export class InboundReceiving {
   readonly #options: InboundReceivingOptions;
   readonly #signal: AbortSignal;
   readonly #receiving = new Gate(ROOMS_AT_ONCE);
+  readonly #receivingSlow = new Gate(SLOW_ROOMS_AT_ONCE);
+  readonly #slow = new WeakSet<Room>();
   readonly #asking = new Gate(ASKING_AT_ONCE);
   readonly #askingOf = new Map<string, Gate>();
   readonly #received: Counter;
@@ -92,14 +98,35 @@ export class InboundReceiving {
     return !this.#signal.aborted;
   }
 
-  /** Receives events of a room together, in order. @returns the outcome of each; undefined for those that cannot be written */
+  /**
+   * Receives events of a room together, in order, for as long as its turn is.
+   *
+   * @returns the outcome of each of the first ones, one at least; undefined for those that cannot be written. The others have to wait for another turn
+   */
   receiveAll(room: Room, batch: readonly WaitingEvent[]): Promise<readonly (Reception | undefined)[]> {
-    return this.#receiving.run(() => this.#receiveBatch(room, batch));
+    return this.#inTurn(room, (isOver) => this.#receiveBatch(room, batch, isOver));
   }
 
   /** Receives one event. @returns undefined when it cannot be written */
   receive(room: Room, waiting: WaitingEvent): Promise<Reception | undefined> {
-    return this.#receiving.run(() => this.#receiveAlone(room, waiting));
+    return this.#inTurn(room, () => this.#receiveAlone(room, waiting));
+  }
+
+  /** Waits for the turn of a room, and notes whether it was a long one. */
+  #inTurn<T>(room: Room, work: (isOver: () => boolean) => Promise<T>): Promise<T> {
+    const { clock } = this.#options;
+    const turn = (): Promise<T> =>
+      this.#receiving.run(async () => {
+        const began = clock.monotonic();
+        const isOver = (): boolean => clock.monotonic() - began >= TURN_MS;
+        try {
+          return await work(isOver);
+        } finally {
+          if (isOver()) this.#slow.add(room);
+          else this.#slow.delete(room);
+        }
+      });
+    return this.#slow.has(room) ? this.#receivingSlow.run(turn) : turn();
   }
 
   /** Fetches the missing events of an event, and receives it. @returns undefined when they could not be fetched */
@@ -137,18 +164,26 @@ export class InboundReceiving {
   }
 
   /** All of them together; where one of them cannot be written, each for itself. @returns undefined for those that cannot be written */
-  async #receiveBatch(room: Room, batch: readonly WaitingEvent[]): Promise<readonly (Reception | undefined)[]> {
+  async #receiveBatch(
+    room: Room,
+    batch: readonly WaitingEvent[],
+    isOver: () => boolean,
+  ): Promise<readonly (Reception | undefined)[]> {
     const { receiver } = this.#options;
     try {
       return await receiver.receiveMany(
         room,
         batch.map(({ event }) => event),
         batch.map(({ origin }) => origin),
+        isOver,
       );
     } catch (error) {
       if (isOfDatabase(error) || batch.length === 0 || this.#signal.aborted) throw error;
       const receptions: (Reception | undefined)[] = [];
-      for (const waiting of batch) receptions.push(await this.#receiveAlone(room, waiting));
+      for (const waiting of batch) {
+        receptions.push(await this.#receiveAlone(room, waiting));
+        if (isOver()) break;
+      }
       return receptions;
     }
   }
