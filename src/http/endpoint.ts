@@ -109,6 +109,8 @@ export type EndpointDeclaration<
   readonly maxBodyBytes?: number;
   /** A request is expected to wait: it never counts as slow in the log. */
   readonly longPoll?: boolean;
+  /** It only asks, although its method is not GET: when its client goes away before its turn comes, it is not begun. */
+  readonly onlyAsks?: true;
   /** Of the answer with status 200. */
   readonly response: TSchema;
   /** Type of that answer; JSON when left out. */

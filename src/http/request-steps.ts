@@ -1,5 +1,6 @@
 import { parse as parseQuery } from 'node:querystring';
 import type Koa from 'koa';
+import { ClientGone } from '#src/kernel/client-gone.ts';
 import type { Deadlines } from '#src/kernel/deadlines.ts';
 import type { Work } from '#src/kernel/event-loop/work.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -108,6 +109,8 @@ export class RequestSteps<S> {
     try {
       received ??= await receiveBody(ctx.req, endpoint, reading);
       holdParsed(held, work);
+      // It may have waited long for its turn.
+      if (onlyAsks(endpoint) && ctx.req.socket.destroyed) throw new ClientGone();
       const body = operation.checkBody(received.value);
       const info = new LazyRequestInfo(
         exchange.requestId,
@@ -138,6 +141,10 @@ export class RequestSteps<S> {
     else if (requester === undefined) admission.unaccounted(keyOf(exchange));
   }
 }
+
+/** Whether a request changes nothing that anyone but its client would miss. */
+const onlyAsks = ({ longPoll, method, onlyAsks: isDeclared }: Endpoint): boolean =>
+  method === 'GET' || longPoll === true || isDeclared === true;
 
 /** @throws MatrixError M_FORBIDDEN (not an administrator), M_GUEST_ACCESS_FORBIDDEN, M_USER_SUSPENDED */
 const assertMayAsk = (

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { expect } from 'chai';
 import { Type } from 'typebox';
 import { type Endpoint, endpoint, Reply } from '#src/http/endpoint.ts';
@@ -55,6 +57,29 @@ const ENDPOINTS: Endpoint<unknown>[] = [
     path: '/small',
     handler: async (_, { requester }) => {
       turnsTaken.push(requester.userId);
+      return {};
+    },
+  }),
+  endpoint({
+    ...own,
+    operationId: 'asking',
+    method: 'POST',
+    path: '/asking',
+    onlyAsks: true,
+    body: Type.Object({}),
+    handler: async (_, { requester }) => {
+      turnsTaken.push(`asked by ${requester.userId}`);
+      return {};
+    },
+  }),
+  endpoint({
+    ...own,
+    operationId: 'change',
+    method: 'POST',
+    path: '/small',
+    body: Type.Object({}),
+    handler: async (_, { requester }) => {
+      turnsTaken.push(`changed by ${requester.userId}`);
       return {};
     },
   }),
@@ -146,6 +171,34 @@ describe('what requests cost', () => {
     while ((await Promise.race([isOver, new Promise((resolve) => setImmediate(resolve))])) !== true)
       for (const callback of nextTurn.splice(0)) callback();
     expect(await answered).to.deep.equal([200, 200, 404, 204]);
+  });
+  it('is nothing for one that only asks, when its client goes away before its turn; what changes something is done', async () => {
+    const nextTurn: (() => void)[] = [];
+    const real = new ManualClock();
+    const turns = new Turns({
+      clock: real,
+      metrics: noMetrics,
+      onNextTurn: (callback) => void nextTurn.push(callback),
+    });
+    await start(turns);
+    turnsTaken.length = 0;
+    expect(await status('GET', '/small', 'alice')).to.equal(200);
+    real.spend(20);
+    const sockets = ['GET /small', 'POST /asking', 'POST /small'].map((begin) => {
+      const socket = connect(server.port, '127.0.0.1');
+      socket.write(`${begin} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer bob\r\nContent-Length: 2\r\n\r\n{}`);
+      return socket;
+    });
+    await until('all of them wait', () => turns.waiting === 3);
+    const gone = sockets.map((socket) => once(socket, 'close'));
+    for (const socket of sockets) socket.destroy();
+    await Promise.all(gone);
+    const asked = status('GET', '/small', 'exempt');
+    await until('one more waits', () => turns.waiting === 4);
+    const isOver = asked.then(() => true);
+    while ((await Promise.race([isOver, new Promise((resolve) => setImmediate(resolve))])) !== true)
+      for (const callback of nextTurn.splice(0)) callback();
+    expect(turnsTaken.toSorted()).to.deep.equal(['@alice:test', '@exempt:test', 'changed by @bob:test']);
   });
   it('of a large body are spent in turn before any of it is read', async () => {
     const nextTurn: (() => void)[] = [];

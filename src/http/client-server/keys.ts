@@ -45,6 +45,7 @@ export const keysEndpoints = [
     operationId: 'queryKeys',
     summary: 'Download device identity keys.',
     method: 'POST',
+    onlyAsks: true,
     path: '/_matrix/client/v3/keys/query',
     auth: 'accessToken',
     guests: 'allowed',

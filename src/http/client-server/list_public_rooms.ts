@@ -37,6 +37,7 @@ export const listPublicRoomsEndpoints = [
     operationId: 'queryPublicRooms',
     summary: 'Lists the public rooms on the server with optional filter',
     method: 'POST',
+    onlyAsks: true,
     path,
     auth: 'accessToken',
     guests: { allowed: 'the same list is open without any token by getPublicRooms' },

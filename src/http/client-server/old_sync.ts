@@ -32,8 +32,8 @@ export const oldSyncEndpoints = [
       account_data: Type.Array(anyObject),
     }),
     errcodes: ['M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
-    async handler({ initialSync }: Services, { requester, query }) {
-      const all = await initialSync.all(requester, query.limit, query.archived ?? false);
+    async handler({ initialSync }: Services, { info, requester, query }) {
+      const all = await initialSync.all(requester, query.limit, query.archived ?? false, info.signal);
       const rooms: string[] = [];
       for await (const room of all.rooms) rooms.push(jsonText(snapshotMembers(room)));
       return jsonReply({

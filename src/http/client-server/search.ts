@@ -146,6 +146,7 @@ export const searchEndpoints = [
     operationId: 'search',
     summary: 'Perform a server-side search',
     method: 'POST',
+    onlyAsks: true,
     path: '/_matrix/client/v3/search',
     auth: 'accessToken',
     guests: 'refused',

@@ -13,6 +13,7 @@ export const usersEndpoints = [
     operationId: 'searchUserDirectory',
     summary: 'Searches the user directory',
     method: 'POST',
+    onlyAsks: true,
     path: '/_matrix/client/v3/user_directory/search',
     auth: 'accessToken',
     guests: 'refused',

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { type Readable, Transform } from 'node:stream';
 import { type BodyReading, noRoom, tooLarge, tooSlow } from './body.ts';
 import type { Work } from '#src/kernel/event-loop/work.ts';
-import { watchClient } from './client-gone.ts';
+import { watchClient } from './watch-client.ts';
 import { SLOWEST_BYTES_PER_SECOND } from './outgoing.ts';
 
 /** A client whose bytes since the last check were worth less time than this is too slow. */

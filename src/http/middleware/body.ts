@@ -5,7 +5,8 @@ import { limiterFields } from '#src/protocol/errors/limit-exceeded.ts';
 import { freeBuffer } from '#src/kernel/limits/free-buffer.ts';
 import { areTooManyPieces } from '#src/kernel/limits/pieces.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { ClientGone, watchClient } from './client-gone.ts';
+import { ClientGone } from '#src/kernel/client-gone.ts';
+import { watchClient } from './watch-client.ts';
 
 /** How many bytes of a body that is too large are read and thrown away, so that the client gets to reading the answer. */
 const DISCARD_BYTES = 16 * 1024 * 1024;

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { BytesHeld } from '#src/kernel/limits/bytes-in-flight.ts';
 import type { Deadlines } from '#src/kernel/deadlines.ts';
+import { partEnd } from './text-stream.ts';
 
 /** Answers up to this size are written at once, and counted only if the client does not take them at once. */
 export const SMALL_ANSWER = 8 * 1024;
@@ -16,14 +17,9 @@ export interface ResponseTimeout {
   readonly timeoutMs: number;
 }
 
-const isHighSurrogate = (code: number): boolean => code >= 0xd800 && code <= 0xdbff;
-
-/** Where the piece that begins at `from` ends: surrogate pairs are not split. */
-const pieceEnd = (content: string | Buffer, from: number): number => {
-  const end = from + PIECE;
-  if (end >= content.length) return content.length;
-  return typeof content === 'string' && isHighSurrogate(content.charCodeAt(end - 1)) ? end - 1 : end;
-};
+/** Where the piece that begins at `from` ends. */
+const pieceEnd = (content: string | Buffer, from: number): number =>
+  typeof content === 'string' ? partEnd(content, from, PIECE) : Math.min(from + PIECE, content.length);
 
 const writePieces = (response: ServerResponse, content: string | Buffer): void => {
   let at = 0;

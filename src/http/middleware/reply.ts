@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import { textStream } from './text-stream.ts';
 
 /** The body of a response: one of `body`, `json`, `content` and `stream`, or none. */
 export interface ReplyParts {
@@ -6,8 +7,8 @@ export interface ReplyParts {
   readonly headers?: Readonly<Record<string, string>>;
   /** A value, to be written as JSON. */
   readonly body?: unknown;
-  /** JSON text. It is sent as it stands: sync bodies are concatenations and are never parsed again. */
-  readonly json?: string | Buffer;
+  /** JSON text. It is sent as it stands: sync bodies are concatenations and are never parsed again. A long one may come in pieces. */
+  readonly json?: string | Buffer | readonly string[];
   /** Text or bytes of another type. */
   readonly content?: string | Buffer;
   /** Bytes that are read as the client takes them. Destroyed when the client goes away. */
@@ -26,15 +27,21 @@ export class Reply {
   readonly content: string | Buffer | undefined;
   readonly stream: Readable | undefined;
   readonly length: number | undefined;
+  /** Bytes that are in memory until the stream has been read, roughly. */
+  readonly streamMemory: number;
   readonly contentType: string;
 
   constructor(parts: ReplyParts) {
     this.status = parts.status ?? 200;
     this.headers = parts.headers ?? {};
     this.body = parts.body;
-    this.content = parts.json ?? parts.content;
-    this.stream = parts.stream;
+    const pieces = isInPieces(parts.json) ? parts.json : undefined;
+    this.content = isInPieces(parts.json) ? undefined : (parts.json ?? parts.content);
+    this.stream = pieces === undefined ? parts.stream : textStream(pieces);
+    this.streamMemory = pieces?.reduce((sum, { length }) => sum + length, 0) ?? 0;
     this.length = parts.length;
     this.contentType = parts.contentType ?? 'application/json';
   }
 }
+
+const isInPieces = (json: ReplyParts['json']): json is readonly string[] => Array.isArray(json);

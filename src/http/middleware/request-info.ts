@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import { ClientGone } from '#src/kernel/client-gone.ts';
 
 /** The part of a request that is not declared by a schema. */
 export interface RequestInfo {
@@ -22,9 +23,12 @@ export interface RequestInfo {
   readonly isHead: boolean;
   /** The access token of the request, for endpoints that need none. */
   readonly accessToken: string | undefined;
-  /** Aborted when the client goes away or the server drains: long-polls answer then. */
+  /** Aborted when the client goes away, with ClientGone as its reason, or the server drains: long-polls answer then. */
   readonly signal: AbortSignal;
 }
+
+/** The reason of all signals of clients that went away: nobody needs to know where that was noticed. */
+const GONE = new ClientGone();
 
 /** The requests that wait on their signal, so that a drain reaches all of them through one listener. */
 export class OpenRequests {
@@ -46,13 +50,13 @@ export class OpenRequests {
   signalFor(response: ServerResponse): AbortSignal {
     const controller = new AbortController();
     if (this.#drainSignal.aborted || response.destroyed) {
-      controller.abort();
+      controller.abort(response.destroyed ? GONE : undefined);
       return controller.signal;
     }
     this.#controllers.add(controller);
     response.once('close', () => {
       this.#controllers.delete(controller);
-      if (!response.writableFinished) controller.abort();
+      if (!response.writableFinished) controller.abort(GONE);
     });
     return controller.signal;
   }

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { ClientGone } from '#src/kernel/client-gone.ts';
 import type { BytesHeld } from '#src/kernel/limits/bytes-in-flight.ts';
 import type { Work } from '#src/kernel/event-loop/work.ts';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -27,15 +28,21 @@ export class Responder {
    * @param given the headers so far; more are added
    * @param work is told of the bytes of the body, before it is compressed: whether they are sent or refused, they were made
    * @throws MatrixError M_LIMIT_EXCEEDED with status 503 when too many bytes are in flight: nothing was sent then
+   * @throws ClientGone
    */
   async send(res: ServerResponse, given: AnswerHead, reply: Reply, held: BytesHeld, work?: Work): Promise<void> {
+    if (res.destroyed) {
+      // There is no one to answer.
+      reply.stream?.destroy();
+      throw new ClientGone();
+    }
     let content = reply.content ?? (reply.body === undefined ? emptyFor(reply.status) : JSON.stringify(reply.body));
     const size = content === undefined || reply.stream !== undefined ? 0 : Buffer.byteLength(content);
     // A stream of unknown length is JSON that is too long for one text.
     const isLongJson = reply.stream !== undefined && reply.length === undefined && COMPRESSIBLE.test(reply.contentType);
     let streamEncoding = isLongJson ? chooseEncoding(res.req.headers['accept-encoding']) : undefined;
     const isHead = res.req.method === 'HEAD';
-    const streamed = Math.min(reply.length ?? STREAM_BYTES, STREAM_BYTES);
+    const streamed = reply.streamMemory + Math.min(reply.length ?? STREAM_BYTES, STREAM_BYTES);
     const needed = reply.stream === undefined ? size : streamed;
     // Where there is no room for what compresses it, it goes as it is.
     if (streamEncoding !== undefined && !isHead && !held.hold('answer', streamed + COMPRESSOR_BYTES))

@@ -41,6 +41,7 @@ export const federationPublicRoomsEndpoints = [
     operationId: 'queryPublicRooms',
     summary: "Lists the server's published room directory with an optional filter",
     method: 'POST',
+    onlyAsks: true,
     path,
     auth: 'server',
     rateLimit: 'federation',

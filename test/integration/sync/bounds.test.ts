@@ -100,6 +100,32 @@ describe('a sync response', function () {
     expect(turns).to.be.at.least(Math.floor(length / 150_000));
   });
 
+  it('that is long is sent in pieces, and is the same as in one', async () => {
+    const content = { text: '会議'.repeat(40_000) };
+    const { token, userId } = await server.session('judy');
+    for (const n of [0, 1, 2])
+      await server.must(
+        'judy',
+        'PUT',
+        `/user/${encodeURIComponent(userId)}/account_data/org.example.large${n}`,
+        content,
+      );
+    await server.room('judy');
+    for (const encoding of ['identity', 'gzip']) {
+      const answer = await fetch(`${server.url}/_matrix/client/v3/sync?timeout=0`, {
+        headers: { Authorization: `Bearer ${token}`, 'Accept-Encoding': encoding },
+      });
+      expect(answer.headers.get('transfer-encoding'), 'its bytes are not counted before it is sent').to.equal(
+        'chunked',
+      );
+      expect(answer.headers.get('content-encoding')).to.equal(encoding === 'identity' ? null : encoding);
+      const { account_data: data, rooms } = (await answer.json()) as Json;
+      const large = data.events.filter(({ type }: Json) => type.startsWith('org.example.large'));
+      expect(large.map((event: Json) => event.content)).to.deep.equal([content, content, content]);
+      expect(Object.keys(rooms.join)).to.have.lengthOf(1);
+    }
+  });
+
   it('of sliding sync lets others have their turn while it is written, also within the state of one room', async () => {
     const roomId = await server.room('carol');
     const states = Array.from({ length: 60 }, (_, n) => n);

@@ -46,7 +46,7 @@ export class SessionPolls {
     const polls = this.#byUser.get(userId) ?? new Set();
     polls.add(poll);
     this.#byUser.set(userId, polls);
-    const abort = (): void => controller.abort();
+    const abort = (): void => controller.abort(signal.reason);
     if (signal.aborted) abort();
     else signal.addEventListener('abort', abort, { once: true });
     try {

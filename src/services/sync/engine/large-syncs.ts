@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
+import { assertWanted } from '#src/kernel/client-gone.ts';
 import { FairGate } from '#src/kernel/limits/fair-gate.ts';
 import { LAST_RANK, type Turns } from '#src/kernel/event-loop/turns.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
@@ -10,6 +11,13 @@ import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 export const CONCURRENCY = 8;
 /** How many of one user may wait; of all together fewer than twice as many. */
 export const MAX_WAITING = 2_000;
+
+/** Whose sync it is. */
+export interface LargeSyncOf {
+  readonly userId: string;
+  /** Of the request: when its client is gone, nothing more is computed for it. */
+  readonly signal: AbortSignal | undefined;
+}
 
 const tooMany = (): Error => limitExceeded('first_syncs', 5_000);
 
@@ -26,23 +34,27 @@ export class LargeSyncs {
     this.#turns = turns;
   }
 
-  /** @throws MatrixError M_LIMIT_EXCEEDED when too many wait already */
-  run<T>(userId: string, compute: () => Promise<T>): Promise<T> {
+  /** @throws MatrixError M_LIMIT_EXCEEDED when too many wait already; ClientGone */
+  run<T>(of: LargeSyncOf, compute: () => Promise<T>): Promise<T> {
     const inTurn = async (): Promise<T> => {
-      await this.#enter(userId);
+      await this.#enter(of);
       return compute();
     };
-    return this.#gate.run({ party: userId, isPreferred: false }, inTurn, tooMany);
+    return this.#gate.run({ party: of.userId, isPreferred: false }, inTurn, tooMany);
   }
 
-  /** Yields the event loop to other requests. */
-  async pause(userId: string): Promise<void> {
+  /** Yields the event loop to other requests. @throws ClientGone */
+  async pause(of: LargeSyncOf): Promise<void> {
     await setImmediate();
-    await this.#enter(userId);
+    await this.#enter(of);
   }
 
-  async #enter(userId: string): Promise<void> {
+  async #enter({ signal, userId }: LargeSyncOf): Promise<void> {
+    // Before it takes a turn from others, too.
+    assertWanted(signal);
     const waiting = this.#turns.resume({ party: userId, rank: LAST_RANK });
-    if (waiting !== undefined) await waiting;
+    if (waiting === undefined) return;
+    await waiting;
+    assertWanted(signal);
   }
 }

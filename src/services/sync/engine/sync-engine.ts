@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { Tally } from '#src/kernel/tally.ts';
 import { type Eventually, isPromise, perform, type Steps } from '#src/kernel/concurrency/steps.ts';
 import type { Timers } from '#src/kernel/timers.ts';
@@ -85,8 +86,8 @@ export class SyncEngine {
       for (;;) {
         const { version } = user;
         const result = isLarge
-          ? ((yield largeSyncs.run(request.userId, async () =>
-              perform(this.#compute(user, request, encoder())),
+          ? ((yield largeSyncs.run(request, async () =>
+              perform(this.#compute(user, request, encoder(), () => largeSyncs.pause(request))),
             )) as SyncResult<Body>)
           : yield* this.#compute(user, request, encoder());
         if (!result.isEmpty || wait.isOver) {
@@ -107,7 +108,13 @@ export class SyncEngine {
     }
   }
 
-  *#compute<Body>(user: SyncUser, request: SyncRequest, encoder: SyncEncoder<Body>): Steps<SyncResult<Body>> {
+  /** @param pause lets others have their turn between some rooms and the next */
+  *#compute<Body>(
+    user: SyncUser,
+    request: SyncRequest,
+    encoder: SyncEncoder<Body>,
+    pause: () => Promise<void> = setImmediate,
+  ): Steps<SyncResult<Body>> {
     const { accountData, planner, sections } = this.#options;
     const { userId, since } = request;
     const data = accountData.peek(userId) ?? ((yield accountData.load(userId)) as UserAccountData);
@@ -149,7 +156,7 @@ export class SyncEngine {
     let rest: readonly RoomsBehind[] | undefined;
     for (let index = 0; index < stretches.length; index++) {
       const stretch = stretches[index] as Stretch;
-      const target = { encoder, most: left, mayCut: mayCut(index, stretches.length) };
+      const target = { encoder, pause, most: left, mayCut: mayCut(index, stretches.length) };
       const told = yield* tellRooms(planner, sections, stretch, data, end, target);
       if (told.hasNews) isEmpty = false;
       left -= told.bytes;

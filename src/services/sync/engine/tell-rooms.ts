@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises';
 import { isPromise, type Steps } from '#src/kernel/concurrency/steps.ts';
 import type { SyncPosition } from '#src/protocol/wire/position.ts';
 import type { UserAccountData } from '#src/services/user-data/account-data/user-account-data.ts';
@@ -19,6 +18,8 @@ const BYTES_OF_KNOWN_ROOM = 16_384;
 /** Where the rooms of a stretch go, and how many bytes of them. */
 interface Target<Body> {
   readonly encoder: SyncEncoder<Body>;
+  /** Lets others have their turn. */
+  readonly pause: () => Promise<void>;
   /** Bytes after which it ends, where it may. */
   readonly most: number;
   readonly mayCut: boolean;
@@ -42,7 +43,7 @@ export const tellRooms = function* <Body>(
   { common, plan, views }: Stretch,
   data: UserAccountData,
   end: SyncPosition,
-  { encoder, mayCut, most }: Target<Body>,
+  { encoder, mayCut, most, pause }: Target<Body>,
 ): Steps<Told> {
   const planned = planner.rooms(plan, common, data);
   const unordered = isPromise(planned) ? ((yield planned) as readonly PlannedRoom[]) : planned;
@@ -88,7 +89,7 @@ export const tellRooms = function* <Body>(
     if (at === rooms.length && next === ready.length) break;
     if (mayCut && bytes >= most) return { hasNews, bytes, cutAfter: some.at(-1)?.room.nid };
     // Where everything is in memory, no other request would run before the last room.
-    yield setImmediate();
+    yield pause();
   }
   return { hasNews, bytes, cutAfter: undefined };
 };

@@ -125,7 +125,7 @@ export class EventStream {
         });
         try {
           const vector = this.#options.writer.committed();
-          const { chunk, upTo } = await this.#chunk(reader, rooms, since.vector, vector, request.roomId === undefined);
+          const { chunk, upTo } = await this.#chunk(reader, rooms, since.vector, vector, request);
           if (chunk.length > 0 || over || request.signal.aborted) return { start, end: this.#token(upTo), chunk };
           await new Promise<void>((resolve) => {
             wake = resolve;
@@ -177,19 +177,20 @@ export class EventStream {
     rooms: readonly RoomStub[],
     since: PositionVector,
     end: PositionVector,
-    isOwn: boolean,
+    { roomId, signal }: Pick<StreamRequest, 'roomId' | 'signal'>,
   ): Promise<{ readonly chunk: readonly string[]; readonly upTo: PositionVector }> {
     const { largeSyncs, maxBytes } = this.#options;
-    const { userId } = reader;
+    const of = { userId: reader.userId, signal };
+    const isOwn = roomId === undefined;
     const withNews = rooms.filter(({ lastPosition, shard }) => lastPosition > (since[shard] ?? 0));
     const isLarge = withNews.length > FEW_ROOMS;
-    const loopYield = new LoopYield(CHARACTERS_AT_ONCE, isLarge ? () => largeSyncs.pause(userId) : undefined);
+    const loopYield = new LoopYield(CHARACTERS_AT_ONCE, isLarge ? () => largeSyncs.pause(of) : undefined);
     const compute = async (): Promise<{ readonly chunk: readonly string[]; readonly upTo: PositionVector }> => {
       const chunk = new EventChunk(maxBytes);
       const upTo = await this.#addRooms(chunk, withNews, { reader, since, end, isOwn, loopYield });
       return { chunk: chunk.texts(rooms.length > 1), upTo };
     };
-    return isLarge ? largeSyncs.run(userId, compute) : compute();
+    return isLarge ? largeSyncs.run(of, compute) : compute();
   }
 
   /** Adds what came to rooms, shard after shard. @returns the positions up to which it is told */

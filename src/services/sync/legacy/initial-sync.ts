@@ -93,10 +93,11 @@ export class InitialSync {
    * All rooms of a user.
    *
    * @param archived those that they left as well
-   * @throws MatrixError M_TOO_LARGE; M_LIMIT_EXCEEDED when too many such answers are waited for
+   * @param signal of the request
+   * @throws MatrixError M_TOO_LARGE; M_LIMIT_EXCEEDED when too many such answers are waited for; ClientGone
    */
-  all(reader: Reader, limit: number | undefined, archived: boolean): Promise<AllRooms> {
-    return this.#options.largeSyncs.run(reader.userId, () => this.#all(reader, limit, archived));
+  all(reader: Reader, limit: number | undefined, archived: boolean, signal: AbortSignal): Promise<AllRooms> {
+    return this.#options.largeSyncs.run({ userId: reader.userId, signal }, () => this.#all(reader, limit, archived));
   }
 
   async #all(reader: Reader, limit: number | undefined, archived: boolean): Promise<AllRooms> {

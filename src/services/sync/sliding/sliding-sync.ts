@@ -140,13 +140,12 @@ export class SlidingSync {
       try {
         for (;;) {
           const { version } = user;
-          const { userId } = request;
           const mayBeLarge = isFirst || isLarge(request);
           const loopYield = mayBeLarge
-            ? new LoopYield(CHARACTERS_AT_ONCE, () => largeSyncs.pause(userId))
+            ? new LoopYield(CHARACTERS_AT_ONCE, () => largeSyncs.pause(request))
             : new LoopYield(CHARACTERS_AT_ONCE);
           const compute = (): Promise<Computed> => this.#compute(user, request, connection.state, loopYield);
-          const computed = await (mayBeLarge ? largeSyncs.run(userId, compute) : compute());
+          const computed = await (mayBeLarge ? largeSyncs.run(request, compute) : compute());
           if (computed.isEmpty && !wait.isOver) {
             await wait.since(version);
             continue;

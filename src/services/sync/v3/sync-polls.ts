@@ -4,6 +4,7 @@ import type { PresenceService } from '#src/services/ephemeral/presence/presence-
 import type { PresenceState } from '#src/services/ephemeral/presence/user-presence.ts';
 import type { FilterService } from '#src/services/user-data/filters/filter-service.ts';
 import { sinceOf, type SyncRequest } from '../engine/sync-request.ts';
+import type { Text } from './text-pieces.ts';
 import type { V3Sync } from './v3-sync.ts';
 
 /** What a client asks for by `GET /sync`, as it writes it. */
@@ -39,11 +40,11 @@ export class SyncPolls {
    * Answers with what happened since a position: at once when there is something, else as soon as there is, until the timeout.
    *
    * @param signal aborts the wait: what there is by then is the answer
-   * @returns JSON text of the answer
+   * @returns JSON text of the answer, a long one in pieces
    * @throws MatrixError M_INVALID_PARAM, M_NOT_FOUND (a filter that is not there) and what else is wrong with a filter; M_UNKNOWN_TOKEN and
-   *   M_USER_LOCKED when the session ends meanwhile
+   *   M_USER_LOCKED when the session ends meanwhile; ClientGone when a large answer waited for its turn and is not wanted any more
    */
-  async poll(requester: Requester, poll: SyncPoll, signal: AbortSignal): Promise<string> {
+  async poll(requester: Requester, poll: SyncPoll, signal: AbortSignal): Promise<Text> {
     const { filters, greatestTimeoutMs, presence, sessionPolls, sync } = this.#options;
     const { userId, deviceId } = requester;
     const since = sinceOf(poll.since);
@@ -60,7 +61,7 @@ export class SyncPolls {
       stateAfter: poll.stateAfter,
     };
     const { body } = await sessionPolls.wait(requester, signal, (aborted) =>
-      sync.sync({ ...request, signal: aborted }),
+      sync.syncInPieces({ ...request, signal: aborted }),
     );
     return body;
   }

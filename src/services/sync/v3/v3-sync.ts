@@ -5,6 +5,7 @@ import type { RoomPlan } from '../engine/room-plan.ts';
 import type { SectionPart, SyncEncoder } from '../engine/sync-encoder.ts';
 import type { SyncEngine } from '../engine/sync-engine.ts';
 import type { SyncRequest, SyncResult } from '../engine/sync-request.ts';
+import { type Text, TextPieces } from './text-pieces.ts';
 
 /** Rooms, by the user's membership, in the order in which they are written. */
 const SECTIONS = ['join', 'invite', 'knock', 'leave'] as const;
@@ -39,7 +40,12 @@ export class V3Sync {
 
   /** The same; no promise where all that it takes is in memory. */
   answer(request: SyncRequest): Eventually<SyncResult> {
-    return this.#engine.sync(request, () => new V3Encoder(this.#bodies));
+    return this.#engine.sync(request, () => new V3Encoder(this.#bodies, (text) => text.whole()));
+  }
+
+  /** The same; a long body in pieces, since putting them together would copy all of it in one turn of the event loop. */
+  async syncInPieces(request: SyncRequest): Promise<SyncResult<Text>> {
+    return this.#engine.sync(request, () => new V3Encoder<Text>(this.#bodies, (text) => text.end()));
   }
 }
 
@@ -77,7 +83,7 @@ class SharedBodies {
 }
 
 /** Writes a response as `GET /_matrix/client/v3/sync` answers. */
-class V3Encoder implements SyncEncoder<string> {
+class V3Encoder<Body extends Text> implements SyncEncoder<Body | string> {
   readonly #bodies: SharedBodies;
   /** The first rooms, which are written at the end if their text is not there already. */
   readonly #rooms: { readonly plan: RoomPlan; readonly parts: readonly SectionPart[] }[] = [];
@@ -85,8 +91,12 @@ class V3Encoder implements SyncEncoder<string> {
   #texts: Texts | undefined;
   #general: readonly SectionPart[] = [];
 
-  constructor(bodies: SharedBodies) {
+  readonly #finish: (text: TextPieces) => Body;
+
+  /** @param finish makes the body of its text */
+  constructor(bodies: SharedBodies, finish: (text: TextPieces) => Body) {
     this.#bodies = bodies;
+    this.#finish = finish;
   }
 
   room(plan: RoomPlan, parts: readonly SectionPart[]): void {
@@ -98,14 +108,13 @@ class V3Encoder implements SyncEncoder<string> {
     this.#general = parts;
   }
 
-  end(next: SyncPosition): string {
+  end(next: SyncPosition): Body | string {
     if (this.#texts !== undefined) return this.#write(next);
     const content = this.#content();
-    let body = this.#bodies.find(next, content);
-    if (body === undefined) {
-      body = this.#write(next);
-      this.#bodies.remember(next, content, body);
-    }
+    const shared = this.#bodies.find(next, content);
+    if (shared !== undefined) return shared;
+    const body = this.#write(next);
+    if (typeof body === 'string') this.#bodies.remember(next, content, body);
     return body;
   }
 
@@ -120,19 +129,22 @@ class V3Encoder implements SyncEncoder<string> {
     return content;
   }
 
-  #write(next: SyncPosition): string {
+  #write(next: SyncPosition): Body {
     const texts = noTexts();
     for (const { plan, parts } of this.#rooms) write(plan, parts, texts);
     if (this.#texts !== undefined)
       for (const section of SECTIONS) texts[section] = [...texts[section], ...this.#texts[section]];
-    const rooms = SECTIONS.filter((section) => texts[section].length > 0)
-      .map((section) => `"${section}":{${texts[section].join(',')}}`)
-      .join(',');
-    const members = [`"next_batch":"${this.#bodies.token(next)}"`];
-    if (rooms !== '') members.push(`"rooms":{${rooms}}`);
-    const general = membersOf(this.#general, []);
-    if (general !== '') members.push(general);
-    return `{${members.join(',')}}`;
+    const body = new TextPieces();
+    body.add(`{"next_batch":"${this.#bodies.token(next)}"`);
+    let before = ',"rooms":{';
+    for (const section of SECTIONS) {
+      if (texts[section].length === 0) continue;
+      body.add(`${before}"${section}":{`).addList(texts[section]).add('}');
+      before = ',';
+    }
+    if (before === ',') body.add('}');
+    addMembers(body, this.#general, [], ',');
+    return this.#finish(body.add('}'));
   }
 }
 
@@ -141,20 +153,37 @@ type Texts = Record<RoomPlan['section'], string[]>;
 const noTexts = (): Texts => ({ join: [], invite: [], knock: [], leave: [] });
 
 const write = ({ room, section }: RoomPlan, parts: readonly SectionPart[], texts: Texts): void => {
-  texts[section].push(`${JSON.stringify(room.roomId)}:{${membersOf(parts, LISTS[section])}}`);
+  const text = new TextPieces().add(`${JSON.stringify(room.roomId)}:{`);
+  addMembers(text, parts, LISTS[section], '');
+  texts[section].push(text.add('}').whole());
 };
 
-/** Members of a JSON object: those of the parts, and then the lists that the parts fill. @param always lists that are there in any case */
-const membersOf = (parts: readonly SectionPart[], always: readonly string[]): string => {
-  const members: string[] = [];
+/**
+ * Adds members of a JSON object: those of the parts, and then the lists that the parts fill.
+ *
+ * @param always lists that are there in any case
+ * @param before what stands before the first member
+ */
+const addMembers = (
+  text: TextPieces,
+  parts: readonly SectionPart[],
+  always: readonly string[],
+  before: string,
+): void => {
+  let separator = before;
   const lists = new Map<string, string[]>(always.map((list) => [list, []]));
   for (const { part } of parts) {
-    for (const name in part.members) members.push(`"${name}":${part.members[name]}`);
+    for (const name in part.members) {
+      text.add(`${separator}"${name}":`).add(part.members[name] ?? 'null');
+      separator = ',';
+    }
     if (part.list === undefined) continue;
     const texts = lists.get(part.list) ?? [];
     lists.set(part.list, texts);
-    for (const text of part.events ?? []) texts.push(text);
+    for (const event of part.events ?? []) texts.push(event);
   }
-  for (const [list, texts] of lists) members.push(`"${list}":{"events":[${texts.join(',')}]}`);
-  return members.join(',');
+  for (const [list, texts] of lists) {
+    text.add(`${separator}"${list}":{"events":[`).addList(texts).add(']}');
+    separator = ',';
+  }
 };

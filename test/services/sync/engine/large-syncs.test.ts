@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
+import { ClientGone } from '#src/kernel/client-gone.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { Turns } from '#src/kernel/event-loop/turns.ts';
 import { LargeSyncs } from '#src/services/sync/engine/large-syncs.ts';
@@ -32,7 +33,7 @@ describe('large syncs', () => {
   /** As a request does: in a callback of its own, of the same turn as those of the others. */
   const begin = async (userId: string, compute: () => Promise<void>): Promise<void> => {
     await setImmediate();
-    await syncs.run(userId, compute);
+    await syncs.run({ userId, signal: undefined }, compute);
   };
 
   it('start in slices of the event loop, also when nothing has to be read', async () => {
@@ -54,11 +55,31 @@ describe('large syncs', () => {
       begin(`user ${index}`, async () => {
         for (let piece = 0; piece < 10; piece += 1) {
           clock.spend(SLICE_MS);
-          await syncs.pause(`user ${index}`);
+          await syncs.pause({ userId: `user ${index}`, signal: undefined });
         }
       }),
     );
     expect(await longestTurn(Promise.all(all))).to.be.at.most(3 * SLICE_MS);
     expect(clock.monotonic()).to.be.at.least(80 * SLICE_MS);
+  });
+
+  it('are not computed, nor any further, for clients that are gone; a server that drains still answers', async () => {
+    const computed: string[] = [];
+    const outcomes = async (reason?: unknown): Promise<readonly string[]> => {
+      const client = new AbortController();
+      const of = { userId: 'user', signal: client.signal };
+      const begun = syncs.run(of, async () => {
+        client.abort(reason);
+        await syncs.pause(of);
+        computed.push('the rest');
+      });
+      const [first] = await Promise.allSettled([begun]);
+      const [next] = await Promise.allSettled([syncs.run(of, async () => void computed.push('the next'))]);
+      const ended = [first, next];
+      return ended.map((outcome) => (outcome.status === 'rejected' ? outcome.reason.name : 'computed'));
+    };
+    expect(await outcomes(new ClientGone())).to.deep.equal(['ClientGone', 'ClientGone']);
+    expect(computed).to.deep.equal([]);
+    expect(await outcomes()).to.deep.equal(['computed', 'computed']);
   });
 });

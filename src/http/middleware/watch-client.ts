@@ -1,16 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-
-/** The client went away before its request had arrived: there is no one to answer. */
-export class ClientGone extends Error {
-  /** This server closed the connection, for what the client did. */
-  readonly isSentAway: boolean;
-
-  constructor(isSentAway = false) {
-    super('The client closed the connection.');
-    this.name = 'ClientGone';
-    this.isSentAway = isSentAway;
-  }
-}
+import { ClientGone } from '#src/kernel/client-gone.ts';
 
 const ignore = (): void => {};
 
