@@ -1,6 +1,5 @@
 import { expect } from 'chai';
 import { lifetimeIn, type RetentionLimits, retentionConfiguration } from '#src/services/retention/retention-policy.ts';
-import { monthOf } from '#src/services/retention/room-archive.ts';
 
 const limits = (more: Partial<RetentionLimits> = {}): RetentionLimits => ({
   defaultMaxLifetimeMs: null,
@@ -29,22 +28,6 @@ describe('how long a room keeps its events', () => {
       expect(lifetimeIn(content, limits())).to.equal(undefined);
     }
     expect(lifetimeIn({ min_lifetime: 900 }, limits({ defaultMaxLifetimeMs: 700 }))).to.equal(900);
-  });
-});
-
-describe('the month of an archived event', () => {
-  it('is that of UTC, also around leap days and the turn of years', () => {
-    for (const text of [
-      '1970-01-01T00:00:00Z',
-      '2000-02-29T23:59:59Z',
-      '2000-03-01T00:00:00Z',
-      '2024-12-31T23:59:59.999Z',
-    ]) {
-      expect(monthOf(Date.parse(text))).to.equal(text.slice(0, 7));
-    }
-    for (let ts = Date.parse('2023-01-01T00:00:00Z'); ts < Date.parse('2029-01-01T00:00:00Z'); ts += 86_400_000) {
-      expect(monthOf(ts)).to.equal(new Date(ts).toISOString().slice(0, 7));
-    }
   });
 });
 

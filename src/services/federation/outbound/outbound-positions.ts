@@ -53,7 +53,7 @@ export class OutboundPositions {
       'federation positions',
       () => this.#keep(),
       (err) => {
-        logger.error('what waits for other servers could not be stored; trying again', { err });
+        logger.error('federation positions could not be stored; trying again', { err });
         this.noteSoon();
       },
     );
