@@ -25,6 +25,7 @@ export interface DelayedEventRecord {
   readonly error: string | null;
 }
 
+/** A delayed event that is scheduled. Times are milliseconds since the epoch. */
 export interface NewDelayedEvent {
   readonly delayId: string;
   readonly userId: string;

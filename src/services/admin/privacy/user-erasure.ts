@@ -63,6 +63,7 @@ const ACCOUNT = 'account';
 const KEPT = 'kept';
 const DEVICES = 'sending_devices';
 const MEDIA = 'media';
+/** Rooms whose redactions and memberships the task looks at, at most. */
 const MAX_ROOMS = 100_000;
 /** Events of a room that are looked at in one step. */
 const PART = 1_000;
