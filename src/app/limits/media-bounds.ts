@@ -5,7 +5,8 @@ import {
   CONCURRENCY as MEDIA_SCANNER_CONCURRENCY,
   MAX_WAITING as MEDIA_SCANNER_MAX_WAITING,
 } from '#src/services/media/media-scanner.ts';
-import { UPLOADS_AT_ONCE, UPLOADS_OF_USER, MAX_WAIT_MS } from '#src/services/media/media-service.ts';
+import { MAX_WAIT_MS } from '#src/services/media/media-service.ts';
+import { UPLOADS_AT_ONCE, UPLOADS_OF_USER } from '#src/services/media/upload-places.ts';
 import { MAX_ELEMENTS } from '#src/services/media/previews/page-facts.ts';
 import {
   MAX_FIELDS as PREVIEW_FIELDS_MAX_FIELDS,
@@ -40,7 +41,8 @@ export const MEDIA_BOUNDS: FixedBounds = {
     {
       what: 'Uploads at the same time',
       most: `${UPLOADS_AT_ONCE}, of one user ${UPLOADS_OF_USER}`,
-      beyond: '429 `M_LIMIT_EXCEEDED`',
+      beyond:
+        '429 `M_LIMIT_EXCEEDED`; where another user has two more under way, the newest of those is ended with it instead',
       metric: 'tsudoi_limited_requests_total{limiter="uploads"}',
     },
     {

@@ -2,7 +2,6 @@ import { formatMxcUri } from '#src/protocol/identifiers/identifiers.ts';
 import type { Readable } from 'node:stream';
 import type { Clock } from '#src/kernel/clock.ts';
 import type { Random } from '#src/kernel/random.ts';
-import { SharedBudget, Shares } from '#src/kernel/limits/shared-budget.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
@@ -30,15 +29,13 @@ import type { MediaAccess } from './media-access.ts';
 import { DEFAULT_TYPE, describedAs } from './media-description.ts';
 import type { MediaScanner } from './media-scanner.ts';
 import type { RemoteMedia } from './remote-media.ts';
+import { UploadPlaces } from './upload-places.ts';
 
 const ID_LENGTH = 24;
 const MEDIA_ID = /^[A-Za-z0-9_-]{1,255}$/;
 /** How long a request waits for content that is yet to come, when it does not say. Client-Server API, `timeout_ms`. */
 const DEFAULT_WAIT_MS = 20_000;
 export const MAX_WAIT_MS = 60_000;
-/** Uploads that are under way at once, and those of one user: each may hold some megabytes on its way to an object store. */
-export const UPLOADS_AT_ONCE = 24;
-export const UPLOADS_OF_USER = 8;
 
 /** Content that is being uploaded. */
 export interface Upload {
@@ -93,8 +90,7 @@ export class MediaService {
   readonly #options: MediaServiceOptions;
   /** Fires with the id of media whose content has come. */
   readonly #arrived = new Signal<string>();
-  readonly #uploads = new SharedBudget(UPLOADS_AT_ONCE);
-  readonly #uploaders = new Shares(UPLOADS_OF_USER);
+  readonly #places = new UploadPlaces();
 
   constructor(options: MediaServiceOptions) {
     this.#options = options;
@@ -234,7 +230,7 @@ export class MediaService {
     const described = describedAs(contentType, filename);
     try {
       await policy.mayUpload(userId);
-      const release = this.#begin(userId);
+      const release = this.#places.begin(userId, (error) => content.destroy(error));
       try {
         const used = await usageOfUser(database, userId);
         if (used.files >= (maxUserFiles ?? Infinity)) throw usedUp('media.max_user_files');
@@ -255,15 +251,6 @@ export class MediaService {
       content.destroy();
       throw error;
     }
-  }
-
-  /** Takes a place among the uploads that are under way. @returns gives it back */
-  #begin(userId: string): () => void {
-    const share = this.#uploaders.of(userId);
-    if (!this.#uploads.take(1, share)) {
-      throw limitExceeded('uploads', 2_000, 'Too many uploads are under way: begin this one when others are done.');
-    }
-    return () => this.#uploads.give(1, share);
   }
 
   #newId(): string {
