@@ -5,6 +5,7 @@ import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
 import { MEDIA_SCHEME, mediaNamedIn, mediaUrisIn, ofServer } from '#src/protocol/media/media-uris.ts';
 import { redactionTarget } from '#src/protocol/events/pdu.ts';
 import { REDACTION } from '#src/protocol/events/event-types.ts';
+import { JobElements } from '#src/services/commit/job-elements.ts';
 import type { FollowUp } from '#src/services/events/building/follow-ups.ts';
 import type { FollowedEvent } from '#src/services/events/stream/followed-event.ts';
 import { eventIdBytes } from '#src/services/room-model/event/event-ids.ts';
@@ -74,7 +75,9 @@ export class MediaReferences {
   /** Media (`server/id`) that a user has uploaded, and names no longer in an event, may be named by nothing any more. */
   async release(uris: readonly string[], userId: string): Promise<void> {
     const { clock, database, serverName } = this.#options;
-    await releaseNamed(database, ofServer(uris, serverName), userId, clock.now());
+    const elements = new JobElements();
+    await elements.all(ofServer(uris, serverName), (ids) => releaseNamed(database, ids, userId, clock.now()));
+    elements.end();
   }
 
   /** Releases what a room's events name. To be called before these are deleted with the room. @returns false when the signal came first */

@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
+import { JobElements } from '#src/services/commit/job-elements.ts';
 import type { RemoteDeviceLists } from '#src/services/e2ee/device-lists/remote-device-lists.ts';
 import type { EventReceiver } from '#src/services/events/receiving/event-receiver.ts';
 import type { DeviceListPublisher } from '#src/services/federation/edus/device-list-publisher.ts';
@@ -42,17 +43,18 @@ export class CompletedRooms {
 
   async settle(room: Room, { after, servers }: Completion): Promise<void> {
     const { remoteDeviceLists, deviceLists } = this.#options;
-    await this.#reconsider(room, after);
-    await remoteDeviceLists.review(room);
+    const elements = new JobElements();
+    await this.#reconsider(room, after, elements);
+    await elements.all([room], () => remoteDeviceLists.review(room));
     const local = [...room.members.values()].filter((member) => member.local && member.membership === 'join');
-    await deviceLists.tell(
-      local.map(({ userId }) => userId),
-      servers.filter((server) => room.hasServer(server)),
-    );
+    const users = local.map(({ userId }) => userId);
+    const present = servers.filter((server) => room.hasServer(server));
+    await elements.all(present, (some) => deviceLists.tell(users, some));
+    elements.end();
   }
 
   /** Also checks events that arrive meanwhile, for some rounds: they may build on rejected events that are accepted now. */
-  async #reconsider(room: Room, after: number): Promise<void> {
+  async #reconsider(room: Room, after: number, elements: JobElements): Promise<void> {
     const { database, loader, receiver } = this.#options;
     const came = room.lastPosition;
     for (let last = after, laterRounds = 0; laterRounds < MAX_LATER_ROUNDS;) {
@@ -60,7 +62,8 @@ export class CompletedRooms {
       const events = await loader.load(nids.map((nid) => ({ room, nid })));
       for (const nid of nids) {
         const event = events.get(nid);
-        if (event !== undefined) await receiver.reconsider(room, { eventId: event.eventId, pdu: event.pdu });
+        if (event === undefined) continue;
+        await elements.all([event], () => receiver.reconsider(room, { eventId: event.eventId, pdu: event.pdu }));
       }
       const newest = nids.at(-1);
       if (newest === undefined) return;

@@ -32,12 +32,12 @@ export const MAX_JUDGED = 4_000;
 
 /** Replies that one answer walks over, and those of them that are read at once: a thread is met at its latest reply. */
 export const MAX_WALKED = 10_000;
-const WALKED_AT_ONCE = 1_000;
+const REPLIES_BATCH = 1_000;
 /** Of what relates to a root after a reply, the first, among which a later reply is looked for: were it beyond, the thread would be listed again. */
 export const MAX_LATER = 1_000;
 /** Of what relates to a root, the newest, among which one of the reader is looked for. */
 export const MAX_PARTICIPATION = 2_000;
-const MOST = { walked: WALKED_AT_ONCE, later: MAX_LATER, participation: MAX_PARTICIPATION };
+const MOST = { walked: REPLIES_BATCH, later: MAX_LATER, participation: MAX_PARTICIPATION };
 
 /** Lists that are read from the database at once, and how many of one user may wait. */
 export const READ_AT_ONCE = 2;
@@ -145,7 +145,7 @@ export class ThreadsList {
       const isCut = roots.length > fitting.length;
       const isMore = found.threads.length > batch;
       place = (isCut ? fitting.at(-1)?.record : isMore ? page.at(-1) : found.last) ?? place;
-      isEnd = !isCut && !isMore && found.walked < WALKED_AT_ONCE;
+      isEnd = !isCut && !isMore && found.walked < REPLIES_BATCH;
       scanned += page.length;
       walked += found.walked;
     }

@@ -4,6 +4,7 @@ import type { Logger } from '#src/kernel/logger.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import type { JsonObject } from '#src/protocol/json/json-value.ts';
 import { eventIdText } from '#src/services/room-model/event/event-ids.ts';
+import { JobElements } from '#src/services/commit/job-elements.ts';
 import type { EventService } from '#src/services/events/stream/event-service.ts';
 import { LATEST } from '#src/services/reading/history/history-tokens.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
@@ -101,6 +102,7 @@ export class RelatedRedactions {
     const names = await interner.find({ types: relTypes, users: [userId] });
     const types = relTypes.includes(ANY) ? undefined : relTypes.flatMap((type) => names.peekType(type) ?? []);
     const content: JsonObject = request.reason === undefined ? {} : { reason: request.reason };
+    const elements = new JobElements();
     let redacted = 0;
     for (let before = LATEST, looked = 0; looked < MAX_RELATED;) {
       const page = await unredactedPage(database, { room: room.nid, target: target.nid, before, types, limit: PAGE });
@@ -109,12 +111,14 @@ export class RelatedRedactions {
         if (room.headMembership(userId) !== 'join') return true;
         const levels = room.powerLevels();
         if (sender !== names.peekUser(userId) && levels.userLevel(userId) < levels.redact) continue;
-        try {
-          await events.redact(room, userId, eventIdText(room.version, id), content);
-          redacted += 1;
-        } catch (error) {
-          if (!(error instanceof MatrixError) || error.errcode !== 'M_FORBIDDEN') throw error;
-        }
+        await elements.all([id], async () => {
+          try {
+            await events.redact(room, userId, eventIdText(room.version, id), content);
+            redacted += 1;
+          } catch (error) {
+            if (!(error instanceof MatrixError) || error.errcode !== 'M_FORBIDDEN') throw error;
+          }
+        });
       }
       looked += page.length;
       const last = page.at(-1);
@@ -126,6 +130,7 @@ export class RelatedRedactions {
       event_id: targetId,
       redacted,
     });
+    elements.end();
     return true;
   }
 }

@@ -1,3 +1,4 @@
+import { JobElements } from '#src/services/commit/job-elements.ts';
 import type { AccountDataService } from './account-data-service.ts';
 
 /** Types of account data for the notification settings of a device, with its id as suffix. MSC3890, and the form that clients use today. */
@@ -9,9 +10,13 @@ export const forgetSettingsOf = async (
   userId: string,
   deviceIds: readonly string[],
 ): Promise<void> => {
-  for (const deviceId of deviceIds)
-    for (const prefix of SETTINGS_OF_DEVICE)
-      await accountData.update(userId, 0, `${prefix}.${deviceId}`, (stored) =>
+  const types = deviceIds.flatMap((deviceId) => SETTINGS_OF_DEVICE.map((prefix) => `${prefix}.${deviceId}`));
+  const elements = new JobElements();
+  for (const type of types)
+    await elements.all([type], () =>
+      accountData.update(userId, 0, type, (stored) =>
         stored === undefined || Object.keys(stored).length === 0 ? undefined : {},
-      );
+      ),
+    );
+  elements.end();
 };
