@@ -410,7 +410,7 @@ export class Connection implements StreamSink, HasHeartbeat {
   }
 
   #asMatrixError(error: unknown, method: string): MatrixError {
-    const told = matrixErrorOf(error, this.#hub.deps, { method, user: this.requester?.userId });
+    const told = matrixErrorOf(error, this.#hub.deps, { method, user_id: this.requester?.userId });
     this.#hub.metrics.refused(told);
     return told;
   }

@@ -35,5 +35,5 @@ export const doRequest = async (
   if (requester.rateLimited) admission.charge(requester.userId, work, true);
   const ms = deps.clock.monotonic() - started;
   metrics.served(name, errcode, ms);
-  deps.logger.debug('websocket request', { method: method?.name, errcode, ms, user: requester.userId, ip });
+  deps.logger.debug('websocket request', { method: method?.name, errcode, ms, user_id: requester.userId, ip });
 };

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 
 /** Characters that are turned into bytes at once. */
-const AT_ONCE = 64 * 1024;
+const CHARACTERS_AT_ONCE = 64 * 1024;
 
 const isHighSurrogate = (code: number): boolean => code >= 0xd800 && code <= 0xdbff;
 
@@ -15,7 +15,7 @@ export const partEnd = (text: string, from: number, characters: number): number 
 function* partsOf(pieces: readonly string[]): Generator<string, void, undefined> {
   for (const piece of pieces)
     for (let from = 0; from < piece.length;) {
-      const end = partEnd(piece, from, AT_ONCE);
+      const end = partEnd(piece, from, CHARACTERS_AT_ONCE);
       yield piece.slice(from, end);
       from = end;
     }
