@@ -25,6 +25,7 @@ import {
 import {
   MAX_RESULTS as THIRD_PARTY_LOOKUPS_MAX_RESULTS,
   MAX_BODY_BYTES as THIRD_PARTY_LOOKUPS_MAX_BODY_BYTES,
+  LOOKUPS_AT_ONCE,
 } from '#src/services/appservices/lookups/third-party-lookups.ts';
 import { MAX_IN_BACKGROUND } from '#src/services/policy/callbacks/spam-checks.ts';
 import {
@@ -80,7 +81,7 @@ export const SERVICES_BOUNDS: FixedBounds = {
     },
     {
       what: 'Questions to one application service at the same time',
-      most: String(CONCURRENCY),
+      most: `${CONCURRENCY} whether names exist, ${LOOKUPS_AT_ONCE} lookups in other networks`,
       beyond: 'it counts as not reached',
     },
     {

@@ -29,6 +29,8 @@ interface ProtocolInstance {
 /** How long a service's answer about a protocol is cached, and that it gave none. */
 const METADATA_MS = 3_600_000;
 const SILENCE_MS = 60_000;
+/** Lookups of one service at once: one that is slow must not keep the places for requests to all services. */
+export const LOOKUPS_AT_ONCE = 32;
 const TIMEOUTS = { headersMs: 5_000, bodyMs: 5_000, totalMs: 8_000 };
 export const MAX_BODY_BYTES = 262_144;
 /** Results of one service, instances of a protocol, fields of a search and characters of each. */
@@ -44,6 +46,8 @@ const MAX_FIELD_LENGTH = 512;
 export class ThirdPartyLookups {
   readonly #appservices: Appservices;
   readonly #api: Pick<ApplicationServicesApi, 'request'>;
+  /** Lookups that are under way, by service. */
+  readonly #open = new Map<string, number>();
   readonly #metadata: TimedCache<{ readonly protocol: Protocol | undefined }>;
 
   constructor(deps: {
@@ -141,12 +145,25 @@ export class ThirdPartyLookups {
   }
 
   /** The JSON that a service answers; undefined where there is none. */
-  async #ask(
-    { hsToken, id, url }: ApplicationService,
+  async #ask(service: ApplicationService, path: string, query?: URLSearchParams): Promise<JsonValue | undefined> {
+    const { id } = service;
+    const open = this.#open.get(id) ?? 0;
+    if (service.url === null || open >= LOOKUPS_AT_ONCE) return undefined;
+    this.#open.set(id, open + 1);
+    try {
+      return await this.#askNow({ ...service, url: service.url }, path, query);
+    } finally {
+      const left = (this.#open.get(id) ?? 1) - 1;
+      if (left > 0) this.#open.set(id, left);
+      else this.#open.delete(id);
+    }
+  }
+
+  async #askNow(
+    { hsToken, id, url }: Pick<ApplicationService, 'hsToken' | 'id'> & { readonly url: string },
     path: string,
     query?: URLSearchParams,
   ): Promise<JsonValue | undefined> {
-    if (url === null) return undefined;
     const answer = await this.#api.request(
       { id, url, hsToken },
       {
