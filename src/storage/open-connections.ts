@@ -15,7 +15,8 @@ interface Watched {
 export class OpenConnections {
   /** Fires when one was lost. */
   readonly lost = new Signal<void>();
-  readonly #pools: Watched[] = [];
+  /** Without those that are closed. */
+  #pools: readonly Watched[] = [];
   readonly #logger: Logger;
 
   constructor(logger: Logger) {
@@ -24,7 +25,7 @@ export class OpenConnections {
 
   watch(pool: pg.Pool): void {
     const watched: Watched = { pool, clients: new Set(), empty: undefined };
-    this.#pools.push(watched);
+    this.#pools = [...this.#pools.filter(isOpen), watched];
     pool.on('error', (error) => this.#logger.warn('an idle database connection was lost', { reason: error.message }));
     pool.on('connect', (client) => {
       watched.clients.add(client);
@@ -37,7 +38,13 @@ export class OpenConnections {
     pool.on('remove', (client) => {
       watched.clients.delete(client);
       if (watched.clients.size === 0) watched.empty?.();
+      this.#pools = this.#pools.filter(isOpen);
     });
+  }
+
+  /** How many pools are not closed. */
+  get pools(): number {
+    return this.#pools.filter(isOpen).length;
   }
 
   /** Waits until those of the pools that were ended are closed. */
@@ -46,3 +53,5 @@ export class OpenConnections {
     await Promise.all(ended.map((watched) => new Promise<void>((resolve) => (watched.empty = resolve))));
   }
 }
+
+const isOpen = ({ clients, pool }: Watched): boolean => !pool.ending || clients.size > 0;

@@ -76,9 +76,10 @@ export class LoopWatch {
     this.#look();
   }
 
-  /** Stops looking. */
+  /** Stops looking. Nobody is charged any more for what ran before. */
   close(): void {
     this.#next?.cancel();
+    this.#trail.letGo();
   }
 
   #look(): void {

@@ -97,6 +97,11 @@ export class Trail {
     return this.#times[this.#at] as number;
   }
 
+  /** Lets go of the works that ran, and so of the servers that did them; what they were called it still knows. */
+  letGo(): void {
+    this.#works.fill(undefined);
+  }
+
   /** How many rest until something runs. */
   get resting(): number {
     return this.#resting.size;

@@ -24,6 +24,23 @@ describe('work', () => {
     expect([one.statements, one.rows, other.statements, other.rows]).to.deep.equal([3, 5, 1, 7]);
     expect(currentWork()).to.equal(undefined);
   });
+  it('is let go of with the watch on the event loop, since a server hangs on it', () => {
+    const [clock, trail] = [new ManualClock(), new Trail()];
+    const watch = new LoopWatch({
+      clock,
+      timers: clock,
+      logger: recordingLogger([]),
+      metrics: noMetrics,
+      tellFromMs: 50,
+      processorMs: () => 0,
+      trail,
+    });
+    watch.start();
+    trail.mark('GET /sync', 1, new Work('GET /sync'));
+    expect(trail.longest(0, 2)?.work?.name).to.equal('GET /sync');
+    watch.close();
+    expect(trail.longest(0, 2)).to.deep.include({ name: 'GET /sync', work: undefined });
+  });
   it('is not what happens again and again since then: that would be kept, and paid for, as long as it goes on', async () => {
     const beat = Promise.withResolvers<Work | undefined>();
     const timer = doing(new Work('request'), () => systemTimers.every(1, () => beat.resolve(currentWork())));
