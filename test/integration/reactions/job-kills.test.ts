@@ -1,3 +1,5 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { expect } from 'chai';
 import type { Static, TSchema } from 'typebox';
@@ -7,12 +9,14 @@ import {
   cleanStreams,
   findDueRooms,
   listRoomMembers,
+  purgeRoom,
   shareDevices,
   settleCompletion,
 } from '#src/jobs/definitions.ts';
 import type { JobDefinition } from '#src/jobs/job-definition.ts';
 import { shardOfName } from '#src/protocol/wire/position.ts';
 import type { Requester } from '#src/services/accounts/sessions/requester.ts';
+import { type ArchivedEvent, RoomArchive } from '#src/services/retention/room-archive.ts';
 import type { Room } from '#src/services/room-model/room/room.ts';
 import { sql } from '#src/storage/database.ts';
 import { addUnjoinedRoom } from '#src/storage/federation/unjoined-rooms.ts';
@@ -32,6 +36,11 @@ const HAS_DEVICE = sql(
   'test_has_device',
   `insert into told_devices (user_id, device_id, stream_id, digest, deleted) values ($1, 'DEVICE', 1, '', false)`,
 );
+const KEEP_LIST = sql(
+  'test_keep_list',
+  'insert into remote_device_lists (user_id, stream_id, stale) values ($1, 1, false)',
+);
+const KEPT_LISTS = sql('test_kept_list', 'select count(*)::int as count from remote_device_lists where user_id = $1');
 const FORGET_TOLD = sql('test_forget_told', 'delete from destination_device_lists where user_id = $1');
 const KEPT = sql('test_kept_events', 'select count(*)::int as count from events where nid = any($1::bigint[])');
 const OLD_TXN = sql('test_old_txn', `insert into txn (key, event_id, day) values ($1, '$event', 0)`);
@@ -39,6 +48,19 @@ const TXNS = sql('test_txns', 'select count(*)::int as count from txn where key 
 const RELEASE = sql('test_release', 'update media set released_ts = 1 where media_id = $1');
 const FILES = sql('test_files', 'select count(*)::int as count from media where media_id = $1');
 const UNLIST = sql('test_unlist', 'delete from directory_users where user_id = $1');
+
+/** Positions of the events of a room that are archived, some more than once. */
+const archivedPositions = async (folder: string, roomId: string): Promise<number[]> => {
+  const ofRoom = new RoomArchive(folder).folder(roomId);
+  const files = await readdir(ofRoom).catch(() => []);
+  const texts = await Promise.all(files.map((file) => readFile(join(ofRoom, file), 'utf8')));
+  return texts.flatMap((text) =>
+    text
+      .trimEnd()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as ArchivedEvent).position),
+  );
+};
 
 describe('a server that is killed between two steps of a job', function () {
   this.timeout(180_000);
@@ -97,6 +119,39 @@ describe('a server that is killed between two steps of a job', function () {
     }),
     done: () => ({ old: 0, young: 2 }),
     untouched: () => ({ old: 8, young: 2 }),
+  });
+
+  describe('which archives what it purges', () => {
+    let archiving: MortalServer;
+    before(async () => {
+      archiving = await MortalServer.open({
+        TSUDOI_RETENTION__MODE: 'archive',
+        TSUDOI_RETENTION__BATCH_SIZE: '3',
+        TSUDOI_RETENTION__PAUSE_MS: '0',
+      });
+    });
+    after(() => archiving?.close());
+
+    killedAnywhere(() => archiving, {
+      title: 'purges nothing that is in no archive, and archives all of it',
+      jobs: ['retention.purge_room'],
+      async prepare(life) {
+        const { userId } = await archiving.user(life);
+        const room = await makeRoom(life.services, userId, '11');
+        const old: number[] = [];
+        for (let n = 0; n < 8; n++) old.push((await life.services.events.send(room, message(userId, 'old'))).nid);
+        await life.services.database.query(AGE, [room.nid]);
+        await life.services.events.send(room, message(userId, 'young'));
+        return { room, old };
+      },
+      act: (life, { room }) => request(life, purgeRoom, { room: room.nid, beforeTs: life.clock.now() - HOUR }),
+      async outcome(life, { old, room }) {
+        const archived = new Set(await archivedPositions(join(archiving.folder, 'archive'), room.roomId));
+        return { left: await counted(life, KEPT, old), archived: old.filter((nid) => archived.has(nid)).length };
+      },
+      done: () => ({ left: 0, archived: 8 }),
+      untouched: () => ({ left: 8, archived: 0 }),
+    });
   });
 
   promise({
@@ -203,10 +258,14 @@ describe('a server that is killed between two steps of a job', function () {
   });
 
   promise({
-    title: 'accepts what was refused by less than is known now',
+    title:
+      'accepts what was refused by less than is known now, drops device lists of users who are no members, and tells their servers of devices here',
     jobs: ['rooms.settle_completion'],
     async prepare(life) {
       const { user, room, remote } = await shared(life);
+      const gone = `@gone${room.nid}:a.example`;
+      for (const is of ['join', 'leave']) await remote.accepted(membership(gone, gone, is));
+      await life.pass(0);
       const levels = async (needed: number): Promise<void> => {
         const content = { users: { [user.userId]: 100 }, state_default: 0, events: { 'm.room.message': needed } };
         const type = 'm.room.power_levels';
@@ -218,16 +277,23 @@ describe('a server that is killed between two steps of a job', function () {
       const { id, reception } = await remote.send({ ...message(CAROL, 'refused'), prev });
       if (reception.outcome !== 'soft-failed') throw new Error(reception.outcome);
       await levels(0);
-      return { room, id };
+      // Not known before the room was complete: who is no member of it, and that a.example has not heard of the devices of its members.
+      await life.services.database.query(HAS_DEVICE, [user.userId]);
+      await life.services.database.query(KEEP_LIST, [gone]);
+      return { user, room, id, gone };
     },
-    act: (life, { room }) => request(life, settleCompletion, { room: room.nid, after: 0, servers: [] }),
-    async outcome({ services }, { room, id }) {
-      const held = (await services.rooms.byId(room.roomId))!;
-      const event = await services.events.find(held, id);
-      return event === undefined ? null : event.flags & SOFT_FAILED;
+    act: (life, { room }) => request(life, settleCompletion, { room: room.nid, after: 0, servers: ['a.example'] }),
+    async outcome(life, { gone, room, id, user }) {
+      const held = (await life.services.rooms.byId(room.roomId))!;
+      const event = await life.services.events.find(held, id);
+      return {
+        flags: event === undefined ? null : event.flags & SOFT_FAILED,
+        kept: await counted(life, KEPT_LISTS, gone),
+        told: await counted(life, TOLD, user.userId),
+      };
     },
-    done: () => 0,
-    untouched: () => SOFT_FAILED,
+    done: () => ({ flags: 0, kept: 0, told: 1 }),
+    untouched: () => ({ flags: SOFT_FAILED, kept: 1, told: 0 }),
   });
 
   promise({
