@@ -31,7 +31,7 @@ describe('work', () => {
       timers: clock,
       logger: recordingLogger([]),
       metrics: noMetrics,
-      tellFromMs: 50,
+      reportFromMs: 50,
       processorMs: () => 0,
       trail,
     });

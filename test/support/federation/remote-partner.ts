@@ -167,6 +167,8 @@ export class RemotePartner {
     this.#server.closeAllConnections();
     this.#server.close();
     await once(this.#server, 'close');
+    // Errors that were logged lead here by the functions on their stacks, and the rooms that it told of are large.
+    this.#routes.length = 0;
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
