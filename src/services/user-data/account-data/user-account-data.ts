@@ -53,6 +53,9 @@ export const weightOf = (type: string, json: string): number =>
 
 /** Memory of an entry beside its texts, in bytes. */
 const ENTRY_BYTES = 200;
+/** What it takes more in a room: a key of its own, or the map of the room's tags. As measured. */
+const IN_ROOM_BYTES = 32;
+const TAGS_BYTES = 64;
 
 const weightOfTag = (tag: string, content: string): number => ENTRY_BYTES + bytesOfText(tag) + bytesOfText(content);
 
@@ -123,7 +126,10 @@ export class UserAccountData {
 
   #applyTag({ room, tag, content }: TagChange): void {
     let tags = this.#tags.get(room);
-    if (tags === undefined) this.#tags.set(room, (tags = new Map()));
+    if (tags === undefined) {
+      this.#tags.set(room, (tags = new Map()));
+      this.#weight += TAGS_BYTES;
+    }
     const before = tags.get(tag);
     if (before !== undefined) this.#weight -= weightOfTag(tag, before);
     if (content === null) {
@@ -146,7 +152,8 @@ export class UserAccountData {
     const { roomNid, type } = entry;
     const key = keyOf(roomNid, type);
     const before = this.#held(roomNid, type);
-    this.#weight += weight - (before === undefined ? -ENTRY_BYTES - key.length : before.weight);
+    const own = ENTRY_BYTES + key.length + (roomNid === 0 ? 0 : IN_ROOM_BYTES);
+    this.#weight += weight - (before === undefined ? -own : before.weight);
     if (roomNid === 0) this.#global.set(type, { entry, weight });
     else this.#ofRooms.set(key, { entry, weight });
     this.#latest = Math.max(this.#latest, entry.pos);
