@@ -63,8 +63,8 @@ export const keysEndpoints = [
       failures: byName,
     }),
     errcodes: ['M_BAD_JSON', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
-    async handler({ keyQuery }: Services, { requester, body }) {
-      return keyQuery.query(requester.userId, body.device_keys, body.timeout ?? undefined);
+    async handler({ keyQuery }: Services, { info, requester, body }) {
+      return keyQuery.query(requester.userId, body.device_keys, body.timeout ?? undefined, info.signal);
     },
   }),
   endpoint({
@@ -85,8 +85,8 @@ export const keysEndpoints = [
     ),
     response: Type.Object({ one_time_keys: Type.Record(Type.String(), byName), failures: byName }),
     errcodes: ['M_BAD_JSON', 'M_TOO_LARGE', 'M_LIMIT_EXCEEDED'],
-    async handler({ keyClaims }: Services, { body }) {
-      return keyClaims.claim(body.one_time_keys, body.timeout ?? undefined);
+    async handler({ keyClaims }: Services, { body, info }) {
+      return keyClaims.claim(body.one_time_keys, body.timeout ?? undefined, info.signal);
     },
   }),
   endpoint({

@@ -76,7 +76,9 @@ export class SignatureUpload {
     const [crossSigning, devices, remoteKeys] = await Promise.all([
       crossSigningKeysOf(database, userIds),
       deviceKeysOfUsers(database, [signer]),
-      remote.ask(DEFAULT_TIMEOUT_MS, (questions) => questions.masterKeys(userIds.filter((id) => !isLocal(id)))),
+      remote.ask(DEFAULT_TIMEOUT_MS, undefined, (questions) =>
+        questions.masterKeys(userIds.filter((id) => !isLocal(id))),
+      ),
     ]);
     const known: KnownKeys = { crossSigning: [...crossSigning, ...remoteKeys], devices };
     const failures: SignatureFailures = {};

@@ -39,6 +39,7 @@ export class KeyClaims {
   async claim(
     wanted: WantedKeys,
     timeoutMs: number | undefined,
+    signal: AbortSignal,
   ): Promise<{ readonly one_time_keys: ClaimedKeys; readonly failures: Record<string, JsonObject> }> {
     const { isLocal, remote } = this.#options;
     const servers = new Map<string, Record<string, Readonly<Record<string, string>>>>();
@@ -57,7 +58,7 @@ export class KeyClaims {
     }
     assertFewServers(servers);
     const failures: Record<string, JsonObject> = {};
-    const [local, ...others] = await remote.ask(remoteTimeout(timeoutMs), (questions) =>
+    const [local, ...others] = await remote.ask(remoteTimeout(timeoutMs), signal, (questions) =>
       Promise.all([
         this.local(here),
         ...[...servers].map(([server, devices]) =>

@@ -94,13 +94,15 @@ export class KeyQuery {
    * The keys of users of this and of other servers.
    *
    * @param wanted user -> device ids; an empty list for all devices
-   * @param timeoutMs how long other servers are waited for; null for the usual time
+   * @param timeoutMs how long other servers are waited for; undefined for the usual time
+   * @param signal of the request: other servers are not waited for any longer than its client
    * @throws MatrixError M_TOO_LARGE when one request asks for too many
    */
   async query(
     readerId: string,
     wanted: Readonly<Record<string, readonly string[]>>,
     timeoutMs: number | undefined,
+    signal?: AbortSignal,
   ): Promise<QueriedKeys> {
     const entries = Object.entries(wanted).filter(([userId]) => domainOf(userId) !== undefined);
     assertFewKeys(entries);
@@ -112,7 +114,7 @@ export class KeyQuery {
     const onFailure = (server: string, error: unknown): void => {
       failures[server] = failureOf(error);
     };
-    const [local, remote] = await this.#options.remote.ask(remoteTimeout(timeoutMs), (questions) =>
+    const [local, remote] = await this.#options.remote.ask(remoteTimeout(timeoutMs), signal, (questions) =>
       Promise.all([
         this.local(Object.fromEntries(entries.filter(([userId]) => isLocal(userId))), readerId),
         this.#remote(new Map(ofRemote), questions, onFailure),

@@ -50,7 +50,7 @@ interface KeyQuestionsOptions {
   readonly timeoutMs: number;
   /** Counts the answers. */
   readonly held: HeldAnswers;
-  /** Aborted when the time is over. */
+  /** Aborted when the time is over, or nobody waits any more. */
   readonly deadline: AbortSignal;
 }
 
@@ -176,17 +176,26 @@ export class RemoteKeys {
    * Does what needs keys of other servers' users; their answers are held until it is done.
    *
    * @param timeoutMs how long all of these servers are waited for
+   * @param signal ends the waiting, since nobody waits for the answer any more
    */
-  async ask<T>(timeoutMs: number, work: (questions: KeyQuestions) => Promise<T>): Promise<T> {
+  async ask<T>(
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+    work: (questions: KeyQuestions) => Promise<T>,
+  ): Promise<T> {
     const { api, client, timers } = this.#options;
     const deadline = new AbortController();
-    const timer = timers.after(timeoutMs, () => deadline.abort());
+    const end = (): void => deadline.abort();
+    const timer = timers.after(timeoutMs, end);
+    signal?.addEventListener('abort', end, { once: true });
+    if (signal?.aborted === true) end();
     const held = client.hold(MAX_ANSWERS_BYTES);
     try {
       const slow = this.#slow;
       return await work(new KeyQuestions({ api, timers, slow, timeoutMs, held, deadline: deadline.signal }));
     } finally {
       timer.cancel();
+      signal?.removeEventListener('abort', end);
       held.release();
     }
   }

@@ -32,8 +32,8 @@ class Servers {
   }
 
   /** Asks servers, in this order, and says how each question ended, while so much time passes. */
-  async outcomes(names: readonly string[], ms: number): Promise<string[]> {
-    const asking = this.keys.ask(TIMEOUT_MS, (questions) =>
+  async outcomes(names: readonly string[], ms: number, signal?: AbortSignal): Promise<string[]> {
+    const asking = this.keys.ask(TIMEOUT_MS, signal, (questions) =>
       Promise.all(names.map((name) => this.#outcome(questions, name))),
     );
     await this.clock.runDueUntil(this.clock.advance(ms));
@@ -53,6 +53,17 @@ describe("questions for keys of other servers' users", () => {
     const outcomes = await new Servers().outcomes([...silentOnes(17), 'quick.test'], TIMEOUT_MS);
     expect(outcomes.at(-1)).to.equal('answered');
     expect(new Set(outcomes.slice(0, -1))).to.deep.equal(new Set(['M_CONNECTION_TIMEOUT']));
+  });
+
+  it('end when nobody waits for them any more, and no further server is asked', async () => {
+    const servers = new Servers();
+    const client = new AbortController();
+    const asking = servers.outcomes([...silentOnes(40), 'quick.test'], 0, client.signal);
+    const asked = servers.asked.length;
+    expect(asked).to.be.greaterThan(0).and.below(40);
+    client.abort();
+    expect(new Set(await asking)).to.deep.equal(new Set(['M_CONNECTION_TIMEOUT']));
+    expect(servers.asked).to.have.lengthOf(asked);
   });
 
   it('do not wait again for servers that were silent the last time', async () => {
