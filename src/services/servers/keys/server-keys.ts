@@ -326,9 +326,9 @@ export class ServerKeys {
 
   /** Keys in use are renewed before they expire, in the background. */
   #refreshEarly(serverName: string, known: KnownServer): void {
+    if (!isHalfOver(known, this.#options.clock.now())) return;
     // Keys that could not be renewed are asked for when they are needed.
-    if (isHalfOver(known, this.#options.clock.now()))
-      void this.#fetch(serverName, known, OWN_ASKING.party).catch(() => undefined);
+    void this.#fetch(serverName, known, OWN_ASKING.party).catch(() => undefined);
   }
 }
 
