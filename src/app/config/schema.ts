@@ -351,6 +351,7 @@ const configSchema = section({
     max_one_time_keys: count,
     max_inbox_messages: count,
     max_inbox_bytes: count,
+    max_user_inbox_bytes: count,
     max_backup_bytes: count,
   }),
   push: section({

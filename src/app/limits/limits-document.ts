@@ -155,6 +155,7 @@ const BOUNDS: readonly Bounds[] = [
     answers: {
       'e2ee.max_inbox_messages': 'the oldest are deleted',
       'e2ee.max_inbox_bytes': 'the oldest are deleted',
+      'e2ee.max_user_inbox_bytes': 'the oldest are deleted',
     },
   },
   {

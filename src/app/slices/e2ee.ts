@@ -12,6 +12,7 @@ import { DeviceInboxes } from '#src/services/e2ee/to-device/device-inboxes.ts';
 import { InboxBounds } from '#src/services/e2ee/to-device/inbox-bounds.ts';
 import { ToDeviceService } from '#src/services/e2ee/to-device/to-device-service.ts';
 import { userCaches } from '../config/cache-shares.ts';
+import { inboxLimits } from '../config/inbox-limits.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Accounts } from './accounts.ts';
@@ -76,7 +77,7 @@ export function composeEncryption(
         clock,
         writer,
         inboxes,
-        bounds: new InboxBounds(database, { messages: config.e2ee.maxInboxMessages, bytes: config.e2ee.maxInboxBytes }),
+        bounds: new InboxBounds(database, inboxLimits(config)),
         isLocal,
         remote: toDeviceOutbox,
         shadowBans,

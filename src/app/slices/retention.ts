@@ -4,6 +4,7 @@ import { RetentionService } from '#src/services/retention/retention-service.ts';
 import { RoomArchive } from '#src/services/retention/room-archive.ts';
 import { DiskSpaceReclaimer } from '#src/services/retention/disk-space-reclaimer.ts';
 import { StreamCleaner } from '#src/services/retention/stream-cleaner.ts';
+import { inboxLimits } from '../config/inbox-limits.ts';
 import type { Platform } from '../ground/platform.ts';
 import type { Slice } from '../ground/slice.ts';
 import type { Commit } from './commit.ts';
@@ -55,7 +56,7 @@ export function composeRetention(below: Platform & Commit & RoomModel & EventStr
         batchSize: CLEAN_AT_ONCE,
         pauseMs,
         transactionDays,
-        inboxLimits: { messages: config.e2ee.maxInboxMessages, bytes: config.e2ee.maxInboxBytes },
+        inboxLimits: inboxLimits(config),
         pushRetryMs: config.push.retryMs,
         auditDays: config.audit.retentionDays,
       }),

@@ -6,7 +6,7 @@ import { deleteExpiredAdminLogins } from '#src/storage/accounts/admin-logins.ts'
 import { deleteExpiredValidations } from '#src/storage/accounts/threepid-validations.ts';
 import { forgetMailsSent } from '#src/storage/mail/mails-sent.ts';
 import type { Database } from '#src/storage/database.ts';
-import { type InboxLimits, trimToDevice } from '#src/storage/e2ee/to-device.ts';
+import { trimToDevice, trimToDeviceOfUsers, type InboxLimits } from '#src/storage/e2ee/to-device.ts';
 import { forgetSurplusTransactions, forgetTransactions } from '#src/storage/federation/inbound.ts';
 import { trimDestinationMessages } from '#src/storage/federation/destination-to-device.ts';
 import { trimStateResets } from '#src/storage/federation/state-resets.ts';
@@ -90,7 +90,9 @@ export class StreamCleaner {
     const mailsSent = await this.#all(signal, () =>
       forgetMailsSent(database, clock.now() - MAIL_DAYS * DAY_MS, batchSize),
     );
-    const toDevice = await this.#all(signal, () => trimToDevice(database, inboxLimits, batchSize));
+    const ofDevices = await this.#all(signal, () => trimToDevice(database, inboxLimits, batchSize));
+    const ofUsers = await this.#all(signal, () => trimToDeviceOfUsers(database, inboxLimits, batchSize));
+    const toDevice = ofDevices + ofUsers;
     const before = clock.now() - OUTBOX_DAYS * DAY_MS;
     const toDeviceAway = await this.#all(signal, () =>
       trimDestinationMessages(database, { before, keep: OUTBOX_MESSAGES, limit: batchSize }),

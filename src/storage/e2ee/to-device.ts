@@ -67,12 +67,40 @@ const TRIM_DEVICES = sql(
      select * from unnest($3::text[], $4::text[]) d(user_id, device_id)
    ), ${surplusIn('devices')}, ${DELETED}`,
 );
+/** Messages of users beyond the newest so many bytes, whichever of their devices they are for. */
+const surplusOfUsers = (users: string, limit = ''): string => `surplus as (
+     select ctid from (
+       select t.ctid, row_number() over w as messages, sum(octet_length(t.content)) over w as bytes
+       from ${users} join to_device t using (user_id)
+       window w as (partition by t.user_id order by t.pos desc, t.device_id)
+     ) counted where messages > 1 and bytes > $1::bigint ${limit}
+   )`;
+const TRIM_ALL_USERS = sql(
+  'to_device_trim_all_users',
+  `with candidates as (
+     select user_id from to_device group by user_id having count(*) > $1::bigint / ${MAX_MESSAGE_BYTES}
+   ), full_users as (
+     select user_id from candidates join to_device using (user_id) group by user_id
+     having sum(octet_length(content)) > $1::bigint
+   ), ${surplusOfUsers('full_users', 'limit $2')}, ${DELETED}`,
+);
+const TRIM_USERS = sql(
+  'to_device_trim_users',
+  `with users as (
+     select * from unnest($2::text[]) u(user_id)
+   ), ${surplusOfUsers('users')}, deleted as (
+     delete from to_device t using surplus s where t.ctid = s.ctid returning t.user_id, t.device_id
+   ) select distinct user_id as "userId", device_id as "deviceId" from deleted`,
+);
 
-/** What may wait for one device. */
+/** What may wait to be fetched. */
 export interface InboxLimits {
+  /** Messages for one device. */
   readonly messages: number;
   /** Bytes of all of them. */
   readonly bytes: number;
+  /** Bytes for all devices of a user together. */
+  readonly userBytes: number;
 }
 
 /** The oldest messages that wait for a device. */
@@ -126,6 +154,21 @@ export const trimToDevice = async (
   { messages, bytes }: InboxLimits,
   limit: number,
 ): Promise<number> => (await database.query<{ count: number }>(TRIM, [messages, bytes, limit]))[0]?.count ?? 0;
+
+/** The same for all users for whose devices together more waits than may. Returns how many. */
+export const trimToDeviceOfUsers = async (
+  database: Database,
+  { userBytes }: InboxLimits,
+  limit: number,
+): Promise<number> => (await database.query<{ count: number }>(TRIM_ALL_USERS, [userBytes, limit]))[0]?.count ?? 0;
+
+/** The same for these users, all that is too much. Returns the devices that lost messages. */
+export const trimInboxesOfUsers = (
+  database: Database,
+  userIds: readonly string[],
+  { userBytes }: InboxLimits,
+): Promise<{ readonly userId: string; readonly deviceId: string }[]> =>
+  database.query(TRIM_USERS, [userBytes, userIds]);
 
 /** The same for these devices, all that are too many. Returns how many. */
 export const trimInboxes = async (

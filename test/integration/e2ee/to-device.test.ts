@@ -12,7 +12,10 @@ describe('messages to devices', function () {
   let txns = 0;
 
   before(async () => {
-    server = await EncryptionServer.start({ TSUDOI_E2EE__MAX_INBOX_BYTES: '2000000' });
+    server = await EncryptionServer.start({
+      TSUDOI_E2EE__MAX_INBOX_BYTES: '2000000',
+      TSUDOI_E2EE__MAX_USER_INBOX_BYTES: '3000000',
+    });
   });
   after(() => server.stop());
   beforeEach(async () => {
@@ -191,7 +194,7 @@ describe('messages to devices', function () {
         await send({ [bob.userId]: { [bob.deviceId]: { n, x: 'x'.repeat(50_000) } } });
     };
     await large(30);
-    expect(await server.statements(() => large(30))).to.be.at.most(30 * 2 + 4);
+    expect(await server.statements(() => large(30))).to.be.at.most(30 * 2 + 6);
     expect(await stored(bob)).to.be.within(30, 52);
     const seen: unknown[] = [];
     for (let since: string | undefined; ;) {
@@ -201,6 +204,32 @@ describe('messages to devices', function () {
       seen.push(...bodies(response));
     }
     expect(seen).to.deep.equal(Array.from({ length: seen.length }, (_, index) => n - seen.length + index));
+  });
+
+  it('that nobody fetches are bounded for all devices of a user together: the oldest go, of devices that are not used any more', async () => {
+    const unused = [await server.login(bob), await server.login(bob), await server.login(bob)];
+    let n = 0;
+    const large = async (device: TestDevice, count: number): Promise<void> => {
+      for (const end = n + count; n < end; n += 1)
+        await send({ [bob.userId]: { [device.deviceId]: { n, x: 'x'.repeat(50_000) } } });
+    };
+    for (const device of unused) await large(device, 30);
+    // A device that is used, whose inbox is in memory.
+    await server.sync(bob);
+    await large(bob, 10);
+    await server.sync(unused[0]!);
+    await large(bob, 10);
+    // As many as fit, and a quarter more that may have come since it was last looked.
+    expect(await stored(bob)).to.be.within(40, 75);
+    const seen: unknown[] = [];
+    for (let since: string | undefined; ;) {
+      const response = await server.sync(bob, since);
+      since = response.next_batch;
+      if (bodies(response).length === 0) break;
+      seen.push(...bodies(response));
+    }
+    expect(seen).to.deep.equal(Array.from({ length: 20 }, (_, index) => 90 + index));
+    expect(bodies(await server.sync(unused[0]!)), 'the oldest').to.deep.equal([]);
   });
 
   it('are refused when they are malformed', async () => {

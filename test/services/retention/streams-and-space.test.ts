@@ -41,7 +41,7 @@ describe('what streams and purges leave behind', function () {
     const cleaner = new StreamCleaner({
       ...options,
       transactionDays: 3,
-      inboxLimits: { messages: 1_000, bytes: 1_000_000 },
+      inboxLimits: { messages: 1_000, bytes: 1_000_000, userBytes: 8_000_000 },
       pushRetryMs: 1_000,
       auditDays: 365,
       batchSize: 2,
@@ -67,7 +67,7 @@ describe('what streams and purges leave behind', function () {
     const cleaner = new StreamCleaner({
       ...options,
       transactionDays: 3,
-      inboxLimits: { messages: 1_000, bytes: 1_000_000 },
+      inboxLimits: { messages: 1_000, bytes: 1_000_000, userBytes: 8_000_000 },
       pushRetryMs: 1_000,
       auditDays: 365,
       batchSize: 2,

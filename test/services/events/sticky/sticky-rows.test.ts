@@ -37,7 +37,7 @@ describe('what is stored of sticky events', () => {
     const cleaner = new StreamCleaner({
       ...options(),
       transactionDays: 3,
-      inboxLimits: { messages: 1_000, bytes: 1_000_000 },
+      inboxLimits: { messages: 1_000, bytes: 1_000_000, userBytes: 8_000_000 },
       pushRetryMs: 1_000,
       auditDays: 365,
     });
