@@ -27,6 +27,16 @@ const ANNOTATIONS = sql(
   'select nid, annotation from events where room = $1 and annotation is not null order by nid',
 );
 const UNNUMBER = sql('test_task_kills_unnumber', 'update events set annotation = null where room = $1');
+/** As it was before relations were indexed by their places. */
+const UNPLACE = [
+  sql('test_task_kills_unplace', 'drop index if exists events_relations_placed'),
+  sql('test_task_kills_index_before', 'create index events_relations on events (rel, nid) where rel is not null'),
+];
+const INDEXES = sql(
+  'test_task_kills_indexes',
+  `select c.relname as name, i.indisvalid as valid from pg_index i join pg_class c on c.oid = i.indexrelid
+   where c.relname like 'events_relations%'`,
+);
 /** Longer than followers gather events. */
 const LAG_MS = 1_000;
 const LISTED = sql('test_task_kills_listed', 'select count(*)::int as n from directory_users where user_id = any($1)');
@@ -135,6 +145,19 @@ describe('a task of administrators, when the server is killed between two steps'
     async assertDone(_life, { numbers, room }, _id, when) {
       expect(numbers).to.have.lengthOf(3);
       expect(await server.database.query(ANNOTATIONS, [room.nid]), when).to.deep.equal(numbers);
+    },
+  });
+
+  taskKilledAnywhere(() => server, {
+    title: 'indexes relations by their places, and drops the index of before',
+    task: 'index_relations',
+    async prepare() {
+      for (const statement of UNPLACE) await server.database.query(statement, []);
+    },
+    start: (life) => startUpdate(life, 'index_relations'),
+    async assertDone(_life, _subject, _id, when) {
+      const indexes = await server.database.query(INDEXES, []);
+      expect(indexes, when).to.deep.equal([{ name: 'events_relations_placed', valid: true }]);
     },
   });
 
