@@ -157,7 +157,7 @@ export class DeviceExtras implements ExtraSource {
       messages: messages.map(({ deviceId, pos, userId }) => ({ deviceId, pos, userId })),
       holdsEventsBack,
       isNews: events.length + changed.length + left.length > 0 || isNewCount,
-      ...(isAll ? { sentUpTo: [...this.#sentUpTo] } : {}),
+      ...(isAll ? { told: [...this.#sentUpTo] } : {}),
     };
   }
 
