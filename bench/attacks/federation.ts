@@ -6,6 +6,8 @@ import { attack, type Attack, head, part, STRANGERS, USERS, V3 } from './battlef
 const SEND = '/_matrix/federation/v1/send';
 /** Concurrent transactions of one server. */
 const WIDTH = 10;
+/** How long users wait for other servers: less than an attack takes. */
+const WAIT_MS = 2_000;
 const unknownEvent = (): string => `$${randomBytes(32).toString('base64url')}`;
 
 /** As many values as fit into the largest answer to a question for keys. */
@@ -222,9 +224,13 @@ export const federation: readonly Attack[] = [
             return [
               'POST',
               `${V3}/keys/claim`,
-              { one_time_keys: Object.fromEntries(users.map(([user]) => [user, { D: 'signed_curve25519' }])) },
+              {
+                timeout: WAIT_MS,
+                one_time_keys: Object.fromEntries(users.map(([user]) => [user, { D: 'signed_curve25519' }])),
+              },
             ];
-          return ['POST', `${V3}/keys/query`, { device_keys: Object.fromEntries(users.map(([user]) => [user, []])) }];
+          const device_keys = Object.fromEntries(users.map(([user]) => [user, []]));
+          return ['POST', `${V3}/keys/query`, { timeout: WAIT_MS, device_keys }];
         }, 8);
         partner.answer = before;
       };

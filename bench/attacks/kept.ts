@@ -1,6 +1,17 @@
 import { requestText } from '../load/http.ts';
 import { PASSWORD, type Person } from '../load/people.ts';
-import { accountData, type Asked, attack, type Attack, part, type Scene, USERS, V3 } from './battlefield.ts';
+import {
+  accountData,
+  type Asked,
+  attack,
+  type Attack,
+  bearer,
+  head,
+  part,
+  type Scene,
+  USERS,
+  V3,
+} from './battlefield.ts';
 
 const LARGE = 'x'.repeat(900_000);
 /** As much as may be said of a tag, but for its order. */
@@ -144,7 +155,17 @@ export const kept: readonly Attack[] = [
             await crowd.json('PUT', path(made.version), user.token, { rooms: backup(round, 1_000) });
         }),
       );
-      return (field) => field.everyone((user) => ['GET', path(versions.get(user)!)], 20);
+      return (field) =>
+        field.swarm(
+          users.length,
+          (attacker) => {
+            const user = users[attacker]!;
+            const request = head('GET', path(versions.get(user)!), `${bearer(user)}Connection: close\r\n`);
+            // A whole backup may take longer than the attack: its status tells that it is being read.
+            return new Promise<void>((resolve) => void field.open(attacker, request).once('close', () => resolve()));
+          },
+          20,
+        );
     },
   ),
   attack(
