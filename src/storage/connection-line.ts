@@ -13,24 +13,26 @@ interface Waiting {
 
 /**
  * The line for connections to the database. Users take turns, however many statements of each wait: a request that takes hundreds of statements
- * delays only its own user.
+ * delays only its own user. Some may be for the writer alone.
  */
 export class ConnectionLine {
   readonly #timeoutMs: number;
   readonly #tooLate: () => Error;
   readonly #timers: Pick<Timers, 'after'>;
   readonly #line = new RankedLine<Waiting>(MAX_WAITING, 2);
+  readonly #reserved: number;
   #free: number;
   /** Those in line who have waited too long: their places are passed over. */
   #gone = 0;
 
   /**
    * @param connections how many there are
+   * @param reserved of them, for the writer alone: it would else wait until one of the others is done, and those take turns with much that is slow
    * @param timeoutMs how long one is waited for
    * @param tooLate makes the error for who has waited so long; that of a database that is away, when left out
    */
   constructor(
-    connections: number,
+    { connections, reserved = 0 }: { readonly connections: number; readonly reserved?: number },
     timeoutMs: number,
     timers: Pick<Timers, 'after'> = systemTimers,
     tooLate: () => Error = noConnection,
@@ -38,6 +40,7 @@ export class ConnectionLine {
     this.#tooLate = tooLate;
     this.#timers = timers;
     this.#free = connections;
+    this.#reserved = reserved;
     this.#timeoutMs = timeoutMs;
   }
 
@@ -52,11 +55,12 @@ export class ConnectionLine {
    * @returns undefined where one is free, which is the usual case; else what rejects when there is none in time
    */
   take(): Promise<void> | undefined {
-    if (this.#free > 0) {
+    const work = currentWork();
+    const rank = FIRST.has(work?.name ?? '') ? 0 : 1;
+    if (this.#free > (rank === 0 ? 0 : this.#reserved)) {
       this.#free -= 1;
       return undefined;
     }
-    const work = currentWork();
     return new Promise((resolve, reject) => {
       let isOver = false;
       const timer = this.#timers.after(this.#timeoutMs, () => {
@@ -70,14 +74,17 @@ export class ConnectionLine {
         else resolve();
         return !isOver;
       };
-      const name = work?.name ?? 'unnamed';
-      if (this.#line.join(work?.party?.() ?? name, FIRST.has(name) ? 0 : 1, { begin })) return;
+      if (this.#line.join(work?.party?.() ?? work?.name ?? 'unnamed', rank, { begin })) return;
       timer.cancel();
       reject(this.#tooLate());
     });
   }
 
   give(): void {
+    if (this.#free < this.#reserved && !this.#line.hasBefore(0)) {
+      this.#free += 1;
+      return;
+    }
     for (let next = this.#line.next(); next !== undefined; next = this.#line.next()) if (next.begin()) return;
     this.#free += 1;
   }

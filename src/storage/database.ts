@@ -73,7 +73,7 @@ export class Database {
 
   private constructor(pool: pg.Pool, options: DatabaseOptions, sent: { count: number }) {
     this.#pool = pool;
-    this.#line = new ConnectionLine(pool.options.max, CONNECTION_TIMEOUT_MS);
+    this.#line = new ConnectionLine({ connections: pool.options.max, reserved: 1 }, CONNECTION_TIMEOUT_MS);
     this.#seconds = options.metrics.histogram(
       'tsudoi_sql_statement_seconds',
       'time from asking for a statement outside of transactions to its answer, waiting for a connection included',

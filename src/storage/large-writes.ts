@@ -30,7 +30,7 @@ export class LargeWrites {
 
   /** @param timeoutMs how long a request waits for its turn */
   constructor(timeoutMs: number, timers: Pick<Timers, 'after'> = systemTimers) {
-    this.#line = new ConnectionLine(CONCURRENCY, timeoutMs, timers, tooLate);
+    this.#line = new ConnectionLine({ connections: CONCURRENCY }, timeoutMs, timers, tooLate);
   }
 
   /** How many transactions wait for their turn. */

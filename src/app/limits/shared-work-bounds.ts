@@ -42,7 +42,7 @@ export const SHARED_WORK_BOUNDS: FixedBounds = {
     },
     {
       what: 'Statements of the database at the same time',
-      most: `\`database.pool_size\`; users take turns, and nobody waits longer than ${inTime(CONNECTION_TIMEOUT_MS)}`,
+      most: `\`database.pool_size\`, one of them for the writer alone; users take turns, and nobody waits longer than ${inTime(CONNECTION_TIMEOUT_MS)}`,
       beyond: '503 `M_UNKNOWN`',
       metric: 'tsudoi_sql_pool_waiting',
     },
