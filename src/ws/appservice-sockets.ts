@@ -80,6 +80,8 @@ export class AppserviceWebSockets {
       maxPayload: MAX_FRAME_BYTES,
       maxFragments: MAX_FRAGMENTS,
       maxBufferedChunks: MAX_BUFFERED_CHUNKS,
+      // Of the hundreds of frames that are read at once, one in each turn of the event loop.
+      allowSynchronousEvents: false,
       closeTimeout: CLOSE_TIMEOUT_MS,
     };
     this.#server = new WebSocketServer(options);

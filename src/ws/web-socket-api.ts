@@ -90,6 +90,8 @@ export class WebSocketApi implements ConnectionHub {
       maxPayload: this.limits.maxFrameBytes,
       maxFragments: MAX_FRAGMENTS,
       maxBufferedChunks: MAX_BUFFERED_CHUNKS,
+      // Of the hundreds of frames that are read at once, one in each turn of the event loop.
+      allowSynchronousEvents: false,
       WebSocket: StreamSocket,
       handleProtocols: (offered: Set<string>) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : (false as const)),
       closeTimeout: CLOSE_TIMEOUT_MS,

@@ -99,6 +99,27 @@ describe('WebSocket API: floods', function () {
     await closing(socket);
     await until('nothing of it is left', () => server.api.size === 0);
   });
+  it('of small frames that are read at once are looked at one in each turn of the event loop', async () => {
+    await start();
+    const socket = await open((await server.register()).token);
+    const { admission } = server.api;
+    const turn = admission.turn.bind(admission);
+    const FRAMES = 50;
+    let loops = 0;
+    const lookedAt: number[] = [];
+    admission.turn = (key) => {
+      lookedAt.push(loops);
+      return turn(key);
+    };
+    const request = (id: number): Buffer =>
+      frame(FIN | 0x1, JSON.stringify({ id, method: 'presence', params: { presence: 'online' } }));
+    socket.write(Buffer.concat(Array.from({ length: FRAMES }, (_, id) => request(id))));
+    while (lookedAt.length < FRAMES) {
+      await new Promise((resolve) => setImmediate(resolve));
+      loops += 1;
+    }
+    expect(new Set(lookedAt).size).to.equal(FRAMES);
+  });
   it('of large frames are looked at in turn and in order, and nothing more is read meanwhile', async () => {
     await start();
     const account = await server.register();
