@@ -9,7 +9,8 @@ export const limiterFields = (limiter: string, retryAfterMs: number): Readonly<R
 });
 
 /**
- * The error for a client that asks for too much.
+ * The error for a client that asks for too much. It has no stack, which would be most of what it costs: those who ask for too much are refused
+ * thousands of times a second, and the name of the limit says where.
  *
  * @param limiter name of the limit that stood in the way, for operators and for clients that want to say it
  * @param retryAfterMs milliseconds until it is worth trying again
@@ -18,7 +19,15 @@ export const limitExceeded = (
   limiter: string,
   retryAfterMs: number,
   message = `Too many requests: the limiter ${limiter} asks to wait ${retryAfterMs} ms.`,
-): MatrixError => new MatrixError('M_LIMIT_EXCEEDED', message, limiterFields(limiter, retryAfterMs));
+): MatrixError => {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    return new MatrixError('M_LIMIT_EXCEEDED', message, limiterFields(limiter, retryAfterMs));
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
+};
 
 /** The limit by which a request was refused; undefined for other errors. */
 export const limiterOf = (error: MatrixError): unknown => error.fields[LIMITER];
