@@ -518,7 +518,7 @@ export class Room implements EventRoom {
     if (this.hasGrown)
       this.stub.weight = this.#weight.weigh({
         state: this.state.values(),
-        members: this.members.size,
+        members: this.#members.all.size,
         sizes: [this.#committed.chain.size, this.ring.size, this.sticky?.size ?? 0],
       });
     return this.#weight.bytes;
