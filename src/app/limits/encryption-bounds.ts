@@ -23,6 +23,7 @@ import {
   MAX_VERSIONS,
   MAX_AUTH_DATA_LENGTH,
   MAX_SESSION_LENGTH,
+  READS_AT_ONCE,
 } from '#src/services/e2ee/key-backup/key-backup-service.ts';
 import {
   MAX_MESSAGES,
@@ -123,6 +124,11 @@ export const ENCRYPTION_BOUNDS: FixedBounds = {
       what: '`session_data` of one key in a backup',
       most: `${MAX_SESSION_LENGTH} characters`,
       beyond: '413 `M_TOO_LARGE`',
+    },
+    {
+      what: 'Requests of one user that read a backup at the same time',
+      most: String(READS_AT_ONCE),
+      beyond: 'it waits for those before it',
     },
     {
       what: 'One upload of keys into a backup',

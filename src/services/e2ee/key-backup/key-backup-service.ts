@@ -1,4 +1,5 @@
 import { LoopYield } from '#src/kernel/event-loop/loop-yield.ts';
+import { GateByKey } from '#src/kernel/limits/gate.ts';
 import { currentWork, doing } from '#src/kernel/event-loop/work.ts';
 import { MatrixError, badJson } from '#src/protocol/errors/matrix-error.ts';
 import { quotaFull } from '#src/protocol/errors/quota-full.ts';
@@ -36,6 +37,8 @@ const SESSION_OVERHEAD = 128;
 const CHARACTERS_IN_A_TURN = 512 * 1024;
 /** Sessions that are read at once: so many, with so many bytes (beside what the last one has). */
 const PAGE = { sessions: 256, bytes: 128 * 1024 };
+/** Requests of one user that read at the same time: each may be a whole backup, and a client needs one. */
+export const READS_AT_ONCE = 4;
 /** Characters of a room's or session's name. */
 const MAX_NAME_LENGTH = 255;
 const VERSION = /^[1-9][0-9]{0,14}$/;
@@ -74,6 +77,7 @@ const noBackup = (): MatrixError => new MatrixError('M_NOT_FOUND', 'There is no 
 /** Stores encrypted backups of users' room keys. Client-Server API, "Server-side key backups". */
 export class KeyBackupService {
   readonly #options: KeyBackupServiceOptions;
+  readonly #reading = new GateByKey<string>(READS_AT_ONCE);
 
   constructor(options: KeyBackupServiceOptions) {
     this.#options = options;
@@ -175,6 +179,8 @@ export class KeyBackupService {
   /**
    * Sessions of a version in the order of their rooms, a page at a time: what has been written is not held any more.
    *
+   * Of many that a user reads at the same time some wait until others have come to their ends, or are given up.
+   *
    * @throws MatrixError M_NOT_FOUND before the first page, when there is no such version
    */
   async *read(
@@ -183,22 +189,38 @@ export class KeyBackupService {
     selection: SessionSelection,
   ): AsyncGenerator<readonly SessionText[], void, undefined> {
     const { database } = this.#options;
-    // Later pages are asked for when the client has taken the ones before: that is part of the same work, and waits for its turns.
-    const work = currentWork();
-    const backup = await this.#find(database, userId, version);
-    const of = { userId, version: backup.version };
-    let after: BackedUpSession | undefined;
-    for (;;) {
-      const next = (): Promise<SessionPage> => readSessions(database, of, selection, after, PAGE);
-      const { isLast, sessions } = await (work === undefined ? next() : doing(work, next));
-      yield sessions.map((session) => ({
-        roomId: session.roomId,
-        sessionId: session.sessionId,
-        json: textOf(session),
-      }));
-      if (isLast) return;
-      after = sessions.at(-1);
+    const leave = await this.#enter(userId);
+    try {
+      // Later pages are asked for when the client has taken the ones before: that is part of the same work, and waits for its turns.
+      const work = currentWork();
+      const backup = await this.#find(database, userId, version);
+      const of = { userId, version: backup.version };
+      let after: BackedUpSession | undefined;
+      for (;;) {
+        const next = (): Promise<SessionPage> => readSessions(database, of, selection, after, PAGE);
+        const { isLast, sessions } = await (work === undefined ? next() : doing(work, next));
+        yield sessions.map((session) => ({
+          roomId: session.roomId,
+          sessionId: session.sessionId,
+          json: textOf(session),
+        }));
+        if (isLast) return;
+        after = sessions.at(-1);
+      }
+    } finally {
+      leave();
     }
+  }
+
+  /** Waits until fewer requests of a user read. @returns ends the reading */
+  #enter(userId: string): Promise<() => void> {
+    const { promise: ended, resolve: leave } = Promise.withResolvers<void>();
+    return new Promise((resolve) => {
+      void this.#reading.run(userId, () => {
+        resolve(leave);
+        return ended;
+      });
+    });
   }
 
   async #find(reader: Database | Tx, userId: string, version: string): Promise<KeyBackupRecord> {
