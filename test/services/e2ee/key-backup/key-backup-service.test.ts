@@ -51,7 +51,7 @@ describe('reading key backups', function () {
   });
 });
 
-const expectRefused = async (reader: AsyncGenerator<unknown>): Promise<void> => {
+const expectRefused = async (reader: AsyncGenerator): Promise<void> => {
   const outcome = await reader.next().catch((error: { readonly errcode: string }) => error.errcode);
   expect(outcome).to.equal('M_NOT_FOUND');
 };
