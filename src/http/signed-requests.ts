@@ -12,6 +12,11 @@ import { type BodyReceiving, mostBytes, parseReceived, type ReceivedBody, receiv
 /** The limit for large bodies in the name of a server that is not proved, by network; and from how much more than strangers may send a body is large. */
 const UNPROVED_BYTES = 'unproved_bytes';
 const UNPROVED_PART = 4;
+/**
+ * All of these bodies are of one party on the event loop, whatever networks they come from: a signature over megabytes is verified in one go, and a hundred
+ * strangers would be a hundred parties that have asked for nothing yet.
+ */
+const UNPROVED_PARTY = 'unproved';
 /** Statuses of a request whose signature was looked at, and did not prove the sender. */
 const JUDGED: ReadonlySet<number> = new Set([401, 403]);
 
@@ -52,7 +57,8 @@ export class SignedRequests {
         const large = isFamiliar ? 0 : largeBytes(req, endpoint, limits);
         if (large > 0) admission.take(UNPROVED_BYTES, exchange.network, large);
         unproved = large;
-        received = await receiveBody(req, endpoint, reading);
+        const turn = large > 0 ? () => admission.turn(UNPROVED_PARTY) : reading.turn;
+        received = await receiveBody(req, endpoint, { ...reading, turn });
         return { bytes: received.bytes, json: received.bytes.length === 0 ? undefined : received.value };
       },
     };

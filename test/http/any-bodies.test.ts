@@ -9,6 +9,7 @@ import { Type } from 'typebox';
 import { endpoint, FormBody, RawBody, Reply, StreamBody } from '#src/http/endpoint.ts';
 import type { SignedBody, UnverifiedRequest } from '#src/http/middleware/authentication.ts';
 import { BytesInFlight } from '#src/kernel/limits/bytes-in-flight.ts';
+import { Turns } from '#src/kernel/event-loop/turns.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { TokenBucketLimiter } from '#src/kernel/limits/rate-limiter.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -536,6 +537,13 @@ describe('endpoints that other servers and application services call', () => {
 describe('large bodies in the name of a server that is not proved', () => {
   const server = new TestServer();
   const received: number[] = [];
+  const parties: string[] = [];
+  const turns = new Turns({ clock: new ManualClock(), metrics: noMetrics });
+  const enter = turns.enter.bind(turns);
+  turns.enter = (place, onFull) => {
+    parties.push(place.party);
+    return enter(place, onFull);
+  };
   const limiter = new TokenBucketLimiter(new ManualClock(), {
     enabled: true,
     buckets: { unproved_bytes: { perSecond: 1, burst: 500_000 }, refused: { perSecond: 1, burst: 1_000 } },
@@ -557,6 +565,7 @@ describe('large bodies in the name of a server that is not proved', () => {
       {},
       {
         rateLimiter: limiter,
+        turns,
         async authenticateServer({ body, headers }) {
           const { bytes } = await body(headers['x-test'] === 'familiar');
           received.push(bytes.length);
@@ -576,6 +585,14 @@ describe('large bodies in the name of a server that is not proved', () => {
     return [status, received.length > 0];
   };
 
+  it('wait for each other, whoever sends them, and not for their turn as a network that has asked for little', async () => {
+    parties.length = 0;
+    await sent('familiar', 400_000);
+    await sent('new', 60_000);
+    expect(parties).not.to.include('unproved');
+    await sent('new', 300_000);
+    expect(parties).to.include('unproved');
+  });
   it('are limited for each network, without being read, until one is proved; small ones are not', async () => {
     expect(await sent('new', 400_000)).to.deep.equal([200, true]);
     expect(await sent('forged', 400_000)).to.deep.equal([401, true]);
