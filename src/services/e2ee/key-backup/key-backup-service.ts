@@ -216,6 +216,7 @@ export class KeyBackupService {
   #enter(userId: string): Promise<() => void> {
     const { promise: ended, resolve: leave } = Promise.withResolvers<void>();
     return new Promise((resolve) => {
+      // It changes nothing: a kill ends it with the request that reads.
       void this.#reading.run(userId, () => {
         resolve(leave);
         return ended;
