@@ -18,6 +18,7 @@ import {
   MAX_SERVERS as REMOTE_KEYS_MAX_SERVERS,
   SERVERS_AT_ONCE,
   MAX_ANSWERS_BYTES,
+  REQUESTS_AT_ONCE,
 } from '#src/services/e2ee/device-keys/remote-keys.ts';
 import {
   MAX_VERSIONS,
@@ -93,6 +94,11 @@ export const ENCRYPTION_BOUNDS: FixedBounds = {
       what: 'Other servers that one request for keys asks',
       most: `${REMOTE_KEYS_MAX_SERVERS}; ${SERVERS_AT_ONCE} at the same time`,
       beyond: '413 `M_TOO_LARGE`',
+    },
+    {
+      what: 'Requests of one user that ask other servers for keys at the same time',
+      most: String(REQUESTS_AT_ONCE),
+      beyond: 'they wait for those before them, as a part of their time',
     },
     {
       what: 'Answers of other servers to one request for keys',

@@ -64,4 +64,16 @@ export class GateByKey<K> {
       if (known.users === 0) this.#gates.delete(key);
     }
   }
+
+  /** Waits until there is room, for what is no single piece of work, such as a stream. @returns leaves: to be called once it is over */
+  enter(key: K): Promise<() => void> {
+    const { promise: isOver, resolve: leave } = Promise.withResolvers<void>();
+    return new Promise((resolve) => {
+      // It ends when its caller leaves.
+      void this.run(key, () => {
+        resolve(leave);
+        return isOver;
+      });
+    });
+  }
 }

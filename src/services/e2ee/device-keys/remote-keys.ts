@@ -1,7 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import { atMost } from '#src/kernel/caches/at-most.ts';
-import { Gate } from '#src/kernel/limits/gate.ts';
-import { orAborted } from '#src/kernel/concurrency/or-aborted.ts';
+import { currentWork } from '#src/kernel/event-loop/work.ts';
+import { Gate, GateByKey } from '#src/kernel/limits/gate.ts';
+import { aborted, orAborted } from '#src/kernel/concurrency/or-aborted.ts';
 import type { Timers } from '#src/kernel/timers.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
 import { isUserId } from '#src/protocol/identifiers/identifiers.ts';
@@ -15,6 +16,8 @@ import type { RemoteClaimedKeys, RemoteUserKeys, UserKeysApi } from '#src/remote
 
 /** Other servers that one request may have asked. */
 export const MAX_SERVERS = 500;
+/** Requests of one user that ask other servers at the same time. */
+export const REQUESTS_AT_ONCE = 2;
 /** Servers that one request asks at once, beside those that are slow. */
 export const SERVERS_AT_ONCE = 16;
 /** A server that takes longer is slow: the next one is asked beside it. */
@@ -50,6 +53,8 @@ interface KeyQuestionsOptions {
   readonly timeoutMs: number;
   /** Counts the answers. */
   readonly held: HeldAnswers;
+  /** Waits until few other requests of the same user ask, or the time is over. */
+  readonly turn: () => Promise<void>;
   /** Aborted when the time is over, or nobody waits any more. */
   readonly deadline: AbortSignal;
 }
@@ -61,17 +66,19 @@ export class KeyQuestions {
   readonly #slow: SlowServers;
   readonly #timeoutMs: number;
   readonly #held: HeldAnswers;
+  readonly #turn: () => Promise<void>;
   readonly #deadline: AbortSignal;
   readonly #gate = new Gate(SERVERS_AT_ONCE);
   /** The same for servers that were slow the last time. */
   readonly #gateOfSlow = new Gate(SERVERS_AT_ONCE);
 
-  constructor({ api, deadline, held, slow, timeoutMs, timers }: KeyQuestionsOptions) {
+  constructor({ api, deadline, held, slow, timeoutMs, timers, turn }: KeyQuestionsOptions) {
     this.#api = api;
     this.#timers = timers;
     this.#slow = slow;
     this.#timeoutMs = timeoutMs;
     this.#held = held;
+    this.#turn = turn;
     this.#deadline = deadline;
   }
 
@@ -131,6 +138,7 @@ export class KeyQuestions {
 
   /** Asks when it is the server's turn, and gives up when the time is over. @throws MatrixError */
   async #ask<A extends { readonly ok: true }>(server: string, ask: () => Promise<A | FederationFailure>): Promise<A> {
+    await this.#turn();
     const gate = this.#slow.has(server) ? this.#gateOfSlow : this.#gate;
     const { asking } = await gate.run(async () => {
       if (this.#deadline.aborted) throw tooLate(server, this.#timeoutMs);
@@ -167,13 +175,16 @@ export interface RemoteKeysOptions {
 export class RemoteKeys {
   readonly #options: RemoteKeysOptions;
   readonly #slow: SlowServers = new LRUCache<string, true>(atMost(MAX_SLOW));
+  /** By whom they are made. */
+  readonly #asking = new GateByKey<string>(REQUESTS_AT_ONCE);
 
   constructor(options: RemoteKeysOptions) {
     this.#options = options;
   }
 
   /**
-   * Does what needs keys of other servers' users; their answers are held until it is done.
+   * Does what needs keys of other servers' users; their answers are held until it is done. Of many requests of one user some wait for others, as a part of
+   * their time.
    *
    * @param timeoutMs how long all of these servers are waited for
    * @param signal ends the waiting, since nobody waits for the answer any more
@@ -189,14 +200,22 @@ export class RemoteKeys {
     const timer = timers.after(timeoutMs, end);
     signal?.addEventListener('abort', end, { once: true });
     if (signal?.aborted === true) end();
+    const party = currentWork()?.party?.() ?? '';
+    let entering: Promise<() => void> | undefined;
+    const turn = async (): Promise<void> => {
+      entering ??= this.#asking.enter(party);
+      await Promise.race([entering, aborted(deadline.signal)]);
+    };
     const held = client.hold(MAX_ANSWERS_BYTES);
     try {
       const slow = this.#slow;
-      return await work(new KeyQuestions({ api, timers, slow, timeoutMs, held, deadline: deadline.signal }));
+      return await work(new KeyQuestions({ api, timers, slow, timeoutMs, held, turn, deadline: deadline.signal }));
     } finally {
       timer.cancel();
       signal?.removeEventListener('abort', end);
       held.release();
+      // Also where it did not wait so long.
+      void entering?.then((leave) => leave());
     }
   }
 }

@@ -189,7 +189,7 @@ export class KeyBackupService {
     selection: SessionSelection,
   ): AsyncGenerator<readonly SessionText[], void, undefined> {
     const { database } = this.#options;
-    const leave = await this.#enter(userId);
+    const leave = await this.#reading.enter(userId);
     try {
       // Later pages are asked for when the client has taken the ones before: that is part of the same work, and waits for its turns.
       const work = currentWork();
@@ -210,18 +210,6 @@ export class KeyBackupService {
     } finally {
       leave();
     }
-  }
-
-  /** Waits until fewer requests of a user read. @returns ends the reading */
-  #enter(userId: string): Promise<() => void> {
-    const { promise: ended, resolve: leave } = Promise.withResolvers<void>();
-    return new Promise((resolve) => {
-      // It changes nothing: a kill ends it with the request that reads.
-      void this.#reading.run(userId, () => {
-        resolve(leave);
-        return ended;
-      });
-    });
   }
 
   async #find(reader: Database | Tx, userId: string, version: string): Promise<KeyBackupRecord> {
