@@ -322,7 +322,7 @@ export const textsAndOutages: readonly Attack[] = [
       return (field) =>
         field.everyone((user, round) => {
           const isLong = round % 2 === 0;
-          const name = { display_name: isLong ? 'x'.repeat(60_000) : `a\u0000${round}` };
+          const name = { display_name: isLong ? 'x'.repeat(15_000) : `a\u0000${round}` };
           return ['PUT', `${V3}/devices/${devices.get(user)}`, name, isLong ? 'long' : 'NUL'];
         });
     },

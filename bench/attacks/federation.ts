@@ -95,7 +95,7 @@ export const federation: readonly Attack[] = [
     ({ partner }) => {
       const receipts = (): object =>
         Object.fromEntries(
-          Array.from({ length: 200 }, () => [
+          Array.from({ length: 50 }, () => [
             `!${randomBytes(16).toString('base64url')}:${PARTNER_NAME}`,
             { 'm.read': { [partner.user]: { data: { ts: 1 }, event_ids: [unknownEvent()] } } },
           ]),

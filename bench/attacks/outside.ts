@@ -169,7 +169,7 @@ export const outside = (neighbour: HostileServices): readonly Attack[] => [
       const path = `${V3}/rooms/${part(room)}/send/m.room.message/reported`;
       const body = { msgtype: 'm.text', body: 'x' };
       const { event_id: event } = await crowd.json<{ event_id: string }>('PUT', path, users[0]!.token, body);
-      const reason = 'x'.repeat(500_000);
+      const reason = 'x'.repeat(60_000);
       return (field) =>
         field.everyone((user, round) => {
           if (round % 3 === 0)
