@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type Koa from 'koa';
 import { Deadlines } from '#src/kernel/deadlines.ts';
 import { doing, trail, Work } from '#src/kernel/event-loop/work.ts';
@@ -102,12 +103,13 @@ export const mountEndpoints = <S>(endpoints: readonly Endpoint<S>[], services: S
     const work = new Work(match.target.name);
     exchange.operation = match.target;
     exchange.work = work;
-    belongTo(exchange, work);
+    belongTo(exchange, work, ctx.req.socket);
     return doing(work, () => steps.perform(ctx, exchange, match, work));
   };
 
   /** What is done may be remembered for longer than its request: apart from the closures of `serve`, these keep nothing of request and answer. */
-  const belongTo = (exchange: Exchange, work: Work): void => {
+  const belongTo = (exchange: Exchange, work: Work, socket: Socket): void => {
+    work.isUnwanted = () => socket.destroyed;
     work.party = () => keyOf(exchange);
     work.resume = () => admission.resume(keyOf(exchange));
     work.charge = (ms) => {

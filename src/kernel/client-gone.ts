@@ -1,3 +1,5 @@
+import type { Work } from './event-loop/work.ts';
+
 /** Whoever asked went away: nobody waits for what comes of it, so nothing more is done for them. */
 export class ClientGone extends Error {
   /** This server closed the connection, for what the client did. */
@@ -9,6 +11,15 @@ export class ClientGone extends Error {
     this.isSentAway = isSentAway;
   }
 }
+
+/**
+ * To be called where something large has waited for its turn, and nothing of it is done yet.
+ *
+ * @throws ClientGone when its client is gone: it was told nothing, and will ask again
+ */
+export const assertWorkWanted = (work: Work | undefined): void => {
+  if (work?.isUnwanted?.() === true) throw new ClientGone();
+};
 
 /**
  * To be called where somebody has waited long, and much would be done for them now.

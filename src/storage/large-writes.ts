@@ -1,4 +1,5 @@
 import { systemTimers, type Timers } from '#src/kernel/timers.ts';
+import { assertWorkWanted } from '#src/kernel/client-gone.ts';
 import { currentWork, type Work } from '#src/kernel/event-loop/work.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -42,6 +43,7 @@ export class LargeWrites {
    * Runs a transaction of the request that is being handled when it is its turn; at once where the request is not large.
    *
    * @throws MatrixError M_LIMIT_EXCEEDED when its turn does not come in time
+   * @throws ClientGone when its client is gone by then
    */
   run<T>(transaction: () => Promise<T>): Promise<T> {
     const work = currentWork();
@@ -53,6 +55,7 @@ export class LargeWrites {
     await this.#line.take();
     this.#running.add(work);
     try {
+      assertWorkWanted(work);
       return await transaction();
     } finally {
       this.#running.delete(work);

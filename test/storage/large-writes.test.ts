@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { ClientGone } from '#src/kernel/client-gone.ts';
 import { doing, Work } from '#src/kernel/event-loop/work.ts';
 import { type Database, sql } from '#src/storage/database.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -54,6 +55,29 @@ describe('transactions of requests with large bodies', () => {
       gates.get(name)?.();
     }
     await Promise.all([first, ...others]);
+  });
+
+  it('are not begun when the client of their request is gone by then, and the next one is', async () => {
+    const { promise: mayEnd, resolve: end } = Promise.withResolvers<void>();
+    let begun = 0;
+    const begin = (work: Work): Promise<string> =>
+      doing(work, () =>
+        database.write(async (tx) => {
+          begun += 1;
+          await tx.query(SELECT, [1]);
+          await mayEnd;
+        }),
+      ).then(
+        () => 'done',
+        (error: unknown) => (error instanceof ClientGone ? 'given up' : String(error)),
+      );
+    const gone = request(LARGE, 'a');
+    const all = [begin(request(LARGE, 'a')), begin(gone), begin(request(LARGE, 'a'))];
+    while (begun === 0) await new Promise((resolve) => setImmediate(resolve));
+    gone.isUnwanted = () => true;
+    end();
+    expect(await Promise.all(all)).to.deep.equal(['done', 'given up', 'done']);
+    expect(begun).to.equal(2);
   });
 
   it('are refused as too many when their turn does not come in time, and not as if the database were away', async () => {

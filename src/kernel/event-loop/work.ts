@@ -35,6 +35,8 @@ export class Work {
   resume: (() => Promise<void> | undefined) | undefined;
   /** The party it is done for: a user, a server or a network; undefined for none in particular. */
   party: (() => string) | undefined;
+  /** Whether nobody waits for what comes of it: the client of a request is gone. Undefined where somebody always does. */
+  isUnwanted: (() => boolean) | undefined;
   /** Takes milliseconds from its party's budget that were measured: how long it held the event loop. */
   charge: ((ms: number) => void) | undefined;
 

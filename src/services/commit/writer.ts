@@ -6,6 +6,7 @@ import type { Logger } from '#src/kernel/logger.ts';
 import type { Histogram, Metrics } from '#src/kernel/metrics.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
+import { assertWorkWanted } from '#src/kernel/client-gone.ts';
 import { currentWork } from '#src/kernel/event-loop/work.ts';
 import { limiterFields, limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
@@ -170,12 +171,14 @@ export class Writer {
    * @param party the user or server it is written for
    * @param make takes the positions, in the turn of the event loop in which it is queued
    * @throws MatrixError as `assertAccepting` does, also when too many large ones of the party wait
+   * @throws ClientGone for a large one whose client is gone when its turn comes
    */
   async write(party: string, bytes: number, make: () => WriteRequest): Promise<void> {
     const isLarge = bytes >= LARGE_BYTES;
     const work = currentWork();
     if (work !== undefined) work.bytesWritten += bytes;
     const write = (): Promise<void> => {
+      if (isLarge) assertWorkWanted(work);
       this.assertAccepting();
       return this.#queue(make(), isLarge);
     };

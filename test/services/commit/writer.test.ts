@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
+import { ClientGone } from '#src/kernel/client-gone.ts';
+import { doing, Work } from '#src/kernel/event-loop/work.ts';
 import pg from 'pg';
 import { silentLogger } from '#src/kernel/logger.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
@@ -291,6 +293,27 @@ describe('the writer', function () {
     ]);
     expect(order.findIndex((name) => name.startsWith('c1'))).to.be.at.most(1);
     expect(new Set(order.map((name) => name.slice(3)))).to.have.property('size', 5);
+  });
+
+  it('gives up a large piece whose client is gone before its turn, and takes no position for it; a small one is written', async () => {
+    const writer = await start();
+    const work = new Work('request');
+    const made: string[] = [];
+    const write = (name: string, bytes: number): Promise<string> =>
+      doing(work, () =>
+        writer.write('a', bytes, () => {
+          made.push(name);
+          return accountData(writer, 1, '"x"');
+        }),
+      ).then(
+        () => 'written',
+        (error: unknown) => (error instanceof ClientGone ? 'given up' : String(error)),
+      );
+    const all = [write('first', 100 * 1024), write('second', 100 * 1024)];
+    work.isUnwanted = () => true;
+    all.push(write('small', 10));
+    expect(await Promise.all(all)).to.deep.equal(['written', 'given up', 'written']);
+    expect(made).to.have.members(['first', 'small']);
   });
 
   it('refuses a large piece when too many of its party wait, and nobody else', async () => {
