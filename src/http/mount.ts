@@ -13,7 +13,7 @@ import { type Exchange, Exchanges, isCharged, keyOf } from './exchange.ts';
 import { Failures } from './failures.ts';
 import type { AnswerHead } from './middleware/answer-head.ts';
 import { ClientAddress } from './middleware/client-address.ts';
-import { ClientGone } from '#src/kernel/client-gone.ts';
+import { ClientGone } from '#src/kernel/event-loop/client-gone.ts';
 import { CORS_HEADERS, PREFLIGHT_MAX_AGE } from './middleware/cors.ts';
 import { OpenRequests } from './middleware/request-info.ts';
 import { requestRecorder } from './middleware/request-log.ts';

@@ -1,6 +1,6 @@
 import { parse as parseQuery } from 'node:querystring';
 import type Koa from 'koa';
-import { ClientGone } from '#src/kernel/client-gone.ts';
+import { ClientGone } from '#src/kernel/event-loop/client-gone.ts';
 import type { Deadlines } from '#src/kernel/deadlines.ts';
 import type { Work } from '#src/kernel/event-loop/work.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';

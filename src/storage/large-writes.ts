@@ -1,5 +1,5 @@
 import { systemTimers, type Timers } from '#src/kernel/timers.ts';
-import { assertWorkWanted } from '#src/kernel/client-gone.ts';
+import { assertWorkWanted } from '#src/kernel/event-loop/client-gone.ts';
 import { currentWork, type Work } from '#src/kernel/event-loop/work.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';

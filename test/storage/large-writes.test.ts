@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { ClientGone } from '#src/kernel/client-gone.ts';
+import { ClientGone } from '#src/kernel/event-loop/client-gone.ts';
 import { doing, Work } from '#src/kernel/event-loop/work.ts';
 import { type Database, sql } from '#src/storage/database.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';

@@ -5,7 +5,7 @@ import { limiterFields } from '#src/protocol/errors/limit-exceeded.ts';
 import { freeBuffer } from '#src/kernel/limits/free-buffer.ts';
 import { areTooManyPieces } from '#src/kernel/limits/pieces.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';
-import { ClientGone } from '#src/kernel/client-gone.ts';
+import { ClientGone } from '#src/kernel/event-loop/client-gone.ts';
 import { watchClient } from './watch-client.ts';
 
 /** How many bytes of a body that is too large are read and thrown away, so that the client gets to reading the answer. */

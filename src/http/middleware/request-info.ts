@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
-import { ClientGone } from '#src/kernel/client-gone.ts';
+import { ClientGone } from '#src/kernel/event-loop/client-gone.ts';
 
 /** The part of a request that is not declared by a schema. */
 export interface RequestInfo {

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { ClientGone } from '#src/kernel/client-gone.ts';
+import { ClientGone } from '#src/kernel/event-loop/client-gone.ts';
 import type { BytesHeld } from '#src/kernel/limits/bytes-in-flight.ts';
 import type { Work } from '#src/kernel/event-loop/work.ts';
 import type { MatrixError } from '#src/protocol/errors/matrix-error.ts';

@@ -4,7 +4,7 @@ import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Deadline } from '#src/kernel/deadlines.ts';
 import type { AnswerHead } from './answer-head.ts';
-import { ClientGone } from '#src/kernel/client-gone.ts';
+import { ClientGone } from '#src/kernel/event-loop/client-gone.ts';
 import { type ResponseTimeout, SLOWEST_BYTES_PER_SECOND } from './outgoing.ts';
 import type { Reply } from './reply.ts';
 

@@ -6,7 +6,7 @@ import type { Logger } from '#src/kernel/logger.ts';
 import type { Histogram, Metrics } from '#src/kernel/metrics.ts';
 import { Signal } from '#src/kernel/signal.ts';
 import type { Timers } from '#src/kernel/timers.ts';
-import { assertWorkWanted } from '#src/kernel/client-gone.ts';
+import { assertWorkWanted } from '#src/kernel/event-loop/client-gone.ts';
 import { currentWork } from '#src/kernel/event-loop/work.ts';
 import { limiterFields, limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';
 import { MatrixError } from '#src/protocol/errors/matrix-error.ts';

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
-import { ClientGone } from '#src/kernel/client-gone.ts';
+import { ClientGone } from '#src/kernel/event-loop/client-gone.ts';
 import { doing, Work } from '#src/kernel/event-loop/work.ts';
 import pg from 'pg';
 import { silentLogger } from '#src/kernel/logger.ts';

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { assertWanted } from '#src/kernel/client-gone.ts';
+import { assertWanted } from '#src/kernel/event-loop/client-gone.ts';
 import { FairGate } from '#src/kernel/limits/fair-gate.ts';
 import { LAST_RANK, type Turns } from '#src/kernel/event-loop/turns.ts';
 import { limitExceeded } from '#src/protocol/errors/limit-exceeded.ts';

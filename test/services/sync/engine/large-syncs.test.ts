@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
-import { ClientGone } from '#src/kernel/client-gone.ts';
+import { ClientGone } from '#src/kernel/event-loop/client-gone.ts';
 import { noMetrics } from '#src/kernel/metrics.ts';
 import { Turns } from '#src/kernel/event-loop/turns.ts';
 import { LargeSyncs } from '#src/services/sync/engine/large-syncs.ts';

@@ -1,4 +1,4 @@
-import type { Work } from './event-loop/work.ts';
+import type { Work } from './work.ts';
 
 /** Whoever asked went away: nobody waits for what comes of it, so nothing more is done for them. */
 export class ClientGone extends Error {
