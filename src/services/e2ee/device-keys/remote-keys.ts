@@ -54,7 +54,7 @@ interface KeyQuestionsOptions {
   /** Counts the answers. */
   readonly held: HeldAnswers;
   /** Waits until few other requests of the same user ask, or the time is over. */
-  readonly turn: () => Promise<void>;
+  readonly inTurn: () => Promise<unknown>;
   /** Aborted when the time is over, or nobody waits any more. */
   readonly deadline: AbortSignal;
 }
@@ -66,19 +66,19 @@ export class KeyQuestions {
   readonly #slow: SlowServers;
   readonly #timeoutMs: number;
   readonly #held: HeldAnswers;
-  readonly #turn: () => Promise<void>;
+  readonly #inTurn: () => Promise<unknown>;
   readonly #deadline: AbortSignal;
   readonly #gate = new Gate(SERVERS_AT_ONCE);
   /** The same for servers that were slow the last time. */
   readonly #gateOfSlow = new Gate(SERVERS_AT_ONCE);
 
-  constructor({ api, deadline, held, slow, timeoutMs, timers, turn }: KeyQuestionsOptions) {
+  constructor({ api, deadline, held, slow, timeoutMs, timers, inTurn }: KeyQuestionsOptions) {
     this.#api = api;
     this.#timers = timers;
     this.#slow = slow;
     this.#timeoutMs = timeoutMs;
     this.#held = held;
-    this.#turn = turn;
+    this.#inTurn = inTurn;
     this.#deadline = deadline;
   }
 
@@ -138,7 +138,7 @@ export class KeyQuestions {
 
   /** Asks when it is the server's turn, and gives up when the time is over. @throws MatrixError */
   async #ask<A extends { readonly ok: true }>(server: string, ask: () => Promise<A | FederationFailure>): Promise<A> {
-    await this.#turn();
+    await this.#inTurn();
     const gate = this.#slow.has(server) ? this.#gateOfSlow : this.#gate;
     const { asking } = await gate.run(async () => {
       if (this.#deadline.aborted) throw tooLate(server, this.#timeoutMs);
@@ -202,14 +202,14 @@ export class RemoteKeys {
     if (signal?.aborted === true) end();
     const party = currentWork()?.party?.() ?? '';
     let entering: Promise<() => void> | undefined;
-    const turn = async (): Promise<void> => {
-      entering ??= this.#asking.enter(party);
-      await Promise.race([entering, aborted(deadline.signal)]);
-    };
+    let turn: Promise<unknown> | undefined;
+    // One turn for all questions of the request, and none where it asks nobody.
+    const inTurn = (): Promise<unknown> =>
+      (turn ??= Promise.race([(entering = this.#asking.enter(party)), aborted(deadline.signal)]));
     const held = client.hold(MAX_ANSWERS_BYTES);
     try {
       const slow = this.#slow;
-      return await work(new KeyQuestions({ api, timers, slow, timeoutMs, held, turn, deadline: deadline.signal }));
+      return await work(new KeyQuestions({ api, timers, slow, timeoutMs, held, inTurn, deadline: deadline.signal }));
     } finally {
       timer.cancel();
       signal?.removeEventListener('abort', end);
