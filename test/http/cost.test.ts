@@ -85,6 +85,23 @@ const ENDPOINTS: Endpoint<unknown>[] = [
   }),
 ];
 
+/** Turns of an event loop that come when the test says so: `pass` lets them come until something is over. */
+const heldTurns = (): {
+  readonly real: ManualClock;
+  readonly turns: Turns;
+  readonly pass: (until: Promise<unknown>) => Promise<void>;
+} => {
+  const nextTurn: (() => void)[] = [];
+  const real = new ManualClock();
+  const turns = new Turns({ clock: real, metrics: noMetrics, onNextTurn: (callback) => void nextTurn.push(callback) });
+  const pass = async (until: Promise<unknown>): Promise<void> => {
+    const isOver = until.then(() => true);
+    while ((await Promise.race([isOver, new Promise((resolve) => setImmediate(resolve))])) !== true)
+      for (const callback of nextTurn.splice(0)) callback();
+  };
+  return { real, turns, pass };
+};
+
 describe('what requests cost', () => {
   let server: TestServer;
   let clock: ManualClock;
@@ -149,10 +166,7 @@ describe('what requests cost', () => {
     expect(text.status).to.equal(200);
   });
   it('waits for a turn in which there is time for it', async () => {
-    const nextTurn: (() => void)[] = [];
-    const real = new ManualClock();
-    const onNextTurn = (callback: () => void): void => void nextTurn.push(callback);
-    const turns = new Turns({ clock: real, metrics: noMetrics, onNextTurn });
+    const { pass, real, turns } = heldTurns();
     await start(turns);
     turnsTaken.length = 0;
     expect(await status('GET', '/small', 'alice')).to.equal(200);
@@ -167,19 +181,11 @@ describe('what requests cost', () => {
     await until('all of them wait', () => turns.waiting === 4);
     expect(turnsTaken).to.deep.equal(['@alice:test']);
     const answered = Promise.all(asked);
-    const isOver = answered.then(() => true);
-    while ((await Promise.race([isOver, new Promise((resolve) => setImmediate(resolve))])) !== true)
-      for (const callback of nextTurn.splice(0)) callback();
+    await pass(answered);
     expect(await answered).to.deep.equal([200, 200, 404, 204]);
   });
   it('is nothing for one that only asks, when its client goes away before its turn; what changes something is done', async () => {
-    const nextTurn: (() => void)[] = [];
-    const real = new ManualClock();
-    const turns = new Turns({
-      clock: real,
-      metrics: noMetrics,
-      onNextTurn: (callback) => void nextTurn.push(callback),
-    });
+    const { pass, real, turns } = heldTurns();
     await start(turns);
     turnsTaken.length = 0;
     expect(await status('GET', '/small', 'alice')).to.equal(200);
@@ -195,19 +201,11 @@ describe('what requests cost', () => {
     await Promise.all(gone);
     const asked = status('GET', '/small', 'exempt');
     await until('one more waits', () => turns.waiting === 4);
-    const isOver = asked.then(() => true);
-    while ((await Promise.race([isOver, new Promise((resolve) => setImmediate(resolve))])) !== true)
-      for (const callback of nextTurn.splice(0)) callback();
+    await pass(asked);
     expect(turnsTaken.toSorted()).to.deep.equal(['@alice:test', '@exempt:test', 'changed by @bob:test']);
   });
   it('of a large body are spent in turn before any of it is read', async () => {
-    const nextTurn: (() => void)[] = [];
-    const real = new ManualClock();
-    const turns = new Turns({
-      clock: real,
-      metrics: noMetrics,
-      onNextTurn: (callback) => void nextTurn.push(callback),
-    });
+    const { pass, real, turns } = heldTurns();
     const bytesInFlight = new BytesInFlight(DEFAULT_BYTES_IN_FLIGHT, noMetrics);
     await start(turns, bytesInFlight);
     expect(await status('GET', '/small', 'alice')).to.equal(200);
@@ -215,9 +213,7 @@ describe('what requests cost', () => {
     const asked = status('POST', '/body', 'bob', { text: 'x'.repeat(500_000) });
     await until('it waits', () => turns.waiting === 1);
     expect(bytesInFlight.used).to.equal(0);
-    const isOver = asked.then(() => true);
-    while ((await Promise.race([isOver, new Promise((resolve) => setImmediate(resolve))])) !== true)
-      for (const callback of nextTurn.splice(0)) callback();
+    await pass(asked);
     expect(await asked).to.equal(200);
   });
   it('is not even an answer for strangers of whom too many wait', async () => {
